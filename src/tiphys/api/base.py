@@ -1,0 +1,185 @@
+"""What every API type is made of: the struct base, the facts each field carries, and the scalar types.
+
+A field is declared once, as ``name: Annotated[type, F(tag, ...)] = default``. The default says how the field is
+written: a plain zero value or an empty container is left out when it is empty (Go's ``omitempty``), ``always(x)``
+is written even when it is empty, ``None`` stands for a pointer that is not set.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+T = TypeVar("T")
+
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+IntOrString = Int32 | str
+Time = str
+MicroTime = str
+RawExtension = Any
+JSON = Any
+
+
+@dataclass(frozen=True, slots=True)
+class F:
+    """The facts of one field beside its type.
+
+    tag:   protobuf field number (0: the field has no place on the wire)
+    patch: strategic merge directive ("merge", "replace", "retainKeys", "merge,retainKeys")
+    key:   merge key of a strategic merge of a list of objects
+    list:  "atomic", "set" or "map", as server-side apply sees the list
+    keys:  the keys of a "map" list
+    atomic: an object or map that server-side apply replaces as a whole
+    req:   the published schema names the field as required
+    """
+
+    tag: int
+    patch: str = ""
+    key: str = ""
+    list: str = ""
+    keys: tuple[str, ...] = ()
+    atomic: bool = False
+    req: bool = False
+
+
+def camel(name: str) -> str:
+    """JSON name of a Python attribute: ``host_network`` is ``hostNetwork``; a trailing underscore is dropped."""
+    head, *rest = name.rstrip("_").split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+class Struct(msgspec.Struct, omit_defaults=True, kw_only=True, rename=camel):
+    """Base of every API type."""
+
+
+def always(value: T) -> T:
+    """A default that is written even when the field still holds it (no ``omitempty`` upstream)."""
+    return msgspec.field(default_factory=lambda: value)  # type: ignore[return-value]
+
+
+def always_list() -> Any:
+    """An empty list that is written as ``[]`` (upstream writes ``null`` for a nil slice without ``omitempty``)."""
+    return msgspec.field(default_factory=lambda: [])
+
+
+def always_dict() -> Any:
+    return msgspec.field(default_factory=lambda: {})
+
+
+def named(name: str, default: Any = msgspec.UNSET, factory: Callable[[], Any] | None = None) -> Any:
+    """A field whose JSON name the camel-case rule does not give."""
+    if factory is not None:
+        return msgspec.field(name=name, default_factory=factory)
+    return msgspec.field(name=name, default=default)
+
+
+class Quantity(str):
+    """A resource quantity in upstream's canonical form. Arithmetic lives in machinery.quantity."""
+
+    __slots__ = ()
+
+
+_QUANTITY = re.compile(r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$")
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_SUFFIX = {suffix: power for power, suffix in _DECIMAL.items()}
+QUANTITY_ERROR = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+
+
+@functools.lru_cache(8192)
+def parse_quantity(text: str) -> tuple[int, str]:
+    """(value in nano units, format) of a quantity; format is "binary", "decimal" or "exponent".
+
+    Values finer than a nano are rounded up, as upstream does. Raises ValueError in upstream's words.
+    """
+    match = _QUANTITY.match(text)
+    if not match or not (match[2] or match[3]):
+        raise ValueError(QUANTITY_ERROR)
+    sign, whole, fraction, exponent, suffix = match.groups()
+    fraction = fraction or ""
+    digits = int((whole or "") + fraction or "0")
+    if suffix in _BINARY[1:]:
+        scale, power, form = 1024 ** _BINARY.index(suffix), 9 - len(fraction), "binary"
+    else:
+        exp = int(exponent[1:]) if exponent else _SUFFIX[suffix or ""]
+        scale, power, form = 1, 9 + exp - len(fraction), "exponent" if exponent else "decimal"
+    if power > 60 or power < -200:
+        raise ValueError(QUANTITY_ERROR)
+    value = digits * scale * 10**power if power >= 0 else -(-digits * scale // 10**-power)
+    return (-value if sign == "-" else value), form
+
+
+@functools.lru_cache(8192)
+def canonical_quantity(text: str) -> Quantity:
+    """The canonical spelling: no fraction, the largest suffix that keeps the value whole."""
+    value, form = parse_quantity(text)
+    return format_quantity(value, form)
+
+
+def format_quantity(nano: int, form: str = "decimal") -> Quantity:
+    """Spells a value in nano units canonically, in the given format."""
+    sign, value = ("-", -nano) if nano < 0 else ("", nano)
+    if value == 0:
+        return Quantity("0")
+    if form == "binary" and (value < 1024 * 10**9 or value % 10**9):
+        form = "decimal"
+    if form == "binary":
+        whole, step = value // 10**9, 0
+        while step < 6 and whole % 1024 == 0:
+            whole, step = whole // 1024, step + 1
+        return Quantity(f"{sign}{whole}{_BINARY[step]}")
+    power = -9
+    while value % 1000 == 0 and power < 18:
+        value, power = value // 1000, power + 3
+    if form == "exponent":
+        return Quantity(f"{sign}{value}" + (f"e{power}" if power else ""))
+    return Quantity(f"{sign}{value}{_DECIMAL[power]}")
+
+
+def decode_hook(kind: type, value: Any) -> Any:
+    """msgspec's hook for the scalars it does not know."""
+    if kind is Quantity:
+        if isinstance(value, str):
+            return canonical_quantity(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return canonical_quantity(repr(value))
+        raise ValueError(QUANTITY_ERROR)
+    raise NotImplementedError(kind)  # a programming error: a type nobody declared
+
+
+def encode_hook(value: Any) -> Any:
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"cannot encode {type(value).__name__}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=encode_hook)
+encode: Callable[[Any], bytes] = _encoder.encode
+
+
+@functools.cache
+def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """The decoder of a type, built on first use."""
+    return msgspec.json.Decoder(kind, dec_hook=decode_hook)
+
+
+def decode(data: bytes | str, kind: type[T]) -> T:
+    """Typed object from JSON; raises msgspec.ValidationError or msgspec.DecodeError."""
+    return decoder(kind).decode(data)  # type: ignore[no-any-return]
+
+
+def from_builtins(data: Any, kind: type[T]) -> T:
+    """Typed object from plain dicts and lists."""
+    return msgspec.convert(data, kind, dec_hook=decode_hook)
+
+
+def to_builtins(value: Any) -> Any:
+    """Plain dicts and lists of a typed object, as JSON would carry them."""
+    return msgspec.to_builtins(value, enc_hook=encode_hook)
