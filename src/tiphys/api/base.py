@@ -21,10 +21,19 @@ T = TypeVar("T")
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 IntOrString = Int32 | str
-Time = str
-MicroTime = str
-RawExtension = Any
-JSON = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Marks a JSON scalar or free value that has a message of its own in protobuf."""
+
+    kind: str
+
+
+Time = Annotated[str, Scalar("time")]
+MicroTime = Annotated[str, Scalar("microtime")]
+RawExtension = Annotated[Any, Scalar("raw")]
+JSON = Annotated[Any, Scalar("raw")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""Admission: the ordered list of plugins that every write passes, first to change it, then to judge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tiphys.api.catalog import Resource
+from tiphys.apiserver.request import User
+
+
+@dataclass(slots=True)
+class Attributes:
+    """What a plugin sees. `obj` is None for a deletion and a stream (then `operation` is DELETE or CONNECT)."""
+
+    resource: Resource
+    operation: str
+    namespace: str
+    name: str
+    obj: Any
+    old: Any
+    user: User
+    dry_run: bool = False
+    subresource: str = ""
+
+
+class Plugin(Protocol):
+    """One rule. `resources` names the group resources it looks at; empty: all."""
+
+    resources: frozenset[str]
+
+    async def mutate(self, attributes: Attributes) -> None:
+        """May change `attributes.obj`; raises StatusError to refuse."""
+        ...
+
+    async def validate(self, attributes: Attributes) -> None:
+        """Raises StatusError to refuse."""
+        ...
+
+
+class Base:
+    """A plugin that looks at everything and objects to nothing."""
+
+    resources: frozenset[str] = frozenset()
+
+    async def mutate(self, attributes: Attributes) -> None: ...
+
+    async def validate(self, attributes: Attributes) -> None: ...
+
+
+class Admission:
+    """The plugins in their order. Which of them care about a resource is worked out once."""
+
+    def __init__(self, plugins: list[Plugin]) -> None:
+        self._plugins = plugins
+        self._chains: dict[str, tuple[list[Plugin], list[Plugin]]] = {}
+
+    def _chain(self, name: str) -> tuple[list[Plugin], list[Plugin]]:
+        chain = self._chains.get(name)
+        if chain is None:
+            caring = [plugin for plugin in self._plugins if not plugin.resources or name in plugin.resources]
+            mutating = [p for p in caring if getattr(type(p), "mutate", None) is not Base.mutate]
+            validating = [p for p in caring if getattr(type(p), "validate", None) is not Base.validate]
+            chain = self._chains[name] = (mutating, validating)
+        return chain
+
+    async def mutate(self, attributes: Attributes) -> None:
+        for plugin in self._chain(attributes.resource.group_resource)[0]:
+            await plugin.mutate(attributes)
+
+    async def validate(self, attributes: Attributes) -> None:
+        for plugin in self._chain(attributes.resource.group_resource)[1]:
+            await plugin.validate(attributes)

@@ -1,0 +1,255 @@
+"""Streams to where the containers are: logs, exec, attach, port-forward, and HTTP proxies to pods, services, nodes.
+
+An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's streaming server speaks both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from aiohttp import web
+
+from tiphys.api import core_v1, discovery_v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.request import Call
+from tiphys.machinery import errors
+from tiphys.store.cache import Filter
+
+_PODS = BY_PATH["", "v1", "pods"]
+_NODES = BY_PATH["", "v1", "nodes"]
+_SERVICES = BY_PATH["", "v1", "services"]
+_SLICES = BY_PATH["discovery.k8s.io", "v1", "endpointslices"]
+_HOP = frozenset(("connection", "upgrade", "host", "transfer-encoding", "content-length", "authorization", "keep-alive", "te", "trailer", "content-encoding"))
+
+
+class Connector:
+    """`tls` is the context with this server's client certificate, as nodes expect it."""
+
+    def __init__(self, registry: Registry, tls: ssl.SSLContext | None) -> None:
+        self._registry = registry
+        self._tls = tls
+        self._plain_tls = ssl.create_default_context()
+        self._plain_tls.check_hostname, self._plain_tls.verify_mode = False, ssl.CERT_NONE
+        self._session: aiohttp.ClientSession | None = None
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10))
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    # --- where things are ---
+
+    def _pod(self, call: Call) -> core_v1.Pod:
+        return decode(self._registry.entry(_PODS, call.info.namespace, call.info.name).data, core_v1.Pod)
+
+    def _node_address(self, name: str) -> tuple[str, int]:
+        node = decode(self._registry.entry(_NODES, "", name).data, core_v1.Node)
+        addresses = {a.type: a.address for a in node.status.addresses}
+        address = addresses.get("InternalIP") or addresses.get("Hostname")
+        port = node.status.daemon_endpoints.kubelet_endpoint.port
+        if not address or not port:
+            raise errors.internal(f"no preferred addresses found; known addresses: {list(addresses.values())}")
+        return address, port
+
+    def _container(self, pod: core_v1.Pod, asked: str) -> str:
+        spec = pod.spec
+        names = [c.name for c in [*spec.containers, *spec.init_containers, *spec.ephemeral_containers]]
+        if asked:
+            if asked not in names:
+                raise errors.bad_request(f"container {asked} is not valid for pod {pod.metadata.name}")
+            return asked
+        annotated = pod.metadata.annotations.get("kubectl.kubernetes.io/default-container")
+        if len(spec.containers) == 1:
+            return spec.containers[0].name
+        if annotated in names:
+            return str(annotated)
+        listed = "[" + " ".join(c.name for c in spec.containers) + "]"
+        init = " or one of the init containers: [" + " ".join(c.name for c in spec.init_containers) + "]" if spec.init_containers else ""
+        raise errors.bad_request(f"a container name must be specified for pod {pod.metadata.name}, choose one of: {listed}{init}")
+
+    # --- logs ---
+
+    async def log(self, call: Call, resource: Resource) -> web.StreamResponse:
+        pod = self._pod(call)
+        container = self._container(pod, call.query.get("container", ""))
+        if not pod.spec.node_name:
+            return web.Response(body=b"", content_type="text/plain")
+        host, port = self._node_address(pod.spec.node_name)
+        names = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
+        query = urlencode({name: call.query[name] for name in names if name in call.query})
+        path = f"/containerLogs/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
+        return await self._relay(call, f"https://{host}:{port}{path}" + (f"?{query}" if query else ""), "GET", self._tls)
+
+    # --- upgrades ---
+
+    async def stream(self, call: Call, resource: Resource) -> web.StreamResponse:
+        pod, kind = self._pod(call), call.info.subresource
+        if not pod.spec.node_name:
+            raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
+        if kind == "attach" or kind == "exec":
+            if pod.status.phase in ("Succeeded", "Failed"):
+                raise errors.bad_request(f"cannot {kind} a container in a completed pod; current phase is {pod.status.phase}")
+            container = "/" + self._container(pod, call.query.get("container", ""))
+        else:
+            container = ""
+        host, port = self._node_address(pod.spec.node_name)
+        path = f"/{ {'portforward': 'portForward'}.get(kind, kind)}/{pod.metadata.namespace}/{pod.metadata.name}{container}"
+        return await self._tunnel(call, host, port, path + ("?" + call.query_text if call.query_text else ""))
+
+    async def _tunnel(self, call: Call, host: str, port: int, target: str) -> web.StreamResponse:
+        if "upgrade" not in call.http.headers.get("Connection", "").lower():
+            raise errors.bad_request("Upgrade request required")
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=self._tls), 10)
+        except (OSError, asyncio.TimeoutError) as error:
+            raise errors.internal(f"error dialing backend: {error}") from None
+        lines = [f"{call.http.method} {target} HTTP/1.1", f"Host: {host}:{port}"]
+        lines += [f"{k}: {v}" for k, v in call.http.headers.items() if k.lower() not in ("host", "authorization")]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return await splice(call.http, reader, writer)
+
+    # --- proxies ---
+
+    async def proxy(self, call: Call, resource: Resource) -> web.StreamResponse:
+        scheme, name, port = _split(call.info.name)
+        kind = call.info.resource
+        tls = self._plain_tls
+        if kind == "pods":
+            pod = decode(self._registry.entry(_PODS, call.info.namespace, name).data, core_v1.Pod)
+            host = pod.status.pod_ip
+            number = int(port) if port.isdigit() else _pod_port(pod, port)
+        elif kind == "services":
+            host, number = self._endpoint(call.info.namespace, name, port)
+        else:
+            host, number = self._node_address(name)
+            scheme, tls = "https", self._tls or tls
+        if not host:
+            raise errors.unavailable(f"no endpoints available for {kind[:-1]} {name!r}".replace("'", '"'))
+        at = call.info.path.split("/proxy", 1)[1] if "/proxy" in call.info.path else ""
+        if not at and call.http.method in ("GET", "HEAD"):
+            where = call.info.path + "/" + (f"?{call.query_text}" if call.query_text else "")
+            return web.Response(status=301, headers={"Location": where})
+        url = f"{scheme}://{host}:{number}{quote(at or '/', safe='/%:@!$&()*+,;=~-._')}" + (f"?{call.query_text}" if call.query_text else "")
+        return await self._relay(call, url, call.http.method, tls)
+
+    def _endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+        service = decode(self._registry.entry(_SERVICES, namespace, name).data, core_v1.Service)
+        wanted = next((p for p in service.spec.ports if port in ("", p.name, str(p.port))), None)
+        if wanted is None:
+            raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
+        for entry in self._registry.cache(_SLICES).select(Filter(f"{_SLICES.prefix}{namespace}/")):
+            found = decode(entry.data, discovery_v1.EndpointSlice)
+            if found.metadata.labels.get("kubernetes.io/service-name") != name:
+                continue
+            for candidate in found.ports:
+                if (candidate.name or "") == wanted.name and candidate.port:
+                    for endpoint in found.endpoints:
+                        if endpoint.conditions.ready is not False:
+                            return endpoint.addresses[0], candidate.port
+        raise errors.unavailable(f'no endpoints available for service "{name}"')
+
+    async def _relay(self, call: Call, url: str, method: str, tls: ssl.SSLContext | None) -> web.StreamResponse:
+        headers = {k: v for k, v in call.http.headers.items() if k.lower() not in _HOP}
+        data = await call.http.read() if method in ("POST", "PUT", "PATCH") else None
+        try:
+            import yarl
+
+            answer = await self._http().request(
+                method, yarl.URL(url, encoded=True), headers=headers, data=data, ssl=tls or self._plain_tls, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            raise errors.unavailable(f"error trying to reach service: {error}") from None
+        async with answer:
+            response = web.StreamResponse(status=answer.status)
+            for key, value in answer.headers.items():
+                if key.lower() not in ("connection", "transfer-encoding", "keep-alive", "content-length"):
+                    response.headers.add(key, value)
+            if "Content-Length" in answer.headers and method != "HEAD":
+                response.content_length = int(answer.headers["Content-Length"])
+            await response.prepare(call.http)
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+        return response
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """(scheme, name, port) of ``[https:]name[:port]``."""
+    parts = name.split(":")
+    if len(parts) == 3:
+        return parts[0] or "http", parts[1], parts[2]
+    if len(parts) == 2:
+        return ("http", parts[0], parts[1]) if parts[0] not in ("http", "https") else (parts[0], parts[1], "")
+    return "http", name, ""
+
+
+def _pod_port(pod: core_v1.Pod, name: str) -> int:
+    ports = [p for c in pod.spec.containers for p in c.ports]
+    if not name:
+        return ports[0].container_port if ports else 80
+    return next((p.container_port for p in ports if p.name == name), 80)
+
+
+class _Splice:
+    """The client's half of a tunnel, fed by the HTTP server's connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter, transport: Any) -> None:
+        self._writer = writer
+        self._transport = transport
+        self.done = asyncio.Event()
+        self._resume: asyncio.Task[None] | None = None
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if not self._writer.is_closing():
+            self._writer.write(bytes(data))
+            if self._writer.transport.get_write_buffer_size() > 1 << 20 and self._resume is None:
+                self._transport.pause_reading()
+                self._resume = asyncio.get_running_loop().create_task(self._drain())
+        return False, b""
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+        self._resume = None
+        with contextlib.suppress(RuntimeError):
+            self._transport.resume_reading()
+
+    def feed_eof(self) -> None:
+        self.done.set()
+        self._writer.close()
+
+    def set_exception(self, *_: Any) -> None:
+        self.feed_eof()
+
+
+async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> web.StreamResponse:
+    """Joins an HTTP connection to another one, both ways, until either ends."""
+    protocol, transport = request.protocol, request.transport
+    half = _Splice(writer, transport)
+    protocol.set_parser(half)
+    try:
+        while chunk := await reader.read(65536):
+            if transport.is_closing():
+                break
+            transport.write(chunk)
+            await protocol._drain_helper()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+        if not transport.is_closing():
+            transport.close()
+    return web.StreamResponse()

@@ -1,0 +1,116 @@
+"""`tiphys apiserver`: puts the server together and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.apiserver.admission import Admission
+from tiphys.apiserver.admission.plugins import admission_chain
+from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
+from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.bootstrap import bootstrap
+from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.server import APIServer, serve, tls_context
+from tiphys.apiserver.strategies import selectable_fields
+from tiphys.store.engine import Engine
+from tiphys.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server runs. Files are PEM. `store` is sqlite, memory, or comma-separated etcd endpoints."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+    token_key: Path
+    data_dir: Path
+    bind: str = "0.0.0.0"
+    port: int = 6443
+    address: str = "127.0.0.1"
+    store: str = "sqlite"
+    etcd_tls: tuple[Path, Path, Path] | None = None
+    token_file: Path | None = None
+    node_certificate: Path | None = None
+    node_key: Path | None = None
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+
+
+def engine_of(options: Options) -> Engine:
+    if options.store == "sqlite":
+        from tiphys.store.sqlite import SQLiteEngine
+
+        return SQLiteEngine(options.data_dir / "state.db")
+    if options.store == "memory":
+        from tiphys.store.memory import MemoryEngine
+
+        return MemoryEngine()
+    from tiphys.store.etcd import EtcdEngine
+
+    endpoints = [e.removeprefix("https://").removeprefix("http://") for e in options.store.split(",")]
+    tls = tuple(path.read_bytes() for path in options.etcd_tls) if options.etcd_tls else None
+    return EtcdEngine(endpoints, tls=tls)  # type: ignore[arg-type]
+
+
+class RunningServer:
+    """A started server; `stop()` ends it cleanly."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.store = Store(engine_of(options), selectable_fields)
+
+    async def start(self) -> None:
+        options = self.options
+        await self.store.open()
+        admission: Admission = admission_chain(lambda: self.registry)
+        self.registry = Registry(self.store, admission)
+        tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
+        self._connector = Connector(self.registry, _node_tls(options))
+        authenticator = Authenticator(tokens, options.token_file)
+        address = f"{options.address}:{options.port}"
+        self.server = APIServer(self.registry, authenticator, Authorizer(self.store), self._connector, address)
+        await bootstrap(self.registry, options.address, options.port)
+        self.server.ready = True
+        context = tls_context(options.certificate, options.key, options.client_ca)
+        self._runner = await serve(self.server, options.bind, options.port, context)
+        log.info("serving on https://%s:%d", options.bind, options.port)
+
+    async def stop(self) -> None:
+        self.server.reader.closing.set()
+        for cache in self.store._caches.values():
+            for watcher in list(cache._watchers):
+                watcher.wake()
+        await self._runner.cleanup()
+        await self._connector.close()
+        await self.store.close()
+
+
+def _node_tls(options: Options) -> ssl.SSLContext | None:
+    if options.node_certificate is None or options.node_key is None:
+        return None
+    context = ssl.create_default_context(cafile=str(options.client_ca))
+    context.load_cert_chain(options.node_certificate, options.node_key)
+    context.check_hostname = False  # nodes are reached by address; the authority is what counts
+    return context
+
+
+async def run(options: Options) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running = RunningServer(options)
+    await running.start()
+    await stop.wait()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(running.stop(), 10)

@@ -1,0 +1,95 @@
+"""The rules every object's metadata follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
+from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.strategies.base import Strategy
+
+_ANNOTATIONS_LIMIT = 256 * 1024
+_STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
+
+
+def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if meta.generate_name:
+        probe = meta.generate_name[:-1] + "a" if meta.generate_name.endswith(("-", ".")) else meta.generate_name
+        errors += [invalid_value("metadata.generateName", meta.generate_name, e) for e in strategy.name_errors(probe)]
+    if not meta.name:
+        errors.append(required("metadata.name", "name or generateName is required"))
+    else:
+        errors += [invalid_value("metadata.name", meta.name, problem) for problem in strategy.name_errors(meta.name)]
+    if resource.namespaced:
+        if not meta.namespace:
+            errors.append(required("metadata.namespace"))
+        else:
+            errors += [invalid_value("metadata.namespace", meta.namespace, e) for e in dns_label_errors(meta.namespace)]
+    elif meta.namespace:
+        errors.append(forbidden_field("metadata.namespace", "not allowed on this type"))
+    errors += validate_labels(meta.labels, "metadata.labels")
+    errors += validate_annotations(meta.annotations, "metadata.annotations")
+    errors += _owners(meta)
+    for finalizer in meta.finalizers:
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            errors.append(invalid_value("metadata.finalizers", finalizer, why))
+        errors += [invalid_value("metadata.finalizers", finalizer, problem) for problem in label_key_errors(finalizer)]
+    return errors
+
+
+def validate_labels(labels: dict[str, str], path: str) -> list[FieldError]:
+    errors = []
+    for key, value in labels.items():
+        errors += [invalid_value(path, key, problem) for problem in label_key_errors(key)]
+        errors += [invalid_value(path, value, problem) for problem in label_value_errors(value)]
+    return errors
+
+
+def validate_annotations(annotations: dict[str, str], path: str) -> list[FieldError]:
+    errors, size = [], 0
+    for key, value in annotations.items():
+        errors += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
+        size += len(key) + len(value)
+    if size > _ANNOTATIONS_LIMIT:
+        detail = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
+        errors.append(FieldError("FieldValueTooLong", path, detail))
+    return errors
+
+
+def _owners(meta: ObjectMeta) -> list[FieldError]:
+    errors, controllers = [], []
+    for index, owner in enumerate(meta.owner_references):
+        path = f"metadata.ownerReferences[{index}]"
+        for name, value in (("apiVersion", owner.api_version), ("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)):
+            if not value:
+                errors.append(invalid_value(f"{path}.{name}", value, f"{name if name != 'apiVersion' else 'version'} must not be empty"))
+        if owner.controller:
+            controllers.append(owner.name)
+    if len(controllers) > 1:
+        why = f"Only one reference can have Controller set to true. Found \"true\" in references for {controllers[0]} and {controllers[1]}"
+        errors.append(invalid_value("metadata.ownerReferences", [], why))
+    return errors
+
+
+def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
+    errors = []
+    for name, left, right in (
+        ("name", new.name, old.name),
+        ("namespace", new.namespace, old.namespace),
+        ("uid", new.uid, old.uid),
+        ("creationTimestamp", new.creation_timestamp, old.creation_timestamp),
+        ("deletionTimestamp", new.deletion_timestamp, old.deletion_timestamp),
+        ("deletionGracePeriodSeconds", new.deletion_grace_period_seconds, old.deletion_grace_period_seconds),
+    ):
+        if left != right:
+            errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
+    if old.deletion_timestamp and (added := [f for f in new.finalizers if f not in old.finalizers]):
+        why = f'no new finalizers can be added if the object is being deleted, found new finalizers {added!r}'
+        errors.append(forbidden_field("metadata.finalizers", why.replace("'", '"')))
+    return errors

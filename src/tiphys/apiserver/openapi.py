@@ -1,0 +1,269 @@
+"""OpenAPI v2 and v3 documents, derived from the declarations: definitions from the types, paths from the catalogue."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+from typing import Any
+
+import msgspec
+
+from tiphys.api import docs
+from tiphys.api.base import Struct
+from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
+from tiphys.machinery.schema import Field, fields_of
+
+_PACKAGES = {
+    "meta": "io.k8s.apimachinery.pkg.apis.meta",
+    "apiextensions": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
+    "apiregistration": "io.k8s.kube-aggregator.pkg.apis.apiregistration",
+}
+_QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+_INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+_TIME = "io.k8s.apimachinery.pkg.apis.meta.v1.Time"
+_MICRO_TIME = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"
+_SCALARS: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"}, "bool": {"type": "boolean"}, "int32": {"type": "integer", "format": "int32"},
+    "int64": {"type": "integer", "format": "int64"}, "float": {"type": "number", "format": "double"},
+    "bytes": {"type": "string", "format": "byte"}, "any": {"type": "object"}, "union": {},
+}  # fmt: skip
+_REF = "#/components/schemas/"
+
+
+def model_name(kind: type) -> str:
+    """``io.k8s.api.core.v1.Pod``."""
+    group, version = kind.__module__.rpartition(".")[2].rsplit("_", 1)
+    return f"{_PACKAGES.get(group, f'io.k8s.api.{group}')}.{version}.{kind.__name__}"
+
+
+@functools.cache
+def definition(kind: type[Struct]) -> dict[str, Any]:
+    """The schema of a type, with v3 references."""
+    properties, required = {}, []
+    for name, field in fields_of(kind).items():
+        properties[name] = _property(kind, name, field)
+        if field.facts.req:
+            required.append(name)
+    schema: dict[str, Any] = {"type": "object", "description": docs.of_type(kind), "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _property(kind: type, name: str, field: Field) -> dict[str, Any]:
+    schema = _schema(field)
+    text = docs.of_field(kind, name)
+    if "$ref" in schema:
+        schema = {"allOf": [schema], "default": {}} if field.kind == "struct" else {"allOf": [schema]}
+    if text:
+        schema = {"description": text, **schema}
+    facts = field.facts
+    if facts.list:
+        schema["x-kubernetes-list-type"] = facts.list
+    if facts.keys:
+        schema["x-kubernetes-list-map-keys"] = list(facts.keys)
+    if facts.patch:
+        schema["x-kubernetes-patch-strategy"] = facts.patch
+    if facts.key:
+        schema["x-kubernetes-patch-merge-key"] = facts.key
+    if facts.atomic and field.kind != "list":
+        schema["x-kubernetes-map-type"] = "atomic"
+    return schema
+
+
+def _schema(field: Field) -> dict[str, Any]:
+    match field.kind:
+        case "struct":
+            return {"$ref": _REF + model_name(field.item)}
+        case "list":
+            return {"type": "array", "items": _schema(field.item)}
+        case "dict":
+            return {"type": "object", "additionalProperties": _schema(field.item)}
+        case "quantity":
+            return {"$ref": _REF + _QUANTITY}
+        case "intorstring":
+            return {"$ref": _REF + _INT_OR_STRING}
+        case "time":
+            return {"$ref": _REF + _TIME}
+        case "microtime":
+            return {"$ref": _REF + _MICRO_TIME}
+        case kind:
+            return dict(_SCALARS[kind])
+
+
+def _referred(kind: type[Struct], found: dict[str, dict[str, Any]]) -> None:
+    """Adds a type and everything it refers to."""
+    name = model_name(kind)
+    if name in found:
+        return
+    found[name] = definition(kind)
+    for field in fields_of(kind).values():
+        inner: Field | None = field
+        while inner is not None and inner.kind in ("list", "dict"):
+            inner = inner.item
+        if inner is not None and inner.kind in ("struct", "union") and inner.item is not None:
+            _referred(inner.item, found)
+
+
+_BASIC = {
+    _QUANTITY: {"description": "A fixed-point number with a unit suffix, such as 500m or 2Gi.", "oneOf": [{"type": "string"}, {"type": "number"}]},
+    _INT_OR_STRING: {"description": "A whole number or a string.", "format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
+    _TIME: {"description": "A time in RFC 3339.", "type": "string", "format": "date-time"},
+    _MICRO_TIME: {"description": "A time in RFC 3339 with microseconds.", "type": "string", "format": "date-time"},
+}  # fmt: skip
+
+
+def _list_type(resource: Resource) -> type[Struct]:
+    return getattr(importlib.import_module(resource.module), resource.kind + "List")  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _definitions(gv: GroupVersion) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for resource in RESOURCES:
+        if resource.gv != gv:
+            continue
+        _add(found, resource, resource.type)
+        if "list" in resource.verbs:
+            _add(found, resource, _list_type(resource))
+        for sub in resource.subresources:
+            if sub.kind and (kind := _subresource_type(resource, sub)) is not None:
+                _referred(kind, found)
+    from tiphys.api import meta_v1
+
+    for kind in (meta_v1.DeleteOptions, meta_v1.Status):
+        _referred(kind, found)
+    found.update(_BASIC)
+    return found
+
+
+def _add(found: dict[str, dict[str, Any]], resource: Resource, kind: type[Struct]) -> None:
+    _referred(kind, found)
+    gvk = {"group": resource.group, "version": resource.version, "kind": kind.__name__}
+    found[model_name(kind)] = {**definition(kind), "x-kubernetes-group-version-kind": [gvk]}
+
+
+def _subresource_type(resource: Resource, sub: Subresource) -> type[Struct] | None:
+    group = resource.group if sub.group is None else sub.group
+    module = f"tiphys.api.{group.split('.')[0] or 'core'}_{sub.version or resource.version}"
+    return getattr(importlib.import_module(module), sub.kind, None)
+
+
+_ACTIONS = {
+    "get": ("get", "get"), "create": ("post", "post"), "update": ("put", "put"), "patch": ("patch", "patch"),
+    "delete": ("delete", "delete"), "list": ("get", "list"), "deletecollection": ("delete", "deletecollection"),
+}  # fmt: skip
+_ON_COLLECTION = ("list", "create", "deletecollection")
+_QUERY = {
+    "list": ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch", "watch",
+             "timeoutSeconds", "allowWatchBookmarks", "sendInitialEvents"),
+    "create": ("dryRun", "fieldManager", "fieldValidation"),
+    "update": ("dryRun", "fieldManager", "fieldValidation"),
+    "patch": ("dryRun", "fieldManager", "fieldValidation", "force"),
+    "delete": ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"),
+    "deletecollection": ("dryRun", "gracePeriodSeconds", "labelSelector", "fieldSelector", "propagationPolicy"),
+    "get": (),
+}  # fmt: skip
+
+
+def _paths(gv: GroupVersion, v2: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for resource in (r for r in RESOURCES if r.gv == gv):
+        base = f"{gv.path}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{gv.path}/{resource.plural}"
+        for verb in resource.verbs:
+            if verb in _ACTIONS:
+                path = base if verb in _ON_COLLECTION else base + "/{name}"
+                _operation(found, path, verb, resource, resource.kind, gv, v2)
+        if resource.namespaced and "list" in resource.verbs:
+            _operation(found, f"{gv.path}/{resource.plural}", "list", resource, resource.kind, gv, v2)
+        for sub in resource.subresources:
+            group = gv.group if sub.group is None else sub.group
+            target = GroupVersion(group, sub.version or gv.version)
+            for verb in sub.verbs:
+                _operation(found, f"{base}/{{name}}/{sub.name}", verb, resource, sub.kind or resource.kind, target, v2)
+    return found
+
+
+def _operation(
+    found: dict[str, Any], path: str, verb: str, resource: Resource, kind: str, gv: GroupVersion, v2: bool
+) -> None:
+    method, action = _ACTIONS[verb]
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "uniqueItems": True, **({"type": "string"} if v2 else {"schema": {"type": "string"}})}
+        for name in _QUERY[verb]
+    ]
+    for name in ("namespace", "name"):
+        if f"{{{name}}}" in path:
+            parameters.append({"name": name, "in": "path", "required": True, **({"type": "string"} if v2 else {"schema": {"type": "string"}})})
+    operation: dict[str, Any] = {
+        "description": f"{verb} {kind}", "operationId": f"{verb}{resource.group.split('.')[0].title() or 'Core'}{resource.version.title()}{kind}{path.count('/')}{path.rpartition('/')[2].strip('{}').title()}",
+        "tags": [(resource.group.split(".")[0] or "core") + "_" + resource.version], "parameters": parameters,
+        "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": {"group": gv.group, "version": gv.version, "kind": kind},
+    }  # fmt: skip
+    found.setdefault(path, {})[method] = operation
+
+
+@functools.cache
+def v3(group: str, version: str) -> tuple[bytes, str] | None:
+    """(document, hash) of one group and version."""
+    gv = GroupVersion(group, version)
+    if not any(r.gv == gv for r in RESOURCES):
+        return None
+    document = {
+        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": _paths(gv, v2=False),
+        "components": {"schemas": _definitions(gv)},
+    }  # fmt: skip
+    body = msgspec.json.encode(document)
+    return body, hashlib.sha256(body).hexdigest().upper()
+
+
+@functools.cache
+def v3_index() -> bytes:
+    paths = {}
+    for gv in dict.fromkeys(r.gv for r in RESOURCES):
+        made = v3(gv.group, gv.version)
+        assert made is not None
+        paths[gv.path[1:]] = {"serverRelativeURL": f"/openapi/v3{gv.path}?hash={made[1]}"}
+    return msgspec.json.encode({"paths": paths})
+
+
+@functools.cache
+def v2_document() -> dict[str, Any]:
+    """The whole API as one Swagger 2.0 document."""
+    definitions: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    for gv in dict.fromkeys(r.gv for r in RESOURCES):
+        for name, schema in _definitions(gv).items():
+            if name not in definitions or "x-kubernetes-group-version-kind" in schema:
+                definitions[name] = _v2(schema)
+        paths.update(_paths(gv, v2=True))
+    return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": paths, "definitions": definitions}
+
+
+@functools.cache
+def v2() -> bytes:
+    return msgspec.json.encode(v2_document())
+
+
+def _v2(schema: Any) -> Any:
+    """A v3 schema in v2's terms."""
+    if isinstance(schema, list):
+        return [_v2(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "$ref":
+            result["$ref"] = value.replace(_REF, "#/definitions/")
+        elif key == "allOf":
+            result |= _v2(value[0])
+        elif key == "oneOf":
+            result["type"] = "string"
+        elif key == "default" and value == {}:
+            continue
+        else:
+            result[key] = _v2(value)
+    return result

@@ -1,0 +1,70 @@
+"""The v2 document in the protobuf form that older kubectl asks for (openapi.v2.Document of gnostic)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from tiphys.apiserver.openapi import v2_document
+from tiphys.machinery.protobuf import varint
+
+
+def _bytes(tag: int, data: bytes) -> bytes:
+    return varint(tag << 3 | 2) + varint(len(data)) + data
+
+
+def _text(tag: int, value: str) -> bytes:
+    return _bytes(tag, value.encode()) if value else b""
+
+
+@functools.cache
+def v2() -> bytes:
+    document = v2_document()
+    info = _text(1, document["info"]["title"]) + _text(2, document["info"]["version"])
+    paths = b"".join(_bytes(2, _text(1, path) + _bytes(2, _path(item))) for path, item in document["paths"].items())
+    definitions = b"".join(_bytes(1, _named(name, schema)) for name, schema in document["definitions"].items())
+    return _text(1, "2.0") + _bytes(2, info) + _bytes(8, paths) + _bytes(9, definitions)
+
+
+def _named(name: str, schema: dict[str, Any]) -> bytes:
+    return _text(1, name) + _bytes(2, _schema(schema))
+
+
+def _schema(schema: dict[str, Any]) -> bytes:
+    out = _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
+    out += b"".join(_text(19, name) for name in schema.get("required", ()))
+    if "additionalProperties" in schema:
+        out += _bytes(21, _bytes(1, _schema(schema["additionalProperties"])))
+    if "type" in schema:
+        out += _bytes(22, _text(1, schema["type"]))
+    if "items" in schema:
+        out += _bytes(23, _bytes(1, _schema(schema["items"])))
+    if "properties" in schema:
+        out += _bytes(25, b"".join(_bytes(1, _named(n, s)) for n, s in schema["properties"].items()))
+    return out + _extensions(31, schema)
+
+
+def _extensions(tag: int, holder: dict[str, Any]) -> bytes:
+    import yaml
+
+    out = b""
+    for key, value in holder.items():
+        if key.startswith("x-"):
+            out += _bytes(tag, _text(1, key) + _bytes(2, _text(2, yaml.safe_dump(value))))
+    return out
+
+
+_METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
+
+
+def _path(item: dict[str, Any]) -> bytes:
+    return b"".join(_bytes(_METHODS[method], _operation(operation)) for method, operation in item.items())
+
+
+def _operation(operation: dict[str, Any]) -> bytes:
+    out = _text(3, operation["description"]) + _text(5, operation["operationId"])
+    for parameter in operation["parameters"]:
+        if parameter["in"] == "query":
+            inner = _text(2, "query") + _text(4, parameter["name"]) + _text(6, "string")
+            out += _bytes(8, _bytes(1, _bytes(2, _bytes(3, inner))))
+    return out + _extensions(13, operation)

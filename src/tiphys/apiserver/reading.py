@@ -1,0 +1,353 @@
+"""GET, LIST and WATCH: bytes out of the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tiphys.api.catalog import Resource, storage_of
+from tiphys.apiserver import tables
+from tiphys.apiserver.conversion import present
+from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.request import Call
+from tiphys.apiserver.respond import accepted, answer, one, to_yaml
+from tiphys.apiserver.strategies import strategy_of
+from tiphys.machinery import errors
+from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
+from tiphys.store.cache import Entry, Event, Expired, Filter, ResourceCache
+
+_WAIT = 3.0  # seconds a read waits for a revision this server has not seen yet
+_BOOKMARK = 50.0  # seconds between bookmarks
+_BUFFER = 16 << 20  # bytes a slow watcher may leave unread before it is let go
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+def view_of(call: Call, resource: Resource) -> Filter:
+    """The part of the resource that a list, watch or collection delete is about. Raises 400."""
+    prefix = resource.prefix
+    if resource.namespaced and call.info.namespace:
+        prefix += call.info.namespace + "/"
+    labels = _labels(call.query.get("labelSelector", ""))
+    fields = _fields(call.query.get("fieldSelector", ""), resource)
+    name = fields.exact("metadata.name")
+    if name and (call.info.namespace or not resource.namespaced):
+        fields = Selector(tuple(r for r in fields.requirements if r.key != "metadata.name" or r.operator != "="))
+        return _Exact(prefix + name, labels, fields)
+    namespace = fields.exact("metadata.namespace")
+    if namespace and resource.namespaced and not call.info.namespace:
+        prefix += namespace + "/"
+    return Filter(prefix, labels, fields)
+
+
+class _Exact(Filter):
+    """A view of one object."""
+
+    __slots__ = ()
+
+    def __init__(self, prefix: str, labels: Selector, fields: Selector) -> None:
+        super().__init__(prefix, labels, fields)
+        self.matches_all = False
+
+    def matches(self, entry: Entry) -> bool:
+        return entry.key == self.prefix and self.labels.matches(entry.labels) and self.fields.matches(entry.fields)
+
+
+def _labels(text: str) -> Selector:
+    try:
+        return parse_labels(text) if text else EVERYTHING
+    except SelectorError as error:
+        raise errors.bad_request(f'unable to parse requirement: {error}') from None
+
+
+_MIRRORED = {"regarding": "involvedObject", "reportingController": "reportingComponent"}
+
+
+def _fields(text: str, resource: Resource) -> Selector:
+    if not text:
+        return EVERYTHING
+    try:
+        selector = parse_fields(text)
+    except SelectorError as error:
+        raise errors.bad_request(str(error)) from None
+    if resource.group == "events.k8s.io":
+        from tiphys.machinery.selectors import Requirement
+
+        selector = Selector(tuple(
+            Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements
+        ))  # fmt: skip
+    allowed = {"metadata.name", "metadata.namespace", *strategy_of(storage_of(resource)).fields}
+    for requirement in selector.requirements:
+        if requirement.key not in allowed:
+            raise errors.bad_request(
+                f'Unable to find "{resource.gv}, Resource={resource.plural}" that match label selector "",'
+                f' field selector "{text}": field label not supported: {requirement.key}'
+            )
+    return selector
+
+
+def _mirror(key: str) -> str:
+    head, dot, rest = key.partition(".")
+    return _MIRRORED.get(head, head) + dot + rest
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise errors.bad_request(f"Invalid value: {text!r}: strconv.ParseUint: parsing {text!r}: invalid syntax".replace("'", '"'))
+    return int(text)
+
+
+class Reader:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._store = registry.store
+        self.watchers = 0
+        self.closing = asyncio.Event()
+
+    # --- get ---
+
+    async def get(self, call: Call, resource: Resource) -> web.Response:
+        await self._fresh(call.query.get("resourceVersion", ""))
+        entry = self._registry.entry(resource, call.info.namespace, call.info.name)
+        return one(call, resource, entry.data)
+
+    async def _fresh(self, asked: str) -> int:
+        """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
+        if asked == "0":
+            return self._store.revision
+        wanted = _number(asked) if asked else await self._store.barrier()
+        deadline = asyncio.get_running_loop().time() + _WAIT
+        while self._store.revision < wanted:
+            if asyncio.get_running_loop().time() > deadline:
+                error = errors.timeout(f"Too large resource version: {wanted}, current: {self._store.revision}", 1)
+                from tiphys.api.meta_v1 import StatusCause
+
+                error.status.details.causes = [StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")]  # type: ignore[union-attr]
+                raise error
+            await asyncio.sleep(0.05)
+        return self._store.revision
+
+    # --- list ---
+
+    async def list(self, call: Call, resource: Resource) -> web.Response:
+        want = accepted(call.http.headers.get("Accept", ""))
+        view, cache = view_of(call, resource), self._registry.cache(resource)
+        limit = _number(call.query.get("limit") or "0")
+        entries, revision, token, remaining = await self._page(call, resource, cache, view, limit)
+        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        if token:
+            meta["continue"] = token
+            if view.matches_all:
+                meta["remainingItemCount"] = remaining
+        objects = [entry.data for entry in entries]
+        if not resource.is_storage_version:
+            objects = [present(resource, data) for data in objects]
+        if want.shape == "Table":
+            body = tables.table(resource, objects, meta, call.query.get("includeObject", "Metadata"))
+        elif want.shape.startswith("Partial"):
+            body = _list(b"PartialObjectMetadataList", b"meta.k8s.io/v1", meta, [tables.partial(data) for data in objects])
+        else:
+            body = _list(f"{resource.kind}List".encode(), resource.api_version.encode(), meta, objects)
+        return answer(to_yaml(body), 200, call.warnings, "application/yaml") if want.yaml else answer(body, 200, call.warnings)
+
+    async def _page(
+        self, call: Call, resource: Resource, cache: ResourceCache, view: Filter, limit: int
+    ) -> tuple[list[Entry], int, str, int]:
+        """(entries, revision of the whole list, continue token, how many are left)."""
+        query = call.query
+        asked, match, start = query.get("resourceVersion", ""), query.get("resourceVersionMatch", ""), ""
+        if match and not asked:
+            why = [errors.forbidden_field("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")]
+            raise errors.invalid("ListOptions", "meta.k8s.io", "", why)
+        if query.get("continue"):
+            if match:
+                raise errors.bad_request("resourceVersionMatch is forbidden when continue is specified")
+            revision, start = _read_token(query["continue"])
+            entries = self._at(cache, view, revision, start) if revision else cache.select(view)
+            revision = revision or self._store.revision
+        elif match == "Exact" or (limit and asked not in ("", "0") and not match):
+            revision = _number(asked)
+            await self._fresh(asked)
+            entries = self._at(cache, view, revision, "")
+        else:
+            revision = await self._fresh(asked)
+            entries = cache.select(view)
+        if start:
+            entries = [entry for entry in entries if entry.key > resource.prefix + start]
+        if not limit or len(entries) <= limit:
+            return entries, revision, "", 0
+        page = entries[:limit]
+        token = _write_token(revision, page[-1].key[len(resource.prefix) :])
+        return page, revision, token, len(entries) - limit
+
+    def _at(self, cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
+        if revision >= cache.revision:
+            return cache.select(view)
+        try:
+            return cache.at(view, revision)
+        except Expired as error:
+            if not start:
+                raise errors.too_old(revision, error.floor) from None
+            # The list can go on from here, but what it shows is of another time: the client must agree to that.
+            failure = errors.gone(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new"
+                " list without the continue parameter, or use the continue token in this response to retrieve the"
+                " remainder of the results. Continuing with the provided token results in an inconsistent list - objects"
+                " that were created, modified, or deleted between the time the first chunk was returned and now may show"
+                " up in the list."
+            )
+            from tiphys.api.meta_v1 import ListMeta
+
+            failure.status.metadata = ListMeta(continue_=_write_token(0, start))
+            raise failure from None
+
+    # --- watch ---
+
+    async def watch(self, call: Call, resource: Resource) -> web.StreamResponse:
+        stream = _Stream(self, call, resource)
+        self.watchers += 1
+        try:
+            return await stream.run()
+        finally:
+            self.watchers -= 1
+
+
+def _list(kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]) -> bytes:
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (kind, version, msgspec.json.encode(meta))
+    return b"".join((head, b",".join(objects), b"]}"))
+
+
+def _write_token(revision: int, start: str) -> str:
+    raw = msgspec.json.encode({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _read_token(token: str) -> tuple[int, str]:
+    try:
+        raw = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        return max(int(raw["rv"]), 0), str(raw["start"])
+    except (ValueError, KeyError, TypeError, msgspec.DecodeError):
+        raise errors.bad_request("continue key is not valid: malformed value") from None
+
+
+class _Stream:
+    """One watch: the events of a view, as they come, until the client or the clock ends it."""
+
+    def __init__(self, reader: Reader, call: Call, resource: Resource) -> None:
+        self._reader = reader
+        self._call = call
+        self._resource = resource
+        self._cache = reader._registry.cache(resource)
+        self._view = view_of(call, resource)
+        self._want = accepted(call.http.headers.get("Accept", ""))
+        self._wake = asyncio.Event()
+        self._header = True
+        self._bookmarks = call.flag("allowWatchBookmarks")
+        self._plain = not self._want.shape and resource.is_storage_version
+
+    async def run(self) -> web.StreamResponse:
+        query, store = self._call.query, self._reader._store
+        asked = query.get("resourceVersion", "")
+        initial = query.get("sendInitialEvents")
+        if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
+            why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            raise errors.invalid("ListOptions", "meta.k8s.io", "", [errors.forbidden_field("resourceVersionMatch", why)])
+        replay = initial in ("true", "1") or (initial is None and asked in ("", "0"))
+        since = await self._reader._fresh(asked if asked else "") if replay else _number(asked or "0") or store.revision
+        try:
+            watcher = self._cache.watch(self._view, since, self._wake.set)
+        except Expired as error:
+            raise errors.too_old(since, error.floor) from None
+        try:
+            response = await self._open()
+            if replay:
+                await self._send([self._line("ADDED", Event(e.revision, e, None)) for e in self._cache.select(self._view)])
+                if initial in ("true", "1") and self._bookmarks:
+                    await self._send([self._bookmark(since, initial_end=True)])
+            await self._follow(watcher)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the client went away
+        finally:
+            self._cache.unwatch(watcher)
+        return response
+
+    async def _open(self) -> web.StreamResponse:
+        kind = "application/json" if not self._want.shape else f"application/json;as={self._want.shape};g=meta.k8s.io;v=v1"
+        self._response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
+        self._response.enable_chunked_encoding()
+        await self._response.prepare(self._call.http)
+        return self._response
+
+    async def _follow(self, watcher: Any) -> None:
+        loop = asyncio.get_running_loop()
+        asked = int(self._call.query.get("timeoutSeconds") or 0)
+        ends = loop.time() + (asked or random.uniform(1800, 3600))
+        bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
+        store = self._reader._store
+        while True:
+            wait = min(ends, bookmark if self._bookmarks else ends) - loop.time()
+            if wait > 0 and not watcher.pending:
+                handle = loop.call_later(wait, self._wake.set)
+                await self._wake.wait()
+                handle.cancel()
+            self._wake.clear()
+            if self._reader.closing.is_set() or watcher.overflowed or self._gone():
+                return
+            revision = store.revision
+            taken = watcher.take()
+            if taken:
+                await self._send([self._line(kind, event) for kind, event in taken])
+            elif self._bookmarks and loop.time() >= bookmark:
+                await self._send([self._bookmark(revision)])
+                bookmark = loop.time() + _BOOKMARK
+            if loop.time() >= ends:
+                return
+
+    def _gone(self) -> bool:
+        transport = self._call.http.transport
+        return transport is None or transport.is_closing() or transport.get_write_buffer_size() > _BUFFER
+
+    async def _send(self, lines: list[bytes]) -> None:
+        if lines:
+            await self._response.write(b"".join(lines))
+
+    def _line(self, kind: str, event: Event) -> bytes:
+        if self._plain:
+            return event.line(kind)
+        if self._want.shape == "Table":
+            return self._shaped(kind, event)
+        key = (kind, self._want.shape, self._resource.api_version)
+        made = event.lines.get(key)
+        if made is None:
+            made = event.lines[key] = self._shaped(kind, event)
+        return made
+
+    def _shaped(self, kind: str, event: Event) -> bytes:
+        data = event.tombstone() if kind == "DELETED" else event.entry.data  # type: ignore[union-attr]
+        data = present(self._resource, data)
+        if self._want.shape == "Table":
+            meta = {"resourceVersion": str(event.revision)}
+            include = self._call.query.get("includeObject", "Metadata")
+            data = tables.table(self._resource, [data], meta, include, self._header)
+            self._header = False
+        elif self._want.shape:
+            data = tables.partial(data)
+        return b'{"type":"%b","object":%b}\n' % (kind.encode(), data)
+
+    def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
+        meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if initial_end:
+            meta["annotations"] = {INITIAL_EVENTS_END: "true"}
+        kind, version = self._resource.kind, self._resource.api_version
+        if self._want.shape.startswith("Partial"):
+            kind, version = "PartialObjectMetadata", "meta.k8s.io/v1"
+        obj: dict[str, Any] = {"kind": kind, "apiVersion": version, "metadata": meta}
+        if self._want.shape == "Table":
+            row = {"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}
+            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": str(revision)}, "columnDefinitions": [], "rows": [row]}
+        return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"

@@ -1,0 +1,328 @@
+"""The generic registry: create, update, delete and collection delete of any resource, written once.
+
+Objects come in typed, are prepared, admitted and validated, and leave as bytes. Reads are not here: they are bytes
+from the cache (see handlers).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from tiphys.api.base import decode, encode
+from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Preconditions
+from tiphys.apiserver.admission import Admission, Attributes
+from tiphys.apiserver.metadata import validate_metadata, validate_metadata_update
+from tiphys.apiserver.request import SYSTEM, User
+from tiphys.apiserver.strategies import strategy_of
+from tiphys.machinery import errors, names, timestamps
+from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
+from tiphys.store.engine import Conflict, StoreError
+from tiphys.store.store import Store
+
+Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
+
+_RETRIES = 20
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+
+
+class Registry:
+    """Every stored resource's writes. `now` gives seconds since the epoch."""
+
+    def __init__(self, store: Store, admission: Admission, now: Callable[[], float] = time.time) -> None:
+        self.store = store
+        self.admission = admission
+        self.now = now
+
+    def cache(self, resource: Resource) -> ResourceCache:
+        return self.store.cache(resource.prefix)
+
+    def lookup(self, plural: str, namespace: str, name: str, group: str = "", version: str = "v1") -> Any | None:
+        """A stored object, decoded, or None."""
+        resource = BY_PATH[group, version, plural]
+        entry = self.cache(resource).get(resource.key(namespace, name))
+        return decode(entry.data, resource.type) if entry else None
+
+    def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
+        found = self.cache(resource).get(resource.key(namespace, name))
+        if found is None:
+            raise errors.not_found(resource.group_resource, name)
+        return found
+
+    # --- create ---
+
+    async def create(self, resource: Resource, namespace: str, obj: Any, user: User = SYSTEM, dry_run: bool = False) -> Entry:
+        """Creates the object and returns its entry. Raises StatusError."""
+        meta: ObjectMeta = obj.metadata
+        if meta.resource_version:
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        self._place(resource, namespace, meta)
+        strategy = strategy_of(resource)
+        generate = bool(meta.generate_name and not meta.name)
+        for attempt in range(8):
+            if generate:
+                meta.name = names.generated(meta.generate_name)
+            try:
+                return await self._create(resource, strategy, obj, user, dry_run, first=attempt == 0)
+            except errors.StatusError as error:
+                if not (generate and error.reason == "AlreadyExists" and attempt < 7):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create(self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, first: bool) -> Entry:
+        meta = obj.metadata
+        strategy.default(obj)
+        attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
+        if first:
+            await self.admission.mutate(attributes)
+        meta.uid = str(uuid.uuid4())
+        meta.creation_timestamp = timestamps.rfc3339(self.now())
+        meta.deletion_timestamp = meta.deletion_grace_period_seconds = None
+        meta.self_link = ""
+        meta.managed_fields = []
+        meta.generation = 1 if strategy.generation else 0
+        strategy.prepare_for_create(obj)
+        problems = validate_metadata(meta, resource, strategy) + strategy.validate(obj)
+        if problems:
+            raise errors.invalid(resource.kind, resource.group, meta.name, problems)
+        await self.admission.validate(attributes)
+        key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
+        if cache.get(key) is not None:
+            raise errors.already_exists(resource.group_resource, meta.name)
+        if dry_run:
+            return _unwritten(key, obj)
+        undo = await strategy.reserve(self, obj, None)
+        try:
+            return await self.store.put(cache, key, encode(obj), 0)
+        except BaseException as error:
+            if undo:
+                await undo()
+            if isinstance(error, Conflict):
+                raise errors.already_exists(resource.group_resource, meta.name) from None
+            raise _outage(error) from error
+
+    def _place(self, resource: Resource, namespace: str, meta: ObjectMeta) -> None:
+        if not resource.namespaced:
+            return
+        if meta.namespace and meta.namespace != namespace:
+            raise errors.bad_request(
+                f"the namespace of the provided object does not match the namespace sent on the request"
+            )
+        meta.namespace = namespace
+
+    # --- update ---
+
+    async def update(
+        self, resource: Resource, namespace: str, name: str, change: Transform, user: User = SYSTEM,
+        dry_run: bool = False, subresource: str = "", create: Callable[[], Any] | None = None, patching: bool = False,
+    ) -> tuple[Entry, bool]:
+        """Applies `change` to the object as it stands now, again when somebody else wrote in between and the change
+        does not insist on a version (a patch carries the version it was applied to, and is applied anew).
+        Returns the entry and whether it was created. Raises StatusError."""
+        cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
+        for _ in range(_RETRIES):
+            entry = cache.get(key)
+            if entry is None:
+                if create is not None and strategy.create_on_update:
+                    return await self.create(resource, namespace, create(), user, dry_run), True
+                raise errors.not_found(resource.group_resource, name)
+            old = decode(entry.data, resource.type)
+            new = change(old)
+            insists = self._check_version(resource, strategy, new, old) and not patching
+            try:
+                return await self._update(resource, strategy, new, old, entry, user, dry_run, subresource), False
+            except Conflict:
+                if insists:
+                    raise errors.conflict(resource.group_resource, name, errors.MODIFIED) from None
+        raise errors.conflict(resource.group_resource, name, errors.MODIFIED)
+
+    def _check_version(self, resource: Resource, strategy: Any, new: Any, old: Any) -> bool:
+        meta, wanted = new.metadata, new.metadata.resource_version
+        if meta.uid and meta.uid != old.metadata.uid:
+            why = f"Precondition failed: UID in precondition: {meta.uid}, UID in object meta: {old.metadata.uid}"
+            raise errors.conflict(resource.group_resource, old.metadata.name, why)
+        if not wanted:
+            if not strategy.unconditional_update:
+                why = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
+                raise errors.invalid(resource.kind, resource.group, old.metadata.name, why)
+            return False
+        if wanted != old.metadata.resource_version:
+            raise errors.conflict(resource.group_resource, old.metadata.name, errors.MODIFIED)
+        return True
+
+    async def _update(
+        self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, user: User, dry_run: bool, sub: str
+    ) -> Entry:
+        meta, before = new.metadata, old.metadata
+        meta.name, meta.namespace = meta.name or before.name, meta.namespace or before.namespace
+        meta.uid, meta.creation_timestamp = before.uid, before.creation_timestamp
+        meta.deletion_timestamp = before.deletion_timestamp
+        meta.deletion_grace_period_seconds = before.deletion_grace_period_seconds
+        meta.generation, meta.self_link, meta.managed_fields = before.generation, "", before.managed_fields
+        strategy.default(new)
+        attributes = Attributes(resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub)
+        await self.admission.mutate(attributes)
+        if sub == "status":
+            strategy.prepare_for_status(new, old)
+        elif not sub:
+            strategy.prepare_for_update(new, old)
+        if strategy.generation and strategy.desired(new) != strategy.desired(old):
+            meta.generation = before.generation + 1
+        problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
+        if sub == "status":
+            problems += strategy.validate_status(new, old)
+        elif not problems:
+            problems += strategy.validate(new) + ([] if sub else strategy.validate_update(new, old))
+        if problems:
+            raise errors.invalid(resource.kind, resource.group, before.name, problems)
+        await self.admission.validate(attributes)
+        meta.resource_version = ""
+        if meta.deletion_timestamp and not meta.finalizers and not self._lingers(strategy, new):
+            return await self._finish(resource, new, entry, dry_run)
+        return await self._write(resource, strategy, new, old, entry, dry_run)
+
+    async def _write(self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool) -> Entry:
+        value = encode(new)
+        if with_revision(value, entry.revision) == entry.data:
+            return entry  # nothing changed: no new revision, as upstream
+        if dry_run:
+            return _unwritten(entry.key, new, entry.revision)
+        undo = await strategy.reserve(self, new, old)
+        try:
+            return await self.store.put(self.cache(resource), entry.key, value, entry.revision)
+        except BaseException as error:
+            if undo:
+                await undo()
+            if isinstance(error, StoreError):
+                raise _outage(error) from error
+            raise
+
+    # --- delete ---
+
+    @staticmethod
+    def _lingers(strategy: Any, obj: Any) -> bool:
+        """An object marked with a grace period waits for its keeper (the node), not for finalizers alone."""
+        return bool(obj.metadata.deletion_grace_period_seconds) or strategy.held(obj)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, options: DeleteOptions, user: User = SYSTEM, dry_run: bool = False
+    ) -> tuple[Entry, bool]:
+        """Deletes or marks as being deleted. Returns the object's last entry and whether it is gone now."""
+        dry_run = dry_run or "All" in options.dry_run
+        cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
+        for _ in range(_RETRIES):
+            entry = cache.get(key)
+            if entry is None:
+                raise errors.not_found(resource.group_resource, name)
+            obj = decode(entry.data, resource.type)
+            _check_preconditions(resource, obj.metadata, options.preconditions)
+            await self.admission.validate(Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run))
+            try:
+                return await self._delete(resource, strategy, obj, entry, options, dry_run)
+            except Conflict:
+                continue
+        raise errors.conflict(resource.group_resource, name, errors.MODIFIED)
+
+    async def _delete(
+        self, resource: Resource, strategy: Any, obj: Any, entry: Entry, options: DeleteOptions, dry_run: bool
+    ) -> tuple[Entry, bool]:
+        meta = obj.metadata
+        finalizers = _finalizers(resource, meta, options)
+        grace = strategy.grace(obj, options.grace_period_seconds)
+        waits = bool(finalizers) or bool(grace) or strategy.held(obj)
+        if not waits:
+            meta.finalizers = finalizers
+            return await self._finish(resource, obj, entry, dry_run), True
+        remaining = grace or 0
+        marked = bool(meta.deletion_timestamp)
+        shorter = marked and remaining < (meta.deletion_grace_period_seconds or 0)
+        if marked and not shorter and finalizers == meta.finalizers:
+            return entry, False
+        meta.finalizers = finalizers
+        if not marked or shorter:
+            meta.deletion_timestamp = timestamps.rfc3339(self.now() + remaining)
+            meta.deletion_grace_period_seconds = remaining
+            if strategy.generation:
+                meta.generation += 1
+            strategy.mark_deleted(obj)
+        meta.resource_version = ""
+        if dry_run:
+            return _unwritten(entry.key, obj, entry.revision), False
+        try:
+            return await self.store.put(self.cache(resource), entry.key, encode(obj), entry.revision), False
+        except StoreError as error:
+            raise _outage(error) from error
+
+    async def _finish(self, resource: Resource, obj: Any, entry: Entry, dry_run: bool) -> Entry:
+        obj.metadata.resource_version = ""
+        if dry_run:
+            return _unwritten(entry.key, obj, entry.revision)
+        try:
+            revision = await self.store.delete(entry.key, entry.revision)
+        except StoreError as error:
+            raise _outage(error) from error
+        await strategy_of(resource).after_delete(self, obj)
+        return Entry(entry.key, revision, with_revision(encode(obj), revision), ())
+
+    async def delete_collection(
+        self, resource: Resource, view: Filter, options: DeleteOptions, user: User, dry_run: bool
+    ) -> list[Entry]:
+        """Deletes every object of the view; one that vanishes meanwhile is no error."""
+        deleted = []
+        for entry in self.cache(resource).select(view):
+            namespace, name = split_key(resource, entry.key)
+            one = msgspec.structs.replace(options, preconditions=None)
+            try:
+                deleted.append((await self.delete(resource, namespace, name, one, user, dry_run))[0])
+            except errors.StatusError as error:
+                if error.code != 404:
+                    raise
+        return deleted
+
+
+def split_key(resource: Resource, key: str) -> tuple[str, str]:
+    """(namespace, name) of a storage key."""
+    namespace, _, name = key[len(resource.prefix) :].rpartition("/")
+    return namespace, name
+
+
+def _finalizers(resource: Resource, meta: ObjectMeta, options: DeleteOptions) -> list[str]:
+    """The finalizers that the propagation policy leaves on the object."""
+    policy = options.propagation_policy
+    kept = [name for name in meta.finalizers if name not in (ORPHAN, FOREGROUND)]
+    if options.orphan_dependents is not None and policy is None:
+        policy = "Orphan" if options.orphan_dependents else "Background"
+    if policy == "Orphan":
+        return [*kept, ORPHAN]
+    if policy == "Foreground":
+        return [*kept, FOREGROUND]
+    if policy is None:
+        return list(meta.finalizers)
+    return kept
+
+
+def _check_preconditions(resource: Resource, meta: ObjectMeta, wanted: Preconditions | None) -> None:
+    if wanted is None:
+        return
+    for label, want, have in (("UID", wanted.uid, meta.uid), ("ResourceVersion", wanted.resource_version, meta.resource_version)):
+        if want is not None and want != have:
+            why = f"Precondition failed: {label} in precondition: {want}, {label} in object meta: {have}"
+            raise errors.conflict(resource.group_resource, meta.name, why)
+
+
+def _unwritten(key: str, obj: Any, revision: int = 0) -> Entry:
+    """The entry a dry run answers with."""
+    value = encode(obj)
+    return Entry(key, revision, with_revision(value, revision) if revision else value, ())
+
+
+def _outage(error: BaseException) -> BaseException:
+    return errors.internal(str(error)) if isinstance(error, StoreError) else error
+
+
+Handler = Callable[..., Awaitable[Any]]

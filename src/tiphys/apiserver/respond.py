@@ -1,0 +1,110 @@
+"""Bytes and objects to HTTP answers, in the representation the client accepts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from tiphys.api.base import encode
+from tiphys.api.catalog import Resource
+from tiphys.apiserver import tables
+from tiphys.apiserver.conversion import present
+from tiphys.apiserver.request import Call
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+
+JSON = "application/json"
+_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the client wants: `shape` is "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"."""
+
+    shape: str = ""
+    yaml: bool = False
+
+
+_known: dict[str, Accepted] = {"": Accepted(), "*/*": Accepted(), JSON: Accepted()}
+
+
+def accepted(header: str) -> Accepted:
+    """The first alternative of an Accept header that can be served. Raises 406."""
+    found = _known.get(header)
+    if found is None:
+        found = _parse(header)
+        if len(_known) < 1000:
+            _known[header] = found
+    return found
+
+
+def _parse(header: str) -> Accepted:
+    for alternative in header.split(","):
+        media, *parameters = [part.strip() for part in alternative.split(";")]
+        options = dict(p.split("=", 1) for p in parameters if "=" in p)
+        shape = options.get("as", "")
+        if shape and (options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")):
+            continue
+        if shape not in ("", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"):
+            continue
+        if media in (JSON, "*/*", "application/*"):
+            return Accepted(shape)
+        if media == "application/yaml":
+            return Accepted(shape, yaml=True)
+    raise errors.not_acceptable(
+        "only the following media types are accepted: application/json, application/yaml"
+    )
+
+
+def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
+    response = web.Response(body=body, status=code, headers=_HEADERS)
+    if content_type != JSON:
+        response.headers["Content-Type"] = content_type
+    for warning in warnings or ():
+        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+
+def failure(error: StatusError) -> web.Response:
+    """The Status of a failed request."""
+    response = answer(encode(error.status), error.code)
+    details = error.status.details
+    if details is not None and details.retry_after_seconds:
+        response.headers["Retry-After"] = str(details.retry_after_seconds)
+    return response
+
+
+def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
+    """A single object in the shape the client asked for. `data` is in the stored version."""
+    want = accepted(call.http.headers.get("Accept", ""))
+    data = present(resource, data)
+    if want.shape == "Table":
+        data = tables.table(resource, [data], _revision_of(data), call.query.get("includeObject", "Metadata"))
+    elif want.shape.startswith("Partial"):
+        data = tables.partial(data)
+    return answer(to_yaml(data), code, call.warnings, "application/yaml") if want.yaml else answer(data, code, call.warnings)
+
+
+def _revision_of(data: bytes) -> dict[str, Any]:
+    import msgspec
+
+    meta = msgspec.json.decode(data)["metadata"]
+    return {"resourceVersion": meta.get("resourceVersion", "")}
+
+
+def to_yaml(data: bytes) -> bytes:
+    import msgspec
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(msgspec.json.decode(data), Dumper=dumper, default_flow_style=False).encode()  # type: ignore[no-any-return]
+
+
+def status(call: Call, obj: Any, code: int = 200) -> web.Response:
+    """Any API struct, as JSON or YAML."""
+    data = encode(obj)
+    want = accepted(call.http.headers.get("Accept", ""))
+    return answer(to_yaml(data), code, call.warnings, "application/yaml") if want.yaml else answer(data, code, call.warnings)

@@ -1,0 +1,382 @@
+"""The HTTP front and the order in which a request passes through it.
+
+1. name the request         request.parse
+2. authenticate             certificate, token, anonymous
+3. impersonate              if asked and allowed
+4. authorize                RBAC and the node authorizer
+5. route                    discovery and health, or a resource's verb
+6. answer                   errors become a Status here and nowhere else
+(Audit and flow control will stand between 3 and 4.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource as resources
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from tiphys.api.catalog import BY_PATH, Resource, storage_of
+from tiphys.apiserver import discovery, openapi, respond
+from tiphys.apiserver.actions import Actions
+from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, InvalidToken
+from tiphys.apiserver.authorization import Asked, Authorizer
+from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.reading import Reader
+from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, parse, parse_query
+from tiphys.apiserver.writing import Writer
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
+
+VERSION = {
+    "major": "1", "minor": "36", "gitVersion": "v1.36.0+tiphys", "gitCommit": "", "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "cpython", "platform": "linux/amd64",
+    "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+}  # fmt: skip
+MAX_BODY = 3 * 1024 * 1024
+
+Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
+
+
+class APIServer:
+    """Answers requests. `ready` turns true once the store is open and the bootstrap objects are there."""
+
+    def __init__(self, registry: Registry, authenticator: Authenticator, authorizer: Authorizer, connector: Connector, address: str) -> None:
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._registry = registry
+        self._address = address
+        self.reader, self._writer = Reader(registry), Writer(registry)
+        self._connector = connector
+        actions = Actions(registry, authenticator, authorizer)
+        self.ready = False
+        self.requests: dict[tuple[str, str, int], int] = {}
+        reader, writer = self.reader, self._writer
+        self._verbs: dict[str, Handler] = {
+            "get": reader.get, "list": reader.list, "watch": reader.watch, "create": writer.create,
+            "update": writer.update, "patch": writer.patch, "delete": writer.delete,
+            "deletecollection": writer.delete_collection,
+        }  # fmt: skip
+        stored: dict[str, Handler] = {"get": reader.get, "update": writer.update, "patch": writer.patch}
+        self._subresources: dict[str, dict[str, Handler]] = {
+            "status": stored, "finalize": stored, "approval": stored, "ephemeralcontainers": stored, "resize": stored,
+            "scale": {"get": writer.get_scale, "update": writer.put_scale, "patch": writer.patch_scale},
+            "binding": {"create": actions.bind}, "eviction": {"create": actions.evict}, "token": {"create": actions.token},
+            "log": {"get": connector.log},
+            "exec": dict.fromkeys(("get", "create"), connector.stream),
+            "attach": dict.fromkeys(("get", "create"), connector.stream),
+            "portforward": dict.fromkeys(("get", "create"), connector.stream),
+            "proxy": dict.fromkeys(("get", "create", "update", "patch", "delete"), connector.proxy),
+        }  # fmt: skip
+        self._virtual: dict[str, Handler] = {
+            "bindings": actions.bind, "tokenreviews": actions.token_review, "selfsubjectreviews": actions.self_subject,
+            "subjectaccessreviews": actions.access_review, "localsubjectaccessreviews": actions.access_review,
+            "selfsubjectaccessreviews": actions.access_review, "selfsubjectrulesreviews": actions.rules_review,
+        }  # fmt: skip
+
+    # --- one request ---
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        info: RequestInfo | None = None
+        try:
+            path, _, query_text = request._message.path.partition("?")
+            if len(request._message.path) > 32768:
+                raise errors.too_large("URI too long")
+            query = parse_query(query_text)
+            info = parse(request.method, path, query)
+            call = Call(info, ANONYMOUS, query, query_text, request)
+            call.user = self._impersonate(call, self._authenticate(request))
+            self._authorize(call)
+            response = await self._route(call)
+        except StatusError as error:
+            response = respond.failure(error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except web.HTTPRequestEntityTooLarge:
+            response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"))
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            response = respond.failure(errors.internal(str(error) or type(error).__name__))
+        if info is not None:
+            key = (info.verb, info.resource, response.status)
+            self.requests[key] = self.requests.get(key, 0) + 1
+        return response
+
+    def _authenticate(self, request: web.BaseRequest) -> User:
+        transport = request.transport
+        tls = transport.get_extra_info("ssl_object") if transport else None
+        der = tls.getpeercert(True) if tls else None
+        if der:
+            return self._authenticator.certificate(der)
+        header = request.headers.get(hdrs.AUTHORIZATION, "")
+        token = header[7:].strip() if header[:7].lower() == "bearer " else _websocket_token(request)
+        if not token:
+            return ANONYMOUS
+        try:
+            return self._authenticator.token(token)
+        except InvalidToken:
+            raise errors.unauthorized() from None
+
+    def _impersonate(self, call: Call, user: User) -> User:
+        headers = call.http.headers
+        name = headers.get("Impersonate-User", "")
+        groups = headers.getall("Impersonate-Group", [])
+        if not name:
+            if groups or "Impersonate-Uid" in headers:
+                raise errors.bad_request("requested impersonation without impersonating a user")
+            return user
+        wishes = []
+        account = name.split(":") if name.startswith("system:serviceaccount:") else []
+        if len(account) == 4:
+            wishes.append(Asked("impersonate", "", "serviceaccounts", "", account[2], account[3], version="v1"))
+        else:
+            wishes.append(Asked("impersonate", "", "users", name=name, version="v1"))
+        wishes += [Asked("impersonate", "", "groups", name=group, version="v1") for group in groups]
+        extra: dict[str, list[str]] = {}
+        for key, value in headers.items():
+            if key.lower().startswith("impersonate-extra-"):
+                field = key[len("impersonate-extra-") :].lower()
+                extra.setdefault(field, []).append(value)
+                wishes.append(Asked("impersonate", "authentication.k8s.io", "userextras", field, name=value, version="v1"))
+        uid = headers.get("Impersonate-Uid", "")
+        if uid:
+            wishes.append(Asked("impersonate", "authentication.k8s.io", "uids", name=uid, version="v1"))
+        for wish in wishes:
+            if not self._authorizer.authorize(user, wish)[0]:
+                raise self._refusal(user, wish)
+        if len(account) == 4 and not groups:
+            groups = ["system:serviceaccounts", f"system:serviceaccounts:{account[2]}"]
+        if name != "system:anonymous" and AUTHENTICATED not in groups:
+            groups = [*groups, AUTHENTICATED]
+        return User(name, tuple(groups), uid, extra)
+
+    def _authorize(self, call: Call) -> None:
+        info = call.info
+        if info.is_resource:
+            asked = Asked(info.verb, info.group, info.resource, info.subresource, info.namespace, info.name, version=info.version)
+        else:
+            asked = Asked(info.verb, path=info.path)
+        if not self._authorizer.authorize(call.user, asked)[0]:
+            raise self._refusal(call.user, asked)
+
+    @staticmethod
+    def _refusal(user: User, asked: Asked) -> StatusError:
+        if asked.path:
+            return _path_refusal(user, asked)
+        what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+        where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+        why = f'User "{user.name}" cannot {asked.verb} resource "{what}" in API group "{asked.group}" {where}'
+        resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+        return errors.forbidden(resource, asked.name, why)
+
+    # --- routing ---
+
+    async def _route(self, call: Call) -> web.StreamResponse:
+        info = call.info
+        if not info.is_resource:
+            return self._non_resource(call)
+        resource = BY_PATH.get((info.group, info.version, info.resource))
+        if resource is None:
+            raise errors.page_not_found()
+        call.resource = resource
+        return await self._handler(call, resource)(call, storage_of(resource) if info.subresource == "scale" else resource)
+
+    def _handler(self, call: Call, resource: Resource) -> Handler:
+        info = call.info
+        if info.subresource:
+            sub = resource.subresource(info.subresource)
+            if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
+                raise errors.page_not_found()
+            handler = self._subresources.get(sub.name, {}).get("get" if info.verb == "watch" else info.verb)
+        elif resource.plural in self._virtual:
+            handler = self._virtual[resource.plural] if info.verb == "create" else None
+        elif resource.plural == "componentstatuses":
+            handler = _no_components
+        else:
+            handler = self._verbs.get(info.verb) if info.verb in resource.verbs else None
+            if info.verb in ("create", "deletecollection") and len(info.parts) > 1 and info.parts[1]:
+                handler = None
+        if handler is None:
+            raise errors.method_not_allowed(resource.group_resource, call.http.method)
+        return handler
+
+    def _non_resource(self, call: Call) -> web.StreamResponse:
+        path, method = call.info.path.rstrip("/") or "/", call.http.method
+        if method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed("", method)
+        parts = path.strip("/").split("/")
+        match parts:
+            case ["healthz" | "livez" | "readyz", *rest]:
+                return self._health(call, parts[0], rest)
+            case ["version"]:
+                return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
+            case ["metrics"]:
+                return web.Response(text=self._metrics(), content_type="text/plain")
+            case ["api"] | ["apis"]:
+                return self._groups(call, core=path == "/api")
+            case ["api", version] if (body := discovery.api_resources("", version)):
+                return respond.answer(body)
+            case ["apis", group] if (body := discovery.api_group(group)):
+                return respond.answer(body)
+            case ["apis", group, version] if (body := discovery.api_resources(group, version)):
+                return respond.answer(body)
+            case ["openapi", *rest]:
+                return self._openapi(call, rest)
+            case [".well-known", "openid-configuration"]:
+                return respond.answer(self._issuer())
+            case ["openid", "v1", "jwks"]:
+                return respond.answer(msgspec.json.encode(self._authenticator.tokens.jwks()), content_type="application/jwk-set+json")
+            case [""]:
+                paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+                return respond.answer(msgspec.json.encode({"paths": paths}))
+        raise errors.page_not_found()
+
+    def _groups(self, call: Call, core: bool) -> web.Response:
+        accept = call.http.headers.get("Accept", "")
+        if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept.replace("v=v2beta1", ""):
+            body, tag = discovery.aggregated(core)
+            if call.http.headers.get("If-None-Match") == f'"{tag}"':
+                return web.Response(status=304, headers={"ETag": f'"{tag}"'})
+            response = respond.answer(body, content_type=discovery.AGGREGATED)
+            response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
+            return response
+        return respond.answer(discovery.api_versions(self._address) if core else discovery.api_groups())
+
+    def _openapi(self, call: Call, rest: list[str]) -> web.Response:
+        if rest == ["v2"]:
+            accept = call.http.headers.get("Accept", "")
+            if "proto-openapi" in accept and "application/json" not in accept:
+                from tiphys.apiserver import openapi_proto
+
+                return respond.answer(openapi_proto.v2(), content_type="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+            return respond.answer(openapi.v2())
+        if rest == ["v3"]:
+            return respond.answer(openapi.v3_index())
+        made = None
+        if rest[:2] == ["v3", "api"] and len(rest) == 3:
+            made = openapi.v3("", rest[2])
+        elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
+            made = openapi.v3(rest[2], rest[3])
+        if made is None:
+            raise errors.page_not_found()
+        response = respond.answer(made[0])
+        response.headers["ETag"] = f'"{made[1]}"'
+        return response
+
+    def _issuer(self) -> bytes:
+        issuer = self._authenticator.tokens.issuer
+        return msgspec.json.encode({
+            "issuer": issuer, "jwks_uri": f"https://{self._address}/openid/v1/jwks", "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+        })  # fmt: skip
+
+    def _health(self, call: Call, kind: str, rest: list[str]) -> web.Response:
+        checks = {"ping": True, "store": True, "bootstrap": self.ready or kind == "livez"}
+        if kind == "readyz":
+            checks["shutdown"] = not self.reader.closing.is_set()
+        if rest:
+            checks = {name: ok for name, ok in checks.items() if name == rest[0]}
+            if not checks:
+                raise errors.page_not_found()
+        healthy = all(checks.values())
+        if healthy and "verbose" not in call.query:
+            return web.Response(text="ok", content_type="text/plain")
+        lines = [f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}" for name, ok in checks.items()]
+        lines.append(f"{kind} check {'passed' if healthy else 'failed'}")
+        return web.Response(text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain")
+
+    def _metrics(self) -> str:
+        lines = ["# HELP apiserver_request_total Requests by verb, resource and code.", "# TYPE apiserver_request_total counter"]
+        lines += [f'apiserver_request_total{{verb="{v}",resource="{r}",code="{c}"}} {n}' for (v, r, c), n in sorted(self.requests.items())]
+        lines += ["# HELP apiserver_storage_objects Objects stored, by prefix.", "# TYPE apiserver_storage_objects gauge"]
+        lines += [f'apiserver_storage_objects{{resource="{prefix}"}} {n}' for prefix, n in sorted(self._registry.store.counts().items())]
+        usage = resources.getrusage(resources.RUSAGE_SELF)
+        for name, kind, value in (
+            ("apiserver_registered_watchers", "gauge", self.reader.watchers),
+            ("apiserver_storage_commits_total", "counter", self._registry.store.commits),
+            ("process_cpu_seconds_total", "counter", round(usage.ru_utime + usage.ru_stime, 3)),
+            ("process_resident_memory_bytes", "gauge", resident_memory()),
+            ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
+        ):
+            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
+        return "\n".join(lines) + "\n"
+
+
+def _path_refusal(user: User, asked: Asked) -> StatusError:
+    error = errors.forbidden("", "", "")
+    error.status.message = f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"'
+    error.status.details = None
+    return error
+
+
+_STARTED = time.time()
+
+
+def resident_memory() -> int:
+    """Bytes of this process in memory."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
+    return 0
+
+
+_TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+
+
+def _websocket_token(request: web.BaseRequest) -> str:
+    """Browsers cannot set headers on a WebSocket: the token may come as a subprotocol."""
+    for name in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+        if name.strip().startswith(_TOKEN_PROTOCOL):
+            import base64
+
+            text = name.strip()[len(_TOKEN_PROTOCOL) :]
+            with contextlib.suppress(ValueError):
+                return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    return ""
+
+
+async def _no_components(call: Call, resource: Resource) -> web.StreamResponse:
+    call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
+    body = b'{"kind":"ComponentStatusList","apiVersion":"v1","metadata":{},"items":[]}'
+    return respond.answer(body, 200, call.warnings)
+
+
+class _Request(web.BaseRequest):
+    """A request whose body may be as large as upstream allows."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, client_max_size=MAX_BODY, **kwargs)
+
+
+def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
+    """TLS 1.2 or newer; client certificates are asked for and verified, not demanded."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(client_ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def serve(server: APIServer, host: str, port: int, context: ssl.SSLContext) -> web.ServerRunner:
+    """Listens; returns what `cleanup()` stops."""
+    front = web.Server(server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None)
+    runner = web.ServerRunner(front, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024, shutdown_timeout=2).start()
+    return runner
+
+
+def _request_factory(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())

@@ -1,0 +1,64 @@
+"""Which strategy each resource has: the one list. A resource that is not named keeps the default."""
+
+from __future__ import annotations
+
+from tiphys.api.catalog import Resource
+from tiphys.apiserver.strategies import core, pods, services, workloads
+from tiphys.apiserver.strategies.base import Strategy
+
+_DEFAULT = Strategy()
+_RBAC = core.RBACStrategy()
+_GENERATION = core.GenerationStrategy()
+
+STRATEGIES: dict[str, Strategy] = {
+    "configmaps": core.ConfigMapStrategy(),
+    "endpoints": core.EndpointsStrategy(),
+    "events": core.EventStrategy(),
+    "limitranges": core.LimitRangeStrategy(),
+    "namespaces": core.NamespaceStrategy(),
+    "nodes": core.NodeStrategy(),
+    "persistentvolumeclaims": core.ClaimStrategy(),
+    "persistentvolumes": core.VolumeStrategy(),
+    "pods": pods.PodStrategy(),
+    "podtemplates": pods.PodTemplateStrategy(),
+    "replicationcontrollers": workloads.ReplicationControllerStrategy(),
+    "secrets": core.SecretStrategy(),
+    "serviceaccounts": core.ServiceAccountStrategy(),
+    "services": services.ServiceStrategy(),
+    "daemonsets.apps": workloads.DaemonSetStrategy(),
+    "deployments.apps": workloads.DeploymentStrategy(),
+    "replicasets.apps": workloads.ReplicaSetStrategy(),
+    "statefulsets.apps": workloads.StatefulSetStrategy(),
+    "horizontalpodautoscalers.autoscaling": workloads.AutoscalerStrategy(),
+    "cronjobs.batch": workloads.CronJobStrategy(),
+    "jobs.batch": workloads.JobStrategy(),
+    "certificatesigningrequests.certificates.k8s.io": core.CSRStrategy(),
+    "leases.coordination.k8s.io": core.LeaseStrategy(),
+    "endpointslices.discovery.k8s.io": core.EndpointSliceStrategy(),
+    "ingresses.networking.k8s.io": core.IngressStrategy(),
+    "ipaddresses.networking.k8s.io": core.IPAddressStrategy(),
+    "networkpolicies.networking.k8s.io": core.NetworkPolicyStrategy(),
+    "poddisruptionbudgets.policy": workloads.PodDisruptionBudgetStrategy(),
+    "clusterrolebindings.rbac.authorization.k8s.io": _RBAC,
+    "clusterroles.rbac.authorization.k8s.io": _RBAC,
+    "rolebindings.rbac.authorization.k8s.io": _RBAC,
+    "roles.rbac.authorization.k8s.io": _RBAC,
+    "priorityclasses.scheduling.k8s.io": core.PriorityClassStrategy(),
+    "storageclasses.storage.k8s.io": core.StorageClassStrategy(),
+    "customresourcedefinitions.apiextensions.k8s.io": _GENERATION,
+    "ingressclasses.networking.k8s.io": _GENERATION,
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": _DEFAULT,
+    "flowschemas.flowcontrol.apiserver.k8s.io": _GENERATION,
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": _GENERATION,
+}
+
+
+def strategy_of(resource: Resource) -> Strategy:
+    return STRATEGIES.get(resource.group_resource, _DEFAULT)
+
+
+def selectable_fields(prefix: str) -> tuple[str, ...]:
+    """Paths that field selectors may name for the resource stored under `prefix` (``/group/plural/``)."""
+    _, group, plural, _ = prefix.split("/")
+    strategy = STRATEGIES.get(plural if group == "core" else f"{plural}.{group}")
+    return ("metadata.name", "metadata.namespace", *(strategy.fields if strategy else ()))

@@ -1,0 +1,341 @@
+"""The smaller resources: namespaces, nodes, configuration, storage, RBAC, networking, coordination."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api import core_v1 as v1
+from tiphys.apiserver.metadata import validate_labels
+from tiphys.apiserver.strategies.base import Strategy, immutable
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import config_key_errors, dns_label_errors, is_ip, path_segment_errors
+
+
+class NamespaceStrategy(Strategy):
+    name_errors = staticmethod(dns_label_errors)
+    fields = ("status.phase",)
+
+    def default(self, obj: v1.Namespace) -> None:
+        obj.metadata.labels["kubernetes.io/metadata.name"] = obj.metadata.name
+
+    def prepare_for_create(self, obj: v1.Namespace) -> None:
+        obj.status = v1.NamespaceStatus(phase="Active")
+        if "kubernetes" not in obj.spec.finalizers:
+            obj.spec.finalizers.append("kubernetes")
+
+    def prepare_for_update(self, new: v1.Namespace, old: v1.Namespace) -> None:
+        new.status = old.status
+        new.spec.finalizers = old.spec.finalizers
+
+    def held(self, obj: v1.Namespace) -> bool:
+        return bool(obj.spec.finalizers)
+
+    def mark_deleted(self, obj: v1.Namespace) -> None:
+        obj.status.phase = "Terminating"
+
+
+class NodeStrategy(Strategy):
+    fields = ("spec.unschedulable",)
+
+    def prepare_for_create(self, obj: v1.Node) -> None:
+        """A node registers with its status."""
+
+    def default(self, obj: v1.Node) -> None:
+        obj.status.allocatable = obj.status.allocatable or dict(obj.status.capacity)
+
+    def validate(self, obj: v1.Node) -> list[FieldError]:
+        found = []
+        for index, taint in enumerate(obj.spec.taints):
+            if not taint.key:
+                found.append(errors.required(f"spec.taints[{index}].key"))
+            if taint.effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+                allowed = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+                found.append(errors.not_supported(f"spec.taints[{index}].effect", taint.effect, allowed))
+        return found
+
+
+class ConfigMapStrategy(Strategy):
+    def validate(self, obj: v1.ConfigMap) -> list[FieldError]:
+        found = []
+        for kind, data in (("data", obj.data), ("binaryData", obj.binary_data)):
+            for key in data:
+                found += [errors.invalid_value(f"{kind}[{key}]", key, problem) for problem in config_key_errors(key)]
+        found += [errors.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData") for key in obj.data if key in obj.binary_data]
+        if sum(map(len, obj.data.values())) + sum(map(len, obj.binary_data.values())) > 1048576:
+            found.append(errors.too_long("", 1048576))
+        return found
+
+    def validate_update(self, new: v1.ConfigMap, old: v1.ConfigMap) -> list[FieldError]:
+        return _frozen(new, old, ("data", "binary_data"))
+
+
+def _frozen(new: Any, old: Any, parts: tuple[str, ...]) -> list[FieldError]:
+    if not old.immutable:
+        return []
+    why, found = "field is immutable when `immutable` is set", []
+    if not new.immutable:
+        found.append(errors.forbidden_field("immutable", why))
+    for part in parts:
+        if getattr(new, part) != getattr(old, part):
+            found.append(errors.forbidden_field("binaryData" if part == "binary_data" else part, why))
+    return found
+
+
+_SECRET_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+class SecretStrategy(Strategy):
+    fields = ("type",)
+
+    def default(self, obj: v1.Secret) -> None:
+        obj.type = obj.type or "Opaque"
+        for key, value in obj.string_data.items():
+            obj.data[key] = value.encode()
+        obj.string_data = {}
+
+    def validate(self, obj: v1.Secret) -> list[FieldError]:
+        found = []
+        for key in obj.data:
+            found += [errors.invalid_value(f"data[{key}]", key, problem) for problem in config_key_errors(key)]
+        for key in _SECRET_KEYS.get(obj.type, ()):
+            if key not in obj.data:
+                found.append(errors.required(f"data[{key}]"))
+        if sum(map(len, obj.data.values())) > 1048576:
+            found.append(errors.too_long("data", 1048576))
+        return found
+
+    def validate_update(self, new: v1.Secret, old: v1.Secret) -> list[FieldError]:
+        return immutable("type", new.type, old.type) + _frozen(new, old, ("data",))
+
+
+class ServiceAccountStrategy(Strategy):
+    def prepare_for_create(self, obj: Any) -> None:
+        obj.secrets = obj.secrets or []
+
+
+class EventStrategy(Strategy):
+    fields = (
+        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
+        "reportingComponent", "source", "type",
+    )  # fmt: skip
+    create_on_update = True
+
+    def validate(self, obj: v1.Event) -> list[FieldError]:
+        wanted = obj.involved_object.namespace or "default"
+        if obj.metadata.namespace and wanted != obj.metadata.namespace:
+            return [errors.invalid_value("involvedObject.namespace", obj.involved_object.namespace, "does not match event.namespace")]
+        return []
+
+
+class EndpointsStrategy(Strategy):
+    def default(self, obj: v1.Endpoints) -> None:
+        for subset in obj.subsets:
+            for port in subset.ports:
+                port.protocol = port.protocol or "TCP"
+
+    def validate(self, obj: v1.Endpoints) -> list[FieldError]:
+        found = []
+        for at, subset in enumerate(obj.subsets):
+            for index, address in enumerate(subset.addresses + subset.not_ready_addresses):
+                if not is_ip(address.ip):
+                    found.append(errors.invalid_value(f"subsets[{at}].addresses[{index}].ip", address.ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+        return found
+
+
+class EndpointSliceStrategy(Strategy):
+    generation = True
+
+    def desired(self, obj: Any) -> Any:
+        return obj.endpoints, obj.ports
+
+    def default(self, obj: Any) -> None:
+        for port in obj.ports:
+            port.name = port.name or ""
+            port.protocol = port.protocol or "TCP"
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        allowed = ("FQDN", "IPv4", "IPv6")
+        if not obj.address_type:
+            return [errors.required("addressType")]
+        if obj.address_type not in allowed:
+            return [errors.not_supported("addressType", obj.address_type, allowed)]
+        found = []
+        for index, endpoint in enumerate(obj.endpoints):
+            if not endpoint.addresses:
+                found.append(errors.required(f"endpoints[{index}].addresses", "must contain at least 1 address"))
+        return found
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return immutable("addressType", new.address_type, old.address_type)
+
+
+class ClaimStrategy(Strategy):
+    def default(self, obj: v1.PersistentVolumeClaim) -> None:
+        obj.spec.volume_mode = obj.spec.volume_mode or "Filesystem"
+
+    def prepare_for_create(self, obj: v1.PersistentVolumeClaim) -> None:
+        obj.status = v1.PersistentVolumeClaimStatus(phase="Pending")
+
+    def validate(self, obj: v1.PersistentVolumeClaim) -> list[FieldError]:
+        found = []
+        if not obj.spec.access_modes:
+            found.append(errors.required("spec.accessModes", "at least 1 access mode is required"))
+        if "storage" not in obj.spec.resources.requests:
+            found.append(errors.required("spec.resources[storage]"))
+        return found
+
+
+class VolumeStrategy(Strategy):
+    def default(self, obj: v1.PersistentVolume) -> None:
+        obj.spec.volume_mode = obj.spec.volume_mode or "Filesystem"
+        obj.spec.persistent_volume_reclaim_policy = obj.spec.persistent_volume_reclaim_policy or "Retain"
+        if obj.spec.host_path is not None and obj.spec.host_path.type is None:
+            obj.spec.host_path.type = ""
+
+    def prepare_for_create(self, obj: v1.PersistentVolume) -> None:
+        obj.status = v1.PersistentVolumeStatus(phase="Pending")
+
+    def validate(self, obj: v1.PersistentVolume) -> list[FieldError]:
+        found = []
+        if not obj.spec.access_modes:
+            found.append(errors.required("spec.accessModes"))
+        if "storage" not in obj.spec.capacity:
+            found.append(errors.required("spec.capacity"))
+        return found
+
+
+class LimitRangeStrategy(Strategy):
+    def default(self, obj: v1.LimitRange) -> None:
+        for item in obj.spec.limits:
+            if item.type == "Container":
+                for name, value in item.max.items():
+                    item.default.setdefault(name, value)
+                for source in (item.default, item.min):
+                    for name, value in source.items():
+                        item.default_request.setdefault(name, value)
+
+
+class RBACStrategy(Strategy):
+    """Role names may be any path segment: the system's own have colons."""
+
+    name_errors = staticmethod(path_segment_errors)
+
+    def default(self, obj: Any) -> None:
+        if hasattr(obj, "role_ref"):
+            group = "rbac.authorization.k8s.io"
+            obj.role_ref.api_group = obj.role_ref.api_group or group
+            for subject in obj.subjects:
+                if subject.kind in ("User", "Group"):
+                    subject.api_group = subject.api_group or group
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        if hasattr(obj, "role_ref"):
+            found = [] if obj.role_ref.name else [errors.required("roleRef.name")]
+            if obj.role_ref.kind not in ("Role", "ClusterRole"):
+                found.append(errors.not_supported("roleRef.kind", obj.role_ref.kind, ("ClusterRole", "Role")))
+            return found
+        found = []
+        for index, rule in enumerate(obj.rules):
+            if not rule.verbs:
+                found.append(errors.required(f"rules[{index}].verbs", "verbs must contain at least one value"))
+            if not rule.non_resource_urls and not rule.api_groups:
+                found.append(errors.required(f"rules[{index}].apiGroups", "resource rules must supply at least one api group"))
+            if not rule.non_resource_urls and not rule.resources:
+                found.append(errors.required(f"rules[{index}].resources", "resource rules must supply at least one resource"))
+        return found
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        if hasattr(new, "role_ref") and new.role_ref != old.role_ref:
+            return [errors.invalid_value("roleRef", {}, "cannot change roleRef")]
+        return []
+
+
+class LeaseStrategy(Strategy):
+    create_on_update = True
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        duration = obj.spec.lease_duration_seconds
+        if duration is not None and duration <= 0:
+            return [errors.invalid_value("spec.leaseDurationSeconds", duration, "must be greater than 0")]
+        return []
+
+
+class IngressStrategy(Strategy):
+    generation = True
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        if not obj.spec.rules and obj.spec.default_backend is None:
+            return [errors.invalid_value("spec", {}, "either `defaultBackend` or `rules` must be specified")]
+        found = []
+        for at, rule in enumerate(obj.spec.rules):
+            for index, path in enumerate(rule.http.paths if rule.http else ()):
+                if path.path_type not in ("Exact", "Prefix", "ImplementationSpecific"):
+                    allowed = ("Exact", "ImplementationSpecific", "Prefix")
+                    where = f"spec.rules[{at}].http.paths[{index}].pathType"
+                    found.append(errors.not_supported(where, path.path_type, allowed) if path.path_type else errors.required(where, "pathType must be specified"))
+        return found
+
+
+class NetworkPolicyStrategy(Strategy):
+    generation = True
+
+    def default(self, obj: Any) -> None:
+        if not obj.spec.policy_types:
+            obj.spec.policy_types = ["Ingress", "Egress"] if obj.spec.egress else ["Ingress"]
+        for rule in [*obj.spec.ingress, *obj.spec.egress]:
+            for port in rule.ports:
+                port.protocol = port.protocol or "TCP"
+
+
+class PriorityClassStrategy(Strategy):
+    def default(self, obj: Any) -> None:
+        obj.preemption_policy = obj.preemption_policy or "PreemptLowerPriority"
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        if obj.metadata.name.startswith("system-") and obj.metadata.name not in ("system-node-critical", "system-cluster-critical"):
+            return [errors.forbidden_field("metadata.name", "priority class names with 'system-' prefix are reserved for system use only. error: " + obj.metadata.name)]
+        if obj.value > 1000000000 and not obj.metadata.name.startswith("system-"):
+            return [errors.forbidden_field("value", "maximum allowed value of a user defined priority is 1000000000")]
+        return []
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return immutable("value", new.value, old.value) + immutable("preemptionPolicy", new.preemption_policy, old.preemption_policy)
+
+
+class StorageClassStrategy(Strategy):
+    def default(self, obj: Any) -> None:
+        obj.reclaim_policy = obj.reclaim_policy or "Delete"
+        obj.volume_binding_mode = obj.volume_binding_mode or "Immediate"
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        return [] if obj.provisioner else [errors.required("provisioner")]
+
+
+class CSRStrategy(Strategy):
+    fields = ("spec.signerName",)
+
+    def default(self, obj: Any) -> None:
+        if not obj.spec.usages:
+            obj.spec.usages = ["digital signature", "key encipherment"]
+
+
+class GenerationStrategy(Strategy):
+    """Nothing of its own but a counted spec."""
+
+    generation = True
+
+
+class IPAddressStrategy(Strategy):
+    name_errors = staticmethod(lambda name: [] if is_ip(name) else ["must be a valid IP address"])
+
+
+class LabelledStrategy(Strategy):
+    def validate(self, obj: Any) -> list[FieldError]:
+        return validate_labels(obj.metadata.labels, "metadata.labels")

@@ -1,0 +1,108 @@
+"""Pods, and the templates of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api import core_v1 as v1
+from tiphys.apiserver.strategies.base import Strategy
+from tiphys.apiserver.strategies.podspec import default_pod_spec, validate_pod_spec, validate_template
+from tiphys.machinery import errors, quantity
+from tiphys.machinery.errors import FieldError
+
+
+def qos_class(spec: v1.PodSpec) -> str:
+    """Guaranteed, Burstable or BestEffort, from the containers' requests and limits of cpu and memory."""
+    guaranteed, anything = True, False
+    for container in [*spec.containers, *spec.init_containers]:
+        for name in ("cpu", "memory"):
+            request, limit = container.resources.requests.get(name), container.resources.limits.get(name)
+            anything = anything or bool((request and quantity.nano(request)) or (limit and quantity.nano(limit)))
+            if not limit or not quantity.nano(limit) or (request and quantity.nano(request) != quantity.nano(limit)):
+                guaranteed = False
+    if not anything:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+class PodStrategy(Strategy):
+    generation = True
+    fields = (
+        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
+        "status.phase", "status.podIP", "status.nominatedNodeName",
+    )  # fmt: skip
+
+    def default(self, obj: v1.Pod) -> None:
+        default_pod_spec(obj.spec)
+
+    def prepare_for_create(self, obj: v1.Pod) -> None:
+        obj.status = v1.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
+        if obj.spec.scheduling_gates:
+            why = "Scheduling is blocked due to non-empty scheduling gates"
+            obj.status.conditions = [
+                v1.PodCondition(type="PodScheduled", status="False", reason="SchedulingGated", message=why)
+            ]
+
+    def prepare_for_status(self, new: v1.Pod, old: v1.Pod) -> None:
+        new.spec = old.spec
+        new.metadata.owner_references = old.metadata.owner_references
+        new.status.qos_class = old.status.qos_class or new.status.qos_class
+
+    def validate(self, obj: v1.Pod) -> list[FieldError]:
+        found = validate_pod_spec(obj.spec, "spec")
+        if obj.spec.ephemeral_containers and not obj.metadata.uid:
+            found.append(errors.forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
+        return found
+
+    def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
+        if len(new.spec.containers) != len(old.spec.containers):
+            return [errors.forbidden_field("spec.containers", "pod updates may not add or remove containers")]
+        if new.spec == old.spec or _mutable_parts_as(new.spec, old.spec) == old.spec:
+            return []
+        why = (
+            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+        )
+        return [errors.forbidden_field("spec", why)]
+
+    def grace(self, obj: v1.Pod, asked: int | None) -> int | None:
+        meta, spec = obj.metadata, obj.spec
+        grace = asked if asked is not None else spec.termination_grace_period_seconds
+        grace = 30 if grace is None else max(grace, 1) if grace < 0 else grace
+        if not spec.node_name or obj.status.phase in ("Failed", "Succeeded"):
+            grace = 0
+        if meta.deletion_timestamp and meta.deletion_grace_period_seconds is not None:
+            grace = min(grace, meta.deletion_grace_period_seconds)
+        return grace
+
+
+def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
+    """`new` with the parts that may change put back as they were."""
+    import copy
+
+    spec = copy.deepcopy(new)
+    for containers, before in ((spec.containers, old.containers), (spec.init_containers, old.init_containers)):
+        for container, was in zip(containers, before, strict=False):
+            container.image = was.image
+    if len(spec.tolerations) >= len(old.tolerations) and all(t in spec.tolerations for t in old.tolerations):
+        spec.tolerations = old.tolerations
+    if old.active_deadline_seconds is None or (spec.active_deadline_seconds or 0) <= old.active_deadline_seconds:
+        spec.active_deadline_seconds = old.active_deadline_seconds
+    if old.scheduling_gates and all(gate in old.scheduling_gates for gate in spec.scheduling_gates):
+        spec.scheduling_gates = old.scheduling_gates
+        spec.node_selector, spec.affinity = old.node_selector, old.affinity
+    return spec
+
+
+class PodTemplateStrategy(Strategy):
+    def default(self, obj: Any) -> None:
+        default_pod_spec(obj.template.spec)
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        return validate_template(obj.template, "template")
+
+    generation = True
+
+    def desired(self, obj: Any) -> Any:
+        return obj.template

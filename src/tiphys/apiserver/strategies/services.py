@@ -1,0 +1,238 @@
+"""Services: addresses and node ports are taken before the object is written and given back after it is gone."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.api import core_v1 as v1
+from tiphys.api import networking_v1
+from tiphys.api.base import encode
+from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.strategies.base import Strategy, immutable
+from tiphys.apiserver.strategies.podspec import PORT_RANGE
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, is_ip
+from tiphys.store.engine import Conflict
+
+NODE_PORTS = range(30000, 32768)
+_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+
+
+class ServiceStrategy(Strategy):
+    name_errors = staticmethod(dns1035_errors)
+    fields = ("spec.clusterIP", "spec.type")
+
+    cidr = ipaddress.ip_network("10.96.0.0/16")
+
+    def default(self, obj: v1.Service) -> None:
+        spec = obj.spec
+        spec.session_affinity = spec.session_affinity or "None"
+        spec.type = spec.type or "ClusterIP"
+        if spec.session_affinity == "ClientIP" and spec.session_affinity_config is None:
+            spec.session_affinity_config = v1.SessionAffinityConfig(client_ip=v1.ClientIPConfig(timeout_seconds=10800))
+        for port in spec.ports:
+            port.protocol = port.protocol or "TCP"
+            if port.target_port in (0, ""):
+                port.target_port = port.port
+        if spec.type in ("NodePort", "LoadBalancer"):
+            spec.external_traffic_policy = spec.external_traffic_policy or "Cluster"
+        if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None:
+            spec.allocate_load_balancer_node_ports = True
+        if spec.type != "ExternalName":
+            spec.internal_traffic_policy = spec.internal_traffic_policy or "Cluster"
+            spec.ip_families = spec.ip_families or ["IPv4"]
+            spec.ip_family_policy = spec.ip_family_policy or "SingleStack"
+
+    def prepare_for_update(self, new: v1.Service, old: v1.Service) -> None:
+        new.status = old.status
+        spec, before = new.spec, old.spec
+        if spec.type == "ExternalName":
+            spec.cluster_ip, spec.cluster_ips, spec.ip_families, spec.ip_family_policy = "", [], [], None
+        elif before.type != "ExternalName" and not spec.cluster_ip:
+            spec.cluster_ip, spec.cluster_ips = before.cluster_ip, list(before.cluster_ips)
+        if spec.cluster_ip and not spec.cluster_ips:
+            spec.cluster_ips = [spec.cluster_ip]
+        if spec.type in ("NodePort", "LoadBalancer"):
+            kept = {(p.port, p.protocol): p.node_port for p in before.ports}
+            for port in spec.ports:
+                port.node_port = port.node_port or kept.get((port.port, port.protocol), 0)
+        elif before.type in ("NodePort", "LoadBalancer"):
+            gone = {port.node_port for port in before.ports}
+            for port in spec.ports:
+                port.node_port = 0 if port.node_port in gone else port.node_port
+            spec.external_traffic_policy = ""
+            spec.allocate_load_balancer_node_ports = None
+
+    def validate(self, obj: v1.Service) -> list[FieldError]:
+        spec, found = obj.spec, list[FieldError]()
+        if spec.type not in _TYPES:
+            found.append(errors.not_supported("spec.type", spec.type, _TYPES))
+        if spec.type == "ExternalName":
+            if not spec.external_name:
+                found.append(errors.required("spec.externalName"))
+            else:
+                name = spec.external_name.rstrip(".")
+                found += [errors.invalid_value("spec.externalName", spec.external_name, p) for p in dns_subdomain_errors(name)]
+        elif not spec.ports and spec.cluster_ip != "None":
+            found.append(errors.required("spec.ports"))
+        if spec.cluster_ip not in ("", "None") and not is_ip(spec.cluster_ip):
+            found.append(errors.invalid_value("spec.clusterIPs[0]", spec.cluster_ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+        if spec.session_affinity not in ("ClientIP", "None"):
+            found.append(errors.not_supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None")))
+        self._ports(spec, found)
+        for index, address in enumerate(spec.external_ips):
+            if not is_ip(address):
+                found.append(errors.invalid_value(f"spec.externalIPs[{index}]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+        return found
+
+    @staticmethod
+    def _ports(spec: v1.ServiceSpec, found: list[FieldError]) -> None:
+        names: set[str] = set()
+        pairs: set[tuple[int, str]] = set()
+        for index, port in enumerate(spec.ports):
+            at = f"spec.ports[{index}]"
+            if len(spec.ports) > 1 and not port.name:
+                found.append(errors.required(f"{at}.name"))
+            elif port.name:
+                found += [errors.invalid_value(f"{at}.name", port.name, problem) for problem in dns_label_errors(port.name)]
+                if port.name in names:
+                    found.append(errors.duplicate(f"{at}.name", port.name))
+                names.add(port.name)
+            if not 0 < port.port < 65536:
+                found.append(errors.invalid_value(f"{at}.port", port.port, PORT_RANGE))
+            if port.protocol not in ("TCP", "UDP", "SCTP"):
+                found.append(errors.not_supported(f"{at}.protocol", port.protocol, ("SCTP", "TCP", "UDP")))
+            if isinstance(port.target_port, int) and not 0 < port.target_port < 65536:
+                found.append(errors.invalid_value(f"{at}.targetPort", port.target_port, PORT_RANGE))
+            if (port.port, port.protocol) in pairs:
+                found.append(errors.duplicate(at, {"port": port.port, "protocol": port.protocol}))
+            pairs.add((port.port, port.protocol))
+            if port.node_port and spec.type in ("ClusterIP", "ExternalName"):
+                found.append(errors.forbidden_field(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"))
+
+    def validate_update(self, new: v1.Service, old: v1.Service) -> list[FieldError]:
+        if "ExternalName" in (new.spec.type, old.spec.type) or not old.spec.cluster_ip:
+            return []
+        found = immutable("spec.clusterIPs[0]", new.spec.cluster_ip, old.spec.cluster_ip)
+        return [errors.invalid_value(e.field, new.spec.cluster_ip, "may not change once set") for e in found]
+
+    async def reserve(self, registry: Any, new: v1.Service, old: v1.Service | None) -> Callable[[], Any] | None:
+        taken: list[str] = []
+
+        async def undo() -> None:
+            for key in taken:
+                await _release(registry, key)
+
+        try:
+            await self._reserve_address(registry, new, taken)
+            await self._reserve_ports(registry, new, old, taken)
+        except BaseException:
+            await undo()
+            raise
+        return undo
+
+    async def _reserve_address(self, registry: Any, service: v1.Service, taken: list[str]) -> None:
+        spec = service.spec
+        if spec.type == "ExternalName" or spec.cluster_ip == "None":
+            spec.cluster_ips = [spec.cluster_ip] if spec.cluster_ip else []
+            return
+        wanted = spec.cluster_ip
+        if wanted and ipaddress.ip_address(wanted) not in self.cidr:
+            why = f"failed to allocate IP {wanted}: the provided network does not match the current range"
+            raise errors.invalid("Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)])
+        for _ in range(64):
+            address = wanted or str(self.cidr[random.randrange(16, self.cidr.num_addresses - 1)])
+            key = await self._claim(registry, address, service)
+            if key is not None:
+                if key:
+                    taken.append(key)
+                spec.cluster_ip, spec.cluster_ips = address, [address]
+                return
+            if wanted:
+                why = f"failed to allocate IP {wanted}: provided IP is already allocated"
+                raise errors.invalid("Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)])
+        raise errors.internal("failed to allocate a serviceIP: range is full")
+
+    @staticmethod
+    async def _claim(registry: Any, address: str, service: v1.Service) -> str | None:
+        """The key of the address object made; "" when the service has it already, None when another one has."""
+        resource = BY_PATH["networking.k8s.io", "v1", "ipaddresses"]
+        owner = networking_v1.ParentReference(
+            resource="services", namespace=service.metadata.namespace, name=service.metadata.name
+        )
+        existing = registry.lookup("ipaddresses", "", address, "networking.k8s.io")
+        if existing is not None:
+            return "" if existing.spec.parent_ref == owner else None
+        obj = networking_v1.IPAddress()
+        obj.metadata.name = address
+        obj.metadata.labels = {"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io", "ipaddress.kubernetes.io/ip-family": "IPv4"}
+        obj.spec.parent_ref = owner
+        try:
+            await registry.create(resource, "", obj)
+        except errors.StatusError as error:
+            if error.reason == "AlreadyExists":
+                return None
+            raise
+        return resource.key("", address)
+
+    async def _reserve_ports(self, registry: Any, new: v1.Service, old: v1.Service | None, taken: list[str]) -> None:
+        if new.spec.type not in ("NodePort", "LoadBalancer"):
+            return
+        if new.spec.type == "LoadBalancer" and new.spec.allocate_load_balancer_node_ports is False:
+            return
+        mine = {port.node_port for port in old.spec.ports} if old else set()
+        for index, port in enumerate(new.spec.ports):
+            if port.node_port and port.node_port in mine:
+                continue
+            if port.node_port and port.node_port not in NODE_PORTS:
+                why = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+                raise errors.invalid("Service", "", new.metadata.name, [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)])
+            await self._reserve_port(registry, new, index, taken)
+
+    @staticmethod
+    async def _reserve_port(registry: Any, service: v1.Service, index: int, taken: list[str]) -> None:
+        port = service.spec.ports[index]
+        for candidate in [port.node_port] if port.node_port else random.sample(NODE_PORTS, 64):
+            key = node_port_key(candidate, port.protocol)
+            record = encode({"metadata": {"service": f"{service.metadata.namespace}/{service.metadata.name}"}})
+            try:
+                await registry.store.put(registry.store.cache(_PORTS), key, record, 0)
+            except Conflict:
+                continue
+            taken.append(key)
+            port.node_port = candidate
+            return
+        why = "provided port is already allocated"
+        raise errors.invalid("Service", "", service.metadata.name, [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)])
+
+    async def after_delete(self, registry: Any, obj: v1.Service) -> None:
+        await release_service(registry, obj)
+
+
+_PORTS = "/internal/nodeports/"
+
+
+def node_port_key(port: int, protocol: str) -> str:
+    return f"{_PORTS}{protocol}-{port}"
+
+
+async def _release(registry: Any, key: str) -> None:
+    try:
+        await registry.store.delete(key, None)
+    except Conflict:
+        pass
+
+
+async def release_service(registry: Any, obj: v1.Service) -> None:
+    """Gives back the address and the ports of a service that is gone."""
+    addresses = BY_PATH["networking.k8s.io", "v1", "ipaddresses"]
+    for address in obj.spec.cluster_ips:
+        if address != "None":
+            await _release(registry, addresses.key("", address))
+    for port in obj.spec.ports:
+        if port.node_port:
+            await _release(registry, node_port_key(port.node_port, port.protocol))

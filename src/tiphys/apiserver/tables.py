@@ -1,0 +1,90 @@
+"""Tables, as `kubectl get` prints them: which columns each kind has, and how its cells are made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tiphys.api.base import decode
+from tiphys.api.catalog import Resource
+from tiphys.apiserver import printers
+from tiphys.machinery import timestamps
+from tiphys.machinery.timestamps import human_duration
+
+META = b"meta.k8s.io/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    cell: Callable[[Any], Any]
+    type: str = "string"
+    format: str = ""
+    priority: int = 0
+    description: str = ""
+
+    def definition(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "type": self.type, "format": self.format,
+            "description": self.description or f"{self.name} of the object.", "priority": self.priority,
+        }  # fmt: skip
+
+
+def age(text: str | None) -> str:
+    return human_duration(time.time() - timestamps.parse(text)) if text else "<unknown>"
+
+
+NAME = Column("Name", lambda obj: obj.metadata.name, format="name", description="Name must be unique within a namespace.")
+AGE = Column("Age", lambda obj: age(obj.metadata.creation_timestamp), description="Time since the object was made.")
+CREATED = Column("Created At", lambda obj: obj.metadata.creation_timestamp, format="date")
+
+
+def columns_of(resource: Resource) -> list[Column]:
+    rows = printers.COLUMNS.get(resource.kind)
+    if rows is None:
+        return [NAME, CREATED]
+    columns = [NAME]
+    for row in rows:
+        if row == "AGE":
+            columns.append(AGE)
+        else:
+            columns.append(Column(*row))
+    return columns
+
+
+def table(resource: Resource, objects: list[bytes], meta: dict[str, Any], include: str, header: bool = True) -> bytes:
+    """A Table of the objects. `include` is Metadata, Object or None: what stands beside each row."""
+    columns = columns_of(resource)
+    rows = [_row(resource, columns, data, include) for data in objects]
+    definitions = [column.definition() for column in columns] if header else []
+    head = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions}
+    return msgspec.json.encode(head)[:-1] + b',"rows":[' + b",".join(rows) + b"]}"
+
+
+def _row(resource: Resource, columns: list[Column], data: bytes, include: str) -> bytes:
+    obj = decode(data, resource.type)
+    cells = msgspec.json.encode([column.cell(obj) for column in columns])
+    if include == "None":
+        beside = b""
+    elif include == "Object":
+        beside = b',"object":' + data
+    else:
+        beside = b',"object":' + partial(data)
+    return b'{"cells":' + cells + beside + b"}"
+
+
+class _MetadataOnly(msgspec.Struct):
+    metadata: msgspec.Raw
+
+
+_metadata = msgspec.json.Decoder(_MetadataOnly)
+
+
+def partial(data: bytes) -> bytes:
+    """PartialObjectMetadata of an object's bytes."""
+    meta = bytes(_metadata.decode(data).metadata)
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":' + meta + b"}"

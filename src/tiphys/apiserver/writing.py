@@ -1,0 +1,371 @@
+"""POST, PUT, PATCH and DELETE: bodies to objects, objects through the registry, entries to answers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tiphys.api import autoscaling_v1
+from tiphys.api.base import decode, encode, to_builtins
+from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Status, StatusDetails
+from tiphys.apiserver import respond
+from tiphys.apiserver.conversion import from_storage, to_storage
+from tiphys.apiserver.reading import view_of
+from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.request import Call
+from tiphys.machinery import decoding, errors, patch, protobuf
+from tiphys.machinery.decoding import DecodeError
+
+_PATCHES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)  # fmt: skip
+
+
+async def body(call: Call) -> bytes:
+    data: bytes = await call.http.read()
+    return data
+
+
+def media_type(call: Call) -> str:
+    return str(call.http.headers.get("Content-Type", "application/json")).partition(";")[0].strip()
+
+
+def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
+    """A typed object of the request's body, checked as fieldValidation asks. Raises 400 or 415."""
+    media = media_type(call)
+    if media == protobuf.MEDIA_TYPE:
+        return _from_protobuf(data, kind)
+    if media not in ("application/json", "application/yaml", "", "text/plain", "application/x-www-form-urlencoded"):
+        raise errors.unsupported_media_type(
+            f"the body of the request was in an unknown format - accepted media types include:"
+            f" application/json, application/yaml, {protobuf.MEDIA_TYPE}"
+        )
+    try:
+        if "yaml" in media:
+            value = decoding.plain(data, media)
+            obj, data = decoding.convert(value, kind), b""
+        else:
+            obj = decoding.typed(data, kind)
+            value = None
+    except DecodeError as error:
+        raise errors.bad_request(f"{kind.__name__} in version {resource.version!r} cannot be handled as a {kind.__name__}: {error}".replace("'", '"')) from None
+    _check_fields(call, data, value, kind)
+    _check_kind(obj, kind)
+    return obj
+
+
+def _from_protobuf(data: bytes, kind: Any) -> Any:
+    try:
+        api_version, name, message = protobuf.unwrap(data)
+        obj = protobuf.decode(message, kind)
+    except (protobuf.WireError, UnicodeDecodeError) as error:
+        raise errors.bad_request(str(error)) from None
+    obj.api_version, obj.kind = api_version or obj.api_version, name or obj.kind
+    _check_kind(obj, kind)
+    return decoding.convert(to_builtins(obj), kind)
+
+
+def _check_fields(call: Call, data: bytes, value: Any, kind: Any) -> None:
+    mode = call.query.get("fieldValidation", "Warn")
+    if mode == "Ignore":
+        return
+    if value is None:
+        value = msgspec.json.decode(data)
+    problems = decoding.field_problems(data, value, kind)
+    if not problems:
+        return
+    if mode == "Strict":
+        raise errors.bad_request("strict decoding error: " + ", ".join(problems))
+    call.warnings += problems
+
+
+def _check_kind(obj: Any, kind: Any) -> None:
+    wanted = kind()
+    if obj.kind != wanted.kind or obj.api_version != wanted.api_version:
+        raise errors.bad_request(
+            f"the API version in the data ({obj.api_version}) does not match the expected API version ({wanted.api_version})"
+            if obj.kind == wanted.kind
+            else f"the object provided is unrecognized (must be of type {wanted.kind}): {obj.kind} ({obj.api_version})"
+        )
+
+
+class Writer:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def _stored(self, resource: Resource, obj: Any) -> Any:
+        """The object in the version it is stored in."""
+        if resource.is_storage_version:
+            return obj
+        return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
+
+    # --- create ---
+
+    async def create(self, call: Call, resource: Resource) -> web.Response:
+        obj = self._stored(resource, read_object(call, await body(call), resource.type, resource))
+        entry = await self._registry.create(storage_of(resource), call.info.namespace, obj, call.user, call.dry_run)
+        return respond.one(call, resource, entry.data, 201)
+
+    # --- update ---
+
+    async def update(self, call: Call, resource: Resource) -> web.Response:
+        obj = self._stored(resource, read_object(call, await body(call), resource.type, resource))
+        self._check_name(call, obj.metadata)
+        change = _fresh(obj, self._subresource_change(call.info.subresource))
+        create = (lambda: copy.deepcopy(obj)) if not call.info.subresource else None
+        return await self._change(call, resource, change, create)
+
+    @staticmethod
+    def _check_name(call: Call, meta: ObjectMeta) -> None:
+        info = call.info
+        meta.name = meta.name or info.name
+        if meta.name != info.name:
+            raise errors.bad_request(f"the name of the object ({meta.name}) does not match the name on the URL ({info.name})")
+        meta.namespace = meta.namespace or info.namespace
+        if meta.namespace != info.namespace and info.resource != "namespaces":
+            raise errors.bad_request(
+                f"the namespace of the object ({meta.namespace}) does not match the namespace on the URL ({info.namespace})"
+            )
+        if info.resource == "namespaces":
+            meta.namespace = ""
+
+    async def _change(
+        self, call: Call, resource: Resource, change: Callable[[Any], Any], create: Any = None, patching: bool = False
+    ) -> web.Response:
+        namespace = "" if not resource.namespaced else call.info.namespace
+        entry, created = await self._registry.update(
+            storage_of(resource), namespace, call.info.name, change, call.user, call.dry_run,
+            call.info.subresource, create, patching,
+        )  # fmt: skip
+        return respond.one(call, resource, entry.data, 201 if created else 200)
+
+    def _subresource_change(self, name: str) -> Callable[[Any, Any], Any]:
+        """(new, old) → what the path may change of old."""
+        return _SUBRESOURCES.get(name, lambda new, old: new)
+
+    # --- patch ---
+
+    async def patch(self, call: Call, resource: Resource) -> web.Response:
+        media = media_type(call)
+        if media not in _PATCHES or media == "application/apply-patch+yaml":
+            raise errors.unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: "
+                + ", ".join(_PATCHES[:3])
+            )
+        data = await body(call)
+        try:
+            wish = msgspec.json.decode(data) if data[:1] in b"{[" else decoding.plain(data, "yaml")
+        except (msgspec.DecodeError, DecodeError) as error:
+            raise errors.bad_request(f"error decoding patch: {error}") from None
+        apply = patch_function(media, wish, resource.type)
+        pick = self._subresource_change(call.info.subresource)
+
+        def change(old: Any) -> Any:
+            before = to_builtins(old)
+            if not resource.is_storage_version:
+                before = from_storage(resource, before)
+            after = _patched(apply, before, resource, call.info.name)
+            new = self._typed(call, resource, after)
+            return pick(self._stored(resource, new), old)
+
+        return await self._change(call, resource, change, patching=True)
+
+    def _typed(self, call: Call, resource: Resource, after: Any) -> Any:
+        try:
+            new = decoding.convert(after, resource.type)
+        except DecodeError as error:
+            raise errors.bad_request(str(error)) from None
+        mode = call.query.get("fieldValidation", "Warn")
+        if mode != "Ignore" and (problems := decoding.field_problems(b"", after, resource.type)):
+            if mode == "Strict":
+                raise errors.bad_request("strict decoding error: " + ", ".join(problems))
+            call.warnings = problems
+        _check_kind(new, resource.type)
+        return new
+
+    # --- scale ---
+
+    async def get_scale(self, call: Call, resource: Resource) -> web.Response:
+        entry = self._registry.entry(resource, call.info.namespace, call.info.name)
+        return respond.status(call, scale_of(decode(entry.data, resource.type)))
+
+    async def put_scale(self, call: Call, resource: Resource) -> web.Response:
+        scale = read_object(call, await body(call), autoscaling_v1.Scale, resource)
+        return await self._scale(call, resource, lambda old: scale)
+
+    async def patch_scale(self, call: Call, resource: Resource) -> web.Response:
+        wish = msgspec.json.decode(await body(call))
+        apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
+
+        def change(old: Any) -> Any:
+            after = _patched(apply, to_builtins(scale_of(old)), resource, call.info.name)
+            return decoding.convert(after, autoscaling_v1.Scale)
+
+        return await self._scale(call, resource, change)
+
+    async def _scale(self, call: Call, resource: Resource, wanted: Callable[[Any], Any]) -> web.Response:
+        def change(old: Any) -> Any:
+            scale, new = wanted(old), copy.deepcopy(old)
+            if scale.spec.replicas < 0:
+                why = [errors.invalid_value("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")]
+                raise errors.invalid("Scale", "autoscaling", call.info.name, why)
+            if scale.metadata.resource_version and scale.metadata.resource_version != old.metadata.resource_version:
+                raise errors.conflict(resource.group_resource, call.info.name, errors.MODIFIED)
+            new.spec.replicas = scale.spec.replicas
+            return new
+
+        entry, _ = await self._registry.update(
+            resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, patching=True
+        )
+        return respond.status(call, scale_of(decode(entry.data, resource.type)))
+
+    # --- delete ---
+
+    async def delete(self, call: Call, resource: Resource) -> web.Response:
+        options = await self._options(call)
+        namespace = call.info.namespace if resource.namespaced else ""
+        entry, gone = await self._registry.delete(
+            storage_of(resource), namespace, call.info.name, options, call.user, call.dry_run
+        )
+        if gone and resource.plural not in ("pods", "services", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "storageclasses", "csidrivers", "csinodes", "volumeattachments"):
+            meta = decode(entry.data, storage_of(resource).type).metadata
+            details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
+            return respond.status(call, Status(status="Success", details=details))
+        return respond.one(call, resource, entry.data, 200 if gone or not options.grace_period_seconds else 200)
+
+    async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
+        options = await self._options(call)
+        stored = storage_of(resource)
+        deleted = await self._registry.delete_collection(stored, view_of(call, resource), options, call.user, call.dry_run)
+        items = b",".join(entry.data for entry in deleted)
+        head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":{{"resourceVersion":"{self._registry.store.revision}"}},"items":['
+        return respond.answer(head.encode() + items + b"]}")
+
+    async def _options(self, call: Call) -> DeleteOptions:
+        data = await body(call)
+        options = DeleteOptions()
+        if data:
+            try:
+                if media_type(call) == protobuf.MEDIA_TYPE:
+                    options = protobuf.decode(protobuf.unwrap(data)[2], DeleteOptions)
+                else:
+                    value = decoding.plain(data, media_type(call))
+                    options = decoding.convert(value, DeleteOptions) if value else options
+            except (DecodeError, protobuf.WireError) as error:
+                raise errors.bad_request(str(error)) from None
+        query = call.query
+        if "gracePeriodSeconds" in query and options.grace_period_seconds is None:
+            options.grace_period_seconds = int(query["gracePeriodSeconds"])
+        if "propagationPolicy" in query and options.propagation_policy is None:
+            options.propagation_policy = query["propagationPolicy"]
+        if "orphanDependents" in query and options.orphan_dependents is None:
+            options.orphan_dependents = query["orphanDependents"] in ("1", "true")
+        _check_options(options)
+        return options
+
+
+def _check_options(options: DeleteOptions) -> None:
+    found = []
+    if options.propagation_policy is not None and options.orphan_dependents is not None:
+        found.append(errors.invalid_value("propagationPolicy", options.propagation_policy, "orphanDependents and deletionPropagation cannot be both set"))
+    allowed = ("Background", "Foreground", "Orphan")
+    if options.propagation_policy is not None and options.propagation_policy not in allowed:
+        found.append(errors.not_supported("propagationPolicy", options.propagation_policy, [*allowed, "nil"]))
+    if options.grace_period_seconds is not None and options.grace_period_seconds < 0:
+        options.grace_period_seconds = 1
+    if found:
+        raise errors.invalid("DeleteOptions", "meta.k8s.io", "", found)
+
+
+def _fresh(obj: Any, pick: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    """A change that offers a copy of `obj` each time: the registry may change what it is given."""
+    data = encode(obj)
+    kind = type(obj)
+    return lambda old: pick(decode(data, kind), old)
+
+
+def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
+    """The function that applies a patch of the given media type to plain dicts."""
+    if media == "application/json-patch+json":
+        return lambda value: patch.json_patch(value, wish)
+    if media == "application/strategic-merge-patch+json":
+        return lambda value: patch.strategic(value, wish, kind)
+    if not isinstance(wish, dict):
+        raise errors.bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}")
+    return lambda value: patch.merge(value, wish)
+
+
+def _patched(apply: Callable[[Any], Any], value: Any, resource: Resource, name: str) -> Any:
+    try:
+        return apply(value)
+    except patch.PatchError as error:
+        if error.invalid:
+            failure = errors.invalid(resource.kind, resource.group, name, [])
+            failure.status.message = f"the server rejected our request due to an error in our request: {error}"
+            raise failure from None
+        raise errors.bad_request(str(error)) from None
+
+
+def scale_of(obj: Any) -> autoscaling_v1.Scale:
+    """The Scale of a workload."""
+    from tiphys.machinery.selectors import from_label_selector, from_labels
+
+    meta, selector = obj.metadata, obj.spec.selector
+    scale = autoscaling_v1.Scale()
+    scale.metadata = ObjectMeta(
+        name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version,
+        creation_timestamp=meta.creation_timestamp,
+    )  # fmt: skip
+    scale.spec.replicas = obj.spec.replicas or 0
+    scale.status.replicas = obj.status.replicas
+    scale.status.selector = str(from_labels(selector) if isinstance(selector, dict) else from_label_selector(selector) or "")
+    return scale
+
+
+def _finalize(new: Any, old: Any) -> Any:
+    kept = copy.deepcopy(old)
+    kept.spec.finalizers = new.spec.finalizers
+    kept.metadata.resource_version = new.metadata.resource_version
+    return kept
+
+
+def _approval(new: Any, old: Any) -> Any:
+    new.spec = old.spec
+    conditions, new.status = new.status.conditions, copy.deepcopy(old.status)
+    new.status.conditions = conditions
+    return new
+
+
+def _ephemeral(new: Any, old: Any) -> Any:
+    kept = copy.deepcopy(old)
+    kept.metadata.resource_version = new.metadata.resource_version
+    kept.spec.ephemeral_containers = new.spec.ephemeral_containers
+    before = {c.name: c for c in old.spec.ephemeral_containers}
+    for name, container in before.items():
+        match = next((c for c in new.spec.ephemeral_containers if c.name == name), None)
+        if match is None or match.image != container.image:
+            why = [errors.forbidden_field("spec.ephemeralContainers", "existing ephemeral containers \"" + name + "\" may not be removed\n" if match is None else "existing ephemeral containers may not be changed")]
+            raise errors.invalid("Pod", "", old.metadata.name, why)
+    return kept
+
+
+def _resize(new: Any, old: Any) -> Any:
+    kept = copy.deepcopy(old)
+    kept.metadata.resource_version = new.metadata.resource_version
+    wanted = {c.name: c for c in new.spec.containers}
+    for container in kept.spec.containers:
+        if container.name in wanted:
+            container.resources = wanted[container.name].resources
+            container.resize_policy = wanted[container.name].resize_policy
+    return kept
+
+
+_SUBRESOURCES: dict[str, Callable[[Any, Any], Any]] = {
+    "finalize": _finalize, "approval": _approval, "ephemeralcontainers": _ephemeral, "resize": _resize,
+}  # fmt: skip

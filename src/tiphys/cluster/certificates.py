@@ -1,0 +1,127 @@
+"""The cluster's certificate authority and everything it signs. Keys are EC P-256, files 0600."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_DAY = datetime.timedelta(days=1)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    handle = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    temporary.rename(path)
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def _name(common: str, organizations: tuple[str, ...] = ()) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization) for organization in organizations]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+    # An hour back: a client whose clock is a little behind must not find the certificate not valid yet.
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - _DAY / 24)
+    return builder.not_valid_after(now + days * _DAY)
+
+
+def _usage(signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, key_encipherment=not signs, key_cert_sign=signs, crl_sign=signs, content_commitment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, as PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Authority:
+    """Signs for one cluster. Kept as ca.crt and ca.key in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder / "ca.crt"
+        if not self.path.exists():
+            self._make()
+        self._certificate = x509.load_pem_x509_certificate(self.path.read_bytes())
+        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self._key = key
+
+    def _make(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        key, name = new_key(), _name("tiphys-ca")
+        builder = _builder(name, name, key.public_key(), 3650)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(signs=True), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        write_private(self._folder / "ca.key", key_pem(key))
+        write_private(self.path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, common: str, organizations: tuple[str, ...] = (), names: tuple[str, ...] = (), server: bool = False) -> Pair:
+        """A certificate for a user (`organizations` are the groups) or a server reached under `names`."""
+        key = new_key()
+        builder = _builder(_name(common, organizations), self._certificate.subject, key.public_key(), 365)
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(signs=False), critical=True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), critical=False)
+        signed = builder.sign(self._key, hashes.SHA256())
+        return Pair(signed.public_bytes(serialization.Encoding.PEM), key_pem(key))
+
+    def ensure(self, stem: str, common: str, organizations: tuple[str, ...] = (), names: tuple[str, ...] = (), server: bool = False) -> tuple[Path, Path]:
+        """(certificate file, key file) of `stem`, made when they are missing, for other names, or about to end."""
+        certificate, key = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
+        if not (certificate.exists() and key.exists() and _good(certificate, names)):
+            pair = self.issue(common, organizations, names, server)
+            write_private(key, pair.key)
+            write_private(certificate, pair.certificate)
+        return certificate, key
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _good(path: Path, names: tuple[str, ...]) -> bool:
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    if certificate.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
+        return False
+    if not names:
+        return True
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(item.value) for item in found} >= set(names)

@@ -1,0 +1,162 @@
+"""Bytes of a request to a typed object, as forgiving and as strict as upstream.
+
+The fast way is msgspec's typed decoder. What it refuses (a null where Go takes nulls) or does not notice (fields
+that the type does not have, fields given twice) takes the slow way over plain dicts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from tiphys.api.base import Struct, decode, from_builtins
+from tiphys.machinery.schema import Field, fields_of
+
+T = TypeVar("T", bound=Struct)
+
+
+class DecodeError(ValueError):
+    """The body is not an object of the type; the text is for the user."""
+
+
+def plain(data: bytes, content_type: str = "application/json") -> Any:
+    """Plain dicts and lists from JSON or YAML; raises DecodeError."""
+    try:
+        if "yaml" in content_type:
+            return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def typed(data: bytes, kind: type[T]) -> T:
+    """Typed object of JSON bytes. Nulls count as absent; raises DecodeError."""
+    try:
+        return decode(data, kind)
+    except msgspec.ValidationError:
+        return convert(plain(data), kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from None
+
+
+def convert(value: Any, kind: type[T]) -> T:
+    """Typed object of plain dicts and lists. Nulls count as absent; raises DecodeError."""
+    if not isinstance(value, dict):
+        raise DecodeError(f"cannot unmarshal {_go_name(value)} into Go value of type {kind.__name__}")
+    try:
+        return from_builtins(without_nulls(value, kind), kind)
+    except msgspec.ValidationError as error:
+        raise DecodeError(_explain(error, kind)) from None
+    except RecursionError:
+        raise DecodeError("json: exceeded max depth") from None
+
+
+def _explain(error: msgspec.ValidationError, kind: type) -> str:
+    text, _, path = str(error).partition(" - at `$")
+    where = path.rstrip("`").lstrip(".").replace("[...]", "")
+    if "quantities must match" in text:
+        return f"unable to parse quantity's suffix or value: {text}"
+    return f"json: cannot unmarshal into Go struct field {kind.__name__}.{where}: {text}"
+
+
+def _go_name(value: Any) -> str:
+    names = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+    return names.get(type(value), "null")
+
+
+def without_nulls(value: Any, kind: type[Struct]) -> Any:
+    """Drops nulls wherever the type gives them no meaning."""
+    if not isinstance(value, dict):
+        return value
+    fields = fields_of(kind)
+    return {
+        key: _without_nulls(item, fields[key]) if key in fields else item
+        for key, item in value.items()
+        if item is not None or (key in fields and fields[key].kind == "any")
+    }
+
+
+def _without_nulls(value: Any, field: Field) -> Any:
+    if field.kind in ("struct", "union") and field.item is not None:
+        if isinstance(value, list):
+            return [without_nulls(item, field.item) for item in value]
+        return without_nulls(value, field.item)
+    if field.kind == "list" and isinstance(value, list):
+        return [_zero(field.item) if item is None else _without_nulls(item, field.item) for item in value]
+    if field.kind == "dict" and isinstance(value, dict):
+        return {key: _zero(field.item) if item is None else _without_nulls(item, field.item) for key, item in value.items()}
+    return value
+
+
+def _zero(field: Field) -> Any:
+    zeros: dict[str, Any] = {"struct": {}, "list": [], "dict": {}, "string": "", "bytes": "", "quantity": "0", "bool": False}
+    return zeros.get(field.kind, None if field.kind in ("any", "union") else 0)
+
+
+def unknown_fields(value: Any, kind: type[Struct], path: str = "") -> list[str]:
+    """Paths of the fields that the type does not have, in document order."""
+    found: list[str] = []
+    _walk(value, kind, path, found)
+    return found
+
+
+def _walk(value: Any, kind: type[Struct], path: str, found: list[str]) -> None:
+    if not isinstance(value, dict):
+        return
+    fields = fields_of(kind)
+    for key, item in value.items():
+        field = fields.get(key)
+        if field is None:
+            found.append(f"{path}.{key}" if path else key)
+        elif field.item is not None:
+            _walk_field(item, field, f"{path}.{key}" if path else key, found)
+
+
+def _walk_field(value: Any, field: Field, path: str, found: list[str]) -> None:
+    if field.kind in ("struct", "union"):
+        if isinstance(value, dict):
+            _walk(value, field.item, path, found)
+    elif field.item.item is None and field.item.kind not in ("struct", "union"):
+        return
+    elif isinstance(value, list) and field.kind == "list":
+        for index, item in enumerate(value):
+            _walk_field(item, field.item, f"{path}[{index}]", found)
+    elif isinstance(value, dict) and field.kind == "dict":
+        for key, item in value.items():
+            _walk_field(item, field.item, f"{path}.{key}", found)
+
+
+def count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(count_keys(item) for item in value.values() if isinstance(item, dict | list))
+    if isinstance(value, list):
+        return sum(count_keys(item) for item in value if isinstance(item, dict | list))
+    return 0
+
+
+def duplicate_fields(data: bytes) -> list[str]:
+    """Names of the fields that one JSON object of the body gives twice."""
+    found: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for key, _ in items:
+            if key in seen:
+                found.append(key)
+            seen.add(key)
+        return dict(items)
+
+    json.loads(data, object_pairs_hook=pairs)
+    return found
+
+
+def field_problems(data: bytes, value: Any, kind: type[Struct]) -> list[str]:
+    """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``."""
+    problems = [f'unknown field "{path}"' for path in unknown_fields(value, kind)]
+    # Counting is a cheap first look: only when the numbers differ can a field have been given twice.
+    if data and data.count(b'":') != count_keys(value):
+        problems += [f'duplicate field "{name}"' for name in duplicate_fields(data)]
+    return problems

@@ -1,0 +1,175 @@
+"""Errors as the API answers them: one exception that carries a Status, and builders in upstream's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
+
+
+class StatusError(Exception):
+    """A request failed: `status` is what the client gets."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.message)
+        self.status = status
+
+    @property
+    def code(self) -> int:
+        return self.status.code
+
+    @property
+    def reason(self) -> str:
+        return self.status.reason
+
+
+def _error(code: int, reason: str, message: str, details: StatusDetails | None = None) -> StatusError:
+    return StatusError(Status(status="Failure", message=message, reason=reason, details=details, code=code))
+
+
+def _details(group_resource: str, name: str, **kwargs: Any) -> StatusDetails:
+    plural, _, group = group_resource.partition(".")
+    return StatusDetails(name=name, group=group, kind=plural, **kwargs)
+
+
+def not_found(resource: str, name: str) -> StatusError:
+    return _error(404, "NotFound", f'{resource} "{name}" not found', _details(resource, name))
+
+
+def already_exists(resource: str, name: str) -> StatusError:
+    return _error(409, "AlreadyExists", f'{resource} "{name}" already exists', _details(resource, name))
+
+
+def conflict(resource: str, name: str, why: str) -> StatusError:
+    message = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
+    return _error(409, "Conflict", message, _details(resource, name))
+
+
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def forbidden(resource: str, name: str, why: str) -> StatusError:
+    message = f'{resource} "{name}" is forbidden: {why}' if name else f"{resource} is forbidden: {why}"
+    return _error(403, "Forbidden", message, _details(resource, name))
+
+
+def unauthorized() -> StatusError:
+    return _error(401, "Unauthorized", "Unauthorized")
+
+
+def bad_request(message: str) -> StatusError:
+    return _error(400, "BadRequest", message)
+
+
+def gone(message: str) -> StatusError:
+    return _error(410, "Expired", message)
+
+
+def too_old(requested: int, current: int) -> StatusError:
+    return gone(f"too old resource version: {requested} ({current})")
+
+
+def method_not_allowed(resource: str, verb: str) -> StatusError:
+    return _error(
+        405, "MethodNotAllowed", f"{verb} is not supported on resources of kind \"{resource}\"", _details(resource, "")
+    )
+
+
+def not_acceptable(message: str) -> StatusError:
+    return _error(406, "NotAcceptable", message)
+
+
+def unsupported_media_type(message: str) -> StatusError:
+    return _error(415, "UnsupportedMediaType", message)
+
+
+def too_large(message: str) -> StatusError:
+    return _error(413, "RequestEntityTooLarge", message)
+
+
+def too_many_requests(message: str, retry_after: int = 1) -> StatusError:
+    return _error(429, "TooManyRequests", message, StatusDetails(retry_after_seconds=retry_after))
+
+
+def timeout(message: str, retry_after: int = 0) -> StatusError:
+    return _error(504, "Timeout", message, StatusDetails(retry_after_seconds=retry_after))
+
+
+def internal(message: str) -> StatusError:
+    cause = StatusDetails(causes=[StatusCause(message=message)])
+    return _error(500, "InternalError", f"Internal error occurred: {message}", cause)
+
+
+def unavailable(message: str) -> StatusError:
+    return _error(503, "ServiceUnavailable", message)
+
+
+def page_not_found() -> StatusError:
+    return _error(404, "NotFound", "the server could not find the requested resource", StatusDetails())
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One broken rule: the cause's reason, the field's path and upstream's sentence for it."""
+
+    reason: str
+    field: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if value is None:
+        return "null"
+    if isinstance(value, int | float):
+        return str(value)
+    from tiphys.api.base import encode
+
+    return encode(value).decode()
+
+
+def required(field: str, why: str = "") -> FieldError:
+    return FieldError("FieldValueRequired", field, "Required value" + (f": {why}" if why else ""))
+
+
+def invalid_value(field: str, value: Any, why: str) -> FieldError:
+    return FieldError("FieldValueInvalid", field, f"Invalid value: {_show(value)}: {why}")
+
+
+def not_supported(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
+    values = ", ".join(f'"{item}"' for item in sorted(allowed))
+    return FieldError("FieldValueNotSupported", field, f"Unsupported value: {_show(value)}: supported values: {values}")
+
+
+def duplicate(field: str, value: Any) -> FieldError:
+    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_show(value)}")
+
+
+def forbidden_field(field: str, why: str) -> FieldError:
+    return FieldError("FieldValueForbidden", field, f"Forbidden: {why}")
+
+
+def too_long(field: str, limit: int) -> FieldError:
+    return FieldError("FieldValueTooLong", field, f"Too long: may not be more than {limit} bytes")
+
+
+def field_not_found(field: str, value: Any) -> FieldError:
+    return FieldError("FieldValueNotFound", field, f"Not found: {_show(value)}")
+
+
+def invalid(kind: str, group: str, name: str, errors: list[FieldError]) -> StatusError:
+    """422 with every broken rule in one answer."""
+    qualified = f"{kind}.{group}" if group else kind
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in errors]
+    details = StatusDetails(name=name, group=group, kind=kind, causes=causes)
+    return _error(422, "Invalid", f'{qualified} "{name}" is invalid: {joined}', details)

@@ -1,0 +1,258 @@
+"""JSON patch (RFC 6902), JSON merge patch (RFC 7386) and strategic merge patch, on plain dicts and lists."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from tiphys.api.base import Struct
+from tiphys.machinery.schema import Field, element, fields_of, struct_of
+
+
+class PatchError(ValueError):
+    """The patch cannot be read or applied; `invalid` tells a bad patch (400) from one that does not fit (422)."""
+
+    def __init__(self, message: str, invalid: bool = False) -> None:
+        super().__init__(message)
+        self.invalid = invalid
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """JSON merge patch."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key), value)
+    return result
+
+
+# --- JSON patch ---------------------------------------------------------------------------------------------------
+
+
+def json_patch(document: Any, operations: Any) -> Any:
+    """Applies the operations in order to a copy; raises PatchError and changes nothing when one fails."""
+    if not isinstance(operations, list) or not all(isinstance(op, dict) for op in operations):
+        raise PatchError("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+    if len(operations) > 10000:
+        raise PatchError("The allowed maximum operations in a JSON patch is 10000", invalid=True)
+    document = copy.deepcopy(document)
+    for operation in operations:
+        document = _apply(document, operation)
+    return document
+
+
+def _apply(document: Any, operation: dict[str, Any]) -> Any:
+    op, path = operation.get("op"), operation.get("path")
+    if not isinstance(path, str) or (path and not path.startswith("/")):
+        raise PatchError(f"invalid path in JSON patch operation: {path!r}")
+    match op:
+        case "add":
+            return _add(document, path, copy.deepcopy(operation.get("value")))
+        case "remove":
+            return _remove(document, path)
+        case "replace":
+            _get(document, path)
+            return _add(_remove(document, path), path, copy.deepcopy(operation.get("value"))) if path else operation["value"]
+        case "move":
+            value = _get(document, operation["from"])
+            return _add(_remove(document, operation["from"]), path, value)
+        case "copy":
+            return _add(document, path, copy.deepcopy(_get(document, operation["from"])))
+        case "test":
+            if _get(document, path, missing=None) != operation.get("value"):
+                raise PatchError(f"testing value {path} failed: test failed", invalid=True)
+            return document
+        case _:
+            raise PatchError(f"Unexpected kind: {op}")
+
+
+def _parts(path: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
+
+
+_RAISE: Any = object()
+
+
+def _get(document: Any, path: str, missing: Any = _RAISE) -> Any:
+    for part in _parts(path):
+        try:
+            document = document[_index(part, document)] if isinstance(document, list) else document[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            if missing is not _RAISE:
+                return missing
+            raise PatchError(f"error in path {path}: missing path: missing value", invalid=True) from None
+    return document
+
+
+def _index(part: str, items: list[Any]) -> int:
+    index = int(part)
+    if index < 0 or (len(part) > 1 and part[0] == "0"):
+        raise IndexError(part)
+    return index
+
+
+def _parent(document: Any, path: str) -> tuple[Any, str]:
+    head, _, _ = path.rpartition("/")
+    return _get(document, head), _parts(path)[-1]
+
+
+def _add(document: Any, path: str, value: Any) -> Any:
+    if not path:
+        return value
+    parent, last = _parent(document, path)
+    if isinstance(parent, dict):
+        parent[last] = value
+        return document
+    try:
+        index = len(parent) if last == "-" else _index(last, parent)
+        if index > len(parent):
+            raise IndexError(last)
+        parent.insert(index, value)
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise PatchError(f"add operation does not apply: doc is missing path: {path}: missing value", invalid=True) from None
+    return document
+
+
+def _remove(document: Any, path: str) -> Any:
+    if not path:
+        return None
+    _get(document, path) if path else None
+    parent, last = _parent(document, path)
+    del parent[_index(last, parent) if isinstance(parent, list) else last]
+    return document
+
+
+# --- strategic merge patch ----------------------------------------------------------------------------------------
+
+_PATCH, _RETAIN = "$patch", "$retainKeys"
+_DELETE_LIST, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"
+
+
+def strategic(target: Any, patch: Any, kind: type[Struct] | None) -> Any:
+    """Strategic merge patch of an object of `kind` (None: no schema, so lists are replaced)."""
+    if not isinstance(patch, dict):
+        raise PatchError("strategic merge patch must be an object")
+    directive = patch.get(_PATCH)
+    if directive == "replace":
+        return {key: value for key, value in patch.items() if key != _PATCH}
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise PatchError(f"Unknown patch type: {directive}")
+    fields = fields_of(kind) if kind is not None else {}
+    result = dict(target) if isinstance(target, dict) else {}
+    if isinstance(patch.get(_RETAIN), list):
+        result = {key: value for key, value in result.items() if key in patch[_RETAIN]}
+    for key, value in patch.items():
+        if key in (_PATCH, _RETAIN) or key.startswith(_ORDER):
+            continue
+        if key.startswith(_DELETE_LIST):
+            name = key[len(_DELETE_LIST) :]
+            result[name] = [item for item in result.get(name) or [] if item not in value]
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _value(result.get(key), value, fields.get(key), patch.get(_ORDER + key))
+    for key, order in patch.items():
+        name = key[len(_ORDER) :]
+        if key.startswith(_ORDER) and name not in patch and isinstance(result.get(name), list):
+            result[name] = _ordered(result[name], order, _merge_key(fields.get(name)), result[name])
+    return result
+
+
+def _merge_key(field: Field | None) -> str:
+    return field.facts.key if field is not None else ""
+
+
+def _value(current: Any, value: Any, field: Field | None, order: Any) -> Any:
+    if isinstance(value, dict):
+        kind = struct_of(field) if field is not None and field.kind in ("struct", "union") else None
+        inner = element(field) if field is not None and field.kind == "dict" else None
+        if inner is not None and inner.kind == "struct":
+            return _struct_map(current, value, inner.item)
+        if field is not None and "replace" in field.facts.patch and value.get(_PATCH) is None:
+            return _clean(value)
+        if field is not None and field.kind == "any":
+            return merge(current, value)
+        return strategic(current, value, kind)
+    if isinstance(value, list) and field is not None and "merge" in field.facts.patch:
+        key = field.facts.key
+        if key and (field.item is None or field.item.kind == "struct"):
+            return _merge_objects(current or [], value, field, key, order)
+        return _merge_scalars(current or [], value, order)
+    return _clean(value)
+
+
+def _struct_map(current: Any, patch: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
+    result = dict(current) if isinstance(current, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = strategic(result.get(key), value, kind)
+    return result
+
+
+def _clean(value: Any) -> Any:
+    """Takes directives and nulls out of a value that is taken whole."""
+    if isinstance(value, dict):
+        return {
+            key: _clean(item)
+            for key, item in value.items()
+            if item is not None and key not in (_PATCH, _RETAIN) and not key.startswith((_ORDER, _DELETE_LIST))
+        }
+    if isinstance(value, list):
+        return [_clean(item) for item in value if not (isinstance(item, dict) and item.get(_PATCH) == "delete")]
+    return value
+
+
+def _merge_scalars(current: list[Any], patch: list[Any], order: Any) -> list[Any]:
+    merged = list(current) + [item for item in patch if item not in current]
+    merged = list(dict.fromkeys(merged))
+    return _ordered(merged, order, "", current) if isinstance(order, list) else merged
+
+
+def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str, order: Any) -> list[Any]:
+    if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
+        kept = [item for item in patch if item.get(_PATCH) != "replace"]
+        return [_clean(item) for item in kept]
+    kind = struct_of(field)
+    result = list(current)
+    for item in patch:
+        if not isinstance(item, dict):
+            raise PatchError(f"invalid value in list of {field.name}: not an object")
+        if key not in item:
+            raise PatchError(f"map: {item} does not contain declared merge key: {key}")
+        found = [at for at, have in enumerate(result) if isinstance(have, dict) and have.get(key) == item[key]]
+        if item.get(_PATCH) == "delete":
+            result = [have for at, have in enumerate(result) if at not in found]
+        elif found:
+            result[found[0]] = strategic(result[found[0]], item, kind)
+        else:
+            result.append(_clean(item))
+    return _ordered(result, order, key, current) if isinstance(order, list) else result
+
+
+def _ordered(items: list[Any], order: list[Any], key: str, original: list[Any]) -> list[Any]:
+    """Items named in `order` stand in that order; the others keep their place relative to what stood before them."""
+
+    def identity(item: Any) -> Any:
+        return item.get(key) if key and isinstance(item, dict) else item
+
+    wanted = [identity(item) for item in order]
+    position = {value: at for at, value in enumerate(wanted) if not isinstance(value, dict | list)}
+    listed = sorted((i for i in items if identity(i) in position), key=lambda item: position[identity(item)])
+    rest = [item for item in items if identity(item) not in position]
+    if not rest:
+        return listed
+    before = {identity(item): at for at, item in enumerate(original)}
+    result: list[Any] = []
+    while listed and rest:
+        left, right = before.get(identity(listed[0])), before.get(identity(rest[0]))
+        take_rest = right is not None and (left is not None and right < left)
+        result.append(rest.pop(0) if take_rest else listed.pop(0))
+    return result + listed + rest

@@ -1,0 +1,189 @@
+"""Label and field selectors: parsed once, matched often."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tiphys.api.meta_v1 import LabelSelector
+from tiphys.machinery.names import label_key_errors, label_value_errors
+
+
+class SelectorError(ValueError):
+    """A selector that cannot be read; the text is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    key: str
+    operator: str  # =, !=, in, notin, exists, !, gt, lt
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        value = labels.get(self.key)
+        match self.operator:
+            case "=" | "in":
+                return value is not None and value in self.values
+            case "!=" | "notin":
+                return value is None or value not in self.values
+            case "exists":
+                return value is not None
+            case "!":
+                return value is None
+            case _:
+                return self._compares(value)
+
+    def _compares(self, value: str | None) -> bool:
+        try:
+            left, right = int(value or ""), int(self.values[0])
+        except ValueError:
+            return False
+        return left > right if self.operator == "gt" else left < right
+
+    def __str__(self) -> str:
+        match self.operator:
+            case "exists":
+                return self.key
+            case "!":
+                return f"!{self.key}"
+            case "in" | "notin":
+                return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+            case "gt" | "lt":
+                return f"{self.key}{'>' if self.operator == 'gt' else '<'}{self.values[0]}"
+            case operator:
+                return f"{self.key}{operator}{self.values[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """All requirements must hold; none means everything matches."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return ",".join(str(requirement) for requirement in self.requirements)
+
+    def exact(self, key: str) -> str | None:
+        """The value that `key` must equal, when the selector says so."""
+        for requirement in self.requirements:
+            if requirement.key == key and requirement.operator in ("=", "in") and len(requirement.values) == 1:
+                return requirement.values[0]
+        return None
+
+
+EVERYTHING = Selector()
+_TOKEN = re.compile(r"\s*(?:(==|!=|=|!|>|<|\(|\)|,)|([^\s=!<>(),]+))")
+
+
+def _tokens(text: str) -> list[str]:
+    tokens, at = [], 0
+    text = text.strip()
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if not match:
+            raise SelectorError(f"unable to parse requirement: found {text[at:]!r}")
+        tokens.append(match[1] or match[2])
+        at = match.end()
+    return tokens
+
+
+@functools.lru_cache(1024)
+def parse_labels(text: str) -> Selector:
+    """Parses ``a=b,c!=d,e in (f,g),h,!i``; raises SelectorError."""
+    tokens, found, at = _tokens(text), [], 0
+
+    def take() -> str:
+        nonlocal at
+        at += 1
+        return tokens[at - 1] if at <= len(tokens) else ""
+
+    while at < len(tokens):
+        found.append(_requirement(take, lambda: tokens[at] if at < len(tokens) else ""))
+        separator = take()
+        if separator not in ("", ","):
+            raise SelectorError(f"found '{separator}', expected: ',' or 'end of string'")
+        if separator == "," and at >= len(tokens):
+            raise SelectorError("found '', expected: identifier after ','")
+    return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
+
+
+def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requirement:
+    key = take()
+    if key == "!":
+        return _checked(Requirement(take(), "!"))
+    if peek() in ("", ","):
+        return _checked(Requirement(key, "exists"))
+    operator = take()
+    if operator in ("=", "==", "!="):
+        value = take() if peek() not in ("", ",") else ""
+        return _checked(Requirement(key, "=" if operator == "==" else operator, (value,)))
+    if operator in ("<", ">"):
+        value = take()
+        if not re.fullmatch(r"-?\d+", value):
+            raise SelectorError(f'values[0][{key}]: Invalid value: "{value}": for \'Gt\', \'Lt\' operators, the value must be an integer')
+        return _checked(Requirement(key, "gt" if operator == ">" else "lt", (value,)))
+    if operator in ("in", "notin"):
+        return _checked(Requirement(key, operator, _set(take, peek)))
+    raise SelectorError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
+
+
+def _set(take: Callable[[], str], peek: Callable[[], str]) -> tuple[str, ...]:
+    if take() != "(":
+        raise SelectorError("found '', expected: '('")
+    values = []
+    while True:
+        values.append(take() if peek() not in (",", ")") else "")
+        match take():
+            case ")":
+                return tuple(values)
+            case ",":
+                continue
+            case token:
+                raise SelectorError(f"found '{token}', expected: ',', or ')'")
+
+
+def _checked(requirement: Requirement) -> Requirement:
+    for problem in label_key_errors(requirement.key):
+        raise SelectorError(f'key: Invalid value: "{requirement.key}": {problem}')
+    for index, value in enumerate(requirement.values):
+        for problem in label_value_errors(value):
+            raise SelectorError(f'values[{index}][{requirement.key}]: Invalid value: "{value}": {problem}')
+    return requirement
+
+
+_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!", "Gt": "gt", "Lt": "lt"}
+
+
+def from_label_selector(selector: LabelSelector | None) -> Selector | None:
+    """Selector of the API's struct: an empty one matches everything, none at all matches nothing (None)."""
+    if selector is None:
+        return None
+    found = [Requirement(key, "=", (value,)) for key, value in selector.match_labels.items()]
+    found += [Requirement(e.key, _OPERATORS[e.operator], tuple(e.values)) for e in selector.match_expressions]
+    return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
+
+
+def from_labels(labels: Mapping[str, str]) -> Selector:
+    return Selector(tuple(Requirement(key, "=", (labels[key],)) for key in sorted(labels)))
+
+
+def node_requirement(key: str, operator: str, values: list[str]) -> Requirement:
+    return Requirement(key, _OPERATORS[operator], tuple(values))
+
+
+@functools.lru_cache(1024)
+def parse_fields(text: str) -> Selector:
+    """Parses ``metadata.name=a,spec.nodeName!=b``; a backslash escapes comma, equals sign and itself."""
+    found = []
+    for term in re.findall(r"(?:[^,\\]|\\.)+", text):
+        match = re.match(r"((?:[^=!\\]|\\.)+?)(==|!=|=)(.*)$", term, re.S)
+        if not match:
+            raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
+        value = re.sub(r"\\([\\,=])", r"\1", match[3])
+        found.append(Requirement(match[1], "!=" if match[2] == "!=" else "=", (value,)))
+    return Selector(tuple(found))

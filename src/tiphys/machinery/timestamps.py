@@ -1,0 +1,67 @@
+"""Times as the API writes them: RFC 3339 in UTC, whole seconds or microseconds."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+
+
+def rfc3339(seconds: float) -> str:
+    """``2026-01-02T03:04:05Z`` of seconds since the epoch."""
+    return _second(int(seconds))
+
+
+@functools.lru_cache(64)
+def _second(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_micro(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@functools.lru_cache(4096)
+def parse(text: str | None) -> float:
+    """Seconds since the epoch; 0.0 for no time or one that cannot be read."""
+    if not text:
+        return 0.0
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def split(text: str) -> tuple[int, int]:
+    """(seconds since the epoch, microseconds) of a time."""
+    moment = datetime.datetime.fromisoformat(text)
+    return int(moment.replace(microsecond=0).timestamp()), moment.microsecond
+
+
+def human_duration(seconds: float) -> str:
+    """A duration as kubectl's AGE column shows it: ``45s``, ``3m5s``, ``2h``, ``5d``."""
+    s = int(seconds)
+    if s < -1:
+        return "<invalid>"
+    if s < 0:
+        return "0s"
+    if s < 120:
+        return f"{s}s"
+    minutes = s // 60
+    if minutes < 10:
+        return f"{minutes}m{s % 60}s" if s % 60 else f"{minutes}m"
+    if minutes < 180:
+        return f"{minutes}m"
+    hours = s // 3600
+    if hours < 8:
+        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    days = hours // 24
+    if hours < 192:
+        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
+    if days < 365 * 2:
+        return f"{days}d"
+    years = days // 365
+    if days < 365 * 8:
+        return f"{years}y{days % 365}d" if days % 365 else f"{years}y"
+    return f"{years}y"

@@ -1,0 +1,346 @@
+"""The watch cache: every object as the bytes a client gets, in key order, with the recent history beside it.
+
+Reads join bytes and never decode. A change's event line is built once, whoever watches. Labels and the fields that
+selectors may name are read from the bytes on first need.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from tiphys.machinery.selectors import EVERYTHING, Selector
+from tiphys.store.engine import Change
+
+_META = b'"metadata":{'
+HISTORY = 10_000  # events kept for each resource: how far behind a watcher may resume
+_INDEXES = 32  # selector keys indexed for each resource
+
+
+def with_revision(value: bytes, revision: int) -> bytes:
+    """Stored bytes as clients get them: `metadata.resourceVersion` is known only once the write has its place."""
+    at = value.index(_META) + len(_META)
+    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def without_revision(data: bytes) -> bytes:
+    start = data.index(_META) + len(_META)
+    end = data.index(b",", start) + 1
+    return data[:start] + data[end:]
+
+
+class _Labels(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+@functools.cache
+def _projection(paths: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """A decoder that reads only labels and the named fields."""
+    tree: dict[str, Any] = {}
+    for path in paths:
+        node = tree
+        *parents, last = path.split(".")
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = None
+    tree.setdefault("metadata", {})["labels"] = None
+    return msgspec.json.Decoder(_partial("Projection", tree))
+
+
+def _partial(name: str, tree: dict[str, Any]) -> type:
+    fields: list[tuple[str, Any, Any]] = []
+    for key, sub in tree.items():
+        inner: Any = _partial(key, sub) if isinstance(sub, dict) else Any
+        fields.append((key, inner | None if isinstance(sub, dict) else inner, None))
+    return msgspec.defstruct(name, fields)
+
+
+class Entry:
+    """One object at one revision. `data` is its JSON with resourceVersion."""
+
+    __slots__ = ("_fields", "_labels", "_paths", "data", "key", "revision")
+
+    def __init__(self, key: str, revision: int, data: bytes, paths: tuple[str, ...]) -> None:
+        self.key = key
+        self.revision = revision
+        self.data = data
+        self._paths = paths
+        self._labels: dict[str, str] | None = None
+        self._fields: dict[str, str] | None = None
+
+    def _read(self) -> None:
+        seen = _projection(self._paths).decode(self.data)
+        self._labels = (seen.metadata and seen.metadata.labels) or {}
+        fields = {}
+        for path in self._paths:
+            value: Any = seen
+            for part in path.split("."):
+                value = getattr(value, part, None)
+            fields[path] = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+        self._fields = fields
+
+    @property
+    def labels(self) -> dict[str, str]:
+        if self._labels is None:
+            self._read()
+        return self._labels  # type: ignore[return-value]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        if self._fields is None:
+            self._read()
+        return self._fields  # type: ignore[return-value]
+
+
+class Event:
+    """A change as watchers see it: `entry` is None for a deletion, `previous` is None for a creation."""
+
+    __slots__ = ("entry", "lines", "previous", "revision")
+
+    def __init__(self, revision: int, entry: Entry | None, previous: Entry | None) -> None:
+        self.revision = revision
+        self.entry = entry
+        self.previous = previous
+        self.lines: dict[Any, bytes] = {}
+
+    @property
+    def key(self) -> str:
+        return (self.entry or self.previous).key  # type: ignore[union-attr]
+
+    def tombstone(self) -> bytes:
+        """The object as it last was, at the revision of its disappearance from this view."""
+        return with_revision(without_revision(self.previous.data), self.revision)  # type: ignore[union-attr]
+
+    def line(self, kind: str) -> bytes:
+        """The watch line, built once for all watchers: kind is ADDED, MODIFIED or DELETED."""
+        made = self.lines.get(kind)
+        if made is None:
+            body = self.tombstone() if kind == "DELETED" else self.entry.data  # type: ignore[union-attr]
+            made = self.lines[kind] = b'{"type":"%b","object":%b}\n' % (kind.encode(), body)
+        return made
+
+
+class Filter:
+    """Which objects a list or a watch is about."""
+
+    __slots__ = ("fields", "labels", "matches_all", "prefix")
+
+    def __init__(self, prefix: str, labels: Selector = EVERYTHING, fields: Selector = EVERYTHING) -> None:
+        self.prefix = prefix
+        self.labels = labels
+        self.fields = fields
+        self.matches_all = not labels.requirements and not fields.requirements
+
+    def matches(self, entry: Entry) -> bool:
+        if not entry.key.startswith(self.prefix):
+            return False
+        if self.matches_all:
+            return True
+        return self.labels.matches(entry.labels) and self.fields.matches(entry.fields)
+
+    def kind(self, event: Event) -> str | None:
+        """What the event is in this view: an object can enter or leave it without being made or deleted."""
+        entry, previous = event.entry, event.previous
+        now = entry is not None and self.matches(entry)
+        before = previous is not None and self.matches(previous)
+        if now:
+            return "MODIFIED" if before else "ADDED"
+        return "DELETED" if before else None
+
+
+class Watcher:
+    """A subscription. Events wait in `pending` until the reader takes them; `wake` is called when there are some."""
+
+    __slots__ = ("filter", "overflowed", "pending", "wake")
+
+    LIMIT = 50_000
+
+    def __init__(self, view: Filter, wake: Callable[[], None]) -> None:
+        self.filter = view
+        self.pending: list[tuple[str, Event]] = []
+        self.wake = wake
+        self.overflowed = False
+
+    def push(self, kind: str, event: Event) -> None:
+        if len(self.pending) >= self.LIMIT:
+            self.overflowed = True
+        else:
+            self.pending.append((kind, event))
+        self.wake()
+
+    def take(self) -> list[tuple[str, Event]]:
+        taken, self.pending = self.pending, []
+        return taken
+
+
+class Expired(Exception):
+    """The history asked for is no longer kept; `floor` is the oldest revision from which it is complete."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(floor)
+        self.floor = floor
+
+
+class ResourceCache:
+    """All objects of one resource, and the events that led to them."""
+
+    def __init__(self, prefix: str, paths: tuple[str, ...], floor: int) -> None:
+        self.prefix = prefix
+        self._paths = paths
+        self._entries: dict[str, Entry] = {}
+        self._keys: list[str] = []
+        self._events: deque[Event] = deque()
+        self._floor = floor
+        self.revision = 0  # of the last change to this resource
+        self._watchers: set[Watcher] = set()
+        self._indexes: dict[tuple[str, str], dict[str, set[str]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self._entries[key] for key in self._keys)
+
+    # --- changes ---
+
+    def apply(self, change: Change) -> None:
+        key = change.key
+        self.revision = change.revision
+        previous = self._entries.get(key)
+        entry = None
+        if change.value is None:
+            if previous is None:
+                return
+            del self._entries[key]
+            del self._keys[bisect.bisect_left(self._keys, key)]
+        else:
+            entry = Entry(key, change.revision, with_revision(change.value, change.revision), self._paths)
+            self._entries[key] = entry
+            if previous is None:
+                if not self._keys or key > self._keys[-1]:
+                    self._keys.append(key)
+                else:
+                    bisect.insort(self._keys, key)
+        if self._indexes:
+            self._reindex(previous, entry)
+        if change.revision <= self._floor:
+            return
+        event = Event(change.revision, entry, previous)
+        self._events.append(event)
+        if len(self._events) > HISTORY:
+            self._floor = self._events.popleft().revision
+        for watcher in self._watchers:
+            view = watcher.filter
+            if view.matches_all:
+                if key.startswith(view.prefix):
+                    watcher.push("DELETED" if entry is None else "MODIFIED" if previous else "ADDED", event)
+            elif (kind := view.kind(event)) is not None:
+                watcher.push(kind, event)
+
+    def forget(self, revision: int) -> None:
+        """Lets go of history up to and including `revision`."""
+        while self._events and self._events[0].revision <= revision:
+            self._events.popleft()
+        self._floor = max(self._floor, revision)
+
+    # --- reads ---
+
+    def select(self, view: Filter) -> list[Entry]:
+        """The objects of a view, in key order."""
+        keys = self._candidates(view)
+        if keys is None:
+            chosen: Sequence[str] = self._range(view.prefix)
+            if view.matches_all:
+                return [self._entries[key] for key in chosen]
+        else:
+            chosen = sorted(keys)
+        return [entry for key in chosen if view.matches(entry := self._entries[key])]
+
+    def _range(self, prefix: str) -> list[str]:
+        if prefix == self.prefix:
+            return self._keys
+        return self._keys[bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + "\U0010ffff")]
+
+    def at(self, view: Filter, revision: int) -> list[Entry]:
+        """The view as it stood at a revision: the present with the later events undone. Raises Expired."""
+        if revision < self._floor:
+            raise Expired(self._floor)
+        state = {entry.key: entry for entry in self.select(Filter(view.prefix))}
+        for event in reversed(self._events):
+            if event.revision <= revision:
+                break
+            if event.previous is None:
+                state.pop(event.key, None)
+            elif event.key.startswith(view.prefix):
+                state[event.key] = event.previous
+        return [state[key] for key in sorted(state) if view.matches(state[key])]
+
+    def _candidates(self, view: Filter) -> set[str] | None:
+        """Keys that an index says may match; None when no requirement is of use to an index."""
+        for source, selector in (("field", view.fields), ("label", view.labels)):
+            for requirement in selector.requirements:
+                if requirement.operator not in ("=", "in") or requirement.key.startswith("metadata.n"):
+                    continue
+                index = self._index(source, requirement.key)
+                if index is not None:
+                    return set().union(*(index.get(value, ()) for value in requirement.values))
+        return None
+
+    def _index(self, source: str, key: str) -> dict[str, set[str]] | None:
+        index = self._indexes.get((source, key))
+        if index is None and len(self._indexes) < _INDEXES:
+            index = self._indexes[source, key] = {}
+            for entry in self._entries.values():
+                self._file(index, source, key, entry)
+        return index
+
+    @staticmethod
+    def _file(index: dict[str, set[str]], source: str, key: str, entry: Entry) -> None:
+        value = (entry.labels if source == "label" else entry.fields).get(key)
+        if value is not None:
+            index.setdefault(value, set()).add(entry.key)
+
+    def _reindex(self, previous: Entry | None, entry: Entry | None) -> None:
+        for (source, key), index in self._indexes.items():
+            old = (previous.labels if source == "label" else previous.fields).get(key) if previous else None
+            new = (entry.labels if source == "label" else entry.fields).get(key) if entry else None
+            if old == new:
+                continue
+            if old is not None and (keys := index.get(old)) is not None:
+                keys.discard(previous.key)  # type: ignore[union-attr]
+                if not keys:
+                    del index[old]
+            if new is not None:
+                index.setdefault(new, set()).add(entry.key)  # type: ignore[union-attr]
+
+    # --- watches ---
+
+    def watch(self, view: Filter, since: int, wake: Callable[[], None]) -> Watcher:
+        """Subscribes to every event after `since`; what has already happened is pending at once. Raises Expired."""
+        if since < self._floor:
+            raise Expired(self._floor)
+        watcher = Watcher(view, wake)
+        for event in self._after(since):
+            if (kind := view.kind(event)) is not None:
+                watcher.push(kind, event)
+        self._watchers.add(watcher)
+        return watcher
+
+    def _after(self, since: int) -> Iterable[Event]:
+        later = []
+        for event in reversed(self._events):
+            if event.revision <= since:
+                break
+            later.append(event)
+        return reversed(later)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        self._watchers.discard(watcher)

@@ -1,0 +1,37 @@
+"""The engine for tests and throw-away servers: order is decided as the others do, nothing outlives the process."""
+
+from __future__ import annotations
+
+from tiphys.store.engine import Change, Conflict, Listener, Snapshot, Write
+
+
+class MemoryEngine:
+    def __init__(self) -> None:
+        self._revision = 0
+        self._current: dict[str, int] = {}
+        self._listener: Listener = lambda changes: None
+
+    async def open(self, listener: Listener) -> Snapshot:
+        self._listener = listener
+        return Snapshot(self._revision, 0, [])
+
+    async def commit(self, write: Write) -> int:
+        current = self._current.get(write.key, 0)
+        if write.expected is not None and write.expected != current or (write.value is None and not current):
+            raise Conflict(write.key, current)
+        self._revision += 1
+        if write.value is None:
+            del self._current[write.key]
+        else:
+            self._current[write.key] = self._revision
+        self._listener([Change(self._revision, write.key, write.value, current)])
+        return self._revision
+
+    async def barrier(self) -> int:
+        return self._revision
+
+    async def compact(self, revision: int) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None

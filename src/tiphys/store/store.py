@@ -1,0 +1,106 @@
+"""The store the API server uses: an engine for writing, a cache for reading, compaction in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tiphys.store.cache import Entry, ResourceCache
+from tiphys.store.engine import Change, Engine, StoreError, Write
+
+log = logging.getLogger(__name__)
+
+COMPACT_EVERY = 60.0  # seconds
+KEEP = 5  # rounds of history that stay: five minutes, as upstream keeps
+
+
+class Store:
+    """`fields` gives, for a storage prefix, the paths that field selectors of that resource may name."""
+
+    def __init__(self, engine: Engine, fields: Callable[[str], tuple[str, ...]] = lambda prefix: ()) -> None:
+        self._engine = engine
+        self._fields = fields
+        self._caches: dict[str, ResourceCache] = {}
+        self._floor = 0
+        self._compactor: asyncio.Task[None] | None = None
+        self.revision = 0
+        self.commits = 0
+
+    async def open(self) -> None:
+        snapshot = await self._engine.open(self._apply)
+        self._floor = snapshot.compacted
+        early, self._opening = self._opening, None
+        self._apply(snapshot.changes)
+        self.revision = max(self.revision, snapshot.revision)
+        self._apply([change for change in early or () if change.revision > snapshot.revision])
+        self._compactor = asyncio.get_running_loop().create_task(self._compact_forever(), name="compactor")
+
+    _opening: list[Change] | None = []
+
+    async def close(self) -> None:
+        if self._compactor:
+            self._compactor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._compactor
+        await self._engine.close()
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        if self._opening is not None:
+            self._opening = [*self._opening, *changes]
+            return
+        for change in changes:
+            self.cache(change.key[: change.key.index("/", change.key.index("/", 1) + 1) + 1]).apply(change)
+            self.revision = max(self.revision, change.revision)
+
+    def cache(self, prefix: str) -> ResourceCache:
+        """The cache of one resource; `prefix` is ``/group/plural/``."""
+        found = self._caches.get(prefix)
+        if found is None:
+            found = self._caches[prefix] = ResourceCache(prefix, self._fields(prefix), self._floor)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Number of objects under each prefix."""
+        return {prefix: len(cache) for prefix, cache in self._caches.items()}
+
+    async def put(self, cache: ResourceCache, key: str, value: bytes, expected: int | None) -> Entry:
+        """Writes and returns the entry as it then stands. Raises Conflict or StoreError."""
+        revision = await self._engine.commit(Write(key, value, expected))
+        self.commits += 1
+        entry = cache.get(key)
+        if entry is None or entry.revision != revision:  # somebody else wrote again before we were woken
+            from tiphys.store.cache import with_revision
+
+            return Entry(key, revision, with_revision(value, revision), ())
+        return entry
+
+    async def delete(self, key: str, expected: int | None) -> int:
+        """Deletes and returns the revision of the deletion. Raises Conflict or StoreError."""
+        self.commits += 1
+        return await self._engine.commit(Write(key, None, expected))
+
+    async def barrier(self) -> int:
+        return await self._engine.barrier()
+
+    async def _compact_forever(self) -> None:
+        rounds: deque[int] = deque([self.revision])
+        while True:
+            await asyncio.sleep(COMPACT_EVERY)
+            rounds.append(self.revision)
+            if len(rounds) > KEEP:
+                await self.compact(rounds.popleft())
+
+    async def compact(self, revision: int) -> None:
+        """Forgets history up to and including `revision`, on disk and in memory."""
+        if revision <= self._floor:
+            return
+        self._floor = revision
+        for cache in self._caches.values():
+            cache.forget(revision)
+        try:
+            await self._engine.compact(revision)
+        except StoreError as error:
+            log.warning("compaction to revision %d failed: %s", revision, error)
