@@ -143,6 +143,7 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
     ("system:service-account-issuer-discovery", _ISSUER, {}, ""),
     ("system:monitoring", [_urls("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*")], {}, ""),
     ("system:node", _NODE, {}, ""),
+    ("tiphys:hollow-nodes", _NODE, {}, ""),
     ("system:node-proxier", _PROXY, {}, ""),
     ("system:coredns", _DNS, {}, ""),
     ("system:kube-scheduler", _SCHEDULER, {}, ""),
@@ -160,6 +161,7 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", [("Group", "system:serviceaccounts")]),
     ("system:monitoring", "system:monitoring", [("Group", "system:monitoring")]),
     ("system:node", "system:node", [("Group", "system:nodes")]),
+    ("tiphys:hollow-nodes", "tiphys:hollow-nodes", [("User", "tiphys:hollow-nodes")]),
     ("system:node-proxier", "system:node-proxier", [("User", "system:kube-proxy"), ("Group", "system:nodes")]),
     ("system:coredns", "system:coredns", [("Group", "system:nodes")]),
     ("system:kube-scheduler", "system:kube-scheduler", [("User", "system:kube-scheduler")]),
@@ -218,6 +220,14 @@ async def _roles(registry: Registry) -> None:
         role.rules = aggregated(role, roles)
     for role in roles:
         await _ensure(registry, role)
+    # The nodes answer the cluster's names: each publishes itself behind the kube-dns service.
+    publish = rbac_v1.Role(metadata=_meta("tiphys:dns", labels=dict(_LABELS)))
+    publish.rules = [_rule(["create", "get", "update"], "discovery.k8s.io", "endpointslices")]
+    await _ensure(registry, publish, "kube-system")
+    bound = rbac_v1.RoleBinding(metadata=_meta("tiphys:dns", labels=dict(_LABELS)))
+    bound.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name="tiphys:dns")
+    bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
+    await _ensure(registry, bound, "kube-system")
     for name, role_name, subjects in _BINDINGS:
         binding = rbac_v1.ClusterRoleBinding(metadata=_meta(name, labels=dict(_LABELS)))
         binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=role_name)

@@ -19,6 +19,7 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
+from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import errors
 from tiphys.store.cache import Filter
 
@@ -115,10 +116,9 @@ class Connector:
             reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=self._tls), 10)
         except (OSError, asyncio.TimeoutError) as error:
             raise errors.internal(f"error dialing backend: {error}") from None
-        lines = [f"{call.http.method} {target} HTTP/1.1", f"Host: {host}:{port}"]
-        lines += [f"{k}: {v}" for k, v in call.http.headers.items() if k.lower() not in ("host", "authorization")]
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        return await splice(call.http, reader, writer)
+        writer.write(request_head(call.http.method, target, f"{host}:{port}", call.http.headers))
+        await splice(call.http, reader, writer)
+        return web.StreamResponse()
 
     # --- proxies ---
 
@@ -201,55 +201,3 @@ def _pod_port(pod: core_v1.Pod, name: str) -> int:
     if not name:
         return ports[0].container_port if ports else 80
     return next((p.container_port for p in ports if p.name == name), 80)
-
-
-class _Splice:
-    """The client's half of a tunnel, fed by the HTTP server's connection."""
-
-    def __init__(self, writer: asyncio.StreamWriter, transport: Any) -> None:
-        self._writer = writer
-        self._transport = transport
-        self.done = asyncio.Event()
-        self._resume: asyncio.Task[None] | None = None
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        if not self._writer.is_closing():
-            self._writer.write(bytes(data))
-            if self._writer.transport.get_write_buffer_size() > 1 << 20 and self._resume is None:
-                self._transport.pause_reading()
-                self._resume = asyncio.get_running_loop().create_task(self._drain())
-        return False, b""
-
-    async def _drain(self) -> None:
-        with contextlib.suppress(ConnectionError):
-            await self._writer.drain()
-        self._resume = None
-        with contextlib.suppress(RuntimeError):
-            self._transport.resume_reading()
-
-    def feed_eof(self) -> None:
-        self.done.set()
-        self._writer.close()
-
-    def set_exception(self, *_: Any) -> None:
-        self.feed_eof()
-
-
-async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> web.StreamResponse:
-    """Joins an HTTP connection to another one, both ways, until either ends."""
-    protocol, transport = request.protocol, request.transport
-    half = _Splice(writer, transport)
-    protocol.set_parser(half)
-    try:
-        while chunk := await reader.read(65536):
-            if transport.is_closing():
-                break
-            transport.write(chunk)
-            await protocol._drain_helper()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
-        if not transport.is_closing():
-            transport.close()
-    return web.StreamResponse()

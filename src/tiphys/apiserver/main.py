@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import signal
 import ssl
@@ -19,6 +20,7 @@ from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.server import APIServer, serve, tls_context
 from tiphys.apiserver.strategies import selectable_fields
+from tiphys.apiserver.strategies.services import ServiceStrategy
 from tiphys.store.engine import Engine
 from tiphys.store.store import Store
 
@@ -43,6 +45,7 @@ class Options:
     node_certificate: Path | None = None
     node_key: Path | None = None
     issuer: str = "https://kubernetes.default.svc.cluster.local"
+    service_cidr: str = "10.96.0.0/16"
 
 
 def engine_of(options: Options) -> Engine:
@@ -71,6 +74,7 @@ class RunningServer:
     async def start(self) -> None:
         options = self.options
         await self.store.open()
+        ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
         admission: Admission = admission_chain(lambda: self.registry)
         self.registry = Registry(self.store, admission)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)

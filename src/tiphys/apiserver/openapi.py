@@ -256,11 +256,11 @@ def _v2(schema: Any) -> Any:
         return schema
     result: dict[str, Any] = {}
     for key, value in schema.items():
-        if key == "$ref":
+        if key == "$ref" and isinstance(value, str):
             result["$ref"] = value.replace(_REF, "#/definitions/")
-        elif key == "allOf":
+        elif key == "allOf" and isinstance(value, list):
             result |= _v2(value[0])
-        elif key == "oneOf":
+        elif key == "oneOf" and isinstance(value, list):
             result["type"] = "string"
         elif key == "default" and value == {}:
             continue

@@ -238,7 +238,7 @@ def _store(values: dict[str, Any], field: Field, raw: Any, wire: int) -> None:
     elif field.kind == "dict":
         name, value = _entry(field.item, raw)
         values.setdefault(field.attribute, {})[name] = value
-    else:
+    elif raw != b"" or field.kind not in ("time", "microtime"):  # an empty time is no time
         values[field.attribute] = _value(field, raw)
 
 

@@ -1,0 +1,310 @@
+"""`tiphys`: up, down, status, kubeconfig, image, and each component alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tiphys")
+def cli() -> None:
+    """Kubernetes, written in Python."""
+
+
+# --- clusters ---
+
+_name = click.option("--name", default="tiphys", show_default=True, help="Name of the cluster and of its kubeconfig context.")
+
+
+@cli.command()
+@_name
+@click.option("--data-dir", type=FOLDER, default=None, help="Where everything is kept [default: /var/lib/tiphys/NAME].")
+@click.option("--port", type=click.IntRange(1, 55000), default=None, help="Port of the API server [default: 6443].")
+@click.option("--nodes", type=click.IntRange(1, 10000), default=None, help="Number of hollow nodes [default: 1].")
+@click.option("--runtime", type=click.Choice(["containerd", "hollow", "none"]), default=None, help="What pods run on; none: control plane only.")
+@click.option("--store", default=None, help="sqlite, etcd (a local one), or https://... of an etcd cluster.")
+@click.option("--wait", is_flag=True, help="Wait until the nodes are ready, too.")
+def up(name: str, data_dir: Path | None, port: int | None, nodes: int | None, runtime: str | None, store: str | None, wait: bool) -> None:
+    """Bring a cluster up and enter it into your kubeconfig."""
+    from tiphys.cli.progress import Steps
+    from tiphys.cluster import kubeconfig, state
+    from tiphys.cluster import up as cluster_up
+
+    steps = Steps()
+    with _explained():
+        cluster = _configured(state, cluster_up, name, data_dir, port, nodes, runtime, store)
+        if cluster_up.is_running(cluster):
+            path = kubeconfig.merge(cluster)
+            click.echo(f"{name} is already running at {cluster.server} (context {name} in {path})")
+            return
+        with steps.step("Certificates and configuration"):
+            state.remember(cluster)
+            cluster_up.prepare(cluster)
+        with steps.step("API server"):
+            cluster_up.start(cluster)
+            if cluster.runtime == "containerd":
+                cluster_up.load_pause(cluster)
+            cluster_up.wait_ready(cluster)
+        path = kubeconfig.merge(cluster)
+        if wait and cluster.runtime != "none":
+            with steps.step(f"{cluster.nodes} node{'s' if cluster.nodes > 1 else ''} on {cluster.runtime}"):
+                cluster_up.wait_nodes(cluster)
+    click.echo(f"Cluster {name} is up at {cluster.server} after {steps.elapsed():.1f} s. Your kubectl context is {name} ({path}).")
+
+
+def _configured(state: Any, cluster_up: Any, name: str, data_dir: Path | None, port: int | None, nodes: int | None, runtime: str | None, store: str | None) -> Any:
+    """The cluster as it was, with what the command line changes."""
+    import re
+
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
+        raise state.ClusterError(f"{name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens")
+    cluster = state.load(name, data_dir) or state.Cluster(name, str((data_dir or state.home() / name).absolute()), runtime=runtime or _default_runtime())
+    if cluster.name != name:
+        raise state.ClusterError(f"{data_dir} belongs to cluster {cluster.name}; choose another --data-dir")
+    cluster.port = port or cluster.port
+    cluster.runtime = runtime or cluster.runtime
+    cluster.store = store or cluster.store
+    if nodes is not None and nodes > 1 and cluster.runtime == "containerd":
+        raise state.ClusterError("more than one node on containerd is not supported yet; use --runtime hollow for many nodes")
+    cluster.nodes = nodes or cluster.nodes
+    return cluster
+
+
+def _default_runtime() -> str:
+    import os
+
+    from tiphys.cluster import containerd
+
+    return "containerd" if os.geteuid() == 0 and not containerd.missing() else "hollow"
+
+
+@cli.command()
+@_name
+@click.option("--purge", is_flag=True, help="Remove the data, too.")
+def down(name: str, purge: bool) -> None:
+    """End a cluster and remove every trace of its running."""
+    from tiphys.cluster import up as cluster_up
+
+    with _explained():
+        cluster = _existing(name)
+        cluster_up.down(cluster, purge)
+    click.echo(f"Cluster {name} is down." + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}."))
+
+
+@cli.command()
+@_name
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+def status(name: str, output: str) -> None:
+    """Tell how a cluster and its components are."""
+    from tiphys.cluster import up as cluster_up
+
+    with _explained():
+        found = cluster_up.status(_existing(name))
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{name}: {'running' if found['running'] else 'stopped'}, {found['server']}, {found['nodesReady']}/{found['nodes']} nodes ready")
+    click.echo(f"context {name} in {found['kubeconfig']}, data in {found['dataDir']}")
+    for row in found["components"]:
+        restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
+        click.echo(f"  {row['name']:<12} {row['health']:<10} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}")
+
+
+@cli.command()
+@_name
+def kubeconfig(name: str) -> None:
+    """Print a cluster's kubeconfig."""
+    import yaml
+
+    from tiphys.cluster import kubeconfig as files
+
+    with _explained():
+        click.echo(yaml.safe_dump(files.admin(_existing(name)), sort_keys=False), nl=False)
+
+
+@cli.group()
+def image() -> None:
+    """Images in the cluster's runtime."""
+
+
+@image.command("load")
+@_name
+@click.argument("files", nargs=-1, required=True, type=FOLDER)
+def image_load(name: str, files: tuple[Path, ...]) -> None:
+    """Load image tar files (OCI layout or docker save)."""
+    from tiphys.cluster import images
+
+    with _explained():
+        cluster = _existing(name)
+        for file in files:
+            click.echo(images.load(cluster, file))
+
+
+def _existing(name: str) -> Any:
+    from tiphys.cluster import state
+
+    found = state.load(name)
+    if found is None:
+        known = ", ".join(c.name for c in state.everyone()) or "none"
+        raise state.ClusterError(f"there is no cluster named {name} (there are: {known}); make one with: tiphys up --name {name}")
+    return found
+
+
+class _explained:
+    """Errors the user can mend are a line, not a traceback."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        from tiphys.cluster.state import ClusterError
+        from tiphys.network.pods import NetworkError
+
+        if isinstance(error, ClusterError | NetworkError):
+            raise click.ClickException(str(error))
+        if isinstance(error, PermissionError):
+            raise click.ClickException(f"{error.filename}: permission denied; are you the user who made this cluster?")
+
+
+# --- components ---
+
+
+def _logging(level: str = "INFO") -> None:
+    import logging
+
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+
+
+def _run(main: Any) -> None:
+    import gc
+
+    import uvloop
+
+    # What is loaded now lives as long as the process: collections need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+    uvloop.run(main)
+
+
+@cli.command()
+@click.option("--pki", type=FOLDER, required=True, help="Folder with ca.crt, apiserver.crt/.key, sa.key.")
+@click.option("--data-dir", type=FOLDER, required=True)
+@click.option("--bind", default="0.0.0.0", show_default=True)
+@click.option("--port", default=6443, show_default=True)
+@click.option("--address", default="127.0.0.1", help="Where clients in the cluster find this server.")
+@click.option("--store", default="sqlite", show_default=True, help="sqlite, memory, or etcd endpoints (http://... or https://...).")
+@click.option("--etcd-ca", type=FOLDER)
+@click.option("--etcd-cert", type=FOLDER)
+@click.option("--etcd-key", type=FOLDER)
+@click.option("--token-auth-file", type=FOLDER, help='Lines of token,user,uid,"group,...".')
+@click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
+def apiserver(pki: Path, data_dir: Path, bind: str, port: int, address: str, store: str, etcd_ca: Path, etcd_cert: Path, etcd_key: Path, token_auth_file: Path, service_cidr: str) -> None:
+    """Run the API server."""
+    from tiphys.apiserver.main import Options, run
+    from tiphys.store.engine import StoreError
+
+    _logging()
+    client = (pki / "apiserver-kubelet-client.crt", pki / "apiserver-kubelet-client.key")
+    options = Options(
+        pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", pki / "sa.key", data_dir, bind, port, address, store,
+        (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file, *(client if client[0].exists() else (None, None)),
+        service_cidr=service_cidr,
+    )  # fmt: skip
+    try:
+        _run(run(options))
+    except (StoreError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command()
+@click.option("--kubeconfig", type=FOLDER, required=True)
+@click.option("--scheduler-kubeconfig", type=FOLDER, default=None, help="Run the scheduler in this process, too, as this identity.")
+@click.option("--ca", type=FOLDER, required=True, help="The CA certificate that pods are given.")
+@click.option("--leader-elect", type=bool, default=True, show_default=True)
+def controllers(kubeconfig: Path, scheduler_kubeconfig: Path | None, ca: Path, leader_elect: bool) -> None:
+    """Run the controllers."""
+    from tiphys.client.client import Client
+    from tiphys.client.config import load
+    from tiphys.controllers.main import lead_and_run, run_controllers
+
+    _logging()
+
+    async def main() -> None:
+        async with Client(load(kubeconfig), "tiphys-controllers") as client:
+
+            async def start(tasks: Any) -> None:
+                await run_controllers(client, tasks, ca.read_text())
+                if scheduler_kubeconfig is not None:
+                    from tiphys.scheduler.main import Scheduler
+
+                    other = Client(load(scheduler_kubeconfig), "tiphys-scheduler")
+                    tasks.start(Scheduler(other, tasks).run(), "scheduler", vital=True)
+
+            if not await lead_and_run(client, "kube-controller-manager", leader_elect, start):
+                raise SystemExit(1)
+
+    _run(main())
+
+
+@cli.command()
+@click.option("--kubeconfig", type=FOLDER, required=True)
+@click.option("--leader-elect", type=bool, default=True, show_default=True)
+@click.option("--scheduler-name", default="default-scheduler", show_default=True)
+def scheduler(kubeconfig: Path, leader_elect: bool, scheduler_name: str) -> None:
+    """Run the scheduler."""
+    from tiphys.client.client import Client
+    from tiphys.client.config import load
+    from tiphys.controllers.main import lead_and_run
+    from tiphys.scheduler.main import Scheduler
+
+    _logging()
+
+    async def main() -> None:
+        async with Client(load(kubeconfig), "tiphys-scheduler") as client:
+
+            async def start(tasks: Any) -> None:
+                tasks.start(Scheduler(client, tasks, scheduler_name).run(), "scheduler", vital=True)
+
+            if not await lead_and_run(client, "kube-scheduler", leader_elect, start):
+                raise SystemExit(1)
+
+    _run(main())
+
+
+@cli.command()
+@click.option("--kubeconfig", type=FOLDER, required=True)
+@click.option("--runtime", type=click.Choice(["containerd", "hollow"]), default="containerd", show_default=True)
+@click.option("--data-dir", type=FOLDER, default=Path("/var/lib/tiphys/node"), show_default=True)
+@click.option("--name", default="node")
+@click.option("--nodes", default=1, help="Number of hollow nodes.")
+@click.option("--pki", type=FOLDER, default=Path(), help="Folder with ca.crt and kubelet.crt/.key.")
+@click.option("--address", default="127.0.0.1")
+@click.option("--port", default=10250, show_default=True)
+@click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
+@click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
+@click.option("--cgroup", default="/tiphys", show_default=True)
+@click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
+@click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
+@click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")
+@click.option("--table", default="tiphys", show_default=True, help="Name of the nftables table.")
+def node(**options: Any) -> None:
+    """Run a node: agent, service proxy and DNS."""
+    from tiphys.cluster.nodeprocess import NodeProcess, run
+
+    _logging()
+    _run(run(NodeProcess(**options)))
+
+
+def main() -> None:
+    cli()
+
+
+if __name__ == "__main__":
+    main()

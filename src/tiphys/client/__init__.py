@@ -1,0 +1,12 @@
+"""The client: typed calls, informers, work queues, events, leader election. What controllers are built from.
+
+Objects are the structs of `tiphys.api`. Imports only api and machinery, so that a program that uses it loads nothing
+of the server.
+"""
+
+from tiphys.client.client import Client
+from tiphys.client.config import Config, load
+from tiphys.client.informer import Informer, Informers
+from tiphys.client.queue import WorkQueue
+
+__all__ = ["Client", "Config", "Informer", "Informers", "WorkQueue", "load"]

@@ -1,0 +1,80 @@
+"""Events: what happened to an object, for people to read. Repeats are counted in one Event, not written anew."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE, Client, Unreachable
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
+_REMEMBERED = 4096
+_WAITING = 1000
+
+
+class EventRecorder:
+    """Writes events as `component`; never blocks and never fails its caller."""
+
+    def __init__(self, client: Client, component: str, host: str = "", now: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._component, self._host = component, host
+        self._now = now
+        self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue(_WAITING)
+        self._seen: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
+
+    def record(self, obj: Any, kind: str, reason: str, message: str, path: str = "") -> None:
+        """`kind` is Normal or Warning; `path` names a part of the object, such as spec.containers{web}."""
+        ref = reference(obj)
+        ref.field_path = path
+        try:
+            self._queue.put_nowait((ref, kind, reason, message[:1024], self._now()))
+        except asyncio.QueueFull:
+            log.debug("event dropped: %s %s", reason, message)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._write(*await self._queue.get())
+            except (StatusError, Unreachable) as error:
+                log.debug("event not written: %s", error)
+
+    async def _write(self, ref: core_v1.ObjectReference, kind: str, reason: str, message: str, when: float) -> None:
+        key = (ref.namespace, ref.name, ref.uid, ref.field_path, kind, reason, message)
+        stamp = timestamps.rfc3339(when)
+        known = self._seen.get(key)
+        namespace = ref.namespace or "default"
+        if known is not None:
+            name, count = known
+            try:
+                await self._client.patch(core_v1.Event, name, {"count": count + 1, "lastTimestamp": stamp}, namespace, media=MERGE)
+                self._seen[key] = (name, count + 1)
+                return
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+        name = f"{ref.name}.{int(when * 1e9):x}"
+        event = core_v1.Event(
+            metadata=ObjectMeta(name=name, namespace=namespace), involved_object=ref, type=kind, reason=reason, message=message,
+            source=core_v1.EventSource(component=self._component, host=self._host), first_timestamp=stamp, last_timestamp=stamp,
+            count=1, reporting_component=self._component, reporting_instance=self._host,
+        )  # fmt: skip
+        await self._client.create(event)
+        self._seen[key] = (name, 1)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+
+def reference(obj: Any) -> core_v1.ObjectReference:
+    meta = obj.metadata
+    return core_v1.ObjectReference(
+        api_version=obj.api_version, kind=obj.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid,
+        resource_version=meta.resource_version,
+    )  # fmt: skip

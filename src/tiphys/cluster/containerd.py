@@ -1,0 +1,144 @@
+"""The cluster's own containerd: its configuration, and the removal of everything it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from tiphys.cluster.images import PAUSE
+from tiphys.cluster.state import Cluster, ClusterError
+
+PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
+_PROGRAMS = {"containerd": "containerd", "runc": "runc", "ctr": "containerd", "nft": "nftables", "ip": "iproute2", "conntrack": "conntrack"}
+
+
+def missing() -> list[str]:
+    """Debian packages that containers need and that are not here."""
+    found = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
+    if not any(Path(folder, "ptp").exists() for folder in PLUGINS):
+        found.add("containernetworking-plugins")
+    return sorted(found)
+
+
+def check() -> None:
+    """Raises ClusterError when this machine cannot run containers."""
+    if os.geteuid() != 0:
+        raise ClusterError("containers need root: run as root, or use --runtime hollow for nodes that only pretend")
+    lacking = missing()
+    if lacking:
+        raise ClusterError(f"not installed: {', '.join(lacking)}. On Debian: apt-get install {' '.join(lacking)}; or use --runtime hollow")
+
+
+def _has_resource_capability() -> bool:
+    """CAP_SYS_RESOURCE (bit 24): without it nobody may lower a process's OOM score."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> 24 & 1)
+    return True
+
+
+def write_config(cluster: Cluster) -> Path:
+    plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
+    restrict = "false" if _has_resource_capability() else "true"
+    path = cluster.root / "containerd.toml"
+    # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not be asked.
+    apparmor = "false" if Path("/sys/kernel/security/apparmor").exists() else "true"
+    path.write_text(f"""version = 2
+root = "{cluster.root}/containerd"
+state = "{cluster.run}/containerd"
+oom_score = 0
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt"]
+[grpc]
+  address = "{cluster.containerd_socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = {restrict}
+  disable_apparmor = {apparmor}
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  max_container_log_line_size = 16384
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{plugins}"
+    conf_dir = "{cluster.root}/cni"
+""")
+    return path
+
+
+def remove_everything(cluster: Cluster) -> None:
+    """Ends every container of this cluster and takes away mounts, namespaces and control groups."""
+    _end_shims(cluster)
+    roots = (str(cluster.run), str(cluster.root))
+    for _ in range(3):
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        ours = [m for m in mounts if m.startswith(tuple(f"{root}/" for root in roots))]
+        for mount in sorted(ours, reverse=True):
+            subprocess.run(["umount", "-l", mount], capture_output=True)
+        if not ours:
+            break
+    _remove_namespaces(cluster)
+    shutil.rmtree(cluster.run, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        cluster.run.parent.rmdir()
+    _remove_cgroups(cluster)
+
+
+def _processes() -> list[tuple[int, str]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                found.append((int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")))
+    return found
+
+
+def _end_shims(cluster: Cluster) -> None:
+    """Kills what is in our control groups, then the shims that watched over it."""
+    marker = f"-address {cluster.containerd_socket}"
+    for _ in range(50):
+        inside = {int(pid) for file in _cgroup_folders(cluster, "cgroup.procs") for pid in file.read_text().split()}
+        shims = {pid for pid, command in _processes() if "containerd-shim" in command and marker in command}
+        for pid in inside | (shims if not inside else set()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        if not inside and not shims:
+            return
+        time.sleep(0.05)
+
+
+def _cgroup_folders(cluster: Cluster, name: str) -> list[Path]:
+    root, own = Path("/sys/fs/cgroup"), cluster.cgroup.lstrip("/")
+    tops = [root / own] if (root / "cgroup.controllers").exists() else [folder / own for folder in root.iterdir() if folder.is_dir()]
+    return [file for top in tops if top.exists() for file in top.rglob(name)]
+
+
+def _remove_cgroups(cluster: Cluster) -> None:
+    folders = {file.parent for file in _cgroup_folders(cluster, "cgroup.procs")}
+    for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _remove_namespaces(cluster: Cluster) -> None:
+    """Network namespaces of pods, found by the addresses that our CNI network gave out."""
+    names = set()
+    cache = Path("/var/lib/cni/results")
+    for file in cache.glob(f"tiphys-{cluster.name}-*") if cache.exists() else ():
+        with contextlib.suppress(OSError, ValueError):
+            import json
+
+            path = json.loads(file.read_text()).get("netns", "")
+            names.add(Path(path).name)
+            subprocess.run(["umount", "-l", path], capture_output=True)
+            Path(path).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+    for name in names:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)

@@ -1,0 +1,167 @@
+"""`tiphys node`: the agent, the service proxy and the DNS server of one node in one process; or many hollow nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiphys.api import core_v1, discovery_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import Client, Unreachable
+from tiphys.client.config import load
+from tiphys.client.informer import Informer, Informers
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.errors import StatusError
+from tiphys.node.agent import Agent, NodeOptions, resolver
+from tiphys.node.hollow import HollowRuntime
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """Everything the command line says. `nodes` counts hollow nodes."""
+
+    kubeconfig: Path
+    runtime: str
+    data_dir: Path
+    name: str = "node"
+    nodes: int = 1
+    pki: Path = Path()
+    address: str = "127.0.0.1"
+    port: int = 10250
+    socket: str = ""
+    logs: Path = Path("/var/log/pods")
+    cgroup: str = "/tiphys"
+    pod_cidr: str = ""
+    service_cidr: str = ""
+    dns: str = ""
+    table: str = "tiphys"
+    domain: str = "cluster.local"
+
+
+async def run(options: NodeProcess) -> None:
+    """Until SIGTERM or SIGINT. Pods are left running."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = TaskGroup("node")
+    client = Client(load(options.kubeconfig), "tiphys-node")
+    agents: list[Agent] = []
+    starting = tasks.start(_start(options, client, tasks, agents), "start", vital=True)
+    waiting = [loop.create_task(stop.wait()), loop.create_task(tasks.failed.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    starting.cancel()
+    for agent in agents:
+        await agent.stop()
+    await tasks.stop()
+    await client.close()
+    if not stop.is_set():
+        raise SystemExit(1)
+
+
+async def _start(options: NodeProcess, client: Client, tasks: TaskGroup, agents: list[Agent]) -> None:
+    await _server(client)
+    informers = Informers(client, tasks)
+    if options.runtime == "hollow":
+        await _hollow(options, client, tasks, informers, agents)
+    else:
+        await _containers(options, client, tasks, informers, agents)
+
+
+async def _server(client: Client) -> None:
+    """Waits until the API server answers."""
+    pause = 0.02
+    while True:
+        with contextlib.suppress(Unreachable, StatusError):
+            await client.request("GET", "/readyz", timeout=5)
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.3, 1.0)
+
+
+async def _hollow(options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]) -> None:
+    by_name: dict[str, Agent] = {}
+    for number in range(options.nodes):
+        name = f"hollow-{number}"
+        own = NodeOptions(name, "127.0.0.1", options.data_dir, Path(), Path(), Path(), 10250, labels={"type": "hollow"})
+        agent = Agent(client, HollowRuntime(number), own, lambda: [], tasks)
+        by_name[name] = agent
+        agents.append(agent)
+    for start in range(0, len(agents), 32):
+        await asyncio.gather(*(agent.start() for agent in agents[start : start + 32]))
+
+    def changed(old: Any | None, new: Any | None) -> None:
+        agent = by_name.get((new or old).spec.node_name)  # type: ignore[union-attr]
+        if agent is not None:
+            agent.pod_changed(old if old is None or old.spec.node_name else None, new)
+
+    informers.of(core_v1.Pod).on_change(changed)
+
+
+async def _containers(options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]) -> None:
+    from tiphys.network.dns.server import DNSServer, Forwarder
+    from tiphys.network.dns.zone import InformerSource, Zone
+    from tiphys.network.proxy.nft import ServiceProxy
+    from tiphys.node.cri.runtime import CRIRuntime
+
+    services = informers.of(core_v1.Service)
+    proxy = ServiceProxy(informers, options.name, options.table, options.pod_cidr, options.service_cidr)
+    tasks.start(proxy.run(), "proxy", vital=True)
+    dns = DNSServer(Zone(options.domain, InformerSource(informers)), Forwarder(resolver()[0]))
+    await dns.start(options.address)
+    tasks.start(_publish_dns(client, options), "publish-dns")
+    own = NodeOptions(
+        options.name, options.address, options.data_dir, options.pki / "kubelet.crt", options.pki / "kubelet.key", options.pki / "ca.crt",
+        options.port, (options.dns,), options.domain, options.pod_cidr,
+    )  # fmt: skip
+    runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
+    agent = Agent(client, runtime, own, lambda: list(services), tasks)
+    agents.append(agent)
+    await _runtime_ready(agent)
+    pods = Informer(client, core_v1.Pod, fields=f"spec.nodeName={options.name}")
+    tasks.start(pods.run(), "informer-pods", vital=True)
+    await services.synced.wait()
+    await pods.synced.wait()
+    pods.on_change(agent.pod_changed)
+    pods.on_change(proxy.pod_changed)
+    await agent.remove_strangers({pod.metadata.uid for pod in pods})
+
+
+async def _runtime_ready(agent: Agent) -> None:
+    from tiphys.node.runtime import RuntimeFault
+
+    for _ in range(600):
+        try:
+            return await agent.start()
+        except (RuntimeFault, TimeoutError) as error:
+            log.debug("waiting for the runtime: %s", error)
+            await asyncio.sleep(0.05)
+    raise TimeoutError("the container runtime does not answer")
+
+
+async def _publish_dns(client: Client, options: NodeProcess) -> None:
+    """Stands behind the kube-dns service."""
+    made = discovery_v1.EndpointSlice(address_type="IPv4")
+    made.metadata = ObjectMeta(name=f"kube-dns-{options.name}", namespace="kube-system", labels={"kubernetes.io/service-name": "kube-dns"})
+    ready = discovery_v1.EndpointConditions(ready=True, serving=True, terminating=False)
+    made.endpoints = [discovery_v1.Endpoint(addresses=[options.address], conditions=ready, node_name=options.name)]
+    made.ports = [discovery_v1.EndpointPort(name=n, port=53, protocol=p) for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))]
+    while True:
+        try:
+            await client.create(made)
+            return
+        except StatusError as error:
+            if error.reason == "AlreadyExists":
+                await client.update(made)
+                return
+            log.info("publishing DNS: %s", error)
+        except Unreachable as error:
+            log.info("publishing DNS: %s", error)
+        await asyncio.sleep(1.0)

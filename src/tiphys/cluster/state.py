@@ -1,0 +1,159 @@
+"""What a cluster remembers of itself: one JSON file in its data directory, and where everything else lies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+class ClusterError(Exception):
+    """The user can do something about it; the text says what."""
+
+
+def home() -> Path:
+    """The folder of all clusters of this user."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/tiphys")
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "tiphys"
+
+
+@dataclass
+class Cluster:
+    """`number` sets clusters of one machine apart: it is in their networks and names."""
+
+    name: str
+    data_dir: str
+    port: int = 6443
+    runtime: str = "containerd"
+    nodes: int = 1
+    store: str = "sqlite"
+    number: int = 0
+
+    # --- where things lie ---
+
+    @property
+    def root(self) -> Path:
+        return Path(self.data_dir)
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and state that do not outlive the machine's uptime."""
+        return Path(f"/run/tiphys/{self.name}") if os.geteuid() == 0 else self.root / "run"
+
+    @property
+    def containerd_socket(self) -> Path:
+        return self.run / "containerd.sock"
+
+    @property
+    def status_file(self) -> Path:
+        return self.root / "status.json"
+
+    # --- the network ---
+
+    @property
+    def pod_cidr(self) -> str:
+        return f"10.244.{self.number}.0/24"
+
+    @property
+    def node_address(self) -> str:
+        return f"10.244.{self.number}.1"
+
+    @property
+    def service_cidr(self) -> str:
+        return f"10.{96 + self.number}.0.0/16"
+
+    @property
+    def dns_address(self) -> str:
+        return f"10.{96 + self.number}.0.10"
+
+    @property
+    def link(self) -> str:
+        return f"tiphys{self.number}"
+
+    @property
+    def table(self) -> str:
+        return f"tiphys-{self.number}"
+
+    @property
+    def cgroup(self) -> str:
+        return f"/tiphys-{self.number}"
+
+    @property
+    def address(self) -> str:
+        """Where pods and components find the API server."""
+        return self.node_address if self.runtime == "containerd" else "127.0.0.1"
+
+    @property
+    def server(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    # --- the file ---
+
+    def save(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.root / "cluster.json").write_text(json.dumps(asdict(self), indent=1))
+
+
+def load(name: str, data_dir: Path | None = None) -> Cluster | None:
+    """The cluster of that name, if there is one."""
+    known = _registry().get(name)
+    root = data_dir or (Path(known) if known else home() / name)
+    try:
+        return Cluster(**json.loads((root / "cluster.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _registry_file() -> Path:
+    return home() / "clusters.json"
+
+
+def _registry() -> dict[str, str]:
+    try:
+        found = json.loads(_registry_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in found.items()}
+
+
+@contextmanager
+def _registry_lock() -> Iterator[dict[str, str]]:
+    home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(home() / "clusters.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _registry()
+        yield found
+        temporary = _registry_file().with_suffix(".new")
+        temporary.write_text(json.dumps(found, indent=1))
+        temporary.rename(_registry_file())
+
+
+def remember(cluster: Cluster) -> None:
+    """Enters a new cluster into the user's list and gives it a number that no other has."""
+    with _registry_lock() as known:
+        taken = {other.number for name in known if name != cluster.name and (other := load(name)) is not None}
+        cluster.number = next(n for n in range(128) if n not in taken)
+        cluster.save()
+        known[cluster.name] = cluster.data_dir
+
+
+def forget(cluster: Cluster) -> None:
+    with _registry_lock() as known:
+        known.pop(cluster.name, None)
+
+
+def everyone() -> list[Cluster]:
+    return [found for name in sorted(_registry()) if (found := load(name)) is not None]

@@ -1,0 +1,309 @@
+"""Bringing a cluster up, taking it down, and telling how it is."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tiphys.cluster import containerd, images, kubeconfig, state
+from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
+from tiphys.cluster.state import Cluster, ClusterError
+
+Step = Callable[[str], None]
+
+
+# --- up ---
+
+
+def prepare(cluster: Cluster) -> None:
+    """Folders, certificates and configuration: everything but processes."""
+    if cluster.runtime == "containerd":
+        containerd.check()
+    if time.time() < 1_700_000_000:
+        raise ClusterError("the clock of this machine is years behind: certificates would not be valid; set it and try again")
+    _check_port(cluster)
+    try:
+        for folder in (cluster.root, cluster.pki, cluster.logs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        free = shutil.disk_usage(cluster.root).free
+    except OSError as error:
+        raise ClusterError(f"{cluster.root} cannot be used: {error.strerror}; choose another with --data-dir") from None
+    if free < 64 << 20:
+        raise ClusterError(f"only {free >> 20} MiB are free below {cluster.root}; make room or choose another --data-dir")
+    _certificates(cluster)
+    if cluster.runtime == "containerd":
+        from tiphys.network import pods
+
+        cluster.run.mkdir(parents=True, exist_ok=True)
+        pods.write_cni(cluster.root / "cni", cluster.name, cluster.pod_cidr)
+        pods.set_up_link(cluster.link, cluster.node_address)
+        containerd.write_config(cluster)
+        for leftover in Path("/run/tiphys", cluster.name, "ipam").glob("*/last_reserved_ip.*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _check_port(cluster: Cluster) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", cluster.port))
+        except OSError as error:
+            raise ClusterError(f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port") from None
+
+
+def node_name(cluster: Cluster) -> str:
+    host = socket.gethostname().lower().split(".")[0] or "node"
+    return host if cluster.number == 0 else f"{host}-{cluster.name}"
+
+
+def _certificates(cluster: Cluster) -> None:
+    pki, authority = cluster.pki, Authority(cluster.pki)
+    first = cluster.service_cidr.rsplit(".", 1)[0] + ".1"
+    names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "127.0.0.1", first, cluster.node_address, socket.gethostname().lower())
+    authority.ensure("apiserver", "kube-apiserver", (), names, server=True)
+    authority.ensure("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+    authority.ensure("admin", "kubernetes-admin", ("system:masters",))
+    node = node_name(cluster)
+    rows = [("controllers", "system:kube-controller-manager", ()), ("scheduler", "system:kube-scheduler", ())]
+    if cluster.runtime == "hollow":
+        rows.append(("node", "tiphys:hollow-nodes", ()))
+    for stem, common, groups in rows:
+        _identity(cluster, authority, stem, common, groups)
+    if cluster.runtime == "containerd":
+        _identity(cluster, authority, "node", f"system:node:{node}", ("system:nodes",))
+        authority.ensure("kubelet", f"system:node:{node}", ("system:nodes",), (node, cluster.node_address, "127.0.0.1"), server=True)
+    if not (pki / "sa.key").exists():
+        write_private(pki / "sa.key", key_pem(new_key()))
+
+
+def _identity(cluster: Cluster, authority: Authority, stem: str, common: str, groups: tuple[str, ...]) -> None:
+    certificate, key = authority.ensure(stem, common, groups)
+    kubeconfig.component(cluster.pki / f"{stem}.kubeconfig", cluster.server, authority.path, certificate, key)
+
+
+def components(cluster: Cluster) -> list[dict[str, Any]]:
+    """The processes of a cluster, in the order of their start."""
+    pki, me = cluster.pki, [sys.executable, "-m", "tiphys.cli.main"]
+    rows: list[dict[str, Any]] = []
+    store = cluster.store
+    if store == "etcd":
+        client, peer = f"http://127.0.0.1:{cluster.port + 10000}", f"http://127.0.0.1:{cluster.port + 10001}"
+        command = [
+            "etcd", "--data-dir", str(cluster.root / "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
+            "--log-level", "warn", "--unsafe-no-fsync=false",
+        ]  # fmt: skip
+        rows.append({"name": "etcd", "command": [c for c in command if "unsafe" not in c], "address": client})
+        store = client
+    rows.append({
+        "name": "apiserver", "address": cluster.server,
+        "command": [
+            *me, "apiserver", "--pki", str(pki), "--data-dir", str(cluster.root), "--port", str(cluster.port),
+            "--address", cluster.address, "--store", store, "--service-cidr", cluster.service_cidr,
+        ],
+    })  # fmt: skip
+    if cluster.runtime == "containerd":
+        rows.append({
+            "name": "containerd", "address": str(cluster.containerd_socket),
+            "command": ["containerd", "--config", str(cluster.root / "containerd.toml"), "--log-level", "warn"],
+            # The garbage collector of Go gives memory back sooner for a little more work.
+            "env": {"GOGC": "50"},
+        })  # fmt: skip
+    rows.append({
+        "name": "controllers", "address": "",
+        "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--leader-elect=false"],
+    })  # fmt: skip
+    if cluster.runtime != "none":
+        rows.append({"name": "node", "address": cluster.node_address if cluster.runtime == "containerd" else "", "command": [*me, "node", *_node_flags(cluster)]})
+    return rows
+
+
+def _node_flags(cluster: Cluster) -> list[str]:
+    flags = ["--kubeconfig", str(cluster.pki / "node.kubeconfig"), "--runtime", cluster.runtime, "--data-dir", str(cluster.root / "node")]
+    if cluster.runtime == "hollow":
+        return [*flags, "--nodes", str(cluster.nodes)]
+    return [
+        *flags, "--name", node_name(cluster), "--pki", str(cluster.pki), "--address", cluster.node_address, "--socket", str(cluster.containerd_socket),
+        "--logs", str(cluster.logs / "pods"), "--cgroup", cluster.cgroup, "--pod-cidr", cluster.pod_cidr, "--service-cidr", cluster.service_cidr,
+        "--dns", cluster.dns_address, "--table", cluster.table,
+    ]  # fmt: skip
+
+
+def start(cluster: Cluster) -> None:
+    """Starts the supervisor, which starts the rest."""
+    plan = cluster.root / "components.json"
+    plan.write_text(json.dumps({"root": str(cluster.root), "components": components(cluster)}))
+    cluster.status_file.unlink(missing_ok=True)
+    with open(cluster.logs / "supervisor.log", "ab") as out:
+        subprocess.Popen(
+            [sys.executable, "-m", "tiphys.cluster.supervisor", str(plan)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def load_pause(cluster: Cluster) -> None:
+    """The image that holds a pod's namespaces, once containerd answers."""
+    path = cluster.root / "pause.tar"
+    images.build(path, images.PAUSE, {"pause": images.pause_program()}, ["/pause"])
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(ClusterError):
+            if cluster.containerd_socket.exists():
+                images.load(cluster, path)
+                return
+        if time.monotonic() > deadline:
+            raise ClusterError(f"containerd did not start; see {cluster.logs / 'containerd.log'}")
+        _check_alive(cluster, "containerd")
+        time.sleep(0.03)
+
+
+def wait_ready(cluster: Cluster, seconds: float = 60.0) -> None:
+    """Until /readyz says ok."""
+    deadline = time.monotonic() + seconds
+    while not is_ready(cluster):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the API server did not become ready in {seconds:g} s; see {cluster.logs / 'apiserver.log'}")
+        _check_alive(cluster, "apiserver")
+        time.sleep(0.02)
+
+
+def _check_alive(cluster: Cluster, name: str) -> None:
+    found = next((row for row in read_status(cluster)["components"] if row["name"] == name), None)
+    if found is not None and found["restarts"] >= 3:
+        tail = (cluster.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1:]
+        raise ClusterError(f"{name} keeps dying: {tail[0] if tail else 'no output'}; see {cluster.logs / f'{name}.log'}")
+
+
+def request(cluster: Cluster, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
+    """(status, body) of a GET as the cluster's administrator."""
+    pki = cluster.pki
+    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+    connection = http.client.HTTPSConnection("127.0.0.1", cluster.port, context=context, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def is_ready(cluster: Cluster) -> bool:
+    try:
+        return request(cluster, "/readyz", 1.0)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def nodes_ready(cluster: Cluster) -> tuple[int, int]:
+    """(ready, all) nodes."""
+    try:
+        code, body = request(cluster, "/api/v1/nodes")
+    except (OSError, http.client.HTTPException):
+        return 0, 0
+    items = json.loads(body)["items"] if code == 200 else []
+    ready = [n for n in items if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", ()))]
+    untainted = [n for n in ready if not n["spec"].get("taints")]
+    return len(untainted), len(items)
+
+
+def wait_nodes(cluster: Cluster, seconds: float = 60.0) -> None:
+    deadline, wanted = time.monotonic() + seconds, cluster.nodes
+    while nodes_ready(cluster)[0] < wanted:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"not all nodes became ready in {seconds:g} s; see {cluster.logs / 'node.log'}")
+        _check_alive(cluster, "node")
+        time.sleep(0.05)
+
+
+# --- status ---
+
+
+def read_status(cluster: Cluster) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(cluster.status_file.read_text())
+        return found
+    except (OSError, ValueError):
+        return {"supervisor": None, "components": []}
+
+
+def is_running(cluster: Cluster) -> bool:
+    pid = read_status(cluster)["supervisor"]
+    return pid is not None and _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def memory_of(pid: int | None) -> int:
+    """Bytes that a process would give back if it ended (its proportional share of what is shared)."""
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def status(cluster: Cluster) -> dict[str, Any]:
+    found, rows = read_status(cluster), []
+    up = is_running(cluster)
+    for row in found["components"] if up else ():
+        alive = row["pid"] is not None and _alive(row["pid"])
+        healthy = alive and (row["name"] != "apiserver" or is_ready(cluster))
+        health = "ok" if healthy else "starting" if alive else f"restarting (exit {row['last_exit']})"
+        rows.append({**row, "health": health, "memory": memory_of(row["pid"])})
+    ready = nodes_ready(cluster) if up and is_ready(cluster) else (0, 0)
+    return {
+        "name": cluster.name, "running": up, "server": cluster.server, "runtime": cluster.runtime, "store": cluster.store,
+        "dataDir": cluster.data_dir, "kubeconfig": str(kubeconfig.user_file()), "context": cluster.name,
+        "nodesReady": ready[0], "nodes": ready[1], "components": rows, "supervisor": found["supervisor"] if up else None,
+    }  # fmt: skip
+
+
+# --- down ---
+
+
+def down(cluster: Cluster, purge: bool) -> None:
+    """Ends everything and takes away every trace; the data stays unless `purge`."""
+    pid = read_status(cluster)["supervisor"]
+    if pid is not None and _alive(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while _alive(pid) and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.02)
+    if cluster.runtime == "containerd":
+        from tiphys.network import pods
+        from tiphys.network.proxy.nft import NftError, nft
+
+        containerd.remove_everything(cluster)
+        with contextlib.suppress(NftError, FileNotFoundError):
+            nft(f"delete table ip {cluster.table}\n")
+        pods.tear_down_link(cluster.link)
+        shutil.rmtree(cluster.root / "node", ignore_errors=True)
+    with contextlib.suppress(ClusterError):
+        kubeconfig.remove(cluster)
+    if purge:
+        shutil.rmtree(cluster.root, ignore_errors=True)
+        state.forget(cluster)

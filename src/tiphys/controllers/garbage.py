@@ -1,0 +1,237 @@
+"""The garbage collector: what is owned by nothing that exists any more goes, in the way its owner's deletion asked.
+
+It sees the metadata of every resource, as a graph from owners to dependents by uid.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tiphys.api.catalog import BY_KIND, RESOURCES, Resource
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference, PartialObjectMetadata
+from tiphys.client.client import MERGE, METADATA
+from tiphys.client.informer import Informer
+from tiphys.controllers.shell import Controller
+from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
+
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+_IGNORED = frozenset(("events", "events.events.k8s.io"))
+
+
+@dataclass
+class Node:
+    """One object in the graph. `known` is False for an owner that was only heard of."""
+
+    uid: str
+    resource: Resource | None = None
+    namespace: str = ""
+    name: str = ""
+    owners: list[OwnerReference] = field(default_factory=list)
+    dependents: set[str] = field(default_factory=set)
+    deleting: bool = False
+    finalizers: list[str] = field(default_factory=list)
+    known: bool = False
+
+    @property
+    def path(self) -> str:
+        assert self.resource is not None
+        return self.resource.path(self.namespace, self.name)
+
+
+class Graph:
+    """Objects by uid, and who owns whom. Pure: it says which uids to look at again."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+
+    def put(self, resource: Resource, meta: ObjectMeta) -> set[str]:
+        node = self.nodes.setdefault(meta.uid, Node(meta.uid))
+        before, started = {o.uid for o in node.owners}, node.deleting
+        node.resource, node.namespace, node.name, node.known = resource, meta.namespace, meta.name, True
+        node.owners, node.finalizers, node.deleting = meta.owner_references, meta.finalizers, bool(meta.deletion_timestamp)
+        now = {o.uid for o in node.owners}
+        for uid in now:
+            self.nodes.setdefault(uid, Node(uid)).dependents.add(meta.uid)
+        again = set()
+        for uid in before - now:
+            owner = self.nodes.get(uid)
+            if owner is not None:
+                owner.dependents.discard(meta.uid)
+                self._drop_if_empty(owner)
+                again.add(uid)
+        if now and (before != now or any(not self.nodes[uid].known for uid in now)):
+            again.add(meta.uid)
+        if node.deleting and (ORPHAN in node.finalizers or FOREGROUND in node.finalizers):
+            again.add(meta.uid)
+            again |= node.dependents if FOREGROUND in node.finalizers and not started else set()
+        if node.deleting:
+            again |= {o.uid for o in node.owners if o.block_owner_deletion}
+        return again
+
+    def remove(self, meta: ObjectMeta) -> set[str]:
+        node = self.nodes.get(meta.uid)
+        if node is None:
+            return set()
+        again = set(node.dependents)
+        for owner in node.owners:
+            other = self.nodes.get(owner.uid)
+            if other is not None:
+                other.dependents.discard(meta.uid)
+                again.add(owner.uid)
+                self._drop_if_empty(other)
+        node.known, node.owners = False, []
+        self._drop_if_empty(node)
+        return again
+
+    def _drop_if_empty(self, node: Node) -> None:
+        if not node.known and not node.dependents:
+            self.nodes.pop(node.uid, None)
+
+
+class GarbageCollector(Controller):
+    name = "garbage-collector"
+    workers = 8
+
+    def watch(self) -> None:
+        self.graph = Graph()
+        self._informers = []
+        for resource in RESOURCES:
+            if not (resource.stored and resource.is_storage_version and "watch" in resource.verbs) or resource.group_resource in _IGNORED:
+                continue
+            informer = Informer(self.client, PartialObjectMetadata, resource=resource)
+            informer.on_change(self._changed(resource))
+            self._informers.append(informer)
+
+    def _changed(self, resource: Resource) -> Any:
+        def handler(old: Any | None, new: Any | None) -> None:
+            again = self.graph.put(resource, new.metadata) if new is not None else self.graph.remove(old.metadata)
+            for uid in again:
+                self.queue.add(uid)
+
+        return handler
+
+    async def run(self) -> None:
+        for informer in self._informers:
+            self.context.tasks.start(informer.run(), "gc-informer", vital=True)
+        for informer in self._informers:
+            await informer.synced.wait()
+        await super().run()
+
+    async def reconcile(self, key: str) -> float | None:
+        node = self.graph.nodes.get(key)
+        if node is None or not node.known:
+            return None
+        if node.deleting and ORPHAN in node.finalizers:
+            return await self._orphan(node)
+        if node.deleting and FOREGROUND in node.finalizers:
+            return await self._finish_foreground(node)
+        if node.owners and not node.deleting:
+            return await self._judge(node)
+        return None
+
+    # --- an owner on its way out ---
+
+    async def _orphan(self, node: Node) -> None:
+        for uid in list(node.dependents):
+            dependent = self.graph.nodes.get(uid)
+            if dependent is not None and dependent.known:
+                await self._drop_owners(dependent, {node.uid})
+        await self._drop_finalizer(node, ORPHAN)
+
+    async def _finish_foreground(self, node: Node) -> None:
+        blocking = []
+        for uid in list(node.dependents):
+            dependent = self.graph.nodes.get(uid)
+            if dependent is None or not dependent.known:
+                continue
+            if not dependent.deleting:
+                self.queue.add(uid)
+            if any(o.uid == node.uid and o.block_owner_deletion for o in dependent.owners):
+                blocking.append(uid)
+        if not blocking:
+            await self._drop_finalizer(node, FOREGROUND)
+
+    # --- a dependent ---
+
+    async def _judge(self, node: Node) -> None:
+        live = await self._live(node)
+        if live is None or live.uid != node.uid or live.deletion_timestamp:
+            return
+        solid, waiting, dangling = [], [], []
+        for owner in live.owner_references:
+            state = await self._owner_state(owner, node.namespace)
+            (solid if state == "solid" else waiting if state == "waiting" else dangling).append(owner)
+        if solid:
+            if waiting or dangling:
+                await self._drop_owners(node, {o.uid for o in [*waiting, *dangling]})
+        elif waiting and node.dependents:
+            await self._delete(node, live, "Foreground")
+        elif live.owner_references:
+            policy = "Orphan" if ORPHAN in live.finalizers else "Foreground" if FOREGROUND in live.finalizers else "Background"
+            await self._delete(node, live, policy)
+
+    async def _owner_state(self, owner: OwnerReference, namespace: str) -> str:
+        """solid: it exists; waiting: it is deleted in the foreground; dangling: it is gone."""
+        known = self.graph.nodes.get(owner.uid)
+        if known is not None and known.known:
+            if known.resource is not None and known.resource.namespaced and known.namespace != namespace:
+                return "dangling"
+            return "waiting" if known.deleting and FOREGROUND in known.finalizers else "solid"
+        resource = BY_KIND.get((owner.api_version, owner.kind))
+        if resource is None:
+            return "solid"  # a kind we do not know: nothing is deleted on a guess
+        live = await self._get(resource.path(namespace if resource.namespaced else "", owner.name))
+        if live is None or live.uid != owner.uid:
+            return "dangling"
+        return "waiting" if live.deletion_timestamp and FOREGROUND in live.finalizers else "solid"
+
+    # --- calls ---
+
+    async def _live(self, node: Node) -> ObjectMeta | None:
+        return await self._get(node.path)
+
+    async def _get(self, path: str) -> ObjectMeta | None:
+        from tiphys.api.base import decode
+
+        try:
+            return decode(await self.client.request("GET", path, accept=METADATA), PartialObjectMetadata).metadata
+        except StatusError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def _delete(self, node: Node, live: ObjectMeta, policy: str) -> None:
+        options = {"preconditions": {"uid": node.uid, "resourceVersion": live.resource_version}, "propagationPolicy": policy}
+        await self._ignore_missing("DELETE", node.path, options)
+
+    async def _drop_owners(self, node: Node, uids: set[str]) -> None:
+        live = await self._live(node)
+        if live is None or live.uid != node.uid:
+            return
+        from tiphys.api.base import to_builtins
+
+        kept = [to_builtins(owner) for owner in live.owner_references if owner.uid not in uids]
+        change = {"metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": kept or None}}
+        await self._ignore_missing("PATCH", node.path, change)
+
+    async def _drop_finalizer(self, node: Node, name: str) -> None:
+        live = await self._live(node)
+        if live is None or live.uid != node.uid or name not in live.finalizers:
+            return
+        kept = [f for f in live.finalizers if f != name]
+        change = {"metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "finalizers": kept or None}}
+        await self._ignore_missing("PATCH", node.path, change)
+
+    async def _ignore_missing(self, method: str, path: str, body: Any) -> None:
+        try:
+            content = MERGE if method == "PATCH" else "application/json"
+            await self.client.request(method, path, msgspec.json.encode(body), content=content)
+        except StatusError as error:
+            if error.code != 404:
+                raise

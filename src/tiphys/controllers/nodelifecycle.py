@@ -1,0 +1,173 @@
+"""Nodes that fall silent, taints that follow conditions, and the pods that must leave because of them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from tiphys.api import coordination_v1, core_v1
+from tiphys.controllers.pods import condition, is_ready
+from tiphys.controllers.shell import Controller
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+
+GRACE = 50.0  # seconds of silence until a node counts as unreachable
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+_PRESSURE = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure", "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure", "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+}  # fmt: skip
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_OURS = frozenset((NOT_READY, UNREACHABLE, _UNSCHEDULABLE, *_PRESSURE.values()))
+
+
+# --- the core: pure ---
+
+
+def wanted_taints(node: core_v1.Node) -> list[tuple[str, str]]:
+    """(key, effect) of the taints that a node's conditions call for."""
+    ready = condition(node, "Ready")
+    taints = []
+    if ready is None or ready.status == "False":
+        taints += [(NOT_READY, "NoSchedule")] + ([(NOT_READY, "NoExecute")] if ready is not None else [])
+    elif ready.status == "Unknown":
+        taints += [(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]
+    taints += [(key, "NoSchedule") for name, key in _PRESSURE.items() if (c := condition(node, name)) is not None and c.status == "True"]
+    if node.spec.unschedulable:
+        taints.append((_UNSCHEDULABLE, "NoSchedule"))
+    return taints
+
+
+def retaint(node: core_v1.Node, stamp: str) -> list[core_v1.Taint] | None:
+    """The node's taints as they should be, None when they are so already."""
+    wanted = wanted_taints(node)
+    standing = {(t.key, t.effect) for t in node.spec.taints if t.key in _OURS}
+    if standing == set(wanted):
+        return None
+    kept = [t for t in node.spec.taints if t.key not in _OURS or (t.key, t.effect) in wanted]
+    made = [core_v1.Taint(key=k, effect=e, time_added=stamp if e == "NoExecute" else None) for k, e in wanted if (k, e) not in standing]
+    return kept + made
+
+
+def tolerates(tolerations: list[core_v1.Toleration], taint: core_v1.Taint) -> core_v1.Toleration | None:
+    """The toleration that puts up with a taint."""
+    for t in tolerations:
+        if (t.effect in ("", taint.effect)) and (t.key in ("", taint.key)):
+            if t.operator == "Exists" or (t.operator in ("", "Equal") and t.key and t.value == taint.value):
+                return t
+    return None
+
+
+def eviction_time(pod: core_v1.Pod, taints: list[core_v1.Taint], now: float) -> float | None:
+    """When the pod must leave because of NoExecute taints; None: never."""
+    soonest: float | None = None
+    for taint in taints:
+        if taint.effect != "NoExecute":
+            continue
+        toleration = tolerates(pod.spec.tolerations, taint)
+        if toleration is None:
+            return now
+        if toleration.toleration_seconds is not None:
+            since = timestamps.parse(taint.time_added) or now
+            when = since + max(0, toleration.toleration_seconds)
+            soonest = when if soonest is None else min(soonest, when)
+    return soonest
+
+
+# --- the shell ---
+
+
+class NodeLifecycleController(Controller):
+    name = "node-lifecycle"
+
+    def watch(self) -> None:
+        self._nodes, self._leases = self.informer(core_v1.Node), self.informer(coordination_v1.Lease)
+        self._pods = self.informer(core_v1.Pod)
+        self._pods.index("node", lambda pod: [pod.spec.node_name])
+        self._nodes.on_change(self.enqueue)
+        self._pods.on_change(self._pod_changed)
+        self._heard: dict[str, tuple[str, float]] = {}
+
+    def _pod_changed(self, old: Any | None, new: Any | None) -> None:
+        if new is not None and new.spec.node_name and (old is None or not old.spec.node_name):
+            node = self._nodes.get(new.spec.node_name)
+            if node is not None and any(t.effect == "NoExecute" for t in node.spec.taints):
+                self.queue.add(new.spec.node_name)
+
+    async def reconcile(self, key: str) -> float | None:
+        node = self._nodes.get(key)
+        if node is None:
+            self._heard.pop(key, None)
+            return None
+        silent = self._silence(node)
+        if silent > GRACE:
+            node = await self._mark_unknown(node)
+        taints = retaint(node, timestamps.rfc3339(self.context.now()))
+        if taints is not None:
+            copied = copy.deepcopy(node)
+            copied.spec.taints = taints
+            node = await self.client.update(copied)
+        wait = await self._evict(node)
+        await self._mark_pods(node)
+        again = max(1.0, GRACE - silent + 1.0) if silent <= GRACE else 5.0
+        return min(again, wait) if wait is not None else again
+
+    def _silence(self, node: core_v1.Node) -> float:
+        """Seconds since the node was last heard of, by our own clock."""
+        lease = self._leases.get(f"kube-node-lease/{node.metadata.name}")
+        ready = condition(node, "Ready")
+        sign = f"{lease.spec.renew_time if lease else ''}/{ready.last_heartbeat_time if ready else ''}"
+        now, seen = self.context.now(), self._heard.get(node.metadata.name)
+        if seen is None or seen[0] != sign:
+            self._heard[node.metadata.name] = (sign, now)
+            return 0.0
+        return now - seen[1]
+
+    async def _mark_unknown(self, node: core_v1.Node) -> core_v1.Node:
+        ready = condition(node, "Ready")
+        if ready is not None and ready.status == "Unknown":
+            return node
+        copied, stamp = copy.deepcopy(node), timestamps.rfc3339(self.context.now())
+        names = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"]
+        standing = {c.type: c for c in copied.status.conditions}
+        for name in names:
+            made = standing.get(name) or core_v1.NodeCondition(type=name, last_heartbeat_time=node.metadata.creation_timestamp)
+            made.status, made.reason = "Unknown", "NodeStatusUnknown" if name in standing else "NodeStatusNeverUpdated"
+            made.message, made.last_transition_time = "Kubelet stopped posting node status.", stamp
+            standing[name] = made
+        copied.status.conditions = list(standing.values())
+        self.context.recorder.record(node, "Normal", "NodeNotReady", f"Node {node.metadata.name} status is now: NodeNotReady")
+        return await self.client.update_status(copied)
+
+    async def _mark_pods(self, node: core_v1.Node) -> None:
+        """Pods of a node that is not ready are not ready either."""
+        ready = condition(node, "Ready")
+        if ready is None or ready.status != "Unknown":
+            return
+        for pod in self._pods.by("node", node.metadata.name):
+            if is_ready(pod):
+                copied = copy.deepcopy(pod)
+                found = condition(copied, "Ready")
+                assert found is not None
+                found.status, found.last_transition_time = "False", timestamps.rfc3339(self.context.now())
+                await self.client.update_status(copied)
+
+    async def _evict(self, node: core_v1.Node) -> float | None:
+        """Deletes the pods whose time is up; returns when the next one's is."""
+        now, soonest = self.context.now(), None
+        if not any(t.effect == "NoExecute" for t in node.spec.taints):
+            return None
+        for pod in self._pods.by("node", node.metadata.name):
+            when = eviction_time(pod, node.spec.taints, now)
+            if when is None or pod.metadata.deletion_timestamp:
+                continue
+            if when > now:
+                soonest = when if soonest is None else min(soonest, when)
+                continue
+            self.context.recorder.record(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}")
+            try:
+                await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
+            except StatusError as error:
+                if error.code not in (404, 409):
+                    raise
+        return None if soonest is None else soonest - now + 0.1

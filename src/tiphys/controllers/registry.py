@@ -1,0 +1,32 @@
+"""The one ordered list of controllers. A new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from tiphys.controllers.deployment import DeploymentController
+from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
+from tiphys.controllers.garbage import GarbageCollector
+from tiphys.controllers.namespace import NamespaceController
+from tiphys.controllers.nodelifecycle import NodeLifecycleController
+from tiphys.controllers.podgc import PodGarbageCollector
+from tiphys.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
+from tiphys.controllers.shell import Controller
+
+CONTROLLERS: tuple[type[Controller], ...] = (
+    # what every namespace needs before anything runs in it
+    ServiceAccountController,
+    RootCAPublisher,
+    # workloads, from the one who wants to the one who makes
+    DeploymentController,
+    ReplicaSetController,
+    ReplicationControllerController,
+    # what stands behind services
+    EndpointSliceController,
+    EndpointsController,
+    # nodes and what runs on them
+    NodeLifecycleController,
+    PodGarbageCollector,
+    # removal
+    NamespaceController,
+    GarbageCollector,
+)

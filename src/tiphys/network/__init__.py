@@ -1,0 +1,4 @@
+"""The network of a node: `pods` gives addresses (CNI), `proxy` makes services reachable (nftables), `dns` names them.
+
+Each has a pure core (objects → a configuration, a ruleset, an answer) and a thin shell. May import client.
+"""

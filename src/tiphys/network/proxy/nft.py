@@ -1,0 +1,98 @@
+"""The shell around the rules: informers in, nft out, several changes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+from typing import Any
+
+from tiphys.api import core_v1, discovery_v1
+from tiphys.client.informer import Informers
+from tiphys.network.proxy.rules import Ruleset, base, changes, desired
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 0.01  # seconds to wait for more changes of the same moment
+
+
+class NftError(Exception):
+    """nft refused; the text is its own."""
+
+
+def nft(script: str) -> None:
+    done = subprocess.run(["nft", "-f", "-"], input=script, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise NftError(done.stderr.strip())
+
+
+class ServiceProxy:
+    def __init__(self, informers: Informers, node: str, table: str, pod_cidr: str, service_cidr: str) -> None:
+        self._services, self._slices = informers.of(core_v1.Service), informers.of(discovery_v1.EndpointSlice)
+        self._informers = informers
+        self._node, self._table = node, table
+        self._pod_cidr, self._service_cidr = pod_cidr, service_cidr
+        self._current = Ruleset()
+        self._changed = asyncio.Event()
+        self.host_ports: dict[str, list[tuple[str, int, str, int]]] = {}
+
+    def pod_changed(self, old: Any | None, new: Any | None) -> None:
+        """For the informer of this node's pods: their host ports."""
+        uid = (new or old).metadata.uid  # type: ignore[union-attr]
+        rows = []
+        if new is not None and new.status.pod_ip and not new.spec.host_network and new.status.phase == "Running":
+            for container in new.spec.containers:
+                rows += [(p.protocol, p.host_port, new.status.pod_ip, p.container_port) for p in container.ports if p.host_port]
+        if self.host_ports.get(uid, []) != rows:
+            self.host_ports[uid] = rows
+            self._changed.set()
+
+    async def run(self) -> None:
+        await asyncio.to_thread(self._reset)
+        for informer in (self._services, self._slices):
+            informer.on_change(lambda old, new: self._changed.set())
+            await informer.synced.wait()
+        self._changed.set()
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_PATIENCE)
+            self._changed.clear()
+            await self._sync()
+
+    def _reset(self) -> None:
+        """Our table anew: what an earlier run left is replaced in one step."""
+        nft(f"add table ip {self._table}\ndelete table ip {self._table}\n" + base(self._table, self._pod_cidr, self._service_cidr))
+        self._current = Ruleset()
+
+    async def _sync(self) -> None:
+        ports = [row for rows in self.host_ports.values() for row in rows]
+        wanted = desired(self._services, self._slices, self._node, ports, self._pod_cidr)
+        script = changes(self._table, self._current, wanted)
+        if not script:
+            return
+        try:
+            await asyncio.to_thread(nft, script)
+        except (NftError, subprocess.TimeoutExpired) as error:
+            log.warning("nft: %s; writing the whole ruleset again", error)
+            await asyncio.to_thread(self._reset)
+            await asyncio.to_thread(nft, changes(self._table, Ruleset(), wanted))
+        moved = [key for key in wanted.udp if self._touched(wanted, key)]
+        self._current = wanted
+        for address, port in moved:
+            await asyncio.to_thread(_forget_flows, address, port)
+
+    def _touched(self, wanted: Ruleset, key: tuple[str, int]) -> bool:
+        element = f"udp . {key[0]} . {key[1]}"
+        before, after = (r.elements.get("services", {}).get(element, "") for r in (self._current, wanted))
+        return before != after or self._current.chains.get(before[5:]) != wanted.chains.get(after[5:])
+
+    def remove(self) -> None:
+        with contextlib.suppress(NftError):
+            nft(f"delete table ip {self._table}\n")
+
+
+def _forget_flows(address: str, port: int) -> None:
+    """UDP has no end: flows to endpoints that are gone would live on in connection tracking."""
+    with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):
+        subprocess.run(["conntrack", "-D", "-p", "udp", "--orig-dst", address, "--dport", str(port)], capture_output=True, timeout=10)

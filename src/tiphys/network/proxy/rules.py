@@ -1,0 +1,186 @@
+"""Services and endpoint slices to nftables: one map from address, protocol and port to a chain for each service port.
+Pure: `desired` gives the whole ruleset, `changes` the script that leads from one ruleset to the next."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tiphys.api import core_v1, discovery_v1
+
+SERVICE = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """chains: name → rules; elements: map name → key → verdict; sets: affinity set → seconds."""
+
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    elements: dict[str, dict[str, str]] = field(default_factory=dict)
+    sets: dict[str, int] = field(default_factory=dict)
+    udp: frozenset[tuple[str, int]] = frozenset()  # UDP services: their old flows are forgotten when they change
+
+
+MAPS = ("services", "nodeports", "dead", "deadports")
+
+
+def base(table: str, pod_cidr: str, service_cidr: str) -> str:
+    """The table, its maps and its fixed chains."""
+    return f"""
+table ip {table} {{
+  map services {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
+  map nodeports {{ type inet_proto . inet_service : verdict; }}
+  map dead {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
+  map deadports {{ type inet_proto . inet_service : verdict; }}
+  chain dispatch {{
+    meta l4proto . ip daddr . th dport vmap @services
+    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
+  }}
+  chain refuse {{ meta l4proto tcp reject with tcp reset; reject }}
+  chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
+  chain output {{ type nat hook output priority dstnat; policy accept; jump dispatch; }}
+  chain forward-dead {{ type filter hook forward priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
+  chain output-dead {{ type filter hook output priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
+  chain input-dead {{ type filter hook input priority -1; policy accept; ct state new meta l4proto . th dport vmap @deadports; }}
+  chain forward {{ type filter hook forward priority filter; policy accept; ip saddr {pod_cidr} accept; ip daddr {pod_cidr} accept; }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    meta mark & 0x4000 == 0x4000 masquerade
+    ip saddr {pod_cidr} ip daddr != {pod_cidr} ip daddr != {service_cidr} fib daddr type != local masquerade
+  }}
+}}
+"""
+
+
+def _name(*parts: str) -> str:
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    address: str
+    port: int
+    local: bool
+
+
+def endpoints(slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.ServicePort, node: str) -> list[Endpoint]:
+    """Where a service port leads: ready endpoints; when there are none, those that still serve while they end."""
+    ready: set[Endpoint] = set()
+    fading: set[Endpoint] = set()
+    for one in slices:
+        for slice_port in one.ports:
+            if (slice_port.name or "") != port.name or not slice_port.port or (slice_port.protocol or "TCP") != port.protocol:
+                continue
+            for endpoint in one.endpoints:
+                conditions = endpoint.conditions
+                for address in endpoint.addresses:
+                    made = Endpoint(address, slice_port.port, endpoint.node_name == node)
+                    if conditions.ready is not False:
+                        ready.add(made)
+                    elif conditions.serving and conditions.terminating:
+                        fading.add(made)
+    return sorted(ready or fading, key=lambda e: (e.address, e.port))
+
+
+def desired(
+    services: Iterable[core_v1.Service], slices: Iterable[discovery_v1.EndpointSlice], node: str,
+    host_ports: Iterable[tuple[str, int, str, int]] = (), pod_cidr: str = "10.244.0.0/16",
+) -> Ruleset:
+    """`host_ports` are (protocol, host port, pod address, pod port) of the pods on this node."""
+    by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
+    for one in slices:
+        by_service.setdefault(f"{one.metadata.namespace}/{one.metadata.labels.get(SERVICE, '')}", []).append(one)
+    made = _Builder(node, pod_cidr)
+    for service in services:
+        if service.spec.type != "ExternalName" and service.spec.cluster_ip not in ("", "None"):
+            made.service(service, by_service.get(f"{service.metadata.namespace}/{service.metadata.name}", []))
+    for protocol, host_port, address, port in host_ports:
+        chain = f"hp-{_name(protocol, str(host_port))}"
+        made.chains[chain] = (f"meta l4proto {protocol.lower()} dnat to {address}:{port}",)
+        made.elements["nodeports"].setdefault(f"{protocol.lower()} . {host_port}", f"goto {chain}")
+    return Ruleset(made.chains, made.elements, made.sets, frozenset(made.udp))
+
+
+class _Builder:
+    def __init__(self, node: str, pod_cidr: str) -> None:
+        self._node, self._cidr = node, pod_cidr
+        self.chains: dict[str, tuple[str, ...]] = {}
+        self.elements: dict[str, dict[str, str]] = {name: {} for name in MAPS}
+        self.sets: dict[str, int] = {}
+        self.udp: set[tuple[str, int]] = set()
+
+    def service(self, service: core_v1.Service, slices: list[discovery_v1.EndpointSlice]) -> None:
+        spec, meta = service.spec, service.metadata
+        outside = [*spec.external_ips, *(i.ip for i in service.status.load_balancer.ingress if i.ip)]
+        for port in spec.ports:
+            found = endpoints(slices, port, self._node)
+            proto, key = port.protocol.lower(), _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port))
+            inner = [e for e in found if e.local] if spec.internal_traffic_policy == "Local" else found
+            outer = [e for e in found if e.local] if spec.external_traffic_policy == "Local" else found
+            self._lead(service, f"svc-{key}", proto, inner, [("services", f"{proto} . {spec.cluster_ip} . {port.port}")], masquerade=False)
+            keys = [("services", f"{proto} . {address} . {port.port}") for address in outside]
+            if port.node_port:
+                keys.append(("nodeports", f"{proto} . {port.node_port}"))
+            if keys:
+                self._lead(service, f"ext-{key}", proto, outer, keys, masquerade=spec.external_traffic_policy != "Local")
+            if proto == "udp":
+                self.udp.add((spec.cluster_ip, port.port))
+
+    def _lead(self, service: core_v1.Service, chain: str, proto: str, found: list[Endpoint], keys: list[tuple[str, str]], masquerade: bool) -> None:
+        if not found:
+            for name, key in keys:
+                self.elements["dead" if name == "services" else "deadports"][key] = "goto refuse"
+            return
+        for name, key in keys:
+            self.elements[name][key] = f"goto {chain}"
+        rules = [f"ip saddr {e.address} meta mark set meta mark | 0x4000" for e in found]  # a pod that reaches itself
+        if masquerade:
+            rules = ["meta mark set meta mark | 0x4000"]
+        else:
+            rules = [f"ip saddr {{ {', '.join(sorted({e.address for e in found}))} }} meta mark set meta mark | 0x4000"]
+        if service.spec.session_affinity == "ClientIP":
+            self._sticky(service, chain, proto, found, rules)
+        else:
+            targets = ", ".join(f"{i} : {e.address} . {e.port}" for i, e in enumerate(found))
+            rules.append(f"meta l4proto {proto} dnat ip to numgen random mod {len(found)} map {{ {targets} }}")
+        self.chains[chain] = tuple(rules)
+
+    def _sticky(self, service: core_v1.Service, chain: str, proto: str, found: list[Endpoint], rules: list[str]) -> None:
+        """A client stays with its endpoint as long as it comes back in time."""
+        config = service.spec.session_affinity_config
+        seconds = (config.client_ip.timeout_seconds if config and config.client_ip else None) or 10800
+        names = []
+        for endpoint in found:
+            name = f"{chain}-{_name(endpoint.address, str(endpoint.port))[:8]}"
+            self.sets[f"aff-{name}"] = seconds
+            self.chains[name] = (f"update @aff-{name} {{ ip saddr }}", f"meta l4proto {proto} dnat to {endpoint.address}:{endpoint.port}")
+            names.append(name)
+        rules += [f"ip saddr @aff-{name} goto {name}" for name in names]
+        rules.append(f"numgen random mod {len(names)} vmap {{ {', '.join(f'{i} : goto {name}' for i, name in enumerate(names))} }}")
+
+
+def changes(table: str, old: Ruleset, new: Ruleset) -> str:
+    """The nft script from one ruleset to the next: what did not change is not touched."""
+    t = f"ip {table}"
+    lines = [
+        f"add set {t} {name} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
+        for name, seconds in new.sets.items() if name not in old.sets
+    ]  # fmt: skip
+    lines += [f"add chain {t} {name}" for name in new.chains if name not in old.chains]
+    for name in MAPS:
+        before, after = old.elements.get(name, {}), new.elements.get(name, {})
+        gone = [key for key, verdict in before.items() if after.get(key) != verdict]
+        lines += [f"delete element {t} {name} {{ {key} : {before[key]} }}" for key in gone]
+    for name, rules in new.chains.items():
+        if old.chains.get(name) != rules:
+            lines.append(f"flush chain {t} {name}")
+            lines += [f"add rule {t} {name} {rule}" for rule in rules]
+    for name in MAPS:
+        before, after = old.elements.get(name, {}), new.elements.get(name, {})
+        lines += [f"add element {t} {name} {{ {key} : {verdict} }}" for key, verdict in after.items() if before.get(key) != verdict]
+    gone_chains = [name for name in old.chains if name not in new.chains]
+    lines += [f"flush chain {t} {name}" for name in gone_chains]
+    lines += [f"delete chain {t} {name}" for name in gone_chains]
+    lines += [f"delete set {t} {name}" for name in old.sets if name not in new.sets]
+    return "\n".join(lines) + "\n" if lines else ""

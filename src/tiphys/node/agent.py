@@ -1,0 +1,195 @@
+"""The agent of one node: a worker for each pod bound here, the heartbeat, the streaming server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.client.tasks import TaskGroup
+from tiphys.node.references import References
+from tiphys.node.registration import Registration, capacity
+from tiphys.node.runtime import PodState, Runtime, RuntimeFault
+from tiphys.node.streaming import StreamingServer
+from tiphys.node.volumes import Volumes
+from tiphys.node.worker import Node, PodWorker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """`address` is where the node and its streaming server are reached; `port` 0 lets the system choose."""
+
+    name: str
+    address: str
+    data_dir: Path
+    certificate: Path
+    key: Path
+    ca: Path
+    port: int = 10250
+    dns_servers: tuple[str, ...] = ()
+    domain: str = "cluster.local"
+    pod_cidr: str = ""
+    labels: dict[str, str] | None = None
+
+
+class Agent:
+    def __init__(self, client: Client, runtime: Runtime, options: NodeOptions, services: Callable[[], list[core_v1.Service]], tasks: TaskGroup) -> None:
+        self.runtime = runtime
+        self._options, self._tasks = options, tasks
+        hollow = runtime.name.startswith("hollow")
+        self._resources = capacity(hollow, options.data_dir)
+        references = References(client)
+        self._recorder = EventRecorder(client, "kubelet", options.name)
+        volumes = Volumes(options.data_dir, references, self._resources) if not hollow else _NoVolumes()
+        self._node = Node(
+            options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]
+            (list(options.dns_servers), options.domain), resolver(), self._resources,
+            starting=asyncio.Semaphore(64 if hollow else 6),
+        )  # fmt: skip
+        self._client = client
+        self._workers: dict[str, PodWorker] = {}
+        self._found: dict[str, PodState] = {}
+        self._server = StreamingServer(self)
+
+    # --- start and end ---
+
+    async def start(self) -> None:
+        await self.runtime.start(self._runtime_event)
+        options = self._options
+        port = options.port
+        if not self.runtime.name.startswith("hollow"):
+            port = await self._server.start(options.address, options.port, options.certificate, options.key, options.ca)
+        self._registration = Registration(
+            self._client, options.name, options.address, port, self.runtime.name, self._resources, options.labels or {}, options.pod_cidr
+        )
+        self._found = await self.runtime.pods()
+        self._registration.images = await self.runtime.images()
+        await self._registration.register()
+        self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
+        self._tasks.start(self._recorder.run(), "events")
+        log.info("node %s registered, runtime %s", options.name, self.runtime.name)
+
+    async def stop(self) -> None:
+        """Leaves the pods running."""
+        await self._server.stop()
+        await self.runtime.close()
+
+    async def _health(self) -> tuple[bool, str]:
+        try:
+            self._registration.images = await self.runtime.images()
+        except (RuntimeFault, TimeoutError) as error:
+            return False, f"container runtime is down: {error}"
+        return True, ""
+
+    # --- pods ---
+
+    def pod_changed(self, old: Any | None, new: Any | None) -> None:
+        """For the informer of pods bound to this node."""
+        uid = (new or old).metadata.uid  # type: ignore[union-attr]
+        worker = self._workers.get(uid)
+        if new is None:
+            if worker is not None:
+                self._tasks.start(self._evict(worker), "evict")
+        elif worker is not None:
+            worker.update(new)
+        elif new.status.phase in ("Succeeded", "Failed") and not new.metadata.deletion_timestamp and uid not in self._found:
+            return
+        else:
+            worker = self._workers[uid] = PodWorker(self._node, new, self._found.pop(uid, None))
+            self._tasks.start(self._work(worker), f"pod-{new.metadata.name}")
+
+    async def _work(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            if self._workers.get(worker.pod.metadata.uid) is worker:
+                del self._workers[worker.pod.metadata.uid]
+
+    async def _evict(self, worker: PodWorker) -> None:
+        """The pod's object is gone without us: whatever still runs ends now."""
+        if not worker.gone:
+            worker.gone = True
+            worker.look()
+            for task in list(worker._starting.values()):
+                task.cancel()
+            worker.state = await self.runtime.pod(worker.pod.metadata.uid)
+            await worker._kill(1.0)
+            await worker._clean_up()
+
+    async def remove_strangers(self, known: set[str]) -> None:
+        """Ends what runs here although no pod of the cluster says so."""
+        for uid, state in self._found.items():
+            if uid in known or not uid:
+                continue
+            log.info("removing %s/%s, which the cluster does not know", state.namespace, state.name)
+            for container in state.containers.values():
+                await self.runtime.stop_container(container.id, 0)
+            for id in [*state.old_sandboxes, *([state.sandbox.id] if state.sandbox else [])]:
+                await self.runtime.stop_sandbox(id)
+                await self.runtime.remove_sandbox(id)
+            await asyncio.to_thread(self._node.volumes.tear_down, uid)
+        self._found = {}
+
+    def _runtime_event(self, id: str) -> None:
+        for worker in self._workers.values():
+            if not id or any(c.id == id for c in worker.state.containers.values()):
+                worker.look()
+
+    # --- for the streaming server ---
+
+    def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None:
+        for worker in self._workers.values():
+            if (worker.pod.metadata.namespace, worker.pod.metadata.name) == (namespace, name):
+                return worker.pod, worker.state
+        return None
+
+    def pods(self) -> list[core_v1.Pod]:
+        return [worker.pod for worker in self._workers.values()]
+
+    async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
+        return await self.runtime.port_forward_url(sandbox, ports)  # type: ignore[attr-defined, no-any-return]
+
+
+class _NoVolumes:
+    """A hollow node has no files."""
+
+    async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
+        return {}
+
+    async def refresh(self, pod: core_v1.Pod) -> None: ...
+
+    def mounts(self, *_: Any) -> list[Any]:
+        return []
+
+    def write_hosts(self, *_: Any) -> None: ...
+
+    def termination_log(self, *_: Any) -> Path:
+        return Path("/nonexistent")
+
+    def tear_down(self, uid: str) -> None: ...
+
+
+def resolver() -> tuple[list[str], list[str], list[str]]:
+    """(name servers, searches, options) of the machine itself."""
+    servers, searches, options = [], [], []
+    try:
+        lines = Path("/etc/resolv.conf").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            servers.append(words[1])
+        elif words and words[0] == "search":
+            searches = words[1:]
+        elif words and words[0] == "options":
+            options += words[1:]
+    return servers, searches, options

@@ -1,0 +1,167 @@
+"""The node as the cluster sees it: its Node object, its conditions, its heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tiphys.api import coordination_v1, core_v1
+from tiphys.api.base import canonical_quantity
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
+from tiphys.client.client import Client, Unreachable
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
+
+VERSION = "v1.36.0+tiphys"
+BEAT, REPORT = 10.0, 60.0  # seconds between lease renewals and between status updates
+_LEASE_SECONDS = 40
+PODS = 110
+
+_GOOD = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+def _architecture() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def _os_image() -> str:
+    try:
+        for line in Path("/etc/os-release").read_text().splitlines():
+            if line.startswith("PRETTY_NAME="):
+                return line.partition("=")[2].strip('"')
+    except OSError:
+        pass
+    return "Linux"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def capacity(hollow: bool, disk: Path) -> dict[str, Any]:
+    """What the machine has; a hollow node pretends to have much."""
+    if hollow:
+        return {"cpu": canonical_quantity("32"), "memory": canonical_quantity("256Gi"), "ephemeral-storage": canonical_quantity("1Ti"), "pods": canonical_quantity(str(PODS))}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    storage = shutil.disk_usage(disk).total
+    return {
+        "cpu": canonical_quantity(str(os.cpu_count() or 1)), "memory": canonical_quantity(f"{memory // 1024}Ki"),
+        "ephemeral-storage": canonical_quantity(f"{storage // 1024}Ki"), "pods": canonical_quantity(str(PODS)),
+    }  # fmt: skip
+
+
+class Registration:
+    def __init__(self, client: Client, name: str, address: str, port: int, runtime: str, resources: dict[str, Any], labels: dict[str, str], pod_cidr: str = "") -> None:
+        self._client = client
+        self._name, self._address, self._port = name, address, port
+        self._runtime, self.resources, self._labels = runtime, resources, labels
+        self._pod_cidr = pod_cidr
+        self.images: list[tuple[list[str], int]] = []
+        self._uid = ""
+
+    def _info(self) -> core_v1.NodeSystemInfo:
+        boot = _read("/proc/sys/kernel/random/boot_id")
+        return core_v1.NodeSystemInfo(
+            machine_id=_read("/etc/machine-id"), system_uuid=_read("/etc/machine-id"), boot_id=boot,
+            kernel_version=platform.release(), os_image=_os_image(), container_runtime_version=self._runtime,
+            kubelet_version=VERSION, kube_proxy_version="", operating_system="linux", architecture=_architecture(),
+        )  # fmt: skip
+
+    def _conditions(self, before: list[core_v1.NodeCondition], ready: bool, why: str) -> list[core_v1.NodeCondition]:
+        stamp, standing = timestamps.rfc3339(time.time()), {c.type: c for c in before}
+        rows = [(kind, "False", reason, text) for kind, reason, text in _GOOD]
+        rows.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status") if ready else ("Ready", "False", "KubeletNotReady", why))
+        made = []
+        for kind, status, reason, text in rows:
+            old = standing.pop(kind, None)
+            since = old.last_transition_time if old is not None and old.status == status else stamp
+            made.append(core_v1.NodeCondition(
+                type=kind, status=status, reason=reason, message=text, last_heartbeat_time=stamp, last_transition_time=since
+            ))  # fmt: skip
+        return [*standing.values(), *made]
+
+    def _fill(self, node: core_v1.Node, ready: bool, why: str) -> None:
+        status = node.status
+        status.capacity, status.allocatable = dict(self.resources), dict(self.resources)
+        status.addresses = [
+            core_v1.NodeAddress(type="InternalIP", address=self._address), core_v1.NodeAddress(type="Hostname", address=self._name),
+        ]  # fmt: skip
+        status.node_info = self._info()
+        status.daemon_endpoints = core_v1.NodeDaemonEndpoints(kubelet_endpoint=core_v1.DaemonEndpoint(port=self._port))
+        status.conditions = self._conditions(status.conditions, ready, why)
+        listed = sorted(self.images, key=lambda image: -image[1])[:50]
+        status.images = [core_v1.ContainerImage(names=names, size_bytes=size) for names, size in listed]
+
+    def _own_labels(self) -> dict[str, str]:
+        arch = _architecture()
+        return {
+            "beta.kubernetes.io/arch": arch, "beta.kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
+            "kubernetes.io/hostname": self._name, "kubernetes.io/os": "linux", **self._labels,
+        }  # fmt: skip
+
+    async def register(self) -> core_v1.Node:
+        """Makes the Node object, or brings the one there up to date."""
+        node = core_v1.Node(metadata=ObjectMeta(name=self._name, labels=self._own_labels()))
+        if self._pod_cidr:
+            node.spec.pod_cidr, node.spec.pod_cidrs = self._pod_cidr, [self._pod_cidr]
+        self._fill(node, True, "")
+        try:
+            made = await self._client.create(node)
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            made = await self._client.get(core_v1.Node, self._name)
+            if any(made.metadata.labels.get(k) != v for k, v in self._own_labels().items()):
+                made = await self._client.patch(core_v1.Node, self._name, {"metadata": {"labels": self._own_labels()}})
+            made = await self.report(True)
+        self._uid = made.metadata.uid
+        return made
+
+    async def report(self, ready: bool, why: str = "") -> core_v1.Node:
+        node = await self._client.get(core_v1.Node, self._name)
+        changed = copy.deepcopy(node)
+        self._fill(changed, ready, why)
+        return await self._client.update_status(changed)
+
+    async def beat(self) -> None:
+        """Renews the node's lease."""
+        stamp = timestamps.rfc3339_micro(time.time())
+        spec = coordination_v1.LeaseSpec(holder_identity=self._name, lease_duration_seconds=_LEASE_SECONDS, renew_time=stamp)
+        owner = OwnerReference(api_version="v1", kind="Node", name=self._name, uid=self._uid)
+        meta = ObjectMeta(name=self._name, namespace="kube-node-lease", owner_references=[owner])
+        await self._client.update(coordination_v1.Lease(metadata=meta, spec=spec))
+
+    async def run(self, health: Any) -> None:
+        """Heartbeats for ever; `health()` says (ready, why not)."""
+        reported, last = time.monotonic(), True
+        while True:
+            try:
+                await self.beat()
+                ready, why = await health()
+                if ready != last or time.monotonic() - reported > REPORT:
+                    await self.report(ready, why)
+                    reported, last = time.monotonic(), ready
+            except StatusError as error:
+                if error.code == 404:
+                    await self.register()
+                else:
+                    log.info("heartbeat: %s", error)
+            except Unreachable as error:
+                log.info("heartbeat: %s", error)
+            await asyncio.sleep(BEAT)

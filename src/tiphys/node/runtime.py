@@ -1,0 +1,135 @@
+"""What the node needs of a runtime, and how it describes what it sees. Two keep it: `cri.runtime` and `hollow`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tiphys.api import core_v1
+
+CREATED, RUNNING, EXITED = "created", "running", "exited"
+
+
+@dataclass(slots=True)
+class ContainerState:
+    """One container as the runtime knows it. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    attempt: int
+    state: str = CREATED
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    image: str = ""
+    image_ref: str = ""
+
+
+@dataclass(slots=True)
+class SandboxState:
+    id: str
+    attempt: int
+    ready: bool
+    ip: str = ""
+    created_at: float = 0.0
+    pid: int = 0
+
+
+@dataclass(slots=True)
+class PodState:
+    """All of one pod: `sandbox` is the newest, `containers` the newest attempt of each, by name."""
+
+    uid: str
+    name: str = ""
+    namespace: str = ""
+    sandbox: SandboxState | None = None
+    containers: dict[str, ContainerState] = field(default_factory=dict)
+    previous: dict[str, ContainerState] = field(default_factory=dict)
+    old: list[ContainerState] = field(default_factory=list)
+    old_sandboxes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Mount:
+    host: str
+    path: str
+    read_only: bool = False
+    propagation: int = 0
+
+
+@dataclass(slots=True)
+class ContainerPlan:
+    """Everything a container is made from, resolved: no references left."""
+
+    container: core_v1.Container
+    attempt: int
+    image: str
+    command: list[str]
+    args: list[str]
+    env: dict[str, str]
+    mounts: list[Mount]
+
+
+class RuntimeFault(Exception):
+    """The runtime could not do it; `reason` is what the pod's status shows."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Runtime(Protocol):
+    name: str
+    """As nodes report it: ``containerd://1.6.20``."""
+
+    async def start(self, wake: Callable[[str], None]) -> None:
+        """Connects. `wake` is called with a container's id, or "", when something may have changed."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def pods(self) -> dict[str, PodState]:
+        """Everything that this node has made, by pod uid."""
+        ...
+
+    async def pod(self, uid: str) -> PodState:
+        """The same for one pod, read anew."""
+        ...
+
+    async def has_image(self, image: str) -> bool: ...
+
+    async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
+
+    async def run_sandbox(self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str) -> SandboxState: ...
+
+    async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState: ...
+
+    async def stop_container(self, id: str, grace: float) -> None: ...
+
+    async def remove_container(self, id: str) -> None: ...
+
+    async def stop_sandbox(self, id: str) -> None: ...
+
+    async def remove_sandbox(self, id: str) -> None: ...
+
+    async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
+        """(exit code, output). Raises TimeoutError."""
+        ...
+
+    async def exec_url(self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str: ...
+
+    async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str: ...
+
+    def log_path(self, pod_namespace: str, pod_name: str, uid: str, container: str, attempt: int) -> str: ...
+
+    async def images(self) -> list[tuple[list[str], int]]:
+        """(names, bytes) of each image."""
+        ...
+
+    async def usage(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """(cpu nanoseconds used so far, working set bytes) by pod uid and container name."""
+        ...

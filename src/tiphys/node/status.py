@@ -1,0 +1,145 @@
+"""A pod's status, from its spec and what the runtime shows. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api import core_v1 as v1
+from tiphys.machinery import timestamps
+from tiphys.node.lifecycle import is_sidecar, restarts
+from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
+
+
+def _terminated(state: ContainerState, scheme: str) -> v1.ContainerStateTerminated:
+    reason = state.reason if state.reason not in ("", "Unknown") else ("Completed" if state.exit_code == 0 else "Error")
+    return v1.ContainerStateTerminated(
+        exit_code=state.exit_code, signal=0, reason=reason, message=state.message,
+        started_at=timestamps.rfc3339(state.started_at) if state.started_at else timestamps.rfc3339(0),
+        finished_at=timestamps.rfc3339(state.finished_at), container_id=f"{scheme}://{state.id}",
+    )  # fmt: skip
+
+
+def container_status(
+    container: Any, state: PodState, waiting: dict[str, tuple[str, str]], ready: bool, started: bool, scheme: str, default: str,
+    before: v1.ContainerStatus | None,
+) -> v1.ContainerStatus:
+    found, last = state.containers.get(container.name), state.previous.get(container.name)
+    status = v1.ContainerStatus(name=container.name, image=container.image, ready=False, started=False)
+    if found is None:
+        reason, message = waiting.get(container.name, (default, ""))
+        status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
+        if before is not None:
+            status.restart_count = before.restart_count
+        return status
+    status.image = found.image or container.image
+    status.image_id, status.container_id, status.restart_count = found.image_ref, f"{scheme}://{found.id}", found.attempt
+    if found.state == RUNNING:
+        status.state = v1.ContainerState(running=v1.ContainerStateRunning(started_at=timestamps.rfc3339(found.started_at)))
+        status.ready, status.started = ready, started
+    elif found.state == EXITED:
+        if container.name in waiting:
+            reason, message = waiting[container.name]
+            status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
+            last = found
+        else:
+            status.state = v1.ContainerState(terminated=_terminated(found, scheme))
+            status.started = False
+    else:
+        reason, message = waiting.get(container.name, ("ContainerCreating", ""))
+        status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
+    if last is not None and last.state == EXITED:
+        status.last_state = v1.ContainerState(terminated=_terminated(last, scheme))
+    return status
+
+
+def phase(pod: v1.Pod, state: PodState) -> str:
+    """Pending until every container has started once; then what the ended ones make of it."""
+    policy, spec = pod.spec.restart_policy, pod.spec
+    for container in spec.init_containers:
+        found = state.containers.get(container.name)
+        if not is_sidecar(container) and found is not None and found.state == EXITED and found.exit_code and policy == "Never":
+            return "Failed"
+    found = [state.containers.get(c.name) for c in spec.containers]
+    if any(c is None or c.state not in (RUNNING, EXITED) for c in found):
+        return "Pending" if pod.status.phase in ("", "Pending") else "Running" if any(c is not None for c in found) else "Pending"
+    known = [c for c in found if c is not None]
+    if any(c.state == RUNNING for c in known) or any(restarts(policy, c) for c in known):
+        return "Running"
+    return "Failed" if any(c.exit_code for c in known) else "Succeeded"
+
+
+def conditions(pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float) -> list[v1.PodCondition]:
+    """The conditions that are the node's to set; a transition time changes only with the value."""
+    stamp = timestamps.rfc3339(now)
+    standing = {c.type: c for c in pod.status.conditions}
+    done = status.phase in ("Succeeded", "Failed")
+    mains = {s.name: s for s in status.container_statuses}
+    unready = [c.name for c in pod.spec.containers if not mains[c.name].ready]
+    inits = {s.name: s for s in status.init_container_statuses}
+    incomplete = [
+        c.name for c in pod.spec.init_containers
+        if not ((s := inits[c.name].state).terminated is not None and s.terminated.exit_code == 0) and not (is_sidecar(c) and inits[c.name].started)
+    ]  # fmt: skip
+    if any(c.name in state.containers for c in pod.spec.containers):
+        incomplete = []
+    sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c) and not inits[c.name].ready]
+    gates = [g.condition_type for g in pod.spec.readiness_gates if (c := standing.get(g.condition_type)) is None or c.status != "True"]
+    ready_reason, ready_message = "", ""
+    if done:
+        ready_reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
+    elif unready or sidecars:
+        ready_reason, ready_message = "ContainersNotReady", f"containers with unready status: [{' '.join([*sidecars, *unready])}]"
+    gate_reason, gate_message = (ready_reason, ready_message) if ready_reason else ("ReadinessGatesNotReady", f'corresponding condition of pod readiness gate "{gates[0]}" does not exist.') if gates else ("", "")
+    init_reason = ("PodCompleted", "") if status.phase == "Succeeded" else ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]")
+    rows = [
+        ("PodReadyToStartContainers", bool(state.sandbox and state.sandbox.ready), "", ""),
+        ("Initialized", not incomplete, *(init_reason if incomplete else ("", ""))),
+        ("Ready", not gate_reason, gate_reason, gate_message),
+        ("ContainersReady", not ready_reason, ready_reason, ready_message),
+        ("PodScheduled", True, "", ""),
+    ]
+    made = []
+    for kind, ok, reason, message in rows:
+        value, old = "True" if ok else "False", standing.get(kind)
+        since = old.last_transition_time if old is not None and old.status == value and old.last_transition_time else stamp
+        made.append(v1.PodCondition(
+            type=kind, status=value, reason=reason, message=message, last_transition_time=since,
+            observed_generation=pod.metadata.generation,
+        ))  # fmt: skip
+    return made
+
+
+def pod_status(
+    pod: v1.Pod, state: PodState, waiting: dict[str, tuple[str, str]], ready: set[str], started: set[str], scheme: str, host_ip: str, now: float
+) -> v1.PodStatus:
+    """The whole status. `ready` and `started` name containers whose probes say so."""
+    spec = pod.spec
+    status = v1.PodStatus(qos_class=pod.status.qos_class, host_ip=host_ip, host_ips=[v1.HostIP(ip=host_ip)] if host_ip else [])
+    status.observed_generation = pod.metadata.generation
+    status.start_time = pod.status.start_time or timestamps.rfc3339(now)
+    status.nominated_node_name = ""
+    before = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]}
+    has_init = any(not is_sidecar(c) for c in spec.init_containers) or bool(spec.init_containers)
+
+    def make(container: Any, default: str) -> v1.ContainerStatus:
+        name = container.name
+        return container_status(container, state, waiting, name in ready, name in started, scheme, default, before.get(name))
+
+    status.container_statuses = [make(c, "PodInitializing" if has_init else "ContainerCreating") for c in spec.containers]
+    status.init_container_statuses = [make(c, "PodInitializing") for c in spec.init_containers]
+    for container, s in zip(spec.init_containers, status.init_container_statuses, strict=True):
+        if not is_sidecar(container) and s.state.terminated is not None:
+            s.ready = s.state.terminated.exit_code == 0
+    status.ephemeral_container_statuses = [make(c, "ContainerCreating") for c in spec.ephemeral_containers]
+    status.phase = phase(pod, state)
+    if pod.status.reason in ("DeadlineExceeded", "Evicted"):
+        status.phase, status.reason, status.message = "Failed", pod.status.reason, pod.status.message
+    if status.phase in ("Succeeded", "Failed"):
+        for s in status.container_statuses:
+            s.ready = False
+    ip = host_ip if spec.host_network else state.sandbox.ip if state.sandbox else ""
+    ip = ip or pod.status.pod_ip
+    if ip:
+        status.pod_ip, status.pod_ips = ip, [v1.PodIP(ip=ip)]
+    status.conditions = conditions(pod, state, status, now)
+    return status

@@ -1,0 +1,287 @@
+"""The node's own server: logs, exec, attach, port-forward, usage. Only the API server's certificate is let in.
+
+A runtime's streaming server speaks SPDY and an older WebSocket protocol. A client that speaks one of those is joined
+to it byte for byte; the newer WebSocket protocol (which can close stdin) is translated to SPDY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import ssl
+import time
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+
+from tiphys.api import core_v1
+from tiphys.client.upgrade import request_head, splice
+from tiphys.machinery import timestamps
+from tiphys.machinery.spdy import SPDYClient
+from tiphys.node.logs import LogOptions, read
+from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime, RuntimeFault
+
+log = logging.getLogger(__name__)
+
+ALLOWED = "kube-apiserver-kubelet-client"
+_V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
+_TUNNEL = "SPDY/3.1+portforward.k8s.io"
+STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
+_NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", ERROR: "error", RESIZE: "resize"}
+
+
+class Hosted(Protocol):
+    """What the server asks the agent."""
+
+    runtime: Runtime
+
+    def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None: ...
+
+    def pods(self) -> list[core_v1.Pod]: ...
+
+    async def port_forward_url(self, sandbox: str, ports: list[int]) -> str: ...
+
+
+class StreamingServer:
+    def __init__(self, host: Hosted) -> None:
+        self._host = host
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, address: str, port: int, certificate: Path, key: Path, ca: Path) -> int:
+        """Listens and returns the port (chosen by the system when 0 is asked for)."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, address, port, ssl_context=context, shutdown_timeout=1)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # --- routing ---
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        peer = request.transport.get_extra_info("peercert") if request.transport else None
+        names = {value for part in (peer or {}).get("subject", ()) for key, value in part if key == "commonName"}
+        if ALLOWED not in names:
+            return web.Response(status=403, text="forbidden\n")
+        parts = request.path.strip("/").split("/")
+        try:
+            match parts:
+                case ["healthz"]:
+                    return web.Response(text="ok")
+                case ["containerLogs", namespace, name, container]:
+                    return await self._logs(request, namespace, name, container)
+                case ["exec" | "attach" as kind, namespace, name, container]:
+                    return await self._exec(request, kind, namespace, name, container)
+                case ["portForward", namespace, name]:
+                    return await self._port_forward(request, namespace, name)
+                case ["pods"]:
+                    from tiphys.api.base import encode
+
+                    items = b",".join(encode(pod) for pod in self._host.pods())
+                    return web.Response(body=b'{"kind":"PodList","apiVersion":"v1","items":[' + items + b"]}", content_type="application/json")
+                case ["stats", "summary"]:
+                    return web.json_response(await self._summary())
+                case ["metrics"]:
+                    return web.Response(text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {len(self._host.pods())}\n")
+        except RuntimeFault as fault:
+            return web.Response(status=500, text=f"{fault}\n")
+        return web.Response(status=404, text="404 page not found\n")
+
+    def _container(self, namespace: str, name: str, container: str) -> tuple[core_v1.Pod, PodState, ContainerState | None]:
+        found = self._host.find(namespace, name)
+        if found is None:
+            raise RuntimeFault("NotFound", f'pod "{name}" not found')
+        return *found, found[1].containers.get(container)
+
+    # --- logs ---
+
+    async def _logs(self, request: web.BaseRequest, namespace: str, name: str, container: str) -> web.StreamResponse:
+        pod, state, found = self._container(namespace, name, container)
+        query = request.query
+        if query.get("previous") in ("true", "1"):
+            found = state.previous.get(container)
+            if found is None:
+                return _bad(f'previous terminated container "{container}" in pod "{name}" not found')
+        if found is None:
+            waiting = next((s.state.waiting for s in [*pod.status.container_statuses, *pod.status.init_container_statuses] if s.name == container), None)
+            why = waiting.reason if waiting else "ContainerCreating"
+            return _bad(f'container "{container}" in pod "{name}" is waiting to start: {why}')
+        path = self._host.runtime.log_path(namespace, name, pod.metadata.uid, container, found.attempt)
+        since = timestamps.parse(query.get("sinceTime")) or (time.time() - int(query["sinceSeconds"]) if "sinceSeconds" in query else 0.0)
+        options = LogOptions(
+            follow=query.get("follow") in ("true", "1"), timestamps=query.get("timestamps") in ("true", "1"), since=since,
+            tail=int(query["tailLines"]) if "tailLines" in query else None, limit=int(query["limitBytes"]) if "limitBytes" in query else None,
+        )  # fmt: skip
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        if path and Path(path).exists():
+            with contextlib.suppress(ConnectionError):
+                async for chunk in read(path, options, lambda: self._runs(namespace, name, container, found.id)):
+                    await response.write(chunk)
+        with contextlib.suppress(ConnectionError):
+            await response.write_eof()
+        return response
+
+    def _runs(self, namespace: str, name: str, container: str, id: str) -> bool:
+        found = self._host.find(namespace, name)
+        current = found[1].containers.get(container) if found else None
+        return current is not None and current.id == id and current.state == RUNNING
+
+    # --- exec and attach ---
+
+    async def _exec(self, request: web.BaseRequest, kind: str, namespace: str, name: str, container: str) -> web.StreamResponse:
+        pod, _, found = self._container(namespace, name, container)
+        if found is None or found.state != RUNNING:
+            return _bad(f"container not found (\"{container}\")")
+        query = request.query
+        stdin, stdout, stderr, tty = (query.get(n) in ("true", "1") for n in ("stdin", "stdout", "stderr", "tty"))
+        if kind == "exec":
+            url = await self._host.runtime.exec_url(found.id, query.getall("command", []), stdin, stdout, stderr, tty)
+        else:
+            url = await self._host.runtime.attach_url(found.id, stdin, stdout, stderr, tty)
+        offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        if request.headers.get("Upgrade", "").lower() == "websocket" and _V5 in offered:
+            channels = [ERROR, *([STDIN] if stdin else []), *([STDOUT] if stdout else []), *([STDERR] if stderr and not tty else []), *([RESIZE] if tty else [])]
+            return await self._translate(request, url, channels)
+        return await self._join(request, url)
+
+    async def _join(self, request: web.BaseRequest, url: str) -> web.StreamResponse:
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        writer.write(request_head(request.method, target, parts.netloc, request.headers))
+        await splice(request, reader, writer)
+        return web.StreamResponse()
+
+    async def _upgrade_to_spdy(self, url: str, protocol: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": protocol, "Content-Length": "0"}
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        writer.write(request_head("POST", target, parts.netloc, headers))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 101 " not in head.split(b"\r\n")[0]:
+            writer.close()
+            raise RuntimeFault("Upgrade", head.split(b"\r\n")[0].decode(errors="replace"))
+        return reader, writer
+
+    async def _translate(self, request: web.BaseRequest, url: str, channels: list[int]) -> web.StreamResponse:
+        """WebSocket v5 on one side, SPDY on the other: a channel is a stream."""
+        socket = web.WebSocketResponse(protocols=(_V5,), heartbeat=None, max_msg_size=16 << 20)
+        await socket.prepare(request)
+        try:
+            reader, writer = await self._upgrade_to_spdy(url, _V4)
+        except (RuntimeFault, OSError) as error:
+            await self._fail(socket, str(error))
+            return socket
+        spdy, streams = SPDYClient(), dict[int, int]()
+        for channel in channels:
+            stream, data = spdy.open({"streamType": _NAMES[channel]})
+            streams[channel] = stream
+            writer.write(data)
+        back = asyncio.get_running_loop().create_task(self._from_spdy(reader, writer, spdy, streams, socket), name="exec-output")
+        try:
+            async for message in socket:
+                if message.type != WSMsgType.BINARY or not message.data:
+                    continue
+                channel = message.data[0]
+                if channel == 255 and len(message.data) > 1 and message.data[1] in streams:
+                    writer.write(spdy.data(streams[message.data[1]], b"", end=True))
+                elif channel in streams and len(message.data) > 1:
+                    writer.write(spdy.data(streams[channel], message.data[1:]))
+                    await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            if not back.done():
+                back.cancel()
+            writer.close()
+        return socket
+
+    async def _from_spdy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, spdy: SPDYClient, streams: dict[int, int], socket: web.WebSocketResponse) -> None:
+        channels, waiting = {stream: channel for channel, stream in streams.items()}, {STDOUT, STDERR, ERROR} & streams.keys()
+        said = False
+        with contextlib.suppress(ConnectionError):
+            while waiting and (data := await reader.read(65536)):
+                for event in spdy.feed(data):
+                    channel = channels.get(event.stream, -1)
+                    if event.kind == "data" and channel in (STDOUT, STDERR, ERROR):
+                        said = said or channel == ERROR
+                        await socket.send_bytes(bytes([channel]) + event.data)
+                    elif event.kind in ("end", "reset"):
+                        waiting.discard(channel)
+                    elif event.kind == "ping":
+                        writer.write(spdy.pong(event.data))
+            if not said:
+                await socket.send_bytes(bytes([ERROR]) + b'{"metadata":{},"status":"Success"}')
+            await socket.close()
+
+    async def _fail(self, socket: web.WebSocketResponse, why: str) -> None:
+        status = {"metadata": {}, "status": "Failure", "reason": "InternalError", "message": why, "code": 500}
+        await socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
+        await socket.close()
+
+    # --- port-forward ---
+
+    async def _port_forward(self, request: web.BaseRequest, namespace: str, name: str) -> web.StreamResponse:
+        found = self._host.find(namespace, name)
+        if found is None or found[1].sandbox is None:
+            return _bad(f'pod "{name}" is not running')
+        ports = [int(p) for value in request.query.getall("ports", []) + request.query.getall("port", []) for p in value.split(",") if p]
+        url = await self._host.port_forward_url(found[1].sandbox.id, ports)
+        offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        if request.headers.get("Upgrade", "").lower() != "websocket" or _TUNNEL not in offered:
+            return await self._join(request, url)
+        socket = web.WebSocketResponse(protocols=(_TUNNEL,), max_msg_size=16 << 20)
+        await socket.prepare(request)
+        reader, writer = await self._upgrade_to_spdy(url, "portforward.k8s.io")
+
+        async def back() -> None:
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    await socket.send_bytes(data)
+                await socket.close()
+
+        task = asyncio.get_running_loop().create_task(back(), name="port-forward")
+        try:
+            async for message in socket:
+                if message.type == WSMsgType.BINARY:
+                    writer.write(message.data)
+                    await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            task.cancel()
+            writer.close()
+        return socket
+
+    # --- usage ---
+
+    async def _summary(self) -> dict[str, Any]:
+        usage, pods = await self._host.runtime.usage(), []
+        stamp = timestamps.rfc3339(time.time())
+        for pod in self._host.pods():
+            rows = [
+                {"name": name, "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu}, "memory": {"time": stamp, "workingSetBytes": memory}}
+                for name, (cpu, memory) in usage.get(pod.metadata.uid, {}).items()
+            ]
+            meta = pod.metadata
+            pods.append({"podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}, "containers": rows})
+        return {"node": {}, "pods": pods}
+
+
+def _bad(message: str) -> web.Response:
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": "BadRequest", "code": 400}
+    return web.json_response(status, status=400)

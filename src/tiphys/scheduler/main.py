@@ -1,0 +1,144 @@
+"""`tiphys scheduler`: watches pods and nodes, places pods, writes bindings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import Client, Unreachable
+from tiphys.client.events import EventRecorder
+from tiphys.client.informer import Informers
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+from tiphys.scheduler.placement import Placement, Placer
+from tiphys.scheduler.podinfo import PodInfo
+from tiphys.scheduler.queue import SchedulingQueue
+from tiphys.scheduler.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+NAME = "default-scheduler"
+_BINDING = 64  # bindings on their way at once
+_SLICE = 0.01  # seconds of placing before the event loop gets its turn
+_PODS = resource_of(core_v1.Pod)
+
+
+class Scheduler:
+    def __init__(self, client: Client, tasks: TaskGroup, name: str = NAME) -> None:
+        self._client = client
+        self._tasks = tasks
+        self._name = name
+        self._recorder = EventRecorder(client, name)
+        self.view = Snapshot()
+        self._placer = Placer(self.view)
+        self._queue = SchedulingQueue(time.monotonic)
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(_BINDING)
+        self._assumed: set[str] = set()
+        self.scheduled = 0
+
+    async def run(self) -> None:
+        informers = Informers(self._client, self._tasks)
+        nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
+        await informers.synced()
+        nodes.on_change(self._node_changed)
+        pods.on_change(self._pod_changed)
+        self._tasks.start(self._recorder.run(), "events")
+        while True:
+            await self._drain()
+            self._wake.clear()
+            pause = self._queue.next_wake()
+            try:
+                await asyncio.wait_for(self._wake.wait(), pause)
+            except TimeoutError:
+                pass
+
+    # --- what the informers say ---
+
+    def _node_changed(self, old: Any | None, new: Any | None) -> None:
+        if new is None:
+            self.view.remove_node(old.metadata.name)  # type: ignore[union-attr]
+            return
+        generation = self.view.generation
+        self.view.put_node(new)
+        if old is None or generation != self.view.generation or old.status.allocatable != new.status.allocatable:
+            self._changed()
+
+    def _pod_changed(self, old: Any | None, new: Any | None) -> None:
+        if new is None or new.status.phase in ("Succeeded", "Failed"):
+            uid = (new or old).metadata.uid  # type: ignore[union-attr]
+            self._queue.remove(uid)
+            self._assumed.discard(uid)
+            self.view.remove_pod(uid)
+            self._changed()
+        elif new.spec.node_name:
+            self._queue.remove(new.metadata.uid)
+            self._assumed.discard(new.metadata.uid)
+            self.view.put_pod(PodInfo(new), new.spec.node_name)
+            if old is None or old.metadata.labels != new.metadata.labels:
+                self._changed()
+        elif new.spec.scheduler_name == self._name and not new.metadata.deletion_timestamp and not new.spec.scheduling_gates:
+            if new.metadata.uid not in self._assumed and (old is None or old.spec != new.spec or old.metadata.labels != new.metadata.labels):
+                self._queue.put(PodInfo(new))
+                self._wake.set()
+
+    def _changed(self) -> None:
+        self._queue.something_changed()
+        self._wake.set()
+
+    # --- placing ---
+
+    async def _drain(self) -> None:
+        started = time.monotonic()
+        while (pod := self._queue.pop()) is not None:
+            placement = self._placer.place(pod)
+            if placement.node:
+                await self._slots.acquire()
+                self._assumed.add(pod.uid)
+                self.view.put_pod(pod, placement.node)
+                self._tasks.start(self._bind(pod, placement.node), "bind")
+            else:
+                self._queue.failed(pod)
+                self._tasks.start(self._tell(pod, placement), "tell")
+            if time.monotonic() - started > _SLICE:
+                await asyncio.sleep(0)
+                started = time.monotonic()
+
+    async def _bind(self, pod: PodInfo, node: str) -> None:
+        meta = pod.pod.metadata
+        target = core_v1.ObjectReference(api_version="v1", kind="Node", name=node)
+        binding = core_v1.Binding(metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), target=target)
+        try:
+            await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
+            self.scheduled += 1
+            self._recorder.record(pod.pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
+        except (StatusError, Unreachable) as error:
+            self._assumed.discard(pod.uid)
+            self.view.remove_pod(pod.uid)
+            if not (isinstance(error, StatusError) and error.code == 404):
+                log.info("binding %s to %s: %s", pod.key, node, error)
+                self._queue.again(pod)
+                self._wake.set()
+        finally:
+            self._slots.release()
+
+    async def _tell(self, pod: PodInfo, placement: Placement) -> None:
+        """Says in the pod and in an event why it waits."""
+        self._recorder.record(pod.pod, "Warning", "FailedScheduling", placement.message)
+        stamp = timestamps.rfc3339(time.time())
+        standing = next((c for c in pod.pod.status.conditions if c.type == "PodScheduled"), None)
+        if standing is not None and standing.message == placement.message:
+            return
+        since = standing.last_transition_time if standing is not None and standing.status == "False" else stamp
+        change = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": placement.message, "lastTransitionTime": since}
+        meta = pod.pod.metadata
+        try:
+            await self._client.patch(core_v1.Pod, meta.name, {"metadata": {"uid": meta.uid}, "status": {"conditions": [change]}}, meta.namespace, "status")
+        except (StatusError, Unreachable) as error:
+            log.debug("%s: %s", pod.key, error)

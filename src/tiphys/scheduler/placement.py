@@ -1,0 +1,84 @@
+"""Where a pod goes: every filter over every node, then every score over what is left. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tiphys.scheduler.plugins import PLUGINS
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.podinfo import PodInfo
+from tiphys.scheduler.snapshot import Bools, Snapshot
+
+
+@dataclass
+class Placement:
+    """`node` is empty when nothing fits; then `reasons` counts nodes by why not, and `message` says it."""
+
+    node: str = ""
+    reasons: dict[str, int] = field(default_factory=dict)
+    total: int = 0
+
+    @property
+    def message(self) -> str:
+        head = f"0/{self.total} nodes are available"
+        if not self.reasons:
+            return "no nodes available to schedule pods" if not self.total else head
+        parts = ", ".join(sorted(f"{count} {reason}" for reason, count in self.reasons.items()))
+        return f"{head}: {parts}. preemption: {head}: {self.total} Preemption is not helpful for scheduling."
+
+
+class Placer:
+    """Keeps what pods that are alike have in common between one placement and the next."""
+
+    def __init__(self, view: Snapshot, plugins: tuple[Plugin, ...] = PLUGINS) -> None:
+        self._view = view
+        self._plugins = plugins
+        self._static: OrderedDict[bytes, tuple[int, list[Verdicts], list[Floats | None]]] = OrderedDict()
+        self._turn = 0
+
+    def place(self, pod: PodInfo) -> Placement:
+        view = self._view
+        feasible = view.alive.copy()
+        placement = Placement(total=int(view.alive.sum()))
+        shared = self._shared(pod)
+        for index, plugin in enumerate(self._plugins):
+            verdicts = shared[0][index] if plugin.static else plugin.filter(view, pod)
+            before = feasible
+            for rows, reason in verdicts:
+                failing = int((before & ~rows).sum())
+                if failing:
+                    placement.reasons[reason] = placement.reasons.get(reason, 0) + failing
+                    feasible = feasible & rows
+            if not feasible.any():
+                return placement
+        placement.node = view.names[self._best(pod, feasible, shared[1])]
+        return placement
+
+    def _shared(self, pod: PodInfo) -> tuple[list[Verdicts], list[Floats | None]]:
+        """The verdicts and raw scores of plugins that look at nodes alone."""
+        found = self._static.get(pod.static_key)
+        if found is None or found[0] != self._view.generation:
+            verdicts = [plugin.filter(self._view, pod) if plugin.static else [] for plugin in self._plugins]
+            feasible = self._view.alive.copy()
+            for rows in (rows for verdict in verdicts for rows, _ in verdict):
+                feasible &= rows
+            scores = [p.score(self._view, pod, feasible) if p.static and p.weight else None for p in self._plugins]
+            found = self._static[pod.static_key] = (self._view.generation, verdicts, scores)
+            if len(self._static) > 512:
+                self._static.popitem(last=False)
+        return found[1], found[2]
+
+    def _best(self, pod: PodInfo, feasible: Bools, shared: list[Floats | None]) -> int:
+        total = np.zeros(len(feasible))
+        for index, plugin in enumerate(self._plugins):
+            if plugin.weight:
+                score = shared[index] if plugin.static else plugin.score(self._view, pod, feasible)
+                if score is not None:
+                    total += plugin.weight * score
+        total[~feasible] = -1.0
+        best = np.flatnonzero(total >= total.max() - 1e-9)
+        self._turn += 1  # equals take turns
+        return int(best[self._turn % len(best)])

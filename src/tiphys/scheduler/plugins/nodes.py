@@ -1,0 +1,128 @@
+"""Filters on what a node is: its name, labels, taints, ports, and whether it takes pods at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiphys.api import core_v1
+from tiphys.machinery.selectors import node_requirement
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
+from tiphys.scheduler.podinfo import PodInfo
+from tiphys.scheduler.snapshot import Bools, Snapshot
+
+_UNSCHEDULABLE = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+
+
+def tolerated(taint: core_v1.Taint, tolerations: list[core_v1.Toleration]) -> bool:
+    for t in tolerations:
+        if t.effect in ("", taint.effect) and t.key in ("", taint.key):
+            if t.operator == "Exists" or (t.operator in ("", "Equal") and t.value == taint.value and t.key):
+                return True
+    return False
+
+
+class NodeUnschedulable(Plugin):
+    name = "NodeUnschedulable"
+    static = True
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        if tolerated(_UNSCHEDULABLE, pod.pod.spec.tolerations):
+            return []
+        return [(view.schedulable, "node(s) were unschedulable")]
+
+
+class NodeName(Plugin):
+    name = "NodeName"
+    static = True
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        wanted = pod.pod.spec.node_name
+        if not wanted:
+            return []
+        rows = np.zeros(len(view.names), np.bool_)
+        if wanted in view.row:
+            rows[view.row[wanted]] = True
+        return [(rows, "node(s) didn't match the requested node name")]
+
+
+class TaintToleration(Plugin):
+    name = "TaintToleration"
+    static = True
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        tolerations, verdicts = pod.pod.spec.tolerations, {}
+        for at, node in enumerate(view.nodes):
+            for taint in node.spec.taints if node else ():
+                if taint.effect in ("NoSchedule", "NoExecute") and not tolerated(taint, tolerations):
+                    reason = f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+                    verdicts.setdefault(reason, np.ones(len(view.names), np.bool_))[at] = False
+                    break
+        return [(rows, reason) for reason, rows in verdicts.items()]
+
+    def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
+        raw = np.zeros(len(view.names))
+        preferring = [t for t in pod.pod.spec.tolerations if t.effect in ("", "PreferNoSchedule")]
+        for at, node in enumerate(view.nodes):
+            if node is not None and node.spec.taints:
+                raw[at] = sum(t.effect == "PreferNoSchedule" and not tolerated(t, preferring) for t in node.spec.taints)
+        return stretched(raw, feasible, reverse=True)
+
+
+def matches_term(term: core_v1.NodeSelectorTerm, node: core_v1.Node) -> bool:
+    """All requirements of a term hold; an empty term holds for nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    fields = {"metadata.name": node.metadata.name}
+    return all(node_requirement(e.key, e.operator, e.values).matches(node.metadata.labels) for e in term.match_expressions) and all(
+        node_requirement(e.key, e.operator, e.values).matches(fields) for e in term.match_fields
+    )
+
+
+def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
+    """The node selector and the required node affinity of a pod hold for a node."""
+    labels = node.metadata.labels
+    if any(labels.get(key) != value for key, value in spec.node_selector.items()):
+        return False
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
+
+
+class NodeAffinity(Plugin):
+    name = "NodeAffinity"
+    static = True
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        spec = pod.pod.spec
+        affinity = spec.affinity.node_affinity if spec.affinity else None
+        if not spec.node_selector and (affinity is None or affinity.required_during_scheduling_ignored_during_execution is None):
+            return []
+        rows = np.fromiter((node is not None and matches_node(spec, node) for node in view.nodes), np.bool_, len(view.nodes))
+        return [(rows, "node(s) didn't match Pod's node affinity/selector")]
+
+    def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
+        affinity = pod.pod.spec.affinity.node_affinity if pod.pod.spec.affinity else None
+        preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else []
+        if not preferred:
+            return None
+        raw = np.zeros(len(view.names))
+        for at, node in enumerate(view.nodes):
+            if node is not None:
+                raw[at] = sum(p.weight for p in preferred if matches_term(p.preference, node))
+        return stretched(raw, feasible)
+
+
+class NodePorts(Plugin):
+    name = "NodePorts"
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        if not pod.ports:
+            return []
+        rows = np.ones(len(view.names), np.bool_)
+        for at, taken in view.ports.items():
+            rows[at] = not any(_clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports)
+        return [(rows, "node(s) didn't have free ports for the requested pod ports")]
+
+
+def _clash(left: tuple[str, str, int], right: tuple[str, str, int]) -> bool:
+    return left[1:] == right[1:] and (left[0] == right[0] or "0.0.0.0" in (left[0], right[0]))

@@ -1,0 +1,92 @@
+"""Who is scheduled next: by priority, then by age; those that did not fit wait until something changes."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+from tiphys.scheduler.podinfo import PodInfo
+
+FIRST, LIMIT = 1.0, 10.0  # seconds of back-off
+STUCK = 300.0  # seconds after which a pod is tried again whatever happened
+
+
+class SchedulingQueue:
+    """`now` is a monotonic clock in seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._active: list[tuple[int, float, int, str]] = []
+        self._backoff: list[tuple[float, str]] = []
+        self._unschedulable: dict[str, float] = {}
+        self._pods: dict[str, PodInfo] = {}
+        self._attempts: dict[str, int] = {}
+        self._since: dict[str, float] = {}
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def put(self, pod: PodInfo) -> None:
+        """A new pod, or one that was changed."""
+        known = self._pods.get(pod.uid)
+        self._pods[pod.uid] = pod
+        self._since.setdefault(pod.uid, self._now())
+        if known is None or pod.uid in self._unschedulable:
+            self._unschedulable.pop(pod.uid, None)
+            self._push(pod.uid)
+
+    def _push(self, uid: str) -> None:
+        pod = self._pods[uid]
+        heapq.heappush(self._active, (-pod.priority, self._since[uid], next(self._order), uid))
+
+    def remove(self, uid: str) -> None:
+        self._pods.pop(uid, None)
+        self._unschedulable.pop(uid, None)
+        self._attempts.pop(uid, None)
+        self._since.pop(uid, None)
+
+    def pop(self) -> PodInfo | None:
+        """The next pod to try; it is out of the queue until `failed` or `put` brings it back."""
+        now = self._now()
+        while self._backoff and self._backoff[0][0] <= now:
+            _, uid = heapq.heappop(self._backoff)
+            if uid in self._pods and uid not in self._unschedulable:
+                self._push(uid)
+        while self._active:
+            uid = heapq.heappop(self._active)[3]
+            pod = self._pods.get(uid)
+            if pod is not None and uid not in self._unschedulable:
+                return pod
+        return None
+
+    def failed(self, pod: PodInfo) -> None:
+        """The pod fits nowhere now."""
+        if pod.uid in self._pods:
+            self._attempts[pod.uid] = self._attempts.get(pod.uid, 0) + 1
+            self._unschedulable[pod.uid] = self._now()
+
+    def again(self, pod: PodInfo) -> None:
+        """The pod could not be bound: try once more after a back-off."""
+        if pod.uid in self._pods:
+            self._attempts[pod.uid] = self._attempts.get(pod.uid, 0) + 1
+            self._wait(pod.uid)
+
+    def _wait(self, uid: str) -> None:
+        pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)
+        heapq.heappush(self._backoff, (self._now() + pause, uid))
+
+    def something_changed(self) -> None:
+        """A node or a pod came, went or changed: those that did not fit may fit now."""
+        for uid in list(self._unschedulable):
+            failed_at = self._unschedulable.pop(uid)
+            pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)
+            if failed_at + pause <= self._now():
+                self._push(uid)
+            else:
+                heapq.heappush(self._backoff, (failed_at + pause, uid))
+
+    def next_wake(self) -> float | None:
+        """Seconds until a back-off ends; None when nothing waits."""
+        return max(0.0, self._backoff[0][0] - self._now()) if self._backoff else None

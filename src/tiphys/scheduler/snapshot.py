@@ -1,0 +1,195 @@
+"""The cluster as columns: a row for each node, arrays for what is counted. Updated in place as events come.
+
+Rows of nodes that are gone are used again. `alive` tells which rows count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tiphys.api import core_v1
+from tiphys.machinery.selectors import Selector
+from tiphys.scheduler.podinfo import CPU, MEMORY, PODS, STORAGE, PodInfo, Term, units
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Counter:
+    """How many pods of each row match a selector within namespaces; kept as pods come and go."""
+
+    def __init__(self, namespaces: frozenset[str], selector: Selector, rows: int) -> None:
+        self.namespaces, self.selector = namespaces, selector
+        self.rows: Ints = np.zeros(rows, np.int64)
+
+    def matches(self, info: PodInfo) -> bool:
+        return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(info.labels)
+
+
+class Snapshot:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.nodes: list[core_v1.Node | None] = []
+        self.row: dict[str, int] = {}
+        self._free: list[int] = []
+        self.resources: dict[str, int] = {CPU: 0, MEMORY: 1, STORAGE: 2, PODS: 3}
+        self.allocatable: Ints = np.zeros((4, 0), np.int64)
+        self.requested: Ints = np.zeros((4, 0), np.int64)
+        self.scored: Ints = np.zeros((2, 0), np.int64)
+        self.alive: Bools = np.zeros(0, np.bool_)
+        self.schedulable: Bools = np.zeros(0, np.bool_)
+        self.generation = 0  # changes when something of the nodes themselves does
+        self.pods: dict[str, tuple[int, PodInfo]] = {}
+        self._waiting: dict[str, dict[str, PodInfo]] = {}  # pods on nodes that are not known yet
+        self.ports: dict[int, dict[str, tuple[tuple[str, str, int], ...]]] = {}
+        self._counters: dict[tuple[frozenset[str], Selector], Counter] = {}
+        self.anti: dict[Term, Ints] = {}  # pods of each row that have this required anti-affinity term
+        self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
+
+    # --- nodes ---
+
+    def _grow(self) -> None:
+        more = max(64, len(self.names))
+        pad = ((0, 0), (0, more))
+        self.allocatable, self.requested = np.pad(self.allocatable, pad), np.pad(self.requested, pad)
+        self.scored = np.pad(self.scored, pad)
+        self.alive, self.schedulable = np.pad(self.alive, (0, more)), np.pad(self.schedulable, (0, more))
+        for counter in self._counters.values():
+            counter.rows = np.pad(counter.rows, (0, more))
+        for term in self.anti:
+            self.anti[term] = np.pad(self.anti[term], (0, more))
+        start = len(self.names)
+        self.names += [""] * more
+        self.nodes += [None] * more
+        self._free = list(range(start + more - 1, start - 1, -1)) + self._free
+
+    def _column(self, name: str) -> int:
+        at = self.resources.get(name)
+        if at is None:
+            at = self.resources[name] = len(self.resources)
+            self.allocatable = np.pad(self.allocatable, ((0, 1), (0, 0)))
+            self.requested = np.pad(self.requested, ((0, 1), (0, 0)))
+        return at
+
+    def put_node(self, node: core_v1.Node) -> None:
+        name = node.metadata.name
+        at = self.row.get(name)
+        if at is None:
+            if not self._free:
+                self._grow()
+            at = self.row[name] = self._free.pop()
+        before = self.nodes[at]
+        self.names[at], self.nodes[at], self.alive[at] = name, node, True
+        self.schedulable[at] = not node.spec.unschedulable
+        self.allocatable[:, at] = 0
+        for resource, value in node.status.allocatable.items():
+            self.allocatable[self._column(resource), at] = units(resource, value)
+        if before is None or _looks(before) != _looks(node):
+            self.generation += 1
+        for info in self._waiting.pop(name, {}).values():
+            self._place(info, at)
+
+    def remove_node(self, name: str) -> None:
+        at = self.row.pop(name, None)
+        if at is None:
+            return
+        for uid, (row, info) in list(self.pods.items()):
+            if row == at:
+                self.remove_pod(uid)
+                self._waiting.setdefault(name, {})[info.uid] = info
+        self.alive[at] = self.schedulable[at] = False
+        self.allocatable[:, at] = self.requested[:, at] = self.scored[:, at] = 0
+        self.names[at], self.nodes[at] = "", None
+        self._free.append(at)
+        self.generation += 1
+
+    # --- pods ---
+
+    def put_pod(self, info: PodInfo, node: str) -> None:
+        """A pod that is bound, or about to be."""
+        if info.uid in self.pods:
+            if self.pods[info.uid][1].labels == info.labels and self.names[self.pods[info.uid][0]] == node:
+                return
+            self.remove_pod(info.uid)
+        at = self.row.get(node)
+        if at is None:
+            self._waiting.setdefault(node, {})[info.uid] = info
+        else:
+            self._place(info, at)
+
+    def _place(self, info: PodInfo, at: int) -> None:
+        self.pods[info.uid] = (at, info)
+        self._count(info, at, 1)
+        if info.ports:
+            self.ports.setdefault(at, {})[info.uid] = info.ports
+
+    def remove_pod(self, uid: str) -> None:
+        found = self.pods.pop(uid, None)
+        if found is None:
+            for waiting in self._waiting.values():
+                waiting.pop(uid, None)
+            return
+        at, info = found
+        self._count(info, at, -1)
+        if info.ports:
+            self.ports[at].pop(uid, None)
+
+    def _count(self, info: PodInfo, at: int, sign: int) -> None:
+        for name, value in info.requests.items():
+            self.requested[self._column(name), at] += sign * value
+        self.requested[3, at] += sign
+        self.scored[0, at] += sign * info.scored[0]
+        self.scored[1, at] += sign * info.scored[1]
+        for counter in self._counters.values():
+            if counter.matches(info):
+                counter.rows[at] += sign
+        for term in info.required_anti_affinity:
+            if term not in self.anti:
+                self.anti[term] = np.zeros(len(self.names), np.int64)
+            self.anti[term][at] += sign
+
+    # --- questions ---
+
+    def matching(self, namespaces: frozenset[str], selector: Selector) -> Ints:
+        """How many pods of each row match; counted once, then kept."""
+        key = (namespaces, selector)
+        counter = self._counters.get(key)
+        if counter is None:
+            if len(self._counters) > 2000:
+                self._counters.clear()
+            counter = self._counters[key] = Counter(namespaces, selector, len(self.names))
+            for at, info in self.pods.values():
+                if counter.matches(info):
+                    counter.rows[at] += 1
+        return counter.rows
+
+    def domains(self, topology: str) -> tuple[Ints, list[str]]:
+        """(domain of each row, -1 where the label is missing; the domains' values)."""
+        found = self._domains.get(topology)
+        if found is None or found[0] != self.generation:
+            values: dict[str, int] = {}
+            rows = np.full(len(self.names), -1, np.int64)
+            for name, at in self.row.items():
+                labels = self.nodes[at].metadata.labels  # type: ignore[union-attr]
+                value = labels.get(topology, name if topology == "kubernetes.io/hostname" else None)
+                if value is not None:
+                    rows[at] = values.setdefault(value, len(values))
+            found = self._domains[topology] = (self.generation, rows, list(values))
+        return found[1], found[2]
+
+    def per_domain(self, topology: str, counts: Ints) -> tuple[Ints, Ints]:
+        """(count of each row's domain, 0 where there is none; count of each domain)."""
+        rows, values = self.domains(topology)
+        known = rows >= 0
+        totals = np.bincount(rows[known], weights=counts[known], minlength=len(values)).astype(np.int64)
+        if not len(totals):
+            return np.zeros(len(rows), np.int64), totals
+        return np.where(known, totals[rows], 0), totals
+
+
+def _looks(node: core_v1.Node) -> Any:
+    """What filters see of a node besides its size."""
+    return node.metadata.labels, node.spec.taints, node.spec.unschedulable
