@@ -262,6 +262,7 @@ class _Stream:
             watcher = self._cache.watch(self._view, since, self._wake.set)
         except Expired as error:
             raise errors.too_old(since, error.floor) from None
+        response: web.StreamResponse = web.Response()
         try:
             response = await self._open()
             if replay:

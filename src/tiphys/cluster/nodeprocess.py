@@ -51,6 +51,7 @@ async def run(options: NodeProcess) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
     client = Client(load(options.kubeconfig), "tiphys-node")
     agents: list[Agent] = []

@@ -37,9 +37,9 @@ table ip {table} {{
     meta l4proto . ip daddr . th dport vmap @services
     fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
   }}
-  chain refuse {{ meta l4proto tcp reject with tcp reset; reject }}
+  chain refuse {{ meta l4proto tcp reject with tcp reset; reject; }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
-  chain output {{ type nat hook output priority dstnat; policy accept; jump dispatch; }}
+  chain output {{ type nat hook output priority -100; policy accept; jump dispatch; }}
   chain forward-dead {{ type filter hook forward priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
   chain output-dead {{ type filter hook output priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
   chain input-dead {{ type filter hook input priority -1; policy accept; ct state new meta l4proto . th dport vmap @deadports; }}
