@@ -128,17 +128,14 @@ def _remove_cgroups(cluster: Cluster) -> None:
 
 
 def _remove_namespaces(cluster: Cluster) -> None:
-    """Network namespaces of pods, found by the addresses that our CNI network gave out."""
-    names = set()
+    """Network namespaces of pods: those at the other end of the links that our pod addresses are routed to."""
+    routes = subprocess.run(["ip", "-o", "route", "show", "root", cluster.pod_cidr], capture_output=True, text=True).stdout
+    links = {words[words.index("dev") + 1] for line in routes.splitlines() if "dev" in (words := line.split())} - {cluster.link}
+    for link in links:
+        shown = subprocess.run(["ip", "-o", "link", "show", link], capture_output=True, text=True).stdout.split()
+        if "link-netns" in shown:
+            subprocess.run(["ip", "netns", "del", shown[shown.index("link-netns") + 1]], capture_output=True)
+        subprocess.run(["ip", "link", "del", link], capture_output=True)
     cache = Path("/var/lib/cni/results")
     for file in cache.glob(f"tiphys-{cluster.name}-*") if cache.exists() else ():
-        with contextlib.suppress(OSError, ValueError):
-            import json
-
-            path = json.loads(file.read_text()).get("netns", "")
-            names.add(Path(path).name)
-            subprocess.run(["umount", "-l", path], capture_output=True)
-            Path(path).unlink(missing_ok=True)
         file.unlink(missing_ok=True)
-    for name in names:
-        subprocess.run(["ip", "netns", "del", name], capture_output=True)

@@ -1,0 +1,46 @@
+# Kubernetes, written in Python. `make help` lists what can be done.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
+.DEFAULT_GOAL := help
+.PHONY: help demo down test check bench machine test-machine clean
+
+help:  ## what can be done here
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/bin/python:
+	@python3 -m venv $(VENV) || (apt-get update -q && apt-get install -y -q python3-venv && python3 -m venv --clear $(VENV))
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Tiphys into $(VENV)"
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e . && touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[dev]' && touch $@ $(VENV)/.run
+
+machine:  ## install what containers need (Debian, root); does nothing elsewhere
+	@bash scripts/machine.sh $(PACKAGES)
+
+test-machine: machine
+	@bash scripts/machine.sh etcd-server
+
+demo: $(VENV)/.run machine  ## from nothing to a served application
+	@$(PYTHON) examples/hello/demo.py
+
+down:  ## remove the demo's cluster and every trace of it
+	@$(VENV)/bin/tiphys down --purge
+
+test: $(VENV)/.dev test-machine  ## all checks and tests
+	@$(VENV)/bin/ruff check -q .
+	@$(VENV)/bin/lint-imports --no-cache 2>&1 | tail -n 3
+	@$(VENV)/bin/mypy
+	@$(PYTHON) -m pytest
+
+check: $(VENV)/.dev  ## lint, types and import contracts alone
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/mypy
+
+bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
+	@$(PYTHON) bench/bench.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
