@@ -55,7 +55,9 @@ def main() -> None:
     status = json.loads(run(*TIPHYS, "status", "-o", "json"))
     hollow = status["runtime"] != "containerd"
     if hollow:
-        print("  ! No root or no containerd here: the node is hollow. Pods go through their life, but nothing runs in them.")
+        print(
+            "  ! No root or no containerd here: the node is hollow. Pods go through their life, but nothing runs in them."
+        )
     else:
         with steps.step("Image from files"), tempfile.TemporaryDirectory() as folder:
             run(*TIPHYS, "image", "load", str(build(Path(folder) / "hello.tar")))
@@ -66,11 +68,27 @@ def main() -> None:
     if not hollow:
         address = run("kubectl", "--context", "tiphys", "get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}")
         fetch_until_all(steps, f"Page from all replicas through the cluster IP {address}", lambda: over_http(address))
-        inside = ["kubectl", "--context", "tiphys", "exec", "deploy/hello", "--", "wget", "-qO-", "http://hello.default.svc.cluster.local/"]
-        fetch_until_all(steps, "Page from all replicas by DNS name, from inside a pod", lambda: subprocess.run(inside, capture_output=True, text=True).stdout)
+        inside = [
+            "kubectl",
+            "--context",
+            "tiphys",
+            "exec",
+            "deploy/hello",
+            "--",
+            "wget",
+            "-qO-",
+            "http://hello.default.svc.cluster.local/",
+        ]
+        fetch_until_all(
+            steps,
+            "Page from all replicas by DNS name, from inside a pod",
+            lambda: subprocess.run(inside, capture_output=True, text=True).stdout,
+        )
     print(run("kubectl", "--context", "tiphys", "get", "nodes,deployments,pods,services", "-o", "wide"))
     print(f"From nothing to here took {steps.elapsed():.1f} s. The cluster goes on running. Go on with:")
-    print("  kubectl get pods -o wide          kubectl logs -f deploy/hello        kubectl scale deploy/hello --replicas=5")
+    print(
+        "  kubectl get pods -o wide          kubectl logs -f deploy/hello        kubectl scale deploy/hello --replicas=5"
+    )
     print("  kubectl exec -it deploy/hello -- sh   kubectl port-forward svc/hello 8080:80   .venv/bin/tiphys status")
     print("and remove everything with: make down")
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import field
 
-from tiphys.api.base import F, RawExtension, Struct, always
 from tiphys.api.authentication_v1 import UserInfo
+from tiphys.api.base import F, RawExtension, Struct, always
 from tiphys.api.meta_v1 import GroupVersionKind, GroupVersionResource, Status, TypeMeta
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import field
 
 from tiphys.api.base import F, Int32, Int64, Struct, always, always_list
-from tiphys.api.meta_v1 import Condition, LabelSelector, ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import Condition, LabelSelector, ListMeta, Object, TypeMeta
 
 
 class ApplyConfiguration(Struct):

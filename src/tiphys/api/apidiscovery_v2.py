@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from tiphys.api.base import F, Struct, always, always_list
-from tiphys.api.meta_v1 import GroupVersionKind, ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import GroupVersionKind, ListMeta, Object, TypeMeta
 
 
 class APIGroupDiscovery(Object):

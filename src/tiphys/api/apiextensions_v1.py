@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from msgspec import field
 
-from tiphys.api.base import F, Int32, Int64, JSON, RawExtension, Struct, Time, always, always_list, named
-from tiphys.api.meta_v1 import ListMeta, Object, ObjectMeta, Status, TypeMeta
+from tiphys.api.base import JSON, F, Int32, Int64, RawExtension, Struct, Time, always, always_list, named
+from tiphys.api.meta_v1 import ListMeta, Object, Status, TypeMeta
 
 
 class ConversionRequest(Struct):
@@ -121,10 +121,6 @@ class CustomResourceValidation(Struct):
 class ExternalDocumentation(Struct):
     description: Annotated[str, F(1)] = ""
     url: Annotated[str, F(2)] = ""
-
-
-class JSON(Struct):
-    _: Annotated[bytes, F(1)] = named("-", factory=lambda: b"")
 
 
 class JSONSchemaProps(Struct):

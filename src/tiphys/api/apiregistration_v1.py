@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from tiphys.api.base import F, Int32, Struct, Time, always, always_list, named
-from tiphys.api.meta_v1 import ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import ListMeta, Object, TypeMeta
 
 
 class APIServiceSpec(Struct):

@@ -8,7 +8,7 @@ from msgspec import field
 
 from tiphys.api.base import F, Int32, Int64, IntOrString, RawExtension, Struct, Time, always, always_list
 from tiphys.api.core_v1 import PersistentVolumeClaim, PodTemplateSpec
-from tiphys.api.meta_v1 import LabelSelector, ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import LabelSelector, ListMeta, Object, TypeMeta
 
 
 class ControllerRevision(Object):

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from tiphys.api.base import F, Int64, Struct, Time, always, always_list
-from tiphys.api.meta_v1 import Object, ObjectMeta
+from tiphys.api.meta_v1 import Object
 
 
 class BoundObjectReference(Struct):

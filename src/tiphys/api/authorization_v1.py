@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from tiphys.api.base import F, Struct, always, always_list, named
-from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement, Object, ObjectMeta
+from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement, Object
 
 
 class FieldSelectorAttributes(Struct):

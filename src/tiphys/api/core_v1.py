@@ -6,7 +6,20 @@ from typing import Annotated, ClassVar
 
 from msgspec import field
 
-from tiphys.api.base import F, Int32, Int64, IntOrString, MicroTime, Quantity, Struct, Time, always, always_dict, always_list, named
+from tiphys.api.base import (
+    F,
+    Int32,
+    Int64,
+    IntOrString,
+    MicroTime,
+    Quantity,
+    Struct,
+    Time,
+    always,
+    always_dict,
+    always_list,
+    named,
+)
 from tiphys.api.meta_v1 import Condition, LabelSelector, ListMeta, Object, ObjectMeta, OwnerReference, TypeMeta
 
 
@@ -1385,7 +1398,7 @@ class ResourceClaim(Struct):
 class ResourceFieldSelector(Struct):
     container_name: Annotated[str, F(1)] = ""
     resource: Annotated[str, F(2, req=True)] = always("")
-    divisor: Annotated[Quantity, F(3)] = Quantity("0")
+    divisor: Annotated[Quantity, F(3)] = always(Quantity("0"))
 
 
 class ResourceHealth(Struct):
@@ -1606,7 +1619,7 @@ class ServicePort(Struct):
     protocol: Annotated[str, F(2)] = ""
     app_protocol: Annotated[str | None, F(6)] = None
     port: Annotated[Int32, F(3, req=True)] = always(0)
-    target_port: Annotated[IntOrString, F(4)] = 0
+    target_port: Annotated[IntOrString, F(4)] = always(0)
     node_port: Annotated[Int32, F(5)] = 0
 
 

@@ -8,7 +8,7 @@ from msgspec import field
 
 from tiphys.api.base import F, Int32, Struct, always, always_list
 from tiphys.api.core_v1 import ObjectReference
-from tiphys.api.meta_v1 import ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import ListMeta, Object, TypeMeta
 
 
 class EndpointConditions(Struct):

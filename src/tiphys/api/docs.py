@@ -32,7 +32,10 @@ FIELDS: dict[tuple[str, str], str] = {
     ("PodSpec", "nodeSelector"): "Labels a node must have for the pod to run there.",
     ("PodSpec", "restartPolicy"): "When containers are started again after they end: Always, OnFailure or Never.",
     ("PodSpec", "serviceAccountName"): "The service account whose identity the pod has.",
-    ("PodSpec", "terminationGracePeriodSeconds"): "Seconds the containers have to end by themselves once the pod is deleted.",
+    (
+        "PodSpec",
+        "terminationGracePeriodSeconds",
+    ): "Seconds the containers have to end by themselves once the pod is deleted.",
     ("PodSpec", "tolerations"): "Taints of nodes that the pod puts up with.",
     ("PodSpec", "affinity"): "Which nodes and which neighbours the pod needs, likes or avoids.",
     ("Container", "name"): "Name of the container, a DNS label, unique in the pod. Cannot be changed.",

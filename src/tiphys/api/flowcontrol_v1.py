@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from tiphys.api.base import F, Int32, Struct, Time, always, always_list, named
-from tiphys.api.meta_v1 import ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import ListMeta, Object, TypeMeta
 
 
 class ExemptPriorityLevelConfiguration(Struct):
@@ -74,7 +74,7 @@ class LimitedPriorityLevelConfiguration(Struct):
 
 class NonResourcePolicyRule(Struct):
     verbs: Annotated[list[str], F(1, list="set", req=True)] = always_list()
-    non_resource_urls: Annotated[list[str], F(6, list="set", req=True)] = named("nonResourceURLs", factory=lambda: [])
+    non_resource_urls: Annotated[list[str], F(6, list="set", req=True)] = named("nonResourceURLs", factory=list)
 
 
 class PolicyRulesWithSubjects(Struct):

@@ -60,7 +60,7 @@ class APIVersions(TypeMeta):
     api_version: str = always("v1")
     kind: str = always("APIVersions")
     versions: Annotated[list[str], F(1, list="atomic", req=True)] = always_list()
-    server_address_by_client_cidrs: Annotated[list[ServerAddressByClientCIDR], F(2, list="atomic", req=True)] = named("serverAddressByClientCIDRs", factory=lambda: [])
+    server_address_by_client_cidrs: Annotated[list[ServerAddressByClientCIDR], F(2, list="atomic", req=True)] = named("serverAddressByClientCIDRs", factory=list)
 
 
 class ApplyOptions(TypeMeta):

@@ -8,7 +8,7 @@ from msgspec import field
 
 from tiphys.api.base import F, Int32, IntOrString, Struct, always, always_list
 from tiphys.api.core_v1 import TypedLocalObjectReference
-from tiphys.api.meta_v1 import Condition, LabelSelector, ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import Condition, LabelSelector, ListMeta, Object, TypeMeta
 
 
 class IngressBackend(Struct):

@@ -8,7 +8,7 @@ from msgspec import field
 
 from tiphys.api.base import F, Quantity, Struct, always, always_list
 from tiphys.api.core_v1 import Toleration
-from tiphys.api.meta_v1 import ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import ListMeta, Object, TypeMeta
 
 
 class Overhead(Struct):

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from tiphys.api.base import F, Int32, Int64, IntOrString, Struct, Time, always, always_list
-from tiphys.api.meta_v1 import Condition, DeleteOptions, LabelSelector, ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import Condition, DeleteOptions, LabelSelector, ListMeta, Object, TypeMeta
 
 
 class Eviction(Object):

@@ -128,7 +128,6 @@ class DeviceClass(Object):
 
 class DeviceClassConfiguration(DeviceConfiguration):
     inline: ClassVar[int] = 1
-    pass
 
 
 class DeviceClassList(TypeMeta):

@@ -8,7 +8,7 @@ from msgspec import field
 
 from tiphys.api.base import F, Int32, Int64, Quantity, Struct, Time, always, always_list, named
 from tiphys.api.core_v1 import PersistentVolumeSpec, TopologySelectorTerm
-from tiphys.api.meta_v1 import LabelSelector, ListMeta, Object, ObjectMeta, TypeMeta
+from tiphys.api.meta_v1 import LabelSelector, ListMeta, Object, TypeMeta
 
 
 class CSIDriverSpec(Struct):

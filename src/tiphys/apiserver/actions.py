@@ -44,9 +44,13 @@ class Actions:
 
         def change(old: Any) -> Any:
             if old.metadata.deletion_timestamp:
-                raise errors.conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+                raise errors.conflict(
+                    "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host"
+                )
             if old.spec.node_name:
-                raise errors.conflict("pods/binding", name, f'pod {name} is already assigned to node "{old.spec.node_name}"')
+                raise errors.conflict(
+                    "pods/binding", name, f'pod {name} is already assigned to node "{old.spec.node_name}"'
+                )
             if old.spec.scheduling_gates:
                 raise errors.conflict("pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
             if binding.metadata.uid and binding.metadata.uid != old.metadata.uid:
@@ -56,10 +60,15 @@ class Actions:
             new.spec.node_name = binding.target.name
             new.metadata.annotations.update(binding.metadata.annotations)
             others = [c for c in new.status.conditions if c.type != "PodScheduled"]
-            new.status.conditions = [*others, core_v1.PodCondition(type="PodScheduled", status="True", last_transition_time=now)]
+            new.status.conditions = [
+                *others,
+                core_v1.PodCondition(type="PodScheduled", status="True", last_transition_time=now),
+            ]
             return new
 
-        await self._registry.update(_PODS, call.info.namespace, name, change, call.user, call.dry_run, "binding", patching=True)
+        await self._registry.update(
+            _PODS, call.info.namespace, name, change, call.user, call.dry_run, "binding", patching=True
+        )
         return respond.status(call, Status(status="Success", code=201), 201)
 
     async def evict(self, call: Call, resource: Resource) -> web.Response:
@@ -75,10 +84,19 @@ class Actions:
 
     async def _check_budgets(self, pod: core_v1.Pod, call: Call) -> None:
         cache = self._registry.cache(_BUDGETS)
-        budgets = [decode(e.data, policy_v1.PodDisruptionBudget) for e in cache.select(Filter(f"{_BUDGETS.prefix}{pod.metadata.namespace}/"))]
-        matching = [b for b in budgets if (s := from_label_selector(b.spec.selector)) is not None and s.matches(pod.metadata.labels)]
+        budgets = [
+            decode(e.data, policy_v1.PodDisruptionBudget)
+            for e in cache.select(Filter(f"{_BUDGETS.prefix}{pod.metadata.namespace}/"))
+        ]
+        matching = [
+            b
+            for b in budgets
+            if (s := from_label_selector(b.spec.selector)) is not None and s.matches(pod.metadata.labels)
+        ]
         if len(matching) > 1:
-            raise errors.internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")
+            raise errors.internal(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+            )
         ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
         for budget in matching:
             status, policy = budget.status, budget.spec.unhealthy_pod_eviction_policy
@@ -92,7 +110,9 @@ class Actions:
         def change(old: Any) -> Any:
             new = copy.deepcopy(old)
             if new.status.observed_generation < new.metadata.generation or new.status.disruptions_allowed <= 0:
-                failure = errors.too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
+                failure = errors.too_many_requests(
+                    "Cannot evict pod as it would violate the pod's disruption budget.", 0
+                )
                 from tiphys.api.meta_v1 import StatusCause
 
                 text = f"The disruption budget {name} needs {old.status.desired_healthy} healthy pods and has {old.status.current_healthy} currently"
@@ -117,14 +137,21 @@ class Actions:
             raise errors.not_found("serviceaccounts", name)
         seconds = request.spec.expiration_seconds or 3600
         if seconds < 600:
-            why = [errors.invalid_value("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")]
+            why = [
+                errors.invalid_value(
+                    "spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"
+                )
+            ]
             raise errors.invalid("TokenRequest", "authentication.k8s.io", name, why)
-        bound, extra, ref = None, {}, request.spec.bound_object_ref
+        bound, ref = None, request.spec.bound_object_ref
+        extra: dict[str, Any] = {}
         if ref is not None:
             bound, extra = self._bound(namespace, name, ref)
         tokens = self._authenticator.tokens
         audiences = request.spec.audiences or [tokens.issuer]
-        text, expiry = tokens.sign(namespace, name, account.metadata.uid, min(seconds, 1 << 32), audiences, bound, extra)
+        text, expiry = tokens.sign(
+            namespace, name, account.metadata.uid, min(seconds, 1 << 32), audiences, bound, extra
+        )
         request.metadata.name, request.metadata.namespace = name, namespace
         request.metadata.creation_timestamp = timestamps.rfc3339(self._registry.now())
         request.spec.audiences, request.spec.expiration_seconds = audiences, seconds
@@ -134,7 +161,7 @@ class Actions:
     def _bound(self, namespace: str, account: str, ref: Any) -> tuple[tuple[str, str, str], dict[str, Any]]:
         plurals = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
         if ref.kind not in plurals:
-            why = f'cannot bind token to object of type {ref.api_version}, Kind={ref.kind}'
+            why = f"cannot bind token to object of type {ref.api_version}, Kind={ref.kind}"
             raise errors.bad_request(why)
         target = self._registry.lookup(plurals[ref.kind], "" if ref.kind == "Node" else namespace, ref.name)
         if target is None:
@@ -145,7 +172,9 @@ class Actions:
         extra: dict[str, Any] = {}
         if ref.kind == "Pod":
             if target.spec.service_account_name != account:
-                raise errors.bad_request(f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.')
+                raise errors.bad_request(
+                    f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
+                )
             node = self._registry.lookup("nodes", "", target.spec.node_name) if target.spec.node_name else None
             if node is not None:
                 extra["node"] = {"name": node.metadata.name, "uid": node.metadata.uid}
@@ -157,7 +186,7 @@ class Actions:
         try:
             if review.spec.audiences:
                 user = self._authenticator.tokens.verify(review.spec.token, review.spec.audiences)
-                status.audiences = [a for a in review.spec.audiences]
+                status.audiences = list(review.spec.audiences)
             else:
                 user = self._authenticator.token(review.spec.token)
                 status.audiences = [self._authenticator.tokens.issuer]
@@ -184,10 +213,22 @@ class Actions:
                 raise errors.invalid(resource.kind, resource.group, "", why)
             user = User(spec.user, tuple(spec.groups), spec.uid, spec.extra)
         if (spec.resource_attributes is None) == (spec.non_resource_attributes is None):
-            why = [errors.invalid_value("spec.resourceAttributes", None, "exactly one of nonResourceAttributes or resourceAttributes must be specified")]
+            why = [
+                errors.invalid_value(
+                    "spec.resourceAttributes",
+                    None,
+                    "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                )
+            ]
             raise errors.invalid(resource.kind, resource.group, "", why)
         if resource.kind == "LocalSubjectAccessReview" and spec.resource_attributes.namespace != call.info.namespace:
-            why = [errors.invalid_value("spec.resourceAttributes.namespace", spec.resource_attributes.namespace, "must match metadata.namespace")]
+            why = [
+                errors.invalid_value(
+                    "spec.resourceAttributes.namespace",
+                    spec.resource_attributes.namespace,
+                    "must match metadata.namespace",
+                )
+            ]
             raise errors.invalid(resource.kind, resource.group, "", why)
         allowed, reason = self._authorizer.authorize(user, _asked(spec))
         review.status = authorization_v1.SubjectAccessReviewStatus(allowed=allowed, reason=reason)

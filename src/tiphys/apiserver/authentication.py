@@ -59,8 +59,14 @@ class ServiceAccountTokens:
         self._known: dict[str, dict[str, Any]] = {}
 
     def sign(
-        self, namespace: str, name: str, uid: str, seconds: int, audiences: list[str] | None = None,
-        bound: tuple[str, str, str] | None = None, extra: dict[str, Any] | None = None,
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        seconds: int,
+        audiences: list[str] | None = None,
+        bound: tuple[str, str, str] | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> tuple[str, float]:
         """(token, expiry). `bound` is (kind, name, uid) of what the token ends with."""
         now = int(self._now())
@@ -130,7 +136,15 @@ class ServiceAccountTokens:
         def text(value: int) -> str:
             return base64.urlsafe_b64encode(value.to_bytes(32, "big")).decode().rstrip("=")
 
-        key = {"use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": _ALGORITHM, "x": text(numbers.x), "y": text(numbers.y)}
+        key = {
+            "use": "sig",
+            "kty": "EC",
+            "kid": self.key_id,
+            "crv": "P-256",
+            "alg": _ALGORITHM,
+            "x": text(numbers.x),
+            "y": text(numbers.y),
+        }
         return {"keys": [key]}
 
 

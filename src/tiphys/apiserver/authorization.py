@@ -12,9 +12,8 @@ from tiphys.api import rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.request import MASTERS, User
-from tiphys.machinery.selectors import from_label_selector
+from tiphys.machinery.selectors import from_label_selector, parse_fields
 from tiphys.store.cache import Filter
-from tiphys.machinery.selectors import parse_fields
 from tiphys.store.store import Store
 
 _G = "rbac.authorization.k8s.io"
@@ -112,7 +111,7 @@ class Authorizer:
         """The rules behind a role reference; none when the role is missing."""
         resource, kind = (_CLUSTER_ROLES, rbac_v1.ClusterRole) if ref.kind == "ClusterRole" else (_ROLES, rbac_v1.Role)
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, ref.name))
-        return decode(entry.data, kind).rules if entry else []
+        return decode(entry.data, kind).rules if entry else []  # type: ignore[attr-defined]
 
     def _node(self, user: User, asked: Asked) -> bool:
         """A node may read the secrets, configuration and claims that pods bound to it name."""
@@ -143,7 +142,10 @@ def rule_allows(rule: rbac_v1.PolicyRule, asked: Asked) -> bool:
     if "*" not in rule.verbs and asked.verb not in rule.verbs:
         return False
     if asked.path:
-        return any(url in ("*", asked.path) or (url.endswith("*") and asked.path.startswith(url[:-1])) for url in rule.non_resource_urls)
+        return any(
+            url in ("*", asked.path) or (url.endswith("*") and asked.path.startswith(url[:-1]))
+            for url in rule.non_resource_urls
+        )
     if "*" not in rule.api_groups and asked.group not in rule.api_groups:
         return False
     if rule.resource_names and asked.name not in rule.resource_names:
@@ -154,7 +156,9 @@ def rule_allows(rule: rbac_v1.PolicyRule, asked: Asked) -> bool:
 
 def aggregated(role: rbac_v1.ClusterRole, roles: Iterable[rbac_v1.ClusterRole]) -> list[Any]:
     """The rules an aggregating role gathers from the roles its selectors choose."""
-    selectors = [from_label_selector(s) for s in (role.aggregation_rule.cluster_role_selectors if role.aggregation_rule else [])]
+    selectors = [
+        from_label_selector(s) for s in (role.aggregation_rule.cluster_role_selectors if role.aggregation_rule else [])
+    ]
     rules: list[Any] = []
     for other in sorted(roles, key=lambda r: r.metadata.name):
         if other.metadata.name != role.metadata.name and any(s and s.matches(other.metadata.labels) for s in selectors):

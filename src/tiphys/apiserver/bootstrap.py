@@ -22,7 +22,9 @@ _AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 
 
-def _rule(verbs: list[str], groups: list[str] | str, *resources: str, names: list[str] | None = None) -> rbac_v1.PolicyRule:
+def _rule(
+    verbs: list[str], groups: list[str] | str, *resources: str, names: list[str] | None = None
+) -> rbac_v1.PolicyRule:
     groups = [groups] if isinstance(groups, str) else groups
     return rbac_v1.PolicyRule(verbs=verbs, api_groups=groups, resources=list(resources), resource_names=names or [])
 
@@ -43,7 +45,13 @@ _APPS = (
     "daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets",
     "statefulsets/scale",
 )  # fmt: skip
-_APPS_STATUS = ("controllerrevisions", "daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status")
+_APPS_STATUS = (
+    "controllerrevisions",
+    "daemonsets/status",
+    "deployments/status",
+    "replicasets/status",
+    "statefulsets/status",
+)
 _BATCH, _BATCH_STATUS = ("cronjobs", "jobs"), ("cronjobs/status", "jobs/status")
 _NET, _NET_STATUS = ("ingresses", "networkpolicies"), ("ingresses/status",)
 
@@ -104,17 +112,31 @@ _PROXY = [
     _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
     _rule(["list", "watch"], "networking.k8s.io", "servicecidrs", "networkpolicies"),
 ]
-_DNS = [_rule(["list", "watch"], "", "endpoints", "services", "pods", "namespaces"), _rule(["list", "watch"], "discovery.k8s.io", "endpointslices")]
+_DNS = [
+    _rule(["list", "watch"], "", "endpoints", "services", "pods", "namespaces"),
+    _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
+]
 _SCHEDULER = [
     _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
     _rule(["create", "get", "update", "list", "watch"], "coordination.k8s.io", "leases"),
-    _rule(READ, "", "nodes", "namespaces", "replicationcontrollers", "services", "persistentvolumes", "persistentvolumeclaims"),
+    _rule(
+        READ,
+        "",
+        "nodes",
+        "namespaces",
+        "replicationcontrollers",
+        "services",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+    ),
     _rule(["delete", *READ], "", "pods"),
     _rule(["create"], "", "bindings", "pods/binding"),
     _rule(["patch", "update"], "", "pods/status"),
     _rule(READ, "apps", "replicasets", "statefulsets"),
     _rule(READ, "policy", "poddisruptionbudgets"),
-    _rule(READ, "storage.k8s.io", "csinodes", "csidrivers", "csistoragecapacities", "storageclasses", "volumeattachments"),
+    _rule(
+        READ, "storage.k8s.io", "csinodes", "csidrivers", "csistoragecapacities", "storageclasses", "volumeattachments"
+    ),
 ]
 # One identity for all controllers: they run in one process.
 _CONTROLLERS = [rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]), _urls("*")]
@@ -126,7 +148,11 @@ _SELF = [
     _rule(["create"], "authorization.k8s.io", "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
     _rule(["create"], "authentication.k8s.io", "selfsubjectreviews"),
 ]
-_ISSUER = [_urls("/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/")]
+_ISSUER = [
+    _urls(
+        "/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"
+    )
+]
 
 # name, rules, labels beyond the common ones, names of roles it aggregates to
 _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
@@ -243,12 +269,17 @@ async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     service.spec.ports = [core_v1.ServicePort(name="https", port=443, target_port=port, protocol="TCP")]
     await _ensure(registry, service, "default")
     subset = core_v1.EndpointSubset(
-        addresses=[core_v1.EndpointAddress(ip=address)], ports=[core_v1.EndpointPort(name="https", port=port, protocol="TCP")]
+        addresses=[core_v1.EndpointAddress(ip=address)],
+        ports=[core_v1.EndpointPort(name="https", port=port, protocol="TCP")],
     )
     mirror = {"endpointslice.kubernetes.io/skip-mirror": "true"}
-    await _replace(registry, core_v1.Endpoints(metadata=_meta("kubernetes", labels=mirror), subsets=[subset]), "default")
+    await _replace(
+        registry, core_v1.Endpoints(metadata=_meta("kubernetes", labels=mirror), subsets=[subset]), "default"
+    )
     conditions = discovery_v1.EndpointConditions(ready=True)
-    slice_ = discovery_v1.EndpointSlice(metadata=_meta("kubernetes", labels={"kubernetes.io/service-name": "kubernetes"}))
+    slice_ = discovery_v1.EndpointSlice(
+        metadata=_meta("kubernetes", labels={"kubernetes.io/service-name": "kubernetes"})
+    )
     slice_.address_type = "IPv4"
     slice_.endpoints = [discovery_v1.Endpoint(addresses=[address], conditions=conditions)]
     slice_.ports = [discovery_v1.EndpointPort(name="https", port=port, protocol="TCP")]
@@ -285,5 +316,3 @@ def _dns_service(address: str) -> core_v1.Service:
         core_v1.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),
     ]
     return service
-
-

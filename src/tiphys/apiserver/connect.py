@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -27,7 +26,20 @@ _PODS = BY_PATH["", "v1", "pods"]
 _NODES = BY_PATH["", "v1", "nodes"]
 _SERVICES = BY_PATH["", "v1", "services"]
 _SLICES = BY_PATH["discovery.k8s.io", "v1", "endpointslices"]
-_HOP = frozenset(("connection", "upgrade", "host", "transfer-encoding", "content-length", "authorization", "keep-alive", "te", "trailer", "content-encoding"))
+_HOP = frozenset(
+    (
+        "connection",
+        "upgrade",
+        "host",
+        "transfer-encoding",
+        "content-length",
+        "authorization",
+        "keep-alive",
+        "te",
+        "trailer",
+        "content-encoding",
+    )
+)
 
 
 class Connector:
@@ -43,7 +55,9 @@ class Connector:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10))
+            self._session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
+            )
         return self._session
 
     async def close(self) -> None:
@@ -66,7 +80,9 @@ class Connector:
 
     def _container(self, pod: core_v1.Pod, asked: str) -> str:
         spec = pod.spec
-        names = [c.name for c in [*spec.containers, *spec.init_containers, *spec.ephemeral_containers]]
+        names = [c.name for c in (*spec.containers, *spec.init_containers)] + [
+            c.name for c in spec.ephemeral_containers
+        ]
         if asked:
             if asked not in names:
                 raise errors.bad_request(f"container {asked} is not valid for pod {pod.metadata.name}")
@@ -77,8 +93,14 @@ class Connector:
         if annotated in names:
             return str(annotated)
         listed = "[" + " ".join(c.name for c in spec.containers) + "]"
-        init = " or one of the init containers: [" + " ".join(c.name for c in spec.init_containers) + "]" if spec.init_containers else ""
-        raise errors.bad_request(f"a container name must be specified for pod {pod.metadata.name}, choose one of: {listed}{init}")
+        init = (
+            " or one of the init containers: [" + " ".join(c.name for c in spec.init_containers) + "]"
+            if spec.init_containers
+            else ""
+        )
+        raise errors.bad_request(
+            f"a container name must be specified for pod {pod.metadata.name}, choose one of: {listed}{init}"
+        )
 
     # --- logs ---
 
@@ -91,7 +113,9 @@ class Connector:
         names = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
         query = urlencode({name: call.query[name] for name in names if name in call.query})
         path = f"/containerLogs/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
-        return await self._relay(call, f"https://{host}:{port}{path}" + (f"?{query}" if query else ""), "GET", self._tls)
+        return await self._relay(
+            call, f"https://{host}:{port}{path}" + (f"?{query}" if query else ""), "GET", self._tls
+        )
 
     # --- upgrades ---
 
@@ -101,12 +125,14 @@ class Connector:
             raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
         if kind == "attach" or kind == "exec":
             if pod.status.phase in ("Succeeded", "Failed"):
-                raise errors.bad_request(f"cannot {kind} a container in a completed pod; current phase is {pod.status.phase}")
+                raise errors.bad_request(
+                    f"cannot {kind} a container in a completed pod; current phase is {pod.status.phase}"
+                )
             container = "/" + self._container(pod, call.query.get("container", ""))
         else:
             container = ""
         host, port = self._node_address(pod.spec.node_name)
-        path = f"/{ {'portforward': 'portForward'}.get(kind, kind)}/{pod.metadata.namespace}/{pod.metadata.name}{container}"
+        path = f"/{ {'portforward': 'portForward'}.get(kind, kind) }/{pod.metadata.namespace}/{pod.metadata.name}{container}"
         return await self._tunnel(call, host, port, path + ("?" + call.query_text if call.query_text else ""))
 
     async def _tunnel(self, call: Call, host: str, port: int, target: str) -> web.StreamResponse:
@@ -114,7 +140,7 @@ class Connector:
             raise errors.bad_request("Upgrade request required")
         try:
             reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=self._tls), 10)
-        except (OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, OSError) as error:
             raise errors.internal(f"error dialing backend: {error}") from None
         writer.write(request_head(call.http.method, target, f"{host}:{port}", call.http.headers))
         await splice(call.http, reader, writer)
@@ -141,7 +167,9 @@ class Connector:
         if not at and call.http.method in ("GET", "HEAD"):
             where = call.info.path + "/" + (f"?{call.query_text}" if call.query_text else "")
             return web.Response(status=301, headers={"Location": where})
-        url = f"{scheme}://{host}:{number}{quote(at or '/', safe='/%:@!$&()*+,;=~-._')}" + (f"?{call.query_text}" if call.query_text else "")
+        url = f"{scheme}://{host}:{number}{quote(at or '/', safe='/%:@!$&()*+,;=~-._')}" + (
+            f"?{call.query_text}" if call.query_text else ""
+        )
         return await self._relay(call, url, call.http.method, tls)
 
     def _endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
@@ -167,9 +195,14 @@ class Connector:
             import yarl
 
             answer = await self._http().request(
-                method, yarl.URL(url, encoded=True), headers=headers, data=data, ssl=tls or self._plain_tls, allow_redirects=False
+                method,
+                yarl.URL(url, encoded=True),
+                headers=headers,
+                data=data,
+                ssl=tls or self._plain_tls,
+                allow_redirects=False,
             )
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.unavailable(f"error trying to reach service: {error}") from None
         async with answer:
             response = web.StreamResponse(status=answer.status)

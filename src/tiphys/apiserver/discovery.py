@@ -57,7 +57,9 @@ def _resource(resource: Resource) -> dict[str, Any]:
     if resource.categories:
         row["categories"] = list(resource.categories)
     if resource.stored and resource.is_storage_version:
-        row["storageVersionHash"] = hashlib.sha256(f"{resource.api_version}/{resource.kind}".encode()).hexdigest()[:11] + "="
+        row["storageVersionHash"] = (
+            hashlib.sha256(f"{resource.api_version}/{resource.kind}".encode()).hexdigest()[:11] + "="
+        )
     return row
 
 
@@ -88,11 +90,16 @@ def api_resources(group: str, version: str) -> bytes | None:
 def aggregated(core: bool) -> tuple[bytes, str]:
     """(APIGroupDiscoveryList, ETag) of /api or /apis."""
     items = [
-        {"metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None}, "versions": [_version(gv) for gv in versions]}
+        {
+            "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+            "versions": [_version(gv) for gv in versions],
+        }
         for name, versions in groups().items()
         if (name == "") == core
     ]
-    body = msgspec.json.encode({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+    body = msgspec.json.encode(
+        {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+    )
     return body, hashlib.sha256(body).hexdigest().upper()
 
 

@@ -70,6 +70,7 @@ class RunningServer:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.store = Store(engine_of(options), selectable_fields)
+        self.registry: Registry
 
     async def start(self) -> None:
         options = self.options

@@ -66,13 +66,22 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
     errors, controllers = [], []
     for index, owner in enumerate(meta.owner_references):
         path = f"metadata.ownerReferences[{index}]"
-        for name, value in (("apiVersion", owner.api_version), ("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)):
+        for name, value in (
+            ("apiVersion", owner.api_version),
+            ("kind", owner.kind),
+            ("name", owner.name),
+            ("uid", owner.uid),
+        ):
             if not value:
-                errors.append(invalid_value(f"{path}.{name}", value, f"{name if name != 'apiVersion' else 'version'} must not be empty"))
+                errors.append(
+                    invalid_value(
+                        f"{path}.{name}", value, f"{name if name != 'apiVersion' else 'version'} must not be empty"
+                    )
+                )
         if owner.controller:
             controllers.append(owner.name)
     if len(controllers) > 1:
-        why = f"Only one reference can have Controller set to true. Found \"true\" in references for {controllers[0]} and {controllers[1]}"
+        why = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
         errors.append(invalid_value("metadata.ownerReferences", [], why))
     return errors
 
@@ -90,6 +99,6 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
         if left != right:
             errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
     if old.deletion_timestamp and (added := [f for f in new.finalizers if f not in old.finalizers]):
-        why = f'no new finalizers can be added if the object is being deleted, found new finalizers {added!r}'
+        why = f"no new finalizers can be added if the object is being deleted, found new finalizers {added!r}"
         errors.append(forbidden_field("metadata.finalizers", why.replace("'", '"')))
     return errors

@@ -134,7 +134,7 @@ def _definitions(gv: GroupVersion) -> dict[str, dict[str, Any]]:
 
     for kind in (meta_v1.DeleteOptions, meta_v1.Status):
         _referred(kind, found)
-    found.update(_BASIC)
+    found.update(_BASIC)  # type: ignore[arg-type]
     return found
 
 
@@ -170,7 +170,11 @@ _QUERY = {
 def _paths(gv: GroupVersion, v2: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for resource in (r for r in RESOURCES if r.gv == gv):
-        base = f"{gv.path}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{gv.path}/{resource.plural}"
+        base = (
+            f"{gv.path}/namespaces/{{namespace}}/{resource.plural}"
+            if resource.namespaced
+            else f"{gv.path}/{resource.plural}"
+        )
         for verb in resource.verbs:
             if verb in _ACTIONS:
                 path = base if verb in _ON_COLLECTION else base + "/{name}"
@@ -190,12 +194,24 @@ def _operation(
 ) -> None:
     method, action = _ACTIONS[verb]
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "uniqueItems": True, **({"type": "string"} if v2 else {"schema": {"type": "string"}})}
+        {
+            "name": name,
+            "in": "query",
+            "uniqueItems": True,
+            **({"type": "string"} if v2 else {"schema": {"type": "string"}}),
+        }
         for name in _QUERY[verb]
     ]
     for name in ("namespace", "name"):
         if f"{{{name}}}" in path:
-            parameters.append({"name": name, "in": "path", "required": True, **({"type": "string"} if v2 else {"schema": {"type": "string"}})})
+            parameters.append(
+                {
+                    "name": name,
+                    "in": "path",
+                    "required": True,
+                    **({"type": "string"} if v2 else {"schema": {"type": "string"}}),
+                }
+            )
     operation: dict[str, Any] = {
         "description": f"{verb} {kind}", "operationId": f"{verb}{resource.group.split('.')[0].title() or 'Core'}{resource.version.title()}{kind}{path.count('/')}{path.rpartition('/')[2].strip('{}').title()}",
         "tags": [(resource.group.split(".")[0] or "core") + "_" + resource.version], "parameters": parameters,
@@ -240,7 +256,12 @@ def v2_document() -> dict[str, Any]:
             if name not in definitions or "x-kubernetes-group-version-kind" in schema:
                 definitions[name] = _v2(schema)
         paths.update(_paths(gv, v2=True))
-    return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": paths, "definitions": definitions}
+    return {
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.0"},
+        "paths": paths,
+        "definitions": definitions,
+    }
 
 
 @functools.cache

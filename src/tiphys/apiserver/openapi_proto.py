@@ -31,7 +31,9 @@ def _named(name: str, schema: dict[str, Any]) -> bytes:
 
 
 def _schema(schema: dict[str, Any]) -> bytes:
-    out = _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
+    out = (
+        _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
+    )
     out += b"".join(_text(19, name) for name in schema.get("required", ()))
     if "additionalProperties" in schema:
         out += _bytes(21, _bytes(1, _schema(schema["additionalProperties"])))

@@ -85,7 +85,7 @@ def _pod_reason(pod: Any) -> str:
         return "Unknown"
     if pod.metadata.deletion_timestamp and pod.status.phase not in ("Failed", "Succeeded"):
         return "Terminating"
-    return reason
+    return str(reason)
 
 
 def _pod_ready(pod: Any) -> str:
@@ -391,7 +391,7 @@ COLUMNS: dict[str, list[Any]] = {
         ("Last Seen", lambda o: _seen(o, "last_timestamp", "deprecated_last_timestamp")), ("Type", lambda o: o.type), ("Reason", lambda o: o.reason),
         ("Object", _involved), ("Subobject", lambda o: (getattr(o, "involved_object", None) or o.regarding).field_path, "string", "", 1),
         ("Source", lambda o: _source(o) if hasattr(o, "source") else o.reporting_controller, "string", "", 1),
-        ("Message", lambda o: (getattr(o, "message", None) or getattr(o, "note", "")).strip()),
+        ("Message", lambda o: str(getattr(o, "message", None) or getattr(o, "note", "")).strip()),
         ("First Seen", lambda o: _seen(o, "first_timestamp", "deprecated_first_timestamp"), "string", "", 1), ("Count", _count, INT, "", 1),
         ("Name", lambda o: o.metadata.name, "string", "", 1),
     ],

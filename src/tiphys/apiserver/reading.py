@@ -61,7 +61,7 @@ def _labels(text: str) -> Selector:
     try:
         return parse_labels(text) if text else EVERYTHING
     except SelectorError as error:
-        raise errors.bad_request(f'unable to parse requirement: {error}') from None
+        raise errors.bad_request(f"unable to parse requirement: {error}") from None
 
 
 _MIRRORED = {"regarding": "involvedObject", "reportingController": "reportingComponent"}
@@ -97,7 +97,9 @@ def _mirror(key: str) -> str:
 
 def _number(text: str) -> int:
     if not text.isdigit():
-        raise errors.bad_request(f"Invalid value: {text!r}: strconv.ParseUint: parsing {text!r}: invalid syntax".replace("'", '"'))
+        raise errors.bad_request(
+            f"Invalid value: {text!r}: strconv.ParseUint: parsing {text!r}: invalid syntax".replace("'", '"')
+        )
     return int(text)
 
 
@@ -123,17 +125,13 @@ class Reader:
         deadline = asyncio.get_running_loop().time() + _WAIT
         while self._store.revision < wanted:
             if asyncio.get_running_loop().time() > deadline:
-                error = errors.timeout(f"Too large resource version: {wanted}, current: {self._store.revision}", 1)
-                from tiphys.api.meta_v1 import StatusCause
-
-                error.status.details.causes = [StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")]  # type: ignore[union-attr]
-                raise error
+                raise errors.too_large_version(wanted, self._store.revision)
             await asyncio.sleep(0.05)
         return self._store.revision
 
     # --- list ---
 
-    async def list(self, call: Call, resource: Resource) -> web.Response:
+    async def collect(self, call: Call, resource: Resource) -> web.Response:
         want = accepted(call.http.headers.get("Accept", ""))
         view, cache = view_of(call, resource), self._registry.cache(resource)
         limit = _number(call.query.get("limit") or "0")
@@ -149,10 +147,16 @@ class Reader:
         if want.shape == "Table":
             body = tables.table(resource, objects, meta, call.query.get("includeObject", "Metadata"))
         elif want.shape.startswith("Partial"):
-            body = _list(b"PartialObjectMetadataList", b"meta.k8s.io/v1", meta, [tables.partial(data) for data in objects])
+            body = _list(
+                b"PartialObjectMetadataList", b"meta.k8s.io/v1", meta, [tables.partial(data) for data in objects]
+            )
         else:
             body = _list(f"{resource.kind}List".encode(), resource.api_version.encode(), meta, objects)
-        return answer(to_yaml(body), 200, call.warnings, "application/yaml") if want.yaml else answer(body, 200, call.warnings)
+        return (
+            answer(to_yaml(body), 200, call.warnings, "application/yaml")
+            if want.yaml
+            else answer(body, 200, call.warnings)
+        )
 
     async def _page(
         self, call: Call, resource: Resource, cache: ResourceCache, view: Filter, limit: int
@@ -161,7 +165,11 @@ class Reader:
         query = call.query
         asked, match, start = query.get("resourceVersion", ""), query.get("resourceVersionMatch", ""), ""
         if match and not asked:
-            why = [errors.forbidden_field("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")]
+            why = [
+                errors.forbidden_field(
+                    "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
+                )
+            ]
             raise errors.invalid("ListOptions", "meta.k8s.io", "", why)
         if query.get("continue"):
             if match:
@@ -255,7 +263,9 @@ class _Stream:
         initial = query.get("sendInitialEvents")
         if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
             why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise errors.invalid("ListOptions", "meta.k8s.io", "", [errors.forbidden_field("resourceVersionMatch", why)])
+            raise errors.invalid(
+                "ListOptions", "meta.k8s.io", "", [errors.forbidden_field("resourceVersionMatch", why)]
+            )
         replay = initial in ("true", "1") or (initial is None and asked in ("", "0"))
         since = await self._reader._fresh(asked if asked else "") if replay else _number(asked or "0") or store.revision
         try:
@@ -266,7 +276,9 @@ class _Stream:
         try:
             response = await self._open()
             if replay:
-                await self._send([self._line("ADDED", Event(e.revision, e, None)) for e in self._cache.select(self._view)])
+                await self._send(
+                    [self._line("ADDED", Event(e.revision, e, None)) for e in self._cache.select(self._view)]
+                )
                 if initial in ("true", "1") and self._bookmarks:
                     await self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
@@ -278,7 +290,9 @@ class _Stream:
         return response
 
     async def _open(self) -> web.StreamResponse:
-        kind = "application/json" if not self._want.shape else f"application/json;as={self._want.shape};g=meta.k8s.io;v=v1"
+        kind = (
+            "application/json" if not self._want.shape else f"application/json;as={self._want.shape};g=meta.k8s.io;v=v1"
+        )
         self._response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
         self._response.enable_chunked_encoding()
         await self._response.prepare(self._call.http)
@@ -349,6 +363,15 @@ class _Stream:
             kind, version = "PartialObjectMetadata", "meta.k8s.io/v1"
         obj: dict[str, Any] = {"kind": kind, "apiVersion": version, "metadata": meta}
         if self._want.shape == "Table":
-            row = {"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta}}
-            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": str(revision)}, "columnDefinitions": [], "rows": [row]}
+            row = {
+                "cells": [],
+                "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta},
+            }
+            obj = {
+                "kind": "Table",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"resourceVersion": str(revision)},
+                "columnDefinitions": [],
+                "rows": [row],
+            }
         return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"

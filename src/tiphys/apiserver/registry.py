@@ -56,7 +56,9 @@ class Registry:
 
     # --- create ---
 
-    async def create(self, resource: Resource, namespace: str, obj: Any, user: User = SYSTEM, dry_run: bool = False) -> Entry:
+    async def create(
+        self, resource: Resource, namespace: str, obj: Any, user: User = SYSTEM, dry_run: bool = False
+    ) -> Entry:
         """Creates the object and returns its entry. Raises StatusError."""
         meta: ObjectMeta = obj.metadata
         if meta.resource_version:
@@ -74,7 +76,9 @@ class Registry:
                     raise
         raise AssertionError("unreachable")
 
-    async def _create(self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, first: bool) -> Entry:
+    async def _create(
+        self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, first: bool
+    ) -> Entry:
         meta = obj.metadata
         strategy.default(obj)
         attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
@@ -111,15 +115,23 @@ class Registry:
             return
         if meta.namespace and meta.namespace != namespace:
             raise errors.bad_request(
-                f"the namespace of the provided object does not match the namespace sent on the request"
+                "the namespace of the provided object does not match the namespace sent on the request"
             )
         meta.namespace = namespace
 
     # --- update ---
 
     async def update(
-        self, resource: Resource, namespace: str, name: str, change: Transform, user: User = SYSTEM,
-        dry_run: bool = False, subresource: str = "", create: Callable[[], Any] | None = None, patching: bool = False,
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Transform,
+        user: User = SYSTEM,
+        dry_run: bool = False,
+        subresource: str = "",
+        create: Callable[[], Any] | None = None,
+        patching: bool = False,
     ) -> tuple[Entry, bool]:
         """Applies `change` to the object as it stands now, again when somebody else wrote in between and the change
         does not insist on a version (a patch carries the version it was applied to, and is applied anew).
@@ -148,8 +160,8 @@ class Registry:
             raise errors.conflict(resource.group_resource, old.metadata.name, why)
         if not wanted:
             if not strategy.unconditional_update:
-                why = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
-                raise errors.invalid(resource.kind, resource.group, old.metadata.name, why)
+                missing = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
+                raise errors.invalid(resource.kind, resource.group, old.metadata.name, missing)
             return False
         if wanted != old.metadata.resource_version:
             raise errors.conflict(resource.group_resource, old.metadata.name, errors.MODIFIED)
@@ -210,7 +222,13 @@ class Registry:
         return bool(obj.metadata.deletion_grace_period_seconds) or strategy.held(obj)
 
     async def delete(
-        self, resource: Resource, namespace: str, name: str, options: DeleteOptions, user: User = SYSTEM, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        options: DeleteOptions,
+        user: User = SYSTEM,
+        dry_run: bool = False,
     ) -> tuple[Entry, bool]:
         """Deletes or marks as being deleted. Returns the object's last entry and whether it is gone now."""
         dry_run = dry_run or "All" in options.dry_run
@@ -309,7 +327,10 @@ def _finalizers(resource: Resource, meta: ObjectMeta, options: DeleteOptions) ->
 def _check_preconditions(resource: Resource, meta: ObjectMeta, wanted: Preconditions | None) -> None:
     if wanted is None:
         return
-    for label, want, have in (("UID", wanted.uid, meta.uid), ("ResourceVersion", wanted.resource_version, meta.resource_version)):
+    for label, want, have in (
+        ("UID", wanted.uid, meta.uid),
+        ("ResourceVersion", wanted.resource_version, meta.resource_version),
+    ):
         if want is not None and want != have:
             why = f"Precondition failed: {label} in precondition: {want}, {label} in object meta: {have}"
             raise errors.conflict(resource.group_resource, meta.name, why)

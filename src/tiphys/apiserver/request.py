@@ -107,4 +107,4 @@ class Call:
         return self.query.get("dryRun") == "All"
 
     def flag(self, name: str) -> bool:
-        return self.query.get(name) in ("1", "true", "")  if name in self.query else False
+        return self.query.get(name) in ("1", "true", "") if name in self.query else False

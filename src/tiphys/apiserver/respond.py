@@ -53,9 +53,7 @@ def _parse(header: str) -> Accepted:
             return Accepted(shape)
         if media == "application/yaml":
             return Accepted(shape, yaml=True)
-    raise errors.not_acceptable(
-        "only the following media types are accepted: application/json, application/yaml"
-    )
+    raise errors.not_acceptable("only the following media types are accepted: application/json, application/yaml")
 
 
 def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
@@ -85,7 +83,11 @@ def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Res
         data = tables.table(resource, [data], _revision_of(data), call.query.get("includeObject", "Metadata"))
     elif want.shape.startswith("Partial"):
         data = tables.partial(data)
-    return answer(to_yaml(data), code, call.warnings, "application/yaml") if want.yaml else answer(data, code, call.warnings)
+    return (
+        answer(to_yaml(data), code, call.warnings, "application/yaml")
+        if want.yaml
+        else answer(data, code, call.warnings)
+    )
 
 
 def _revision_of(data: bytes) -> dict[str, Any]:
@@ -107,4 +109,8 @@ def status(call: Call, obj: Any, code: int = 200) -> web.Response:
     """Any API struct, as JSON or YAML."""
     data = encode(obj)
     want = accepted(call.http.headers.get("Accept", ""))
-    return answer(to_yaml(data), code, call.warnings, "application/yaml") if want.yaml else answer(data, code, call.warnings)
+    return (
+        answer(to_yaml(data), code, call.warnings, "application/yaml")
+        if want.yaml
+        else answer(data, code, call.warnings)
+    )

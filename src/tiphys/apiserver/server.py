@@ -52,7 +52,14 @@ Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 class APIServer:
     """Answers requests. `ready` turns true once the store is open and the bootstrap objects are there."""
 
-    def __init__(self, registry: Registry, authenticator: Authenticator, authorizer: Authorizer, connector: Connector, address: str) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        connector: Connector,
+        address: str,
+    ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._registry = registry
@@ -64,7 +71,7 @@ class APIServer:
         self.requests: dict[tuple[str, str, int], int] = {}
         reader, writer = self.reader, self._writer
         self._verbs: dict[str, Handler] = {
-            "get": reader.get, "list": reader.list, "watch": reader.watch, "create": writer.create,
+            "get": reader.get, "list": reader.collect, "watch": reader.watch, "create": writer.create,
             "update": writer.update, "patch": writer.patch, "delete": writer.delete,
             "deletecollection": writer.delete_collection,
         }  # fmt: skip
@@ -148,7 +155,9 @@ class APIServer:
             if key.lower().startswith("impersonate-extra-"):
                 field = key[len("impersonate-extra-") :].lower()
                 extra.setdefault(field, []).append(value)
-                wishes.append(Asked("impersonate", "authentication.k8s.io", "userextras", field, name=value, version="v1"))
+                wishes.append(
+                    Asked("impersonate", "authentication.k8s.io", "userextras", field, name=value, version="v1")
+                )
         uid = headers.get("Impersonate-Uid", "")
         if uid:
             wishes.append(Asked("impersonate", "authentication.k8s.io", "uids", name=uid, version="v1"))
@@ -164,7 +173,9 @@ class APIServer:
     def _authorize(self, call: Call) -> None:
         info = call.info
         if info.is_resource:
-            asked = Asked(info.verb, info.group, info.resource, info.subresource, info.namespace, info.name, version=info.version)
+            asked = Asked(
+                info.verb, info.group, info.resource, info.subresource, info.namespace, info.name, version=info.version
+            )
         else:
             asked = Asked(info.verb, path=info.path)
         if not self._authorizer.authorize(call.user, asked)[0]:
@@ -190,7 +201,9 @@ class APIServer:
         if resource is None:
             raise errors.page_not_found()
         call.resource = resource
-        return await self._handler(call, resource)(call, storage_of(resource) if info.subresource == "scale" else resource)
+        return await self._handler(call, resource)(
+            call, storage_of(resource) if info.subresource == "scale" else resource
+        )
 
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
@@ -225,20 +238,33 @@ class APIServer:
                 return web.Response(text=self._metrics(), content_type="text/plain")
             case ["api"] | ["apis"]:
                 return self._groups(call, core=path == "/api")
-            case ["api", version] if (body := discovery.api_resources("", version)):
+            case ["api", version] if body := discovery.api_resources("", version):
                 return respond.answer(body)
-            case ["apis", group] if (body := discovery.api_group(group)):
+            case ["apis", group] if body := discovery.api_group(group):
                 return respond.answer(body)
-            case ["apis", group, version] if (body := discovery.api_resources(group, version)):
+            case ["apis", group, version] if body := discovery.api_resources(group, version):
                 return respond.answer(body)
             case ["openapi", *rest]:
                 return self._openapi(call, rest)
             case [".well-known", "openid-configuration"]:
                 return respond.answer(self._issuer())
             case ["openid", "v1", "jwks"]:
-                return respond.answer(msgspec.json.encode(self._authenticator.tokens.jwks()), content_type="application/jwk-set+json")
+                return respond.answer(
+                    msgspec.json.encode(self._authenticator.tokens.jwks()), content_type="application/jwk-set+json"
+                )
             case [""]:
-                paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+                paths = [
+                    "/api",
+                    "/api/v1",
+                    "/apis",
+                    "/healthz",
+                    "/livez",
+                    "/metrics",
+                    "/openapi/v2",
+                    "/openapi/v3",
+                    "/readyz",
+                    "/version",
+                ]
                 return respond.answer(msgspec.json.encode({"paths": paths}))
         raise errors.page_not_found()
 
@@ -259,7 +285,9 @@ class APIServer:
             if "proto-openapi" in accept and "application/json" not in accept:
                 from tiphys.apiserver import openapi_proto
 
-                return respond.answer(openapi_proto.v2(), content_type="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+                return respond.answer(
+                    openapi_proto.v2(), content_type="application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+                )
             return respond.answer(openapi.v2())
         if rest == ["v3"]:
             return respond.answer(openapi.v3_index())
@@ -292,15 +320,29 @@ class APIServer:
         healthy = all(checks.values())
         if healthy and "verbose" not in call.query:
             return web.Response(text="ok", content_type="text/plain")
-        lines = [f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}" for name, ok in checks.items()]
+        lines = [
+            f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}" for name, ok in checks.items()
+        ]
         lines.append(f"{kind} check {'passed' if healthy else 'failed'}")
         return web.Response(text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain")
 
     def _metrics(self) -> str:
-        lines = ["# HELP apiserver_request_total Requests by verb, resource and code.", "# TYPE apiserver_request_total counter"]
-        lines += [f'apiserver_request_total{{verb="{v}",resource="{r}",code="{c}"}} {n}' for (v, r, c), n in sorted(self.requests.items())]
-        lines += ["# HELP apiserver_storage_objects Objects stored, by prefix.", "# TYPE apiserver_storage_objects gauge"]
-        lines += [f'apiserver_storage_objects{{resource="{prefix}"}} {n}' for prefix, n in sorted(self._registry.store.counts().items())]
+        lines = [
+            "# HELP apiserver_request_total Requests by verb, resource and code.",
+            "# TYPE apiserver_request_total counter",
+        ]
+        lines += [
+            f'apiserver_request_total{{verb="{v}",resource="{r}",code="{c}"}} {n}'
+            for (v, r, c), n in sorted(self.requests.items())
+        ]
+        lines += [
+            "# HELP apiserver_storage_objects Objects stored, by prefix.",
+            "# TYPE apiserver_storage_objects gauge",
+        ]
+        lines += [
+            f'apiserver_storage_objects{{resource="{prefix}"}} {n}'
+            for prefix, n in sorted(self._registry.store.counts().items())
+        ]
         usage = resources.getrusage(resources.RUSAGE_SELF)
         for name, kind, value in (
             ("apiserver_registered_watchers", "gauge", self.reader.watchers),

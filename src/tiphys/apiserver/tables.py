@@ -38,7 +38,9 @@ def age(text: str | None) -> str:
     return human_duration(time.time() - timestamps.parse(text)) if text else "<unknown>"
 
 
-NAME = Column("Name", lambda obj: obj.metadata.name, format="name", description="Name must be unique within a namespace.")
+NAME = Column(
+    "Name", lambda obj: obj.metadata.name, format="name", description="Name must be unique within a namespace."
+)
 AGE = Column("Age", lambda obj: age(obj.metadata.creation_timestamp), description="Time since the object was made.")
 CREATED = Column("Created At", lambda obj: obj.metadata.creation_timestamp, format="date")
 

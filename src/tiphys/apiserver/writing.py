@@ -54,7 +54,11 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
             obj = decoding.typed(data, kind)
             value = None
     except DecodeError as error:
-        raise errors.bad_request(f"{kind.__name__} in version {resource.version!r} cannot be handled as a {kind.__name__}: {error}".replace("'", '"')) from None
+        raise errors.bad_request(
+            f"{kind.__name__} in version {resource.version!r} cannot be handled as a {kind.__name__}: {error}".replace(
+                "'", '"'
+            )
+        ) from None
     _check_fields(call, data, value, kind)
     _check_kind(obj, kind)
     return obj
@@ -126,7 +130,9 @@ class Writer:
         info = call.info
         meta.name = meta.name or info.name
         if meta.name != info.name:
-            raise errors.bad_request(f"the name of the object ({meta.name}) does not match the name on the URL ({info.name})")
+            raise errors.bad_request(
+                f"the name of the object ({meta.name}) does not match the name on the URL ({info.name})"
+            )
         meta.namespace = meta.namespace or info.namespace
         if meta.namespace != info.namespace and info.resource != "namespaces":
             raise errors.bad_request(
@@ -233,16 +239,30 @@ class Writer:
         entry, gone = await self._registry.delete(
             storage_of(resource), namespace, call.info.name, options, call.user, call.dry_run
         )
-        if gone and resource.plural not in ("pods", "services", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "storageclasses", "csidrivers", "csinodes", "volumeattachments"):
+        if gone and resource.plural not in (
+            "pods",
+            "services",
+            "serviceaccounts",
+            "persistentvolumeclaims",
+            "persistentvolumes",
+            "podtemplates",
+            "resourcequotas",
+            "storageclasses",
+            "csidrivers",
+            "csinodes",
+            "volumeattachments",
+        ):
             meta = decode(entry.data, storage_of(resource).type).metadata
             details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
             return respond.status(call, Status(status="Success", details=details))
-        return respond.one(call, resource, entry.data, 200 if gone or not options.grace_period_seconds else 200)
+        return respond.one(call, resource, entry.data)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
         options = await self._options(call)
         stored = storage_of(resource)
-        deleted = await self._registry.delete_collection(stored, view_of(call, resource), options, call.user, call.dry_run)
+        deleted = await self._registry.delete_collection(
+            stored, view_of(call, resource), options, call.user, call.dry_run
+        )
         items = b",".join(entry.data for entry in deleted)
         head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":{{"resourceVersion":"{self._registry.store.revision}"}},"items":['
         return respond.answer(head.encode() + items + b"]}")
@@ -273,7 +293,13 @@ class Writer:
 def _check_options(options: DeleteOptions) -> None:
     found = []
     if options.propagation_policy is not None and options.orphan_dependents is not None:
-        found.append(errors.invalid_value("propagationPolicy", options.propagation_policy, "orphanDependents and deletionPropagation cannot be both set"))
+        found.append(
+            errors.invalid_value(
+                "propagationPolicy",
+                options.propagation_policy,
+                "orphanDependents and deletionPropagation cannot be both set",
+            )
+        )
     allowed = ("Background", "Foreground", "Orphan")
     if options.propagation_policy is not None and options.propagation_policy not in allowed:
         found.append(errors.not_supported("propagationPolicy", options.propagation_policy, [*allowed, "nil"]))
@@ -297,7 +323,9 @@ def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
     if media == "application/strategic-merge-patch+json":
         return lambda value: patch.strategic(value, wish, kind)
     if not isinstance(wish, dict):
-        raise errors.bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise errors.bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     return lambda value: patch.merge(value, wish)
 
 
@@ -324,7 +352,9 @@ def scale_of(obj: Any) -> autoscaling_v1.Scale:
     )  # fmt: skip
     scale.spec.replicas = obj.spec.replicas or 0
     scale.status.replicas = obj.status.replicas
-    scale.status.selector = str(from_labels(selector) if isinstance(selector, dict) else from_label_selector(selector) or "")
+    scale.status.selector = str(
+        from_labels(selector) if isinstance(selector, dict) else from_label_selector(selector) or ""
+    )
     return scale
 
 
@@ -350,7 +380,14 @@ def _ephemeral(new: Any, old: Any) -> Any:
     for name, container in before.items():
         match = next((c for c in new.spec.ephemeral_containers if c.name == name), None)
         if match is None or match.image != container.image:
-            why = [errors.forbidden_field("spec.ephemeralContainers", "existing ephemeral containers \"" + name + "\" may not be removed\n" if match is None else "existing ephemeral containers may not be changed")]
+            why = [
+                errors.forbidden_field(
+                    "spec.ephemeralContainers",
+                    'existing ephemeral containers "' + name + '" may not be removed\n'
+                    if match is None
+                    else "existing ephemeral containers may not be changed",
+                )
+            ]
             raise errors.invalid("Pod", "", old.metadata.name, why)
     return kept
 

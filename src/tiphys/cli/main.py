@@ -20,7 +20,9 @@ def cli() -> None:
 
 # --- clusters ---
 
-_name = click.option("--name", default="tiphys", show_default=True, help="Name of the cluster and of its kubeconfig context.")
+_name = click.option(
+    "--name", default="tiphys", show_default=True, help="Name of the cluster and of its kubeconfig context."
+)
 
 
 @cli.command()
@@ -28,10 +30,23 @@ _name = click.option("--name", default="tiphys", show_default=True, help="Name o
 @click.option("--data-dir", type=FOLDER, default=None, help="Where everything is kept [default: /var/lib/tiphys/NAME].")
 @click.option("--port", type=click.IntRange(1, 55000), default=None, help="Port of the API server [default: 6443].")
 @click.option("--nodes", type=click.IntRange(1, 10000), default=None, help="Number of hollow nodes [default: 1].")
-@click.option("--runtime", type=click.Choice(["containerd", "hollow", "none"]), default=None, help="What pods run on; none: control plane only.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["containerd", "hollow", "none"]),
+    default=None,
+    help="What pods run on; none: control plane only.",
+)
 @click.option("--store", default=None, help="sqlite, etcd (a local one), or https://... of an etcd cluster.")
 @click.option("--wait", is_flag=True, help="Wait until the nodes are ready, too.")
-def up(name: str, data_dir: Path | None, port: int | None, nodes: int | None, runtime: str | None, store: str | None, wait: bool) -> None:
+def up(
+    name: str,
+    data_dir: Path | None,
+    port: int | None,
+    nodes: int | None,
+    runtime: str | None,
+    store: str | None,
+    wait: bool,
+) -> None:
     """Bring a cluster up and enter it into your kubeconfig."""
     from tiphys.cli.progress import Steps
     from tiphys.cluster import kubeconfig, state
@@ -56,23 +71,40 @@ def up(name: str, data_dir: Path | None, port: int | None, nodes: int | None, ru
         if wait and cluster.runtime != "none":
             with steps.step(f"{cluster.nodes} node{'s' if cluster.nodes > 1 else ''} on {cluster.runtime}"):
                 cluster_up.wait_nodes(cluster)
-    click.echo(f"Cluster {name} is up at {cluster.server} after {steps.elapsed():.1f} s. Your kubectl context is {name} ({path}).")
+    click.echo(
+        f"Cluster {name} is up at {cluster.server} after {steps.elapsed():.1f} s. Your kubectl context is {name} ({path})."
+    )
 
 
-def _configured(state: Any, cluster_up: Any, name: str, data_dir: Path | None, port: int | None, nodes: int | None, runtime: str | None, store: str | None) -> Any:
+def _configured(
+    state: Any,
+    cluster_up: Any,
+    name: str,
+    data_dir: Path | None,
+    port: int | None,
+    nodes: int | None,
+    runtime: str | None,
+    store: str | None,
+) -> Any:
     """The cluster as it was, with what the command line changes."""
     import re
 
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
-        raise state.ClusterError(f"{name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens")
-    cluster = state.load(name, data_dir) or state.Cluster(name, str((data_dir or state.home() / name).absolute()), runtime=runtime or _default_runtime())
+        raise state.ClusterError(
+            f"{name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens"
+        )
+    cluster = state.load(name, data_dir) or state.Cluster(
+        name, str((data_dir or state.home() / name).absolute()), runtime=runtime or _default_runtime()
+    )
     if cluster.name != name:
         raise state.ClusterError(f"{data_dir} belongs to cluster {cluster.name}; choose another --data-dir")
     cluster.port = port or cluster.port
     cluster.runtime = runtime or cluster.runtime
     cluster.store = store or cluster.store
     if nodes is not None and nodes > 1 and cluster.runtime == "containerd":
-        raise state.ClusterError("more than one node on containerd is not supported yet; use --runtime hollow for many nodes")
+        raise state.ClusterError(
+            "more than one node on containerd is not supported yet; use --runtime hollow for many nodes"
+        )
     cluster.nodes = nodes or cluster.nodes
     return cluster
 
@@ -95,7 +127,9 @@ def down(name: str, purge: bool) -> None:
     with _explained():
         cluster = _existing(name)
         cluster_up.down(cluster, purge)
-    click.echo(f"Cluster {name} is down." + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}."))
+    click.echo(
+        f"Cluster {name} is down." + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
+    )
 
 
 @cli.command()
@@ -110,11 +144,15 @@ def status(name: str, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"{name}: {'running' if found['running'] else 'stopped'}, {found['server']}, {found['nodesReady']}/{found['nodes']} nodes ready")
+    click.echo(
+        f"{name}: {'running' if found['running'] else 'stopped'}, {found['server']}, {found['nodesReady']}/{found['nodes']} nodes ready"
+    )
     click.echo(f"context {name} in {found['kubeconfig']}, data in {found['dataDir']}")
     for row in found["components"]:
         restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
-        click.echo(f"  {row['name']:<12} {row['health']:<10} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}")
+        click.echo(
+            f"  {row['name']:<12} {row['health']:<10} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}"
+        )
 
 
 @cli.command()
@@ -153,7 +191,9 @@ def _existing(name: str) -> Any:
     found = state.load(name)
     if found is None:
         known = ", ".join(c.name for c in state.everyone()) or "none"
-        raise state.ClusterError(f"there is no cluster named {name} (there are: {known}); make one with: tiphys up --name {name}")
+        raise state.ClusterError(
+            f"there is no cluster named {name} (there are: {known}); make one with: tiphys up --name {name}"
+        )
     return found
 
 
@@ -199,23 +239,41 @@ def _run(main: Any) -> None:
 @click.option("--bind", default="0.0.0.0", show_default=True)
 @click.option("--port", default=6443, show_default=True)
 @click.option("--address", default="127.0.0.1", help="Where clients in the cluster find this server.")
-@click.option("--store", default="sqlite", show_default=True, help="sqlite, memory, or etcd endpoints (http://... or https://...).")
+@click.option(
+    "--store",
+    default="sqlite",
+    show_default=True,
+    help="sqlite, memory, or etcd endpoints (http://... or https://...).",
+)
 @click.option("--etcd-ca", type=FOLDER)
 @click.option("--etcd-cert", type=FOLDER)
 @click.option("--etcd-key", type=FOLDER)
 @click.option("--token-auth-file", type=FOLDER, help='Lines of token,user,uid,"group,...".')
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
-def apiserver(pki: Path, data_dir: Path, bind: str, port: int, address: str, store: str, etcd_ca: Path, etcd_cert: Path, etcd_key: Path, token_auth_file: Path, service_cidr: str) -> None:
+def apiserver(
+    pki: Path,
+    data_dir: Path,
+    bind: str,
+    port: int,
+    address: str,
+    store: str,
+    etcd_ca: Path,
+    etcd_cert: Path,
+    etcd_key: Path,
+    token_auth_file: Path,
+    service_cidr: str,
+) -> None:
     """Run the API server."""
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
     _logging()
-    client = (pki / "apiserver-kubelet-client.crt", pki / "apiserver-kubelet-client.key")
+    stem = pki / "apiserver-kubelet-client"
+    certificate, key = stem.with_suffix(".crt"), stem.with_suffix(".key")
     options = Options(
         pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", pki / "sa.key", data_dir, bind, port, address, store,
-        (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file, *(client if client[0].exists() else (None, None)),
-        service_cidr=service_cidr,
+        (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file,
+        certificate if certificate.exists() else None, key if key.exists() else None, service_cidr=service_cidr,
     )  # fmt: skip
     try:
         _run(run(options))
@@ -225,7 +283,12 @@ def apiserver(pki: Path, data_dir: Path, bind: str, port: int, address: str, sto
 
 @cli.command()
 @click.option("--kubeconfig", type=FOLDER, required=True)
-@click.option("--scheduler-kubeconfig", type=FOLDER, default=None, help="Run the scheduler in this process, too, as this identity.")
+@click.option(
+    "--scheduler-kubeconfig",
+    type=FOLDER,
+    default=None,
+    help="Run the scheduler in this process, too, as this identity.",
+)
 @click.option("--ca", type=FOLDER, required=True, help="The CA certificate that pods are given.")
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 def controllers(kubeconfig: Path, scheduler_kubeconfig: Path | None, ca: Path, leader_elect: bool) -> None:

@@ -85,7 +85,9 @@ class Client:
             connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
             headers = {"User-Agent": self._agent}
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers, read_bufsize=1 << 20)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, headers=headers, read_bufsize=1 << 20
+            )
         return self._session
 
     def _headers(self, content: str = "", accept: str = "application/json") -> dict[str, str]:
@@ -103,14 +105,24 @@ class Client:
         return headers
 
     async def request(
-        self, method: str, path: str, body: bytes | None = None, query: dict[str, str] | None = None,
-        content: str = "application/json", timeout: float = 60.0, accept: str = "application/json",
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        query: dict[str, str] | None = None,
+        content: str = "application/json",
+        timeout: float = 60.0,
+        accept: str = "application/json",
     ) -> bytes:
         """Raw bytes of an answer. Raises StatusError as the server says, Unreachable when it says nothing."""
         try:
             async with asyncio.timeout(timeout):
                 async with self._http().request(
-                    method, self.config.server + path, data=body, params=query, headers=self._headers(content if body else "", accept)
+                    method,
+                    self.config.server + path,
+                    data=body,
+                    params=query,
+                    headers=self._headers(content if body else "", accept),
                 ) as answer:
                     data = await answer.read()
                     if answer.status >= 400:
@@ -126,8 +138,15 @@ class Client:
         return decode(await self.request("GET", resource.path(namespace, name)), kind)
 
     async def list(
-        self, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
-        revision: str = "", resource: Resource | None = None,
+        self,
+        kind: type[T],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        token: str = "",
+        revision: str = "",
+        resource: Resource | None = None,
     ) -> Page[T]:
         """A page of objects; with `resource`, the metadata alone of any resource (kind: PartialObjectMetadata)."""
         query = _query(labelSelector=labels, fieldSelector=fields, limit=str(limit or ""), resourceVersion=revision)
@@ -139,7 +158,13 @@ class Client:
         return Page([read(item) for item in page.items], meta.resource_version, meta.continue_)
 
     async def watch(
-        self, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", revision: str = "", timeout: int = 0,
+        self,
+        kind: type[T],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        revision: str = "",
+        timeout: int = 0,
         resource: Resource | None = None,
     ) -> AsyncIterator[WatchEvent[T]]:
         """Events after `revision` until the server ends the watch. Raises StatusError (410: list again)."""
@@ -187,8 +212,14 @@ class Client:
         return decode(await self.request("PATCH", path, encode(patch), content=media), kind)
 
     async def delete(
-        self, kind: type[Struct], name: str, namespace: str = "", grace: int | None = None, propagation: str | None = None,
-        uid: str | None = None, revision: str | None = None,
+        self,
+        kind: type[Struct],
+        name: str,
+        namespace: str = "",
+        grace: int | None = None,
+        propagation: str | None = None,
+        uid: str | None = None,
+        revision: str | None = None,
     ) -> None:
         options = DeleteOptions(grace_period_seconds=grace, propagation_policy=propagation)
         if uid or revision:
@@ -213,4 +244,6 @@ def _status(data: bytes, code: int) -> Status:
             return status
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
-    return Status(status="Failure", code=code, reason="Unknown", message=data[:500].decode(errors="replace") or f"HTTP {code}")
+    return Status(
+        status="Failure", code=code, reason="Unknown", message=data[:500].decode(errors="replace") or f"HTTP {code}"
+    )

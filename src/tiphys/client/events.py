@@ -54,7 +54,9 @@ class EventRecorder:
         if known is not None:
             name, count = known
             try:
-                await self._client.patch(core_v1.Event, name, {"count": count + 1, "lastTimestamp": stamp}, namespace, media=MERGE)
+                await self._client.patch(
+                    core_v1.Event, name, {"count": count + 1, "lastTimestamp": stamp}, namespace, media=MERGE
+                )
                 self._seen[key] = (name, count + 1)
                 return
             except StatusError as error:

@@ -17,7 +17,7 @@ from tiphys.machinery.errors import StatusError
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Struct)
 
-Handler = Callable[[Any | None, Any | None], None]  # (old, new): None stands for "did not exist"
+Handler = Callable[[Any, Any], None]  # (old, new): None stands for "did not exist"
 _PAGE = 2000
 
 
@@ -30,7 +30,15 @@ def key_of(obj: Any) -> str:
 class Informer(Generic[T]):
     """Objects by key. Handlers are called on the event loop, in the order of the changes."""
 
-    def __init__(self, client: Client, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", resource: Resource | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        kind: type[T],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        resource: Resource | None = None,
+    ) -> None:
         self._client = client
         self.kind = kind
         self._scope: dict[str, Any] = {"namespace": namespace, "labels": labels, "fields": fields, "resource": resource}

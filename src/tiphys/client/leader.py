@@ -21,14 +21,23 @@ DURATION, RENEW, RETRY = 15, 10.0, 2.0  # seconds: a lease holds, must be renewe
 class LeaderElection:
     """`acquire` returns once we lead; `hold` returns when we no longer do."""
 
-    def __init__(self, client: Client, name: str, identity: str, namespace: str = "kube-system", now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        identity: str,
+        namespace: str = "kube-system",
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._client = client
         self._name, self._namespace, self._identity = name, namespace, identity
         self._now = now
         self._seen: tuple[str, float] = ("", 0.0)  # the lease's revision and when we saw it first
 
     async def acquire(self) -> None:
-        while not await self._attempt():
+        while True:
+            if await self._attempt():
+                return
             await asyncio.sleep(RETRY)
 
     async def hold(self) -> None:

@@ -39,7 +39,9 @@ def _name(common: str, organizations: tuple[str, ...] = ()) -> x509.Name:
     return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     # An hour back: a client whose clock is a little behind must not find the certificate not valid yet.
@@ -85,7 +87,9 @@ class Authority:
         write_private(self._folder / "ca.key", key_pem(key))
         write_private(self.path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common: str, organizations: tuple[str, ...] = (), names: tuple[str, ...] = (), server: bool = False) -> Pair:
+    def issue(
+        self, common: str, organizations: tuple[str, ...] = (), names: tuple[str, ...] = (), server: bool = False
+    ) -> Pair:
         """A certificate for a user (`organizations` are the groups) or a server reached under `names`."""
         key = new_key()
         builder = _builder(_name(common, organizations), self._certificate.subject, key.public_key(), 365)
@@ -96,11 +100,20 @@ class Authority:
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(issuer, critical=False)
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_alternative(n) for n in names]), critical=False
+            )
         signed = builder.sign(self._key, hashes.SHA256())
         return Pair(signed.public_bytes(serialization.Encoding.PEM), key_pem(key))
 
-    def ensure(self, stem: str, common: str, organizations: tuple[str, ...] = (), names: tuple[str, ...] = (), server: bool = False) -> tuple[Path, Path]:
+    def ensure(
+        self,
+        stem: str,
+        common: str,
+        organizations: tuple[str, ...] = (),
+        names: tuple[str, ...] = (),
+        server: bool = False,
+    ) -> tuple[Path, Path]:
         """(certificate file, key file) of `stem`, made when they are missing, for other names, or about to end."""
         certificate, key = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
         if not (certificate.exists() and key.exists() and _good(certificate, names)):

@@ -13,7 +13,14 @@ from tiphys.cluster.images import PAUSE
 from tiphys.cluster.state import Cluster, ClusterError
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
-_PROGRAMS = {"containerd": "containerd", "runc": "runc", "ctr": "containerd", "nft": "nftables", "ip": "iproute2", "conntrack": "conntrack"}
+_PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "ctr": "containerd",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "conntrack": "conntrack",
+}
 
 
 def missing() -> list[str]:
@@ -30,7 +37,9 @@ def check() -> None:
         raise ClusterError("containers need root: run as root, or use --runtime hollow for nodes that only pretend")
     lacking = missing()
     if lacking:
-        raise ClusterError(f"not installed: {', '.join(lacking)}. On Debian: apt-get install {' '.join(lacking)}; or use --runtime hollow")
+        raise ClusterError(
+            f"not installed: {', '.join(lacking)}. On Debian: apt-get install {' '.join(lacking)}; or use --runtime hollow"
+        )
 
 
 def _has_resource_capability() -> bool:
@@ -96,7 +105,9 @@ def _processes() -> list[tuple[int, str]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                found.append((int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")))
+                found.append(
+                    (int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                )
     return found
 
 
@@ -116,7 +127,11 @@ def _end_shims(cluster: Cluster) -> None:
 
 def _cgroup_folders(cluster: Cluster, name: str) -> list[Path]:
     root, own = Path("/sys/fs/cgroup"), cluster.cgroup.lstrip("/")
-    tops = [root / own] if (root / "cgroup.controllers").exists() else [folder / own for folder in root.iterdir() if folder.is_dir()]
+    tops = (
+        [root / own]
+        if (root / "cgroup.controllers").exists()
+        else [folder / own for folder in root.iterdir() if folder.is_dir()]
+    )
     return [file for top in tops if top.exists() for file in top.rglob(name)]
 
 
@@ -129,8 +144,12 @@ def _remove_cgroups(cluster: Cluster) -> None:
 
 def _remove_namespaces(cluster: Cluster) -> None:
     """Network namespaces of pods: those at the other end of the links that our pod addresses are routed to."""
-    routes = subprocess.run(["ip", "-o", "route", "show", "root", cluster.pod_cidr], capture_output=True, text=True).stdout
-    links = {words[words.index("dev") + 1] for line in routes.splitlines() if "dev" in (words := line.split())} - {cluster.link}
+    routes = subprocess.run(
+        ["ip", "-o", "route", "show", "root", cluster.pod_cidr], capture_output=True, text=True
+    ).stdout
+    links = {words[words.index("dev") + 1] for line in routes.splitlines() if "dev" in (words := line.split())} - {
+        cluster.link
+    }
     for link in links:
         shown = subprocess.run(["ip", "-o", "link", "show", link], capture_output=True, text=True).stdout.split()
         if "link-netns" in shown:

@@ -82,7 +82,9 @@ def remove(cluster: Cluster) -> None:
     """Takes the cluster's entries out again."""
     path = user_file()
     content = _load(path)
-    if not any(row.get("name") == cluster.name for key in ("clusters", "users", "contexts") for row in content.get(key) or []):
+    if not any(
+        row.get("name") == cluster.name for key in ("clusters", "users", "contexts") for row in content.get(key) or []
+    ):
         return
     for key in ("clusters", "users", "contexts"):
         content[key] = [row for row in content.get(key) or [] if row.get("name") != cluster.name]

@@ -87,18 +87,20 @@ async def _server(client: Client) -> None:
         pause = min(pause * 1.3, 1.0)
 
 
-async def _hollow(options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]) -> None:
+async def _hollow(
+    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]
+) -> None:
     by_name: dict[str, Agent] = {}
     for number in range(options.nodes):
         name = f"hollow-{number}"
         own = NodeOptions(name, "127.0.0.1", options.data_dir, Path(), Path(), Path(), 10250, labels={"type": "hollow"})
-        agent = Agent(client, HollowRuntime(number), own, lambda: [], tasks)
+        agent = Agent(client, HollowRuntime(number), own, list, tasks)
         by_name[name] = agent
         agents.append(agent)
     for start in range(0, len(agents), 32):
         await asyncio.gather(*(agent.start() for agent in agents[start : start + 32]))
 
-    def changed(old: Any | None, new: Any | None) -> None:
+    def changed(old: Any, new: Any) -> None:
         agent = by_name.get((new or old).spec.node_name)  # type: ignore[union-attr]
         if agent is not None:
             agent.pod_changed(old if old is None or old.spec.node_name else None, new)
@@ -106,7 +108,9 @@ async def _hollow(options: NodeProcess, client: Client, tasks: TaskGroup, inform
     informers.of(core_v1.Pod).on_change(changed)
 
 
-async def _containers(options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]) -> None:
+async def _containers(
+    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]
+) -> None:
     from tiphys.network.dns.server import DNSServer, Forwarder
     from tiphys.network.dns.zone import InformerSource, Zone
     from tiphys.network.proxy.nft import ServiceProxy
@@ -150,10 +154,14 @@ async def _runtime_ready(agent: Agent) -> None:
 async def _publish_dns(client: Client, options: NodeProcess) -> None:
     """Stands behind the kube-dns service."""
     made = discovery_v1.EndpointSlice(address_type="IPv4")
-    made.metadata = ObjectMeta(name=f"kube-dns-{options.name}", namespace="kube-system", labels={"kubernetes.io/service-name": "kube-dns"})
+    made.metadata = ObjectMeta(
+        name=f"kube-dns-{options.name}", namespace="kube-system", labels={"kubernetes.io/service-name": "kube-dns"}
+    )
     ready = discovery_v1.EndpointConditions(ready=True, serving=True, terminating=False)
     made.endpoints = [discovery_v1.Endpoint(addresses=[options.address], conditions=ready, node_name=options.name)]
-    made.ports = [discovery_v1.EndpointPort(name=n, port=53, protocol=p) for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))]
+    made.ports = [
+        discovery_v1.EndpointPort(name=n, port=53, protocol=p) for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
     while True:
         try:
             await client.create(made)

@@ -32,7 +32,9 @@ def prepare(cluster: Cluster) -> None:
     if cluster.runtime == "containerd":
         containerd.check()
     if time.time() < 1_700_000_000:
-        raise ClusterError("the clock of this machine is years behind: certificates would not be valid; set it and try again")
+        raise ClusterError(
+            "the clock of this machine is years behind: certificates would not be valid; set it and try again"
+        )
     _check_port(cluster)
     try:
         for folder in (cluster.root, cluster.pki, cluster.logs):
@@ -41,7 +43,9 @@ def prepare(cluster: Cluster) -> None:
     except OSError as error:
         raise ClusterError(f"{cluster.root} cannot be used: {error.strerror}; choose another with --data-dir") from None
     if free < 64 << 20:
-        raise ClusterError(f"only {free >> 20} MiB are free below {cluster.root}; make room or choose another --data-dir")
+        raise ClusterError(
+            f"only {free >> 20} MiB are free below {cluster.root}; make room or choose another --data-dir"
+        )
     _certificates(cluster)
     if cluster.runtime == "containerd":
         from tiphys.network import pods
@@ -60,7 +64,9 @@ def _check_port(cluster: Cluster) -> None:
         try:
             probe.bind(("0.0.0.0", cluster.port))
         except OSError as error:
-            raise ClusterError(f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port") from None
+            raise ClusterError(
+                f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port"
+            ) from None
 
 
 def node_name(cluster: Cluster) -> str:
@@ -71,7 +77,17 @@ def node_name(cluster: Cluster) -> str:
 def _certificates(cluster: Cluster) -> None:
     pki, authority = cluster.pki, Authority(cluster.pki)
     first = cluster.service_cidr.rsplit(".", 1)[0] + ".1"
-    names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "127.0.0.1", first, cluster.node_address, socket.gethostname().lower())
+    names = (
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "127.0.0.1",
+        first,
+        cluster.node_address,
+        socket.gethostname().lower(),
+    )
     authority.ensure("apiserver", "kube-apiserver", (), names, server=True)
     authority.ensure("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
@@ -83,7 +99,9 @@ def _certificates(cluster: Cluster) -> None:
         _identity(cluster, authority, stem, common, groups)
     if cluster.runtime == "containerd":
         _identity(cluster, authority, "node", f"system:node:{node}", ("system:nodes",))
-        authority.ensure("kubelet", f"system:node:{node}", ("system:nodes",), (node, cluster.node_address, "127.0.0.1"), server=True)
+        authority.ensure(
+            "kubelet", f"system:node:{node}", ("system:nodes",), (node, cluster.node_address, "127.0.0.1"), server=True
+        )
     if not (pki / "sa.key").exists():
         write_private(pki / "sa.key", key_pem(new_key()))
 
@@ -126,12 +144,25 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
         "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--leader-elect=false"],
     })  # fmt: skip
     if cluster.runtime != "none":
-        rows.append({"name": "node", "address": cluster.node_address if cluster.runtime == "containerd" else "", "command": [*me, "node", *_node_flags(cluster)]})
+        rows.append(
+            {
+                "name": "node",
+                "address": cluster.node_address if cluster.runtime == "containerd" else "",
+                "command": [*me, "node", *_node_flags(cluster)],
+            }
+        )
     return rows
 
 
 def _node_flags(cluster: Cluster) -> list[str]:
-    flags = ["--kubeconfig", str(cluster.pki / "node.kubeconfig"), "--runtime", cluster.runtime, "--data-dir", str(cluster.root / "node")]
+    flags = [
+        "--kubeconfig",
+        str(cluster.pki / "node.kubeconfig"),
+        "--runtime",
+        cluster.runtime,
+        "--data-dir",
+        str(cluster.root / "node"),
+    ]
     if cluster.runtime == "hollow":
         return [*flags, "--nodes", str(cluster.nodes)]
     return [
@@ -174,7 +205,9 @@ def wait_ready(cluster: Cluster, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_ready(cluster):
         if time.monotonic() > deadline:
-            raise ClusterError(f"the API server did not become ready in {seconds:g} s; see {cluster.logs / 'apiserver.log'}")
+            raise ClusterError(
+                f"the API server did not become ready in {seconds:g} s; see {cluster.logs / 'apiserver.log'}"
+            )
         _check_alive(cluster, "apiserver")
         time.sleep(0.02)
 
@@ -183,7 +216,9 @@ def _check_alive(cluster: Cluster, name: str) -> None:
     found = next((row for row in read_status(cluster)["components"] if row["name"] == name), None)
     if found is not None and found["restarts"] >= 3:
         tail = (cluster.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise ClusterError(f"{name} keeps dying: {tail[0] if tail else 'no output'}; see {cluster.logs / f'{name}.log'}")
+        raise ClusterError(
+            f"{name} keeps dying: {tail[0] if tail else 'no output'}; see {cluster.logs / f'{name}.log'}"
+        )
 
 
 def request(cluster: Cluster, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
@@ -214,7 +249,11 @@ def nodes_ready(cluster: Cluster) -> tuple[int, int]:
     except (OSError, http.client.HTTPException):
         return 0, 0
     items = json.loads(body)["items"] if code == 200 else []
-    ready = [n for n in items if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", ()))]
+    ready = [
+        n
+        for n in items
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", ()))
+    ]
     untainted = [n for n in ready if not n["spec"].get("taints")]
     return len(untainted), len(items)
 

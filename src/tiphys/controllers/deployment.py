@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import apps_v1
+from tiphys.api.apps_v1 import Deployment, ReplicaSet
 from tiphys.api.base import decode, encode
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.controllers.pods import condition, owner_reference
@@ -20,9 +21,16 @@ HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED, MAXIMUM = "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"
-_NOT_COPIED = frozenset((REVISION, HISTORY, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration", "deprecated.deployment.rollback.to"))
-
-Deployment, ReplicaSet = apps_v1.Deployment, apps_v1.ReplicaSet
+_NOT_COPIED = frozenset(
+    (
+        REVISION,
+        HISTORY,
+        DESIRED,
+        MAXIMUM,
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deprecated.deployment.rollback.to",
+    )
+)
 
 
 @dataclass
@@ -45,7 +53,7 @@ def same_template(left: Any, right: Any) -> bool:
         labels = {k: v for k, v in template.metadata.labels.items() if k != HASH}
         return labels, template.metadata.annotations, template.spec
 
-    return bare(left) == bare(right)
+    return bool(bare(left) == bare(right))
 
 
 def resolve(value: Any, total: int, up: bool) -> int:
@@ -159,7 +167,14 @@ class DeploymentController(Controller):
         sets = self._sets.by("owner", deployment.metadata.uid) + await self._adopt(deployment)
         if deployment.metadata.deletion_timestamp:
             return await self._sync_status(deployment, sets, None)
-        new = next((rs for rs in sorted(sets, key=lambda r: r.metadata.creation_timestamp or "") if same_template(rs.spec.template, deployment.spec.template)), None)
+        new = next(
+            (
+                rs
+                for rs in sorted(sets, key=lambda r: r.metadata.creation_timestamp or "")
+                if same_template(rs.spec.template, deployment.spec.template)
+            ),
+            None,
+        )
         if deployment.spec.paused or is_scaling(deployment, sets):
             if is_scaling(deployment, sets):
                 await self._scale_all(deployment, sets, proportional(deployment, sets))
@@ -177,7 +192,9 @@ class DeploymentController(Controller):
         adopted = []
         for rs in self._sets.by("owner", f"orphan/{namespace}"):
             if selector is not None and selector.matches(rs.metadata.labels) and not rs.metadata.deletion_timestamp:
-                change = {"metadata": {"uid": rs.metadata.uid, "ownerReferences": [to_builtins(owner_reference(deployment))]}}
+                change = {
+                    "metadata": {"uid": rs.metadata.uid, "ownerReferences": [to_builtins(owner_reference(deployment))]}
+                }
                 adopted.append(await self.client.patch(ReplicaSet, rs.metadata.name, change, namespace, media=MERGE))
         return adopted
 
@@ -187,7 +204,11 @@ class DeploymentController(Controller):
         if recreate and any(size(rs) for rs in old):
             await self._scale_all(deployment, sets, {rs.metadata.uid: 0 for rs in old if size(rs)})
             return await self._sync_status(deployment, sets, new)
-        if recreate and any(rs.status.replicas or rs.status.terminating_replicas for rs in old) and (new is None or not size(new)):
+        if (
+            recreate
+            and any(rs.status.replicas or rs.status.terminating_replicas for rs in old)
+            and (new is None or not size(new))
+        ):
             return await self._sync_status(deployment, sets, new)
         if new is None:
             new = await self._make(deployment, old)
@@ -208,14 +229,16 @@ class DeploymentController(Controller):
         digest = template_hash(deployment)
         template = decode(encode(deployment.spec.template), type(deployment.spec.template))
         template.metadata.labels[HASH] = digest
-        meta, wanted = deployment.metadata, deployment.spec.replicas or 0
+        meta = deployment.metadata
         selector = LabelSelector(match_expressions=list(deployment.spec.selector.match_expressions))  # type: ignore[union-attr]
         selector.match_labels = {**deployment.spec.selector.match_labels, HASH: digest}  # type: ignore[union-attr]
         new = ReplicaSet(metadata=ObjectMeta(
             name=f"{meta.name}-{digest}", namespace=meta.namespace, labels=dict(template.metadata.labels),
             owner_references=[owner_reference(deployment)],
         ))  # fmt: skip
-        new.spec = apps_v1.ReplicaSetSpec(selector=selector, template=template, min_ready_seconds=deployment.spec.min_ready_seconds)
+        new.spec = apps_v1.ReplicaSetSpec(
+            selector=selector, template=template, min_ready_seconds=deployment.spec.min_ready_seconds
+        )
         new.spec.replicas = new_size(deployment, apps_v1.ReplicaSet(spec=apps_v1.ReplicaSetSpec(replicas=0)), old)
         self._annotate(deployment, new, self._revision(old) + 1)
         try:
@@ -235,7 +258,11 @@ class DeploymentController(Controller):
         """The name is taken: by our own replica set that the informer has not shown yet, or by a stranger."""
         standing = await self.client.get(ReplicaSet, new.metadata.name, new.metadata.namespace)
         owner = controller_of(standing)
-        if owner is not None and owner.uid == deployment.metadata.uid and same_template(standing.spec.template, deployment.spec.template):
+        if (
+            owner is not None
+            and owner.uid == deployment.metadata.uid
+            and same_template(standing.spec.template, deployment.spec.template)
+        ):
             return standing
         deployment.status.collision_count = (deployment.status.collision_count or 0) + 1
         await self.client.update_status(deployment)
@@ -277,7 +304,9 @@ class DeploymentController(Controller):
         revision = new.metadata.annotations.get(REVISION, "")
         if deployment.metadata.annotations.get(REVISION) != revision:
             change = {"metadata": {"annotations": {REVISION: revision}}}
-            updated = await self.client.patch(Deployment, deployment.metadata.name, change, deployment.metadata.namespace)
+            updated = await self.client.patch(
+                Deployment, deployment.metadata.name, change, deployment.metadata.namespace
+            )
             deployment.metadata = updated.metadata
 
     async def _scale_all(self, deployment: Deployment, sets: list[ReplicaSet], sizes: dict[str, int]) -> None:
@@ -285,7 +314,9 @@ class DeploymentController(Controller):
             wanted = sizes.get(rs.metadata.uid, size(rs))
             copied = decode(encode(rs), ReplicaSet)
             changed = wanted != size(rs)
-            if not changed and (not size(rs) or rs.metadata.annotations.get(DESIRED) == str(deployment.spec.replicas or 0)):
+            if not changed and (
+                not size(rs) or rs.metadata.annotations.get(DESIRED) == str(deployment.spec.replicas or 0)
+            ):
                 continue
             self._annotate(deployment, copied, 0)
             copied.spec.replicas = wanted
@@ -309,7 +340,9 @@ class DeploymentController(Controller):
 
     # --- status ---
 
-    def _status(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> apps_v1.DeploymentStatus:
+    def _status(
+        self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None
+    ) -> apps_v1.DeploymentStatus:
         status = copy.deepcopy(deployment.status)
         status.observed_generation = deployment.metadata.generation
         status.replicas = sum(rs.status.replicas for rs in sets)
@@ -322,7 +355,9 @@ class DeploymentController(Controller):
         status.terminating_replicas = sum(terminating) if terminating else status.terminating_replicas
         return status
 
-    async def _sync_status(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> float | None:
+    async def _sync_status(
+        self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None
+    ) -> float | None:
         standing = self._deployments.get(f"{deployment.metadata.namespace}/{deployment.metadata.name}")
         status = self._status(deployment, sets, new)
         before, deployment.status = deployment.status, status
@@ -335,7 +370,9 @@ class DeploymentController(Controller):
             await self.client.update_status(deployment)
         return wait
 
-    def _progress(self, deployment: Deployment, before: apps_v1.DeploymentStatus, new: ReplicaSet | None) -> float | None:
+    def _progress(
+        self, deployment: Deployment, before: apps_v1.DeploymentStatus, new: ReplicaSet | None
+    ) -> float | None:
         """Keeps the Progressing condition; returns when to look at the deadline again."""
         deadline, status = deployment.spec.progress_deadline_seconds, deployment.status
         if deadline is None or deadline == 2147483647 or deployment.spec.paused:
@@ -365,7 +402,9 @@ class DeploymentController(Controller):
     def _progressing(self, deployment: Deployment, value: str, reason: str, message: str, touch: bool = False) -> None:
         self._condition(deployment, "Progressing", value, reason, message, touch)
 
-    def _condition(self, deployment: Deployment, name: str, value: str, reason: str, message: str, touch: bool = False) -> None:
+    def _condition(
+        self, deployment: Deployment, name: str, value: str, reason: str, message: str, touch: bool = False
+    ) -> None:
         standing = condition(deployment, name)
         if standing is not None and (standing.status, standing.reason) == (value, reason) and not touch:
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api import core_v1, discovery_v1
+from tiphys.api.core_v1 import Pod, Service
+from tiphys.api.discovery_v1 import EndpointSlice as Slice
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers.pods import is_ready, owner_reference
 from tiphys.controllers.shell import Controller
@@ -15,9 +17,6 @@ SERVICE, MANAGED = "kubernetes.io/service-name", "endpointslice.kubernetes.io/ma
 BY_US = "endpointslice-controller.k8s.io"
 SLICE_SIZE = 100
 _HEADLESS = "service.kubernetes.io/headless"
-
-Service, Pod, Slice = core_v1.Service, core_v1.Pod, discovery_v1.EndpointSlice
-
 
 # --- the core: pure ---
 
@@ -47,7 +46,9 @@ def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_
         addresses=[pod.status.pod_ip],
         conditions=discovery_v1.EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         node_name=pod.spec.node_name or None,
-        target_ref=core_v1.ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid),
+        target_ref=core_v1.ObjectReference(
+            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+        ),
     )
     if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
         endpoint.hostname = pod.spec.hostname
@@ -56,11 +57,17 @@ def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_
     return endpoint
 
 
-def desired_slices(service: Service, pods: list[Pod], zones: dict[str, str]) -> list[tuple[list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]]:
+def desired_slices(
+    service: Service, pods: list[Pod], zones: dict[str, str]
+) -> list[tuple[list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]]:
     """(ports, endpoints) of each slice the service should have: pods that resolve the ports alike share slices."""
     groups: dict[tuple[Any, ...], list[Pod]] = {}
     for pod in sorted(filter(belongs, pods), key=lambda p: p.metadata.name):
-        found = tuple((p.name, p.protocol, number, p.app_protocol) for p in service.spec.ports if (number := target_port(p, pod)) is not None)
+        found = tuple(
+            (p.name, p.protocol, number, p.app_protocol)
+            for p in service.spec.ports
+            if (number := target_port(p, pod)) is not None
+        )
         if found or not service.spec.ports:
             groups.setdefault(found, []).append(pod)
     made = []
@@ -77,13 +84,17 @@ def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointS
     for pod in sorted(filter(belongs, pods), key=lambda p: p.status.pod_ip)[:1000]:
         if pod.metadata.deletion_timestamp and not service.spec.publish_not_ready_addresses:
             continue
-        found = tuple((p.name, number, p.protocol) for p in service.spec.ports if (number := target_port(p, pod)) is not None)
+        found = tuple(
+            (p.name, number, p.protocol) for p in service.spec.ports if (number := target_port(p, pod)) is not None
+        )
         if service.spec.ports and not found:
             continue
         subset = groups.setdefault(found, core_v1.EndpointSubset(
             ports=[core_v1.EndpointPort(name=n, port=nu, protocol=pr) for n, nu, pr in found]
         ))  # fmt: skip
-        ref = core_v1.ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid)
+        ref = core_v1.ObjectReference(
+            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+        )
         address = core_v1.EndpointAddress(ip=pod.status.pod_ip, node_name=pod.spec.node_name or None, target_ref=ref)
         if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
             address.hostname = pod.spec.hostname
@@ -107,7 +118,7 @@ class _ServiceController(Controller):
         self._services.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
 
-    def _pod_changed(self, old: Any | None, new: Any | None) -> None:
+    def _pod_changed(self, old: Any, new: Any) -> None:
         if old is not None and new is not None and _same(old, new):
             return
         namespace = (new or old).metadata.namespace
@@ -121,13 +132,23 @@ class _ServiceController(Controller):
 
     def _members(self, service: Service) -> list[Pod]:
         selector = from_labels(service.spec.selector)
-        return [p for p in self._pods.by("namespace", service.metadata.namespace) if selector.matches(p.metadata.labels)]
+        return [
+            p for p in self._pods.by("namespace", service.metadata.namespace) if selector.matches(p.metadata.labels)
+        ]
 
 
 def _same(old: Pod, new: Pod) -> bool:
     def seen(pod: Pod) -> tuple[Any, ...]:
         meta, status = pod.metadata, pod.status
-        return status.pod_ip, is_ready(pod), status.phase, bool(meta.deletion_timestamp), meta.labels, pod.spec.node_name, pod.spec.hostname
+        return (
+            status.pod_ip,
+            is_ready(pod),
+            status.phase,
+            bool(meta.deletion_timestamp),
+            meta.labels,
+            pod.spec.node_name,
+            pod.spec.hostname,
+        )
 
     return seen(old) == seen(new)
 
@@ -141,7 +162,7 @@ class EndpointSliceController(_ServiceController):
         self._slices.index("service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get(SERVICE, '')}"])
         self._slices.on_change(self._slice_changed)
 
-    def _slice_changed(self, old: Any | None, new: Any | None) -> None:
+    def _slice_changed(self, old: Any, new: Any) -> None:
         touched = new or old
         if touched.metadata.labels.get(MANAGED) == BY_US and (new is None or old is not None):
             self.queue.add(f"{touched.metadata.namespace}/{touched.metadata.labels.get(SERVICE, '')}")
@@ -167,10 +188,16 @@ class EndpointSliceController(_ServiceController):
         labels |= {SERVICE: service.metadata.name, MANAGED: BY_US}
         if service.spec.cluster_ip == "None":
             labels[_HEADLESS] = ""
-        if standing is not None and (standing.ports, standing.endpoints, standing.metadata.labels) == (ports, endpoints, labels):
+        if standing is not None and (standing.ports, standing.endpoints, standing.metadata.labels) == (
+            ports,
+            endpoints,
+            labels,
+        ):
             return
         if standing is None:
-            meta = ObjectMeta(generate_name=service.metadata.name + "-", namespace=service.metadata.namespace, labels=labels)
+            meta = ObjectMeta(
+                generate_name=service.metadata.name + "-", namespace=service.metadata.namespace, labels=labels
+            )
             meta.owner_references = [owner_reference(service)]
             made = Slice(metadata=meta, address_type="IPv4", ports=ports, endpoints=endpoints)
             standing = await self.client.create(made)

@@ -54,7 +54,11 @@ class Graph:
         node = self.nodes.setdefault(meta.uid, Node(meta.uid))
         before, started = {o.uid for o in node.owners}, node.deleting
         node.resource, node.namespace, node.name, node.known = resource, meta.namespace, meta.name, True
-        node.owners, node.finalizers, node.deleting = meta.owner_references, meta.finalizers, bool(meta.deletion_timestamp)
+        node.owners, node.finalizers, node.deleting = (
+            meta.owner_references,
+            meta.finalizers,
+            bool(meta.deletion_timestamp),
+        )
         now = {o.uid for o in node.owners}
         for uid in now:
             self.nodes.setdefault(uid, Node(uid)).dependents.add(meta.uid)
@@ -102,14 +106,17 @@ class GarbageCollector(Controller):
         self.graph = Graph()
         self._informers = []
         for resource in RESOURCES:
-            if not (resource.stored and resource.is_storage_version and "watch" in resource.verbs) or resource.group_resource in _IGNORED:
+            if (
+                not (resource.stored and resource.is_storage_version and "watch" in resource.verbs)
+                or resource.group_resource in _IGNORED
+            ):
                 continue
             informer = Informer(self.client, PartialObjectMetadata, resource=resource)
             informer.on_change(self._changed(resource))
             self._informers.append(informer)
 
     def _changed(self, resource: Resource) -> Any:
-        def handler(old: Any | None, new: Any | None) -> None:
+        def handler(old: Any, new: Any) -> None:
             again = self.graph.put(resource, new.metadata) if new is not None else self.graph.remove(old.metadata)
             for uid in again:
                 self.queue.add(uid)
@@ -128,11 +135,11 @@ class GarbageCollector(Controller):
         if node is None or not node.known:
             return None
         if node.deleting and ORPHAN in node.finalizers:
-            return await self._orphan(node)
-        if node.deleting and FOREGROUND in node.finalizers:
-            return await self._finish_foreground(node)
-        if node.owners and not node.deleting:
-            return await self._judge(node)
+            await self._orphan(node)
+        elif node.deleting and FOREGROUND in node.finalizers:
+            await self._finish_foreground(node)
+        elif node.owners and not node.deleting:
+            await self._judge(node)
         return None
 
     # --- an owner on its way out ---
@@ -163,7 +170,9 @@ class GarbageCollector(Controller):
         live = await self._live(node)
         if live is None or live.uid != node.uid or live.deletion_timestamp:
             return
-        solid, waiting, dangling = [], [], []
+        solid: list[OwnerReference] = []
+        waiting: list[OwnerReference] = []
+        dangling: list[OwnerReference] = []
         for owner in live.owner_references:
             state = await self._owner_state(owner, node.namespace)
             (solid if state == "solid" else waiting if state == "waiting" else dangling).append(owner)
@@ -173,7 +182,13 @@ class GarbageCollector(Controller):
         elif waiting and node.dependents:
             await self._delete(node, live, "Foreground")
         elif live.owner_references:
-            policy = "Orphan" if ORPHAN in live.finalizers else "Foreground" if FOREGROUND in live.finalizers else "Background"
+            policy = (
+                "Orphan"
+                if ORPHAN in live.finalizers
+                else "Foreground"
+                if FOREGROUND in live.finalizers
+                else "Background"
+            )
             await self._delete(node, live, policy)
 
     async def _owner_state(self, owner: OwnerReference, namespace: str) -> str:
@@ -207,7 +222,10 @@ class GarbageCollector(Controller):
             raise
 
     async def _delete(self, node: Node, live: ObjectMeta, policy: str) -> None:
-        options = {"preconditions": {"uid": node.uid, "resourceVersion": live.resource_version}, "propagationPolicy": policy}
+        options = {
+            "preconditions": {"uid": node.uid, "resourceVersion": live.resource_version},
+            "propagationPolicy": policy,
+        }
         await self._ignore_missing("DELETE", node.path, options)
 
     async def _drop_owners(self, node: Node, uids: set[str]) -> None:
@@ -217,7 +235,9 @@ class GarbageCollector(Controller):
         from tiphys.api.base import to_builtins
 
         kept = [to_builtins(owner) for owner in live.owner_references if owner.uid not in uids]
-        change = {"metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": kept or None}}
+        change = {
+            "metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": kept or None}
+        }
         await self._ignore_missing("PATCH", node.path, change)
 
     async def _drop_finalizer(self, node: Node, name: str) -> None:

@@ -9,11 +9,11 @@ import msgspec
 from tiphys.api import core_v1
 from tiphys.api.base import encode
 from tiphys.api.catalog import Resource, resource_of
+from tiphys.api.core_v1 import Namespace
 from tiphys.controllers.shell import Controller
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 
-Namespace = core_v1.Namespace
 _NAMESPACES = resource_of(Namespace)
 
 
@@ -29,7 +29,9 @@ async def deletable(client: Any) -> list[Resource]:
                 for row in version.get("resources", ()):
                     if row["scope"] == "Namespaced" and {"list", "delete"} <= set(row["verbs"]):
                         plural = row["resource"]
-                        resource = Resource(name, version["version"], plural, row["responseKind"]["kind"], verbs=tuple(row["verbs"]))
+                        resource = Resource(
+                            name, version["version"], plural, row["responseKind"]["kind"], verbs=tuple(row["verbs"])
+                        )
                         found.setdefault((name, plural), resource)
     found.pop(("events.k8s.io", "events"), None)
     return list(found.values())
@@ -42,7 +44,7 @@ class NamespaceController(Controller):
         self._namespaces = self.informer(Namespace)
         self._namespaces.on_change(self._changed)
 
-    def _changed(self, old: Any | None, new: Any | None) -> None:
+    def _changed(self, old: Any, new: Any) -> None:
         if new is not None and new.metadata.deletion_timestamp:
             self.enqueue(old, new)
 
@@ -76,7 +78,9 @@ class NamespaceController(Controller):
             else:
                 for item in page["items"]:
                     await self._delete(f"{path}/{item['metadata']['name']}")
-            remaining = msgspec.json.decode(await self.client.request("GET", path, query={"limit": "500"}, accept=_METADATA))["items"]
+            remaining = msgspec.json.decode(
+                await self.client.request("GET", path, query={"limit": "500"}, accept=_METADATA)
+            )["items"]
             if remaining:
                 left[resource.group_resource] = len(remaining)
             for item in remaining:
@@ -111,7 +115,9 @@ class NamespaceController(Controller):
         fresh = await self.client.get(Namespace, namespace.metadata.name)
         fresh.status.phase = "Terminating"
         fresh.status.conditions = [
-            core_v1.NamespaceCondition(type=kind, status=status, reason=reason, message=text, last_transition_time=stamp)
+            core_v1.NamespaceCondition(
+                type=kind, status=status, reason=reason, message=text, last_transition_time=stamp
+            )
             for kind, status, reason, text in rows
         ]
         await self.client.update_status(fresh)

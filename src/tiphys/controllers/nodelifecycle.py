@@ -32,7 +32,11 @@ def wanted_taints(node: core_v1.Node) -> list[tuple[str, str]]:
         taints += [(NOT_READY, "NoSchedule")] + ([(NOT_READY, "NoExecute")] if ready is not None else [])
     elif ready.status == "Unknown":
         taints += [(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]
-    taints += [(key, "NoSchedule") for name, key in _PRESSURE.items() if (c := condition(node, name)) is not None and c.status == "True"]
+    taints += [
+        (key, "NoSchedule")
+        for name, key in _PRESSURE.items()
+        if (c := condition(node, name)) is not None and c.status == "True"
+    ]
     if node.spec.unschedulable:
         taints.append((_UNSCHEDULABLE, "NoSchedule"))
     return taints
@@ -45,7 +49,11 @@ def retaint(node: core_v1.Node, stamp: str) -> list[core_v1.Taint] | None:
     if standing == set(wanted):
         return None
     kept = [t for t in node.spec.taints if t.key not in _OURS or (t.key, t.effect) in wanted]
-    made = [core_v1.Taint(key=k, effect=e, time_added=stamp if e == "NoExecute" else None) for k, e in wanted if (k, e) not in standing]
+    made = [
+        core_v1.Taint(key=k, effect=e, time_added=stamp if e == "NoExecute" else None)
+        for k, e in wanted
+        if (k, e) not in standing
+    ]
     return kept + made
 
 
@@ -88,7 +96,7 @@ class NodeLifecycleController(Controller):
         self._pods.on_change(self._pod_changed)
         self._heard: dict[str, tuple[str, float]] = {}
 
-    def _pod_changed(self, old: Any | None, new: Any | None) -> None:
+    def _pod_changed(self, old: Any, new: Any) -> None:
         if new is not None and new.spec.node_name and (old is None or not old.spec.node_name):
             node = self._nodes.get(new.spec.node_name)
             if node is not None and any(t.effect == "NoExecute" for t in node.spec.taints):
@@ -131,12 +139,16 @@ class NodeLifecycleController(Controller):
         names = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"]
         standing = {c.type: c for c in copied.status.conditions}
         for name in names:
-            made = standing.get(name) or core_v1.NodeCondition(type=name, last_heartbeat_time=node.metadata.creation_timestamp)
+            made = standing.get(name) or core_v1.NodeCondition(
+                type=name, last_heartbeat_time=node.metadata.creation_timestamp
+            )
             made.status, made.reason = "Unknown", "NodeStatusUnknown" if name in standing else "NodeStatusNeverUpdated"
             made.message, made.last_transition_time = "Kubelet stopped posting node status.", stamp
             standing[name] = made
         copied.status.conditions = list(standing.values())
-        self.context.recorder.record(node, "Normal", "NodeNotReady", f"Node {node.metadata.name} status is now: NodeNotReady")
+        self.context.recorder.record(
+            node, "Normal", "NodeNotReady", f"Node {node.metadata.name} status is now: NodeNotReady"
+        )
         return await self.client.update_status(copied)
 
     async def _mark_pods(self, node: core_v1.Node) -> None:
@@ -164,7 +176,12 @@ class NodeLifecycleController(Controller):
             if when > now:
                 soonest = when if soonest is None else min(soonest, when)
                 continue
-            self.context.recorder.record(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}")
+            self.context.recorder.record(
+                pod,
+                "Normal",
+                "TaintManagerEviction",
+                f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}",
+            )
             try:
                 await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
             except StatusError as error:

@@ -50,7 +50,9 @@ class PodGarbageCollector(Controller):
 
     async def _remove(self, pod: Any) -> None:
         try:
-            await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, grace=0, uid=pod.metadata.uid)
+            await self.client.delete(
+                core_v1.Pod, pod.metadata.name, pod.metadata.namespace, grace=0, uid=pod.metadata.uid
+            )
         except StatusError as error:
             if error.code not in (404, 409):
                 raise

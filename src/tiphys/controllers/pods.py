@@ -35,7 +35,12 @@ def available_after(pod: core_v1.Pod, min_ready: int, now: float) -> float | Non
 def owner_reference(owner: Any) -> OwnerReference:
     meta = owner.metadata
     return OwnerReference(
-        api_version=owner.api_version, kind=owner.kind, name=meta.name, uid=meta.uid, controller=True, block_owner_deletion=True
+        api_version=owner.api_version,
+        kind=owner.kind,
+        name=meta.name,
+        uid=meta.uid,
+        controller=True,
+        block_owner_deletion=True,
     )
 
 

@@ -82,7 +82,7 @@ class ReplicaSetController(Controller):
         self._sets.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
 
-    def _pod_changed(self, old: Any | None, new: Any | None) -> None:
+    def _pod_changed(self, old: Any, new: Any) -> None:
         for pod in (old, new):
             owner = controller_of(pod) if pod is not None else None
             if owner is None:
@@ -131,8 +131,15 @@ class ReplicaSetController(Controller):
             if selector.matches(pod.metadata.labels) or pod.metadata.deletion_timestamp:
                 mine.append(pod)
             elif not meta.deletion_timestamp:
-                left = [{"uid": ref.uid, "$patch": "delete"} for ref in pod.metadata.owner_references if ref.uid == meta.uid]
-                await self.client.patch(core_v1.Pod, pod.metadata.name, {"metadata": {"uid": pod.metadata.uid, "ownerReferences": left}}, meta.namespace)
+                left = [
+                    {"uid": ref.uid, "$patch": "delete"} for ref in pod.metadata.owner_references if ref.uid == meta.uid
+                ]
+                await self.client.patch(
+                    core_v1.Pod,
+                    pod.metadata.name,
+                    {"metadata": {"uid": pod.metadata.uid, "ownerReferences": left}},
+                    meta.namespace,
+                )
         if meta.deletion_timestamp:
             return mine
         for pod in self._pods.by("owner", f"orphan/{meta.namespace}"):
@@ -141,7 +148,9 @@ class ReplicaSetController(Controller):
 
                 refs = [*to_builtins(pod.metadata.owner_references), to_builtins(owner_reference(owner))]
                 change = {"metadata": {"uid": pod.metadata.uid, "ownerReferences": refs}}
-                mine.append(await self.client.patch(core_v1.Pod, pod.metadata.name, change, meta.namespace, media=MERGE))
+                mine.append(
+                    await self.client.patch(core_v1.Pod, pod.metadata.name, change, meta.namespace, media=MERGE)
+                )
         return mine
 
     async def _manage(self, key: str, owner: Any, active: list[core_v1.Pod]) -> Exception | None:
@@ -150,7 +159,9 @@ class ReplicaSetController(Controller):
             return await self._create(key, owner, todo.create)
         if todo.delete:
             self._expect.expect(key, deletions={pod.metadata.uid for pod in todo.delete})
-            results = await asyncio.gather(*(self._delete(key, owner, pod) for pod in todo.delete), return_exceptions=True)
+            results = await asyncio.gather(
+                *(self._delete(key, owner, pod) for pod in todo.delete), return_exceptions=True
+            )
             return next((r for r in results if isinstance(r, Exception)), None)
         return None
 
@@ -187,7 +198,9 @@ class ReplicaSetController(Controller):
             return
         self.context.recorder.record(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
 
-    async def _update_status(self, owner: Any, pods: list[core_v1.Pod], active: list[core_v1.Pod], failure: Exception | None) -> float | None:
+    async def _update_status(
+        self, owner: Any, pods: list[core_v1.Pod], active: list[core_v1.Pod], failure: Exception | None
+    ) -> float | None:
         now, min_ready = self.context.now(), owner.spec.min_ready_seconds
         waits = [wait for pod in active if (wait := available_after(pod, min_ready, now)) is not None]
         status = copy.deepcopy(owner.status)
@@ -197,8 +210,11 @@ class ReplicaSetController(Controller):
         status.ready_replicas = sum(is_ready(pod) for pod in active)
         status.available_replicas = sum(wait == 0 for wait in waits)
         if hasattr(status, "terminating_replicas"):
-            terminating = sum(bool(pod.metadata.deletion_timestamp) and pod.status.phase not in ("Succeeded", "Failed") for pod in pods)
-            status.terminating_replicas = terminating or status.terminating_replicas and 0
+            terminating = sum(
+                bool(pod.metadata.deletion_timestamp) and pod.status.phase not in ("Succeeded", "Failed")
+                for pod in pods
+            )
+            status.terminating_replicas = terminating or (status.terminating_replicas and 0)
         status.observed_generation = owner.metadata.generation
         self._failure_condition(status, failure)
         if status != owner.status:
@@ -211,10 +227,20 @@ class ReplicaSetController(Controller):
     def _failure_condition(self, status: Any, failure: Exception | None) -> None:
         status.conditions = [c for c in status.conditions if c.type != "ReplicaFailure" or failure is not None]
         if failure is not None and not any(c.type == "ReplicaFailure" for c in status.conditions):
-            kind = core_v1.ReplicationControllerCondition if self.kind is core_v1.ReplicationController else apps_v1.ReplicaSetCondition
+            kind = (
+                core_v1.ReplicationControllerCondition
+                if self.kind is core_v1.ReplicationController
+                else apps_v1.ReplicaSetCondition
+            )
             stamp = timestamps.rfc3339(self.context.now())
             status.conditions.append(
-                kind(type="ReplicaFailure", status="True", reason="FailedCreate", message=str(failure), last_transition_time=stamp)
+                kind(
+                    type="ReplicaFailure",
+                    status="True",
+                    reason="FailedCreate",
+                    message=str(failure),
+                    last_transition_time=stamp,
+                )
             )
 
 

@@ -25,7 +25,7 @@ class _PerNamespace(Controller):
 
     wanted_name = ""
 
-    def _object_changed(self, old: Any | None, new: Any | None) -> None:
+    def _object_changed(self, old: Any, new: Any) -> None:
         touched = new or old
         if touched.metadata.name == self.wanted_name and old is not None:
             self.queue.add(touched.metadata.namespace)

@@ -57,14 +57,14 @@ class Controller:
     def informer(self, kind: Any) -> Informer[Any]:
         return self.context.informers.of(kind)
 
-    def enqueue(self, old: Any | None, new: Any | None) -> None:
+    def enqueue(self, old: Any, new: Any) -> None:
         """The object itself is the key."""
         self.queue.add(key_of(new or old))
 
-    def enqueue_owner(self, kind: str) -> Callable[[Any | None, Any | None], None]:
+    def enqueue_owner(self, kind: str) -> Callable[[Any, Any], None]:
         """The controlling owner of `kind` is the key."""
 
-        def handler(old: Any | None, new: Any | None) -> None:
+        def handler(old: Any, new: Any) -> None:
             for obj in (old, new):
                 owner = controller_of(obj) if obj is not None else None
                 if owner is not None and owner.kind == kind:

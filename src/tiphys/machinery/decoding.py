@@ -87,12 +87,22 @@ def _without_nulls(value: Any, field: Field) -> Any:
     if field.kind == "list" and isinstance(value, list):
         return [_zero(field.item) if item is None else _without_nulls(item, field.item) for item in value]
     if field.kind == "dict" and isinstance(value, dict):
-        return {key: _zero(field.item) if item is None else _without_nulls(item, field.item) for key, item in value.items()}
+        return {
+            key: _zero(field.item) if item is None else _without_nulls(item, field.item) for key, item in value.items()
+        }
     return value
 
 
 def _zero(field: Field) -> Any:
-    zeros: dict[str, Any] = {"struct": {}, "list": [], "dict": {}, "string": "", "bytes": "", "quantity": "0", "bool": False}
+    zeros: dict[str, Any] = {
+        "struct": {},
+        "list": [],
+        "dict": {},
+        "string": "",
+        "bytes": "",
+        "quantity": "0",
+        "bool": False,
+    }
     return zeros.get(field.kind, None if field.kind in ("any", "union") else 0)
 
 

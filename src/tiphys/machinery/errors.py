@@ -73,7 +73,7 @@ def too_old(requested: int, current: int) -> StatusError:
 
 def method_not_allowed(resource: str, verb: str) -> StatusError:
     return _error(
-        405, "MethodNotAllowed", f"{verb} is not supported on resources of kind \"{resource}\"", _details(resource, "")
+        405, "MethodNotAllowed", f'{verb} is not supported on resources of kind "{resource}"', _details(resource, "")
     )
 
 
@@ -95,6 +95,13 @@ def too_many_requests(message: str, retry_after: int = 1) -> StatusError:
 
 def timeout(message: str, retry_after: int = 0) -> StatusError:
     return _error(504, "Timeout", message, StatusDetails(retry_after_seconds=retry_after))
+
+
+def too_large_version(requested: int, current: int) -> StatusError:
+    """The client has seen a revision that this server has not reached; it should ask again soon."""
+    cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
+    details = StatusDetails(causes=[cause], retry_after_seconds=1)
+    return _error(504, "Timeout", f"Timeout: Too large resource version: {requested}, current: {current}", details)
 
 
 def internal(message: str) -> StatusError:

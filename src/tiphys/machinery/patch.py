@@ -56,7 +56,11 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
             return _remove(document, path)
         case "replace":
             _get(document, path)
-            return _add(_remove(document, path), path, copy.deepcopy(operation.get("value"))) if path else operation["value"]
+            return (
+                _add(_remove(document, path), path, copy.deepcopy(operation.get("value")))
+                if path
+                else operation["value"]
+            )
         case "move":
             value = _get(document, operation["from"])
             return _add(_remove(document, operation["from"]), path, value)
@@ -113,7 +117,9 @@ def _add(document: Any, path: str, value: Any) -> Any:
             raise IndexError(last)
         parent.insert(index, value)
     except (ValueError, IndexError, TypeError, AttributeError):
-        raise PatchError(f"add operation does not apply: doc is missing path: {path}: missing value", invalid=True) from None
+        raise PatchError(
+            f"add operation does not apply: doc is missing path: {path}: missing value", invalid=True
+        ) from None
     return document
 
 

@@ -304,7 +304,9 @@ def _value(field: Field, raw: Any) -> Any:
         case "time" | "microtime":
             parts = _numbered(raw)
             seconds, nanos = _signed(parts.get(1, 0)), parts.get(2, 0)
-            return timestamps.rfc3339(seconds) if field.kind == "time" else timestamps.rfc3339_micro(seconds + nanos / 1e9)
+            return (
+                timestamps.rfc3339(seconds) if field.kind == "time" else timestamps.rfc3339_micro(seconds + nanos / 1e9)
+            )
         case "intorstring":
             parts = _numbered(raw)
             return parts.get(3, b"").decode() if parts.get(1) else _signed(parts.get(2, 0))

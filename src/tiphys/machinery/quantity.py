@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping
 
 from tiphys.api.base import Quantity, canonical_quantity, format_quantity, parse_quantity
 
-__all__ = ["add", "canonical_quantity", "ceil_units", "format_quantity", "maximum", "milli", "nano", "subtract", "total"]
+__all__ = [
+    "add",
+    "canonical_quantity",
+    "ceil_units",
+    "format_quantity",
+    "maximum",
+    "milli",
+    "nano",
+    "subtract",
+    "total",
+]
 
 NANO = 10**9
 

@@ -87,7 +87,7 @@ def fields_of(kind: type[Struct]) -> dict[str, Field]:
     """The JSON fields of a type by JSON name, in the order they are written."""
     hints = typing.get_type_hints(kind, include_extras=True)
     nested = inlined(kind)
-    inherited = set(nested[0].__struct_fields__) if nested else set()
+    inherited = set(nested[0].__struct_fields__) if nested else set()  # type: ignore[attr-defined]
     result = {}
     for attribute, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
         base = nested[0] if nested and attribute in inherited else None

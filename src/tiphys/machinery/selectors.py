@@ -125,7 +125,9 @@ def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requiremen
     if operator in ("<", ">"):
         value = take()
         if not re.fullmatch(r"-?\d+", value):
-            raise SelectorError(f'values[0][{key}]: Invalid value: "{value}": for \'Gt\', \'Lt\' operators, the value must be an integer')
+            raise SelectorError(
+                f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
+            )
         return _checked(Requirement(key, "gt" if operator == ">" else "lt", (value,)))
     if operator in ("in", "notin"):
         return _checked(Requirement(key, operator, _set(take, peek)))

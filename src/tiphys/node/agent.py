@@ -41,7 +41,14 @@ class NodeOptions:
 
 
 class Agent:
-    def __init__(self, client: Client, runtime: Runtime, options: NodeOptions, services: Callable[[], list[core_v1.Service]], tasks: TaskGroup) -> None:
+    def __init__(
+        self,
+        client: Client,
+        runtime: Runtime,
+        options: NodeOptions,
+        services: Callable[[], list[core_v1.Service]],
+        tasks: TaskGroup,
+    ) -> None:
         self.runtime = runtime
         self._options, self._tasks = options, tasks
         hollow = runtime.name.startswith("hollow")
@@ -68,7 +75,14 @@ class Agent:
         if not self.runtime.name.startswith("hollow"):
             port = await self._server.start(options.address, options.port, options.certificate, options.key, options.ca)
         self._registration = Registration(
-            self._client, options.name, options.address, port, self.runtime.name, self._resources, options.labels or {}, options.pod_cidr
+            self._client,
+            options.name,
+            options.address,
+            port,
+            self.runtime.name,
+            self._resources,
+            options.labels or {},
+            options.pod_cidr,
         )
         self._found = await self.runtime.pods()
         self._registration.images = await self.runtime.images()
@@ -91,7 +105,7 @@ class Agent:
 
     # --- pods ---
 
-    def pod_changed(self, old: Any | None, new: Any | None) -> None:
+    def pod_changed(self, old: Any, new: Any) -> None:
         """For the informer of pods bound to this node."""
         uid = (new or old).metadata.uid  # type: ignore[union-attr]
         worker = self._workers.get(uid)
@@ -100,7 +114,11 @@ class Agent:
                 self._tasks.start(self._evict(worker), "evict")
         elif worker is not None:
             worker.update(new)
-        elif new.status.phase in ("Succeeded", "Failed") and not new.metadata.deletion_timestamp and uid not in self._found:
+        elif (
+            new.status.phase in ("Succeeded", "Failed")
+            and not new.metadata.deletion_timestamp
+            and uid not in self._found
+        ):
             return
         else:
             worker = self._workers[uid] = PodWorker(self._node, new, self._found.pop(uid, None))

@@ -37,18 +37,30 @@ def service_variables(services: Iterable[core_v1.Service], namespace: str, links
             if index == 0:
                 env[f"{prefix}_PORT"] = url
             name = f"{prefix}_PORT_{port.port}_{port.protocol}"
-            env |= {name: url, f"{name}_PROTO": port.protocol.lower(), f"{name}_PORT": str(port.port), f"{name}_ADDR": spec.cluster_ip}
+            env |= {
+                name: url,
+                f"{name}_PROTO": port.protocol.lower(),
+                f"{name}_PORT": str(port.port),
+                f"{name}_ADDR": spec.cluster_ip,
+            }
     return env
 
 
 async def environment(
-    pod: core_v1.Pod, container: Any, references: References, services: Iterable[core_v1.Service], host_ip: str, allocatable: dict[str, str]
+    pod: core_v1.Pod,
+    container: Any,
+    references: References,
+    services: Iterable[core_v1.Service],
+    host_ip: str,
+    allocatable: dict[str, str],
 ) -> dict[str, str]:
     """Everything resolved. Raises RuntimeFault(CreateContainerConfigError) for what is missing."""
     namespace = pod.metadata.namespace
     env = service_variables(services, namespace, pod.spec.enable_service_links is not False)
     for source in container.env_from:
-        ref, kind = (source.config_map_ref, core_v1.ConfigMap) if source.config_map_ref else (source.secret_ref, core_v1.Secret)
+        ref, kind = (
+            (source.config_map_ref, core_v1.ConfigMap) if source.config_map_ref else (source.secret_ref, core_v1.Secret)
+        )
         if ref is None:
             continue
         found = await references.get(kind, namespace, ref.name)
@@ -70,7 +82,12 @@ async def environment(
 
 
 async def _value_from(
-    pod: core_v1.Pod, container: Any, source: core_v1.EnvVarSource, references: References, host_ip: str, allocatable: dict[str, str]
+    pod: core_v1.Pod,
+    container: Any,
+    source: core_v1.EnvVarSource,
+    references: References,
+    host_ip: str,
+    allocatable: dict[str, str],
 ) -> str | None:
     if source.field_ref is not None:
         return field(pod, source.field_ref.field_path, host_ip)

@@ -37,7 +37,9 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def resource(pod: core_v1.Pod, container: Any, selector: core_v1.ResourceFieldSelector, allocatable: dict[str, str]) -> str:
+def resource(
+    pod: core_v1.Pod, container: Any, selector: core_v1.ResourceFieldSelector, allocatable: dict[str, str]
+) -> str:
     """A limit or request in units of the divisor, rounded up; a missing limit is what the node has."""
     if selector.container_name:
         everyone = [*pod.spec.containers, *pod.spec.init_containers]

@@ -54,17 +54,25 @@ class HollowRuntime:
     async def images(self) -> list[tuple[list[str], int]]:
         return []
 
-    async def run_sandbox(self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str) -> SandboxState:
+    async def run_sandbox(
+        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+    ) -> SandboxState:
         meta, number = pod.metadata, next(self._count)
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
-        ip = f"10.{192 + (number >> 16 & 31)}.{self._number % 256}.{number % 254 + 1}" if number < 250 else f"10.{128 + self._number % 64}.{number >> 8 & 255}.{number & 255}"
+        ip = (
+            f"10.{192 + (number >> 16 & 31)}.{self._number % 256}.{number % 254 + 1}"
+            if number < 250
+            else f"10.{128 + self._number % 64}.{number >> 8 & 255}.{number & 255}"
+        )
         state.sandbox = SandboxState(f"{meta.uid}-{attempt}", attempt, True, ip, self._now())
         return state.sandbox
 
     async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState:
         state, now = self._pods[pod.metadata.uid], self._now()
         id = hashlib.sha256(f"{sandbox.id}/{plan.container.name}/{plan.attempt}".encode()).hexdigest()
-        made = ContainerState(id, plan.container.name, plan.attempt, RUNNING, now, now, image=plan.image, image_ref=plan.image)
+        made = ContainerState(
+            id, plan.container.name, plan.attempt, RUNNING, now, now, image=plan.image, image_ref=plan.image
+        )
         if plan.container.name in state.containers:
             state.previous[made.name] = state.containers[made.name]
         state.containers[made.name] = made

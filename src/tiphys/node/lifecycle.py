@@ -78,9 +78,7 @@ def decide(
         return plan
     for container in spec.containers:
         _keep(container, state.containers.get(container.name), policy, now, unhealthy, backoffs, plan)
-    for container in spec.ephemeral_containers:
-        if container.name not in state.containers:
-            plan.start.append((container, 0))
+    plan.start += [(c, 0) for c in spec.ephemeral_containers if c.name not in state.containers]
     return plan
 
 
@@ -92,7 +90,13 @@ def _deadline_passed(pod: core_v1.Pod, now: float) -> bool:
 
 
 def _initialize(
-    pod: core_v1.Pod, state: PodState, now: float, started: set[str], unhealthy: set[str], backoffs: dict[str, Backoff], plan: Plan
+    pod: core_v1.Pod,
+    state: PodState,
+    now: float,
+    started: set[str],
+    unhealthy: set[str],
+    backoffs: dict[str, Backoff],
+    plan: Plan,
 ) -> bool:
     """Brings the init containers up in their order. True once the others may run."""
     begun = any(c.name in state.containers for c in pod.spec.containers)
@@ -117,7 +121,13 @@ def _initialize(
 
 
 def _keep(
-    container: Any, found: ContainerState | None, policy: str, now: float, unhealthy: set[str], backoffs: dict[str, Backoff], plan: Plan
+    container: Any,
+    found: ContainerState | None,
+    policy: str,
+    now: float,
+    unhealthy: set[str],
+    backoffs: dict[str, Backoff],
+    plan: Plan,
 ) -> None:
     """Starts what does not run, stops what is sick, waits where it failed too often."""
     if found is None:

@@ -68,7 +68,9 @@ async def grpc_check(action: core_v1.GRPCAction, ip: str, timeout: float) -> Res
     request = b"\x0a" + bytes([len(service)]) + service if service else b""
     try:
         async with grpc.aio.insecure_channel(f"{ip}:{action.port}") as channel:
-            call = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=lambda b: b, response_deserializer=lambda b: b)
+            call = channel.unary_unary(
+                "/grpc.health.v1.Health/Check", request_serializer=lambda b: b, response_deserializer=lambda b: b
+            )
             answer = await call(request, timeout=timeout)
     except grpc.aio.AioRpcError as error:
         return False, f"rpc error: {error.details()}"
@@ -122,7 +124,9 @@ class Verdict:
 class Prober:
     """One probe of one container, asked for as long as the container lives."""
 
-    def __init__(self, kind: str, probe: core_v1.Probe, container: Any, id: str, runtime: Runtime, ip: Callable[[], str]) -> None:
+    def __init__(
+        self, kind: str, probe: core_v1.Probe, container: Any, id: str, runtime: Runtime, ip: Callable[[], str]
+    ) -> None:
         self.kind, self.probe, self.container, self.id = kind, probe, container, id
         self._runtime, self._ip = runtime, ip
         self.verdict = Verdict(probe, initial=kind == "liveness")
@@ -132,12 +136,19 @@ class Prober:
         tries = 0
         await asyncio.sleep(self.probe.initial_delay_seconds)
         while True:
-            success, output = await ask(self.probe, self.container, self.id, self._ip(), self._runtime, self.probe.timeout_seconds or 1)
+            success, output = await ask(
+                self.probe, self.container, self.id, self._ip(), self._runtime, self.probe.timeout_seconds or 1
+            )
             if self.verdict.add(success) or (not success and tries >= _EAGER):
                 report(self, success, output)
             if self.kind == "startup" and self.verdict.well:
                 return
             # Whoever waits for the pod waits for its first success: the first second is asked more often.
-            eager = self.kind != "liveness" and not self.verdict.well and tries < _EAGER and not self.probe.initial_delay_seconds
+            eager = (
+                self.kind != "liveness"
+                and not self.verdict.well
+                and tries < _EAGER
+                and not self.probe.initial_delay_seconds
+            )
             tries += 1
             await asyncio.sleep(0.1 if eager else self.probe.period_seconds)

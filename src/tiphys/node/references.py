@@ -55,7 +55,9 @@ class References:
         request = authentication_v1.TokenRequest()
         request.spec.audiences = [audience] if audience else []
         request.spec.expiration_seconds = seconds
-        request.spec.bound_object_ref = authentication_v1.BoundObjectReference(api_version="v1", kind="Pod", name=meta.name, uid=meta.uid)
+        request.spec.bound_object_ref = authentication_v1.BoundObjectReference(
+            api_version="v1", kind="Pod", name=meta.name, uid=meta.uid
+        )
         from tiphys.api.base import decode
 
         answer = await self.client.post(resource_of(core_v1.ServiceAccount), meta.namespace, account, "token", request)

@@ -57,7 +57,12 @@ def _read(path: str) -> str:
 def capacity(hollow: bool, disk: Path) -> dict[str, Any]:
     """What the machine has; a hollow node pretends to have much."""
     if hollow:
-        return {"cpu": canonical_quantity("32"), "memory": canonical_quantity("256Gi"), "ephemeral-storage": canonical_quantity("1Ti"), "pods": canonical_quantity(str(PODS))}
+        return {
+            "cpu": canonical_quantity("32"),
+            "memory": canonical_quantity("256Gi"),
+            "ephemeral-storage": canonical_quantity("1Ti"),
+            "pods": canonical_quantity(str(PODS)),
+        }
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     storage = shutil.disk_usage(disk).total
     return {
@@ -67,7 +72,17 @@ def capacity(hollow: bool, disk: Path) -> dict[str, Any]:
 
 
 class Registration:
-    def __init__(self, client: Client, name: str, address: str, port: int, runtime: str, resources: dict[str, Any], labels: dict[str, str], pod_cidr: str = "") -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        address: str,
+        port: int,
+        runtime: str,
+        resources: dict[str, Any],
+        labels: dict[str, str],
+        pod_cidr: str = "",
+    ) -> None:
         self._client = client
         self._name, self._address, self._port = name, address, port
         self._runtime, self.resources, self._labels = runtime, resources, labels
@@ -86,7 +101,11 @@ class Registration:
     def _conditions(self, before: list[core_v1.NodeCondition], ready: bool, why: str) -> list[core_v1.NodeCondition]:
         stamp, standing = timestamps.rfc3339(time.time()), {c.type: c for c in before}
         rows = [(kind, "False", reason, text) for kind, reason, text in _GOOD]
-        rows.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status") if ready else ("Ready", "False", "KubeletNotReady", why))
+        rows.append(
+            ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+            if ready
+            else ("Ready", "False", "KubeletNotReady", why)
+        )
         made = []
         for kind, status, reason, text in rows:
             old = standing.pop(kind, None)
@@ -142,7 +161,9 @@ class Registration:
     async def beat(self) -> None:
         """Renews the node's lease."""
         stamp = timestamps.rfc3339_micro(time.time())
-        spec = coordination_v1.LeaseSpec(holder_identity=self._name, lease_duration_seconds=_LEASE_SECONDS, renew_time=stamp)
+        spec = coordination_v1.LeaseSpec(
+            holder_identity=self._name, lease_duration_seconds=_LEASE_SECONDS, renew_time=stamp
+        )
         owner = OwnerReference(api_version="v1", kind="Node", name=self._name, uid=self._uid)
         meta = ObjectMeta(name=self._name, namespace="kube-node-lease", owner_references=[owner])
         await self._client.update(coordination_v1.Lease(metadata=meta, spec=spec))

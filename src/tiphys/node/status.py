@@ -20,7 +20,13 @@ def _terminated(state: ContainerState, scheme: str) -> v1.ContainerStateTerminat
 
 
 def container_status(
-    container: Any, state: PodState, waiting: dict[str, tuple[str, str]], ready: bool, started: bool, scheme: str, default: str,
+    container: Any,
+    state: PodState,
+    waiting: dict[str, tuple[str, str]],
+    ready: bool,
+    started: bool,
+    scheme: str,
+    default: str,
     before: v1.ContainerStatus | None,
 ) -> v1.ContainerStatus:
     found, last = state.containers.get(container.name), state.previous.get(container.name)
@@ -32,9 +38,15 @@ def container_status(
             status.restart_count = before.restart_count
         return status
     status.image = found.image or container.image
-    status.image_id, status.container_id, status.restart_count = found.image_ref, f"{scheme}://{found.id}", found.attempt
+    status.image_id, status.container_id, status.restart_count = (
+        found.image_ref,
+        f"{scheme}://{found.id}",
+        found.attempt,
+    )
     if found.state == RUNNING:
-        status.state = v1.ContainerState(running=v1.ContainerStateRunning(started_at=timestamps.rfc3339(found.started_at)))
+        status.state = v1.ContainerState(
+            running=v1.ContainerStateRunning(started_at=timestamps.rfc3339(found.started_at))
+        )
         status.ready, status.started = ready, started
     elif found.state == EXITED:
         if container.name in waiting:
@@ -57,12 +69,24 @@ def phase(pod: v1.Pod, state: PodState) -> str:
     policy, spec = pod.spec.restart_policy, pod.spec
     for container in spec.init_containers:
         found = state.containers.get(container.name)
-        if not is_sidecar(container) and found is not None and found.state == EXITED and found.exit_code and policy == "Never":
+        if (
+            not is_sidecar(container)
+            and found is not None
+            and found.state == EXITED
+            and found.exit_code
+            and policy == "Never"
+        ):
             return "Failed"
-    found = [state.containers.get(c.name) for c in spec.containers]
-    if any(c is None or c.state not in (RUNNING, EXITED) for c in found):
-        return "Pending" if pod.status.phase in ("", "Pending") else "Running" if any(c is not None for c in found) else "Pending"
-    known = [c for c in found if c is not None]
+    mains = [state.containers.get(c.name) for c in spec.containers]
+    if any(c is None or c.state not in (RUNNING, EXITED) for c in mains):
+        return (
+            "Pending"
+            if pod.status.phase in ("", "Pending")
+            else "Running"
+            if any(c is not None for c in mains)
+            else "Pending"
+        )
+    known = [c for c in mains if c is not None]
     if any(c.state == RUNNING for c in known) or any(restarts(policy, c) for c in known):
         return "Running"
     return "Failed" if any(c.exit_code for c in known) else "Succeeded"
@@ -83,14 +107,31 @@ def conditions(pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float) -
     if any(c.name in state.containers for c in pod.spec.containers):
         incomplete = []
     sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c) and not inits[c.name].ready]
-    gates = [g.condition_type for g in pod.spec.readiness_gates if (c := standing.get(g.condition_type)) is None or c.status != "True"]
+    gates = [
+        g.condition_type
+        for g in pod.spec.readiness_gates
+        if (c := standing.get(g.condition_type)) is None or c.status != "True"
+    ]
     ready_reason, ready_message = "", ""
     if done:
         ready_reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
     elif unready or sidecars:
-        ready_reason, ready_message = "ContainersNotReady", f"containers with unready status: [{' '.join([*sidecars, *unready])}]"
-    gate_reason, gate_message = (ready_reason, ready_message) if ready_reason else ("ReadinessGatesNotReady", f'corresponding condition of pod readiness gate "{gates[0]}" does not exist.') if gates else ("", "")
-    init_reason = ("PodCompleted", "") if status.phase == "Succeeded" else ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]")
+        ready_reason, ready_message = (
+            "ContainersNotReady",
+            f"containers with unready status: [{' '.join([*sidecars, *unready])}]",
+        )
+    gate_reason, gate_message = (
+        (ready_reason, ready_message)
+        if ready_reason
+        else ("ReadinessGatesNotReady", f'corresponding condition of pod readiness gate "{gates[0]}" does not exist.')
+        if gates
+        else ("", "")
+    )
+    init_reason = (
+        ("PodCompleted", "")
+        if status.phase == "Succeeded"
+        else ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]")
+    )
     rows = [
         ("PodReadyToStartContainers", bool(state.sandbox and state.sandbox.ready), "", ""),
         ("Initialized", not incomplete, *(init_reason if incomplete else ("", ""))),
@@ -101,7 +142,9 @@ def conditions(pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float) -
     made = []
     for kind, ok, reason, message in rows:
         value, old = "True" if ok else "False", standing.get(kind)
-        since = old.last_transition_time if old is not None and old.status == value and old.last_transition_time else stamp
+        since = (
+            old.last_transition_time if old is not None and old.status == value and old.last_transition_time else stamp
+        )
         made.append(v1.PodCondition(
             type=kind, status=value, reason=reason, message=message, last_transition_time=since,
             observed_generation=pod.metadata.generation,
@@ -110,11 +153,20 @@ def conditions(pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float) -
 
 
 def pod_status(
-    pod: v1.Pod, state: PodState, waiting: dict[str, tuple[str, str]], ready: set[str], started: set[str], scheme: str, host_ip: str, now: float
+    pod: v1.Pod,
+    state: PodState,
+    waiting: dict[str, tuple[str, str]],
+    ready: set[str],
+    started: set[str],
+    scheme: str,
+    host_ip: str,
+    now: float,
 ) -> v1.PodStatus:
     """The whole status. `ready` and `started` name containers whose probes say so."""
     spec = pod.spec
-    status = v1.PodStatus(qos_class=pod.status.qos_class, host_ip=host_ip, host_ips=[v1.HostIP(ip=host_ip)] if host_ip else [])
+    status = v1.PodStatus(
+        qos_class=pod.status.qos_class, host_ip=host_ip, host_ips=[v1.HostIP(ip=host_ip)] if host_ip else []
+    )
     status.observed_generation = pod.metadata.generation
     status.start_time = pod.status.start_time or timestamps.rfc3339(now)
     status.nominated_node_name = ""
@@ -123,9 +175,13 @@ def pod_status(
 
     def make(container: Any, default: str) -> v1.ContainerStatus:
         name = container.name
-        return container_status(container, state, waiting, name in ready, name in started, scheme, default, before.get(name))
+        return container_status(
+            container, state, waiting, name in ready, name in started, scheme, default, before.get(name)
+        )
 
-    status.container_statuses = [make(c, "PodInitializing" if has_init else "ContainerCreating") for c in spec.containers]
+    status.container_statuses = [
+        make(c, "PodInitializing" if has_init else "ContainerCreating") for c in spec.containers
+    ]
     status.init_container_statuses = [make(c, "PodInitializing") for c in spec.init_containers]
     for container, s in zip(spec.init_containers, status.init_container_statuses, strict=True):
         if not is_sidecar(container) and s.state.terminated is not None:

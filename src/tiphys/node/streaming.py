@@ -90,16 +90,23 @@ class StreamingServer:
                     from tiphys.api.base import encode
 
                     items = b",".join(encode(pod) for pod in self._host.pods())
-                    return web.Response(body=b'{"kind":"PodList","apiVersion":"v1","items":[' + items + b"]}", content_type="application/json")
+                    return web.Response(
+                        body=b'{"kind":"PodList","apiVersion":"v1","items":[' + items + b"]}",
+                        content_type="application/json",
+                    )
                 case ["stats", "summary"]:
                     return web.json_response(await self._summary())
                 case ["metrics"]:
-                    return web.Response(text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {len(self._host.pods())}\n")
+                    return web.Response(
+                        text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {len(self._host.pods())}\n"
+                    )
         except RuntimeFault as fault:
             return web.Response(status=500, text=f"{fault}\n")
         return web.Response(status=404, text="404 page not found\n")
 
-    def _container(self, namespace: str, name: str, container: str) -> tuple[core_v1.Pod, PodState, ContainerState | None]:
+    def _container(
+        self, namespace: str, name: str, container: str
+    ) -> tuple[core_v1.Pod, PodState, ContainerState | None]:
         found = self._host.find(namespace, name)
         if found is None:
             raise RuntimeFault("NotFound", f'pod "{name}" not found')
@@ -115,11 +122,20 @@ class StreamingServer:
             if found is None:
                 return _bad(f'previous terminated container "{container}" in pod "{name}" not found')
         if found is None:
-            waiting = next((s.state.waiting for s in [*pod.status.container_statuses, *pod.status.init_container_statuses] if s.name == container), None)
+            waiting = next(
+                (
+                    s.state.waiting
+                    for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]
+                    if s.name == container
+                ),
+                None,
+            )
             why = waiting.reason if waiting else "ContainerCreating"
             return _bad(f'container "{container}" in pod "{name}" is waiting to start: {why}')
         path = self._host.runtime.log_path(namespace, name, pod.metadata.uid, container, found.attempt)
-        since = timestamps.parse(query.get("sinceTime")) or (time.time() - int(query["sinceSeconds"]) if "sinceSeconds" in query else 0.0)
+        since = timestamps.parse(query.get("sinceTime")) or (
+            time.time() - int(query["sinceSeconds"]) if "sinceSeconds" in query else 0.0
+        )
         options = LogOptions(
             follow=query.get("follow") in ("true", "1"), timestamps=query.get("timestamps") in ("true", "1"), since=since,
             tail=int(query["tailLines"]) if "tailLines" in query else None, limit=int(query["limitBytes"]) if "limitBytes" in query else None,
@@ -141,10 +157,12 @@ class StreamingServer:
 
     # --- exec and attach ---
 
-    async def _exec(self, request: web.BaseRequest, kind: str, namespace: str, name: str, container: str) -> web.StreamResponse:
-        pod, _, found = self._container(namespace, name, container)
+    async def _exec(
+        self, request: web.BaseRequest, kind: str, namespace: str, name: str, container: str
+    ) -> web.StreamResponse:
+        _, _, found = self._container(namespace, name, container)
         if found is None or found.state != RUNNING:
-            return _bad(f"container not found (\"{container}\")")
+            return _bad(f'container not found ("{container}")')
         query = request.query
         stdin, stdout, stderr, tty = (query.get(n) in ("true", "1") for n in ("stdin", "stdout", "stderr", "tty"))
         if kind == "exec":
@@ -153,7 +171,13 @@ class StreamingServer:
             url = await self._host.runtime.attach_url(found.id, stdin, stdout, stderr, tty)
         offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         if request.headers.get("Upgrade", "").lower() == "websocket" and _V5 in offered:
-            channels = [ERROR, *([STDIN] if stdin else []), *([STDOUT] if stdout else []), *([STDERR] if stderr and not tty else []), *([RESIZE] if tty else [])]
+            channels = [
+                ERROR,
+                *([STDIN] if stdin else []),
+                *([STDOUT] if stdout else []),
+                *([STDERR] if stderr and not tty else []),
+                *([RESIZE] if tty else []),
+            ]
             return await self._translate(request, url, channels)
         return await self._join(request, url)
 
@@ -168,7 +192,12 @@ class StreamingServer:
     async def _upgrade_to_spdy(self, url: str, protocol: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": protocol, "Content-Length": "0"}
+        headers = {
+            "Connection": "Upgrade",
+            "Upgrade": "SPDY/3.1",
+            "X-Stream-Protocol-Version": protocol,
+            "Content-Length": "0",
+        }
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         writer.write(request_head("POST", target, parts.netloc, headers))
         head = await reader.readuntil(b"\r\n\r\n")
@@ -191,7 +220,9 @@ class StreamingServer:
             stream, data = spdy.open({"streamType": _NAMES[channel]})
             streams[channel] = stream
             writer.write(data)
-        back = asyncio.get_running_loop().create_task(self._from_spdy(reader, writer, spdy, streams, socket), name="exec-output")
+        back = asyncio.get_running_loop().create_task(
+            self._from_spdy(reader, writer, spdy, streams, socket), name="exec-output"
+        )
         try:
             async for message in socket:
                 if message.type != WSMsgType.BINARY or not message.data:
@@ -210,8 +241,18 @@ class StreamingServer:
             writer.close()
         return socket
 
-    async def _from_spdy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, spdy: SPDYClient, streams: dict[int, int], socket: web.WebSocketResponse) -> None:
-        channels, waiting = {stream: channel for channel, stream in streams.items()}, {STDOUT, STDERR, ERROR} & streams.keys()
+    async def _from_spdy(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        spdy: SPDYClient,
+        streams: dict[int, int],
+        socket: web.WebSocketResponse,
+    ) -> None:
+        channels, waiting = (
+            {stream: channel for channel, stream in streams.items()},
+            {STDOUT, STDERR, ERROR} & streams.keys(),
+        )
         said = False
         with contextlib.suppress(ConnectionError):
             while waiting and (data := await reader.read(65536)):
@@ -239,7 +280,12 @@ class StreamingServer:
         found = self._host.find(namespace, name)
         if found is None or found[1].sandbox is None:
             return _bad(f'pod "{name}" is not running')
-        ports = [int(p) for value in request.query.getall("ports", []) + request.query.getall("port", []) for p in value.split(",") if p]
+        ports = [
+            int(p)
+            for value in request.query.getall("ports", []) + request.query.getall("port", [])
+            for p in value.split(",")
+            if p
+        ]
         url = await self._host.port_forward_url(found[1].sandbox.id, ports)
         offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         if request.headers.get("Upgrade", "").lower() != "websocket" or _TUNNEL not in offered:
@@ -274,14 +320,28 @@ class StreamingServer:
         stamp = timestamps.rfc3339(time.time())
         for pod in self._host.pods():
             rows = [
-                {"name": name, "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu}, "memory": {"time": stamp, "workingSetBytes": memory}}
+                {
+                    "name": name,
+                    "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu},
+                    "memory": {"time": stamp, "workingSetBytes": memory},
+                }
                 for name, (cpu, memory) in usage.get(pod.metadata.uid, {}).items()
             ]
             meta = pod.metadata
-            pods.append({"podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}, "containers": rows})
+            pods.append(
+                {"podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}, "containers": rows}
+            )
         return {"node": {}, "pods": pods}
 
 
 def _bad(message: str) -> web.Response:
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": "BadRequest", "code": 400}
+    status = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": "BadRequest",
+        "code": 400,
+    }
     return web.json_response(status, status=400)

@@ -70,7 +70,9 @@ class Volumes:
     def _empty(path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod) -> None:
         if source.medium == "Memory" and not os.path.ismount(path):
             options = f"size={quantity.ceil_units(source.size_limit)}" if source.size_limit else "size=50%"
-            done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, text=True)
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, text=True
+            )
             if done.returncode:
                 raise VolumeError(f"mounting a tmpfs failed: {done.stderr.strip()}")
         path.chmod(0o777)
@@ -95,9 +97,13 @@ class Volumes:
     async def _files(self, pod: core_v1.Pod, volume: core_v1.Volume) -> Files:
         namespace = pod.metadata.namespace
         if volume.config_map is not None:
-            return await self._keys(core_v1.ConfigMap, namespace, volume.config_map.name, volume.config_map, volume.config_map.default_mode)
+            return await self._keys(
+                core_v1.ConfigMap, namespace, volume.config_map.name, volume.config_map, volume.config_map.default_mode
+            )
         if volume.secret is not None:
-            return await self._keys(core_v1.Secret, namespace, volume.secret.secret_name, volume.secret, volume.secret.default_mode)
+            return await self._keys(
+                core_v1.Secret, namespace, volume.secret.secret_name, volume.secret, volume.secret.default_mode
+            )
         if volume.downward_api is not None:
             return self._downward(pod, volume.downward_api.items, volume.downward_api.default_mode)
         files: Files = {}
@@ -133,7 +139,9 @@ class Volumes:
             if item.key in data:
                 files[item.path] = (data[item.key], item.mode if item.mode is not None else default)
             elif not source.optional:
-                raise VolumeError(f"references non-existent {'config' if kind is core_v1.ConfigMap else 'secret'} key: {item.key}")
+                raise VolumeError(
+                    f"references non-existent {'config' if kind is core_v1.ConfigMap else 'secret'} key: {item.key}"
+                )
         return files
 
     def _downward(self, pod: core_v1.Pod, items: list[core_v1.DownwardAPIVolumeFile], mode: int | None) -> Files:
@@ -149,7 +157,9 @@ class Volumes:
 
     # --- mounts of one container ---
 
-    def mounts(self, pod: core_v1.Pod, container: Any, paths: dict[str, str], env: dict[str, str], attempt: int) -> list[Mount]:
+    def mounts(
+        self, pod: core_v1.Pod, container: Any, paths: dict[str, str], env: dict[str, str], attempt: int
+    ) -> list[Mount]:
         found = []
         for mount in container.volume_mounts:
             host = paths[mount.name]
@@ -183,7 +193,12 @@ class Volumes:
 
     def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
         name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
-        lines = ["# Written by tiphys.", "127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", f"{ip}\t{name}"]
+        lines = [
+            "# Written by tiphys.",
+            "127.0.0.1\tlocalhost",
+            "::1\tlocalhost ip6-localhost ip6-loopback",
+            f"{ip}\t{name}",
+        ]
         lines += [f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases]
         folder = self.folder(pod.metadata.uid)
         folder.mkdir(parents=True, exist_ok=True)
@@ -239,7 +254,9 @@ def write_files(folder: Path, files: Files, group: int | None = None) -> None:
 
 def _holds(folder: Path, files: Files) -> bool:
     found = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
-    return found.keys() == files.keys() and all(found[name].read_bytes() == content for name, (content, _) in files.items())
+    return found.keys() == files.keys() and all(
+        found[name].read_bytes() == content for name, (content, _) in files.items()
+    )
 
 
 def _host_path(source: core_v1.HostPathVolumeSource) -> str:
@@ -248,7 +265,13 @@ def _host_path(source: core_v1.HostPathVolumeSource) -> str:
         path.mkdir(parents=True, exist_ok=True)
     elif kind == "FileOrCreate":
         path.touch(exist_ok=True)
-    tests = {"Directory": path.is_dir, "File": path.is_file, "Socket": path.is_socket, "CharDevice": path.is_char_device, "BlockDevice": path.is_block_device}
+    tests = {
+        "Directory": path.is_dir,
+        "File": path.is_file,
+        "Socket": path.is_socket,
+        "CharDevice": path.is_char_device,
+        "BlockDevice": path.is_block_device,
+    }
     if kind in tests and not tests[kind]():
         raise VolumeError(f"hostPath type check failed: {source.path} is not a {kind.lower()}")
     if not kind and not path.exists():

@@ -115,7 +115,13 @@ class PodWorker:
             plan = decide(self.pod, self.state, self._node.now(), self._started, self._unhealthy, self._backoffs)
             return await self._carry_out(plan)
         except (RuntimeFault, VolumeError, StatusError, Unreachable, TimeoutError, OSError) as error:
-            reason = error.reason if isinstance(error, RuntimeFault) else "FailedMount" if isinstance(error, VolumeError) else "FailedSync"
+            reason = (
+                error.reason
+                if isinstance(error, RuntimeFault)
+                else "FailedMount"
+                if isinstance(error, VolumeError)
+                else "FailedSync"
+            )
             if isinstance(error, RuntimeFault | VolumeError):
                 text = f"MountVolume.SetUp failed: {error}" if isinstance(error, VolumeError) else str(error)
                 self._event("Warning", reason, text)
@@ -143,20 +149,40 @@ class PodWorker:
 
     def _last_words(self, container: Any, found: ContainerState) -> str:
         with contextlib.suppress(OSError):
-            text = self._node.volumes.termination_log(self.pod.metadata.uid, container.name, found.attempt).read_bytes()[:4096]
+            text = self._node.volumes.termination_log(
+                self.pod.metadata.uid, container.name, found.attempt
+            ).read_bytes()[:4096]
             if text:
                 return text.decode(errors="replace")
         if container.termination_message_policy == "FallbackToLogsOnError" and found.exit_code:
             from tiphys.node.logs import tail
 
             meta = self.pod.metadata
-            return tail(self._node.runtime.log_path(meta.namespace, meta.name, meta.uid, container.name, found.attempt), 80)[-2048:]
+            return tail(
+                self._node.runtime.log_path(meta.namespace, meta.name, meta.uid, container.name, found.attempt), 80
+            )[-2048:]
         return ""
 
     async def _carry_out(self, plan: Plan) -> float | None:
-        self._waiting = {name: w for name, w in self._waiting.items() if name in self._starting or w[0] in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError")}
+        self._waiting = {
+            name: w
+            for name, w in self._waiting.items()
+            if name in self._starting
+            or w[0]
+            in (
+                "ErrImagePull",
+                "ImagePullBackOff",
+                "ErrImageNeverPull",
+                "CreateContainerConfigError",
+                "CreateContainerError",
+                "RunContainerError",
+            )
+        }
         meta = self.pod.metadata
-        self._waiting |= {name: (reason, f"{text}{meta.name}_{meta.namespace}({meta.uid})") for name, (reason, text) in plan.waiting.items()}
+        self._waiting |= {
+            name: (reason, f"{text}{meta.name}_{meta.namespace}({meta.uid})")
+            for name, (reason, text) in plan.waiting.items()
+        }
         if plan.kill_pod:
             await self._kill(30.0)
         for found, why in plan.kill:
@@ -204,8 +230,14 @@ class PodWorker:
             found = ([], [], []) if policy == "None" else tuple(map(list, self._node.resolver))  # type: ignore[assignment]
         extra = spec.dns_config
         if extra is not None:
-            options = {o.split(":")[0]: o for o in found[2]} | {o.name: f"{o.name}:{o.value}" if o.value is not None else o.name for o in extra.options}
-            found = (list(dict.fromkeys(found[0] + extra.nameservers)), list(dict.fromkeys(found[1] + extra.searches)), list(options.values()))
+            options = {o.split(":")[0]: o for o in found[2]} | {
+                o.name: f"{o.name}:{o.value}" if o.value is not None else o.name for o in extra.options
+            }
+            found = (
+                list(dict.fromkeys(found[0] + extra.nameservers)),
+                list(dict.fromkeys(found[1] + extra.searches)),
+                list(options.values()),
+            )
         return found
 
     async def _make_sandbox(self) -> None:
@@ -236,11 +268,17 @@ class PodWorker:
             return
         blocked = self._pulls.get(container.name)
         if blocked is not None and blocked.last + blocked.delay > self._node.now():
-            asyncio.get_running_loop().call_later(blocked.last + blocked.delay - self._node.now() + 0.05, self._wake.set)
+            asyncio.get_running_loop().call_later(
+                blocked.last + blocked.delay - self._node.now() + 0.05, self._wake.set
+            )
             return
         task = asyncio.get_running_loop().create_task(self._start(container, attempt), name=f"start-{container.name}")
         self._starting[container.name] = task
-        task.add_done_callback(lambda _: (self._starting.pop(container.name, None), self._wake.set()))
+        task.add_done_callback(lambda _: self._start_ended(container.name))
+
+    def _start_ended(self, name: str) -> None:
+        self._starting.pop(name, None)
+        self._wake.set()
 
     async def _start(self, container: Any, attempt: int) -> None:
         name, node = container.name, self._node
@@ -248,7 +286,9 @@ class PodWorker:
             await self._have_image(container)
             self._pulls.pop(name, None)
             paths = await self._volumes()
-            env = await environment(self.pod, container, node.references, node.services(), node.address, node.allocatable)
+            env = await environment(
+                self.pod, container, node.references, node.services(), node.address, node.allocatable
+            )
             assert self.state.sandbox is not None
             if not self.pod.status.pod_ip:
                 env |= self._own_address(container)
@@ -271,7 +311,7 @@ class PodWorker:
         self.state.containers[name] = state
         if attempt or before is not None:
             self._backoffs.setdefault(name, Backoff()).started(node.now())
-        self._event("Normal", "Started", f"Container started" if False else f"Started container {name}", name)
+        self._event("Normal", "Started", "Container started" if False else f"Started container {name}", name)
         if container.lifecycle is not None and container.lifecycle.post_start is not None:
             await self._post_start(container, state)
         if state.state == EXITED:
@@ -292,13 +332,21 @@ class PodWorker:
 
     def _failed_to_start(self, container: Any, attempt: int, fault: RuntimeFault) -> None:
         reason = fault.reason
-        self._event("Warning", "Failed", f"Error: {fault}" if "Pull" not in reason else f'Failed to pull image "{container.image}": {fault}', container.name)
+        self._event(
+            "Warning",
+            "Failed",
+            f"Error: {fault}" if "Pull" not in reason else f'Failed to pull image "{container.image}": {fault}',
+            container.name,
+        )
         backoff = self._pulls.setdefault(container.name, Backoff())
         backoff.delay = min(max(backoff.delay * 2, _PULL_FIRST if "Pull" in reason else 2.0), _PULL_LIMIT)
         backoff.last = self._node.now()
         self._waiting[container.name] = (reason, str(fault))
         if reason == "ErrImagePull" and backoff.delay > _PULL_FIRST:
-            self._waiting[container.name] = ("ImagePullBackOff", f'Back-off pulling image "{container.image}": ErrImagePull: {fault}')
+            self._waiting[container.name] = (
+                "ImagePullBackOff",
+                f'Back-off pulling image "{container.image}": ErrImagePull: {fault}',
+            )
             self._event("Normal", "BackOff", f'Back-off pulling image "{container.image}"', container.name)
         elif reason == "ErrImagePull":
             later = asyncio.get_running_loop()
@@ -306,14 +354,19 @@ class PodWorker:
 
     def _show_pull_backoff(self, container: Any, fault: str) -> None:
         if self._waiting.get(container.name, ("", ""))[0] == "ErrImagePull":
-            self._waiting[container.name] = ("ImagePullBackOff", f'Back-off pulling image "{container.image}": ErrImagePull: {fault}')
+            self._waiting[container.name] = (
+                "ImagePullBackOff",
+                f'Back-off pulling image "{container.image}": ErrImagePull: {fault}',
+            )
             self._wake.set()
 
     async def _have_image(self, container: Any) -> None:
         runtime, image, policy = self._node.runtime, container.image, container.image_pull_policy
         present = await runtime.has_image(image)
         if policy == "Never" and not present:
-            raise RuntimeFault("ErrImageNeverPull", f'Container image "{image}" is not present with pull policy of Never')
+            raise RuntimeFault(
+                "ErrImageNeverPull", f'Container image "{image}" is not present with pull policy of Never'
+            )
         if present and (policy != "Always" or _local(image)):
             self._event("Normal", "Pulled", f'Container image "{image}" already present on machine', container.name)
             return
@@ -325,7 +378,12 @@ class PodWorker:
             if present and policy == "Always":
                 raise
             raise
-        self._event("Normal", "Pulled", f'Successfully pulled image "{image}" in {time.monotonic() - began:.3f}s', container.name)
+        self._event(
+            "Normal",
+            "Pulled",
+            f'Successfully pulled image "{image}" in {time.monotonic() - began:.3f}s',
+            container.name,
+        )
 
     async def _pull_auth(self, image: str) -> dict[str, str] | None:
         from tiphys.node.registries import credentials
@@ -339,7 +397,9 @@ class PodWorker:
 
     async def _post_start(self, container: Any, state: ContainerState) -> None:
         ip = self.state.sandbox.ip if self.state.sandbox else ""
-        ok, output = await probes.ask(container.lifecycle.post_start, container, state.id, ip or self._node.address, self._node.runtime, 3600)
+        ok, output = await probes.ask(
+            container.lifecycle.post_start, container, state.id, ip or self._node.address, self._node.runtime, 3600
+        )
         if not ok:
             self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {output}", container.name)
             await self._stop(state, self._grace())
@@ -410,14 +470,29 @@ class PodWorker:
         specs = [*self.pod.spec.containers, *self.pod.spec.init_containers]
         container = next((c for c in specs if c.name == found.name), None)
         began = time.monotonic()
-        if container is not None and container.lifecycle is not None and container.lifecycle.pre_stop is not None and grace > 0:
+        if (
+            container is not None
+            and container.lifecycle is not None
+            and container.lifecycle.pre_stop is not None
+            and grace > 0
+        ):
             ip = self.state.sandbox.ip if self.state.sandbox else ""
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
-                    ok, output = await probes.ask(container.lifecycle.pre_stop, container, found.id, ip or self._node.address, self._node.runtime, grace)
+                    ok, output = await probes.ask(
+                        container.lifecycle.pre_stop,
+                        container,
+                        found.id,
+                        ip or self._node.address,
+                        self._node.runtime,
+                        grace,
+                    )
                     if not ok:
                         self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {output}", found.name)
-        left = max(0.0 if grace == 0 else 2.0 if time.monotonic() - began > grace - 2 else 0.0, grace - (time.monotonic() - began))
+        left = max(
+            0.0 if grace == 0 else 2.0 if time.monotonic() - began > grace - 2 else 0.0,
+            grace - (time.monotonic() - began),
+        )
         with contextlib.suppress(TimeoutError):
             await self._node.runtime.stop_container(found.id, left)
 
@@ -488,9 +563,20 @@ class PodWorker:
             self.pod.status.message = "Pod was active on the node longer than the specified deadline"
         scheme = self._node.runtime.name.partition(":")[0]
         ready = set() if final else self._ready
-        status = pod_status(self.pod, self.state, self._waiting, ready, self._started, scheme, self._node.address, self._node.now())
-        if final and status.phase not in ("Failed", "Succeeded") and all(s.state.terminated for s in status.container_statuses) and status.container_statuses:
-            status.phase = "Failed" if any(s.state.terminated.exit_code for s in status.container_statuses if s.state.terminated) else "Succeeded"
+        status = pod_status(
+            self.pod, self.state, self._waiting, ready, self._started, scheme, self._node.address, self._node.now()
+        )
+        if (
+            final
+            and status.phase not in ("Failed", "Succeeded")
+            and all(s.state.terminated for s in status.container_statuses)
+            and status.container_statuses
+        ):
+            status.phase = (
+                "Failed"
+                if any(s.state.terminated.exit_code for s in status.container_statuses if s.state.terminated)
+                else "Succeeded"
+            )
         value = to_builtins(status)
         if value == self._reported:
             return
@@ -511,4 +597,4 @@ class PodWorker:
 
 def _local(image: str) -> bool:
     """Built on this machine and in no registry."""
-    return image.startswith("localhost/") or image.startswith("tiphys.local/")
+    return image.startswith(("localhost/", "tiphys.local/"))

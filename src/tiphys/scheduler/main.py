@@ -61,7 +61,7 @@ class Scheduler:
 
     # --- what the informers say ---
 
-    def _node_changed(self, old: Any | None, new: Any | None) -> None:
+    def _node_changed(self, old: Any, new: Any) -> None:
         if new is None:
             self.view.remove_node(old.metadata.name)  # type: ignore[union-attr]
             return
@@ -70,7 +70,7 @@ class Scheduler:
         if old is None or generation != self.view.generation or old.status.allocatable != new.status.allocatable:
             self._changed()
 
-    def _pod_changed(self, old: Any | None, new: Any | None) -> None:
+    def _pod_changed(self, old: Any, new: Any) -> None:
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             uid = (new or old).metadata.uid  # type: ignore[union-attr]
             self._queue.remove(uid)
@@ -83,8 +83,14 @@ class Scheduler:
             self.view.put_pod(PodInfo(new), new.spec.node_name)
             if old is None or old.metadata.labels != new.metadata.labels:
                 self._changed()
-        elif new.spec.scheduler_name == self._name and not new.metadata.deletion_timestamp and not new.spec.scheduling_gates:
-            if new.metadata.uid not in self._assumed and (old is None or old.spec != new.spec or old.metadata.labels != new.metadata.labels):
+        elif (
+            new.spec.scheduler_name == self._name
+            and not new.metadata.deletion_timestamp
+            and not new.spec.scheduling_gates
+        ):
+            if new.metadata.uid not in self._assumed and (
+                old is None or old.spec != new.spec or old.metadata.labels != new.metadata.labels
+            ):
                 self._queue.put(PodInfo(new))
                 self._wake.set()
 
@@ -113,7 +119,9 @@ class Scheduler:
     async def _bind(self, pod: PodInfo, node: str) -> None:
         meta = pod.pod.metadata
         target = core_v1.ObjectReference(api_version="v1", kind="Node", name=node)
-        binding = core_v1.Binding(metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), target=target)
+        binding = core_v1.Binding(
+            metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), target=target
+        )
         try:
             await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
             self.scheduled += 1
@@ -136,9 +144,21 @@ class Scheduler:
         if standing is not None and standing.message == placement.message:
             return
         since = standing.last_transition_time if standing is not None and standing.status == "False" else stamp
-        change = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": placement.message, "lastTransitionTime": since}
+        change = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": placement.message,
+            "lastTransitionTime": since,
+        }
         meta = pod.pod.metadata
         try:
-            await self._client.patch(core_v1.Pod, meta.name, {"metadata": {"uid": meta.uid}, "status": {"conditions": [change]}}, meta.namespace, "status")
+            await self._client.patch(
+                core_v1.Pod,
+                meta.name,
+                {"metadata": {"uid": meta.uid}, "status": {"conditions": [change]}},
+                meta.namespace,
+                "status",
+            )
         except (StatusError, Unreachable) as error:
             log.debug("%s: %s", pod.key, error)

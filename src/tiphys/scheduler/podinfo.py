@@ -8,7 +8,7 @@ from functools import cached_property
 from tiphys.api import core_v1
 from tiphys.api.base import encode
 from tiphys.machinery import quantity
-from tiphys.machinery.selectors import Selector, from_label_selector
+from tiphys.machinery.selectors import Requirement, Selector, from_label_selector
 
 CPU, MEMORY, STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
 _LEAST = {CPU: 100, MEMORY: 200 << 20}  # what a pod that asks for nothing counts as when nodes are compared
@@ -24,8 +24,8 @@ def requests_of(spec: core_v1.PodSpec) -> dict[str, int]:
     sidecars started before it, plus overhead."""
     total: dict[str, int] = {}
     for container in spec.containers:
-        for name, value in container.resources.requests.items():
-            total[name] = total.get(name, 0) + units(name, value)
+        for name, asked in container.resources.requests.items():
+            total[name] = total.get(name, 0) + units(name, asked)
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
     for container in spec.init_containers:
@@ -66,24 +66,20 @@ def _term(term: core_v1.PodAffinityTerm, pod: core_v1.Pod, weight: int = 0) -> T
     selector = from_label_selector(term.label_selector)
     extra = []
     if selector is not None:
-        from tiphys.machinery.selectors import Requirement
-
         for keys, operator in ((term.match_label_keys, "in"), (term.mismatch_label_keys, "notin")):
             extra += [Requirement(k, operator, (pod.metadata.labels[k],)) for k in keys if k in pod.metadata.labels]
         selector = Selector(selector.requirements + tuple(extra))
     nothing = Selector((_NEVER,))
-    everywhere = term.namespace_selector is not None and not term.namespace_selector.match_labels and not term.namespace_selector.match_expressions
+    everywhere = (
+        term.namespace_selector is not None
+        and not term.namespace_selector.match_labels
+        and not term.namespace_selector.match_expressions
+    )
     namespaces = frozenset() if everywhere else frozenset(term.namespaces or [pod.metadata.namespace])
     return Term(namespaces, selector if selector is not None else nothing, term.topology_key, weight)
 
 
-def _never() -> object:
-    from tiphys.machinery.selectors import Requirement
-
-    return Requirement("metadata.name/none", "in", ())
-
-
-_NEVER = _never()
+_NEVER = Requirement("metadata.name/none", "in", ())
 
 
 class PodInfo:

@@ -267,7 +267,9 @@ class ResourceCache:
     def _range(self, prefix: str) -> list[str]:
         if prefix == self.prefix:
             return self._keys
-        return self._keys[bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + "\U0010ffff")]
+        return self._keys[
+            bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + "\U0010ffff")
+        ]
 
     def at(self, view: Filter, revision: int) -> list[Entry]:
         """The view as it stood at a revision: the present with the later events undone. Raises Expired."""

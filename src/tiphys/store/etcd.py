@@ -31,7 +31,9 @@ _OPTIONS = [
 class EtcdEngine:
     """`endpoints` are host:port pairs; `tls` is (CA, certificate, key) as PEM or None for plain text."""
 
-    def __init__(self, endpoints: list[str], prefix: str = "/tiphys", tls: tuple[bytes, bytes, bytes] | None = None) -> None:
+    def __init__(
+        self, endpoints: list[str], prefix: str = "/tiphys", tls: tuple[bytes, bytes, bytes] | None = None
+    ) -> None:
         self._target = "ipv4:" + ",".join(endpoints) if all(e[0].isdigit() for e in endpoints) else endpoints[0]
         self._prefix = prefix.encode()
         self._tls = tls
@@ -79,7 +81,9 @@ class EtcdEngine:
         start, end, revision = self._prefix + b"/", self._prefix + b"0", 0
         while True:
             page = await self._range(
-                pb.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision), timeout=30, wait_for_ready=True
+                pb.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision),
+                timeout=30,
+                wait_for_ready=True,
             )
             revision = revision or page.header.revision
             changes += [Change(kv.mod_revision, self._name(kv.key), kv.value, 0) for kv in page.kvs]
@@ -133,7 +137,11 @@ class EtcdEngine:
 
     async def _requests(self, start: int) -> AsyncIterator[pb.WatchRequest]:
         create = pb.WatchCreateRequest(
-            key=self._prefix + b"/", range_end=self._prefix + b"0", start_revision=start, progress_notify=True, prev_kv=True
+            key=self._prefix + b"/",
+            range_end=self._prefix + b"0",
+            start_revision=start,
+            progress_notify=True,
+            prev_kv=True,
         )
         yield pb.WatchRequest(create_request=create)
         while True:
@@ -164,7 +172,9 @@ class EtcdEngine:
         changes, revision = await self._load()
         live = {change.key: change.revision for change in changes}
         gone = [Change(revision, key, None, at) for key, at in self._live.items() if key not in live]
-        fresh = [Change(c.revision, c.key, c.value, self._live.get(c.key, 0)) for c in changes if c.revision > self._applied]
+        fresh = [
+            Change(c.revision, c.key, c.value, self._live.get(c.key, 0)) for c in changes if c.revision > self._applied
+        ]
         self._live = live
         self._listener(fresh + gone)
         self._advance(max(revision, compacted))

@@ -54,7 +54,8 @@ class SQLiteEngine:
             os.close(self._lock)
             raise StoreError(f"{self._path} is in use by another process") from None
         self._thread.start()
-        return await self._ask(self._load)
+        snapshot: Snapshot = await self._ask(self._load)
+        return snapshot
 
     async def commit(self, write: Write) -> int:
         future: asyncio.Future[int] = self._loop.create_future()

@@ -31,7 +31,9 @@ class NamespaceLifecycle(Base):
         if namespace.metadata.deletion_timestamp and a.resource.plural not in ("localsubjectaccessreviews",):
             why = f"unable to create new content in namespace {a.namespace} because it is being terminated"
             error = errors.forbidden(a.resource.group_resource, a.name, why)
-            cause = core_v1_cause("NamespaceTerminating", f"namespace {a.namespace} is being terminated", "metadata.namespace")
+            cause = core_v1_cause(
+                "NamespaceTerminating", f"namespace {a.namespace} is being terminated", "metadata.namespace"
+            )
             error.status.details.causes.append(cause)  # type: ignore[union-attr]
             raise error
 
@@ -126,7 +128,9 @@ def _bounds(item: core_v1.LimitRangeItem, kind: str, requests: dict[str, Any], l
         if name in requests and name in limits and nano(requests[name]):
             actual = nano(limits[name]) / nano(requests[name])
             if actual > nano(ratio) / 10**9:
-                problems.append(f"{name} max limit to request ratio per {kind} is {ratio}, but provided ratio is {actual:f}")
+                problems.append(
+                    f"{name} max limit to request ratio per {kind} is {ratio}, but provided ratio is {actual:f}"
+                )
     return problems
 
 
@@ -162,7 +166,9 @@ class ServiceAccount(Base):
 def _mount_token(pod: core_v1.Pod) -> None:
     volume = next((v.name for v in pod.spec.volumes if v.name.startswith("kube-api-access-") and v.projected), "")
     needing = [
-        c for c in pod.spec.init_containers + pod.spec.containers if all(m.mount_path != TOKEN_PATH for m in c.volume_mounts)
+        c
+        for c in pod.spec.init_containers + pod.spec.containers
+        if all(m.mount_path != TOKEN_PATH for m in c.volume_mounts)
     ]
     if not needing:
         return
@@ -205,7 +211,7 @@ class NodeRestriction(Base):
         if a.resource.plural == "nodes" and a.name != node:
             raise errors.forbidden("nodes", a.name, f'node "{node}" is not allowed to modify node "{a.name}"')
         if a.resource.plural == "leases" and (a.namespace != "kube-node-lease" or a.name != node):
-            why = f"can only access node lease with the same name as the requesting node"
+            why = "can only access node lease with the same name as the requesting node"
             raise errors.forbidden(a.resource.group_resource, a.name, why)
         if a.resource.plural == "pods":
             self._pod(a, node)
@@ -214,10 +220,14 @@ class NodeRestriction(Base):
     def _pod(a: Attributes, node: str) -> None:
         pod = a.old or a.obj
         if a.operation == "CREATE" and "kubernetes.io/config.mirror" not in pod.metadata.annotations:
-            why = f"pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{node}\" can only create mirror pods"
+            why = (
+                f'pod does not have "kubernetes.io/config.mirror" annotation, node "{node}" can only create mirror pods'
+            )
             raise errors.forbidden("pods", a.name, why)
         if pod.spec.node_name != node:
-            raise errors.forbidden("pods", a.name, f'node "{node}" can only {_DOES[a.operation]} pods with spec.nodeName set to itself')
+            raise errors.forbidden(
+                "pods", a.name, f'node "{node}" can only {_DOES[a.operation]} pods with spec.nodeName set to itself'
+            )
 
 
 _DOES = {"CREATE": "create", "UPDATE": "update", "DELETE": "delete"}

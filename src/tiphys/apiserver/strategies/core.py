@@ -61,7 +61,11 @@ class ConfigMapStrategy(Strategy):
         for kind, data in (("data", obj.data), ("binaryData", obj.binary_data)):
             for key in data:
                 found += [errors.invalid_value(f"{kind}[{key}]", key, problem) for problem in config_key_errors(key)]
-        found += [errors.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData") for key in obj.data if key in obj.binary_data]
+        found += [
+            errors.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
+            for key in obj.data
+            if key in obj.binary_data
+        ]
         if sum(map(len, obj.data.values())) + sum(map(len, obj.binary_data.values())) > 1048576:
             found.append(errors.too_long("", 1048576))
         return found
@@ -130,7 +134,11 @@ class EventStrategy(Strategy):
     def validate(self, obj: v1.Event) -> list[FieldError]:
         wanted = obj.involved_object.namespace or "default"
         if obj.metadata.namespace and wanted != obj.metadata.namespace:
-            return [errors.invalid_value("involvedObject.namespace", obj.involved_object.namespace, "does not match event.namespace")]
+            return [
+                errors.invalid_value(
+                    "involvedObject.namespace", obj.involved_object.namespace, "does not match event.namespace"
+                )
+            ]
         return []
 
 
@@ -145,7 +153,13 @@ class EndpointsStrategy(Strategy):
         for at, subset in enumerate(obj.subsets):
             for index, address in enumerate(subset.addresses + subset.not_ready_addresses):
                 if not is_ip(address.ip):
-                    found.append(errors.invalid_value(f"subsets[{at}].addresses[{index}].ip", address.ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+                    found.append(
+                        errors.invalid_value(
+                            f"subsets[{at}].addresses[{index}].ip",
+                            address.ip,
+                            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                        )
+                    )
         return found
 
 
@@ -246,9 +260,13 @@ class RBACStrategy(Strategy):
             if not rule.verbs:
                 found.append(errors.required(f"rules[{index}].verbs", "verbs must contain at least one value"))
             if not rule.non_resource_urls and not rule.api_groups:
-                found.append(errors.required(f"rules[{index}].apiGroups", "resource rules must supply at least one api group"))
+                found.append(
+                    errors.required(f"rules[{index}].apiGroups", "resource rules must supply at least one api group")
+                )
             if not rule.non_resource_urls and not rule.resources:
-                found.append(errors.required(f"rules[{index}].resources", "resource rules must supply at least one resource"))
+                found.append(
+                    errors.required(f"rules[{index}].resources", "resource rules must supply at least one resource")
+                )
         return found
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
@@ -279,7 +297,11 @@ class IngressStrategy(Strategy):
                 if path.path_type not in ("Exact", "Prefix", "ImplementationSpecific"):
                     allowed = ("Exact", "ImplementationSpecific", "Prefix")
                     where = f"spec.rules[{at}].http.paths[{index}].pathType"
-                    found.append(errors.not_supported(where, path.path_type, allowed) if path.path_type else errors.required(where, "pathType must be specified"))
+                    found.append(
+                        errors.not_supported(where, path.path_type, allowed)
+                        if path.path_type
+                        else errors.required(where, "pathType must be specified")
+                    )
         return found
 
 
@@ -299,14 +321,25 @@ class PriorityClassStrategy(Strategy):
         obj.preemption_policy = obj.preemption_policy or "PreemptLowerPriority"
 
     def validate(self, obj: Any) -> list[FieldError]:
-        if obj.metadata.name.startswith("system-") and obj.metadata.name not in ("system-node-critical", "system-cluster-critical"):
-            return [errors.forbidden_field("metadata.name", "priority class names with 'system-' prefix are reserved for system use only. error: " + obj.metadata.name)]
+        if obj.metadata.name.startswith("system-") and obj.metadata.name not in (
+            "system-node-critical",
+            "system-cluster-critical",
+        ):
+            return [
+                errors.forbidden_field(
+                    "metadata.name",
+                    "priority class names with 'system-' prefix are reserved for system use only. error: "
+                    + obj.metadata.name,
+                )
+            ]
         if obj.value > 1000000000 and not obj.metadata.name.startswith("system-"):
             return [errors.forbidden_field("value", "maximum allowed value of a user defined priority is 1000000000")]
         return []
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
-        return immutable("value", new.value, old.value) + immutable("preemptionPolicy", new.preemption_policy, old.preemption_policy)
+        return immutable("value", new.value, old.value) + immutable(
+            "preemptionPolicy", new.preemption_policy, old.preemption_policy
+        )
 
 
 class StorageClassStrategy(Strategy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api import core_v1 as v1
-from tiphys.apiserver.metadata import validate_labels, validate_annotations
+from tiphys.apiserver.metadata import validate_annotations, validate_labels
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, label_key_errors, port_name_errors
@@ -138,7 +138,9 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
         found.append(errors.not_supported(f"{path}.dnsPolicy", spec.dns_policy, _DNS))
     grace = spec.termination_grace_period_seconds
     if grace is not None and grace < 0:
-        found.append(errors.invalid_value(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0"))
+        found.append(
+            errors.invalid_value(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0")
+        )
     deadline = spec.active_deadline_seconds
     if deadline is not None and deadline < 1:
         why = "must be between 1 and 2147483647, inclusive"
@@ -159,7 +161,9 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
     _affinity(spec.affinity, f"{path}.affinity", found)
     _spread(spec.topology_spread_constraints, f"{path}.topologySpreadConstraints", found)
     for index, gate in enumerate(spec.scheduling_gates):
-        found += [errors.invalid_value(f"{path}.schedulingGates[{index}]", gate.name, p) for p in label_key_errors(gate.name)]
+        found += [
+            errors.invalid_value(f"{path}.schedulingGates[{index}]", gate.name, p) for p in label_key_errors(gate.name)
+        ]
     return found
 
 
@@ -168,7 +172,9 @@ def _host_ports(spec: v1.PodSpec, path: str, found: list[FieldError]) -> None:
         for index, port in enumerate(container.ports):
             if port.host_port != port.container_port:
                 why = "must match `containerPort` when `hostNetwork` is true"
-                found.append(errors.invalid_value(f"{path}.containers[{at}].ports[{index}].hostPort", port.host_port, why))
+                found.append(
+                    errors.invalid_value(f"{path}.containers[{at}].ports[{index}].hostPort", port.host_port, why)
+                )
 
 
 def _volumes(volumes: list[v1.Volume], path: str, found: list[FieldError]) -> set[str]:
@@ -190,7 +196,9 @@ def _volumes(volumes: list[v1.Volume], path: str, found: list[FieldError]) -> se
 
 
 def _json(attribute: str) -> str:
-    return dict(zip(v1.VolumeSource.__struct_fields__, v1.VolumeSource.__struct_encode_fields__, strict=True))[attribute]
+    return dict(zip(v1.VolumeSource.__struct_fields__, v1.VolumeSource.__struct_encode_fields__, strict=True))[
+        attribute
+    ]
 
 
 def _volume_source(volume: v1.Volume, at: str, found: list[FieldError]) -> None:
@@ -208,7 +216,9 @@ def _volume_source(volume: v1.Volume, at: str, found: list[FieldError]) -> None:
                 found.append(errors.required(f"{at}.{kind}.items[{index}].key"))
             _local_path(item.path, f"{at}.{kind}.items[{index}].path", found)
     if volume.empty_dir is not None and volume.empty_dir.size_limit and quantity.nano(volume.empty_dir.size_limit) < 0:
-        found.append(errors.forbidden_field(f"{at}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity"))
+        found.append(
+            errors.forbidden_field(f"{at}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
+        )
 
 
 def _local_path(path: str, at: str, found: list[FieldError]) -> None:
@@ -242,14 +252,28 @@ def _container(c: Any, at: str, volumes: set[str], seen: set[str], found: list[F
     _mounts(c.volume_mounts, f"{at}.volumeMounts", volumes, found)
     _resources(c.resources, f"{at}.resources", found)
     if init and c.restart_policy is None:
-        for name, probe in (("livenessProbe", c.liveness_probe), ("readinessProbe", c.readiness_probe), ("startupProbe", c.startup_probe)):
+        for name, probe in (
+            ("livenessProbe", c.liveness_probe),
+            ("readinessProbe", c.readiness_probe),
+            ("startupProbe", c.startup_probe),
+        ):
             if probe is not None:
-                found.append(errors.forbidden_field(f"{at}.{name}", "may not be set for init containers without restartPolicy=Always"))
-    for name, probe in (("livenessProbe", c.liveness_probe), ("readinessProbe", c.readiness_probe), ("startupProbe", c.startup_probe)):
+                found.append(
+                    errors.forbidden_field(
+                        f"{at}.{name}", "may not be set for init containers without restartPolicy=Always"
+                    )
+                )
+    for name, probe in (
+        ("livenessProbe", c.liveness_probe),
+        ("readinessProbe", c.readiness_probe),
+        ("startupProbe", c.startup_probe),
+    ):
         if probe is not None:
             _probe(probe, f"{at}.{name}", found)
             if name != "readinessProbe" and probe.success_threshold != 1:
-                found.append(errors.invalid_value(f"{at}.{name}.successThreshold", probe.success_threshold, "must be 1"))
+                found.append(
+                    errors.invalid_value(f"{at}.{name}.successThreshold", probe.success_threshold, "must be 1")
+                )
     if c.lifecycle is not None:
         for name, hook in (("postStart", c.lifecycle.post_start), ("preStop", c.lifecycle.pre_stop)):
             if hook is not None:
@@ -283,16 +307,46 @@ def _environment(c: Any, at: str, found: list[FieldError]) -> None:
         if not variable.name:
             found.append(errors.required(f"{at}.env[{index}].name"))
         elif "=" in variable.name:
-            found.append(errors.invalid_value(f"{at}.env[{index}].name", variable.name, "a valid environment variable name must consist only of printable ASCII characters other than '='"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.env[{index}].name",
+                    variable.name,
+                    "a valid environment variable name must consist only of printable ASCII characters other than '='",
+                )
+            )
         if variable.value_from is not None:
             source = variable.value_from
-            given = [s for s in (source.field_ref, source.resource_field_ref, source.config_map_key_ref, source.secret_key_ref, source.file_key_ref) if s is not None]
+            given = [
+                s
+                for s in (
+                    source.field_ref,
+                    source.resource_field_ref,
+                    source.config_map_key_ref,
+                    source.secret_key_ref,
+                    source.file_key_ref,
+                )
+                if s is not None
+            ]
             if not given:
-                found.append(errors.invalid_value(f"{at}.env[{index}].valueFrom", "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"))
+                found.append(
+                    errors.invalid_value(
+                        f"{at}.env[{index}].valueFrom",
+                        "",
+                        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+                    )
+                )
             elif variable.value:
-                found.append(errors.invalid_value(f"{at}.env[{index}].valueFrom", "", "may not be specified when `value` is not empty"))
+                found.append(
+                    errors.invalid_value(
+                        f"{at}.env[{index}].valueFrom", "", "may not be specified when `value` is not empty"
+                    )
+                )
             elif len(given) > 1:
-                found.append(errors.invalid_value(f"{at}.env[{index}].valueFrom", "", "may not have more than one field specified at a time"))
+                found.append(
+                    errors.invalid_value(
+                        f"{at}.env[{index}].valueFrom", "", "may not have more than one field specified at a time"
+                    )
+                )
 
 
 def _mounts(mounts: list[v1.VolumeMount], path: str, volumes: set[str], found: list[FieldError]) -> None:
@@ -309,7 +363,11 @@ def _mounts(mounts: list[v1.VolumeMount], path: str, volumes: set[str], found: l
             found.append(errors.invalid_value(f"{at}.mountPath", mount.mount_path, "must be unique"))
         seen.add(mount.mount_path)
         if mount.sub_path and mount.sub_path_expr:
-            found.append(errors.invalid_value(f"{at}.subPathExpr", mount.sub_path_expr, "subPathExpr and subPath are mutually exclusive"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.subPathExpr", mount.sub_path_expr, "subPathExpr and subPath are mutually exclusive"
+                )
+            )
         for name, value in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
             if value:
                 _local_path(value, f"{at}.{name}", found)
@@ -321,11 +379,15 @@ def _resources(resources: v1.ResourceRequirements, at: str, found: list[FieldErr
             if quantity.nano(value) < 0:
                 found.append(errors.invalid_value(f"{at}.{kind}[{name}]", value, "must be greater than or equal to 0"))
             if name not in STANDARD and "/" not in name and not name.startswith("hugepages-"):
-                found.append(errors.invalid_value(f"{at}.{kind}[{name}]", name, "must be a standard resource for containers"))
+                found.append(
+                    errors.invalid_value(f"{at}.{kind}[{name}]", name, "must be a standard resource for containers")
+                )
     for name, value in resources.requests.items():
         limit = resources.limits.get(name)
         if limit is not None and quantity.nano(value) > quantity.nano(limit):
-            found.append(errors.invalid_value(f"{at}.requests", value, f"must be less than or equal to {name} limit of {limit}"))
+            found.append(
+                errors.invalid_value(f"{at}.requests", value, f"must be less than or equal to {name} limit of {limit}")
+            )
 
 
 STANDARD = ("cpu", "memory", "ephemeral-storage")
@@ -334,7 +396,13 @@ _HANDLERS = ("exec", "http_get", "tcp_socket", "grpc")
 
 def _probe(probe: v1.Probe, at: str, found: list[FieldError]) -> None:
     _handler(probe, at, found, _HANDLERS)
-    for name in ("initial_delay_seconds", "timeout_seconds", "period_seconds", "success_threshold", "failure_threshold"):
+    for name in (
+        "initial_delay_seconds",
+        "timeout_seconds",
+        "period_seconds",
+        "success_threshold",
+        "failure_threshold",
+    ):
         value = getattr(probe, name)
         if value < 0:
             json_name = name.split("_")[0] + "".join(p.title() for p in name.split("_")[1:])
@@ -346,10 +414,18 @@ def _handler(handler: Any, at: str, found: list[FieldError], kinds: tuple[str, .
     if not given:
         found.append(errors.required(at, "must specify a handler type"))
     for extra in given[1:]:
-        found.append(errors.forbidden_field(f"{at}.{ {'http_get': 'httpGet', 'tcp_socket': 'tcpSocket'}.get(extra, extra)}", "may not specify more than 1 handler type"))
+        found.append(
+            errors.forbidden_field(
+                f"{at}.{ {'http_get': 'httpGet', 'tcp_socket': 'tcpSocket'}.get(extra, extra) }",
+                "may not specify more than 1 handler type",
+            )
+        )
     if getattr(handler, "exec", None) is not None and not handler.exec.command:
         found.append(errors.required(f"{at}.exec.command"))
-    for name, action in (("httpGet", getattr(handler, "http_get", None)), ("tcpSocket", getattr(handler, "tcp_socket", None))):
+    for name, action in (
+        ("httpGet", getattr(handler, "http_get", None)),
+        ("tcpSocket", getattr(handler, "tcp_socket", None)),
+    ):
         if action is not None and isinstance(action.port, int) and not 0 < action.port < 65536:
             found.append(errors.invalid_value(f"{at}.{name}.port", action.port, PORT_RANGE))
 
@@ -358,17 +434,34 @@ def _tolerations(tolerations: list[v1.Toleration], path: str, found: list[FieldE
     for index, toleration in enumerate(tolerations):
         at = f"{path}[{index}]"
         if toleration.key:
-            found += [errors.invalid_value(f"{at}.key", toleration.key, problem) for problem in label_key_errors(toleration.key)]
+            found += [
+                errors.invalid_value(f"{at}.key", toleration.key, problem)
+                for problem in label_key_errors(toleration.key)
+            ]
         elif toleration.operator != "Exists":
-            found.append(errors.invalid_value(f"{at}.operator", toleration.operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\""))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.operator",
+                    toleration.operator,
+                    'operator must be Exists when `key` is empty, which means "match all values and all keys"',
+                )
+            )
         if toleration.operator and toleration.operator not in _TOLERATIONS:
             found.append(errors.not_supported(f"{at}.operator", toleration.operator, _TOLERATIONS))
         if toleration.operator == "Exists" and toleration.value:
-            found.append(errors.invalid_value(f"{at}.operator", toleration.value, "value must be empty when `operator` is 'Exists'"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.operator", toleration.value, "value must be empty when `operator` is 'Exists'"
+                )
+            )
         if toleration.effect and toleration.effect not in _EFFECTS:
             found.append(errors.not_supported(f"{at}.effect", toleration.effect, _EFFECTS))
         if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
-            found.append(errors.invalid_value(f"{at}.effect", toleration.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.effect", toleration.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"
+                )
+            )
 
 
 def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) -> None:
@@ -382,12 +475,14 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
                 found.append(errors.required(f"{at}.nodeSelectorTerms", "must have at least one node selector term"))
             for index, term in enumerate(required.node_selector_terms):
                 for number, e in enumerate(term.match_expressions):
-                    validate_requirement(e, f"{at}.nodeSelectorTerms[{index}].matchExpressions[{number}]", found, _NODE_OPERATORS)
+                    validate_requirement(
+                        e, f"{at}.nodeSelectorTerms[{index}].matchExpressions[{number}]", found, _NODE_OPERATORS
+                    )
     for kind, name in ((affinity.pod_affinity, "podAffinity"), (affinity.pod_anti_affinity, "podAntiAffinity")):
         if kind is None:
             continue
-        for index, term in enumerate(kind.required_during_scheduling_ignored_during_execution):
-            if not term.topology_key:
+        for index, neighbour in enumerate(kind.required_during_scheduling_ignored_during_execution):
+            if not neighbour.topology_key:
                 at = f"{path}.{name}.requiredDuringSchedulingIgnoredDuringExecution[{index}].topologyKey"
                 found.append(errors.required(at, "can not be empty"))
 
@@ -396,13 +491,21 @@ _NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
-def validate_requirement(e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS) -> None:
+def validate_requirement(
+    e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS
+) -> None:
     if e.operator not in operators:
-        found.append(errors.not_supported(f"{at}.operator", e.operator, operators) if operators is _NODE_OPERATORS else errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator"))
+        found.append(
+            errors.not_supported(f"{at}.operator", e.operator, operators)
+            if operators is _NODE_OPERATORS
+            else errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator")
+        )
     elif e.operator in ("In", "NotIn") and not e.values:
         found.append(errors.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
     elif e.operator in ("Exists", "DoesNotExist") and e.values:
-        found.append(errors.forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+        found.append(
+            errors.forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+        )
     found += [errors.invalid_value(f"{at}.key", e.key, problem) for problem in label_key_errors(e.key)]
 
 

@@ -76,17 +76,31 @@ class ServiceStrategy(Strategy):
                 found.append(errors.required("spec.externalName"))
             else:
                 name = spec.external_name.rstrip(".")
-                found += [errors.invalid_value("spec.externalName", spec.external_name, p) for p in dns_subdomain_errors(name)]
+                found += [
+                    errors.invalid_value("spec.externalName", spec.external_name, p) for p in dns_subdomain_errors(name)
+                ]
         elif not spec.ports and spec.cluster_ip != "None":
             found.append(errors.required("spec.ports"))
         if spec.cluster_ip not in ("", "None") and not is_ip(spec.cluster_ip):
-            found.append(errors.invalid_value("spec.clusterIPs[0]", spec.cluster_ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+            found.append(
+                errors.invalid_value(
+                    "spec.clusterIPs[0]",
+                    spec.cluster_ip,
+                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                )
+            )
         if spec.session_affinity not in ("ClientIP", "None"):
             found.append(errors.not_supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None")))
         self._ports(spec, found)
         for index, address in enumerate(spec.external_ips):
             if not is_ip(address):
-                found.append(errors.invalid_value(f"spec.externalIPs[{index}]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+                found.append(
+                    errors.invalid_value(
+                        f"spec.externalIPs[{index}]",
+                        address,
+                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                    )
+                )
         return found
 
     @staticmethod
@@ -98,7 +112,9 @@ class ServiceStrategy(Strategy):
             if len(spec.ports) > 1 and not port.name:
                 found.append(errors.required(f"{at}.name"))
             elif port.name:
-                found += [errors.invalid_value(f"{at}.name", port.name, problem) for problem in dns_label_errors(port.name)]
+                found += [
+                    errors.invalid_value(f"{at}.name", port.name, problem) for problem in dns_label_errors(port.name)
+                ]
                 if port.name in names:
                     found.append(errors.duplicate(f"{at}.name", port.name))
                 names.add(port.name)
@@ -143,7 +159,9 @@ class ServiceStrategy(Strategy):
         wanted = spec.cluster_ip
         if wanted and ipaddress.ip_address(wanted) not in self.cidr:
             why = f"failed to allocate IP {wanted}: the provided network does not match the current range"
-            raise errors.invalid("Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)])
+            raise errors.invalid(
+                "Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)]
+            )
         for _ in range(64):
             address = wanted or str(self.cidr[random.randrange(16, self.cidr.num_addresses - 1)])
             key = await self._claim(registry, address, service)
@@ -154,7 +172,9 @@ class ServiceStrategy(Strategy):
                 return
             if wanted:
                 why = f"failed to allocate IP {wanted}: provided IP is already allocated"
-                raise errors.invalid("Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)])
+                raise errors.invalid(
+                    "Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)]
+                )
         raise errors.internal("failed to allocate a serviceIP: range is full")
 
     @staticmethod
@@ -169,7 +189,10 @@ class ServiceStrategy(Strategy):
             return "" if existing.spec.parent_ref == owner else None
         obj = networking_v1.IPAddress()
         obj.metadata.name = address
-        obj.metadata.labels = {"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io", "ipaddress.kubernetes.io/ip-family": "IPv4"}
+        obj.metadata.labels = {
+            "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            "ipaddress.kubernetes.io/ip-family": "IPv4",
+        }
         obj.spec.parent_ref = owner
         try:
             await registry.create(resource, "", obj)
@@ -190,7 +213,12 @@ class ServiceStrategy(Strategy):
                 continue
             if port.node_port and port.node_port not in NODE_PORTS:
                 why = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-                raise errors.invalid("Service", "", new.metadata.name, [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)])
+                raise errors.invalid(
+                    "Service",
+                    "",
+                    new.metadata.name,
+                    [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)],
+                )
             await self._reserve_port(registry, new, index, taken)
 
     @staticmethod
@@ -207,7 +235,12 @@ class ServiceStrategy(Strategy):
             port.node_port = candidate
             return
         why = "provided port is already allocated"
-        raise errors.invalid("Service", "", service.metadata.name, [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)])
+        raise errors.invalid(
+            "Service",
+            "",
+            service.metadata.name,
+            [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)],
+        )
 
     async def after_delete(self, registry: Any, obj: v1.Service) -> None:
         await release_service(registry, obj)

@@ -23,7 +23,13 @@ def non_negative(value: int | None, at: str) -> list[FieldError]:
 
 def count_or_percent(value: Any, at: str) -> list[FieldError]:
     if isinstance(value, str) and not _PERCENT.match(value):
-        return [errors.invalid_value(at, value, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')")]
+        return [
+            errors.invalid_value(
+                at,
+                value,
+                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+            )
+        ]
     return non_negative(value, at) if isinstance(value, int) else []
 
 
@@ -35,7 +41,7 @@ class WorkloadStrategy(Strategy):
     """What all owners of a pod template share."""
 
     generation = True
-    restart = ("Always",)
+    restart: tuple[str, ...] = ("Always",)
     fixed_selector = True
 
     def default(self, obj: Any) -> None:
@@ -61,7 +67,11 @@ class WorkloadStrategy(Strategy):
         selector = None if found else from_label_selector(spec.selector)
         if selector is not None and not selector.matches(spec.template.metadata.labels):
             labels = spec.template.metadata.labels
-            found.append(errors.invalid_value("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"))
+            found.append(
+                errors.invalid_value(
+                    "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+                )
+            )
         return found
 
     noun = "deployment"
@@ -101,11 +111,15 @@ class DeploymentStrategy(WorkloadStrategy):
             found += count_or_percent(rolling.max_surge, "spec.strategy.rollingUpdate.maxSurge")
             if is_zero(rolling.max_unavailable) and is_zero(rolling.max_surge):
                 why = "may not be 0 when `maxSurge` is 0"
-                found.append(errors.invalid_value("spec.strategy.rollingUpdate.maxUnavailable", rolling.max_unavailable, why))
+                found.append(
+                    errors.invalid_value("spec.strategy.rollingUpdate.maxUnavailable", rolling.max_unavailable, why)
+                )
         found += non_negative(obj.spec.revision_history_limit, "spec.revisionHistoryLimit")
         deadline = obj.spec.progress_deadline_seconds
         if deadline is not None and deadline <= obj.spec.min_ready_seconds:
-            found.append(errors.invalid_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
+            found.append(
+                errors.invalid_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+            )
         return found
 
 
@@ -141,7 +155,11 @@ class ReplicationControllerStrategy(WorkloadStrategy):
             return [errors.required("spec.selector")]
         labels = spec.template.metadata.labels
         if any(labels.get(key) != value for key, value in spec.selector.items()):
-            return [errors.invalid_value("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")]
+            return [
+                errors.invalid_value(
+                    "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+                )
+            ]
         return []
 
 
@@ -162,7 +180,9 @@ class StatefulSetStrategy(WorkloadStrategy):
             spec.replicas = 1
         if spec.revision_history_limit is None:
             spec.revision_history_limit = 10
-        policy = spec.persistent_volume_claim_retention_policy or apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy()
+        policy = (
+            spec.persistent_volume_claim_retention_policy or apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy()
+        )
         policy.when_deleted, policy.when_scaled = policy.when_deleted or "Retain", policy.when_scaled or "Retain"
         spec.persistent_volume_claim_retention_policy = policy
         for claim in spec.volume_claim_templates:
@@ -196,7 +216,9 @@ class DaemonSetStrategy(WorkloadStrategy):
         spec = obj.spec
         spec.update_strategy.type = spec.update_strategy.type or "RollingUpdate"
         if spec.update_strategy.type == "RollingUpdate":
-            rolling = spec.update_strategy.rolling_update = spec.update_strategy.rolling_update or apps_v1.RollingUpdateDaemonSet()
+            rolling = spec.update_strategy.rolling_update = (
+                spec.update_strategy.rolling_update or apps_v1.RollingUpdateDaemonSet()
+            )
             if rolling.max_unavailable is None:
                 rolling.max_unavailable = 1
             if rolling.max_surge is None:
@@ -232,7 +254,11 @@ class JobStrategy(WorkloadStrategy):
 
     def validate(self, obj: batch_v1.Job) -> list[FieldError]:
         found = super().validate(obj)
-        for name, value in (("parallelism", obj.spec.parallelism), ("completions", obj.spec.completions), ("backoffLimit", obj.spec.backoff_limit)):
+        for name, value in (
+            ("parallelism", obj.spec.parallelism),
+            ("completions", obj.spec.completions),
+            ("backoffLimit", obj.spec.backoff_limit),
+        ):
             found += non_negative(value, f"spec.{name}")
         if obj.spec.completion_mode == "Indexed" and obj.spec.completions is None:
             found.append(errors.required("spec.completions", "when completion mode is Indexed"))
@@ -313,14 +339,20 @@ class AutoscalerStrategy(Strategy):
             obj.spec.min_replicas = 1
         if not obj.spec.metrics:
             target = v2.MetricTarget(type="Utilization", average_utilization=80)
-            obj.spec.metrics = [v2.MetricSpec(type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target))]
+            obj.spec.metrics = [
+                v2.MetricSpec(type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target))
+            ]
 
     def validate(self, obj: Any) -> list[FieldError]:
         found, spec = [], obj.spec
         if spec.max_replicas < 1:
             found.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, "must be greater than 0"))
         if spec.min_replicas is not None and spec.max_replicas < spec.min_replicas:
-            found.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, "must be greater than or equal to `minReplicas`"))
+            found.append(
+                errors.invalid_value(
+                    "spec.maxReplicas", spec.max_replicas, "must be greater than or equal to `minReplicas`"
+                )
+            )
         if not spec.scale_target_ref.name:
             found.append(errors.required("spec.scaleTargetRef.name"))
         if not spec.scale_target_ref.kind:

@@ -43,7 +43,8 @@ class Answer:
 
 
 def read_name(data: bytes, at: int) -> tuple[str, int]:
-    labels, jumps, end = [], 0, 0
+    labels: list[str] = []
+    jumps = end = 0
     while True:
         if at >= len(data):
             raise MessageError("name ends too early")

@@ -104,7 +104,9 @@ class DNSServer:
             self.answered += 1
             transport.sendto(build(question, answer, question.size), addr)
         elif not self._slots.locked():
-            task = asyncio.get_running_loop().create_task(self._later(transport, data, question, addr), name="dns-forward")
+            task = asyncio.get_running_loop().create_task(
+                self._later(transport, data, question, addr), name="dns-forward"
+            )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

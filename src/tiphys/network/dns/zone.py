@@ -117,7 +117,9 @@ class Zone:
             if question.kind in (kind, dns.ANY):
                 answer.records.append(Record(question.name, kind, address))
 
-    def _srv(self, question: Question, answer: Answer, service: core_v1.Service, port_name: str, protocol: str) -> Answer:
+    def _srv(
+        self, question: Question, answer: Answer, service: core_v1.Service, port_name: str, protocol: str
+    ) -> Answer:
         base = f"{service.metadata.name}.{service.metadata.namespace}.svc.{self.domain}"
         targets: list[tuple[str, int, str]] = []
         if service.spec.cluster_ip != "None":
@@ -128,7 +130,12 @@ class Zone:
             for one in self._source.slices(service.metadata.namespace, service.metadata.name):
                 for p in one.ports:
                     if (p.name or "") == port_name and (p.protocol or "TCP").lower() == protocol and p.port:
-                        targets += [(f"{e.hostname or pod_label(a)}.{base}", p.port, a) for e in one.endpoints if e.conditions.ready is not False for a in e.addresses]
+                        targets += [
+                            (f"{e.hostname or pod_label(a)}.{base}", p.port, a)
+                            for e in one.endpoints
+                            if e.conditions.ready is not False
+                            for a in e.addresses
+                        ]
         if not targets:
             answer.code = dns.NXDOMAIN
             return answer
@@ -156,7 +163,9 @@ class InformerSource:
         self._services, self._slices = informers.of(core_v1.Service), informers.of(discovery_v1.EndpointSlice)
         self._namespaces = informers.of(core_v1.Namespace)
         self._services.index("address", lambda s: [s.spec.cluster_ip])
-        self._slices.index("service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get('kubernetes.io/service-name', '')}"])
+        self._slices.index(
+            "service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get('kubernetes.io/service-name', '')}"]
+        )
         self._slices.index("address", lambda s: [a for e in s.endpoints for a in e.addresses])
 
     def service(self, namespace: str, name: str) -> core_v1.Service | None:
@@ -177,5 +186,7 @@ class InformerSource:
                 continue
             for endpoint in one.endpoints:
                 if address in endpoint.addresses:
-                    names.append(f"{endpoint.hostname or pod_label(address)}.{service.metadata.name}.{service.metadata.namespace}")
+                    names.append(
+                        f"{endpoint.hostname or pod_label(address)}.{service.metadata.name}.{service.metadata.namespace}"
+                    )
         return names

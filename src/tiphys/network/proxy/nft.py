@@ -37,13 +37,17 @@ class ServiceProxy:
         self._changed = asyncio.Event()
         self.host_ports: dict[str, list[tuple[str, int, str, int]]] = {}
 
-    def pod_changed(self, old: Any | None, new: Any | None) -> None:
+    def pod_changed(self, old: Any, new: Any) -> None:
         """For the informer of this node's pods: their host ports."""
         uid = (new or old).metadata.uid  # type: ignore[union-attr]
         rows = []
         if new is not None and new.status.pod_ip and not new.spec.host_network and new.status.phase == "Running":
             for container in new.spec.containers:
-                rows += [(p.protocol, p.host_port, new.status.pod_ip, p.container_port) for p in container.ports if p.host_port]
+                rows += [
+                    (p.protocol, p.host_port, new.status.pod_ip, p.container_port)
+                    for p in container.ports
+                    if p.host_port
+                ]
         if self.host_ports.get(uid, []) != rows:
             self.host_ports[uid] = rows
             self._changed.set()
@@ -62,7 +66,10 @@ class ServiceProxy:
 
     def _reset(self) -> None:
         """Our table anew: what an earlier run left is replaced in one step."""
-        nft(f"add table ip {self._table}\ndelete table ip {self._table}\n" + base(self._table, self._pod_cidr, self._service_cidr))
+        nft(
+            f"add table ip {self._table}\ndelete table ip {self._table}\n"
+            + base(self._table, self._pod_cidr, self._service_cidr)
+        )
         self._current = Ruleset()
 
     async def _sync(self) -> None:
@@ -95,4 +102,8 @@ class ServiceProxy:
 def _forget_flows(address: str, port: int) -> None:
     """UDP has no end: flows to endpoints that are gone would live on in connection tracking."""
     with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):
-        subprocess.run(["conntrack", "-D", "-p", "udp", "--orig-dst", address, "--dport", str(port)], capture_output=True, timeout=10)
+        subprocess.run(
+            ["conntrack", "-D", "-p", "udp", "--orig-dst", address, "--dport", str(port)],
+            capture_output=True,
+            timeout=10,
+        )

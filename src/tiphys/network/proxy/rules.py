@@ -70,7 +70,11 @@ def endpoints(slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.Servic
     fading: set[Endpoint] = set()
     for one in slices:
         for slice_port in one.ports:
-            if (slice_port.name or "") != port.name or not slice_port.port or (slice_port.protocol or "TCP") != port.protocol:
+            if (
+                (slice_port.name or "") != port.name
+                or not slice_port.port
+                or (slice_port.protocol or "TCP") != port.protocol
+            ):
                 continue
             for endpoint in one.endpoints:
                 conditions = endpoint.conditions
@@ -84,8 +88,11 @@ def endpoints(slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.Servic
 
 
 def desired(
-    services: Iterable[core_v1.Service], slices: Iterable[discovery_v1.EndpointSlice], node: str,
-    host_ports: Iterable[tuple[str, int, str, int]] = (), pod_cidr: str = "10.244.0.0/16",
+    services: Iterable[core_v1.Service],
+    slices: Iterable[discovery_v1.EndpointSlice],
+    node: str,
+    host_ports: Iterable[tuple[str, int, str, int]] = (),
+    pod_cidr: str = "10.244.0.0/16",
 ) -> Ruleset:
     """`host_ports` are (protocol, host port, pod address, pod port) of the pods on this node."""
     by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
@@ -115,19 +122,39 @@ class _Builder:
         outside = [*spec.external_ips, *(i.ip for i in service.status.load_balancer.ingress if i.ip)]
         for port in spec.ports:
             found = endpoints(slices, port, self._node)
-            proto, key = port.protocol.lower(), _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port))
+            proto, key = (
+                port.protocol.lower(),
+                _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port)),
+            )
             inner = [e for e in found if e.local] if spec.internal_traffic_policy == "Local" else found
             outer = [e for e in found if e.local] if spec.external_traffic_policy == "Local" else found
-            self._lead(service, f"svc-{key}", proto, inner, [("services", f"{proto} . {spec.cluster_ip} . {port.port}")], masquerade=False)
+            self._lead(
+                service,
+                f"svc-{key}",
+                proto,
+                inner,
+                [("services", f"{proto} . {spec.cluster_ip} . {port.port}")],
+                masquerade=False,
+            )
             keys = [("services", f"{proto} . {address} . {port.port}") for address in outside]
             if port.node_port:
                 keys.append(("nodeports", f"{proto} . {port.node_port}"))
             if keys:
-                self._lead(service, f"ext-{key}", proto, outer, keys, masquerade=spec.external_traffic_policy != "Local")
+                self._lead(
+                    service, f"ext-{key}", proto, outer, keys, masquerade=spec.external_traffic_policy != "Local"
+                )
             if proto == "udp":
                 self.udp.add((spec.cluster_ip, port.port))
 
-    def _lead(self, service: core_v1.Service, chain: str, proto: str, found: list[Endpoint], keys: list[tuple[str, str]], masquerade: bool) -> None:
+    def _lead(
+        self,
+        service: core_v1.Service,
+        chain: str,
+        proto: str,
+        found: list[Endpoint],
+        keys: list[tuple[str, str]],
+        masquerade: bool,
+    ) -> None:
         if not found:
             for name, key in keys:
                 self.elements["dead" if name == "services" else "deadports"][key] = "goto refuse"
@@ -146,7 +173,9 @@ class _Builder:
             rules.append(f"meta l4proto {proto} dnat ip to numgen random mod {len(found)} map {{ {targets} }}")
         self.chains[chain] = tuple(rules)
 
-    def _sticky(self, service: core_v1.Service, chain: str, proto: str, found: list[Endpoint], rules: list[str]) -> None:
+    def _sticky(
+        self, service: core_v1.Service, chain: str, proto: str, found: list[Endpoint], rules: list[str]
+    ) -> None:
         """A client stays with its endpoint as long as it comes back in time."""
         config = service.spec.session_affinity_config
         seconds = (config.client_ip.timeout_seconds if config and config.client_ip else None) or 10800
@@ -154,10 +183,15 @@ class _Builder:
         for endpoint in found:
             name = f"{chain}-{_name(endpoint.address, str(endpoint.port))[:8]}"
             self.sets[f"aff-{name}"] = seconds
-            self.chains[name] = (f"update @aff-{name} {{ ip saddr }}", f"meta l4proto {proto} dnat to {endpoint.address}:{endpoint.port}")
+            self.chains[name] = (
+                f"update @aff-{name} {{ ip saddr }}",
+                f"meta l4proto {proto} dnat to {endpoint.address}:{endpoint.port}",
+            )
             names.append(name)
         rules += [f"ip saddr @aff-{name} goto {name}" for name in names]
-        rules.append(f"numgen random mod {len(names)} vmap {{ {', '.join(f'{i} : goto {name}' for i, name in enumerate(names))} }}")
+        rules.append(
+            f"numgen random mod {len(names)} vmap {{ {', '.join(f'{i} : goto {name}' for i, name in enumerate(names))} }}"
+        )
 
 
 def changes(table: str, old: Ruleset, new: Ruleset) -> str:
@@ -178,7 +212,11 @@ def changes(table: str, old: Ruleset, new: Ruleset) -> str:
             lines += [f"add rule {t} {name} {rule}" for rule in rules]
     for name in MAPS:
         before, after = old.elements.get(name, {}), new.elements.get(name, {})
-        lines += [f"add element {t} {name} {{ {key} : {verdict} }}" for key, verdict in after.items() if before.get(key) != verdict]
+        lines += [
+            f"add element {t} {name} {{ {key} : {verdict} }}"
+            for key, verdict in after.items()
+            if before.get(key) != verdict
+        ]
     gone_chains = [name for name in old.chains if name not in new.chains]
     lines += [f"flush chain {t} {name}" for name in gone_chains]
     lines += [f"delete chain {t} {name}" for name in gone_chains]

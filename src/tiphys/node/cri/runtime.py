@@ -17,11 +17,22 @@ from tiphys.api import core_v1
 from tiphys.machinery import quantity
 from tiphys.node.cri import messages as m
 from tiphys.node.cri.client import CRIClient
-from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerPlan, ContainerState, PodState, RuntimeFault, SandboxState
+from tiphys.node.runtime import (
+    CREATED,
+    EXITED,
+    RUNNING,
+    ContainerPlan,
+    ContainerState,
+    PodState,
+    RuntimeFault,
+    SandboxState,
+)
 
 log = logging.getLogger(__name__)
 
-_POD, _NAMESPACE, _UID, _CONTAINER = (f"io.kubernetes.{n}" for n in ("pod.name", "pod.namespace", "pod.uid", "container.name"))
+_POD, _NAMESPACE, _UID, _CONTAINER = (
+    f"io.kubernetes.{n}" for n in ("pod.name", "pod.namespace", "pod.uid", "container.name")
+)
 _STATES = {0: CREATED, 1: RUNNING, 2: EXITED, 3: EXITED}
 _NODE, _POD_MODE, _CONTAINER_MODE, _TARGET = 2, 0, 1, 3
 _RELIST = 3.0  # seconds between looks at everything, should an event be lost
@@ -81,7 +92,9 @@ class CRIRuntime:
             uid = item.labels.get(_UID, "")
             state = found.setdefault(uid, PodState(uid, item.labels.get(_POD, ""), item.labels.get(_NAMESPACE, "")))
             meta_c = item.metadata or m.ContainerMetadata()
-            self._add(state, ContainerState(item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9))
+            self._add(
+                state, ContainerState(item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9)
+            )
         return found
 
     @staticmethod
@@ -117,7 +130,9 @@ class CRIRuntime:
         """The container as it is now."""
         try:
             request = m.ContainerStatusRequest(container_id=known.id)
-            status = (await self._client.call("RuntimeService/ContainerStatus", request, m.ContainerStatusResponse)).status
+            status = (
+                await self._client.call("RuntimeService/ContainerStatus", request, m.ContainerStatusResponse)
+            ).status
         except RuntimeFault:
             return known
         if status is None:
@@ -157,12 +172,16 @@ class CRIRuntime:
 
     # --- sandboxes ---
 
-    async def run_sandbox(self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str) -> SandboxState:
+    async def run_sandbox(
+        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+    ) -> SandboxState:
         config = self._sandbox_config(pod, attempt, dns, hostname)
         Path(config.log_directory).mkdir(parents=True, exist_ok=True)
         try:
             request = m.RunPodSandboxRequest(config=config)
-            answer = await self._client.call("RuntimeService/RunPodSandbox", request, m.RunPodSandboxResponse, timeout=240)
+            answer = await self._client.call(
+                "RuntimeService/RunPodSandbox", request, m.RunPodSandboxResponse, timeout=240
+            )
         except RuntimeFault as fault:
             raise RuntimeFault("FailedCreatePodSandBox", f"Failed to create pod sandbox: {fault}") from None
         self._configs[pod.metadata.uid] = config
@@ -171,7 +190,9 @@ class CRIRuntime:
     def _log_directory(self, namespace: str, name: str, uid: str) -> Path:
         return self._logs / f"{namespace}_{name}_{uid}"
 
-    def _sandbox_config(self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str) -> m.PodSandboxConfig:
+    def _sandbox_config(
+        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+    ) -> m.PodSandboxConfig:
         meta, spec = pod.metadata, pod.spec
         security = m.LinuxSandboxSecurityContext(namespace_options=_namespaces(spec), privileged=_privileged(spec))
         security.seccomp = m.SecurityProfile(profile_type=1)
@@ -190,15 +211,23 @@ class CRIRuntime:
         )  # fmt: skip
 
     async def stop_sandbox(self, id: str) -> None:
-        await self._client.call("RuntimeService/StopPodSandbox", m.StopPodSandboxRequest(pod_sandbox_id=id), m.StopPodSandboxResponse)
+        await self._client.call(
+            "RuntimeService/StopPodSandbox", m.StopPodSandboxRequest(pod_sandbox_id=id), m.StopPodSandboxResponse
+        )
 
     async def remove_sandbox(self, id: str) -> None:
-        await self._client.call("RuntimeService/RemovePodSandbox", m.RemovePodSandboxRequest(pod_sandbox_id=id), m.RemovePodSandboxResponse)
+        await self._client.call(
+            "RuntimeService/RemovePodSandbox", m.RemovePodSandboxRequest(pod_sandbox_id=id), m.RemovePodSandboxResponse
+        )
 
     def forget(self, uid: str) -> None:
         """Removes what only a pod's life needed: its control groups."""
         self._configs.pop(uid, None)
-        for root in Path("/sys/fs/cgroup").iterdir() if not Path("/sys/fs/cgroup/cgroup.controllers").exists() else [Path("/sys/fs/cgroup")]:
+        for root in (
+            Path("/sys/fs/cgroup").iterdir()
+            if not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+            else [Path("/sys/fs/cgroup")]
+        ):
             with contextlib.suppress(OSError):
                 os.rmdir(root / self._cgroup.lstrip("/") / f"pod{uid}")
 
@@ -207,7 +236,9 @@ class CRIRuntime:
     async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState:
         uid = pod.metadata.uid
         config = self._container_config(pod, plan)
-        self._log_directory(pod.metadata.namespace, pod.metadata.name, uid).joinpath(plan.container.name).mkdir(parents=True, exist_ok=True)
+        self._log_directory(pod.metadata.namespace, pod.metadata.name, uid).joinpath(plan.container.name).mkdir(
+            parents=True, exist_ok=True
+        )
         box = self._configs.get(uid) or self._sandbox_config(pod, sandbox.attempt, ([], [], []), "")
         try:
             request = m.CreateContainerRequest(pod_sandbox_id=sandbox.id, config=config, sandbox_config=box)
@@ -216,7 +247,11 @@ class CRIRuntime:
             raise RuntimeFault("CreateContainerError", str(fault)) from None
         state = ContainerState(made.container_id, plan.container.name, plan.attempt)
         try:
-            await self._client.call("RuntimeService/StartContainer", m.StartContainerRequest(container_id=state.id), m.StartContainerResponse)
+            await self._client.call(
+                "RuntimeService/StartContainer",
+                m.StartContainerRequest(container_id=state.id),
+                m.StartContainerResponse,
+            )
         except RuntimeFault as fault:
             raise RuntimeFault("RunContainerError", str(fault)) from None
         return await self.container(state)
@@ -238,12 +273,16 @@ class CRIRuntime:
         await self._client.call("RuntimeService/StopContainer", request, m.StopContainerResponse, timeout=grace + 60)
 
     async def remove_container(self, id: str) -> None:
-        await self._client.call("RuntimeService/RemoveContainer", m.RemoveContainerRequest(container_id=id), m.RemoveContainerResponse)
+        await self._client.call(
+            "RuntimeService/RemoveContainer", m.RemoveContainerRequest(container_id=id), m.RemoveContainerResponse
+        )
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
         request = m.ExecSyncRequest(container_id=id, cmd=command, timeout=max(1, round(timeout)))
         try:
-            answer = await self._client.call("RuntimeService/ExecSync", request, m.ExecSyncResponse, timeout=timeout + 5)
+            answer = await self._client.call(
+                "RuntimeService/ExecSync", request, m.ExecSyncResponse, timeout=timeout + 5
+            )
         except RuntimeFault as fault:
             if "timeout" in str(fault):
                 raise TimeoutError(str(fault)) from None
@@ -251,7 +290,9 @@ class CRIRuntime:
         return answer.exit_code, answer.stdout + answer.stderr
 
     async def exec_url(self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
-        request = m.ExecRequest(container_id=id, cmd=command, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty)
+        request = m.ExecRequest(
+            container_id=id, cmd=command, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
+        )
         return (await self._client.call("RuntimeService/Exec", request, m.ExecResponse)).url
 
     async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
@@ -266,19 +307,27 @@ class CRIRuntime:
         return str(self._log_directory(pod_namespace, pod_name, uid) / container / f"{attempt}.log")
 
     async def usage(self) -> dict[str, dict[str, tuple[int, int]]]:
-        answer = await self._client.call("RuntimeService/ListContainerStats", m.ListContainerStatsRequest(), m.ListContainerStatsResponse)
+        answer = await self._client.call(
+            "RuntimeService/ListContainerStats", m.ListContainerStatsRequest(), m.ListContainerStatsResponse
+        )
         found: dict[str, dict[str, tuple[int, int]]] = {}
         for stats in answer.stats:
             if stats.attributes is None:
                 continue
             cpu = stats.cpu.usage_core_nano_seconds.value if stats.cpu and stats.cpu.usage_core_nano_seconds else 0
             memory = stats.memory.working_set_bytes.value if stats.memory and stats.memory.working_set_bytes else 0
-            found.setdefault(stats.attributes.labels.get(_UID, ""), {})[stats.attributes.labels.get(_CONTAINER, "")] = (cpu, memory)
+            found.setdefault(stats.attributes.labels.get(_UID, ""), {})[stats.attributes.labels.get(_CONTAINER, "")] = (
+                cpu,
+                memory,
+            )
         return found
 
 
 def _privileged(spec: core_v1.PodSpec) -> bool:
-    return any(c.security_context is not None and c.security_context.privileged for c in [*spec.containers, *spec.init_containers])
+    return any(
+        c.security_context is not None and c.security_context.privileged
+        for c in [*spec.containers, *spec.init_containers]
+    )
 
 
 def _namespaces(spec: core_v1.PodSpec) -> m.NamespaceOption:
@@ -317,12 +366,26 @@ def _security(spec: core_v1.PodSpec, c: Any) -> m.LinuxContainerSecurityContext:
         made.run_as_group = m.Int64Value(value=group) if group is not None else None
     made.readonly_rootfs = bool(own.read_only_root_filesystem)
     made.no_new_privs = own.allow_privilege_escalation is False
-    made.supplemental_groups = [*shared.supplemental_groups, *([shared.fs_group] if shared.fs_group is not None else [])]
+    made.supplemental_groups = [
+        *shared.supplemental_groups,
+        *([shared.fs_group] if shared.fs_group is not None else []),
+    ]
     if own.capabilities is not None:
         made.capabilities = m.Capability(add_capabilities=own.capabilities.add, drop_capabilities=own.capabilities.drop)
     profile = own.seccomp_profile or shared.seccomp_profile
     made.seccomp = m.SecurityProfile(profile_type=0 if profile is not None and profile.type == "RuntimeDefault" else 1)
     if not own.privileged:
-        made.masked_paths = ["/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"]
+        made.masked_paths = [
+            "/proc/asound",
+            "/proc/acpi",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/sys/firmware",
+        ]
         made.readonly_paths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
     return made

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
-Floats = npt.NDArray[np.float64]
+Floats = Any  # npt.NDArray[np.float64]; numpy's own types are too narrow for mixed arithmetic
 Verdicts = list[tuple[Bools, str]]
 
 

@@ -36,7 +36,6 @@ class InterPodAffinity(Plugin):
         rows = np.ones(len(view.names), np.bool_)
         nobody = True
         for term in pod.required_affinity:
-            domains, _ = view.domains(term.topology)
             counts, totals = view.per_domain(term.topology, view.matching(term.namespaces, term.selector))
             rows &= counts > 0
             nobody = nobody and not totals.any()

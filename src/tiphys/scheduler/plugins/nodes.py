@@ -50,7 +50,8 @@ class TaintToleration(Plugin):
     static = True
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
-        tolerations, verdicts = pod.pod.spec.tolerations, {}
+        tolerations = pod.pod.spec.tolerations
+        verdicts: dict[str, Bools] = {}
         for at, node in enumerate(view.nodes):
             for taint in node.spec.taints if node else ():
                 if taint.effect in ("NoSchedule", "NoExecute") and not tolerated(taint, tolerations):
@@ -73,9 +74,9 @@ def matches_term(term: core_v1.NodeSelectorTerm, node: core_v1.Node) -> bool:
     if not term.match_expressions and not term.match_fields:
         return False
     fields = {"metadata.name": node.metadata.name}
-    return all(node_requirement(e.key, e.operator, e.values).matches(node.metadata.labels) for e in term.match_expressions) and all(
-        node_requirement(e.key, e.operator, e.values).matches(fields) for e in term.match_fields
-    )
+    return all(
+        node_requirement(e.key, e.operator, e.values).matches(node.metadata.labels) for e in term.match_expressions
+    ) and all(node_requirement(e.key, e.operator, e.values).matches(fields) for e in term.match_fields)
 
 
 def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
@@ -95,9 +96,13 @@ class NodeAffinity(Plugin):
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         spec = pod.pod.spec
         affinity = spec.affinity.node_affinity if spec.affinity else None
-        if not spec.node_selector and (affinity is None or affinity.required_during_scheduling_ignored_during_execution is None):
+        if not spec.node_selector and (
+            affinity is None or affinity.required_during_scheduling_ignored_during_execution is None
+        ):
             return []
-        rows = np.fromiter((node is not None and matches_node(spec, node) for node in view.nodes), np.bool_, len(view.nodes))
+        rows = np.fromiter(
+            (node is not None and matches_node(spec, node) for node in view.nodes), np.bool_, len(view.nodes)
+        )
         return [(rows, "node(s) didn't match Pod's node affinity/selector")]
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
@@ -120,7 +125,9 @@ class NodePorts(Plugin):
             return []
         rows = np.ones(len(view.names), np.bool_)
         for at, taken in view.ports.items():
-            rows[at] = not any(_clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports)
+            rows[at] = not any(
+                _clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports
+            )
         return [(rows, "node(s) didn't have free ports for the requested pod ports")]
 
 

@@ -28,7 +28,9 @@ class PodTopologySpread(Plugin):
         hard = [c for c in pod.pod.spec.topology_spread_constraints if c.when_unsatisfiable == "DoNotSchedule"]
         for constraint in hard:
             domains, _ = view.domains(constraint.topology_key)
-            verdicts.append((domains >= 0, "node(s) didn't match pod topology spread constraints (missing required label)"))
+            verdicts.append(
+                (domains >= 0, "node(s) didn't match pod topology spread constraints (missing required label)")
+            )
             selector = _selector(constraint, pod)
             eligible = self._eligible(view, pod, constraint) & (domains >= 0)
             counts = np.where(eligible, view.matching(frozenset((pod.namespace,)), selector), 0)
@@ -38,7 +40,9 @@ class PodTopologySpread(Plugin):
             if constraint.min_domains is not None and len(present) < constraint.min_domains:
                 least = 0
             own = 1 if selector.matches(pod.labels) else 0
-            verdicts.append((rows + own - least <= constraint.max_skew, "node(s) didn't match pod topology spread constraints"))
+            verdicts.append(
+                (rows + own - least <= constraint.max_skew, "node(s) didn't match pod topology spread constraints")
+            )
         return verdicts
 
     @staticmethod
@@ -46,11 +50,18 @@ class PodTopologySpread(Plugin):
         """The nodes whose pods count, as the inclusion policies say."""
         eligible = view.alive.copy()
         spec = pod.pod.spec
-        if constraint.node_affinity_policy != "Ignore" and (spec.node_selector or (spec.affinity and spec.affinity.node_affinity)):
-            eligible &= np.fromiter((n is not None and matches_node(spec, n) for n in view.nodes), np.bool_, len(view.nodes))
+        if constraint.node_affinity_policy != "Ignore" and (
+            spec.node_selector or (spec.affinity and spec.affinity.node_affinity)
+        ):
+            eligible &= np.fromiter(
+                (n is not None and matches_node(spec, n) for n in view.nodes), np.bool_, len(view.nodes)
+            )
         if constraint.node_taints_policy == "Honor":
             for at, node in enumerate(view.nodes):
-                if node is not None and any(t.effect in ("NoSchedule", "NoExecute") and not tolerated(t, spec.tolerations) for t in node.spec.taints):
+                if node is not None and any(
+                    t.effect in ("NoSchedule", "NoExecute") and not tolerated(t, spec.tolerations)
+                    for t in node.spec.taints
+                ):
                     eligible[at] = False
         return eligible
 
@@ -60,7 +71,9 @@ class PodTopologySpread(Plugin):
             return None
         raw = np.zeros(len(view.names))
         for constraint in soft:
-            counts: Ints = np.where(view.alive, view.matching(frozenset((pod.namespace,)), _selector(constraint, pod)), 0)
+            counts: Ints = np.where(
+                view.alive, view.matching(frozenset((pod.namespace,)), _selector(constraint, pod)), 0
+            )
             rows, totals = view.per_domain(constraint.topology_key, counts)
             raw += rows * np.log(len(totals) + 2) + (constraint.max_skew - 1)
         seen = raw[feasible]

@@ -1,0 +1,39 @@
+"""Small builders of API objects for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api import apps_v1, core_v1
+from tiphys.api.base import from_builtins
+from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+
+
+def pod(name: str = "p", namespace: str = "default", **spec: Any) -> core_v1.Pod:
+    """A pod; `spec` is given in JSON's names."""
+    spec.setdefault("containers", [{"name": "c", "image": "img"}])
+    labels = spec.pop("labels", {})
+    return core_v1.Pod(
+        metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), spec=from_builtins(spec, core_v1.PodSpec)
+    )
+
+
+def node(name: str, cpu: str = "4", memory: str = "8Gi", **labels: str) -> core_v1.Node:
+    made = core_v1.Node(metadata=ObjectMeta(name=name, labels={k.replace("__", "/"): v for k, v in labels.items()}))
+    made.status.allocatable = {"cpu": cpu, "memory": memory, "pods": "110"}  # type: ignore[dict-item]
+    return made
+
+
+def deployment(
+    name: str = "web", replicas: int = 3, namespace: str = "default", image: str = "img:1"
+) -> apps_v1.Deployment:
+    made = apps_v1.Deployment(metadata=ObjectMeta(name=name, namespace=namespace))
+    made.spec.replicas = replicas
+    made.spec.selector = LabelSelector(match_labels={"app": name})
+    made.spec.template.metadata.labels = {"app": name}
+    made.spec.template.spec.containers = [core_v1.Container(name="c", image=image)]
+    return made
+
+
+def config_map(name: str = "c", namespace: str = "default", **data: str) -> core_v1.ConfigMap:
+    return core_v1.ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace), data=data)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiphys.api import core_v1
+from tiphys.machinery import patch
+from tiphys.machinery.patch import PatchError
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=2), c, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_merge_patch_as_in_rfc_7386() -> None:
+    cases = [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}), ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}), ({"a": "b"}, {"a": None}, {}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}), ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}), ([1, 2], {"a": "b", "c": None}, {"a": "b"}), ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ]  # fmt: skip
+    for target, change, wanted in cases:
+        assert patch.merge(target, change) == wanted
+
+
+@given(JSON, st.dictionaries(st.text(max_size=2), JSON, max_size=3))
+def test_merge_patch_twice_is_once(target: object, change: dict[str, object]) -> None:
+    once = patch.merge(target, change)
+    assert patch.merge(once, change) == once
+
+
+def test_json_patch_operations() -> None:
+    doc = {"a": [1, 2], "b": {"c": 1}}
+    ops = [
+        {"op": "test", "path": "/a/0", "value": 1}, {"op": "add", "path": "/a/-", "value": 3}, {"op": "remove", "path": "/a/0"},
+        {"op": "replace", "path": "/b/c", "value": 2}, {"op": "copy", "from": "/b", "path": "/d"}, {"op": "move", "from": "/b/c", "path": "/e~1f"},
+    ]  # fmt: skip
+    assert patch.json_patch(doc, ops) == {"a": [2, 3], "b": {}, "d": {"c": 2}, "e/f": 2}
+    assert doc == {"a": [1, 2], "b": {"c": 1}}
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {"op": "remove", "path": "/x"},
+        {"op": "test", "path": "/a", "value": 2},
+        {"op": "add", "path": "/l/9", "value": 1},
+    ],
+)
+def test_json_patch_that_does_not_fit(op: dict[str, object]) -> None:
+    with pytest.raises(PatchError):
+        patch.json_patch({"a": 1, "l": []}, [op])
+
+
+def test_strategic_merges_lists_by_their_key() -> None:
+    spec = {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}], "tolerations": [{"key": "x"}]}
+    change = {"containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "3"}], "tolerations": [{"key": "y"}]}
+    made = patch.strategic(spec, change, core_v1.PodSpec)
+    assert [(c["name"], c["image"]) for c in made["containers"]] == [("a", "1"), ("b", "2"), ("c", "3")]
+    assert made["tolerations"] == [{"key": "y"}]
+
+
+def test_strategic_directives() -> None:
+    spec = {"containers": [{"name": "a"}, {"name": "b"}], "volumes": [{"name": "v", "emptyDir": {}}]}
+    gone = patch.strategic(spec, {"containers": [{"name": "a", "$patch": "delete"}]}, core_v1.PodSpec)
+    assert gone["containers"] == [{"name": "b"}]
+    swapped = patch.strategic(
+        spec,
+        {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]},
+        core_v1.PodSpec,
+    )
+    assert swapped["volumes"] == [{"name": "v", "hostPath": {"path": "/x"}}]
+    ordered = patch.strategic(spec, {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}, core_v1.PodSpec)
+    assert [c["name"] for c in ordered["containers"]] == ["b", "a"]
+    meta = patch.strategic(
+        {"finalizers": ["a", "b"]}, {"$deleteFromPrimitiveList/finalizers": ["a"]}, type(core_v1.Pod().metadata)
+    )
+    assert meta["finalizers"] == ["b"]

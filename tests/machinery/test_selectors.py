@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from tiphys.machinery.selectors import SelectorError, parse_fields, parse_labels
+
+LABELS = {"a": "b", "n": "5", "tier": "web"}
+
+
+@pytest.mark.parametrize(
+    ("text", "matches"),
+    [
+        ("a=b", True), ("a==b", True), ("a!=b", False), ("x!=b", True), ("a", True), ("!a", False), ("!x", True), ("a in (b, c)", True),
+        ("a notin (b)", False), ("x notin (b)", True), ("n>4", True), ("n<5", False), ("a=b,tier=web", True), ("a=b,tier=db", False), ("a=", False),
+    ],
+)  # fmt: skip
+def test_labels(text: str, matches: bool) -> None:
+    assert parse_labels(text).matches(LABELS) is matches
+
+
+@pytest.mark.parametrize("bad", ["a in b", "a in (b", "=b", "a b", "a=b,", "n>x", "a=/x", "-a=b"])
+def test_bad_selectors_are_refused(bad: str) -> None:
+    with pytest.raises(SelectorError):
+        parse_labels(bad)
+
+
+def test_fields_with_escapes() -> None:
+    selector = parse_fields(r"metadata.name=a\,b,spec.nodeName!=x")
+    assert selector.matches({"metadata.name": "a,b", "spec.nodeName": "y"})
+    assert not selector.matches({"metadata.name": "a,b", "spec.nodeName": "x"})

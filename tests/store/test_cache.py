@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from tiphys.machinery.selectors import parse_fields, parse_labels
+from tiphys.store.cache import Expired, Filter, ResourceCache
+from tiphys.store.engine import Change
+
+PREFIX = "/core/pods/"
+
+
+def value(label: str = "a", node: str = "n1") -> bytes:
+    return b'{"metadata":{"name":"x","labels":{"l":"%b"}},"spec":{"nodeName":"%b"}}' % (label.encode(), node.encode())
+
+
+def cache() -> ResourceCache:
+    made = ResourceCache(PREFIX, ("spec.nodeName",), 0)
+    for revision, name in enumerate("abc", 1):
+        made.apply(Change(revision, f"{PREFIX}ns/{name}", value("odd" if revision % 2 else "even", f"n{revision}"), 0))
+    return made
+
+
+def names(entries: list) -> list[str]:  # type: ignore[type-arg]
+    return [entry.key[-1] for entry in entries]
+
+
+def test_objects_carry_their_revision() -> None:
+    assert b'"resourceVersion":"2"' in cache().get(f"{PREFIX}ns/b").data  # type: ignore[union-attr]
+
+
+def test_selectors_by_label_and_field_before_and_after_a_change() -> None:
+    made = cache()
+    view = Filter(PREFIX, labels=parse_labels("l=odd"))
+    assert names(made.select(view)) == ["a", "c"]
+    made.apply(Change(4, f"{PREFIX}ns/a", value("even", "n3"), 1))
+    assert names(made.select(view)) == ["c"]
+    assert names(made.select(Filter(PREFIX, fields=parse_fields("spec.nodeName=n3")))) == ["a", "c"]
+
+
+def test_the_past_can_be_listed_as_it_was() -> None:
+    made = cache()
+    made.apply(Change(4, f"{PREFIX}ns/b", None, 2))
+    made.apply(Change(5, f"{PREFIX}ns/d", value(), 0))
+    assert names(made.select(Filter(PREFIX))) == ["a", "c", "d"]
+    assert names(made.at(Filter(PREFIX), 3)) == ["a", "b", "c"]
+    assert names(made.at(Filter(PREFIX), 1)) == ["a"]
+    made.forget(2)
+    with pytest.raises(Expired):
+        made.at(Filter(PREFIX), 1)
+
+
+def test_a_watch_resumes_without_a_gap_and_sees_objects_enter_and_leave() -> None:
+    made = cache()
+    watcher = made.watch(Filter(PREFIX, labels=parse_labels("l=odd")), 1, lambda: None)
+    made.apply(Change(4, f"{PREFIX}ns/b", value("odd"), 2))
+    made.apply(Change(5, f"{PREFIX}ns/b", value("even"), 4))
+    made.apply(Change(6, f"{PREFIX}ns/c", None, 3))
+    assert [(kind, event.key[-1]) for kind, event in watcher.take()] == [
+        ("ADDED", "c"),
+        ("ADDED", "b"),
+        ("DELETED", "b"),
+        ("DELETED", "c"),
+    ]
+
+
+def test_a_deletion_shows_the_object_at_the_deletion_revision() -> None:
+    made = cache()
+    watcher = made.watch(Filter(PREFIX), 3, lambda: None)
+    made.apply(Change(9, f"{PREFIX}ns/a", None, 1))
+    [(kind, event)] = watcher.take()
+    assert event.line(kind).startswith(b'{"type":"DELETED"') and b'"resourceVersion":"9"' in event.line(kind)
+
+
+def test_a_watch_from_forgotten_history_is_refused() -> None:
+    made = cache()
+    made.forget(2)
+    with pytest.raises(Expired):
+        made.watch(Filter(PREFIX), 1, lambda: None)
