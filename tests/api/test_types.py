@@ -82,7 +82,11 @@ def _free(kind: type[Struct], seen: frozenset[type] = frozenset()) -> bool:
         inner: Field | None = field
         while inner is not None and inner.kind in ("list", "dict"):
             inner = inner.item
-        if inner is None or inner.kind == "union" or (field.facts.tag == 0 and field.name not in ("kind", "apiVersion")):
+        if (
+            inner is None
+            or inner.kind == "union"
+            or (field.facts.tag == 0 and field.name not in ("kind", "apiVersion"))
+        ):
             return True
         if inner.kind == "struct" and _free(inner.item, seen | {kind}):
             return True

@@ -414,9 +414,9 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
 async def serve(server: APIServer, host: str, port: int, context: ssl.SSLContext) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
     front = web.Server(server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None)
-    runner = web.ServerRunner(front, access_log=None)
+    runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024, shutdown_timeout=2).start()
+    await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024).start()
     return runner
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.base import decode
+from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.apiserver import printers
 from tiphys.machinery import timestamps
@@ -69,7 +69,7 @@ def table(resource: Resource, objects: list[bytes], meta: dict[str, Any], includ
 
 def _row(resource: Resource, columns: list[Column], data: bytes, include: str) -> bytes:
     obj = decode(data, resource.type)
-    cells = msgspec.json.encode([column.cell(obj) for column in columns])
+    cells = encode([column.cell(obj) for column in columns])
     if include == "None":
         beside = b""
     elif include == "Object":

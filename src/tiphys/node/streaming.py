@@ -58,9 +58,9 @@ class StreamingServer:
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_REQUIRED
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), access_log=None)
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, address, port, ssl_context=context, shutdown_timeout=1)
+        site = web.TCPSite(self._runner, address, port, ssl_context=context)
         await site.start()
         return int(self._runner.addresses[0][1])
 

@@ -1,0 +1,59 @@
+"""One valid object for every stored resource: the conformance kit of the registry runs over all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+SELECTOR = {"matchLabels": {"a": "b"}}
+JOB = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+HOOK = {
+    "name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://x"},
+}  # fmt: skip
+
+# What a resource's object needs beside its metadata. Those that are not here need nothing.
+BODIES: dict[str, dict[str, Any]] = {
+    "pods": {"spec": TEMPLATE["spec"]},
+    "podtemplates": {"template": TEMPLATE},
+    "replicationcontrollers": {"spec": {"selector": {"a": "b"}, "template": TEMPLATE}},
+    "services": {"spec": {"ports": [{"port": 80}]}},
+    "persistentvolumeclaims": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    },
+    "persistentvolumes": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}
+    },
+    "events": {"involvedObject": {"namespace": "default"}},
+    "daemonsets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
+    "deployments.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
+    "replicasets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
+    "statefulsets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE, "serviceName": "x"}},
+    "horizontalpodautoscalers.autoscaling": {
+        "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}
+    },
+    "cronjobs.batch": {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": JOB}}},
+    "jobs.batch": {"spec": JOB},
+    "endpointslices.discovery.k8s.io": {"addressType": "IPv4", "endpoints": []},
+    "ingresses.networking.k8s.io": {"spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}},
+    "clusterrolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "ClusterRole", "name": "x"}},
+    "rolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "Role", "name": "x"}},
+    "priorityclasses.scheduling.k8s.io": {"value": 1},
+    "storageclasses.storage.k8s.io": {"provisioner": "x"},
+}
+NAMES = {"ipaddresses.networking.k8s.io": "10.1.2.3"}
+
+# Objects that must be refused, and the field that the answer must name.
+INVALID: list[tuple[str, dict[str, Any], str]] = [
+    ("pods", {"spec": {"containers": []}}, "spec.containers"),
+    ("pods", {"spec": {"containers": [{"name": "A", "image": "i"}]}}, "spec.containers[0].name"),
+    ("pods", {"spec": {"containers": [{"name": "a"}]}}, "spec.containers[0].image"),
+    ("pods", {"spec": {**TEMPLATE["spec"], "restartPolicy": "No"}}, "spec.restartPolicy"),
+    ("pods", {"spec": {"containers": [{"name": "a", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/x"}]}]}}, "spec.containers[0].volumeMounts[0].name"),
+    ("services", {"spec": {}}, "spec.ports"),
+    ("services", {"spec": {"ports": [{"port": 70000}]}}, "spec.ports[0].port"),
+    ("deployments.apps", {"spec": {"template": TEMPLATE}}, "spec.selector"),
+    ("deployments.apps", {"spec": {"selector": {"matchLabels": {"x": "y"}}, "template": TEMPLATE}}, "spec.template.metadata.labels"),
+    ("configmaps", {"data": {"a/b": "c"}}, "data[a/b]"),
+    ("jobs.batch", {"spec": {"template": TEMPLATE}}, "spec.template.spec.restartPolicy"),
+    ("persistentvolumeclaims", {"spec": {"resources": {"requests": {"storage": "1"}}}}, "spec.accessModes"),
+]  # fmt: skip

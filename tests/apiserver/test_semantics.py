@@ -1,0 +1,207 @@
+"""What clients rely on: versions, watches, pages, finalizers, grace, field checks, identity."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.builders import config_map, pod
+from tiphys.api import authentication_v1, core_v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE
+from tiphys.machinery import protobuf
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+CM = core_v1.ConfigMap
+
+
+async def refused(awaitable: Any) -> StatusError:
+    with pytest.raises(StatusError) as error:
+        await awaitable
+    return error.value
+
+
+async def with_account(server: LocalCluster) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+
+
+async def test_pages_stay_consistent_while_objects_change(server: LocalCluster) -> None:
+    for n in range(5):
+        await server.client.create(config_map(f"c{n}"))
+    first = await server.client.list(CM, "default", limit=2)
+    await server.client.delete(CM, "c3", "default")
+    await server.client.create(config_map("c9"))
+    second = await server.client.list(CM, "default", limit=2, token=first.token)
+    third = await server.client.list(CM, "default", limit=2, token=second.token)
+    assert [c.metadata.name for page in (first, second, third) for c in page.items] == ["c0", "c1", "c2", "c3", "c4"]
+    assert third.token == "" and third.revision == first.revision
+
+
+async def test_a_watch_from_a_version_sees_what_came_after(server: LocalCluster) -> None:
+    made = await server.client.create(config_map("a"))
+    await server.client.patch(CM, "a", {"data": {"k": "v"}}, "default", media=MERGE)
+    await server.client.delete(CM, "a", "default")
+    kinds = []
+    async for event in server.client.watch(CM, "default", revision=made.metadata.resource_version):
+        kinds.append(event.kind)
+        if event.kind == "DELETED":
+            break
+    assert kinds == ["MODIFIED", "DELETED"]
+
+
+async def test_a_watch_list_ends_its_initial_events_with_a_bookmark(server: LocalCluster) -> None:
+    await server.client.create(config_map("a"))
+    query = {
+        "watch": "1",
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": "1",
+    }
+    lines = (await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query=query)).splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [e["type"] for e in events[:2]] == ["ADDED", "BOOKMARK"]
+    assert events[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_version_from_the_future_times_out_with_its_reason(server: LocalCluster) -> None:
+    error = await refused(server.client.list(CM, "default", revision="999999"))
+    assert error.code == 504 and error.status.details.causes[0].reason == "ResourceVersionTooLarge"  # type: ignore[union-attr]
+
+
+async def test_finalizers_hold_a_deleted_object(server: LocalCluster) -> None:
+    held = config_map("held")
+    held.metadata.finalizers = ["example.com/hold"]
+    await server.client.create(held)
+    await server.client.delete(CM, "held", "default")
+    marked = await server.client.get(CM, "held", "default")
+    assert marked.metadata.deletion_timestamp
+    await server.client.patch(CM, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    assert (await refused(server.client.get(CM, "held", "default"))).code == 404
+
+
+async def test_a_bound_pod_stays_for_its_grace_and_an_unbound_one_does_not(server: LocalCluster) -> None:
+    await with_account(server)
+    await server.client.create(pod("free"))
+    await server.client.delete(core_v1.Pod, "free", "default")
+    assert (await refused(server.client.get(core_v1.Pod, "free", "default"))).code == 404
+    await server.client.create(pod("bound", nodeName="n"))
+    await server.client.delete(core_v1.Pod, "bound", "default", grace=7)
+    assert (await server.client.get(core_v1.Pod, "bound", "default")).metadata.deletion_grace_period_seconds == 7
+    await server.client.delete(core_v1.Pod, "bound", "default", grace=0)
+    assert (await refused(server.client.get(core_v1.Pod, "bound", "default"))).code == 404
+
+
+async def test_field_validation_refuses_warns_or_ignores(server: LocalCluster) -> None:
+    body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dataa": {}}).encode()
+    path = "/api/v1/namespaces/default/configmaps"
+    error = await refused(server.client.request("POST", path, body, {"fieldValidation": "Strict"}))
+    assert error.code == 400 and 'unknown field "dataa"' in error.status.message
+    assert await server.client.request("POST", path, body, {"fieldValidation": "Ignore"})
+
+
+async def test_a_body_in_protobuf_is_read(server: LocalCluster) -> None:
+    body = protobuf.wrap(config_map("proto", key="value"))
+    answer = await server.client.request(
+        "POST", "/api/v1/namespaces/default/configmaps", body, content=protobuf.MEDIA_TYPE
+    )
+    assert decode(answer, CM).data == {"key": "value"}
+
+
+async def test_generated_names_and_missing_namespaces(server: LocalCluster) -> None:
+    made = await server.client.create(CM(metadata=ObjectMeta(generate_name="gen-", namespace="default")))
+    assert made.metadata.name.startswith("gen-") and len(made.metadata.name) == 9
+    assert (await refused(server.client.create(config_map("x", namespace="nowhere")))).code == 404
+
+
+async def test_services_get_addresses_that_nobody_else_has(server: LocalCluster) -> None:
+    def service(name: str, **spec: Any) -> core_v1.Service:
+        made = core_v1.Service(metadata=ObjectMeta(name=name, namespace="default"))
+        made.spec.ports = [core_v1.ServicePort(port=80)]
+        for key, value in spec.items():
+            setattr(made.spec, key, value)
+        return made
+
+    made = await asyncio.gather(*(server.client.create(service(f"s{n}", type="NodePort")) for n in range(10)))
+    assert len({s.spec.cluster_ip for s in made}) == 10 and len({s.spec.ports[0].node_port for s in made}) == 10
+    taken = await refused(server.client.create(service("clash", cluster_ip=made[0].spec.cluster_ip)))
+    assert "provided IP is already allocated" in taken.status.message
+    await server.client.delete(core_v1.Service, "s0", "default")
+    again = await server.client.create(service("again", cluster_ip=made[0].spec.cluster_ip))
+    assert again.spec.cluster_ip == made[0].spec.cluster_ip
+
+
+async def test_rbac_decides_and_says_why(server: LocalCluster) -> None:
+    from tiphys.api import rbac_v1
+
+    jane = server.client_as("jane")
+    error = await refused(jane.list(CM, "default"))
+    assert (
+        error.status.message
+        == 'configmaps is forbidden: User "jane" cannot list resource "configmaps" in API group "" in the namespace "default"'
+    )
+    binding = rbac_v1.RoleBinding(metadata=ObjectMeta(name="jane", namespace="default"))
+    binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="view")
+    binding.subjects = [rbac_v1.Subject(kind="User", name="jane")]
+    await server.client.create(binding)
+    assert (await jane.list(CM, "default")).items == []
+    assert (await refused(jane.list(core_v1.Secret, "default"))).code == 403
+    assert (await refused(jane.list(CM, "kube-system"))).code == 403
+
+
+async def test_a_token_ends_with_the_pod_it_is_bound_to(server: LocalCluster) -> None:
+    await with_account(server)
+    await server.client.create(pod("owner"))
+    request = authentication_v1.TokenRequest()
+    request.spec.bound_object_ref = authentication_v1.BoundObjectReference(kind="Pod", api_version="v1", name="owner")
+    answer = await server.client.post(resource_of(core_v1.ServiceAccount), "default", "default", "token", request)
+    review = authentication_v1.TokenReview()
+    review.spec.token = decode(answer, authentication_v1.TokenRequest).status.token
+    checked = await server.client.create(review)
+    assert checked.status.authenticated and checked.status.user.username == "system:serviceaccount:default:default"
+    await server.client.delete(core_v1.Pod, "owner", "default")
+    assert not (await server.client.create(review)).status.authenticated
+
+
+async def test_a_node_changes_only_what_is_its_own(server: LocalCluster) -> None:
+    await with_account(server)
+    mine, other = (core_v1.Node(metadata=ObjectMeta(name=name)) for name in ("mine", "other"))
+    node = server.client_as("system:node:mine", ("system:nodes",))
+    await node.create(mine)
+    assert (await refused(node.create(other))).code == 403
+    secret = core_v1.Secret(metadata=ObjectMeta(name="s", namespace="default"))
+    await server.client.create(secret)
+    assert (await refused(node.get(core_v1.Secret, "s", "default"))).code == 403
+    await server.client.create(pod("user", nodeName="mine", volumes=[{"name": "v", "secret": {"secretName": "s"}}]))
+    assert (await node.get(core_v1.Secret, "s", "default")).metadata.name == "s"
+
+
+async def test_anonymous_sees_health_and_nothing_else(server: LocalCluster) -> None:
+    import aiohttp
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session:
+        async with session.get(f"{server.url}/readyz") as answer:
+            assert answer.status == 200
+        async with session.get(f"{server.url}/api/v1/namespaces") as answer:
+            assert answer.status == 403
+        async with session.get(f"{server.url}/api", headers={"Authorization": "Bearer nonsense"}) as answer:
+            assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/nope", 404), ("GET", "/api/v1/nope", 404), ("GET", "/apis/apps/v2/deployments", 404),
+        ("POST", "/api/v1/namespaces/default/pods/x", 405), ("DELETE", "/api/v1/namespaces", 405), ("GET", "/api/v1/pods?labelSelector=a%20b", 400),
+        ("GET", "/api/v1/pods?fieldSelector=spec.x=1", 400), ("GET", "/api/v1/pods?continue=xx", 400), ("PATCH", "/api/v1/namespaces/default/pods/x", 415),
+    ],
+)  # fmt: skip
+async def test_bad_requests_get_their_code(server: LocalCluster, method: str, path: str, code: int) -> None:
+    error = await refused(server.client.request(method, path, b"{}" if method in ("POST", "PATCH") else None))
+    assert error.code == code

@@ -1,0 +1,88 @@
+"""The other controllers' cores."""
+
+from __future__ import annotations
+
+from tests.builders import node, pod
+from tiphys.api import core_v1
+from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
+from tiphys.controllers import endpoints, nodelifecycle, podgc, replicaset
+from tiphys.controllers.garbage import Graph
+
+
+def test_pods_that_are_worth_least_are_deleted_first() -> None:
+    running, pending, costly = pod("running", nodeName="n"), pod("pending"), pod("costly", nodeName="n")
+    for one in (running, costly):
+        one.status.phase = "Running"
+        one.status.conditions = [
+            core_v1.PodCondition(type="Ready", status="True", last_transition_time="2026-01-01T00:00:00Z")
+        ]
+    costly.metadata.annotations["controller.kubernetes.io/pod-deletion-cost"] = "100"
+    made = replicaset.plan(1, [costly, running, pending], 0.0)
+    assert [p.metadata.name for p in made.delete] == ["pending", "running"]
+    assert replicaset.plan(5, [running], 0.0).create == 4
+
+
+def test_target_ports_are_resolved_by_name_for_each_pod() -> None:
+    service = core_v1.Service(metadata=ObjectMeta(name="s", namespace="default"))
+    service.spec.ports = [core_v1.ServicePort(name="http", port=80, target_port="web", protocol="TCP")]
+    pods = []
+    for name, number in (("a", 8080), ("b", 9090)):
+        one = pod(
+            name,
+            containers=[
+                {"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": number, "protocol": "TCP"}]}
+            ],
+        )
+        one.status.pod_ip = f"10.0.0.{number % 7}"
+        pods.append(one)
+    made = endpoints.desired_slices(service, pods, {})
+    assert sorted(ports[0].port for ports, _ in made) == [8080, 9090]
+    assert all(not e.conditions.ready for _, group in made for e in group)
+
+
+def test_a_silent_node_is_tainted_and_its_pods_leave_when_their_patience_ends() -> None:
+    silent = node("n")
+    silent.status.conditions = [core_v1.NodeCondition(type="Ready", status="Unknown")]
+    taints = nodelifecycle.retaint(silent, "2026-01-01T00:00:00Z")
+    assert [(t.key, t.effect) for t in taints or []] == [
+        ("node.kubernetes.io/unreachable", "NoSchedule"),
+        ("node.kubernetes.io/unreachable", "NoExecute"),
+    ]
+    patient = pod(
+        tolerations=[
+            {
+                "key": "node.kubernetes.io/unreachable",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 300,
+            }
+        ]
+    )
+    start = nodelifecycle.timestamps.parse("2026-01-01T00:00:00Z")
+    assert nodelifecycle.eviction_time(patient, taints or [], start) == start + 300
+    assert nodelifecycle.eviction_time(pod(), taints or [], start) == start
+    assert nodelifecycle.eviction_time(pod(tolerations=[{"operator": "Exists"}]), taints or [], start) is None
+
+
+def test_pods_of_missing_nodes_go_after_the_quarantine() -> None:
+    lost, missing = pod("lost", nodeName="gone"), dict[str, float]()
+    assert podgc.collect([lost], set(), missing, 0.0) == []
+    assert podgc.collect([lost], set(), missing, 41.0) == [lost]
+    assert podgc.collect([lost], {"gone"}, missing, 99.0) == [] and missing == {}
+
+
+def test_the_graph_names_what_to_look_at_when_an_owner_goes() -> None:
+    graph, resource = Graph(), resource_of(core_v1.ConfigMap)
+    owner = ObjectMeta(name="o", namespace="d", uid="1")
+    child = ObjectMeta(
+        name="c",
+        namespace="d",
+        uid="2",
+        owner_references=[OwnerReference(uid="1", name="o", kind="ConfigMap", api_version="v1")],
+    )
+    assert graph.put(resource, owner) == set()
+    assert graph.put(resource, child) == {"2"}
+    assert graph.remove(owner) == {"2"}
+    graph.remove(child)
+    assert graph.nodes == {}

@@ -1,0 +1,154 @@
+"""Controllers, scheduler and hollow nodes together, through the API alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.builders import config_map, deployment, pod
+from tiphys.api import apps_v1, core_v1, discovery_v1
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
+from tiphys.client.client import MERGE
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+Deployment = apps_v1.Deployment
+
+
+async def available(cluster: LocalCluster, name: str = "web", replicas: int = 3) -> Any:
+    async def check() -> bool:
+        found = await cluster.client.get(Deployment, name, "default")
+        status = found.status
+        settled = status.observed_generation == found.metadata.generation
+        return settled and status.available_replicas == status.updated_replicas == status.replicas == replicas
+
+    return await cluster.eventually(check)
+
+
+async def gone(cluster: LocalCluster, kind: Any, name: str, namespace: str = "default") -> None:
+    async def check() -> bool:
+        try:
+            await cluster.client.get(kind, name, namespace)
+        except StatusError as error:
+            return error.code == 404
+        return False
+
+    await cluster.eventually(check)
+
+
+async def ready(cluster: LocalCluster, namespace: str = "default") -> None:
+    async def check() -> bool:
+        try:
+            await cluster.client.get(core_v1.ServiceAccount, "default", namespace)
+        except StatusError:
+            return False
+        return True
+
+    await cluster.eventually(check)
+
+
+async def test_a_deployment_rolls_out_scales_and_rolls_back(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment())
+    await available(cluster)
+    await cluster.client.patch(Deployment, "web", {"spec": {"replicas": 5}}, "default", media=MERGE)
+    await available(cluster, replicas=5)
+    change = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "img:2"}]}}}}
+    await cluster.client.patch(Deployment, "web", change, "default")
+    await available(cluster, replicas=5)
+    assert {p.spec.containers[0].image for p in await cluster.pods()} == {"img:2"}
+    change["spec"]["template"]["spec"]["containers"][0]["image"] = "img:1"
+    await cluster.client.patch(Deployment, "web", change, "default")
+    await available(cluster, replicas=5)
+    sets = (await cluster.client.list(apps_v1.ReplicaSet, "default")).items
+    revisions = {s.metadata.annotations["deployment.kubernetes.io/revision"]: s.spec.replicas for s in sets}
+    assert revisions == {"3": 5, "2": 0}
+    found = await cluster.client.get(Deployment, "web", "default")
+    assert {c.type: c.reason for c in found.status.conditions}["Progressing"] == "NewReplicaSetAvailable"
+
+
+async def test_deleting_an_owner_takes_its_pods_along_or_leaves_them(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment("a", 1))
+    await available(cluster, "a", 1)
+    await cluster.client.delete(Deployment, "a", "default", propagation="Foreground")
+    await gone(cluster, Deployment, "a")
+    assert not await cluster.pods(labels="app=a")
+    await cluster.client.create(deployment("b", 1))
+    await available(cluster, "b", 1)
+    await cluster.client.delete(Deployment, "b", "default", propagation="Orphan")
+    await gone(cluster, Deployment, "b")
+    [left] = (await cluster.client.list(apps_v1.ReplicaSet, "default", labels="app=b")).items
+    assert not left.metadata.owner_references
+
+
+async def test_an_object_whose_owner_never_was_is_collected(cluster: LocalCluster) -> None:
+    orphan = config_map("orphan")
+    orphan.metadata.owner_references = [OwnerReference(api_version="v1", kind="ConfigMap", name="nobody", uid="none")]
+    await cluster.client.create(orphan)
+    await gone(cluster, core_v1.ConfigMap, "orphan")
+
+
+async def test_a_namespace_empties_and_goes(cluster: LocalCluster) -> None:
+    await cluster.client.create(core_v1.Namespace(metadata=ObjectMeta(name="temp")))
+    await ready(cluster, "temp")
+    await cluster.client.create(deployment("web", 2, "temp"))
+    await cluster.eventually(lambda: _running(cluster, "temp", 2))
+    await cluster.client.delete(core_v1.Namespace, "temp")
+    await gone(cluster, core_v1.Namespace, "temp", "")
+    assert not await cluster.pods("temp")
+
+
+async def _running(cluster: LocalCluster, namespace: str, count: int) -> bool:
+    return sum(p.status.phase == "Running" for p in await cluster.pods(namespace)) == count
+
+
+async def test_a_service_follows_its_pods(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    service = core_v1.Service(metadata=ObjectMeta(name="web", namespace="default"))
+    service.spec.selector, service.spec.ports = (
+        {"app": "web"},
+        [core_v1.ServicePort(name="http", port=80, target_port=8080)],
+    )
+    await cluster.client.create(service)
+    await cluster.client.create(deployment(replicas=2))
+
+    async def addresses() -> set[str]:
+        slices = (
+            await cluster.client.list(discovery_v1.EndpointSlice, "default", labels="kubernetes.io/service-name=web")
+        ).items
+        return {a for s in slices for e in s.endpoints if e.conditions.ready for a in e.addresses}
+
+    async def follows() -> bool:
+        return await addresses() == {p.status.pod_ip for p in await cluster.pods()} and len(await addresses()) == 2
+
+    await cluster.eventually(follows)
+    endpoints = await cluster.client.get(core_v1.Endpoints, "web", "default")
+    assert [p.port for p in endpoints.subsets[0].ports] == [8080]
+
+
+async def test_a_pod_that_fits_nowhere_says_why_and_is_scheduled_once_it_fits(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(pod("picky", nodeSelector={"disk": "ssd"}))
+
+    async def told() -> bool:
+        found = await cluster.client.get(core_v1.Pod, "picky", "default")
+        return any(
+            c.reason == "Unschedulable"
+            and "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector" in c.message
+            for c in found.status.conditions
+        )
+
+    await cluster.eventually(told)
+    await cluster.client.patch(core_v1.Node, "hollow-1", {"metadata": {"labels": {"disk": "ssd"}}})
+    await cluster.eventually(lambda: _running(cluster, "default", 1))
+    assert (await cluster.client.get(core_v1.Pod, "picky", "default")).spec.node_name == "hollow-1"
+
+
+async def test_a_pod_that_ends_completes(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(pod("once", restartPolicy="Never"))
+
+    async def done() -> bool:
+        return (await cluster.client.get(core_v1.Pod, "once", "default")).status.phase == "Succeeded"
+
+    await cluster.eventually(done)

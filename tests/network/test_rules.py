@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+
+import pytest
+
+from tiphys.api import core_v1, discovery_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.network.proxy.rules import Ruleset, base, changes, desired
+
+
+def service(name: str = "s", ip: str = "10.96.0.9", **spec: object) -> core_v1.Service:
+    made = core_v1.Service(metadata=ObjectMeta(name=name, namespace="d"))
+    made.spec.cluster_ip, made.spec.type = ip, "ClusterIP"
+    made.spec.ports = [core_v1.ServicePort(name="http", port=80, protocol="TCP")]
+    for key, value in spec.items():
+        setattr(made.spec, key, value)
+    return made
+
+
+def slice_of(name: str, *addresses: str, ready: bool = True) -> discovery_v1.EndpointSlice:
+    made = discovery_v1.EndpointSlice(
+        metadata=ObjectMeta(name=name, namespace="d", labels={"kubernetes.io/service-name": name})
+    )
+    conditions = discovery_v1.EndpointConditions(ready=ready, serving=ready)
+    made.endpoints = [discovery_v1.Endpoint(addresses=[a], conditions=conditions, node_name="n1") for a in addresses]
+    made.ports = [discovery_v1.EndpointPort(name="http", port=8080, protocol="TCP")]
+    return made
+
+
+def test_a_service_leads_to_its_ready_endpoints() -> None:
+    made = desired([service()], [slice_of("s", "10.1.0.1", "10.1.0.2")], "n1")
+    [verdict] = made.elements["services"].values()
+    assert (
+        "10.1.0.1 . 8080" in made.chains[verdict.removeprefix("goto ")][-1]
+        and "mod 2" in made.chains[verdict.removeprefix("goto ")][-1]
+    )
+
+
+def test_a_service_without_endpoints_refuses() -> None:
+    made = desired([service()], [slice_of("s", "10.1.0.1", ready=False)], "n1")
+    assert made.elements["dead"] == {"tcp . 10.96.0.9 . 80": "goto refuse"} and not made.elements["services"]
+
+
+def test_local_policy_keeps_to_this_node() -> None:
+    assert desired([service(internal_traffic_policy="Local")], [slice_of("s", "10.1.0.1")], "other").elements["dead"]
+
+
+def test_only_what_changed_is_written() -> None:
+    both = [slice_of("s", "10.1.0.1"), slice_of("t", "10.1.0.2")]
+    old = desired([service(), service("t", "10.96.0.8")], both, "n1")
+    assert changes("x", old, old) == ""
+    new = desired([service(), service("t", "10.96.0.8")], [both[0], slice_of("t", "10.1.0.3")], "n1")
+    script = changes("x", old, new)
+    assert "10.1.0.3" in script and "10.1.0.1" not in script
+
+
+@pytest.mark.root
+@pytest.mark.needs("nft", "unshare")
+def test_the_kernel_takes_every_step() -> None:
+    """In a network namespace of its own."""
+    sticky = service("t", "10.96.0.8", session_affinity="ClientIP", type="NodePort", external_ips=["192.0.2.77"])
+    sticky.spec.ports[0].node_port = 30123
+    steps = [
+        Ruleset(), desired([service()], [slice_of("s", "10.1.0.1")], "n1"),
+        desired([service(), sticky], [slice_of("s", "10.1.0.1", "10.1.0.2"), slice_of("t", "10.1.0.3", "10.1.0.4")], "n1", [("TCP", 8080, "10.1.0.5", 80)]),
+        desired([service(), sticky], [slice_of("s"), slice_of("t", "10.1.0.4")], "n1"), Ruleset(),
+    ]  # fmt: skip
+    script = base("t1", "10.1.0.0/16", "10.96.0.0/16") + "".join(
+        changes("t1", a, b) for a, b in itertools.pairwise(steps)
+    )
+    assert shutil.which("nft")
+    done = subprocess.run(["unshare", "-n", "nft", "-f", "-"], input=script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,62 @@
+"""Volumes' files, logs and environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.builders import pod
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.spdy import SPDYClient
+from tiphys.node.environment import expand, service_variables
+from tiphys.node.fields import field
+from tiphys.node.logs import LogOptions, read, shown, tail
+from tiphys.node.volumes import write_files
+
+LOG = b"2026-01-01T00:00:00.123456789Z stdout F one\n2026-01-01T00:00:01.5Z stderr P tw\n2026-01-01T00:00:02Z stdout F o\n"
+
+
+def test_files_change_all_at_once_and_old_ones_go(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a": (b"1", 0o644), "dir/b": (b"2", 0o600)})
+    before = (tmp_path / "..data").resolve()
+    write_files(tmp_path, {"a": (b"1", 0o644), "dir/b": (b"2", 0o600)})
+    assert (tmp_path / "..data").resolve() == before
+    write_files(tmp_path, {"a": (b"3", 0o644)})
+    assert (tmp_path / "a").read_bytes() == b"3" and not (tmp_path / "dir").exists() and not before.exists()
+
+
+async def test_logs_are_cut_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(LOG)
+    assert tail(str(path), 1) == "o\n"
+    assert b"".join([c async for c in read(str(path), LogOptions(), lambda: False)]) == b"one\ntwo\n"
+    assert b"".join([c async for c in read(str(path), LogOptions(limit=4), lambda: False)]) == b"one\n"
+    assert shown(LOG.splitlines(True)[0], LogOptions(timestamps=True)).startswith(b"2026-01-01T00:00:00.123456789Z one")
+    assert shown(LOG.splitlines(True)[0], LogOptions(since=1767225601.0)) == b""
+
+
+def test_references_to_variables() -> None:
+    assert expand("$(A)-$(B)-$$(A)", {"A": "x"}) == "x-$(B)-$(A)"
+
+
+def test_services_are_in_the_environment() -> None:
+    service = core_v1.Service(metadata=ObjectMeta(name="my-db", namespace="default"))
+    service.spec.cluster_ip, service.spec.ports = "10.0.0.1", [core_v1.ServicePort(port=5432, protocol="TCP")]
+    env = service_variables([service], "default", True)
+    assert env["MY_DB_SERVICE_HOST"] == "10.0.0.1" and env["MY_DB_PORT_5432_TCP"] == "tcp://10.0.0.1:5432"
+    assert service_variables([service], "other", True) == {}
+
+
+def test_fields_of_a_pod() -> None:
+    one = pod(labels={"a": "b"})
+    assert field(one, "metadata.labels['a']") == "b" and field(one, "metadata.labels") == 'a="b"'
+
+
+def test_spdy_frames_come_back_whole_from_any_cut() -> None:
+    stream, opening = SPDYClient().open({"streamType": "stdout"})
+    wire = SPDYClient.data(stream, b"hello") + SPDYClient.data(stream, b"", end=True) + SPDYClient.pong(b"\0\0\0\1")
+    for cut in range(len(wire)):
+        client = SPDYClient()
+        events = client.feed(wire[:cut]) + client.feed(wire[cut:])
+        assert [(e.kind, e.data) for e in events] == [("data", b"hello"), ("end", b""), ("ping", b"\0\0\0\1")]
+    assert opening[:4] == b"\x80\x03\x00\x01"

@@ -1,0 +1,109 @@
+"""The pod life cycle's core: what to do, from what is seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.builders import pod
+from tiphys.node.lifecycle import Backoff, decide
+from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerState, PodState, SandboxState
+from tiphys.node.status import pod_status
+
+C = {"name": "c", "image": "i"}
+
+
+def state(*containers: ContainerState) -> PodState:
+    return PodState(
+        "u", sandbox=SandboxState("s", 0, True, "10.0.0.9", 1.0), containers={c.name: c for c in containers}
+    )
+
+
+def container(
+    name: str = "c", what: str = RUNNING, code: int = 0, attempt: int = 0, finished: float = 0.0
+) -> ContainerState:
+    return ContainerState(f"id-{name}-{attempt}", name, attempt, what, 1.0, 1.0, finished, code)
+
+
+def names(plan: Any) -> list[tuple[str, int]]:
+    return [(c.name, attempt) for c, attempt in plan.start]
+
+
+def test_a_new_pod_needs_a_sandbox_then_its_containers() -> None:
+    fresh = pod(restartPolicy="Always")
+    assert decide(fresh, PodState("u"), 0, set(), set(), {}).sandbox
+    assert names(decide(fresh, state(), 0, set(), set(), {})) == [("c", 0)]
+
+
+def test_init_containers_run_one_after_the_other() -> None:
+    staged = pod(initContainers=[{"name": "a", "image": "i"}, {"name": "b", "image": "i"}], restartPolicy="Always")
+    assert names(decide(staged, state(), 0, set(), set(), {})) == [("a", 0)]
+    assert names(decide(staged, state(container("a")), 0, set(), set(), {})) == []
+    done = container("a", EXITED)
+    assert names(decide(staged, state(done), 0, set(), set(), {})) == [("b", 0)]
+    assert names(decide(staged, state(done, container("b", EXITED)), 0, set(), set(), {})) == [("c", 0)]
+
+
+def test_a_sidecar_must_have_started_before_the_next() -> None:
+    served = pod(initContainers=[{"name": "side", "image": "i", "restartPolicy": "Always"}], restartPolicy="Never")
+    assert names(decide(served, state(container("side")), 0, set(), set(), {})) == []
+    assert names(decide(served, state(container("side")), 0, {"side"}, set(), {})) == [("c", 0)]
+
+
+def test_restart_policies() -> None:
+    for policy, code, again in (
+        ("Always", 0, True),
+        ("Always", 1, True),
+        ("OnFailure", 0, False),
+        ("OnFailure", 1, True),
+        ("Never", 1, False),
+    ):
+        plan = decide(pod(restartPolicy=policy), state(container(what=EXITED, code=code)), 100, set(), set(), {})
+        assert bool(plan.start) is again and plan.finished is not again, (policy, code)
+
+
+def test_a_crash_loop_waits_longer_each_time() -> None:
+    backoff, waits = Backoff(), []
+    now = 0.0
+    for _ in range(7):
+        waits.append(backoff.wait(now, now))
+        now += waits[-1]
+        backoff.started(now)
+    assert waits == [0, 10, 20, 40, 80, 160, 300]
+    plan = decide(
+        pod(restartPolicy="Always"),
+        state(container(what=EXITED, code=1, finished=now)),
+        now,
+        set(),
+        set(),
+        {"c": backoff},
+    )
+    assert plan.waiting["c"][0] == "CrashLoopBackOff" and not plan.start
+
+
+def test_a_sick_container_is_killed_and_a_late_pod_ends() -> None:
+    assert [c.name for c, _ in decide(pod(restartPolicy="Always"), state(container()), 0, set(), {"c"}, {}).kill] == [
+        "c"
+    ]
+    late = pod(restartPolicy="Always", activeDeadlineSeconds=5)
+    late.status.start_time = "1970-01-01T00:00:01Z"
+    assert decide(late, state(container()), 7, set(), set(), {}).finished
+
+
+def test_status_follows_the_containers() -> None:
+    one = pod(restartPolicy="Never")
+    running = pod_status(one, state(container()), {}, {"c"}, {"c"}, "containerd", "1.2.3.4", 5)
+    conditions = {c.type: c.status for c in running.conditions}
+    assert (running.phase, running.pod_ip, conditions["Ready"], conditions["Initialized"]) == (
+        "Running",
+        "10.0.0.9",
+        "True",
+        "True",
+    )
+    assert running.container_statuses[0].container_id == "containerd://id-c-0"
+    for code, phase in ((0, "Succeeded"), (3, "Failed")):
+        ended = pod_status(one, state(container(what=EXITED, code=code)), {}, set(), set(), "containerd", "", 5)
+        assert ended.phase == phase and not ended.container_statuses[0].ready
+    waiting = pod_status(
+        one, state(container(what=CREATED)), {"c": ("ErrImagePull", "no")}, set(), set(), "containerd", "", 5
+    )
+    assert waiting.phase == "Pending" and waiting.container_statuses[0].state.waiting.reason == "ErrImagePull"  # type: ignore[union-attr]

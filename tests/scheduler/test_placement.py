@@ -1,0 +1,146 @@
+"""The scheduler's core against a slow, obvious model of the rules, on random clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.builders import node, pod
+from tiphys.api import core_v1
+from tiphys.machinery import quantity
+from tiphys.scheduler.placement import Placer
+from tiphys.scheduler.podinfo import PodInfo, requests_of
+from tiphys.scheduler.snapshot import Snapshot
+
+ZONES = st.sampled_from(["a", "b", "c"])
+
+
+def scheduled(nodes: list[core_v1.Node], pods: list[core_v1.Pod]) -> list[str]:
+    view = Snapshot()
+    for one in nodes:
+        view.put_node(one)
+    placer, places = Placer(view), []
+    for number, one in enumerate(pods):
+        one.metadata.uid = str(number)
+        place = placer.place(PodInfo(one)).node
+        places.append(place)
+        if place:
+            view.put_pod(PodInfo(one), place)
+    return places
+
+
+def asking(cpu: int, **spec: Any) -> core_v1.Pod:
+    return pod(containers=[{"name": "c", "image": "i", "resources": {"requests": {"cpu": f"{cpu}m"}}}], **spec)
+
+
+SPREAD = [
+    {
+        "maxSkew": 1,
+        "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "x"}},
+    }
+]
+ANTI = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+        ]
+    }
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.tuples(st.integers(1, 4), ZONES), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 2000), st.sampled_from(["", "spread", "anti"])), max_size=12),
+)
+def test_no_placement_breaks_a_rule(shape: list[tuple[int, str]], wishes: list[tuple[int, str]]) -> None:
+    nodes = [
+        node(f"n{i}", cpu=str(cpu), zone=zone, **{"kubernetes.io__hostname": f"n{i}"})
+        for i, (cpu, zone) in enumerate(shape)
+    ]
+    zone_of, free = (
+        {f"n{i}": zone for i, (_, zone) in enumerate(shape)},
+        {f"n{i}": cpu * 1000 for i, (cpu, _) in enumerate(shape)},
+    )
+    pods = [
+        asking(
+            cpu,
+            labels={"app": "x"},
+            **(
+                {"topologySpreadConstraints": SPREAD}
+                if rule == "spread"
+                else {"affinity": ANTI}
+                if rule == "anti"
+                else {}
+            ),
+        )
+        for cpu, rule in wishes
+    ]
+    placed: list[tuple[str, str]] = []
+    for (cpu, rule), place in zip(wishes, scheduled(nodes, pods), strict=True):
+        allowed = {name for name in free if free[name] >= cpu and _rules(name, rule, placed, zone_of)}
+        assert (place in allowed) if place else not allowed
+        if place:
+            free[place] -= cpu
+            placed.append((place, rule))
+
+
+def _rules(name: str, rule: str, placed: list[tuple[str, str]], zone_of: dict[str, str]) -> bool:
+    if any(other == name and theirs == "anti" for other, theirs in placed):
+        return False
+    if rule == "anti":
+        return all(other != name for other, _ in placed)
+    if rule == "spread":
+        counts = dict.fromkeys(zone_of.values(), 0)
+        for other, _ in placed:
+            counts[zone_of[other]] += 1
+        return counts[zone_of[name]] + 1 - min(counts.values()) <= 1
+    return True
+
+
+def test_reasons_are_counted_by_filter() -> None:
+    view = Snapshot()
+    tainted = node("t")
+    tainted.spec.taints = [core_v1.Taint(key="k", value="v", effect="NoSchedule")]
+    for one in (tainted, node("small", cpu="1"), node("large", cpu="8")):
+        view.put_node(one)
+    made = Placer(view).place(PodInfo(asking(9000)))
+    assert made.message.startswith(
+        "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu."
+    )
+
+
+def test_the_emptier_node_is_preferred_and_ports_are_exclusive() -> None:
+    nodes = [node("a"), node("b")]
+    port = [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}]
+    assert set(scheduled(nodes, [pod(containers=port), pod(containers=port)])) == {"a", "b"}
+    assert scheduled(nodes, [pod(containers=port) for _ in range(3)])[2] == ""
+    assert len(set(scheduled(nodes, [asking(1000), asking(1000)]))) == 2
+
+
+def test_init_containers_and_sidecars_count_at_their_peak() -> None:
+    def c(name: str, cpu: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "image": "i", "resources": {"requests": {"cpu": cpu}}, **more}
+
+    spec = pod(
+        containers=[c("a", "1")], initContainers=[c("side", "500m", restartPolicy="Always"), c("once", "2")]
+    ).spec
+    assert requests_of(spec)["cpu"] == 2500
+    assert quantity.milli("1500m") == 1500
+
+
+def test_removed_pods_and_nodes_leave_nothing_behind() -> None:
+    view = Snapshot()
+    view.put_node(node("a"))
+    info = PodInfo(asking(1000))
+    view.put_pod(info, "a")
+    view.remove_pod(info.uid)
+    assert not view.requested.any() and not view.scored.any()
+    view.put_pod(info, "a")
+    view.remove_node("a")
+    view.put_node(node("a"))
+    assert view.requested[0].sum() == 1000
