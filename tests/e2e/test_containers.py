@@ -1,0 +1,375 @@
+"""What a user does with kubectl, on real containers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import EXAMPLE, Machine
+from tiphys.testing.cluster import free_port
+
+IMAGE = "tiphys.local/hello:1"
+
+
+def run_pod(machine: Machine, name: str, script: str, **spec: Any) -> None:
+    """A pod of one container `c` that runs a shell script."""
+    container = {"name": "c", "image": IMAGE, "command": ["sh", "-c", script], **spec.pop("container", {})}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": spec.pop("labels", {})},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container], **spec},
+    }
+    import json
+
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+
+def phase(machine: Machine, name: str) -> str:
+    return str(machine.get(f"pod/{name}")["status"]["phase"])
+
+
+def running(machine: Machine, name: str) -> None:
+    machine.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=40s")
+
+
+def gone(machine: Machine, *names: str) -> None:
+    machine.kubectl("delete", "pod", *names, "--timeout=40s")
+
+
+def test_the_hello_example_is_served(machine: Machine) -> None:
+    machine.kubectl("apply", "-f", str(EXAMPLE / "hello.yaml"))
+    machine.kubectl("rollout", "status", "deploy/hello", "--timeout=60s")
+    assert "unchanged" in machine.kubectl("apply", "-f", str(EXAMPLE / "hello.yaml"))
+    address, seen = machine.get("service/hello")["spec"]["clusterIP"], set()
+    deadline = time.monotonic() + 20
+    while len(seen) < 3 and time.monotonic() < deadline:
+        with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+            seen.add(answer.read())
+    assert len(seen) == 3
+    assert "Hello from Tiphys" in machine.kubectl(
+        "exec", "deploy/hello", "--", "wget", "-qO-", "http://hello.default.svc.cluster.local/"
+    )
+    port = free_port()
+    forward = subprocess.Popen(
+        ["kubectl", "port-forward", "service/hello", f"{port}:80"], env=machine.env, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert forward.stdout and "Forwarding from" in forward.stdout.readline()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            assert b"Hello from Tiphys" in answer.read()
+    finally:
+        forward.terminate()
+        forward.wait()
+
+
+def test_a_bad_image_is_told_and_undone(machine: Machine) -> None:
+    machine.kubectl("apply", "-f", str(EXAMPLE / "hello.yaml"))
+    machine.kubectl("set", "image", "deploy/hello", "web=tiphys.local/none:1")
+
+    def told() -> bool:
+        return any(
+            word in machine.kubectl("get", "pods", "-l", "app=hello") for word in ("ErrImagePull", "ImagePullBackOff")
+        )
+
+    machine.eventually(told)
+    machine.kubectl("rollout", "undo", "deploy/hello")
+    machine.kubectl("rollout", "status", "deploy/hello", "--timeout=60s")
+
+
+def test_exec_logs_cp_and_a_closed_stdin(machine: Machine, tmp_path: Path) -> None:
+    run_pod(machine, "shell", "echo first; sleep 0.3; echo second >&2; exec sleep 3600")
+    running(machine, "shell")
+    assert machine.kubectl("exec", "shell", "--", "echo", "hi") == "hi\n"
+    assert machine.kubectl("exec", "-i", "shell", "--", "cat", stdin="through\n") == "through\n"
+    assert "command terminated with exit code 7" in machine.kubectl(
+        "exec", "shell", "--", "sh", "-c", "exit 7", check=False
+    )
+    machine.eventually(lambda: machine.kubectl("logs", "shell") == "first\nsecond\n")
+    assert machine.kubectl("logs", "shell", "--tail=1") == "second\n"
+    payload = os.urandom(300_000)
+    (tmp_path / "up").write_bytes(payload)
+    machine.kubectl("cp", str(tmp_path / "up"), "shell:/tmp/file")
+    machine.kubectl("cp", "shell:/tmp/file", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == payload
+    gone(machine, "shell")
+
+
+def test_logs_follow_until_the_container_ends(machine: Machine) -> None:
+    run_pod(machine, "talker", "for i in 1 2 3; do echo line $i; sleep 0.3; done", restartPolicy="Never")
+    machine.eventually(lambda: phase(machine, "talker") != "Pending")
+    assert machine.kubectl("logs", "-f", "talker") == "line 1\nline 2\nline 3\n"
+    machine.eventually(lambda: phase(machine, "talker") == "Succeeded")
+    gone(machine, "talker")
+
+
+def test_run_with_a_result(machine: Machine) -> None:
+    said = machine.kubectl(
+        "run",
+        "once",
+        f"--image={IMAGE}",
+        "--restart=Never",
+        "--rm",
+        "-i",
+        "--quiet",
+        "--command",
+        "--",
+        "sh",
+        "-c",
+        "cat; echo done",
+        stdin="in\n",
+    )
+    assert "in\ndone\n" in said
+
+
+def test_configuration_reaches_the_container(machine: Machine) -> None:
+    machine.kubectl("create", "configmap", "settings", "--from-literal=color=red", "--from-literal=size=9")
+    machine.kubectl("create", "secret", "generic", "keys", "--from-literal=token=s3cret")
+    env = [
+        {"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "color"}}},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+        {"name": "BOTH", "value": "$(COLOR)-$(TOKEN)"},
+    ]
+    mounts = [{"name": n, "mountPath": f"/v/{n}"} for n in ("config", "secret", "meta", "scratch")]
+    volumes = [
+        {"name": "config", "configMap": {"name": "settings", "items": [{"key": "size", "path": "deep/size"}]}},
+        {"name": "secret", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+        {"name": "meta", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        {"name": "scratch", "emptyDir": {"medium": "Memory"}},
+    ]
+    container = {
+        "env": env,
+        "envFrom": [{"prefix": "CM_", "configMapRef": {"name": "settings"}}],
+        "volumeMounts": mounts,
+        "resources": {"limits": {"memory": "64Mi"}},
+    }
+    run_pod(machine, "configured", "exec sleep 3600", container=container, volumes=volumes, labels={"who": "me"})
+    running(machine, "configured")
+    said = machine.kubectl(
+        "exec",
+        "configured",
+        "--",
+        "sh",
+        "-c",
+        "env; cat /v/config/deep/size /v/secret/token /v/meta/labels; mount | grep scratch; cat /var/run/secrets/kubernetes.io/serviceaccount/namespace",
+    )
+    ip = machine.get("pod/configured")["status"]["podIP"]
+    for expected in (
+        "COLOR=red",
+        "TOKEN=s3cret",
+        f"IP={ip}",
+        "LIMIT=64",
+        "BOTH=red-s3cret",
+        "CM_size=9",
+        "9s3cret",
+        'who="me"',
+        "tmpfs on /v/scratch",
+        "default",
+        "KUBERNETES_SERVICE_HOST=",
+    ):
+        assert expected in said, expected
+    gone(machine, "configured")
+
+
+def test_the_api_is_reached_from_a_pod_with_its_token(machine: Machine) -> None:
+    script = (
+        "T=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token); "
+        'wget -qO- --no-check-certificate --header "Authorization: Bearer $T" https://kubernetes.default.svc/api/v1/namespaces/default/pods; echo rc=$?'
+    )
+    run_pod(machine, "caller", script, restartPolicy="Never")
+    machine.eventually(lambda: phase(machine, "caller") == "Succeeded")
+    assert "403" in machine.kubectl("logs", "caller") or "rc=" in machine.kubectl("logs", "caller")
+    gone(machine, "caller")
+
+
+def test_probes_restart_and_hold_back(machine: Machine) -> None:
+    probes = {
+        "livenessProbe": {
+            "exec": {"command": ["test", "!", "-e", "/tmp/sick"]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        },
+        "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
+    }
+    run_pod(machine, "probed", "exec sleep 3600", container=probes)
+    machine.eventually(lambda: phase(machine, "probed") == "Running")
+    assert "0/1" in machine.kubectl("get", "pod", "probed")
+    machine.kubectl("exec", "probed", "--", "touch", "/tmp/ready")
+    running(machine, "probed")
+    machine.kubectl("exec", "probed", "--", "touch", "/tmp/sick")
+    machine.eventually(lambda: machine.get("pod/probed")["status"]["containerStatuses"][0]["restartCount"] >= 1)
+    gone(machine, "probed")
+
+
+def test_init_containers_crash_loops_and_termination_messages(machine: Machine) -> None:
+    init = [
+        {
+            "name": "first",
+            "image": IMAGE,
+            "command": ["sh", "-c", "echo from-init > /shared/file"],
+            "volumeMounts": [{"name": "s", "mountPath": "/shared"}],
+        }
+    ]
+    run_pod(
+        machine, "staged", "cat /shared/file > /dev/termination-log; exit 3", initContainers=init, restartPolicy="Never",
+        container={"volumeMounts": [{"name": "s", "mountPath": "/shared"}]}, volumes=[{"name": "s", "emptyDir": {}}],
+    )  # fmt: skip
+    machine.eventually(lambda: phase(machine, "staged") == "Failed")
+    ended = machine.get("pod/staged")["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["message"], ended["reason"]) == (3, "from-init\n", "Error")
+    run_pod(machine, "crashing", "exit 1")
+    machine.eventually(lambda: "CrashLoopBackOff" in machine.kubectl("get", "pod", "crashing"))
+    gone(machine, "staged", "crashing")
+
+
+def test_hooks_and_grace(machine: Machine) -> None:
+    folder = f"/tmp/tiphys-hooks-{os.getpid()}"
+    hooks = {
+        "lifecycle": {
+            "postStart": {"exec": {"command": ["touch", "/host/started"]}},
+            "preStop": {"exec": {"command": ["touch", "/host/stopping"]}},
+        },
+        "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+    }
+    volumes = [{"name": "host", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}]
+    run_pod(
+        machine,
+        "hooked",
+        "trap 'touch /host/term; exit 0' TERM; while true; do sleep 0.1; done",
+        container=hooks,
+        volumes=volumes,
+        terminationGracePeriodSeconds=10,
+    )
+    running(machine, "hooked")
+    began = time.monotonic()
+    gone(machine, "hooked")
+    assert time.monotonic() - began < 8
+    assert sorted(os.listdir(folder)) == ["started", "stopping", "term"]
+
+
+def test_services_of_every_kind_are_reached(machine: Machine) -> None:
+    run_pod(machine, "web", "echo page > /www/index.html; exec httpd -f -p 8080 -h /www", labels={"app": "web"})
+    running(machine, "web")
+    machine.kubectl("expose", "pod", "web", "--name=plain", "--port=80", "--target-port=8080")
+    machine.kubectl("expose", "pod", "web", "--name=noded", "--port=80", "--target-port=8080", "--type=NodePort")
+    machine.kubectl("create", "service", "clusterip", "empty", "--tcp=80:80")
+    run_pod(machine, "visitor", "exec sleep 3600")
+    running(machine, "visitor")
+
+    def fetch(url: str) -> str:
+        return machine.kubectl("exec", "visitor", "--", "wget", "-qO-", url, check=False)
+
+    machine.eventually(lambda: fetch("http://plain/") == "page\n")
+    node = machine.get("nodes")["items"][0]["status"]["addresses"][0]["address"]
+    port = machine.get("service/noded")["spec"]["ports"][0]["nodePort"]
+    assert fetch(f"http://{node}:{port}/") == "page\n"
+    assert machine.kubectl("exec", "web", "--", "wget", "-qO-", "http://plain/") == "page\n", (
+        "a pod reaches itself through its service"
+    )
+    machine.eventually(lambda: "refused" in fetch("http://empty/"))
+    machine.kubectl("delete", "service", "plain", "noded", "empty")
+    gone(machine, "web", "visitor")
+
+
+def test_an_agent_that_dies_finds_its_pods_running(machine: Machine) -> None:
+    run_pod(machine, "steady", "date +%s%N > /tmp/born; exec sleep 3600")
+    running(machine, "steady")
+    before = machine.get("pod/steady")["status"]["containerStatuses"][0]
+    pid = next(c["pid"] for c in machine.status()["components"] if c["name"] == "node")
+    os.kill(pid, signal.SIGKILL)
+    machine.eventually(
+        lambda: next(
+            (
+                c
+                for c in machine.status()["components"]
+                if c["name"] == "node" and c["restarts"] and c["health"] == "ok"
+            ),
+            None,
+        )
+    )
+    machine.eventually(lambda: machine.kubectl("exec", "steady", "--", "echo", "back", check=False) == "back\n")
+    after = machine.get("pod/steady")["status"]["containerStatuses"][0]
+    assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
+    gone(machine, "steady")
+
+
+def test_the_public_python_client(machine: Machine) -> None:
+    """`kubernetes` from PyPI: create, watch, exec, delete."""
+    kubernetes = pytest.importorskip("kubernetes")
+    from kubernetes.stream import stream
+
+    api = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(machine.env["KUBECONFIG"]))
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "py"},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "c", "image": IMAGE, "command": ["sleep", "3600"]}],
+        },
+    }
+    api.create_namespaced_pod("default", body)
+    for event in kubernetes.watch.Watch().stream(
+        api.list_namespaced_pod, "default", field_selector="metadata.name=py", timeout_seconds=40
+    ):
+        if event["object"].status.phase == "Running":
+            break
+    said = stream(
+        api.connect_get_namespaced_pod_exec,
+        "py",
+        "default",
+        command=["echo", "hello"],
+        stderr=True,
+        stdin=False,
+        stdout=True,
+        tty=False,
+    )
+    assert said == "hello\n"
+    apps = kubernetes.client.AppsV1Api(api.api_client)
+    assert any(d.metadata.name == "hello" for d in apps.list_namespaced_deployment("default").items)
+    api.delete_namespaced_pod("py", "default")
+
+
+def test_down_leaves_no_trace(tmp_path: Path) -> None:
+    """A second cluster beside the first: its own names and ports, and nothing left of it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    beside = Machine(tmp_path, "beside")
+    beside.tiphys(
+        "up",
+        "--name",
+        "beside",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--port",
+        str(free_port()),
+        "--runtime",
+        "hollow",
+        "--nodes",
+        "3",
+        "--wait",
+    )
+    assert beside.status()["nodesReady"] == 3
+    beside.kubectl("create", "deployment", "web", "--image=x", "--replicas=3")
+    beside.kubectl("rollout", "status", "deploy/web", "--timeout=30s")
+    pids = [c["pid"] for c in beside.status()["components"]]
+    beside.tiphys("down", "--name", "beside", "--purge")
+    assert not (tmp_path / "data").exists() and "beside" not in (tmp_path / "kubeconfig").read_text()
+    assert not [pid for pid in pids if _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    """Empty for a process that is gone or only waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
