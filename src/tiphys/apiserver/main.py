@@ -90,10 +90,7 @@ class RunningServer:
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
-        self.server.reader.closing.set()
-        for cache in self.store._caches.values():
-            for watcher in list(cache._watchers):
-                watcher.wake()
+        self.server.reader.end_watches()
         await self._runner.cleanup()
         await self._connector.close()
         await self.store.close()

@@ -109,6 +109,13 @@ class Reader:
         self._store = registry.store
         self.watchers = 0
         self.closing = asyncio.Event()
+        self.streams: set[_Stream] = set()
+
+    def end_watches(self) -> None:
+        """Lets every watch end cleanly: the server goes."""
+        self.closing.set()
+        for stream in self.streams:
+            stream._wake.set()
 
     # --- get ---
 
@@ -253,6 +260,7 @@ class _Stream:
         self._view = view_of(call, resource)
         self._want = accepted(call.http.headers.get("Accept", ""))
         self._wake = asyncio.Event()
+        self._transport: Any = None
         self._header = True
         self._bookmarks = call.flag("allowWatchBookmarks")
         self._plain = not self._want.shape and resource.is_storage_version
@@ -269,67 +277,86 @@ class _Stream:
         replay = initial in ("true", "1") or (initial is None and asked in ("", "0"))
         since = await self._reader._fresh(asked if asked else "") if replay else _number(asked or "0") or store.revision
         try:
-            watcher = self._cache.watch(self._view, since, self._wake.set)
+            watcher = self._cache.watch(self._view, since, self._awake)
         except Expired as error:
             raise errors.too_old(since, error.floor) from None
         response: web.StreamResponse = web.Response()
+        self._reader.streams.add(self)
         try:
             response = await self._open()
             if replay:
-                await self._send(
-                    [self._line("ADDED", Event(e.revision, e, None)) for e in self._cache.select(self._view)]
-                )
+                self._send([self._line("ADDED", Event(e.revision, e, None)) for e in self._cache.select(self._view)])
                 if initial in ("true", "1") and self._bookmarks:
-                    await self._send([self._bookmark(since, initial_end=True)])
+                    self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
             await response.write_eof()
         except ConnectionError:
             pass  # the client went away
         finally:
             self._cache.unwatch(watcher)
+            self._reader.streams.discard(self)
         return response
 
     async def _open(self) -> web.StreamResponse:
-        kind = (
-            "application/json" if not self._want.shape else f"application/json;as={self._want.shape};g=meta.k8s.io;v=v1"
-        )
-        self._response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
-        self._response.enable_chunked_encoding()
-        await self._response.prepare(self._call.http)
-        return self._response
+        shape = self._want.shape
+        kind = "application/json" if not shape else f"application/json;as={shape};g=meta.k8s.io;v=v1"
+        response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
+        response.enable_chunked_encoding()
+        writer: Any = await response.prepare(self._call.http)
+        writer.send_headers()  # the client must not wait for the first event to learn that it watches
+        self._transport = self._call.http.transport
+        return response
 
     async def _follow(self, watcher: Any) -> None:
+        """Until the clock, the client or the server's end stops it. Events are sent by `_flush`, on its own."""
         loop = asyncio.get_running_loop()
         asked = int(self._call.query.get("timeoutSeconds") or 0)
         ends = loop.time() + (asked or random.uniform(1800, 3600))
         bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
-        store = self._reader._store
-        while True:
-            wait = min(ends, bookmark if self._bookmarks else ends) - loop.time()
-            if wait > 0 and not watcher.pending:
-                handle = loop.call_later(wait, self._wake.set)
-                await self._wake.wait()
-                handle.cancel()
+        self._flushing = watcher
+        self._awake()
+        while not (self._reader.closing.is_set() or watcher.overflowed or self._gone()):
+            now = loop.time()
+            if now >= ends:
+                return
+            if self._bookmarks and now >= bookmark:
+                self._flush()
+                self._send([self._bookmark(self._reader._store.revision)])
+                bookmark = now + _BOOKMARK
+            timer = loop.call_at(min(ends, bookmark) if self._bookmarks else ends, self._wake.set)
             self._wake.clear()
-            if self._reader.closing.is_set() or watcher.overflowed or self._gone():
-                return
-            revision = store.revision
-            taken = watcher.take()
-            if taken:
-                await self._send([self._line(kind, event) for kind, event in taken])
-            elif self._bookmarks and loop.time() >= bookmark:
-                await self._send([self._bookmark(revision)])
-                bookmark = loop.time() + _BOOKMARK
-            if loop.time() >= ends:
-                return
+            await self._wake.wait()
+            timer.cancel()
+
+    _flushing: Any = None
+    _due = False
+
+    def _awake(self) -> None:
+        """There are events: send them once the loop has done what it is at, all in one write."""
+        if self._flushing is None or self._due:
+            return
+        self._due = True
+        asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._due = False
+        watcher = self._flushing
+        taken = watcher.take()
+        if len(taken) == 1 and self._plain and not self._gone():
+            self._transport.write(taken[0][1].chunk(taken[0][0]))
+        elif taken:
+            self._send([self._line(kind, event) for kind, event in taken])
+        if watcher.overflowed or self._gone() or self._reader.closing.is_set():
+            self._wake.set()
 
     def _gone(self) -> bool:
-        transport = self._call.http.transport
+        transport = self._transport
         return transport is None or transport.is_closing() or transport.get_write_buffer_size() > _BUFFER
 
-    async def _send(self, lines: list[bytes]) -> None:
-        if lines:
-            await self._response.write(b"".join(lines))
+    def _send(self, lines: list[bytes]) -> None:
+        if lines and not self._gone():
+            body = b"".join(lines)
+            self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
 
     def _line(self, kind: str, event: Event) -> bytes:
         if self._plain:

@@ -6,6 +6,7 @@ that the type does not have, fields given twice) takes the slow way over plain d
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, TypeVar
 
@@ -106,44 +107,73 @@ def _zero(field: Field) -> Any:
     return zeros.get(field.kind, None if field.kind in ("any", "union") else 0)
 
 
-def unknown_fields(value: Any, kind: type[Struct], path: str = "") -> list[str]:
-    """Paths of the fields that the type does not have, in document order."""
+_FREE: Any = {}  # below here anything goes; keys are only counted
+_Shape = dict[str, Any]  # field → None for a scalar, or (how it nests, the shape of what is inside)
+
+
+@functools.cache
+def _shape(kind: type[Struct]) -> _Shape:
+    shape: _Shape = {}
+    for name, field in fields_of(kind).items():
+        shape[name] = _nesting(field)
+    return shape
+
+
+def _nesting(field: Field) -> Any:
+    if field.kind in ("struct", "union") and field.item is not None:
+        return ("struct", field.item)
+    if field.kind in ("list", "dict"):
+        inner = _nesting(field.item)
+        return (field.kind, inner) if inner is not None else ("free", None) if field.kind == "dict" else None
+    return ("free", None) if field.kind in ("any", "union") else None
+
+
+def check_fields(value: Any, kind: type[Struct]) -> tuple[int, list[str]]:
+    """(number of keys in the whole document, paths of the fields that the type does not have)."""
     found: list[str] = []
-    _walk(value, kind, path, found)
-    return found
+    return (_count(value, ("struct", kind), "", found) if isinstance(value, dict) else 0), found
 
 
-def _walk(value: Any, kind: type[Struct], path: str, found: list[str]) -> None:
-    if not isinstance(value, dict):
-        return
-    fields = fields_of(kind)
-    for key, item in value.items():
-        field = fields.get(key)
-        if field is None:
-            found.append(f"{path}.{key}" if path else key)
-        elif field.item is not None:
-            _walk_field(item, field, f"{path}.{key}" if path else key, found)
-
-
-def _walk_field(value: Any, field: Field, path: str, found: list[str]) -> None:
-    if field.kind in ("struct", "union"):
-        if isinstance(value, dict):
-            _walk(value, field.item, path, found)
-    elif field.item.item is None and field.item.kind not in ("struct", "union"):
-        return
-    elif isinstance(value, list) and field.kind == "list":
-        for index, item in enumerate(value):
-            _walk_field(item, field.item, f"{path}[{index}]", found)
-    elif isinstance(value, dict) and field.kind == "dict":
+def _count(value: Any, nesting: Any, path: str, found: list[str]) -> int:
+    how, inner = nesting
+    if how == "struct":
+        if not isinstance(value, dict):
+            return sum(_count(item, nesting, path, found) for item in value) if isinstance(value, list) else 0
+        shape, total = _shape(inner), len(value)
         for key, item in value.items():
-            _walk_field(item, field.item, f"{path}.{key}", found)
+            below = shape.get(key, _FREE)
+            if below is None or item is None:
+                continue
+            if below is _FREE:
+                found.append(f"{path}.{key}" if path else key)
+                total += count_keys(item)
+            elif isinstance(item, dict | list):
+                total += _count(item, below, f"{path}.{key}" if path else key, found)
+        return total
+    if how == "list" and isinstance(value, list):
+        return sum(
+            [
+                _count(item, inner, f"{path}[{i}]", found)
+                for i, item in enumerate(value)
+                if isinstance(item, dict | list)
+            ]
+        )
+    if how == "dict" and isinstance(value, dict):
+        return len(value) + sum(
+            [_count(v, inner, f"{path}.{k}", found) for k, v in value.items() if isinstance(v, dict | list)]
+        )
+    return count_keys(value)
 
 
 def count_keys(value: Any) -> int:
     if isinstance(value, dict):
-        return len(value) + sum(count_keys(item) for item in value.values() if isinstance(item, dict | list))
+        total = len(value)
+        for item in value.values():
+            if isinstance(item, dict | list):
+                total += count_keys(item)
+        return total
     if isinstance(value, list):
-        return sum(count_keys(item) for item in value if isinstance(item, dict | list))
+        return sum([count_keys(item) for item in value if isinstance(item, dict | list)])
     return 0
 
 
@@ -165,8 +195,9 @@ def duplicate_fields(data: bytes) -> list[str]:
 
 def field_problems(data: bytes, value: Any, kind: type[Struct]) -> list[str]:
     """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``."""
-    problems = [f'unknown field "{path}"' for path in unknown_fields(value, kind)]
+    keys, unknown = check_fields(value, kind)
+    problems = [f'unknown field "{path}"' for path in unknown]
     # Counting is a cheap first look: only when the numbers differ can a field have been given twice.
-    if data and data.count(b'":') != count_keys(value):
+    if data and data.count(b'":') != keys:
         problems += [f'duplicate field "{name}"' for name in duplicate_fields(data)]
     return problems

@@ -124,6 +124,14 @@ class Event:
             made = self.lines[kind] = b'{"type":"%b","object":%b}\n' % (kind.encode(), body)
         return made
 
+    def chunk(self, kind: str) -> bytes:
+        """The line as a chunk of an HTTP/1.1 answer, built once, too."""
+        made = self.lines.get((kind,))
+        if made is None:
+            line = self.line(kind)
+            made = self.lines[kind,] = b"%x\r\n%b\r\n" % (len(line), line)
+        return made
+
 
 class Filter:
     """Which objects a list or a watch is about."""
