@@ -65,6 +65,7 @@ class Agent:
         self._workers: dict[str, PodWorker] = {}
         self._found: dict[str, PodState] = {}
         self._server = StreamingServer(self)
+        self._stale = asyncio.Event()
 
     # --- start and end ---
 
@@ -89,6 +90,7 @@ class Agent:
         await self._registration.register()
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
         self._tasks.start(self._recorder.run(), "events")
+        self._tasks.start(self._relist(), "relist", vital=True)
         log.info("node %s registered, runtime %s", options.name, self.runtime.name)
 
     async def stop(self) -> None:
@@ -157,9 +159,28 @@ class Agent:
         self._found = {}
 
     def _runtime_event(self, id: str) -> None:
+        """Something happened: to a container that is known by its id, or one look at everything will tell."""
+        if not id:
+            self._stale.set()
+            return
         for worker in self._workers.values():
-            if not id or any(c.id == id for c in worker.state.containers.values()):
+            if any(c.id == id for c in worker.state.containers.values()):
                 worker.look()
+
+    async def _relist(self) -> None:
+        """One list for all workers, however many events there were: only those it concerns look closer."""
+        while True:
+            await self._stale.wait()
+            await asyncio.sleep(0.02)
+            self._stale.clear()
+            try:
+                seen = await self.runtime.pods()
+            except (RuntimeFault, TimeoutError) as error:
+                log.info("listing containers: %s", error)
+                continue
+            for uid, worker in list(self._workers.items()):
+                if worker.differs(seen.get(uid)):
+                    worker.look()
 
     # --- for the streaming server ---
 

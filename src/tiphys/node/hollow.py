@@ -45,6 +45,9 @@ class HollowRuntime:
     async def pod(self, uid: str) -> PodState:
         return self._pods.get(uid) or PodState(uid)
 
+    async def container(self, known: ContainerState) -> ContainerState:
+        return self._find(known.id) or known
+
     async def has_image(self, image: str) -> bool:
         return True
 

@@ -74,6 +74,13 @@ class PodWorker:
         self.pod = pod
         self._wake.set()
 
+    def differs(self, seen: PodState | None) -> bool:
+        """Whether the runtime shows another state than this worker last saw."""
+        mine = {(c.id, c.state) for c in self.state.containers.values()}
+        theirs = {(c.id, c.state) for c in seen.containers.values()} if seen is not None else set()
+        box, other = self.state.sandbox, seen.sandbox if seen is not None else None
+        return mine != theirs or (box is not None and (other is None or (box.id, box.ready) != (other.id, other.ready)))
+
     def look(self) -> None:
         """The runtime may show something new."""
         self._stale = True
@@ -514,7 +521,8 @@ class PodWorker:
         if self.state.sandbox is not None and self.state.sandbox.ready:
             await self._node.runtime.stop_sandbox(self.state.sandbox.id)
             self.state.sandbox.ready = False
-        self.state = await self._node.runtime.pod(self.pod.metadata.uid)
+        for found in running:
+            self.state.containers[found.name] = await self._node.runtime.container(found)
         self._note_exits()
 
     async def _terminate(self) -> float | None:
@@ -538,11 +546,12 @@ class PodWorker:
                 self._terminating = False
                 raise
         await self._report(final=True)
-        await self._clean_up()
         meta = self.pod.metadata
         with contextlib.suppress(StatusError):
             await self._node.client.delete(core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid)
+        # Nothing runs and the address is given back: what is left on disk is nobody's business but ours.
         self.gone = True
+        await self._clean_up()
         return None
 
     async def _clean_up(self) -> None:

@@ -151,8 +151,13 @@ class PodIP(Struct):
     ip: Annotated[str, F(1)] = ""
 
 
+class PodSandboxFilter(Struct):
+    id: Annotated[str, F(1)] = ""
+    label_selector: Annotated[dict[str, str], F(3)] = {}
+
+
 class ListPodSandboxRequest(Struct):
-    pass
+    filter: Annotated[PodSandboxFilter | None, F(1)] = None
 
 
 class PodSandbox(Struct):
@@ -282,8 +287,13 @@ class RemoveContainerResponse(Struct):
     pass
 
 
+class ContainerFilter(Struct):
+    id: Annotated[str, F(1)] = ""
+    label_selector: Annotated[dict[str, str], F(4)] = {}
+
+
 class ListContainersRequest(Struct):
-    pass
+    filter: Annotated[ContainerFilter | None, F(1)] = None
 
 
 class Container(Struct):

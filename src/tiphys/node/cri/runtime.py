@@ -76,10 +76,16 @@ class CRIRuntime:
 
     # --- what there is ---
 
-    async def pods(self) -> dict[str, PodState]:
+    async def pods(self, labels: dict[str, str] | None = None) -> dict[str, PodState]:
+        boxes, inside = m.ListPodSandboxRequest(), m.ListContainersRequest()
+        if labels:
+            boxes.filter, inside.filter = (
+                m.PodSandboxFilter(label_selector=labels),
+                m.ContainerFilter(label_selector=labels),
+            )
         sandboxes, containers = await asyncio.gather(
-            self._client.call("RuntimeService/ListPodSandbox", m.ListPodSandboxRequest(), m.ListPodSandboxResponse),
-            self._client.call("RuntimeService/ListContainers", m.ListContainersRequest(), m.ListContainersResponse),
+            self._client.call("RuntimeService/ListPodSandbox", boxes, m.ListPodSandboxResponse),
+            self._client.call("RuntimeService/ListContainers", inside, m.ListContainersResponse),
         )
         found: dict[str, PodState] = {}
         for box in sorted(sandboxes.items, key=lambda b: b.created_at):
@@ -107,7 +113,7 @@ class CRIRuntime:
         state.containers[container.name] = container
 
     async def pod(self, uid: str) -> PodState:
-        state = (await self.pods()).get(uid) or PodState(uid)
+        state = (await self.pods({_UID: uid})).get(uid) or PodState(uid)
         if state.sandbox is not None:
             state.sandbox = await self._sandbox(state.sandbox)
         for group in (state.containers, state.previous):
