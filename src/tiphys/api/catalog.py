@@ -287,9 +287,12 @@ def storage_of(resource: Resource) -> Resource:
     return BY_PATH[group, resource.storage_version, resource.plural]
 
 
+BY_TYPE: dict[tuple[str, str], Resource] = {(r.module, r.kind): r for r in RESOURCES}
+
+
 def resource_of(kind: type | Any) -> Resource:
-    """The row of an API type."""
-    for row in RESOURCES:
-        if row.kind == kind.__name__ and row.module == kind.__module__:
-            return row
-    raise LookupError(f"{kind!r} is not a resource of the catalogue")
+    """The row of an API type. Raises LookupError."""
+    found = BY_TYPE.get((kind.__module__, kind.__name__))
+    if found is None:
+        raise LookupError(f"{kind!r} is not a resource of the catalogue")
+    return found

@@ -286,7 +286,7 @@ class APIServer:
                 from tiphys.apiserver import openapi_proto
 
                 return respond.answer(
-                    openapi_proto.v2(), content_type="application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+                    openapi_proto.v2(), content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
                 )
             return respond.answer(openapi.v2())
         if rest == ["v3"]:

@@ -49,7 +49,8 @@ def columns_of(resource: Resource) -> list[Column]:
     rows = printers.COLUMNS.get(resource.kind)
     if rows is None:
         return [NAME, CREATED]
-    columns = [NAME]
+    # An event's name says nothing: it stands last, and only with -o wide.
+    columns = [] if resource.kind == "Event" else [NAME]
     for row in rows:
         if row == "AGE":
             columns.append(AGE)

@@ -37,6 +37,9 @@ _name = click.option(
     help="What pods run on; none: control plane only.",
 )
 @click.option("--store", default=None, help="sqlite, etcd (a local one), or https://... of an etcd cluster.")
+@click.option(
+    "--etcd-tls", nargs=3, default=None, metavar="CA CERT KEY", help="PEM files for an etcd cluster over TLS."
+)
 @click.option("--wait", is_flag=True, help="Wait until the nodes are ready, too.")
 def up(
     name: str,
@@ -45,6 +48,7 @@ def up(
     nodes: int | None,
     runtime: str | None,
     store: str | None,
+    etcd_tls: tuple[str, str, str] | None,
     wait: bool,
 ) -> None:
     """Bring a cluster up and enter it into your kubeconfig."""
@@ -55,6 +59,7 @@ def up(
     steps = Steps()
     with _explained():
         cluster = _configured(state, cluster_up, name, data_dir, port, nodes, runtime, store)
+        cluster.etcd_tls = [str(Path(file).absolute()) for file in etcd_tls] if etcd_tls else cluster.etcd_tls
         if cluster_up.is_running(cluster):
             path = kubeconfig.merge(cluster)
             click.echo(f"{name} is already running at {cluster.server} (context {name} in {path})")

@@ -188,7 +188,7 @@ class Client:
                             raise StatusError(decode(bytes(event.object), Status))
                         yield WatchEvent(event.type, read(event.object))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreachable(f"watch {resource_of(kind).plural}: {type(error).__name__}: {error}") from None
+            raise Unreachable(f"watch {url}: {type(error).__name__}: {error}") from None
 
     # --- writing ---
 

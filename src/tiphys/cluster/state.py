@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
@@ -33,6 +33,7 @@ class Cluster:
     nodes: int = 1
     store: str = "sqlite"
     number: int = 0
+    etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     # --- where things lie ---
 

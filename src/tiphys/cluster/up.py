@@ -125,11 +125,16 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
         ]  # fmt: skip
         rows.append({"name": "etcd", "command": [c for c in command if "unsafe" not in c], "address": client})
         store = client
+    tls = [
+        word
+        for pair in zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
+        for word in pair
+    ]
     rows.append({
         "name": "apiserver", "address": cluster.server,
         "command": [
             *me, "apiserver", "--pki", str(pki), "--data-dir", str(cluster.root), "--port", str(cluster.port),
-            "--address", cluster.address, "--store", store, "--service-cidr", cluster.service_cidr,
+            "--address", cluster.address, "--store", store, "--service-cidr", cluster.service_cidr, *tls,
         ],
     })  # fmt: skip
     if cluster.runtime == "containerd":

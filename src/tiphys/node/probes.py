@@ -106,15 +106,15 @@ class Verdict:
     def __init__(self, probe: core_v1.Probe, initial: bool) -> None:
         self._probe = probe
         self.well = initial
-        self._run = 0
+        self.run_length = 0
         self._last: bool | None = None
 
     def add(self, success: bool) -> bool:
         """True when the verdict changed, or failed once more past its threshold."""
-        self._run = self._run + 1 if success == self._last else 1
+        self.run_length = self.run_length + 1 if success == self._last else 1
         self._last = success
         needed = self._probe.success_threshold if success else self._probe.failure_threshold
-        if self._run < max(1, needed):
+        if self.run_length < max(1, needed):
             return False
         changed = self.well != success
         self.well = success
@@ -130,6 +130,11 @@ class Prober:
         self.kind, self.probe, self.container, self.id = kind, probe, container, id
         self._runtime, self._ip = runtime, ip
         self.verdict = Verdict(probe, initial=kind == "liveness")
+
+    @property
+    def exhausted(self) -> bool:
+        """It failed as often in a row as the probe allows."""
+        return not self.verdict.well and self.verdict.run_length >= self.probe.failure_threshold
 
     async def run(self, report: Callable[[Prober, bool, str], None]) -> None:
         """Calls `report(self, success, output)` whenever the verdict matters."""

@@ -119,8 +119,7 @@ class Volumes:
             elif source.service_account_token is not None:
                 wish = source.service_account_token
                 token = await self._references.token(pod, wish.audience, wish.expiration_seconds or 3600)
-                restricted = 0o600 if _group(pod) is None and _runs_as_one(pod) else 0o644
-                files[wish.path] = (token.encode(), restricted if mode in (None, 0o644) else mode or 0o644)
+                files[wish.path] = (token.encode(), mode if mode is not None else 0o644)
         return files
 
     async def _keys(self, kind: Any, namespace: str, name: str, source: Any, mode: int | None) -> Files:
@@ -214,11 +213,6 @@ class Volumes:
 
 def _group(pod: core_v1.Pod) -> int | None:
     return pod.spec.security_context.fs_group if pod.spec.security_context else None
-
-
-def _runs_as_one(pod: core_v1.Pod) -> bool:
-    """Everything in the pod runs as root, as far as the spec tells: then nobody else need read the token."""
-    return False
 
 
 def write_files(folder: Path, files: Files, group: int | None = None) -> None:

@@ -18,7 +18,10 @@ from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 from tiphys.node import probes
 from tiphys.node.environment import environment, expand
+from tiphys.node.health import Health
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
+from tiphys.node.naming import host_and_domain, resolver_of
+from tiphys.node.pulling import have_image
 from tiphys.node.references import References
 from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, Runtime, RuntimeFault
 from tiphys.node.status import pod_status
@@ -57,10 +60,7 @@ class PodWorker:
         self._backoffs: dict[str, Backoff] = {}
         self._pulls: dict[str, Backoff] = {}
         self._waiting: dict[str, tuple[str, str]] = {}
-        self._ready: set[str] = set()
-        self._started: set[str] = set()
-        self._unhealthy: set[str] = set()
-        self._probers: dict[str, list[asyncio.Task[None]]] = {}
+        self._health = Health(node.runtime, self._address, self._event, self._wake.set)
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._paths: dict[str, str] | None = None
         self._reported: Any = None
@@ -101,8 +101,9 @@ class PodWorker:
                     refreshed = time.monotonic()
                     await self._refresh()
         finally:
-            for task in [*self._starting.values(), *(t for tasks in self._probers.values() for t in tasks)]:
+            for task in self._starting.values():
                 task.cancel()
+            self._health.stop_all()
 
     async def _refresh(self) -> None:
         with contextlib.suppress(StatusError, Unreachable, OSError):
@@ -118,8 +119,10 @@ class PodWorker:
                 self._note_exits()
             if self.pod.metadata.deletion_timestamp:
                 return await self._terminate()
-            self._watch_running()
-            plan = decide(self.pod, self.state, self._node.now(), self._started, self._unhealthy, self._backoffs)
+            self._health.watch(self.pod, self.state)
+            plan = decide(
+                self.pod, self.state, self._node.now(), self._health.started, self._health.unhealthy, self._backoffs
+            )
             return await self._carry_out(plan)
         except (RuntimeFault, VolumeError, StatusError, Unreachable, TimeoutError, OSError) as error:
             reason = (
@@ -137,6 +140,11 @@ class PodWorker:
             await self._report()
             return 2.0
 
+    def _address(self) -> str:
+        """Where the pod's containers are reached."""
+        boxed = self.state.sandbox.ip if self.state.sandbox else ""
+        return self._node.address if self.pod.spec.host_network or not boxed else boxed
+
     def _event(self, kind: str, reason: str, message: str, container: str = "") -> None:
         path = f"spec.containers{{{container}}}" if container else ""
         self._node.recorder.record(self.pod, kind, reason, message, path)
@@ -149,7 +157,7 @@ class PodWorker:
                 if found.state != EXITED:
                     continue
                 if group is self.state.containers:
-                    self._stop_probes(name)
+                    self._health.stop(name)
                 container = specs.get(name)
                 if container is not None and not found.message:
                     found.message = self._last_words(container, found)
@@ -193,9 +201,8 @@ class PodWorker:
         if plan.kill_pod:
             await self._kill(30.0)
         for found, why in plan.kill:
-            self._unhealthy.discard(found.name)
             self._event("Normal", "Killing", why, found.name)
-            self._stop_probes(found.name)
+            self._health.stop(found.name)
             await self._stop(found, self._grace())
             self._stale = True
         if plan.finished:
@@ -218,50 +225,22 @@ class PodWorker:
 
     # --- starting ---
 
-    def _names(self) -> tuple[str, str]:
-        """(host name, domain) as the pod sees itself."""
-        spec = self.pod.spec
-        host = (spec.hostname_override or spec.hostname or self.pod.metadata.name)[:63].rstrip("-.")
-        return host, f"{spec.subdomain}.{self.pod.metadata.namespace}.svc.{self._node.dns[1]}" if spec.subdomain else ""
-
-    def _dns(self) -> tuple[list[str], list[str], list[str]]:
-        spec, (servers, domain) = self.pod.spec, self._node.dns
-        policy = spec.dns_policy
-        if policy == "ClusterFirst" and spec.host_network:
-            policy = "Default"
-        if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
-            namespace = self.pod.metadata.namespace
-            own = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain]
-            found = (list(servers), own + [s for s in self._node.resolver[1] if s not in own], ["ndots:5"])
-        else:
-            found = ([], [], []) if policy == "None" else tuple(map(list, self._node.resolver))  # type: ignore[assignment]
-        extra = spec.dns_config
-        if extra is not None:
-            options = {o.split(":")[0]: o for o in found[2]} | {
-                o.name: f"{o.name}:{o.value}" if o.value is not None else o.name for o in extra.options
-            }
-            found = (
-                list(dict.fromkeys(found[0] + extra.nameservers)),
-                list(dict.fromkeys(found[1] + extra.searches)),
-                list(options.values()),
-            )
-        return found
-
     async def _make_sandbox(self) -> None:
-        attempt = self.state.sandbox.attempt + 1 if self.state.sandbox else 0
+        node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
+        host, domain = host_and_domain(self.pod, node.dns[1])
         await self._report()
         if self.state.sandbox is not None:
             with contextlib.suppress(RuntimeFault):
                 await self._node.runtime.stop_sandbox(self.state.sandbox.id)
         async with self._node.starting:
             made, paths = await asyncio.gather(
-                self._node.runtime.run_sandbox(self.pod, attempt, self._dns(), self._names()[0]),
+                self._node.runtime.run_sandbox(self.pod, attempt, resolver_of(self.pod, *node.dns, node.resolver), host),
                 self._volumes(), return_exceptions=True,
             )  # fmt: skip
         if isinstance(made, BaseException):
             raise made
         self.state.sandbox = made
-        self._node.volumes.write_hosts(self.pod, made.ip or self._node.address, *self._names())
+        self._node.volumes.write_hosts(self.pod, made.ip or self._node.address, host, domain)
         if isinstance(paths, BaseException):
             raise paths
 
@@ -290,7 +269,7 @@ class PodWorker:
     async def _start(self, container: Any, attempt: int) -> None:
         name, node = container.name, self._node
         try:
-            await self._have_image(container)
+            await have_image(node.runtime, node.references, self.pod, container, self._event)
             self._pulls.pop(name, None)
             paths = await self._volumes()
             env = await environment(
@@ -367,105 +346,14 @@ class PodWorker:
             )
             self._wake.set()
 
-    async def _have_image(self, container: Any) -> None:
-        runtime, image, policy = self._node.runtime, container.image, container.image_pull_policy
-        present = await runtime.has_image(image)
-        if policy == "Never" and not present:
-            raise RuntimeFault(
-                "ErrImageNeverPull", f'Container image "{image}" is not present with pull policy of Never'
-            )
-        if present and (policy != "Always" or _local(image)):
-            self._event("Normal", "Pulled", f'Container image "{image}" already present on machine', container.name)
-            return
-        self._event("Normal", "Pulling", f'Pulling image "{image}"', container.name)
-        began = time.monotonic()
-        try:
-            await runtime.pull(image, await self._pull_auth(image))
-        except RuntimeFault:
-            if present and policy == "Always":
-                raise
-            raise
-        self._event(
-            "Normal",
-            "Pulled",
-            f'Successfully pulled image "{image}" in {time.monotonic() - began:.3f}s',
-            container.name,
-        )
-
-    async def _pull_auth(self, image: str) -> dict[str, str] | None:
-        from tiphys.node.registries import credentials
-
-        for ref in self.pod.spec.image_pull_secrets:
-            secret = await self._node.references.get(core_v1.Secret, self.pod.metadata.namespace, ref.name)
-            found = credentials(secret, image) if secret is not None else None
-            if found is not None:
-                return found
-        return None
-
     async def _post_start(self, container: Any, state: ContainerState) -> None:
-        ip = self.state.sandbox.ip if self.state.sandbox else ""
         ok, output = await probes.ask(
-            container.lifecycle.post_start, container, state.id, ip or self._node.address, self._node.runtime, 3600
+            container.lifecycle.post_start, container, state.id, self._address(), self._node.runtime, 3600
         )
         if not ok:
             self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {output}", container.name)
             await self._stop(state, self._grace())
             self.look()
-
-    # --- probes ---
-
-    def _watch_running(self) -> None:
-        specs = [*self.pod.spec.containers, *(c for c in self.pod.spec.init_containers if is_sidecar(c))]
-        for container in specs:
-            found = self.state.containers.get(container.name)
-            if found is None or found.state != RUNNING or f"{container.name}/{found.id}" in self._probers:
-                continue
-            self._stop_probes(container.name)
-            self._probers[f"{container.name}/{found.id}"] = []
-            if container.startup_probe is not None:
-                self._probe("startup", container.startup_probe, container, found)
-            else:
-                self._after_startup(container, found)
-
-    def _after_startup(self, container: Any, found: ContainerState) -> None:
-        self._started.add(container.name)
-        if container.readiness_probe is not None:
-            self._probe("readiness", container.readiness_probe, container, found)
-        else:
-            self._ready.add(container.name)
-        if container.liveness_probe is not None:
-            self._probe("liveness", container.liveness_probe, container, found)
-
-    def _probe(self, kind: str, probe: core_v1.Probe, container: Any, found: ContainerState) -> None:
-        def ip() -> str:
-            boxed = self.state.sandbox.ip if self.state.sandbox else ""
-            return self._node.address if self.pod.spec.host_network else boxed
-
-        prober = probes.Prober(kind, probe, container, found.id, self._node.runtime, ip)
-        task = asyncio.get_running_loop().create_task(prober.run(self._reported_probe), name=f"{kind}-{container.name}")
-        self._probers.setdefault(f"{container.name}/{found.id}", []).append(task)
-
-    def _reported_probe(self, prober: probes.Prober, success: bool, output: str) -> None:
-        name, found = prober.container.name, self.state.containers.get(prober.container.name)
-        if found is None or found.id != prober.id:
-            return
-        if not success:
-            self._event("Warning", "Unhealthy", f"{prober.kind.title()} probe failed: {output}", name)
-        if prober.kind == "readiness":
-            (self._ready.add if prober.verdict.well else self._ready.discard)(name)
-        elif prober.kind == "startup" and prober.verdict.well:
-            self._after_startup(prober.container, found)
-        elif not prober.verdict.well and not success and prober.verdict._run >= prober.probe.failure_threshold:
-            self._unhealthy.add(name)
-        self._wake.set()
-
-    def _stop_probes(self, name: str) -> None:
-        self._ready.discard(name)
-        self._started.discard(name)
-        self._unhealthy.discard(name)
-        for key in [key for key in self._probers if key.split("/")[0] == name]:
-            for task in self._probers.pop(key):
-                task.cancel()
 
     # --- stopping ---
 
@@ -483,14 +371,13 @@ class PodWorker:
             and container.lifecycle.pre_stop is not None
             and grace > 0
         ):
-            ip = self.state.sandbox.ip if self.state.sandbox else ""
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     ok, output = await probes.ask(
                         container.lifecycle.pre_stop,
                         container,
                         found.id,
-                        ip or self._node.address,
+                        self._address(),
                         self._node.runtime,
                         grace,
                     )
@@ -510,7 +397,7 @@ class PodWorker:
         running = [c for c in self.state.containers.values() if c.state == RUNNING]
         sidecars = [c.name for c in self.pod.spec.init_containers if is_sidecar(c)]
         for found in running:
-            self._stop_probes(found.name)
+            self._health.stop(found.name)
             if say:
                 self._event("Normal", "Killing", f"Stopping container {found.name}", found.name)
         await asyncio.gather(*(self._stop(found, grace) for found in running if found.name not in sidecars))
@@ -571,9 +458,16 @@ class PodWorker:
             self.pod.status.phase, self.pod.status.reason = "Failed", "DeadlineExceeded"
             self.pod.status.message = "Pod was active on the node longer than the specified deadline"
         scheme = self._node.runtime.name.partition(":")[0]
-        ready = set() if final else self._ready
+        ready = set() if final else self._health.ready
         status = pod_status(
-            self.pod, self.state, self._waiting, ready, self._started, scheme, self._node.address, self._node.now()
+            self.pod,
+            self.state,
+            self._waiting,
+            ready,
+            self._health.started,
+            scheme,
+            self._node.address,
+            self._node.now(),
         )
         if (
             final
@@ -602,8 +496,3 @@ class PodWorker:
         self._reported = to_builtins(status)
         if int(updated.metadata.resource_version) > int(meta.resource_version):
             self.pod = updated
-
-
-def _local(image: str) -> bool:
-    """Built on this machine and in no registry."""
-    return image.startswith(("localhost/", "tiphys.local/"))

@@ -6,7 +6,8 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.strategies.base import Strategy
-from tiphys.apiserver.strategies.podspec import default_pod_spec, validate_pod_spec, validate_template
+from tiphys.apiserver.strategies.poddefaults import default_pod_spec
+from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tiphys.api import apps_v1, batch_v1, core_v1
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.podspec import default_pod_spec, validate_label_selector, validate_template
+from tiphys.apiserver.strategies.poddefaults import default_pod_spec
+from tiphys.apiserver.strategies.podspec import validate_label_selector, validate_template
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.selectors import from_label_selector

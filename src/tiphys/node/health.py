@@ -1,0 +1,82 @@
+"""How the containers of one pod are: the probes that ask them, and what they last said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.node import probes
+from tiphys.node.lifecycle import is_sidecar
+from tiphys.node.pulling import Say
+from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime
+
+
+class Health:
+    """`ready`, `started` and `unhealthy` name containers. `address` gives the pod's address, `wake` the worker."""
+
+    def __init__(self, runtime: Runtime, address: Callable[[], str], say: Say, wake: Callable[[], None]) -> None:
+        self._runtime, self._address, self._say, self._wake = runtime, address, say, wake
+        self.ready: set[str] = set()
+        self.started: set[str] = set()
+        self.unhealthy: set[str] = set()
+        self._asked: dict[str, tuple[str, list[asyncio.Task[None]]]] = {}  # name → (container id, its probes)
+
+    def watch(self, pod: core_v1.Pod, state: PodState) -> None:
+        """Begins to ask every container that runs and is not asked yet."""
+        for container in [*pod.spec.containers, *(c for c in pod.spec.init_containers if is_sidecar(c))]:
+            found = state.containers.get(container.name)
+            if found is None or found.state != RUNNING:
+                continue
+            if container.name in self._asked and self._asked[container.name][0] == found.id:
+                continue
+            self.stop(container.name)
+            self._asked[container.name] = (found.id, [])
+            if container.startup_probe is not None:
+                self._ask("startup", container.startup_probe, container, found)
+            else:
+                self._after_startup(container, found)
+
+    def stop(self, name: str) -> None:
+        """The container ends or has ended: nobody asks it any more."""
+        for names in (self.ready, self.started, self.unhealthy):
+            names.discard(name)
+        for task in self._asked.pop(name, ("", []))[1]:
+            task.cancel()
+
+    def stop_all(self) -> None:
+        for name in list(self._asked):
+            self.stop(name)
+
+    def _after_startup(self, container: Any, found: ContainerState) -> None:
+        self.started.add(container.name)
+        if container.readiness_probe is not None:
+            self._ask("readiness", container.readiness_probe, container, found)
+        else:
+            self.ready.add(container.name)
+        if container.liveness_probe is not None:
+            self._ask("liveness", container.liveness_probe, container, found)
+
+    def _ask(self, kind: str, probe: core_v1.Probe, container: Any, found: ContainerState) -> None:
+        prober = probes.Prober(kind, probe, container, found.id, self._runtime, self._address)
+
+        def report(prober: probes.Prober, success: bool, output: str) -> None:
+            self._answered(prober, found, success, output)
+
+        task = asyncio.get_running_loop().create_task(prober.run(report), name=f"{kind}-{container.name}")
+        self._asked[container.name][1].append(task)
+
+    def _answered(self, prober: probes.Prober, found: ContainerState, success: bool, output: str) -> None:
+        name = prober.container.name
+        if self._asked.get(name, ("", []))[0] != found.id:
+            return
+        if not success:
+            self._say("Warning", "Unhealthy", f"{prober.kind.title()} probe failed: {output}", name)
+        if prober.kind == "readiness":
+            (self.ready.add if prober.verdict.well else self.ready.discard)(name)
+        elif prober.kind == "startup" and prober.verdict.well:
+            self._after_startup(prober.container, found)
+        elif not success and prober.exhausted:
+            self.unhealthy.add(name)
+        self._wake()
