@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.builders import config_map, deployment, pod
-from tiphys.api import apps_v1, core_v1, discovery_v1
+from tiphys.api import apps_v1, batch_v1, core_v1, discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
@@ -152,3 +152,27 @@ async def test_a_pod_that_ends_completes(cluster: LocalCluster) -> None:
         return (await cluster.client.get(core_v1.Pod, "once", "default")).status.phase == "Succeeded"
 
     await cluster.eventually(done)
+
+
+async def test_a_job_completes_and_its_pods_are_free(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    job = batch_v1.Job(metadata=ObjectMeta(name="sum", namespace="default"))
+    job.spec.completions, job.spec.parallelism, job.spec.completion_mode = 4, 2, "Indexed"
+    job.spec.template.spec.restart_policy = "Never"
+    job.spec.template.spec.containers = [core_v1.Container(name="c", image="img")]
+    await cluster.client.create(job)
+
+    async def complete() -> bool:
+        status = (await cluster.client.get(batch_v1.Job, "sum", "default")).status
+        return any(c.type == "Complete" and c.status == "True" for c in status.conditions)
+
+    await cluster.eventually(complete)
+    found = await cluster.client.get(batch_v1.Job, "sum", "default")
+    assert (found.status.succeeded, found.status.completed_indexes, found.status.active) == (4, "0-3", 0)
+    assert all(not p.metadata.finalizers for p in await cluster.pods())
+    await cluster.client.delete(batch_v1.Job, "sum", "default", propagation="Background")
+
+    async def empty() -> bool:
+        return not await cluster.pods()
+
+    await cluster.eventually(empty)

@@ -10,6 +10,7 @@ from tiphys.controllers.pods import condition, is_ready
 from tiphys.controllers.shell import Controller
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.nodes import toleration_of
 
 GRACE = 50.0  # seconds of silence until a node counts as unreachable
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
@@ -57,22 +58,13 @@ def retaint(node: core_v1.Node, stamp: str) -> list[core_v1.Taint] | None:
     return kept + made
 
 
-def tolerates(tolerations: list[core_v1.Toleration], taint: core_v1.Taint) -> core_v1.Toleration | None:
-    """The toleration that puts up with a taint."""
-    for t in tolerations:
-        if (t.effect in ("", taint.effect)) and (t.key in ("", taint.key)):
-            if t.operator == "Exists" or (t.operator in ("", "Equal") and t.key and t.value == taint.value):
-                return t
-    return None
-
-
 def eviction_time(pod: core_v1.Pod, taints: list[core_v1.Taint], now: float) -> float | None:
     """When the pod must leave because of NoExecute taints; None: never."""
     soonest: float | None = None
     for taint in taints:
         if taint.effect != "NoExecute":
             continue
-        toleration = tolerates(pod.spec.tolerations, taint)
+        toleration = toleration_of(taint, pod.spec.tolerations)
         if toleration is None:
             return now
         if toleration.toleration_seconds is not None:

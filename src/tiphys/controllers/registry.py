@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 from tiphys.controllers.garbage import GarbageCollector
+from tiphys.controllers.job import JobController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
 from tiphys.controllers.podgc import PodGarbageCollector
@@ -20,6 +21,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DeploymentController,
     ReplicaSetController,
     ReplicationControllerController,
+    JobController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,

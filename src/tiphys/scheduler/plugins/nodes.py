@@ -5,20 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tiphys.api import core_v1
-from tiphys.machinery.selectors import node_requirement
+from tiphys.machinery.nodes import matches_node, matches_term, tolerated
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
 _UNSCHEDULABLE = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
-
-
-def tolerated(taint: core_v1.Taint, tolerations: list[core_v1.Toleration]) -> bool:
-    for t in tolerations:
-        if t.effect in ("", taint.effect) and t.key in ("", taint.key):
-            if t.operator == "Exists" or (t.operator in ("", "Equal") and t.value == taint.value and t.key):
-                return True
-    return False
 
 
 class NodeUnschedulable(Plugin):
@@ -67,26 +59,6 @@ class TaintToleration(Plugin):
             if node is not None and node.spec.taints:
                 raw[at] = sum(t.effect == "PreferNoSchedule" and not tolerated(t, preferring) for t in node.spec.taints)
         return stretched(raw, feasible, reverse=True)
-
-
-def matches_term(term: core_v1.NodeSelectorTerm, node: core_v1.Node) -> bool:
-    """All requirements of a term hold; an empty term holds for nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": node.metadata.name}
-    return all(
-        node_requirement(e.key, e.operator, e.values).matches(node.metadata.labels) for e in term.match_expressions
-    ) and all(node_requirement(e.key, e.operator, e.values).matches(fields) for e in term.match_fields)
-
-
-def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
-    """The node selector and the required node affinity of a pod hold for a node."""
-    labels = node.metadata.labels
-    if any(labels.get(key) != value for key, value in spec.node_selector.items()):
-        return False
-    affinity = spec.affinity.node_affinity if spec.affinity else None
-    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-    return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
 
 
 class NodeAffinity(Plugin):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tiphys.api import core_v1
+from tiphys.machinery.nodes import matches_node, tolerated
 from tiphys.machinery.selectors import Requirement, Selector, from_label_selector
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
-from tiphys.scheduler.plugins.nodes import matches_node, tolerated
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 

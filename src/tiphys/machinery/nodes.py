@@ -1,0 +1,40 @@
+"""Which nodes a pod may be on: selectors, affinity, tolerations. Shared by the scheduler and the controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tiphys.api import core_v1
+from tiphys.machinery.selectors import node_requirement
+
+
+def toleration_of(taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration]) -> core_v1.Toleration | None:
+    """The toleration that puts up with a taint, if any does."""
+    for t in tolerations:
+        if t.effect in ("", taint.effect) and t.key in ("", taint.key):
+            if t.operator == "Exists" or (t.operator in ("", "Equal") and t.key and t.value == taint.value):
+                return t
+    return None
+
+
+def tolerated(taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration]) -> bool:
+    return toleration_of(taint, tolerations) is not None
+
+
+def matches_term(term: core_v1.NodeSelectorTerm, node: core_v1.Node) -> bool:
+    """All requirements of a term hold; an empty term holds for nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    rows = [(e, node.metadata.labels) for e in term.match_expressions]
+    rows += [(e, {"metadata.name": node.metadata.name}) for e in term.match_fields]
+    return all(node_requirement(e.key, e.operator, e.values).matches(values) for e, values in rows)
+
+
+def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
+    """The node selector and the required node affinity of a pod hold for a node."""
+    labels = node.metadata.labels
+    if any(labels.get(key) != value for key, value in spec.node_selector.items()):
+        return False
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
