@@ -17,10 +17,12 @@ from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.expiry import expire_events
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.server import APIServer, serve, tls_context
 from tiphys.apiserver.strategies import selectable_fields
 from tiphys.apiserver.strategies.services import ServiceStrategy
+from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.store import Store
 
@@ -71,6 +73,7 @@ class RunningServer:
         self.options = options
         self.store = Store(engine_of(options), selectable_fields)
         self.registry: Registry
+        self._tasks = TaskGroup("apiserver")
 
     async def start(self) -> None:
         options = self.options
@@ -85,12 +88,14 @@ class RunningServer:
         self.server = APIServer(self.registry, authenticator, Authorizer(self.store), self._connector, address)
         await bootstrap(self.registry, options.address, options.port)
         self.server.ready = True
+        self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._runner = await serve(self.server, options.bind, options.port, context)
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
         self.server.reader.end_watches()
+        await self._tasks.stop()
         await self._runner.cleanup()
         await self._connector.close()
         await self.store.close()
