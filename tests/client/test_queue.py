@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from tiphys.client.queue import WorkQueue
@@ -57,4 +56,3 @@ async def test_an_earlier_appointment_stands() -> None:
     queue.add_after("a", 9)
     assert [delay for delay, _ in clock.waiting] == [5]
     queue.close()
-    await asyncio.sleep(0)

@@ -15,6 +15,7 @@ import yaml
 from tiphys.cluster import images, kubeconfig
 from tiphys.cluster.certificates import Authority
 from tiphys.cluster.state import Cluster
+from tiphys.cluster.up import etcd_ports
 
 
 def test_keys_are_private_and_certificates_are_kept(tmp_path: Path) -> None:
@@ -64,3 +65,8 @@ def test_images_hold_what_they_were_given(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar") as one, tarfile.open(tmp_path / "b.tar") as other:
         assert one.getnames() == other.getnames() and "index.json" in one.getnames()
     assert os.path.getsize(tmp_path / "a.tar") > 0
+
+
+def test_any_port_has_room_for_its_etcd() -> None:
+    assert etcd_ports(6443) == (16443, 16444)
+    assert all(0 < low < high <= 65535 for low, high in map(etcd_ports, (1, 55534, 55535, 60999, 65535)))

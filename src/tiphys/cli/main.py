@@ -28,7 +28,7 @@ _name = click.option(
 @cli.command()
 @_name
 @click.option("--data-dir", type=FOLDER, default=None, help="Where everything is kept [default: /var/lib/tiphys/NAME].")
-@click.option("--port", type=click.IntRange(1, 55000), default=None, help="Port of the API server [default: 6443].")
+@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port of the API server [default: 6443].")
 @click.option("--nodes", type=click.IntRange(1, 10000), default=None, help="Number of hollow nodes [default: 1].")
 @click.option(
     "--runtime",

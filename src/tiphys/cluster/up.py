@@ -111,13 +111,19 @@ def _identity(cluster: Cluster, authority: Authority, stem: str, common: str, gr
     kubeconfig.component(cluster.pki / f"{stem}.kubeconfig", cluster.server, authority.path, certificate, key)
 
 
+def etcd_ports(port: int) -> tuple[int, int]:
+    """(client, peer) ports of a cluster's own etcd, apart from those of its neighbours: 16443 and 16444 for 6443."""
+    base = port + 10000 if port + 10001 <= 65535 else port - 10000
+    return base, base + 1
+
+
 def components(cluster: Cluster) -> list[dict[str, Any]]:
     """The processes of a cluster, in the order of their start."""
     pki, me = cluster.pki, [sys.executable, "-m", "tiphys.cli.main"]
     rows: list[dict[str, Any]] = []
     store = cluster.store
     if store == "etcd":
-        client, peer = f"http://127.0.0.1:{cluster.port + 10000}", f"http://127.0.0.1:{cluster.port + 10001}"
+        client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
         command = [
             "etcd", "--data-dir", str(cluster.root / "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
