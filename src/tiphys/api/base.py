@@ -89,6 +89,19 @@ def named(name: str, default: Any = msgspec.UNSET, factory: Callable[[], Any] | 
     return msgspec.field(name=name, default=default)
 
 
+class Plain:
+    """Base of what is not declared as a struct: it says itself how it comes from plain dicts and goes back."""
+
+    @classmethod
+    def from_plain(cls, value: Any) -> Any:
+        """An instance of plain JSON data. Raises msgspec.ValidationError."""
+        raise TypeError(f"{cls.__name__} cannot be read")
+
+    def to_plain(self) -> Any:
+        """JSON data, which may contain structs."""
+        raise TypeError(f"{type(self).__name__} cannot be written")
+
+
 class Quantity(str):
     """A resource quantity in upstream's canonical form. Arithmetic lives in machinery.quantity."""
 
@@ -160,12 +173,16 @@ def decode_hook(kind: type, value: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return canonical_quantity(repr(value))
         raise ValueError(QUANTITY_ERROR)
+    if isinstance(kind, type) and issubclass(kind, Plain):
+        return kind.from_plain(value)
     raise NotImplementedError(kind)  # a programming error: a type nobody declared
 
 
 def encode_hook(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, Plain):
+        return value.to_plain()
     raise TypeError(f"cannot encode {type(value).__name__}")
 
 

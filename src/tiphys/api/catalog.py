@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -42,7 +42,9 @@ class Subresource:
 
 @dataclass(frozen=True)
 class Resource:
-    """One served resource. `storage` names the group whose resource holds the data, when it is another one."""
+    """One served resource. `storage_group` names the group whose resource holds the data, when it is another one.
+
+    Resources that are declared at run time are subclasses (apiserver.custom.resource)."""
 
     group: str
     version: str
@@ -55,7 +57,6 @@ class Resource:
     verbs: tuple[str, ...] = VERBS
     storage_version: str = ""
     storage_group: str | None = None
-    data: Any = field(default=None, compare=False, repr=False)
 
     @cached_property
     def gv(self) -> GroupVersion:
@@ -68,6 +69,14 @@ class Resource:
     @cached_property
     def singular(self) -> str:
         return self.kind.lower()
+
+    @cached_property
+    def list_kind(self) -> str:
+        return self.kind + "List"
+
+    @property
+    def path_key(self) -> tuple[str, str, str]:
+        return self.group, self.version, self.plural
 
     @cached_property
     def group_resource(self) -> str:

@@ -1,13 +1,23 @@
-"""Resources that are served in a version other than the stored one, converted on plain dicts, both ways."""
+"""Objects between the form they are stored in and the form they are served in.
+
+Built-in resources with two versions are converted on plain dicts, both ways. Custom ones are converted as their
+definition says, and objects that an older definition wrote are pruned and defaulted when they are read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.base import decode, encode, to_builtins
+from tiphys.api.catalog import Resource
+from tiphys.apiserver.custom.conversion import convert
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.webhooks import WebhookCaller
+from tiphys.machinery import structural
+from tiphys.store.cache import Entry
 
 _Convert = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -77,11 +87,65 @@ def from_storage(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
     return _CONVERSIONS[resource.group, resource.version, resource.plural][1](obj)
 
 
-def present(resource: Resource, data: bytes) -> bytes:
-    """An object's bytes as the served version shows them."""
-    if resource.is_storage_version:
-        return data
-    return msgspec.json.encode(from_storage(resource, msgspec.json.decode(data)))
+class Converter:
+    """Objects between the form they are stored in and the form they are served in."""
 
+    def __init__(self, caller: WebhookCaller) -> None:
+        self._caller = caller
 
-__all__ = ["from_storage", "present", "storage_of", "to_storage"]
+    # --- for the registry: objects ---
+
+    async def read(self, resource: Resource, entry: Entry) -> Any:
+        """A stored object, decoded in the version of `resource`, for the caller to change."""
+        if isinstance(resource, CustomResource):
+            return decode((await self.present(resource, [entry]))[0], resource.type)
+        return decode(entry.data, resource.type)
+
+    async def write(self, resource: Resource, obj: Any) -> bytes:
+        """The bytes to store."""
+        if not isinstance(resource, CustomResource) or resource.stored_api_version == resource.api_version:
+            return encode(obj)
+        plain = to_builtins(obj)
+        converted = await convert(resource, [plain], resource.stored_api_version, self._caller)
+        return msgspec.json.encode(converted[0])
+
+    # --- for answers: bytes ---
+
+    def shown(self, resource: Resource, entry: Entry) -> bytes | None:
+        """An object's bytes as the served version shows them; None when a webhook must be asked first."""
+        if not isinstance(resource, CustomResource):
+            if resource.is_storage_version:
+                return entry.data
+            return msgspec.json.encode(from_storage(resource, msgspec.json.decode(entry.data)))
+        fresh = entry.revision >= resource.since or not entry.revision
+        if fresh and entry.data.startswith(resource.head):
+            return entry.data
+        made = entry.shown.get(resource) if entry.shown else None
+        if made is None and (resource.webhook is None or entry.data.startswith(resource.head)):
+            plain = msgspec.json.decode(entry.data)
+            made = self._finished(resource, entry, {**plain, "apiVersion": resource.api_version})
+        return made
+
+    async def present(self, resource: Resource, entries: Sequence[Entry]) -> list[bytes]:
+        """`shown` of many, webhooks asked once for all that need it."""
+        found = [self.shown(resource, entry) for entry in entries]
+        missing = [entry for entry, data in zip(entries, found, strict=True) if data is None]
+        if missing:
+            assert isinstance(resource, CustomResource)
+            plain = [msgspec.json.decode(entry.data) for entry in missing]
+            converted = await convert(resource, plain, resource.api_version, self._caller)
+            for entry, obj in zip(missing, converted, strict=True):
+                self._finished(resource, entry, obj)
+            found = [self.shown(resource, entry) for entry in entries]
+        return found  # type: ignore[return-value]
+
+    @staticmethod
+    def _finished(resource: CustomResource, entry: Entry, plain: dict[str, Any]) -> bytes:
+        """Pruned and defaulted as the version's schema says, and kept beside the stored bytes."""
+        structural.prune(plain, resource.schema, root=True)
+        structural.apply_defaults(plain, resource.schema)
+        made = msgspec.json.encode(plain)
+        if entry.shown is None or len(entry.shown) > 8:
+            entry.shown = {}
+        entry.shown[resource] = made
+        return made

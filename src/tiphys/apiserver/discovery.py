@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
+from tiphys.api.catalog import GroupVersion, Resource, Subresource
+from tiphys.apiserver.catalogue import Catalogue
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-
-
-def groups() -> dict[str, list[GroupVersion]]:
-    """Group → its versions, the preferred one first."""
-    found: dict[str, list[GroupVersion]] = {}
-    for resource in RESOURCES:
-        versions = found.setdefault(resource.group, [])
-        if resource.gv not in versions:
-            versions.append(resource.gv)
-    return found
 
 
 def _group(name: str, versions: list[GroupVersion]) -> dict[str, Any]:
     listed = [{"groupVersion": str(gv), "version": gv.version} for gv in versions]
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
-
-
-def api_versions(address: str) -> bytes:
-    where = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
-    return msgspec.json.encode({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": where})
-
-
-@functools.cache
-def api_groups() -> bytes:
-    listed = [_group(name, versions) for name, versions in groups().items() if name]
-    return msgspec.json.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
-
-
-@functools.cache
-def api_group(name: str) -> bytes | None:
-    versions = groups().get(name)
-    if not versions or not name:
-        return None
-    return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
 
 
 def _resource(resource: Resource) -> dict[str, Any]:
@@ -73,39 +45,79 @@ def _subresource(resource: Resource, sub: Subresource) -> dict[str, Any]:
     return row
 
 
-@functools.cache
-def api_resources(group: str, version: str) -> bytes | None:
+class Discovery:
+    """The documents for a catalogue, made once for each of its generations."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._kept: dict[Any, Any] = {}
+        self._generation = -1
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if self._generation != self._catalogue.generation:
+            self._kept.clear()
+            self._generation = self._catalogue.generation
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def api_versions(self, address: str) -> bytes:
+        where = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
+        return msgspec.json.encode({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": where})
+
+    def api_groups(self) -> bytes:
+        def make() -> bytes:
+            listed = [_group(name, versions) for name, versions in self._catalogue.group_versions().items() if name]
+            return msgspec.json.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
+
+        return self._once("groups", make)  # type: ignore[no-any-return]
+
+    def api_group(self, name: str) -> bytes | None:
+        versions = self._catalogue.group_versions().get(name)
+        if not versions or not name:
+            return None
+        return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
+
+    def api_resources(self, group: str, version: str) -> bytes | None:
+        def make() -> bytes | None:
+            rows = []
+            for resource in self._catalogue:
+                if (resource.group, resource.version) == (group, version):
+                    rows.append(_resource(resource))
+                    rows += [_subresource(resource, sub) for sub in resource.subresources]
+            if not rows:
+                return None
+            gv = str(GroupVersion(group, version))
+            return msgspec.json.encode(
+                {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": rows}
+            )
+
+        return self._once((group, version), make)  # type: ignore[no-any-return]
+
+    def aggregated(self, core: bool) -> tuple[bytes, str]:
+        """(APIGroupDiscoveryList, ETag) of /api or /apis."""
+
+        def make() -> tuple[bytes, str]:
+            items = [
+                {
+                    "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+                    "versions": [_version(gv, self._catalogue) for gv in versions],
+                }
+                for name, versions in self._catalogue.group_versions().items()
+                if (name == "") == core
+            ]
+            document = {
+                "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items
+            }  # fmt: skip
+            body = msgspec.json.encode(document)
+            return body, hashlib.sha256(body).hexdigest().upper()
+
+        return self._once(("aggregated", core), make)  # type: ignore[no-any-return]
+
+
+def _version(gv: GroupVersion, catalogue: Catalogue) -> dict[str, Any]:
     rows = []
-    for resource in RESOURCES:
-        if (resource.group, resource.version) == (group, version):
-            rows.append(_resource(resource))
-            rows += [_subresource(resource, sub) for sub in resource.subresources]
-    if not rows:
-        return None
-    gv = str(GroupVersion(group, version))
-    return msgspec.json.encode({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": rows})
-
-
-@functools.cache
-def aggregated(core: bool) -> tuple[bytes, str]:
-    """(APIGroupDiscoveryList, ETag) of /api or /apis."""
-    items = [
-        {
-            "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
-            "versions": [_version(gv) for gv in versions],
-        }
-        for name, versions in groups().items()
-        if (name == "") == core
-    ]
-    body = msgspec.json.encode(
-        {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
-    )
-    return body, hashlib.sha256(body).hexdigest().upper()
-
-
-def _version(gv: GroupVersion) -> dict[str, Any]:
-    rows = []
-    for resource in RESOURCES:
+    for resource in catalogue:
         if resource.gv != gv:
             continue
         row: dict[str, Any] = {

@@ -17,11 +17,13 @@ from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import bootstrap
 from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.expiry import expire_events
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.server import APIServer, serve, tls_context
 from tiphys.apiserver.strategies import selectable_fields
 from tiphys.apiserver.strategies.services import ServiceStrategy
+from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.store import Store
@@ -80,13 +82,17 @@ class RunningServer:
         await self.store.open()
         ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
         admission: Admission = admission_chain(lambda: self.registry)
-        self.registry = Registry(self.store, admission)
+        self._caller = WebhookCaller(self.store)
+        self.registry = Registry(self.store, admission, caller=self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)
         address = f"{options.address}:{options.port}"
         self.server = APIServer(self.registry, authenticator, Authorizer(self.store), self._connector, address)
+        definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
+        definitions.serve()
         await bootstrap(self.registry, options.address, options.port)
+        self._tasks.start(definitions.run(), "definitions")
         self.server.ready = True
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
@@ -96,8 +102,10 @@ class RunningServer:
     async def stop(self) -> None:
         self.server.reader.end_watches()
         await self._tasks.stop()
+        await self.server.reader.tasks.stop()
         await self._runner.cleanup()
         await self._connector.close()
+        await self._caller.close()
         await self.store.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -12,6 +13,9 @@ import msgspec
 from tiphys.api import docs
 from tiphys.api.base import Struct
 from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
+from tiphys.apiserver.catalogue import Catalogue
+from tiphys.apiserver.custom.openapi import custom_definitions, swagger
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.machinery.schema import Field, fields_of
 
 _PACKAGES = {
@@ -118,11 +122,13 @@ def _list_type(resource: Resource) -> type[Struct]:
     return getattr(importlib.import_module(resource.module), resource.kind + "List")  # type: ignore[no-any-return]
 
 
-@functools.cache
-def _definitions(gv: GroupVersion) -> dict[str, dict[str, Any]]:
+def _definitions(gv: GroupVersion, rows: Iterable[Resource]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for resource in RESOURCES:
+    for resource in rows:
         if resource.gv != gv:
+            continue
+        if isinstance(resource, CustomResource):
+            custom_definitions(resource, found)
             continue
         _add(found, resource, resource.type)
         if "list" in resource.verbs:
@@ -132,7 +138,7 @@ def _definitions(gv: GroupVersion) -> dict[str, dict[str, Any]]:
                 _referred(kind, found)
     from tiphys.api import meta_v1
 
-    for kind in (meta_v1.DeleteOptions, meta_v1.Status):
+    for kind in (meta_v1.DeleteOptions, meta_v1.Status, meta_v1.ObjectMeta, meta_v1.ListMeta):
         _referred(kind, found)
     found.update(_BASIC)  # type: ignore[arg-type]
     return found
@@ -167,9 +173,9 @@ _QUERY = {
 }  # fmt: skip
 
 
-def _paths(gv: GroupVersion, v2: bool) -> dict[str, Any]:
+def _paths(gv: GroupVersion, v2: bool, rows: Iterable[Resource]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for resource in (r for r in RESOURCES if r.gv == gv):
+    for resource in (r for r in rows if r.gv == gv):
         base = (
             f"{gv.path}/namespaces/{{namespace}}/{resource.plural}"
             if resource.namespaced
@@ -222,51 +228,95 @@ def _operation(
     found.setdefault(path, {})[method] = operation
 
 
+class OpenAPI:
+    """The documents for a catalogue. Those of groups without custom resources are made once for all time."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._kept: dict[Any, Any] = {}
+        self._generation = -1
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if self._generation != self._catalogue.generation:
+            self._kept.clear()
+            self._generation = self._catalogue.generation
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def v3(self, group: str, version: str) -> tuple[bytes, str] | None:
+        """(document, hash) of one group and version."""
+        gv = GroupVersion(group, version)
+        added = [r for r in self._catalogue.added if r.gv == gv]
+        if not added:
+            return _builtin_v3(gv)
+        rows = [r for r in self._catalogue if r.gv == gv]
+        return self._once(gv, lambda: _v3(gv, rows))  # type: ignore[no-any-return]
+
+    def v3_index(self) -> bytes:
+        def make() -> bytes:
+            paths = {}
+            for gv in dict.fromkeys(r.gv for r in self._catalogue):
+                made = self.v3(gv.group, gv.version)
+                assert made is not None
+                paths[gv.path[1:]] = {"serverRelativeURL": f"/openapi/v3{gv.path}?hash={made[1]}"}
+            return msgspec.json.encode({"paths": paths})
+
+        return self._once("index", make)  # type: ignore[no-any-return]
+
+    def v2_document(self) -> dict[str, Any]:
+        """The whole API as one Swagger 2.0 document."""
+
+        def make() -> dict[str, Any]:
+            base = _builtin_v2()
+            if not self._catalogue.added:
+                return base
+            definitions, paths = dict(base["definitions"]), dict(base["paths"])
+            custom: dict[str, dict[str, Any]] = {}
+            for gv in dict.fromkeys(r.gv for r in self._catalogue.added):
+                paths.update(_paths(gv, True, self._catalogue.added))
+            for resource in self._catalogue.added:
+                if isinstance(resource, CustomResource):
+                    custom_definitions(resource, custom)
+            definitions |= {name: swagger(schema) for name, schema in custom.items()}
+            return {**base, "definitions": definitions, "paths": paths}
+
+        return self._once("v2", make)  # type: ignore[no-any-return]
+
+    def v2(self) -> bytes:
+        return self._once("v2 bytes", lambda: msgspec.json.encode(self.v2_document()))  # type: ignore[no-any-return]
+
+
 @functools.cache
-def v3(group: str, version: str) -> tuple[bytes, str] | None:
-    """(document, hash) of one group and version."""
-    gv = GroupVersion(group, version)
-    if not any(r.gv == gv for r in RESOURCES):
-        return None
+def _builtin_v3(gv: GroupVersion) -> tuple[bytes, str] | None:
+    rows = [r for r in RESOURCES if r.gv == gv]
+    return _v3(gv, rows) if rows else None
+
+
+def _v3(gv: GroupVersion, rows: list[Resource]) -> tuple[bytes, str]:
     document = {
-        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": _paths(gv, v2=False),
-        "components": {"schemas": _definitions(gv)},
+        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": _paths(gv, False, rows),
+        "components": {"schemas": _definitions(gv, rows)},
     }  # fmt: skip
     body = msgspec.json.encode(document)
     return body, hashlib.sha256(body).hexdigest().upper()
 
 
 @functools.cache
-def v3_index() -> bytes:
-    paths = {}
-    for gv in dict.fromkeys(r.gv for r in RESOURCES):
-        made = v3(gv.group, gv.version)
-        assert made is not None
-        paths[gv.path[1:]] = {"serverRelativeURL": f"/openapi/v3{gv.path}?hash={made[1]}"}
-    return msgspec.json.encode({"paths": paths})
-
-
-@functools.cache
-def v2_document() -> dict[str, Any]:
-    """The whole API as one Swagger 2.0 document."""
+def _builtin_v2() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     paths: dict[str, Any] = {}
     for gv in dict.fromkeys(r.gv for r in RESOURCES):
-        for name, schema in _definitions(gv).items():
+        for name, schema in _definitions(gv, RESOURCES).items():
             if name not in definitions or "x-kubernetes-group-version-kind" in schema:
                 definitions[name] = _v2(schema)
-        paths.update(_paths(gv, v2=True))
+        paths.update(_paths(gv, True, RESOURCES))
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": paths,
         "definitions": definitions,
     }
-
-
-@functools.cache
-def v2() -> bytes:
-    return msgspec.json.encode(v2_document())
 
 
 def _v2(schema: Any) -> Any:

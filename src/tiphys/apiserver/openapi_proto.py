@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from tiphys.apiserver.openapi import v2_document
 from tiphys.machinery.protobuf import varint
 
 
@@ -17,9 +15,8 @@ def _text(tag: int, value: str) -> bytes:
     return _bytes(tag, value.encode()) if value else b""
 
 
-@functools.cache
-def v2() -> bytes:
-    document = v2_document()
+def v2(document: dict[str, Any]) -> bytes:
+    """The document's bytes."""
     info = _text(1, document["info"]["title"]) + _text(2, document["info"]["version"])
     paths = b"".join(_bytes(2, _text(1, path) + _bytes(2, _path(item))) for path, item in document["paths"].items())
     definitions = b"".join(_bytes(1, _named(name, schema)) for name, schema in document["definitions"].items())

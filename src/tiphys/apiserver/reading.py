@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from tiphys.api.base import encode
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import tables
-from tiphys.apiserver.conversion import present
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.respond import accepted, answer, one, to_yaml
 from tiphys.apiserver.strategies import strategy_of
+from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
 from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
 from tiphys.store.cache import Entry, Event, Expired, Filter, ResourceCache
@@ -109,6 +111,7 @@ class Reader:
         self._store = registry.store
         self.watchers = 0
         self.closing = asyncio.Event()
+        self.tasks = TaskGroup("watches")
         self.streams: set[_Stream] = set()
 
     def end_watches(self) -> None:
@@ -117,12 +120,26 @@ class Reader:
         for stream in self.streams:
             stream._wake.set()
 
+    def end_watches_of(self, prefix: str) -> None:
+        """Lets the watches of one resource end: it is not served any more, or in another way."""
+        for stream in list(self.streams):
+            if stream._resource.prefix == prefix:
+                self.end(stream)
+
+    @staticmethod
+    def end(stream: _Stream) -> None:
+        stream.ended = True
+        stream._wake.set()
+
     # --- get ---
 
     async def get(self, call: Call, resource: Resource) -> web.Response:
         await self._fresh(call.query.get("resourceVersion", ""))
         entry = self._registry.entry(resource, call.info.namespace, call.info.name)
-        return one(call, resource, entry.data)
+        data = self._registry.converter.shown(resource, entry)
+        if data is None:
+            data = (await self._registry.converter.present(resource, [entry]))[0]
+        return one(call, resource, data)
 
     async def _fresh(self, asked: str) -> int:
         """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
@@ -148,9 +165,10 @@ class Reader:
             meta["continue"] = token
             if view.matches_all:
                 meta["remainingItemCount"] = remaining
-        objects = [entry.data for entry in entries]
-        if not resource.is_storage_version:
-            objects = [present(resource, data) for data in objects]
+        if resource.is_storage_version and not isinstance(resource, CustomResource):
+            objects = [entry.data for entry in entries]
+        else:
+            objects = await self._registry.converter.present(resource, entries)
         if want.shape == "Table":
             body = tables.table(resource, objects, meta, call.query.get("includeObject", "Metadata"))
         elif want.shape.startswith("Partial"):
@@ -158,7 +176,7 @@ class Reader:
                 b"PartialObjectMetadataList", b"meta.k8s.io/v1", meta, [tables.partial(data) for data in objects]
             )
         else:
-            body = _list(f"{resource.kind}List".encode(), resource.api_version.encode(), meta, objects)
+            body = _list(resource.list_kind.encode(), resource.api_version.encode(), meta, objects)
         return (
             answer(to_yaml(body), 200, call.warnings, "application/yaml")
             if want.yaml
@@ -263,7 +281,10 @@ class _Stream:
         self._transport: Any = None
         self._header = True
         self._bookmarks = call.flag("allowWatchBookmarks")
-        self._plain = not self._want.shape and resource.is_storage_version
+        self._converter = reader._registry.converter
+        custom = isinstance(resource, CustomResource)
+        self._plain = not self._want.shape and resource.is_storage_version and not custom
+        self._converting: asyncio.Lock | None = asyncio.Lock() if custom and resource.webhook else None  # type: ignore[attr-defined]
 
     async def run(self) -> web.StreamResponse:
         query, store = self._call.query, self._reader._store
@@ -285,7 +306,9 @@ class _Stream:
         try:
             response = await self._open()
             if replay:
-                self._send([self._line("ADDED", Event(e.revision, e, None)) for e in self._cache.select(self._view)])
+                present = self._cache.select(self._view)
+                await self._converter.present(self._resource, present)
+                self._send([self._line("ADDED", Event(e.revision, e, None)) for e in present])
                 if initial in ("true", "1") and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
@@ -315,7 +338,7 @@ class _Stream:
         bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
         self._flushing = watcher
         self._awake()
-        while not (self._reader.closing.is_set() or watcher.overflowed or self._gone()):
+        while not (self._reader.closing.is_set() or watcher.overflowed or self.ended or self._gone()):
             now = loop.time()
             if now >= ends:
                 return
@@ -328,6 +351,7 @@ class _Stream:
             await self._wake.wait()
             timer.cancel()
 
+    ended = False
     _flushing: Any = None
     _due = False
 
@@ -344,10 +368,26 @@ class _Stream:
         taken = watcher.take()
         if len(taken) == 1 and self._plain and not self._gone():
             self._transport.write(taken[0][1].chunk(taken[0][0]))
+        elif taken and self._converting is not None:
+            self._reader.tasks.start(self._send_converted(taken), "convert-watch")
         elif taken:
             self._send([self._line(kind, event) for kind, event in taken])
         if watcher.overflowed or self._gone() or self._reader.closing.is_set():
             self._wake.set()
+
+    async def _send_converted(self, taken: list[tuple[str, Event]]) -> None:
+        """Events whose objects a webhook has to convert first; the lock keeps their order."""
+        assert self._converting is not None
+        async with self._converting:
+            shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
+            try:
+                await self._converter.present(self._resource, [entry for entry in shown if entry is not None])
+            except errors.StatusError as error:
+                status = b'{"type":"ERROR","object":%b}\n' % encode(error.status)
+                self._send([status])
+                self._reader.end(self)
+                return
+            self._send([self._line(kind, event) for kind, event in taken])
 
     def _gone(self) -> bool:
         transport = self._transport
@@ -370,8 +410,11 @@ class _Stream:
         return made
 
     def _shaped(self, kind: str, event: Event) -> bytes:
-        data = event.tombstone() if kind == "DELETED" else event.entry.data  # type: ignore[union-attr]
-        data = present(self._resource, data)
+        entry = event.previous if kind == "DELETED" else event.entry
+        assert entry is not None
+        data = self._converter.shown(self._resource, entry) or entry.data
+        if kind == "DELETED":
+            data = event.tombstone(data)
         if self._want.shape == "Table":
             meta = {"resourceVersion": str(event.revision)}
             include = self._call.query.get("includeObject", "Metadata")

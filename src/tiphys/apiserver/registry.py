@@ -17,9 +17,12 @@ from tiphys.api.base import decode, encode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Preconditions
 from tiphys.apiserver.admission import Admission, Attributes
+from tiphys.apiserver.catalogue import Catalogue
+from tiphys.apiserver.conversion import Converter
 from tiphys.apiserver.metadata import validate_metadata, validate_metadata_update
 from tiphys.apiserver.request import SYSTEM, User
 from tiphys.apiserver.strategies import strategy_of
+from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names, timestamps
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
 from tiphys.store.engine import Conflict, StoreError
@@ -34,9 +37,18 @@ ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 class Registry:
     """Every stored resource's writes. `now` gives seconds since the epoch."""
 
-    def __init__(self, store: Store, admission: Admission, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        admission: Admission,
+        catalogue: Catalogue | None = None,
+        caller: WebhookCaller | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.store = store
         self.admission = admission
+        self.catalogue = catalogue or Catalogue()
+        self.converter = Converter(caller or WebhookCaller(store))
         self.now = now
 
     def cache(self, resource: Resource) -> ResourceCache:
@@ -100,9 +112,10 @@ class Registry:
             raise errors.already_exists(resource.group_resource, meta.name)
         if dry_run:
             return _unwritten(key, obj)
+        value = await self.converter.write(resource, obj)
         undo = await strategy.reserve(self, obj, None)
         try:
-            return await self.store.put(cache, key, encode(obj), 0)
+            return await self.store.put(cache, key, value, 0)
         except BaseException as error:
             if undo:
                 await undo()
@@ -143,7 +156,7 @@ class Registry:
                 if create is not None and strategy.create_on_update:
                     return await self.create(resource, namespace, create(), user, dry_run), True
                 raise errors.not_found(resource.group_resource, name)
-            old = decode(entry.data, resource.type)
+            old = await self.converter.read(resource, entry)
             new = change(old)
             insists = self._check_version(resource, strategy, new, old) and not patching
             try:
@@ -189,7 +202,7 @@ class Registry:
         if sub == "status":
             problems += strategy.validate_status(new, old)
         elif not problems:
-            problems += strategy.validate(new) + ([] if sub else strategy.validate_update(new, old))
+            problems += strategy.validate(new) if sub else strategy.validate_change(new, old)
         if problems:
             raise errors.invalid(resource.kind, resource.group, before.name, problems)
         await self.admission.validate(attributes)
@@ -199,7 +212,7 @@ class Registry:
         return await self._write(resource, strategy, new, old, entry, dry_run)
 
     async def _write(self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool) -> Entry:
-        value = encode(new)
+        value = await self.converter.write(resource, new)
         if with_revision(value, entry.revision) == entry.data:
             return entry  # nothing changed: no new revision, as upstream
         if dry_run:
@@ -237,7 +250,7 @@ class Registry:
             entry = cache.get(key)
             if entry is None:
                 raise errors.not_found(resource.group_resource, name)
-            obj = decode(entry.data, resource.type)
+            obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
             await self.admission.validate(Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run))
             try:
@@ -272,7 +285,8 @@ class Registry:
         if dry_run:
             return _unwritten(entry.key, obj, entry.revision), False
         try:
-            return await self.store.put(self.cache(resource), entry.key, encode(obj), entry.revision), False
+            value = await self.converter.write(resource, obj)
+            return await self.store.put(self.cache(resource), entry.key, value, entry.revision), False
         except StoreError as error:
             raise _outage(error) from error
 

@@ -10,7 +10,6 @@ from aiohttp import web
 from tiphys.api.base import encode
 from tiphys.api.catalog import Resource
 from tiphys.apiserver import tables
-from tiphys.apiserver.conversion import present
 from tiphys.apiserver.request import Call
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
@@ -76,9 +75,8 @@ def failure(error: StatusError) -> web.Response:
 
 
 def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
-    """A single object in the shape the client asked for. `data` is in the stored version."""
+    """A single object in the shape the client asked for. `data` is as the version shows it."""
     want = accepted(call.http.headers.get("Accept", ""))
-    data = present(resource, data)
     if want.shape == "Table":
         data = tables.table(resource, [data], _revision_of(data), call.query.get("includeObject", "Metadata"))
     elif want.shape.startswith("Partial"):

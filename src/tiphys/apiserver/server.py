@@ -24,12 +24,13 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from tiphys.api.catalog import BY_PATH, Resource, storage_of
+from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
 from tiphys.apiserver.actions import Actions
 from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer
 from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, parse, parse_query
@@ -65,6 +66,8 @@ class APIServer:
         self._registry = registry
         self._address = address
         self.reader, self._writer = Reader(registry), Writer(registry)
+        self._catalogue = registry.catalogue
+        self._discovery, self._documents = discovery.Discovery(self._catalogue), openapi.OpenAPI(self._catalogue)
         self._connector = connector
         actions = Actions(registry, authenticator, authorizer)
         self.ready = False
@@ -197,13 +200,26 @@ class APIServer:
         info = call.info
         if not info.is_resource:
             return self._non_resource(call)
-        resource = BY_PATH.get((info.group, info.version, info.resource))
+        resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None:
             raise errors.page_not_found()
+        if isinstance(resource, CustomResource):
+            self._check_custom(call, resource)
         call.resource = resource
         return await self._handler(call, resource)(
             call, storage_of(resource) if info.subresource == "scale" else resource
         )
+
+    @staticmethod
+    def _check_custom(call: Call, resource: CustomResource) -> None:
+        if bool(call.info.namespace) > resource.namespaced:
+            raise errors.page_not_found()
+        if resource.definition.metadata.deletion_timestamp and call.info.verb == "create":
+            refusal = errors.method_not_allowed(resource.group_resource, "create")
+            refusal.status.message = "create not allowed while custom resource definition is terminating"
+            raise refusal
+        if resource.deprecation and call.info.verb != "watch":
+            call.warnings.append(resource.deprecation)
 
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
@@ -238,11 +254,11 @@ class APIServer:
                 return web.Response(text=self._metrics(), content_type="text/plain")
             case ["api"] | ["apis"]:
                 return self._groups(call, core=path == "/api")
-            case ["api", version] if body := discovery.api_resources("", version):
+            case ["api", version] if body := self._discovery.api_resources("", version):
                 return respond.answer(body)
-            case ["apis", group] if body := discovery.api_group(group):
+            case ["apis", group] if body := self._discovery.api_group(group):
                 return respond.answer(body)
-            case ["apis", group, version] if body := discovery.api_resources(group, version):
+            case ["apis", group, version] if body := self._discovery.api_resources(group, version):
                 return respond.answer(body)
             case ["openapi", *rest]:
                 return self._openapi(call, rest)
@@ -271,13 +287,13 @@ class APIServer:
     def _groups(self, call: Call, core: bool) -> web.Response:
         accept = call.http.headers.get("Accept", "")
         if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept.replace("v=v2beta1", ""):
-            body, tag = discovery.aggregated(core)
+            body, tag = self._discovery.aggregated(core)
             if call.http.headers.get("If-None-Match") == f'"{tag}"':
                 return web.Response(status=304, headers={"ETag": f'"{tag}"'})
             response = respond.answer(body, content_type=discovery.AGGREGATED)
             response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
             return response
-        return respond.answer(discovery.api_versions(self._address) if core else discovery.api_groups())
+        return respond.answer(self._discovery.api_versions(self._address) if core else self._discovery.api_groups())
 
     def _openapi(self, call: Call, rest: list[str]) -> web.Response:
         if rest == ["v2"]:
@@ -286,16 +302,17 @@ class APIServer:
                 from tiphys.apiserver import openapi_proto
 
                 return respond.answer(
-                    openapi_proto.v2(), content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+                    openapi_proto.v2(self._documents.v2_document()),
+                    content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                 )
-            return respond.answer(openapi.v2())
+            return respond.answer(self._documents.v2())
         if rest == ["v3"]:
-            return respond.answer(openapi.v3_index())
+            return respond.answer(self._documents.v3_index())
         made = None
         if rest[:2] == ["v3", "api"] and len(rest) == 3:
-            made = openapi.v3("", rest[2])
+            made = self._documents.v3("", rest[2])
         elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
-            made = openapi.v3(rest[2], rest[3])
+            made = self._documents.v3(rest[2], rest[3])
         if made is None:
             raise errors.page_not_found()
         response = respond.answer(made[0])

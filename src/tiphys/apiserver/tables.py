@@ -9,10 +9,13 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.base import decode, encode
+from tiphys.api import apiextensions_v1 as v1
+from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.apiserver import printers
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.machinery import timestamps
+from tiphys.machinery.jsonpath import compile_path
 from tiphys.machinery.timestamps import human_duration
 
 META = b"meta.k8s.io/v1"
@@ -46,6 +49,8 @@ CREATED = Column("Created At", lambda obj: obj.metadata.creation_timestamp, form
 
 
 def columns_of(resource: Resource) -> list[Column]:
+    if isinstance(resource, CustomResource):
+        return [NAME, *(_custom_column(c) for c in resource.columns)] if resource.columns else [NAME, AGE]
     rows = printers.COLUMNS.get(resource.kind)
     if rows is None:
         return [NAME, CREATED]
@@ -57,6 +62,33 @@ def columns_of(resource: Resource) -> list[Column]:
         else:
             columns.append(Column(*row))
     return columns
+
+
+def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
+    """A column that a definition asks for. Values that are not there are null, as upstream prints them."""
+    find = compile_path(column.json_path)
+    about = column.description or f"Custom resource definition column (in JSONPath format): {column.json_path}"
+
+    def cell(obj: Any) -> Any:
+        document = obj.content if not column.json_path.startswith(".metadata") else to_builtins(obj)
+        found = find(document)
+        return _shown(found[0], column.type) if found else None
+
+    return Column(column.name, cell, column.type, column.format, column.priority, about)
+
+
+def _shown(value: Any, kind: str) -> Any:
+    if kind == "date":
+        return age(value) if isinstance(value, str) else "<unknown>"
+    if kind == "string":
+        if isinstance(value, str):
+            return value
+        return encode(value).decode() if isinstance(value, dict | list | bool) else str(value)
+    if kind == "integer":
+        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if kind == "number":
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, bool) else None
 
 
 def table(resource: Resource, objects: list[bytes], meta: dict[str, Any], include: str, header: bool = True) -> bytes:

@@ -15,11 +15,16 @@ from tiphys.api.catalog import Resource, storage_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Status, StatusDetails
 from tiphys.apiserver import respond
 from tiphys.apiserver.conversion import from_storage, to_storage
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.reading import view_of
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
 from tiphys.machinery import decoding, errors, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
+from tiphys.machinery.jsonpath import get_field, set_field
+from tiphys.machinery.selectors import from_label_selector, from_labels
+from tiphys.machinery.structural import Schema
+from tiphys.store.cache import Entry
 
 _PATCHES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
@@ -59,9 +64,14 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
                 "'", '"'
             )
         ) from None
-    _check_fields(call, data, value, kind)
+    _check_fields(call, data, value, kind, resource)
     _check_kind(obj, kind)
     return obj
+
+
+def schema_of(resource: Resource, kind: Any) -> Schema | None:
+    """The schema that objects of a custom resource are checked against."""
+    return resource.schema if isinstance(resource, CustomResource) and kind is resource.type else None
 
 
 def _from_protobuf(data: bytes, kind: Any) -> Any:
@@ -75,13 +85,13 @@ def _from_protobuf(data: bytes, kind: Any) -> Any:
     return decoding.convert(to_builtins(obj), kind)
 
 
-def _check_fields(call: Call, data: bytes, value: Any, kind: Any) -> None:
+def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Resource) -> None:
     mode = call.query.get("fieldValidation", "Warn")
     if mode == "Ignore":
         return
     if value is None:
         value = msgspec.json.decode(data)
-    problems = decoding.field_problems(data, value, kind)
+    problems = decoding.field_problems(data, value, kind, schema_of(resource, kind))
     if not problems:
         return
     if mode == "Strict":
@@ -109,12 +119,16 @@ class Writer:
             return obj
         return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
 
+    async def _answer(self, call: Call, resource: Resource, entry: Entry, code: int = 200) -> web.Response:
+        shown = (await self._registry.converter.present(resource, [entry]))[0]
+        return respond.one(call, resource, shown, code)
+
     # --- create ---
 
     async def create(self, call: Call, resource: Resource) -> web.Response:
         obj = self._stored(resource, read_object(call, await body(call), resource.type, resource))
         entry = await self._registry.create(storage_of(resource), call.info.namespace, obj, call.user, call.dry_run)
-        return respond.one(call, resource, entry.data, 201)
+        return await self._answer(call, resource, entry, 201)
 
     # --- update ---
 
@@ -149,7 +163,7 @@ class Writer:
             storage_of(resource), namespace, call.info.name, change, call.user, call.dry_run,
             call.info.subresource, create, patching,
         )  # fmt: skip
-        return respond.one(call, resource, entry.data, 201 if created else 200)
+        return await self._answer(call, resource, entry, 201 if created else 200)
 
     def _subresource_change(self, name: str) -> Callable[[Any, Any], Any]:
         """(new, old) → what the path may change of old."""
@@ -159,10 +173,10 @@ class Writer:
 
     async def patch(self, call: Call, resource: Resource) -> web.Response:
         media = media_type(call)
-        if media not in _PATCHES or media == "application/apply-patch+yaml":
+        offered = [m for m in _PATCHES if "strategic" not in m or not isinstance(resource, CustomResource)]
+        if media not in offered or media == "application/apply-patch+yaml":
             raise errors.unsupported_media_type(
-                "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join(_PATCHES[:3])
+                "the body of the request was in an unknown format - accepted media types include: " + ", ".join(offered)
             )
         data = await body(call)
         try:
@@ -188,7 +202,8 @@ class Writer:
         except DecodeError as error:
             raise errors.bad_request(str(error)) from None
         mode = call.query.get("fieldValidation", "Warn")
-        if mode != "Ignore" and (problems := decoding.field_problems(b"", after, resource.type)):
+        schema = schema_of(resource, resource.type)
+        if mode != "Ignore" and (problems := decoding.field_problems(b"", after, resource.type, schema)):
             if mode == "Strict":
                 raise errors.bad_request("strict decoding error: " + ", ".join(problems))
             call.warnings = problems
@@ -199,7 +214,7 @@ class Writer:
 
     async def get_scale(self, call: Call, resource: Resource) -> web.Response:
         entry = self._registry.entry(resource, call.info.namespace, call.info.name)
-        return respond.status(call, scale_of(decode(entry.data, resource.type)))
+        return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
     async def put_scale(self, call: Call, resource: Resource) -> web.Response:
         scale = read_object(call, await body(call), autoscaling_v1.Scale, resource)
@@ -210,7 +225,7 @@ class Writer:
         apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
 
         def change(old: Any) -> Any:
-            after = _patched(apply, to_builtins(scale_of(old)), resource, call.info.name)
+            after = _patched(apply, to_builtins(scale_of(resource, old)), resource, call.info.name)
             return decoding.convert(after, autoscaling_v1.Scale)
 
         return await self._scale(call, resource, change)
@@ -223,13 +238,17 @@ class Writer:
                 raise errors.invalid("Scale", "autoscaling", call.info.name, why)
             if scale.metadata.resource_version and scale.metadata.resource_version != old.metadata.resource_version:
                 raise errors.conflict(resource.group_resource, call.info.name, errors.MODIFIED)
-            new.spec.replicas = scale.spec.replicas
+            if isinstance(resource, CustomResource):
+                assert resource.scale is not None
+                set_field(new.content, resource.scale.replicas, scale.spec.replicas)
+            else:
+                new.spec.replicas = scale.spec.replicas
             return new
 
         entry, _ = await self._registry.update(
             resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, patching=True
         )
-        return respond.status(call, scale_of(decode(entry.data, resource.type)))
+        return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
     # --- delete ---
 
@@ -255,7 +274,7 @@ class Writer:
             meta = decode(entry.data, storage_of(resource).type).metadata
             details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
             return respond.status(call, Status(status="Success", details=details))
-        return respond.one(call, resource, entry.data)
+        return await self._answer(call, resource, entry)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
         options = await self._options(call)
@@ -340,16 +359,25 @@ def _patched(apply: Callable[[Any], Any], value: Any, resource: Resource, name: 
         raise errors.bad_request(str(error)) from None
 
 
-def scale_of(obj: Any) -> autoscaling_v1.Scale:
-    """The Scale of a workload."""
-    from tiphys.machinery.selectors import from_label_selector, from_labels
-
-    meta, selector = obj.metadata, obj.spec.selector
+def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:
+    """The Scale of a workload or of a custom object."""
+    meta = obj.metadata
     scale = autoscaling_v1.Scale()
     scale.metadata = ObjectMeta(
         name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version,
         creation_timestamp=meta.creation_timestamp,
     )  # fmt: skip
+    if isinstance(resource, CustomResource):
+        paths = resource.scale
+        assert paths is not None
+        wanted = get_field(obj.content, paths.replicas)
+        if wanted is None:
+            where = "." + ".".join(paths.replicas)
+            raise errors.internal(f'the spec replicas field "{where}" does not exist')
+        scale.spec.replicas, scale.status.replicas = int(wanted), int(get_field(obj.content, paths.observed) or 0)
+        scale.status.selector = str(get_field(obj.content, paths.selector) or "") if paths.selector else ""
+        return scale
+    selector = obj.spec.selector
     scale.spec.replicas = obj.spec.replicas or 0
     scale.status.replicas = obj.status.replicas
     scale.status.selector = str(

@@ -6,6 +6,7 @@ that the type does not have, fields given twice) takes the slow way over plain d
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from typing import Any, TypeVar
@@ -14,9 +15,12 @@ import msgspec
 import yaml
 
 from tiphys.api.base import Struct, decode, from_builtins
+from tiphys.api.custom import CustomObject
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.schema import Field, fields_of
+from tiphys.machinery.structural import Schema, prune
 
-T = TypeVar("T", bound=Struct)
+T = TypeVar("T", bound=Struct | CustomObject)
 
 
 class DecodeError(ValueError):
@@ -48,6 +52,9 @@ def convert(value: Any, kind: type[T]) -> T:
     if not isinstance(value, dict):
         raise DecodeError(f"cannot unmarshal {_go_name(value)} into Go value of type {kind.__name__}")
     try:
+        if issubclass(kind, CustomObject):
+            value = {**value, "metadata": without_nulls(value.get("metadata") or {}, ObjectMeta)}
+            return from_builtins(value, kind)
         return from_builtins(without_nulls(value, kind), kind)
     except msgspec.ValidationError as error:
         raise DecodeError(_explain(error, kind)) from None
@@ -193,9 +200,19 @@ def duplicate_fields(data: bytes) -> list[str]:
     return found
 
 
-def field_problems(data: bytes, value: Any, kind: type[Struct]) -> list[str]:
-    """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``."""
-    keys, unknown = check_fields(value, kind)
+def _custom_fields(value: Any, schema: Schema) -> tuple[int, list[str]]:
+    if not isinstance(value, dict):
+        return 0, []
+    unknown: list[str] = []
+    prune(copy.deepcopy(value), schema, True, "", unknown)
+    below = check_fields(value.get("metadata") or {}, ObjectMeta)[1]
+    return count_keys(value), unknown + [f"metadata.{path}" for path in below]
+
+
+def field_problems(data: bytes, value: Any, kind: type[Struct], schema: Schema | None = None) -> list[str]:
+    """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``.
+    `schema` is that of a custom resource."""
+    keys, unknown = _custom_fields(value, schema) if schema is not None else check_fields(value, kind)
     problems = [f'unknown field "{path}"' for path in unknown]
     # Counting is a cheap first look: only when the numbers differ can a field have been given twice.
     if data and data.count(b'":') != keys:

@@ -63,7 +63,7 @@ def _partial(name: str, tree: dict[str, Any]) -> type:
 class Entry:
     """One object at one revision. `data` is its JSON with resourceVersion."""
 
-    __slots__ = ("_fields", "_labels", "_paths", "data", "key", "revision")
+    __slots__ = ("_fields", "_labels", "_paths", "data", "key", "revision", "shown")
 
     def __init__(self, key: str, revision: int, data: bytes, paths: tuple[str, ...]) -> None:
         self.key = key
@@ -72,6 +72,7 @@ class Entry:
         self._paths = paths
         self._labels: dict[str, str] | None = None
         self._fields: dict[str, str] | None = None
+        self.shown: dict[Any, bytes] | None = None  # the object in other forms, kept by whoever made them
 
     def _read(self) -> None:
         seen = _projection(self._paths).decode(self.data)
@@ -112,9 +113,9 @@ class Event:
     def key(self) -> str:
         return (self.entry or self.previous).key  # type: ignore[union-attr]
 
-    def tombstone(self) -> bytes:
-        """The object as it last was, at the revision of its disappearance from this view."""
-        return with_revision(without_revision(self.previous.data), self.revision)  # type: ignore[union-attr]
+    def tombstone(self, data: bytes | None = None) -> bytes:
+        """The object as it last was (or as `data` shows it), at the revision of its disappearance from this view."""
+        return with_revision(without_revision(data or self.previous.data), self.revision)  # type: ignore[union-attr]
 
     def line(self, kind: str) -> bytes:
         """The watch line, built once for all watchers: kind is ADDED, MODIFIED or DELETED."""
@@ -252,6 +253,15 @@ class ResourceCache:
                     watcher.push("DELETED" if entry is None else "MODIFIED" if previous else "ADDED", event)
             elif (kind := view.kind(event)) is not None:
                 watcher.push(kind, event)
+
+    def select_by(self, paths: tuple[str, ...]) -> None:
+        """From now on field selectors may name `paths`."""
+        if paths == self._paths:
+            return
+        self._paths = paths
+        self._indexes.clear()
+        for entry in self._entries.values():
+            entry._paths, entry._labels, entry._fields = paths, None, None
 
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiphys.api.catalog import Resource
 from tiphys.apiserver.strategies import core, pods, services, workloads
 from tiphys.apiserver.strategies.base import Strategy
+from tiphys.apiserver.strategies.definitions import DefinitionStrategy
 
 _DEFAULT = Strategy()
 _RBAC = core.RBACStrategy()
@@ -45,7 +46,7 @@ STRATEGIES: dict[str, Strategy] = {
     "roles.rbac.authorization.k8s.io": _RBAC,
     "priorityclasses.scheduling.k8s.io": core.PriorityClassStrategy(),
     "storageclasses.storage.k8s.io": core.StorageClassStrategy(),
-    "customresourcedefinitions.apiextensions.k8s.io": _GENERATION,
+    "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy(),
     "ingressclasses.networking.k8s.io": _GENERATION,
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": _DEFAULT,
     "flowschemas.flowcontrol.apiserver.k8s.io": _GENERATION,
@@ -54,7 +55,8 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def strategy_of(resource: Resource) -> Strategy:
-    return STRATEGIES.get(resource.group_resource, _DEFAULT)
+    own: Strategy | None = getattr(resource, "strategy", None)  # a custom resource brings its own
+    return own or STRATEGIES.get(resource.group_resource, _DEFAULT)
 
 
 def selectable_fields(prefix: str) -> tuple[str, ...]:

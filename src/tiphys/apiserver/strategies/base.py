@@ -54,6 +54,10 @@ class Strategy:
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return []
 
+    def validate_change(self, new: Any, old: Any) -> list[FieldError]:
+        """Every rule for an object that was `old` before."""
+        return self.validate(new) + self.validate_update(new, old)
+
     def validate_status(self, new: Any, old: Any) -> list[FieldError]:
         return []
 

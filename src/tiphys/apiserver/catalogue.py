@@ -1,0 +1,50 @@
+"""What this server serves now: the built-in table, and after it the resources that were declared at run time.
+
+`generation` counts the changes; whatever is derived from the whole (discovery, OpenAPI) is kept until it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tiphys.api.catalog import BY_PATH, RESOURCES, GroupVersion, Resource
+
+
+class Catalogue:
+    """The served resources. One belongs to each server."""
+
+    def __init__(self) -> None:
+        self._added: tuple[Resource, ...] = ()
+        self._by_path: dict[tuple[str, str, str], Resource] = dict(BY_PATH)
+        self.generation = 0
+
+    def __iter__(self) -> Iterator[Resource]:
+        yield from RESOURCES
+        yield from self._added
+
+    @property
+    def added(self) -> tuple[Resource, ...]:
+        return self._added
+
+    def find(self, group: str, version: str, plural: str) -> Resource | None:
+        return self._by_path.get((group, version, plural))
+
+    def of_kind(self, api_version: str, kind: str) -> Resource | None:
+        return next((r for r in self if r.kind == kind and r.api_version == api_version), None)
+
+    def replace_added(self, rows: Sequence[Resource]) -> None:
+        """Serves `rows` beside the built-in resources, and no others."""
+        if tuple(rows) == self._added:
+            return
+        self._added = tuple(rows)
+        self._by_path = {**BY_PATH, **{(r.group, r.version, r.plural): r for r in rows if r.path_key not in BY_PATH}}
+        self.generation += 1
+
+    def group_versions(self) -> dict[str, list[GroupVersion]]:
+        """Group → its versions, the preferred one first."""
+        found: dict[str, list[GroupVersion]] = {}
+        for resource in self:
+            versions = found.setdefault(resource.group, [])
+            if resource.gv not in versions:
+                versions.append(resource.gv)
+        return found

@@ -1,0 +1,239 @@
+"""Watches the definitions: accepts their names, serves what is established, and empties what is deleted.
+
+It runs inside the API server, since what it decides is what the server serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from typing import Any
+
+from tiphys.api import apiextensions_v1 as v1
+from tiphys.api.base import decode, encode
+from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import DeleteOptions
+from tiphys.apiserver.catalogue import Catalogue
+from tiphys.apiserver.custom.resource import CustomResource, rows_of
+from tiphys.apiserver.reading import Reader
+from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.request import SYSTEM
+from tiphys.apiserver.strategies.definitions import FINALIZER
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+from tiphys.store.cache import Filter
+
+log = logging.getLogger(__name__)
+_DEFINITIONS = resource_of(v1.CustomResourceDefinition)
+Definition = v1.CustomResourceDefinition
+
+
+class DefinitionController:
+    """`run` goes on until it is cancelled; `serve` brings the catalogue up to date at once."""
+
+    def __init__(self, registry: Registry, reader: Reader, tasks: TaskGroup) -> None:
+        self._registry = registry
+        self._reader = reader
+        self._tasks = tasks
+        self._cache = registry.cache(_DEFINITIONS)
+        self._made: dict[str, tuple[tuple[Any, ...], list[CustomResource]]] = {}  # by definition's key
+        self._finalizing: set[str] = set()
+        self._wake = asyncio.Event()
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self._registry.catalogue
+
+    async def run(self) -> None:
+        watcher = self._cache.watch(Filter(_DEFINITIONS.prefix), self._registry.store.revision, self._changed)
+        try:
+            while True:
+                self._wake.clear()
+                for entry in list(self._cache):
+                    await self._settle(decode(entry.data, Definition))
+                watcher.take()
+                await self._wake.wait()
+        finally:
+            self._cache.unwatch(watcher)
+
+    def _changed(self) -> None:
+        self.serve()
+        self._wake.set()
+
+    # --- serving ---
+
+    def serve(self) -> None:
+        """Makes the catalogue hold the served versions of every established definition."""
+        rows: list[CustomResource] = []
+        kept: dict[str, Any] = {}
+        for entry in self._cache:
+            crd = decode(entry.data, Definition)
+            if not _is(crd, "Established"):
+                continue
+            mark = (crd.metadata.uid, encode(crd.spec), encode(crd.status.accepted_names))
+            going = bool(crd.metadata.deletion_timestamp)
+            known = self._made.get(entry.key)
+            if known is not None and known[0] == (*mark, going):
+                kept[entry.key] = known
+            elif known is not None and known[0][:3] == mark:  # it began to go: those who watch go on
+                kept[entry.key] = ((*mark, going), rows_of(crd, known[1][0].since if known[1] else 0))
+            else:
+                kept[entry.key] = ((*mark, going), rows_of(crd, entry.revision))
+                self._replaced(known[1] if known else [], kept[entry.key][1])
+            rows += kept[entry.key][1]
+        for key, (_, gone) in self._made.items():
+            if key not in kept:
+                self._replaced(gone, [])
+        self._made = kept
+        self._catalogue.replace_added(rows)
+
+    def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
+        """Watches of a version that is gone end; those that go on are told by a fresh start, as upstream does."""
+        if before:
+            self._reader.end_watches_of(before[0].prefix)
+        for row in after[:1]:
+            paths = dict.fromkeys(path for each in after for path in each.selectable)
+            self._registry.cache(row).select_by(("metadata.name", "metadata.namespace", *paths))
+
+    # --- what a definition's status says ---
+
+    async def _settle(self, crd: Definition) -> None:
+        try:
+            if crd.metadata.deletion_timestamp:
+                if FINALIZER in crd.metadata.finalizers and crd.metadata.name not in self._finalizing:
+                    self._finalizing.add(crd.metadata.name)
+                    self._tasks.start(self._finalize(crd), f"empty-{crd.metadata.name}")
+                return
+            wanted = self._judged(crd)
+            if wanted.status != crd.status:
+                await self._write_status(crd, wanted.status)
+        except StatusError as error:
+            if error.code not in (404, 409):
+                log.warning("definition %s: %s", crd.metadata.name, error)
+            self._wake.set() if error.code == 409 else None
+
+    def _judged(self, crd: Definition) -> Definition:
+        """The definition with the names and conditions it should have."""
+        crd = copy.deepcopy(crd)
+        accepted, reason, message = self._accept_names(crd)
+        self._condition(crd, "NamesAccepted", accepted, reason, message)
+        if _is(crd, "NamesAccepted"):
+            self._condition(crd, "Established", True, "InitialNamesAccepted", "the initial names have been accepted")
+        elif not _is(crd, "Established"):
+            self._condition(crd, "Established", False, "NotAccepted", "not all names are accepted")
+        return crd
+
+    def _accept_names(self, crd: Definition) -> tuple[bool, str, str]:
+        """Accepts each name that nobody else in the group has; says of the last that was refused, as upstream does."""
+        taken: dict[str, str] = {}
+        kinds: dict[str, str] = {}
+        for entry in self._cache:
+            other = decode(entry.data, Definition)
+            if other.metadata.uid == crd.metadata.uid or other.spec.group != crd.spec.group:
+                continue
+            names = other.status.accepted_names
+            for name in (names.plural, names.singular, *names.short_names):
+                taken[name] = other.metadata.name
+            kinds |= {names.kind: other.metadata.name, names.list_kind: other.metadata.name}
+        result = (True, "NoConflicts", "no conflicts found")
+        names, accepted = crd.spec.names, crd.status.accepted_names
+        for attribute, table in (
+            ("plural", taken),
+            ("singular", taken),
+            ("short_names", taken),
+            ("kind", kinds),
+            ("list_kind", kinds),
+        ):
+            wish = getattr(names, attribute)
+            used = [value for value in (wish if isinstance(wish, list) else [wish]) if value in table]
+            if used:
+                label = "".join(part.capitalize() for part in attribute.split("_"))
+                result = (False, f"{label}Conflict", f'"{used[0]}" is already in use')
+            else:
+                setattr(accepted, attribute, copy.copy(wish))
+        accepted.categories = list(names.categories)
+        return result
+
+    def _condition(self, crd: Definition, kind: str, on: bool, reason: str, message: str) -> None:
+        state = "True" if on else "False"
+        present = next((c for c in crd.status.conditions if c.type == kind), None)
+        if present is None:
+            present = v1.CustomResourceDefinitionCondition(type=kind)
+            crd.status.conditions.append(present)
+        if present.status == state and present.reason == reason and present.message == message:
+            return
+        if present.status != state:
+            present.last_transition_time = timestamps.rfc3339(self._registry.now())
+        present.status, present.reason, present.message = state, reason, message
+
+    async def _write_status(self, crd: Definition, status: v1.CustomResourceDefinitionStatus) -> None:
+        def change(old: Definition) -> Definition:
+            new = copy.deepcopy(old)
+            if old.metadata.generation == crd.metadata.generation:
+                stored = new.status.stored_versions
+                new.status = copy.deepcopy(status)
+                new.status.stored_versions = stored
+            return new
+
+        await self._registry.update(
+            _DEFINITIONS, "", crd.metadata.name, change, SYSTEM, subresource="status", patching=True
+        )
+
+    # --- removal ---
+
+    async def _finalize(self, crd: Definition) -> None:
+        """Deletes every object, waits until they are gone, and lets the definition go."""
+        name = crd.metadata.name
+        try:
+            await self._terminating(crd, True, "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+            for row in self._rows(crd)[:1]:
+                await self._empty(row)
+            await self._terminating(crd, False, "InstanceDeletionCompleted", "removed all instances")
+
+            def release(old: Definition) -> Definition:
+                new = copy.deepcopy(old)
+                new.metadata.finalizers = [f for f in old.metadata.finalizers if f != FINALIZER]
+                return new
+
+            await self._registry.update(_DEFINITIONS, "", name, release, SYSTEM, patching=True)
+        except StatusError as error:
+            if error.code != 404:
+                log.warning("emptying %s: %s", name, error)
+                await asyncio.sleep(1)
+                self._wake.set()
+        finally:
+            self._finalizing.discard(name)
+
+    def _rows(self, crd: Definition) -> list[CustomResource]:
+        made = self._made.get(_DEFINITIONS.key("", crd.metadata.name))
+        return made[1] if made else rows_of(crd, 0)
+
+    async def _empty(self, row: CustomResource) -> None:
+        cache, view = self._registry.cache(row), Filter(row.prefix)
+        gone = asyncio.Event()
+        watcher = cache.watch(view, self._registry.store.revision, gone.set)
+        try:
+            while cache.select(view):
+                gone.clear()
+                await self._registry.delete_collection(row, view, DeleteOptions(), SYSTEM, False)
+                watcher.take()
+                if cache.select(view):
+                    await gone.wait()  # finalizers hold what is left: look again when something changes
+        finally:
+            cache.unwatch(watcher)
+
+    async def _terminating(self, crd: Definition, on: bool, reason: str, message: str) -> None:
+        def change(old: Definition) -> Definition:
+            new = copy.deepcopy(old)
+            self._condition(new, "Terminating", on, reason, message)
+            return new
+
+        await self._registry.update(
+            _DEFINITIONS, "", crd.metadata.name, change, SYSTEM, subresource="status", patching=True
+        )
+
+
+def _is(crd: Definition, kind: str) -> bool:
+    return any(c.type == kind and c.status == "True" for c in crd.status.conditions)

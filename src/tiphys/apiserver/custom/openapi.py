@@ -1,0 +1,87 @@
+"""A custom resource's schema as OpenAPI publishes it: v3 as it is declared, v2 without what Swagger cannot say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.apiserver.custom.resource import CustomResource
+
+_REF = "#/components/schemas/"
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+
+
+def model_name(resource: CustomResource, kind: str) -> str:
+    """``com.example.stable.v1.CronTab``: the group's domain the other way round."""
+    return ".".join([*reversed(resource.group.split(".")), resource.version, kind])
+
+
+def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]]) -> None:
+    """Adds the models of a resource and of its list."""
+    name = model_name(resource, resource.kind)
+    schema: dict[str, Any] = published(resource.schema.facts) or {"type": "object"}
+    properties = dict(schema.get("properties") or {})
+    if properties or not resource.schema.preserve:
+        properties["apiVersion"] = {"type": "string", "description": "The group and version of this object's schema."}
+        properties["kind"] = {"type": "string", "description": "The kind of this object."}
+        properties["metadata"] = {
+            "allOf": [{"$ref": f"{_REF}{_META}ObjectMeta"}],
+            "description": "Standard object metadata.",
+        }
+        schema["properties"] = properties
+    schema["x-kubernetes-group-version-kind"] = [_gvk(resource, resource.kind)]
+    found[name] = schema
+    found[model_name(resource, resource.list_kind)] = {
+        "type": "object", "description": f"{resource.list_kind} is a list of {resource.kind}.", "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": "The group and version of this list's schema."},
+            "kind": {"type": "string", "description": "The kind of this list."},
+            "items": {"type": "array", "description": f"The {resource.plural}.", "items": {"$ref": _REF + name}},
+            "metadata": {"allOf": [{"$ref": f"{_REF}{_META}ListMeta"}], "description": "Standard list metadata."},
+        },
+        "x-kubernetes-group-version-kind": [_gvk(resource, resource.list_kind)],
+    }  # fmt: skip
+
+
+def _gvk(resource: CustomResource, kind: str) -> dict[str, str]:
+    return {"group": resource.group, "version": resource.version, "kind": kind}
+
+
+def published(schema: Any) -> Any:
+    """Embedded resources say what they have in common."""
+    if isinstance(schema, list):
+        return [published(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: published(value) for key, value in schema.items()}
+    if schema.get("x-kubernetes-embedded-resource"):
+        inner = dict(result.get("properties") or {})
+        inner.setdefault("apiVersion", {"type": "string"})
+        inner.setdefault("kind", {"type": "string"})
+        inner["metadata"] = {"allOf": [{"$ref": f"{_REF}{_META}ObjectMeta"}]}
+        result["properties"] = inner
+    return result
+
+
+def swagger(schema: dict[str, Any]) -> dict[str, Any]:
+    """A published schema in Swagger 2.0, without the keywords that it lacks. What may be null or of several types says
+    no type, and an object that keeps unknown fields says nothing of those it knows: clients must not refuse them."""
+    if "$ref" in schema:
+        return {**schema, "$ref": schema["$ref"].replace(_REF, "#/definitions/")}
+    result: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("anyOf", "oneOf", "not", "nullable", "default", "x-kubernetes-validations"):
+            continue
+        if key == "allOf":
+            result |= swagger(value[0]) if "$ref" in value[0] else {}
+        elif key == "properties":
+            result[key] = {name: swagger(inner) for name, inner in value.items()}
+        elif key in ("items", "additionalProperties") and isinstance(value, dict):
+            result[key] = swagger(value)
+        else:
+            result[key] = value
+    if schema.get("nullable") or schema.get("x-kubernetes-int-or-string"):
+        result.pop("type", None)
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        result.pop("properties", None)
+        result.pop("items", None)
+    return result

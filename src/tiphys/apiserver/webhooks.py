@@ -1,0 +1,120 @@
+"""Calls to webhooks, for admission and for conversion: where they are, what they may take, what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from tiphys.api import core_v1, discovery_v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import BY_PATH
+from tiphys.store.cache import Filter
+from tiphys.store.store import Store
+
+_SERVICES = BY_PATH["", "v1", "services"]
+_SLICES = BY_PATH["discovery.k8s.io", "v1", "endpointslices"]
+_LIMIT = 16 << 20  # bytes of an answer
+
+
+class WebhookError(Exception):
+    """The webhook could not be reached or did not answer as it should; the text is for the user."""
+
+
+class WebhookCaller:
+    """Posts JSON to a webhook's `clientConfig` (a service or a URL, with its authority)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._session: aiohttp.ClientSession | None = None
+        self._contexts: dict[bytes, ssl.SSLContext] = {}
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "kube-apiserver-admission"}
+            )
+        return self._session
+
+    def _context(self, bundle: bytes) -> ssl.SSLContext:
+        found = self._contexts.get(bundle)
+        if found is None:
+            found = ssl.create_default_context(cadata=_pem(bundle).decode()) if bundle else ssl.create_default_context()
+            if len(self._contexts) > 100:
+                self._contexts.clear()
+            self._contexts[bundle] = found
+        return found
+
+    async def call(self, config: Any, review: Any, seconds: float) -> dict[str, Any]:
+        """The webhook's answer. `config` has `url` or `service`, and `ca_bundle`. Raises WebhookError."""
+        url, server_name = self.locate(config)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._http().post(
+                    url,
+                    data=msgspec.json.encode(review),
+                    headers={"Content-Type": "application/json", "Accept": "application/json"},
+                    ssl=self._context(config.ca_bundle),
+                    server_hostname=server_name or None,
+                ) as answer,
+            ):
+                body = await answer.content.read(_LIMIT)
+                while chunk := await answer.content.read(_LIMIT - len(body)):
+                    body += chunk
+                if answer.status != 200:
+                    raise WebhookError(
+                        f"the server responded with status {answer.status}: {body[:200].decode(errors='replace')}"
+                    )
+                decoded = msgspec.json.decode(body)
+        except TimeoutError:
+            raise WebhookError(f'Post "{url}": context deadline exceeded') from None
+        except (aiohttp.ClientError, OSError, ValueError, msgspec.DecodeError) as error:
+            raise WebhookError(f'Post "{url}": {error}') from None
+        if not isinstance(decoded, dict):
+            raise WebhookError(f'Post "{url}": the answer is no object')
+        return decoded
+
+    def locate(self, config: Any) -> tuple[str, str]:
+        """(URL to post to, name its certificate must carry when that is not the URL's host)."""
+        if config.url:
+            return config.url, ""
+        service = config.service
+        path = (service.path or "").lstrip("/")
+        host, port = self.endpoint(service.namespace, service.name, service.port or 443)
+        shown = f"[{host}]" if ":" in host else host
+        return f"https://{shown}:{port}/{path}", f"{service.name}.{service.namespace}.svc"
+
+    def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
+        """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises WebhookError."""
+        entry = self._store.cache(_SERVICES.prefix).get(_SERVICES.key(namespace, name))
+        if entry is None:
+            raise WebhookError(f'service "{name}" not found')
+        service = decode(entry.data, core_v1.Service)
+        if service.spec.type == "ExternalName":
+            return service.spec.external_name, port
+        wanted = next((p for p in service.spec.ports if p.port == port), None)
+        if wanted is None:
+            raise WebhookError(f'no service port {port} found for service "{name}"')
+        for row in self._store.cache(_SLICES.prefix).select(Filter(f"{_SLICES.prefix}{namespace}/")):
+            found = decode(row.data, discovery_v1.EndpointSlice)
+            if found.metadata.labels.get("kubernetes.io/service-name") != name:
+                continue
+            for candidate in found.ports:
+                if (candidate.name or "") == wanted.name and candidate.port:
+                    for endpoint in found.endpoints:
+                        if endpoint.conditions.ready is not False:
+                            return endpoint.addresses[0], candidate.port
+        raise WebhookError(f'no endpoints available for service "{name}"')
+
+
+def _pem(bundle: bytes) -> bytes:
+    return bundle if b"-----BEGIN" in bundle else base64.b64decode(bundle)

@@ -1,0 +1,261 @@
+"""Custom resources: definitions, schemas, versions, subresources, selectors, removal."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from tiphys.client.client import JSON_PATCH, MERGE
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CRONS = "/apis/stable.example.com/v1/namespaces/default/crontabs"
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["cronSpec"],
+            "properties": {
+                "cronSpec": {"type": "string", "pattern": r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$"},
+                "image": {"type": "string", "default": "nginx"},
+                "replicas": {"type": "integer", "minimum": 1, "maximum": 10},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                "host": {"type": "string"},
+            },
+        },
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}}},
+    },
+}
+
+
+def definition(**version: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "crontabs.stable.example.com"},
+        "spec": {
+            "group": "stable.example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"]},
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}, **version}
+            ],
+        },
+    }
+
+
+def cron(name: str = "a", spec: dict[str, Any] | None = None, **extra: Any) -> dict[str, Any]:
+    body = {"cronSpec": "* * * * */5", **(spec or {})}
+    return {"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name}, "spec": body, **extra}
+
+
+async def call(
+    server: LocalCluster, method: str, path: str, body: Any = None, content: str = "application/json", **query: str
+) -> Any:
+    data = json.dumps(body).encode() if body is not None else None
+    return json.loads(await server.client.request(method, path, data, query or None, content))
+
+
+async def refused(awaitable: Any) -> StatusError:
+    with pytest.raises(StatusError) as error:
+        await awaitable
+    return error.value
+
+
+async def established(server: LocalCluster, crd: dict[str, Any]) -> dict[str, Any]:
+    await call(server, "POST", CRDS, crd)
+    return await settled(server, crd["metadata"]["name"])
+
+
+async def settled(server: LocalCluster, name: str) -> dict[str, Any]:
+    async with asyncio.timeout(5):
+        while True:
+            crd = await call(server, "GET", f"{CRDS}/{name}")
+            if {c["type"]: c["status"] for c in crd["status"]["conditions"]}.get("Established"):
+                return crd  # type: ignore[no-any-return]
+            await asyncio.sleep(0)
+
+
+async def test_a_definition_is_served_at_once(server: LocalCluster) -> None:
+    crd = await established(server, definition())
+    assert {c["type"]: c["status"] for c in crd["status"]["conditions"]} == {
+        "NamesAccepted": "True",
+        "Established": "True",
+    }
+    assert crd["status"]["storedVersions"] == ["v1"] and crd["spec"]["names"]["listKind"] == "CronTabList"
+    made = await call(server, "POST", CRONS, cron())
+    assert made["spec"]["image"] == "nginx" and made["metadata"]["generation"] == 1
+    listed = await call(server, "GET", CRONS)
+    assert listed["kind"] == "CronTabList" and [i["metadata"]["name"] for i in listed["items"]] == ["a"]
+    resources = await call(server, "GET", "/apis/stable.example.com/v1")
+    assert resources["resources"][0]["shortNames"] == ["ct"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"cronSpec": "x"}, "spec.cronSpec in body should match"),
+        (
+            {"replicas": 11},
+            "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10",
+        ),
+        ({"replicas": "1"}, 'spec.replicas in body must be of type integer: "string"'),
+        ({"cronSpec": None}, "spec.cronSpec: Required value"),
+    ],
+)
+async def test_objects_obey_their_schema(server: LocalCluster, spec: dict[str, Any], message: str) -> None:
+    await established(server, definition())
+    error = await refused(call(server, "POST", CRONS, cron(spec=spec)))
+    assert error.code == 422 and message in str(error)
+
+
+async def test_unknown_fields_are_pruned_and_told(server: LocalCluster) -> None:
+    await established(server, definition())
+    wish = cron(spec={"nope": 1, "free": {"any": {"thing": [1, None]}}})
+    made = await call(server, "POST", CRONS, wish)
+    assert "nope" not in made["spec"] and made["spec"]["free"] == {"any": {"thing": [1, None]}}
+    error = await refused(call(server, "POST", CRONS, cron("b", {"nope": 1}), fieldValidation="Strict"))
+    assert error.code == 400 and 'strict decoding error: unknown field "spec.nope"' in str(error)
+
+
+async def test_status_and_scale_are_apart(server: LocalCluster) -> None:
+    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}  # fmt: skip
+    await established(server, definition(subresources={"status": {}, "scale": scale}))
+    made = await call(server, "POST", CRONS, cron(spec={"replicas": 2}, status={"replicas": 9}))
+    assert "status" not in made
+    made["status"], made["spec"]["replicas"] = {"replicas": 3, "selector": "a=b"}, 7
+    kept = await call(server, "PUT", f"{CRONS}/a/status", made)
+    assert kept["status"]["replicas"] == 3 and kept["spec"]["replicas"] == 2 and kept["metadata"]["generation"] == 1
+    assert (await call(server, "GET", f"{CRONS}/a/scale"))["status"] == {"replicas": 3, "selector": "a=b"}
+    await call(server, "PATCH", f"{CRONS}/a/scale", {"spec": {"replicas": 5}}, MERGE)
+    grown = await call(server, "GET", f"{CRONS}/a")
+    assert grown["spec"]["replicas"] == 5 and grown["metadata"]["generation"] == 2
+
+
+async def test_patches(server: LocalCluster) -> None:
+    await established(server, definition())
+    await call(server, "POST", CRONS, cron())
+    merged = await call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 4}}, MERGE)
+    assert merged["spec"]["replicas"] == 4
+    patched = await call(server, "PATCH", f"{CRONS}/a", [{"op": "remove", "path": "/spec/replicas"}], JSON_PATCH)
+    assert "replicas" not in patched["spec"]
+    error = await refused(call(server, "PATCH", f"{CRONS}/a", {}, "application/strategic-merge-patch+json"))
+    assert error.code == 415
+    stale = await refused(call(server, "PUT", f"{CRONS}/a", cron()))
+    assert stale.code == 422 and "metadata.resourceVersion" in str(stale)
+
+
+async def test_what_did_not_change_is_not_judged_again(server: LocalCluster) -> None:
+    await established(server, definition())
+    await call(server, "POST", CRONS, cron(spec={"host": "a very long name"}))
+    crd = await call(server, "GET", f"{CRDS}/crontabs.stable.example.com")
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["host"]["maxLength"] = 3
+    await call(server, "PUT", f"{CRDS}/crontabs.stable.example.com", crd)
+    assert (await call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 2}}, MERGE))["spec"]["replicas"] == 2
+    error = await refused(call(server, "PATCH", f"{CRONS}/a", {"spec": {"host": "another"}}, MERGE))
+    assert "spec.host: Too long" in str(error)
+
+
+async def test_a_new_default_shows_in_old_objects(server: LocalCluster) -> None:
+    await established(server, definition())
+    await call(server, "POST", CRONS, cron())
+    crd = await call(server, "GET", f"{CRDS}/crontabs.stable.example.com")
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["zone"] = {"type": "string", "default": "UTC"}
+    await call(server, "PUT", f"{CRDS}/crontabs.stable.example.com", crd)
+    assert (await call(server, "GET", f"{CRONS}/a"))["spec"]["zone"] == "UTC"
+    assert (await call(server, "GET", CRONS))["items"][0]["spec"]["zone"] == "UTC"
+
+
+async def test_versions_are_one_object(server: LocalCluster) -> None:
+    crd = definition()
+    second = copy.deepcopy(crd["spec"]["versions"][0]) | {"name": "v2", "storage": False}
+    crd["spec"]["versions"].append(second)
+    await established(server, crd)
+    await call(server, "POST", CRONS, cron())
+    other = CRONS.replace("/v1/", "/v2/")
+    assert (await call(server, "GET", f"{other}/a"))["apiVersion"] == "stable.example.com/v2"
+    moved = await call(server, "PATCH", f"{other}/a", {"spec": {"replicas": 3}}, MERGE)
+    assert moved["apiVersion"] == "stable.example.com/v2"
+    assert (await call(server, "GET", f"{CRONS}/a"))["spec"]["replicas"] == 3
+    groups = await call(server, "GET", "/apis/stable.example.com")
+    assert [v["version"] for v in groups["versions"]] == ["v2", "v1"]
+
+
+async def test_columns_and_selectable_fields(server: LocalCluster) -> None:
+    columns = [{"name": "Spec", "type": "string", "jsonPath": ".spec.cronSpec"}, {"name": "N", "type": "integer", "jsonPath": ".spec.replicas"}]  # fmt: skip
+    await established(
+        server, definition(additionalPrinterColumns=columns, selectableFields=[{"jsonPath": ".spec.host"}])
+    )
+    await call(server, "POST", CRONS, cron(spec={"host": "x", "replicas": 2}))
+    await call(server, "POST", CRONS, cron("b", {"host": "y"}))
+    accept = "application/json;as=Table;g=meta.k8s.io;v=v1"
+    table = json.loads(await server.client.request("GET", CRONS, accept=accept))
+    assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Spec", "N"]
+    assert [row["cells"] for row in table["rows"]] == [["a", "* * * * */5", 2], ["b", "* * * * */5", None]]
+    found = await call(server, "GET", CRONS, fieldSelector="spec.host=y")
+    assert [i["metadata"]["name"] for i in found["items"]] == ["b"]
+    assert (await refused(call(server, "GET", CRONS, fieldSelector="spec.image=y"))).code == 400
+
+
+async def test_deleting_a_definition_deletes_its_objects(server: LocalCluster) -> None:
+    await established(server, definition())
+    held = cron("held")
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    await call(server, "POST", CRONS, held)
+    await call(server, "POST", CRONS, cron())
+    gone = await call(server, "DELETE", f"{CRDS}/crontabs.stable.example.com")
+    assert gone["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
+    late = await refused(call(server, "POST", CRONS, cron("late")))
+    assert late.code == 405 and "terminating" in str(late)
+    await call(server, "PATCH", f"{CRONS}/held", {"metadata": {"finalizers": None}}, MERGE)
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await call(server, "GET", f"{CRDS}/crontabs.stable.example.com")
+            except StatusError as error:
+                assert error.code == 404
+                break
+            await asyncio.sleep(0)
+    assert (await refused(call(server, "GET", CRONS))).code == 404
+
+
+async def test_names_belong_to_the_first(server: LocalCluster) -> None:
+    await established(server, definition())
+    rival = definition()
+    rival["metadata"]["name"] = "others.stable.example.com"
+    rival["spec"]["names"] = {"plural": "others", "kind": "CronTab"}
+    crd = await established(server, rival)
+    conditions = {c["type"]: (c["status"], c["reason"]) for c in crd["status"]["conditions"]}
+    assert conditions["NamesAccepted"] == ("False", "ListKindConflict") and conditions["Established"][0] == "False"
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ({"type": "object", "properties": {"a": {}}}, "properties[a].type: Required value"),
+        ({"type": "object", "properties": {"a": {"type": "array"}}}, "properties[a].items: Required value"),
+        ({"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}, "properties[a].default"),
+        ({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}, "properties[a].pattern"),
+    ],
+)
+async def test_schemas_must_be_structural(server: LocalCluster, schema: dict[str, Any], field: str) -> None:
+    error = await refused(call(server, "POST", CRDS, definition(schema={"openAPIV3Schema": schema})))
+    assert error.code == 422 and field in str(error)
+
+
+async def test_openapi_publishes_the_schema(server: LocalCluster) -> None:
+    await established(server, definition())
+    index = await call(server, "GET", "/openapi/v3")
+    assert "apis/stable.example.com/v1" in index["paths"]
+    document = await call(server, "GET", "/openapi/v3/apis/stable.example.com/v1")
+    model = document["components"]["schemas"]["com.example.stable.v1.CronTab"]
+    assert model["properties"]["spec"]["properties"]["image"]["default"] == "nginx"
+    v2 = await call(server, "GET", "/openapi/v2")
+    assert "com.example.stable.v1.CronTab" in v2["definitions"]
