@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.kit import BODIES, INVALID, NAMES
+from tests.apiserver.kit import BODIES, INVALID, KEPT_BY_THE_SERVER, NAMES
 from tiphys.api.catalog import RESOURCES, Resource
 from tiphys.client.client import MERGE, STRATEGIC
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-STORED = [r for r in RESOURCES if r.stored and r.is_storage_version]
+STORED = [r for r in RESOURCES if r.stored and r.is_storage_version and r.group_resource not in KEPT_BY_THE_SERVER]
 BY_NAME = {r.group_resource: r for r in STORED}
 
 

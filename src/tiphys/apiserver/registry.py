@@ -112,10 +112,9 @@ class Registry:
             raise errors.already_exists(resource.group_resource, meta.name)
         if dry_run:
             return _unwritten(key, obj)
-        value = await self.converter.write(resource, obj)
         undo = await strategy.reserve(self, obj, None)
         try:
-            return await self.store.put(cache, key, value, 0)
+            return await self.store.put(cache, key, await self.converter.write(resource, obj), 0)
         except BaseException as error:
             if undo:
                 await undo()
@@ -218,6 +217,8 @@ class Registry:
         if dry_run:
             return _unwritten(entry.key, new, entry.revision)
         undo = await strategy.reserve(self, new, old)
+        if undo is not None:
+            value = await self.converter.write(resource, new)  # with what was reserved
         try:
             return await self.store.put(self.cache(resource), entry.key, value, entry.revision)
         except BaseException as error:
