@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from tiphys.api.base import decode, encode
 from tiphys.api.catalog import BY_PATH, Resource
-from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Preconditions
+from tiphys.api.meta_v1 import DeleteOptions, ManagedFieldsEntry, ObjectMeta, Preconditions
+from tiphys.apiserver import ownership
 from tiphys.apiserver.admission import Admission, Attributes
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.conversion import Converter
@@ -32,6 +34,20 @@ Transform = Callable[[Any], Any]  # old object → new object; raises StatusErro
 
 _RETRIES = 20
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+
+
+@dataclass(slots=True)
+class _Target:
+    """What one update is about, and who makes it. `entries` are the managed fields when they are known already."""
+
+    resource: Resource
+    strategy: Any
+    entry: Entry
+    user: User
+    dry_run: bool
+    subresource: str
+    manager: str
+    entries: list[ManagedFieldsEntry] | None = None
 
 
 class Registry:
@@ -69,9 +85,17 @@ class Registry:
     # --- create ---
 
     async def create(
-        self, resource: Resource, namespace: str, obj: Any, user: User = SYSTEM, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        obj: Any,
+        user: User = SYSTEM,
+        dry_run: bool = False,
+        manager: str = "",
+        entries: list[ManagedFieldsEntry] | None = None,
     ) -> Entry:
-        """Creates the object and returns its entry. Raises StatusError."""
+        """Creates the object and returns its entry. `manager` is who will manage its fields, unless `entries` say it.
+        Raises StatusError."""
         meta: ObjectMeta = obj.metadata
         if meta.resource_version:
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
@@ -82,25 +106,32 @@ class Registry:
             if generate:
                 meta.name = names.generated(meta.generate_name)
             try:
-                return await self._create(resource, strategy, obj, user, dry_run, first=attempt == 0)
+                if attempt == 0:
+                    await self._admit_new(resource, strategy, obj, user, dry_run, manager, entries)
+                return await self._create(resource, strategy, obj, user, dry_run)
             except errors.StatusError as error:
                 if not (generate and error.reason == "AlreadyExists" and attempt < 7):
                     raise
         raise AssertionError("unreachable")
 
-    async def _create(
-        self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, first: bool
-    ) -> Entry:
+    async def _admit_new(
+        self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, manager: str, entries: Any
+    ) -> None:
+        """Defaults, the maker's fields, and what admission changes."""
         meta = obj.metadata
         strategy.default(obj)
+        meta.managed_fields = entries or []
+        if manager and entries is None:
+            meta.managed_fields = ownership.created(resource, obj, manager, timestamps.rfc3339(self.now()))
+        await self.admission.mutate(Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run))
+
+    async def _create(self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool) -> Entry:
+        meta = obj.metadata
         attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
-        if first:
-            await self.admission.mutate(attributes)
         meta.uid = str(uuid.uuid4())
         meta.creation_timestamp = timestamps.rfc3339(self.now())
         meta.deletion_timestamp = meta.deletion_grace_period_seconds = None
         meta.self_link = ""
-        meta.managed_fields = []
         meta.generation = 1 if strategy.generation else 0
         strategy.prepare_for_create(obj)
         problems = validate_metadata(meta, resource, strategy) + strategy.validate(obj)
@@ -144,6 +175,7 @@ class Registry:
         subresource: str = "",
         create: Callable[[], Any] | None = None,
         patching: bool = False,
+        manager: str = "",
     ) -> tuple[Entry, bool]:
         """Applies `change` to the object as it stands now, again when somebody else wrote in between and the change
         does not insist on a version (a patch carries the version it was applied to, and is applied anew).
@@ -153,13 +185,14 @@ class Registry:
             entry = cache.get(key)
             if entry is None:
                 if create is not None and strategy.create_on_update:
-                    return await self.create(resource, namespace, create(), user, dry_run), True
+                    return await self.create(resource, namespace, create(), user, dry_run, manager), True
                 raise errors.not_found(resource.group_resource, name)
             old = await self.converter.read(resource, entry)
             new = change(old)
             insists = self._check_version(resource, strategy, new, old) and not patching
             try:
-                return await self._update(resource, strategy, new, old, entry, user, dry_run, subresource), False
+                to = _Target(resource, strategy, entry, user, dry_run, subresource, manager)
+                return await self._update(to, new, old), False
             except Conflict:
                 if insists:
                     raise errors.conflict(resource.group_resource, name, errors.MODIFIED) from None
@@ -179,16 +212,59 @@ class Registry:
             raise errors.conflict(resource.group_resource, old.metadata.name, errors.MODIFIED)
         return True
 
-    async def _update(
-        self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, user: User, dry_run: bool, sub: str
-    ) -> Entry:
+    async def apply(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        config: dict[str, Any],
+        typed: Callable[[Any], Any],
+        user: User,
+        dry_run: bool,
+        subresource: str,
+        manager: str,
+        force: bool,
+    ) -> tuple[Entry, bool]:
+        """Server-side apply of a plain configuration. `typed` makes an object of plain data. Returns the entry and
+        whether it was created. Raises StatusError."""
+        cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
+        for _ in range(_RETRIES):
+            entry, stamp = cache.get(key), timestamps.rfc3339(self.now())
+            if entry is None and subresource:
+                raise errors.not_found(resource.group_resource, name)
+            old = await self.converter.read(resource, entry) if entry is not None else None
+            merged, entries = ownership.apply(resource, old, config, manager, subresource, force, stamp)
+            new = typed(merged)
+            try:
+                if entry is None:
+                    return await self.create(resource, namespace, new, user, dry_run, entries=entries), True
+                insists = self._check_version(resource, strategy, new, old) and "resourceVersion" in config["metadata"]
+                to = _Target(resource, strategy, entry, user, dry_run, subresource, "", entries)
+                return await self._update(to, new, old), False
+            except Conflict:
+                if insists:
+                    raise errors.conflict(resource.group_resource, name, errors.MODIFIED) from None
+            except errors.StatusError as error:
+                if entry is not None or error.reason != "AlreadyExists":
+                    raise
+        raise errors.conflict(resource.group_resource, name, errors.MODIFIED)
+
+    async def _update(self, to: _Target, new: Any, old: Any) -> Entry:
+        resource, strategy, user, dry_run, sub = to.resource, to.strategy, to.user, to.dry_run, to.subresource
         meta, before = new.metadata, old.metadata
         meta.name, meta.namespace = meta.name or before.name, meta.namespace or before.namespace
         meta.uid, meta.creation_timestamp = before.uid, before.creation_timestamp
         meta.deletion_timestamp = before.deletion_timestamp
         meta.deletion_grace_period_seconds = before.deletion_grace_period_seconds
-        meta.generation, meta.self_link, meta.managed_fields = before.generation, "", before.managed_fields
+        meta.generation, meta.self_link = before.generation, ""
         strategy.default(new)
+        if to.entries is not None:
+            meta.managed_fields = to.entries
+        elif to.manager:
+            stamp = timestamps.rfc3339(self.now())
+            meta.managed_fields = ownership.updated(resource, old, new, to.manager, sub, stamp)
+        else:
+            meta.managed_fields = before.managed_fields
         attributes = Attributes(resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub)
         await self.admission.mutate(attributes)
         if sub == "status":
@@ -201,14 +277,14 @@ class Registry:
         if sub == "status":
             problems += strategy.validate_status(new, old)
         elif not problems:
-            problems += strategy.validate(new) if sub else strategy.validate_change(new, old)
+            problems += strategy.validate(new) if sub not in ("", "scale") else strategy.validate_change(new, old)
         if problems:
             raise errors.invalid(resource.kind, resource.group, before.name, problems)
         await self.admission.validate(attributes)
         meta.resource_version = ""
         if meta.deletion_timestamp and not meta.finalizers and not self._lingers(strategy, new):
-            return await self._finish(resource, new, entry, dry_run)
-        return await self._write(resource, strategy, new, old, entry, dry_run)
+            return await self._finish(resource, new, to.entry, dry_run)
+        return await self._write(resource, strategy, new, old, to.entry, dry_run)
 
     async def _write(self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool) -> Entry:
         value = await self.converter.write(resource, new)

@@ -26,10 +26,16 @@ from tiphys.machinery.selectors import from_label_selector, from_labels
 from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Entry
 
+APPLY = "application/apply-patch+yaml"
 _PATCHES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
+    APPLY,
 )  # fmt: skip
+
+
+def manager_of(call: Call) -> str:
+    """Who manages what this request writes: as it says itself, or the program's name in its User-Agent."""
+    return call.query.get("fieldManager") or str(call.http.headers.get("User-Agent", "")).partition("/")[0] or "unknown"
 
 
 async def body(call: Call) -> bytes:
@@ -127,7 +133,9 @@ class Writer:
 
     async def create(self, call: Call, resource: Resource) -> web.Response:
         obj = self._stored(resource, read_object(call, await body(call), resource.type, resource))
-        entry = await self._registry.create(storage_of(resource), call.info.namespace, obj, call.user, call.dry_run)
+        entry = await self._registry.create(
+            storage_of(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
+        )
         return await self._answer(call, resource, entry, 201)
 
     # --- update ---
@@ -161,7 +169,7 @@ class Writer:
         namespace = "" if not resource.namespaced else call.info.namespace
         entry, created = await self._registry.update(
             storage_of(resource), namespace, call.info.name, change, call.user, call.dry_run,
-            call.info.subresource, create, patching,
+            call.info.subresource, create, patching, manager_of(call),
         )  # fmt: skip
         return await self._answer(call, resource, entry, 201 if created else 200)
 
@@ -174,7 +182,12 @@ class Writer:
     async def patch(self, call: Call, resource: Resource) -> web.Response:
         media = media_type(call)
         offered = [m for m in _PATCHES if "strategic" not in m or not isinstance(resource, CustomResource)]
-        if media not in offered or media == "application/apply-patch+yaml":
+        if media == APPLY:
+            return await self._apply(call, resource)
+        if "force" in call.query:
+            why = [errors.forbidden_field("force", "may not be specified for non-apply patch")]
+            raise errors.invalid("PatchOptions", "meta.k8s.io", "", why)
+        if media not in offered:
             raise errors.unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: " + ", ".join(offered)
             )
@@ -195,6 +208,71 @@ class Writer:
             return pick(self._stored(resource, new), old)
 
         return await self._change(call, resource, change, patching=True)
+
+    async def _apply(self, call: Call, resource: Resource) -> web.Response:
+        config = self._configuration(call, resource, await body(call))
+        pick = self._subresource_change(call.info.subresource)
+        return await self._apply_config(call, resource, config, lambda obj: pick(obj, obj))
+
+    async def _apply_config(
+        self, call: Call, resource: Resource, config: dict[str, Any], pick: Callable[[Any], Any]
+    ) -> web.Response:
+        manager, stored = call.query.get("fieldManager", ""), storage_of(resource)
+        if not manager:
+            why = [errors.required("fieldManager", "is required for apply patch")]
+            raise errors.invalid("PatchOptions", "meta.k8s.io", "", why)
+
+        def typed(merged: dict[str, Any]) -> Any:
+            try:
+                new = decoding.convert(merged, stored.type)
+            except DecodeError as error:
+                raise errors.bad_request(str(error)) from None
+            return pick(new) if call.info.subresource else new
+
+        namespace = call.info.namespace if resource.namespaced else ""
+        entry, created = await self._registry.apply(
+            stored, namespace, call.info.name, config, typed, call.user, call.dry_run, call.info.subresource, manager,
+            call.query.get("force") in ("true", "1", ""),
+        )  # fmt: skip
+        if call.info.subresource == "scale":
+            return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
+        return await self._answer(call, resource, entry, 201 if created else 200)
+
+    def _configuration(self, call: Call, resource: Resource, data: bytes) -> dict[str, Any]:
+        """The applied object, plain, in the stored version. Raises 400."""
+        try:
+            config = msgspec.json.decode(data) if data[:1] == b"{" else decoding.plain(data, "yaml")
+        except (msgspec.DecodeError, DecodeError) as error:
+            raise errors.bad_request(f"error decoding YAML: {error}") from None
+        if not isinstance(config, dict) or not isinstance(config.get("metadata"), dict):
+            raise errors.bad_request("error decoding YAML: an object with metadata is needed")
+        found = (config.get("apiVersion"), config.get("kind"))
+        if found != (resource.api_version, resource.kind):
+            raise errors.bad_request(
+                f"error decoding: the object ({found[0]}, Kind={found[1]}) does not match the resource ({resource.api_version}, Kind={resource.kind})"
+            )
+        meta = config["metadata"]
+        if meta.get("managedFields") is not None:
+            raise errors.bad_request("metadata.managedFields must be nil")
+        if meta.setdefault("name", call.info.name) != call.info.name:
+            why = f"the name of the object ({meta['name']}) does not match the name on the URL ({call.info.name})"
+            raise errors.bad_request(why)
+        if resource.namespaced and meta.setdefault("namespace", call.info.namespace) != call.info.namespace:
+            why = f"the namespace of the object ({meta['namespace']}) does not match the namespace on the URL ({call.info.namespace})"
+            raise errors.bad_request(why)
+        unknown = decoding.field_problems(b"", config, resource.type, schema_of(resource, resource.type))
+        if unknown:
+            shown = unknown[0].removeprefix('unknown field "').rstrip('"')
+            where = f"{call.info.namespace}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
+            raise errors.bad_request(
+                f"failed to create typed patch object ({where}): .{shown}: field not declared in schema"
+            )
+        if data[:1] == b"{" and call.query.get("fieldValidation") == "Strict":
+            if double := decoding.duplicate_fields(data):
+                raise errors.bad_request(
+                    "strict decoding error: " + ", ".join(f'duplicate field "{n}"' for n in double)
+                )
+        return config if resource.is_storage_version else to_storage(resource, config)
 
     def _typed(self, call: Call, resource: Resource, after: Any) -> Any:
         try:
@@ -221,6 +299,8 @@ class Writer:
         return await self._scale(call, resource, lambda old: scale)
 
     async def patch_scale(self, call: Call, resource: Resource) -> web.Response:
+        if media_type(call) == APPLY:
+            return await self._apply_scale(call, resource)
         wish = msgspec.json.decode(await body(call))
         apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
 
@@ -229,6 +309,19 @@ class Writer:
             return decoding.convert(after, autoscaling_v1.Scale)
 
         return await self._scale(call, resource, change)
+
+    async def _apply_scale(self, call: Call, resource: Resource) -> web.Response:
+        """An applied Scale is an applied object that says nothing but the number of replicas."""
+        scale = decoding.plain(await body(call), "yaml")
+        wanted = (scale.get("spec") or {}).get("replicas") if isinstance(scale, dict) else None
+        if not isinstance(wanted, int) or wanted < 0:
+            why = [errors.invalid_value("spec.replicas", wanted, "must be greater than or equal to 0")]
+            raise errors.invalid("Scale", "autoscaling", call.info.name, why)
+        meta = {"name": call.info.name, "namespace": call.info.namespace}
+        config: dict[str, Any] = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
+        path = resource.scale.replicas if isinstance(resource, CustomResource) and resource.scale else None
+        set_field(config, path or ("spec", "replicas"), wanted)
+        return await self._apply_config(call, resource, config, lambda obj: obj)
 
     async def _scale(self, call: Call, resource: Resource, wanted: Callable[[Any], Any]) -> web.Response:
         def change(old: Any) -> Any:
@@ -246,8 +339,9 @@ class Writer:
             return new
 
         entry, _ = await self._registry.update(
-            resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, patching=True
-        )
+            resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, "scale", None, True,
+            manager_of(call),
+        )  # fmt: skip
         return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
     # --- delete ---

@@ -1,0 +1,118 @@
+"""`metadata.managedFields` of what passes through the registry: which node of which type, which manager, which reset."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import msgspec
+
+from tiphys.api.base import to_builtins
+from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import ManagedFieldsEntry
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.machinery import errors, managed, typed
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.fieldsets import paths
+from tiphys.machinery.managed import APPLY, UPDATE, Managed, Manager
+from tiphys.machinery.typed import MergeError, Node, node_of, node_of_schema
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@functools.lru_cache(2048)
+def node_for(resource: Resource) -> Node:
+    """How objects of a resource are taken apart."""
+    if isinstance(resource, CustomResource):
+        return node_of_schema(resource.schema, root=True)
+    return node_of(resource.type)
+
+
+@functools.lru_cache(2048)
+def _empty(resource: Resource) -> Any:
+    """What a new object is compared with: what is written even when nobody says it."""
+    return to_builtins(resource.type()) if not isinstance(resource, CustomResource) else {"metadata": {}}
+
+
+@functools.lru_cache(4096)
+def _reset(resource: Resource, subresource: str) -> tuple[str, ...]:
+    """Top-level fields that a path does not change, whatever is sent to it."""
+    if subresource == "status":
+        if isinstance(resource, CustomResource):
+            return ("f:metadata", *("f:" + n for n in resource.schema.properties if n != "status"))
+        return ("f:spec",)
+    return ("f:status",) if resource.subresource("status") is not None else ()
+
+
+def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFieldsEntry]:
+    """The entries of a new object: its maker has all of it."""
+    manager = Manager(name, UPDATE, resource.api_version)
+    made = managed.updated(
+        Managed({}, {}), _empty(resource), to_builtins(obj), node_for(resource), manager, now, _reset(resource, "")
+    )
+    return made or []
+
+
+def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str, now: str) -> list[ManagedFieldsEntry]:
+    """The entries after an update. A request may bring its own, or ask for a fresh start with one that is empty."""
+    before = old.metadata.managed_fields
+    given = new.metadata.managed_fields
+    if given and all(not entry.manager and not entry.operation for entry in given):
+        before = []
+    elif given and not subresource:
+        before = given
+    new.metadata.managed_fields = old.metadata.managed_fields
+    manager = Manager(name, UPDATE, resource.api_version, subresource)
+    made = managed.updated(
+        Managed.decode(before), to_builtins(old), to_builtins(new), node_for(resource), manager, now,
+        _reset(resource, subresource),
+    )  # fmt: skip
+    return before if made is None else made
+
+
+def apply(
+    resource: Resource, live: Any | None, config: dict[str, Any], name: str, subresource: str, force: bool, now: str
+) -> tuple[dict[str, Any], list[ManagedFieldsEntry]]:
+    """(the merged object as plain data, its entries). Raises StatusError."""
+    node, manager = node_for(resource), Manager(name, APPLY, resource.api_version, subresource)
+    entries = live.metadata.managed_fields if live is not None else []
+    before = to_builtins(live) if live is not None else {}
+    reset = _reset(resource, subresource)
+
+    def run(forced: bool) -> managed.Applied:
+        return managed.apply(Managed.decode(entries), before, config, node, manager, forced, now, reset)
+
+    try:
+        try:
+            done = run(force)
+        except StatusError as conflict:
+            if not _allowed(conflict, before, config, node, name):
+                raise
+            done = run(True)
+    except MergeError as error:
+        where = f"{config.get('metadata', {}).get('namespace', '')}/{config.get('metadata', {}).get('name', '')}"
+        kind = f"{resource.api_version}, Kind={resource.kind}"
+        raise errors.bad_request(f"failed to create typed patch object ({where}; {kind}): {error}") from None
+    if name == "kubectl" and _last_applied(before) is not None:
+        meta = dict(done.obj["metadata"])
+        text = msgspec.json.encode(config).decode() + "\n"
+        meta["annotations"] = {**(meta.get("annotations") or {}), LAST_APPLIED: text}
+        done.obj = {**done.obj, "metadata": meta}
+    return done.obj, done.entries
+
+
+def _last_applied(obj: dict[str, Any]) -> Any:
+    text = ((obj.get("metadata") or {}).get("annotations") or {}).get(LAST_APPLIED)
+    try:
+        return msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _allowed(conflict: StatusError, live: dict[str, Any], config: dict[str, Any], node: Node, name: str) -> bool:
+    """Whether kubectl moves from client-side to server-side apply: what it applied before is its own."""
+    last = _last_applied(live)
+    if name != "kubectl" or not isinstance(last, dict) or conflict.status.details is None:
+        return False
+    own = set(paths(typed.fields_in(last, node)))
+    return all(cause.field in own for cause in conflict.status.details.causes)

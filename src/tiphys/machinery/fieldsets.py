@@ -1,0 +1,119 @@
+"""Sets of fields in the published form of `managedFields` (FieldsV1), and their algebra.
+
+A set is a dict of path elements: ``f:name`` for a field, ``k:{...}`` for an item of a map list, ``v:...`` for an item
+of a set. An element's value is the set below it; the element itself is a member when that is empty or has a ``.``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+FieldSet = dict[str, Any]
+_SELF: FieldSet = {}
+
+
+def is_member(node: FieldSet) -> bool:
+    return not node or "." in node
+
+
+def union(left: FieldSet, right: FieldSet) -> FieldSet:
+    if not left or not right:
+        return left or right
+    result = dict(left)
+    for element, below in right.items():
+        result[element] = _union(result[element], below) if element in result and element != "." else below
+    return result
+
+
+def _union(left: FieldSet, right: FieldSet) -> FieldSet:
+    if not left or not right:
+        full = left or right
+        return full if is_member(full) else {".": _SELF, **full}
+    return union(left, right)
+
+
+def difference(left: FieldSet, right: FieldSet) -> FieldSet:
+    """The members of `left` that `right` has not."""
+    if not right:
+        return left
+    result: FieldSet = {}
+    for element, below in left.items():
+        other = right.get(element)
+        if other is None:
+            result[element] = below
+        elif element != ".":
+            rest = _difference(below, other)
+            if rest is not None:
+                result[element] = rest
+    return result
+
+
+def _difference(left: FieldSet, right: FieldSet) -> FieldSet | None:
+    children = difference({k: v for k, v in left.items() if k != "."}, right)
+    if is_member(left) and not is_member(right):
+        return {".": _SELF, **children} if children else {}
+    return children or None
+
+
+def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
+    result: FieldSet = {}
+    for element, below in left.items():
+        other = right.get(element)
+        if other is None or element == ".":
+            continue
+        both = intersection(below, other)
+        if is_member(below) and is_member(other):
+            result[element] = {".": _SELF, **both} if both else {}
+        elif both:
+            result[element] = both
+    return result
+
+
+def with_ancestors(fields: FieldSet) -> FieldSet:
+    """The set, and with every member the named fields above it."""
+    return {
+        element: {} if not below else {".": _SELF, **with_ancestors({k: v for k, v in below.items() if k != "."})}
+        for element, below in fields.items()
+        if element != "."
+    }
+
+
+def ordered(fields: FieldSet) -> FieldSet:
+    """The set with its elements in order, as it is published."""
+    return {element: ordered(below) if below else below for element, below in sorted(fields.items())}
+
+
+def paths(fields: FieldSet, prefix: str = "") -> Iterator[str]:
+    """Every member as users read it: ``.spec.containers[name="c"].image``."""
+    for element, below in sorted(fields.items()):
+        if element == ".":
+            continue
+        where = prefix + _shown(element)
+        if is_member(below):
+            yield where
+        yield from paths(below, where)
+
+
+def _shown(element: str) -> str:
+    kind, _, text = element.partition(":")
+    if kind == "f":
+        return "." + text
+    if kind == "k":
+        keys = msgspec.json.decode(text)
+        return "[" + ",".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(keys.items())) + "]"
+    return f"[={text}]" if kind == "v" else f"[{text}]"
+
+
+def field(name: str) -> str:
+    return "f:" + name
+
+
+def item_key(keys: dict[str, Any]) -> str:
+    return "k:" + msgspec.json.encode(dict(sorted(keys.items()))).decode()
+
+
+def item_value(value: Any) -> str:
+    return "v:" + msgspec.json.encode(value).decode()

@@ -1,0 +1,201 @@
+"""Who manages which fields: `metadata.managedFields` kept by every write, and server-side apply.
+
+The rules are those of upstream's structured merge: an update takes the fields it changes, an apply owns what its
+configuration says, meets conflicts where others own something it would change, and removes what it owned before, no
+longer says, and nobody else owns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.meta_v1 import ManagedFieldsEntry, Status, StatusCause, StatusDetails
+from tiphys.machinery import typed
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.fieldsets import FieldSet, difference, intersection, ordered, paths, union, with_ancestors
+from tiphys.machinery.typed import Node
+
+APPLY, UPDATE = "Apply", "Update"
+_MAX_UPDATES = 10  # entries of updates that are kept apart; older ones are merged
+_ANCIENT = "ancient-changes"
+# Fields that nobody manages.
+_UNMANAGED = (
+    "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion", "name", "namespace",
+    "clusterName",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """Who writes, and how. Two entries with the same of it are one."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+
+@dataclass(slots=True)
+class Managed:
+    """The sets of all managers of one object."""
+
+    sets: dict[Manager, FieldSet]
+    times: dict[Manager, str | None]
+
+    @classmethod
+    def decode(cls, entries: list[ManagedFieldsEntry]) -> Managed:
+        made = cls({}, {})
+        for entry in entries:
+            if entry.operation not in (APPLY, UPDATE) or not isinstance(entry.fields_v1, dict):
+                continue
+            manager = Manager(entry.manager, entry.operation, entry.api_version, entry.subresource)
+            made.sets[manager] = union(made.sets.get(manager, {}), entry.fields_v1)
+            made.times[manager] = entry.time
+        return made
+
+    def encode(self) -> list[ManagedFieldsEntry]:
+        self._cap()
+        entries = [
+            ManagedFieldsEntry(
+                manager=m.name, operation=m.operation, api_version=m.api_version, time=self.times.get(m),
+                fields_type="FieldsV1", fields_v1=ordered(fields), subresource=m.subresource,
+            )
+            for m, fields in self.sets.items() if fields
+        ]  # fmt: skip
+        if len(entries) > 1:
+            entries.sort(key=lambda e: (e.operation, e.time or "", e.manager, e.api_version, e.subresource))
+        return entries
+
+    def _cap(self) -> None:
+        updates = [m for m, fields in self.sets.items() if m.operation == UPDATE and fields]
+        if len(updates) <= _MAX_UPDATES:
+            return
+        updates.sort(key=lambda m: self.times.get(m) or "")
+        for old in updates[: len(updates) - _MAX_UPDATES + 1]:
+            if old.name == _ANCIENT:
+                continue
+            kept = Manager(_ANCIENT, UPDATE, old.api_version)
+            self.sets[kept] = union(self.sets.get(kept, {}), self.sets.pop(old))
+            self.times[kept] = max(self.times.get(kept) or "", self.times.pop(old, None) or "")
+
+
+def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
+    """Without what nobody manages, and without what this path resets."""
+    if not fields:
+        return fields
+    result = {k: v for k, v in fields.items() if k not in ("f:apiVersion", "f:kind") and k not in reset}
+    meta = result.get("f:metadata")
+    if meta is not None:
+        kept = {k: v for k, v in meta.items() if k != "." and k[2:] not in _UNMANAGED}
+        if kept:
+            result["f:metadata"] = kept
+        else:
+            del result["f:metadata"]
+    return result
+
+
+def updated(
+    managed: Managed, old: Any, new: Any, node: Node, manager: Manager, now: str, reset: tuple[str, ...] = ()
+) -> list[ManagedFieldsEntry] | None:
+    """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields changed."""
+    difference_made = typed.compare(old, new, node)
+    if difference_made.same:
+        return None
+    took = _managed(union(difference_made.modified, difference_made.added), reset)
+    lost = union(took, _managed(difference_made.removed, reset))
+    if not lost:
+        return None
+    sets = {m: difference(fields, lost) for m, fields in managed.sets.items()}
+    if took:
+        sets[manager] = union(sets.get(manager, {}), took)
+        managed.times[manager] = now
+    managed.sets = sets
+    return managed.encode()
+
+
+@dataclass(slots=True)
+class Applied:
+    """What an apply comes to: the merged object, and the entries that go with it."""
+
+    obj: dict[str, Any]
+    entries: list[ManagedFieldsEntry]
+
+
+def apply(
+    managed: Managed,
+    live: dict[str, Any],
+    config: dict[str, Any],
+    node: Node,
+    manager: Manager,
+    force: bool,
+    now: str,
+    reset: tuple[str, ...] = (),
+) -> Applied:
+    """`config` applied to `live` by `manager`. Raises StatusError (409, every conflict named) or typed.MergeError."""
+    before = managed.sets.get(manager, {})
+    wanted = _managed(typed.fields_in(config, node), reset)
+    merged = typed.merge(live, typed.without(config, {key: {} for key in reset}, node), node)
+    managed.sets[manager] = wanted
+    gone = _abandoned(before, managed)
+    if gone:
+        merged = typed.without(merged, gone, node)
+    made = typed.compare(live, merged, node)
+    taken = _managed(union(made.modified, made.added), reset)
+    removed = _managed(made.removed, reset)
+    conflicts: dict[Manager, FieldSet] = {}
+    for other, fields in managed.sets.items():
+        if other != manager and (both := intersection(fields, taken)):
+            conflicts[other] = both
+    if conflicts and not force:
+        raise _conflict(conflicts, managed)
+    for other, both in conflicts.items():
+        managed.sets[other] = difference(managed.sets[other], both)
+    if removed:
+        for other in managed.sets:
+            if other != manager:
+                managed.sets[other] = difference(managed.sets[other], removed)
+    if not made.same or manager not in managed.times:
+        managed.times[manager] = now
+    return Applied(merged, managed.encode())
+
+
+def _abandoned(before: FieldSet, managed: Managed) -> FieldSet:
+    """What the applier owned, says no more, and nobody else owns."""
+    if not before:
+        return {}
+    owned: FieldSet = {}
+    for fields in managed.sets.values():
+        owned = union(owned, fields)
+    return difference(with_ancestors(before), with_ancestors(owned))
+
+
+def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:
+    rows: dict[str, list[str]] = {}
+    for manager, fields in conflicts.items():
+        rows.setdefault(_named(manager, managed.times.get(manager)), []).extend(paths(fields))
+    causes = [
+        StatusCause(reason="FieldManagerConflict", message=f"conflict with {who}", field=path)
+        for who, fields in sorted(rows.items())
+        for path in fields
+    ]
+    if len(causes) == 1:
+        message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
+    else:
+        listed = "\n".join(
+            f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in fields)
+            for who, fields in sorted(rows.items())
+        )
+        message = f"Apply failed with {len(causes)} conflicts: {listed}"
+    return StatusError(
+        Status(status="Failure", message=message, reason="Conflict", details=StatusDetails(causes=causes), code=409)
+    )
+
+
+def _named(manager: Manager, time: str | None) -> str:
+    text = f'"{manager.name}"'
+    if manager.subresource:
+        text += f' with subresource "{manager.subresource}"'
+    if manager.operation == UPDATE:
+        text += f" using {manager.api_version}" + (f" at {time}" if time else "")
+    return text

@@ -1,0 +1,338 @@
+"""How plain objects are taken apart, compared and merged field by field, as server-side apply sees them.
+
+A `Node` says what one place of a type is: a leaf that is replaced as a whole, a map or struct of further nodes, a set,
+or a list whose items have keys. Nodes come from the declared structs or from a custom resource's schema.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.base import Struct
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.fieldsets import FieldSet, item_key, item_value
+from tiphys.machinery.schema import Field, fields_of
+from tiphys.machinery.structural import ANYTHING, Schema
+
+_ABSENT: Any = object()
+_SELF: FieldSet = {}
+# What upstream's schema gives as the default of a key that an item leaves out.
+_KEY_DEFAULTS = {"protocol": "TCP"}
+
+
+class MergeError(ValueError):
+    """The object cannot be taken apart; the text is for the user."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """kind: "leaf", "map" (also structs), "set" or "list" (items with keys)."""
+
+    kind: str
+    fields: dict[str, Node] | Callable[[], dict[str, Node]] = None  # type: ignore[assignment]
+    other: Node | None = None  # of keys that `fields` does not name; without it what they are is read off their value
+    item: Node | None = None
+    keys: tuple[tuple[str, Any], ...] = ()  # (name, default)
+
+    def child(self, name: str, value: Any) -> Node:
+        if callable(self.fields):
+            self.fields = self.fields()
+        found = self.fields.get(name) if self.fields else None
+        return found or self.other or (DEDUCED if isinstance(value, dict) else LEAF)
+
+    def named(self, name: str) -> bool:
+        """Whether the type itself has a field of that name."""
+        if callable(self.fields):
+            self.fields = self.fields()
+        return bool(self.fields) and name in self.fields
+
+
+LEAF = Node("leaf")
+DEDUCED = Node("map", {})
+
+
+# --- from declared structs ----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def node_of(kind: type[Struct]) -> Node:
+    """The node of a declared type."""
+    return Node("map", lambda: {name: _field_node(field) for name, field in fields_of(kind).items()})
+
+
+def _field_node(field: Field) -> Node:
+    facts = field.facts
+    if facts.atomic:
+        return LEAF
+    if field.kind == "struct":
+        return node_of(field.item)
+    if field.kind == "dict":
+        return Node("map", {}, other=_field_node(field.item))
+    if field.kind == "list" and facts.list == "map":
+        keys = tuple((key, _KEY_DEFAULTS.get(key)) for key in facts.keys)
+        return Node("list", item=_field_node(field.item), keys=keys)
+    if field.kind == "list" and facts.list == "set":
+        return Node("set", item=LEAF)
+    return LEAF
+
+
+# --- from structural schemas --------------------------------------------------------------------------------------
+
+
+def node_of_schema(schema: Schema, root: bool = False) -> Node:
+    """The node of a custom resource's schema."""
+    if schema is ANYTHING:
+        return DEDUCED_ROOT if root else DEDUCED
+    if schema.map_type == "atomic":
+        return LEAF
+    if schema.type == "array":
+        if schema.list_type == "set":
+            return Node("set", item=LEAF)
+        if schema.list_type == "map" and schema.items is not None:
+            return Node("list", item=node_of_schema(schema.items), keys=_schema_keys(schema))
+        return LEAF
+    if schema.type == "object" or schema.properties or (schema.preserve and not schema.type):
+        fields = {name: node_of_schema(inner) for name, inner in schema.properties.items()}
+        if root or schema.embedded:
+            fields |= {"apiVersion": LEAF, "kind": LEAF, "metadata": node_of(ObjectMeta)}
+        other = node_of_schema(schema.additional) if schema.additional is not None else None
+        return Node("map", fields, other=other)
+    return LEAF
+
+
+def _schema_keys(schema: Schema) -> tuple[tuple[str, Any], ...]:
+    assert schema.items is not None
+    rows = []
+    for key in schema.list_keys:
+        inner = schema.items.properties.get(key)
+        rows.append((key, inner.default if inner is not None and inner.has_default else None))
+    return tuple(rows)
+
+
+DEDUCED_ROOT = Node("map", {"apiVersion": LEAF, "kind": LEAF, "metadata": node_of(ObjectMeta)})
+
+
+def key_element(item: Any, node: Node) -> str:
+    """The path element of an item of a map list. Raises MergeError."""
+    if not isinstance(item, dict):
+        raise MergeError("associative list with keys has an element that is not a map")
+    keys = {}
+    for name, default in node.keys:
+        value = item.get(name, default)
+        if value is not None:
+            keys[name] = value
+    if not keys:
+        names = ", ".join(repr(name) for name, _ in node.keys).replace("'", '"')
+        raise MergeError(f"associative list with keys has an element that omits all key fields [{names}] (and doesn't have default values for any key fields)")  # fmt: skip
+    return item_key(keys)
+
+
+def _items(value: list[Any], node: Node) -> list[tuple[str, Any]]:
+    if node.kind == "set":
+        return [(item_value(item), item) for item in value]
+    return [(key_element(item, node), item) for item in value]
+
+
+# --- which fields -------------------------------------------------------------------------------------------------
+
+
+def fields_in(value: Any, node: Node) -> FieldSet:
+    """The fields an applied configuration speaks of: leaves, items, and maps that are empty. Raises MergeError."""
+    result: FieldSet = {}
+    if node.kind == "map" and isinstance(value, dict):
+        for name, inner in value.items():
+            child = node.child(name, inner)
+            below = fields_in(inner, child)
+            if below:
+                result["f:" + name] = below if node.named(name) else {".": _SELF, **below}
+            elif child.kind == "leaf" or inner is None or inner == {} or not node.named(name):
+                result["f:" + name] = _SELF
+    elif node.kind in ("list", "set") and isinstance(value, list):
+        for element, item in _items(value, node):
+            if element in result:
+                raise MergeError(f"duplicate entries for key {_readable(element)}")
+            below = fields_in(item, node.item) if node.kind == "list" and node.item is not None else {}
+            result[element] = {".": _SELF, **below} if below else _SELF
+    return result
+
+
+def _readable(element: str) -> str:
+    from tiphys.machinery.fieldsets import _shown
+
+    return _shown(element)
+
+
+def everything(value: Any, node: Node) -> FieldSet:
+    """Every place in a value, containers too: what was added when there was nothing before."""
+    result: FieldSet = {}
+    if node.kind == "map" and isinstance(value, dict):
+        for name, inner in value.items():
+            child = node.child(name, inner)
+            result["f:" + name] = _SELF if child.kind == "leaf" else everything(inner, child)
+    elif node.kind == "list" and isinstance(value, list):
+        for element, item in _items_of_stored(value, node):
+            result[element] = everything(item, node.item)  # type: ignore[arg-type]
+    elif node.kind == "set" and isinstance(value, list):
+        for item in value:
+            result[item_value(item)] = _SELF
+    if result:
+        result["."] = _SELF
+    return result
+
+
+def _items_of_stored(value: list[Any], node: Node) -> list[tuple[str, Any]]:
+    """Items of what is stored already, where an item without keys is told by its place."""
+    found = []
+    for index, item in enumerate(value):
+        try:
+            found.append((key_element(item, node), item))
+        except MergeError:
+            found.append((f"i:{index}", item))
+    return found
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What tells one object from another."""
+
+    added: FieldSet
+    removed: FieldSet
+    modified: FieldSet
+
+    @property
+    def same(self) -> bool:
+        return not (self.added or self.removed or self.modified)
+
+
+def compare(old: Any, new: Any, node: Node) -> Comparison:
+    """Which fields were added, removed and changed from `old` to `new` (plain dicts)."""
+    result = Comparison({}, {}, {})
+    if old != new:
+        _compare_maps(old, new, node, result)
+    return result
+
+
+def _compare_maps(old: dict[str, Any], new: dict[str, Any], node: Node, found: Comparison) -> None:
+    for name, after in new.items():
+        before = old.get(name, _ABSENT)
+        if before is _ABSENT:
+            child = node.child(name, after)
+            found.added["f:" + name] = _SELF if child.kind == "leaf" else everything(after, child)
+        elif before != after:
+            _compare("f:" + name, before, after, node.child(name, after if after is not None else before), found)
+    for name, before in old.items():
+        if name not in new:
+            child = node.child(name, before)
+            found.removed["f:" + name] = _SELF if child.kind == "leaf" else everything(before, child)
+
+
+def _compare(element: str, before: Any, after: Any, node: Node, found: Comparison) -> None:
+    if node.kind == "leaf":
+        found.modified[element] = _SELF
+        return
+    below = Comparison({}, {}, {})
+    if node.kind == "map" and isinstance(before, dict | None) and isinstance(after, dict | None):
+        _compare_maps(before or {}, after or {}, node, below)
+    elif node.kind in ("list", "set") and isinstance(before, list | None) and isinstance(after, list | None):
+        _compare_lists(before or [], after or [], node, below)
+        if not (below.added or below.removed or below.modified):
+            return  # only the order differs
+    else:
+        found.modified[element] = _SELF
+        return
+    for name in ("added", "removed", "modified"):
+        inner = getattr(below, name)
+        if inner:
+            getattr(found, name)[element] = inner
+    if below.same:
+        found.modified[element] = _SELF
+
+
+def _compare_lists(before: list[Any], after: list[Any], node: Node, found: Comparison) -> None:
+    if node.kind == "set":
+        old = {item_value(item): item for item in before}
+        new = {item_value(item): item for item in after}
+    else:
+        old, new = dict(_items_of_stored(before, node)), dict(_items_of_stored(after, node))
+    for element, item in new.items():
+        if element not in old:
+            found.added[element] = everything(item, node.item) if node.kind == "list" else _SELF  # type: ignore[arg-type]
+        elif old[element] != item:
+            _compare(element, old[element], item, node.item or LEAF, found)
+    for element, item in old.items():
+        if element not in new:
+            found.removed[element] = everything(item, node.item) if node.kind == "list" else _SELF  # type: ignore[arg-type]
+
+
+# --- merging ------------------------------------------------------------------------------------------------------
+
+
+def merge(live: Any, config: Any, node: Node) -> Any:
+    """`live` with everything that `config` says. Neither is changed. Raises MergeError."""
+    if node.kind == "map" and isinstance(config, dict):
+        if not isinstance(live, dict):
+            live = {}
+        result = dict(live)
+        for name, value in config.items():
+            result[name] = merge(live.get(name), value, node.child(name, value))
+        return result
+    if node.kind in ("list", "set") and isinstance(config, list) and isinstance(live, list):
+        return _merge_lists(live, config, node)
+    return config
+
+
+def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
+    """Both lists' items: those of `config` in its order, those of `live` alone where they stood among them."""
+    wanted = dict(_items(config, node))
+    if len(wanted) != len(config):
+        fields_in(config, node)  # says which key is double
+    current = _items_of_stored(live, node) if node.kind == "list" else _items(live, node)
+    known = dict(current)
+    result: list[Any] = []
+    taken: set[str] = set()
+    order = iter(list(wanted.items()))
+    upcoming = next(order, None)
+
+    def take() -> None:
+        nonlocal upcoming
+        assert upcoming is not None
+        element, item = upcoming
+        result.append(merge(known[element], item, node.item) if element in known and node.item else item)
+        taken.add(element)
+        upcoming = next(order, None)
+
+    for element, item in current:
+        if element not in wanted:
+            result.append(item)
+            continue
+        while element not in taken:
+            take()
+    while upcoming is not None:
+        take()
+    return result
+
+
+def without(value: Any, fields: FieldSet, node: Node) -> Any:
+    """`value` without the members of `fields` and all below them. It is not changed."""
+    if node.kind == "map" and isinstance(value, dict):
+        result = {}
+        for name, inner in value.items():
+            below = fields.get("f:" + name)
+            if below is None:
+                result[name] = inner
+            elif below and "." not in below:
+                result[name] = without(inner, below, node.child(name, inner))
+        return result
+    if node.kind in ("list", "set") and isinstance(value, list):
+        kept = []
+        for element, item in _items_of_stored(value, node) if node.kind == "list" else _items(value, node):
+            below = fields.get(element)
+            if below is None:
+                kept.append(item)
+            elif below and "." not in below:
+                kept.append(without(item, below, node.item or LEAF))
+        return kept
+    return value
