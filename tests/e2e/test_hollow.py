@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.apiserver.test_custom import CRONS, call, cron, definition, established
 from tests.builders import config_map, deployment, pod
 from tiphys.api import apps_v1, batch_v1, core_v1, discovery_v1
+from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
@@ -174,5 +176,30 @@ async def test_a_job_completes_and_its_pods_are_free(cluster: LocalCluster) -> N
 
     async def empty() -> bool:
         return not await cluster.pods()
+
+    await cluster.eventually(empty)
+
+
+async def test_custom_objects_are_collected_and_leave_with_their_namespace(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await established(cluster, definition())
+    await cluster.client.create(core_v1.Namespace(metadata=ObjectMeta(name="space")))
+    owner = await call(cluster, "POST", CRONS, cron("owner"))
+    held = config_map("held")
+    reference = {"apiVersion": owner["apiVersion"], "kind": "CronTab", "name": "owner", "uid": owner["metadata"]["uid"]}
+    held.metadata.owner_references = [from_builtins(reference, OwnerReference)]
+    await cluster.client.create(held)
+    child = cron("child")
+    child["metadata"]["ownerReferences"] = [reference]
+    await call(cluster, "POST", CRONS, child)
+    inside = CRONS.replace("/default/", "/space/")
+    await call(cluster, "POST", inside, cron("inside"))
+    await call(cluster, "DELETE", f"{CRONS}/owner")
+    await gone(cluster, core_v1.ConfigMap, "held")
+    await cluster.client.delete(core_v1.Namespace, "space")
+    await gone(cluster, core_v1.Namespace, "space", "")
+
+    async def empty() -> bool:
+        return not [*(await call(cluster, "GET", CRONS))["items"], *(await call(cluster, "GET", inside))["items"]]
 
     await cluster.eventually(empty)

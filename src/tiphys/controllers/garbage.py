@@ -5,12 +5,14 @@ It sees the metadata of every resource, as a graph from owners to dependents by 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from tiphys.api.apiextensions_v1 import CustomResourceDefinition
 from tiphys.api.catalog import BY_KIND, RESOURCES, Resource
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference, PartialObjectMetadata
 from tiphys.client.client import MERGE, METADATA
@@ -98,6 +100,27 @@ class Graph:
             self.nodes.pop(node.uid, None)
 
 
+@dataclass
+class _Followed:
+    """A custom resource whose objects are in the graph. `rows` are its versions, the one that is watched first."""
+
+    rows: list[Resource]
+    informer: Informer[PartialObjectMetadata]
+    task: asyncio.Task[Any]
+
+
+def rows_of(crd: CustomResourceDefinition) -> list[Resource]:
+    """The served versions of an established definition, as rows like those of the catalogue."""
+    if not any(c.type == "Established" and c.status == "True" for c in crd.status.conditions):
+        return []
+    names, spec = crd.status.accepted_names, crd.spec
+    return [
+        Resource(spec.group, version.name, names.plural, names.kind, spec.scope == "Namespaced")
+        for version in spec.versions
+        if version.served
+    ]
+
+
 class GarbageCollector(Controller):
     name = "garbage-collector"
     workers = 8
@@ -105,6 +128,9 @@ class GarbageCollector(Controller):
     def watch(self) -> None:
         self.graph = Graph()
         self._informers = []
+        self._kinds: dict[tuple[str, str], Resource] = dict(BY_KIND)
+        self._custom: dict[str, _Followed] = {}  # by definition
+        self._definitions = self.informer(CustomResourceDefinition)
         for resource in RESOURCES:
             if (
                 not (resource.stored and resource.is_storage_version and "watch" in resource.verbs)
@@ -128,7 +154,36 @@ class GarbageCollector(Controller):
             self.context.tasks.start(informer.run(), "gc-informer", vital=True)
         for informer in self._informers:
             await informer.synced.wait()
+        # Custom resources come and go. Their objects are seen before anything is judged by their absence.
+        self._definitions.on_change(self._defined)
+        for followed in list(self._custom.values()):
+            await followed.informer.synced.wait()
         await super().run()
+
+    def _defined(self, old: CustomResourceDefinition | None, new: CustomResourceDefinition | None) -> None:
+        name = (new or old).metadata.name  # type: ignore[union-attr]
+        rows = rows_of(new) if new is not None else []
+        followed = self._custom.get(name)
+        if followed is not None and followed.rows == rows:
+            return
+        if followed is not None:
+            self._forget(name, followed)
+        if not rows:
+            return
+        informer = Informer(self.client, PartialObjectMetadata, resource=rows[0])
+        informer.on_change(self._changed(rows[0]))
+        task = self.context.tasks.start(informer.run(), f"gc-{name}")
+        self._custom[name] = _Followed(rows, informer, task)
+        self._kinds |= {(row.api_version, row.kind): row for row in rows}
+
+    def _forget(self, name: str, followed: _Followed) -> None:
+        del self._custom[name]
+        followed.task.cancel()
+        for row in followed.rows:
+            self._kinds.pop((row.api_version, row.kind), None)
+        for obj in followed.informer:
+            for uid in self.graph.remove(obj.metadata):
+                self.queue.add(uid)
 
     async def reconcile(self, key: str) -> float | None:
         node = self.graph.nodes.get(key)
@@ -198,7 +253,7 @@ class GarbageCollector(Controller):
             if known.resource is not None and known.resource.namespaced and known.namespace != namespace:
                 return "dangling"
             return "waiting" if known.deleting and FOREGROUND in known.finalizers else "solid"
-        resource = BY_KIND.get((owner.api_version, owner.kind))
+        resource = self._kinds.get((owner.api_version, owner.kind))
         if resource is None:
             return "solid"  # a kind we do not know: nothing is deleted on a guess
         live = await self._get(resource.path(namespace if resource.namespaced else "", owner.name))
