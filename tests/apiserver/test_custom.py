@@ -259,3 +259,26 @@ async def test_openapi_publishes_the_schema(server: LocalCluster) -> None:
     assert model["properties"]["spec"]["properties"]["image"]["default"] == "nginx"
     v2 = await call(server, "GET", "/openapi/v2")
     assert "com.example.stable.v1.CronTab" in v2["definitions"]
+
+
+async def test_rules_judge_objects_and_their_changes(server: LocalCluster) -> None:
+    crd = definition()
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = copy.deepcopy(SCHEMA)
+    spec["properties"]["spec"]["x-kubernetes-validations"] = [
+        {"rule": "!has(self.replicas) || self.replicas != 7", "message": "seven is taken"},
+        {"rule": "!has(oldSelf.replicas) || self.replicas >= oldSelf.replicas"},
+    ]
+    await established(server, crd)
+    error = await refused(call(server, "POST", CRONS, cron(spec={"replicas": 7})))
+    assert 'is invalid: spec: Invalid value: "object": seven is taken' in str(error)
+    await call(server, "POST", CRONS, cron(spec={"replicas": 5}))
+    error = await refused(call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 4}}, MERGE))
+    assert "failed rule: !has(oldSelf.replicas)" in str(error)
+
+
+async def test_bad_rules_are_refused_with_their_place(server: LocalCluster) -> None:
+    crd = definition()
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = copy.deepcopy(SCHEMA)
+    spec["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.nope == 1"}]
+    error = await refused(call(server, "POST", CRDS, crd))
+    assert "x-kubernetes-validations[0].rule" in str(error) and "undefined field 'nope'" in str(error)

@@ -17,7 +17,7 @@ from typing import Any
 
 from tiphys.machinery.errors import FieldError, invalid_value, not_supported, required
 
-_UNSET: Any = object()
+UNSET: Any = object()
 _ROOT = ("apiVersion", "kind", "metadata")
 
 
@@ -34,7 +34,7 @@ class Schema:
     preserve: bool = False
     embedded: bool = False
     int_or_string: bool = False
-    default: Any = _UNSET
+    default: Any = UNSET
     list_type: str = ""
     list_keys: tuple[str, ...] = ()
     map_type: str = ""
@@ -47,7 +47,7 @@ class Schema:
 
     @property
     def has_default(self) -> bool:
-        return self.default is not _UNSET
+        return self.default is not UNSET
 
     def child(self, name: str) -> Schema | None:
         return self.properties.get(name) or self.additional
@@ -69,7 +69,7 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
         preserve=bool(facts.get("x-kubernetes-preserve-unknown-fields")),
         embedded=bool(facts.get("x-kubernetes-embedded-resource")),
         int_or_string=bool(facts.get("x-kubernetes-int-or-string")),
-        default=facts.get("default", _UNSET),
+        default=facts.get("default", UNSET),
         list_type=facts.get("x-kubernetes-list-type") or "",
         list_keys=tuple(facts.get("x-kubernetes-list-map-keys") or ()),
         map_type=facts.get("x-kubernetes-map-type") or "",
@@ -166,9 +166,9 @@ def drop_nulls(value: Any, schema: Schema) -> None:
 # --- validation ---------------------------------------------------------------------------------------------------
 
 
-def validate(value: Any, schema: Schema, path: str = "", old: Any = _UNSET) -> list[FieldError]:
+def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> list[FieldError]:
     """Every broken rule. With `old`, what did not change since is not judged again (ratcheting)."""
-    if old is not _UNSET and value == old:
+    if old is not UNSET and value == old:
         return []
     if value is None:
         if schema.nullable or not schema.type:
@@ -194,23 +194,23 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = _UNSET) -> l
                 if schema.additional is None:
                     continue
                 inner = schema.additional
-            found += validate(item, inner, f"{path}.{key}" if path else key, before.get(key, _UNSET))
+            found += validate(item, inner, f"{path}.{key}" if path else key, before.get(key, UNSET))
         if schema.embedded:
             found += _embedded_errors(value, path)
     elif isinstance(value, list) and schema.items is not None:
-        before_items = _correlated(value, old, schema)
+        before_items = correlated(value, old, schema)
         for index, item in enumerate(value):
             found += validate(item, schema.items, f"{path}[{index}]", before_items[index])
         found += _list_errors(value, schema, path)
     return found
 
 
-def _correlated(value: list[Any], old: Any, schema: Schema) -> list[Any]:
+def correlated(value: list[Any], old: Any, schema: Schema) -> list[Any]:
     """For each item the item it was before, where the list's keys tell."""
     if not isinstance(old, list) or schema.list_type != "map":
-        return [_UNSET] * len(value)
+        return [UNSET] * len(value)
     table = {list_key(item, schema): item for item in old if isinstance(item, dict)}
-    return [table.get(list_key(item, schema), _UNSET) if isinstance(item, dict) else _UNSET for item in value]
+    return [table.get(list_key(item, schema), UNSET) if isinstance(item, dict) else UNSET for item in value]
 
 
 def list_key(item: dict[str, Any], schema: Schema) -> tuple[Any, ...]:

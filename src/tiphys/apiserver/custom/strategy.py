@@ -7,7 +7,7 @@ from typing import Any
 
 from tiphys.api.custom import CustomObject
 from tiphys.apiserver.strategies.base import Strategy
-from tiphys.machinery import structural
+from tiphys.machinery import rules, structural
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.structural import Schema
 
@@ -44,10 +44,16 @@ class CustomStrategy(Strategy):
         new.metadata.managed_fields = managed
 
     def validate(self, obj: CustomObject) -> list[FieldError]:
-        return structural.validate(obj.content, self.schema)
+        return structural.validate(obj.content, self.schema) or self._rules(obj, None)
 
     def validate_change(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
-        return structural.validate(new.content, self.schema, "", old.content)
+        return structural.validate(new.content, self.schema, "", old.content) or self._rules(new, old)
+
+    def _rules(self, obj: CustomObject, old: CustomObject | None) -> list[FieldError]:
+        if not self.schema.has_rules:
+            return []
+        before = rules.as_seen(old) if old is not None else structural.UNSET
+        return rules.check_rules(rules.as_seen(obj), self.schema, "", before)
 
     def validate_status(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
         return self.validate_change(new, old)

@@ -12,6 +12,7 @@ from tiphys.machinery import errors, structural
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.jsonpath import PathError, compile_path, field_path
 from tiphys.machinery.names import dns1035_errors, dns_subdomain_errors
+from tiphys.machinery.rules import rule_errors
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _PROTECTED = re.compile(r"(^|\.)(k8s|kubernetes)\.io$")
@@ -234,6 +235,7 @@ def _version(version: v1.CustomResourceDefinitionVersion, path: str) -> list[Fie
         found += structural_errors(facts, where, root=True)
         if not found:
             found += _defaults(facts, where)
+            found += rule_errors(structural.compile_schema(facts), where)
     for index, column in enumerate(version.additional_printer_columns):
         at = f"{path}.additionalPrinterColumns[{index}]"
         if not column.name:

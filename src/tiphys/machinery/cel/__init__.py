@@ -1,0 +1,14 @@
+"""The Common Expression Language, as Kubernetes uses it: rules of custom resources, policies, match conditions.
+
+`parser.py` text → tree; `checker.py` tree → what is wrong with it before it runs; `compiler.py` tree → a function;
+`values.py` the types JSON lacks; `library.py` the functions. `Program` puts them together. Pure: nothing is looked up
+that is not given, and every evaluation has a cost limit. Source: the language's published definition and the library
+list in Kubernetes' documentation.
+"""
+
+from __future__ import annotations
+
+from tiphys.machinery.cel.compiler import Program, compile_expression
+from tiphys.machinery.cel.values import CelError
+
+__all__ = ["CelError", "Program", "compile_expression"]

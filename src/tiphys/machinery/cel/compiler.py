@@ -1,0 +1,608 @@
+"""A tree to a function: each node becomes a closure that takes the variables and gives the value.
+
+Errors are exceptions; `&&`, `||`, `all` and `exists` absorb them where another operand decides, as CEL demands.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.machinery.cel.library import FUNCTIONS, METHODS
+from tiphys.machinery.cel.parser import Node, explain, parse
+from tiphys.machinery.cel.values import NONE, CelError, CostExceeded, Optional, TypeValue, Uint, equal, is_number, less
+
+COST_LIMIT = 1_000_000
+Frame = dict[str, Any]
+Evaluate = Callable[[Frame], Any]
+_COST = "\0cost"
+_TYPE_NAMES = {
+    "int": "int", "uint": "uint", "double": "double", "bool": "bool", "string": "string", "bytes": "bytes", "list": "list",
+    "map": "map", "null_type": "null_type", "type": "type", "duration": "google.protobuf.Duration",
+    "timestamp": "google.protobuf.Timestamp", "dyn": "dyn", "optional_type": "optional_type",
+}  # fmt: skip
+_NAMESPACES = frozenset(
+    ("optional", "cel", "sets", "math", "ip", "cidr", "lists", "base64", "format", "google", "net", "kubernetes")
+)
+_ESCAPED = {"__dot__": ".", "__dash__": "-", "__slash__": "/", "__underscores__": "__"}
+
+
+class Program:
+    """A compiled expression. `names` are the variables it uses."""
+
+    def __init__(self, text: str, evaluate: Evaluate, names: frozenset[str]) -> None:
+        self.text = text
+        self.names = names
+        self._evaluate = evaluate
+
+    def run(self, variables: dict[str, Any], limit: int = COST_LIMIT) -> Any:
+        """The value. A variable that is a function without arguments is called when it is needed. Raises CelError."""
+        return self.measured(variables, limit)[0]
+
+    def measured(self, variables: dict[str, Any], limit: int = COST_LIMIT) -> tuple[Any, int]:
+        """(value, cost)."""
+        cost = [limit]
+        try:
+            value = self._evaluate({**variables, _COST: cost})
+        except RecursionError:
+            raise CelError("expression is nested too deeply") from None
+        return value, limit - cost[0]
+
+
+def compile_expression(text: str, variables: frozenset[str] | None = None) -> Program:
+    """Compiles an expression that may use `variables` (None: any). Raises CelError with the place."""
+    program = _compiled(text)
+    if variables is not None:
+        for name in sorted(program.names - variables):
+            at = _place(parse(text), name)
+            raise CelError(explain(f"undeclared reference to '{name}' (in container '')", at, text))
+    return program
+
+
+@functools.lru_cache(4096)
+def _compiled(text: str) -> Program:
+    compiler = _Compiler(text)
+    return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))
+
+
+def _place(node: Node, name: str) -> int:
+    if node.kind == "name" and node.value == name:
+        return node.at
+    for inner in [*([node.target] if node.target else []), *node.args]:
+        at = _place(inner, name)
+        if at >= 0:
+            return at
+    return -1
+
+
+def spend(frame: Frame, units: int) -> None:
+    left = frame[_COST]
+    left[0] -= units
+    if left[0] < 0:
+        raise CostExceeded("operation cancelled: actual cost limit exceeded")
+
+
+def as_bool(value: Any) -> bool:
+    if value is True or value is False:
+        return bool(value)
+    raise CelError("no such overload")
+
+
+def field_of(value: Any, name: str) -> Any:
+    """`value.name`. Raises CelError when it is not there."""
+    if isinstance(value, Optional):
+        return optional_field(value, name)
+    if isinstance(value, dict):
+        if name in value:
+            return value[name]
+        plain = unescaped(name)
+        if plain in value:
+            return value[plain]
+        raise CelError(f"no such key: {name}")
+    found = getattr(value, "cel_field", None)
+    if found is not None:
+        return found(name)
+    raise CelError("no such overload" if value is not None else f"no such key: {name}")
+
+
+def unescaped(name: str) -> str:
+    """The property behind an escaped name: ``a__dash__b`` is ``a-b``, ``__namespace__`` is ``namespace``."""
+    if "__" not in name:
+        return name
+    if name.startswith("__") and name.endswith("__") and name not in _ESCAPED:
+        return name[2:-2]
+    for escaped, plain in _ESCAPED.items():
+        name = name.replace(escaped, plain)
+    return name
+
+
+def optional_field(value: Any, name: str) -> Optional:
+    if isinstance(value, Optional):
+        return optional_field(value.value, name) if value.present else NONE
+    try:
+        return Optional(True, field_of(value, name))
+    except CelError:
+        return NONE
+
+
+def index_of(value: Any, index: Any) -> Any:
+    if isinstance(value, Optional):
+        return optional_index(value, index)
+    if isinstance(value, list):
+        if not is_number(index) or int(index) != index:
+            raise CelError("no such overload")
+        if not 0 <= index < len(value):
+            raise CelError(f"index out of bounds: {index}")
+        return value[int(index)]
+    if isinstance(value, dict):
+        if isinstance(index, list | dict):
+            raise CelError("no such overload")
+        if index in value:
+            return value[index]
+        raise CelError(f"no such key: {index}")
+    raise CelError("no such overload")
+
+
+def optional_index(value: Any, index: Any) -> Optional:
+    if isinstance(value, Optional):
+        return optional_index(value.value, index) if value.present else NONE
+    try:
+        return Optional(True, index_of(value, index))
+    except CelError:
+        return NONE
+
+
+class _Compiler:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._bound: list[str] = []
+        self.free: set[str] = set()
+
+    def _fail(self, node: Node, why: str) -> CelError:
+        return CelError(explain(why, max(node.at, 0), self._text))
+
+    def compile(self, node: Node) -> Evaluate:
+        return getattr(self, "_" + node.kind)(node)  # type: ignore[no-any-return]
+
+    # --- leaves ---
+
+    def _literal(self, node: Node) -> Evaluate:
+        value = node.value
+        return lambda frame: value
+
+    def _name(self, node: Node) -> Evaluate:
+        name = node.value
+        if name not in self._bound:
+            if name in _TYPE_NAMES:
+                kind = TypeValue(_TYPE_NAMES[name])
+                return lambda frame: kind
+            self.free.add(name)
+
+        def read(frame: Frame) -> Any:
+            spend(frame, 1)
+            try:
+                value = frame[name]
+            except KeyError:
+                raise CelError(f"no such attribute(s): {name}") from None
+            if callable(value):
+                value = frame[name] = value()
+            return value
+
+        return read
+
+    def _select(self, node: Node) -> Evaluate:
+        operand, name = self.compile(node.args[0]), node.value
+        if node.optional:
+            return lambda frame: optional_field(operand(frame), name)
+
+        def select(frame: Frame) -> Any:
+            spend(frame, 1)
+            return field_of(operand(frame), name)
+
+        return select
+
+    def _index(self, node: Node) -> Evaluate:
+        operand, index = self.compile(node.args[0]), self.compile(node.args[1])
+        look = optional_index if node.optional else index_of
+
+        def at(frame: Frame) -> Any:
+            spend(frame, 1)
+            return look(operand(frame), index(frame))
+
+        return at
+
+    def _list(self, node: Node) -> Evaluate:
+        items = [(self.compile(item), maybe) for item, maybe in zip(node.args, node.optional, strict=True)]
+
+        def build(frame: Frame) -> list[Any]:
+            spend(frame, 10)
+            made = []
+            for item, maybe in items:
+                value = item(frame)
+                if not maybe:
+                    made.append(value)
+                elif value.present:
+                    made.append(value.value)
+            return made
+
+        return build
+
+    def _map(self, node: Node) -> Evaluate:
+        compiled = [self.compile(item) for item in node.args]
+        rows = list(zip(compiled[::2], compiled[1::2], node.optional, strict=True))
+
+        def build(frame: Frame) -> dict[Any, Any]:
+            spend(frame, 30)
+            made: dict[Any, Any] = {}
+            for key, item, maybe in rows:
+                name, value = key(frame), item(frame)
+                if name in made:
+                    raise CelError(f"repeated key: {name}")
+                if not maybe:
+                    made[name] = value
+                elif value.present:
+                    made[name] = value.value
+            return made
+
+        return build
+
+    # --- calls ---
+
+    def _call(self, node: Node) -> Evaluate:
+        name = node.value
+        special = _OPERATORS.get(name) if node.target is None else None
+        if special is not None:
+            return special(*(self.compile(arg) for arg in node.args))
+        if node.target is None and name == "has":
+            return self._has(node)
+        if node.target is not None:
+            if node.target.kind == "name" and node.target.value in _NAMESPACES and node.target.value not in self._bound:
+                return self._qualified(node)
+            macro = _MACROS.get((name, len(node.args)))
+            if macro is not None:
+                return macro(self, node)
+        return self._function(node)
+
+    def _qualified(self, node: Node) -> Evaluate:
+        assert node.target is not None
+        name = f"{node.target.value}.{node.value}"
+        if name == "cel.bind":
+            return self._bind(node)
+        return self._function(Node("call", name, node.args, at=node.at))
+
+    def _function(self, node: Node) -> Evaluate:
+        args = [self.compile(arg) for arg in node.args]
+        if node.target is None:
+            function = FUNCTIONS.get(node.value)
+            if function is None:
+                raise self._fail(node, f"undeclared reference to '{node.value}' (in container '')")
+        else:
+            function = METHODS.get(node.value, None)
+            args.insert(0, self.compile(node.target))
+            if function is None:
+                own = node.value
+
+                def function(target: Any, *rest: Any) -> Any:
+                    method = getattr(target, "cel_call", None)
+                    if method is None:
+                        raise CelError("no such overload")
+                    return method(own, *rest)
+
+                if own not in OWN_METHODS:
+                    raise self._fail(node, f"undeclared reference to '{own}' (in container '')")
+        called = function
+
+        def call(frame: Frame) -> Any:
+            values = [arg(frame) for arg in args]
+            spend(frame, 1 + sum(len(v) // 10 for v in values if isinstance(v, str | list | bytes)))
+            try:
+                return called(*values)
+            except (TypeError, AttributeError, KeyError, IndexError):
+                raise CelError("no such overload") from None
+            except (ValueError, OverflowError) as error:
+                raise CelError(str(error)) from None
+
+        return call
+
+    def _has(self, node: Node) -> Evaluate:
+        [inner] = node.args if len(node.args) == 1 else [node]
+        if inner.kind != "select":
+            raise self._fail(node, "invalid argument to has() macro")
+        operand, name = self.compile(inner.args[0]), inner.value
+
+        def has(frame: Frame) -> bool:
+            spend(frame, 1)
+            value = operand(frame)
+            if isinstance(value, Optional):
+                return optional_field(value, name).present
+            if isinstance(value, dict):
+                return name in value or unescaped(name) in value
+            try:
+                field_of(value, name)
+            except CelError:
+                if value is None or is_number(value) or isinstance(value, str | bool | list):
+                    raise
+                return False
+            return True
+
+        return has
+
+    # --- macros ---
+
+    def _inside(self, names: list[str], body: Node) -> Evaluate:
+        """Compiles a body in which some names are bound."""
+        self._bound += names
+        try:
+            return self.compile(body)
+        finally:
+            del self._bound[-len(names) :]
+
+    def _variables(self, node: Node, count: int) -> list[str]:
+        names = []
+        for arg in node.args[:count]:
+            if arg.kind != "name":
+                raise self._fail(arg, "argument must be a simple name")
+            names.append(arg.value)
+        return names
+
+    def _rows(self, node: Node, count: int) -> tuple[list[str], Callable[[Frame], Any]]:
+        """The names of a comprehension's variables, and what yields a frame for each element."""
+        assert node.target is not None
+        names, target = self._variables(node, count), self.compile(node.target)
+
+        def frames(frame: Frame) -> Any:
+            value = target(frame)
+            if isinstance(value, dict):
+                pairs: Any = value.items()
+            elif isinstance(value, list):
+                pairs = enumerate(value) if count == 2 else ((item, None) for item in value)
+            else:
+                raise CelError("no such overload")
+            inner = dict(frame)
+            for first, second in pairs:
+                spend(inner, 2)
+                inner[names[0]] = first
+                if count == 2:
+                    inner[names[1]] = second
+                yield inner
+
+        return names, frames
+
+    def _bind(self, node: Node) -> Evaluate:
+        [name] = self._variables(node, 1)
+        init, body = self.compile(node.args[1]), self._inside([name], node.args[2])
+        return lambda frame: body({**frame, name: init(frame)})
+
+    def _all(self, node: Node) -> Evaluate:
+        return self._quantifier(node, stop=False)
+
+    def _exists(self, node: Node) -> Evaluate:
+        return self._quantifier(node, stop=True)
+
+    def _quantifier(self, node: Node, stop: bool) -> Evaluate:
+        names, frames = self._rows(node, len(node.args) - 1)
+        body = self._inside(names, node.args[-1])
+
+        def run(frame: Frame) -> bool:
+            failure: CelError | None = None
+            for inner in frames(frame):
+                try:
+                    if as_bool(body(inner)) is stop:
+                        return stop
+                except CostExceeded:
+                    raise
+                except CelError as error:
+                    failure = error
+            if failure is not None:
+                raise failure
+            return not stop
+
+        return run
+
+    def _exists_one(self, node: Node) -> Evaluate:
+        names, frames = self._rows(node, len(node.args) - 1)
+        body = self._inside(names, node.args[-1])
+        return lambda frame: sum(as_bool(body(inner)) for inner in frames(frame)) == 1
+
+    def _filter(self, node: Node) -> Evaluate:
+        names, frames = self._rows(node, 1)
+        body = self._inside(names, node.args[1])
+        return lambda frame: [inner[names[0]] for inner in frames(frame) if as_bool(body(inner))]
+
+    def _transform(self, node: Node, count: int) -> tuple[Callable[[Frame], Any], Evaluate, Evaluate]:
+        """(frames, condition, what each becomes) of a macro with an optional condition before its last argument."""
+        names, frames = self._rows(node, count)
+        body = self._inside(names, node.args[-1])
+        if len(node.args) == count + 2:
+            return frames, self._inside(names, node.args[count]), body
+        return frames, lambda frame: True, body
+
+    def _map_macro(self, node: Node) -> Evaluate:
+        frames, keep, body = self._transform(node, 1)
+        return lambda frame: [body(inner) for inner in frames(frame) if as_bool(keep(inner))]
+
+    def _transform_list(self, node: Node) -> Evaluate:
+        frames, keep, body = self._transform(node, 2)
+        return lambda frame: [body(inner) for inner in frames(frame) if as_bool(keep(inner))]
+
+    def _transform_map(self, node: Node) -> Evaluate:
+        frames, keep, body = self._transform(node, 2)
+        key = node.args[0].value
+        return lambda frame: {inner[key]: body(inner) for inner in frames(frame) if as_bool(keep(inner))}
+
+    def _transform_entry(self, node: Node) -> Evaluate:
+        frames, keep, body = self._transform(node, 2)
+
+        def run(frame: Frame) -> dict[Any, Any]:
+            made: dict[Any, Any] = {}
+            for inner in frames(frame):
+                if as_bool(keep(inner)):
+                    made |= body(inner)
+            return made
+
+        return run
+
+    def _opt_map(self, node: Node) -> Evaluate:
+        return self._optional_macro(node, lambda value: Optional(True, value))
+
+    def _opt_flat_map(self, node: Node) -> Evaluate:
+        return self._optional_macro(node, lambda value: value)
+
+    def _optional_macro(self, node: Node, wrap: Callable[[Any], Any]) -> Evaluate:
+        assert node.target is not None
+        [name] = self._variables(node, 1)
+        target, body = self.compile(node.target), self._inside([name], node.args[1])
+
+        def run(frame: Frame) -> Any:
+            value = target(frame)
+            if not isinstance(value, Optional):
+                raise CelError("no such overload")
+            return wrap(body({**frame, name: value.value})) if value.present else NONE
+
+        return run
+
+    def _sort_by(self, node: Node) -> Evaluate:
+        from tiphys.machinery.cel.library import sorted_list
+
+        names, frames = self._rows(node, 1)
+        body = self._inside(names, node.args[1])
+        return lambda frame: sorted_list([(inner[names[0]], body(inner)) for inner in frames(frame)])
+
+
+# Methods that only values with a `cel_call` of their own have: the authorizer of policies.
+OWN_METHODS = frozenset((
+    "path", "group", "serviceAccount", "resource", "subresource", "namespace", "name", "check", "allowed", "reason",
+    "errored", "error", "fieldSelector", "labelSelector",
+))  # fmt: skip
+
+_MACROS: dict[tuple[str, int], Callable[[_Compiler, Node], Evaluate]] = {
+    ("all", 2): _Compiler._all, ("all", 3): _Compiler._all,
+    ("exists", 2): _Compiler._exists, ("exists", 3): _Compiler._exists,
+    ("exists_one", 2): _Compiler._exists_one, ("existsOne", 2): _Compiler._exists_one, ("existsOne", 3): _Compiler._exists_one,
+    ("filter", 2): _Compiler._filter,
+    ("map", 2): _Compiler._map_macro, ("map", 3): _Compiler._map_macro,
+    ("transformList", 3): _Compiler._transform_list, ("transformList", 4): _Compiler._transform_list,
+    ("transformMap", 3): _Compiler._transform_map, ("transformMap", 4): _Compiler._transform_map,
+    ("transformMapEntry", 3): _Compiler._transform_entry, ("transformMapEntry", 4): _Compiler._transform_entry,
+    ("optMap", 2): _Compiler._opt_map, ("optFlatMap", 2): _Compiler._opt_flat_map,
+    ("sortBy", 2): _Compiler._sort_by,
+}  # fmt: skip
+
+
+# --- operators ----------------------------------------------------------------------------------------------------
+
+
+def _and(left: Evaluate, right: Evaluate) -> Evaluate:
+    return _logic(left, right, False)
+
+
+def _or(left: Evaluate, right: Evaluate) -> Evaluate:
+    return _logic(left, right, True)
+
+
+def _logic(left: Evaluate, right: Evaluate, decisive: bool) -> Evaluate:
+    def run(frame: Frame) -> bool:
+        try:
+            if as_bool(left(frame)) is decisive:
+                return decisive
+            failure: CelError | None = None
+        except CostExceeded:
+            raise
+        except CelError as error:
+            failure = error
+        if as_bool(right(frame)) is decisive:
+            return decisive
+        if failure is not None:
+            raise failure
+        return not decisive
+
+    return run
+
+
+def _choose(test: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
+    return lambda frame: yes(frame) if as_bool(test(frame)) else no(frame)
+
+
+def _simple(function: Callable[..., Any]) -> Callable[..., Evaluate]:
+    def make(*args: Evaluate) -> Evaluate:
+        if len(args) == 1:
+            [only] = args
+            return lambda frame: function(only(frame))
+        left, right = args
+
+        def run(frame: Frame) -> Any:
+            a, b = left(frame), right(frame)
+            spend(
+                frame, 1 + (min(len(a), len(b)) // 10 if isinstance(a, str | list) and isinstance(b, str | list) else 0)
+            )
+            return function(a, b)
+
+        return run
+
+    return make
+
+
+def _in(item: Any, container: Any) -> bool:
+    if isinstance(container, dict):
+        return not isinstance(item, list | dict) and item in container
+    if isinstance(container, list):
+        return any(equal(item, other) for other in container)
+    raise CelError("no such overload")
+
+
+def ranged(value: int, unsigned: bool = False) -> int:
+    low, high = (0, 2**64) if unsigned else (-(2**63), 2**63)
+    if not low <= value < high:
+        raise CelError("unsigned integer overflow" if unsigned else "integer overflow")
+    return Uint(value) if unsigned else value
+
+
+def _arithmetic(operator: str) -> Callable[[Any, Any], Any]:
+    from tiphys.machinery.cel.library import divide, modulo, plus
+
+    def run(a: Any, b: Any) -> Any:
+        if is_number(a) and is_number(b):
+            if isinstance(a, float) and isinstance(b, float):
+                if operator == "%":
+                    raise CelError("no such overload")
+                return _float(operator, a, b)
+            if isinstance(a, float) or isinstance(b, float) or isinstance(a, Uint) is not isinstance(b, Uint):
+                raise CelError("no such overload")
+            made = {
+                "+": lambda: a + b,
+                "-": lambda: a - b,
+                "*": lambda: a * b,
+                "/": lambda: divide(a, b),
+                "%": lambda: modulo(a, b),
+            }
+            return ranged(int(made[operator]()), isinstance(a, Uint))  # type: ignore[no-untyped-call]
+        return plus(operator, a, b)
+
+    return run
+
+
+def _float(operator: str, a: float, b: float) -> float:
+    if operator == "/":
+        if b == 0:
+            return (
+                float("nan") if a == 0 or a != a else float("inf") if (a > 0) == (str(b)[0] != "-") else float("-inf")
+            )
+        return a / b
+    return a + b if operator == "+" else a - b if operator == "-" else a * b
+
+
+def _negate(value: Any) -> Any:
+    if isinstance(value, Uint) or not is_number(value):
+        raise CelError("no such overload")
+    return -value if isinstance(value, float) else ranged(-value)
+
+
+_OPERATORS: dict[str, Callable[..., Evaluate]] = {
+    "_&&_": _and, "_||_": _or, "_?_:_": _choose,
+    "_==_": _simple(equal), "_!=_": _simple(lambda a, b: not equal(a, b)),
+    "_<_": _simple(less), "_>_": _simple(lambda a, b: less(b, a)),
+    "_<=_": _simple(lambda a, b: less(a, b) or equal(a, b)), "_>=_": _simple(lambda a, b: less(b, a) or equal(a, b)),
+    "_in_": _simple(_in), "!_": _simple(lambda v: not as_bool(v)), "-_": _simple(_negate),
+    **{f"_{op}_": _simple(_arithmetic(op)) for op in "+-*/%"},
+}  # fmt: skip

@@ -1,0 +1,306 @@
+"""CEL text to a tree of nodes. Positions are kept for messages."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.machinery.cel.values import CelError, Uint
+
+_MAX_DEPTH = 120
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+    |(?P<float>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)
+    |(?P<hex>0x[0-9a-fA-F]+[uU]?)
+    |(?P<int>\d+[uU]?)
+    |(?P<string>(?:[rR][bB]?|[bB][rR]?)?(?:\"\"\"[\s\S]*?(?<!\\)\"\"\"|'''[\s\S]*?(?<!\\)'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+    |(?P<quoted>`[^`]+`)
+    |(?P<name>[_a-zA-Z][_a-zA-Z0-9]*)
+    |(?P<op>\[\?|\.\?|==|!=|<=|>=|&&|\|\||[-+*/%!<>?:.,()\[\]{}])""",
+    re.VERBOSE,
+)
+RESERVED = frozenset(
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+
+
+@dataclass(slots=True)
+class Node:
+    """kind: literal, name, select, index, call, list, map.
+
+    value: the literal, the name, or the function's name; args: operands in order (a call's target, if any, is `target`)
+    optional: of a select or index, whether it is the optional form; of a list or map, which entries are optional
+    """
+
+    kind: str
+    value: Any = None
+    args: list[Node] = field(default_factory=list)
+    target: Node | None = None
+    optional: Any = False
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+class ParseError(CelError):
+    """The text is not CEL; `at` is where."""
+
+    def __init__(self, why: str, at: int, text: str) -> None:
+        super().__init__(explain(why, at, text, "Syntax error: "))
+        self.at = at
+
+
+def explain(why: str, at: int, text: str, label: str = "") -> str:
+    """An error with the place it points to, as CEL's own tools print it."""
+    line = text.count("\n", 0, at) + 1
+    start = text.rfind("\n", 0, at) + 1
+    shown = text[start:].split("\n", 1)[0]
+    return f"ERROR: <input>:{line}:{at - start + 1}: {label}{why}\n | {shown}\n | {'.' * (at - start)}^"
+
+
+def _tokens(text: str) -> list[_Token]:
+    found, at = [], 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise ParseError(f"token recognition error at: '{text[at]}'", at, text)
+        if match.lastgroup != "space":
+            found.append(_Token(match.lastgroup or "", match[0], at))
+        at = match.end()
+    found.append(_Token("end", "<EOF>", len(text)))
+    return found
+
+
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
+
+
+def _string(text: str) -> str | bytes:
+    prefix = re.match(r"[rRbB]*", text)[0].lower()  # type: ignore[index]
+    body = text[len(prefix) :]
+    body = body[3:-3] if body[:3] in ('"""', "'''") and len(body) >= 6 else body[1:-1]
+    if "r" not in prefix:
+        body = _ESCAPE.sub(_unescape, body)
+    if "b" in prefix:
+        return body.encode("latin-1") if all(ord(c) < 256 for c in body) and "\\x" in text else body.encode()
+    return body
+
+
+def _unescape(match: re.Match[str]) -> str:
+    for group, base in ((1, 16), (2, 16), (3, 16), (4, 8)):
+        if match[group]:
+            return chr(int(match[group], base))
+    return _ESCAPES.get(match[5], match[5])
+
+
+_BINARY = {
+    "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3, "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
+}  # fmt: skip
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = _tokens(text)
+        self._at = 0
+        self._depth = 0
+
+    @property
+    def _now(self) -> _Token:
+        return self._tokens[self._at]
+
+    def _fail(self, token: _Token) -> ParseError:
+        return ParseError(f"mismatched input '{token.text}'", token.at, self._text)
+
+    def _take(self, text: str = "") -> _Token:
+        token = self._now
+        if text and (token.text != text or token.kind in ("string", "quoted")):
+            raise self._fail(token)
+        self._at += 1
+        return token
+
+    def _is(self, text: str) -> bool:
+        return self._now.text == text and self._now.kind not in ("string", "quoted")
+
+    def parse(self) -> Node:
+        node = self._expression()
+        if self._now.kind != "end":
+            raise self._fail(self._now)
+        return node
+
+    def _expression(self) -> Node:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise ParseError("expression recursion limit exceeded", self._now.at, self._text)
+        node = self._binary(1)
+        if self._is("?"):
+            at = self._take().at
+            yes = self._binary(1)
+            self._take(":")
+            node = Node("call", "_?_:_", [node, yes, self._expression()], at=at)
+        self._depth -= 1
+        return node
+
+    def _binary(self, least: int) -> Node:
+        left = self._unary()
+        while True:
+            token = self._now
+            power = _BINARY.get(token.text, 0) if token.kind in ("op", "name") else 0
+            if power < least or not power:
+                return left
+            self._take()
+            left = Node("call", f"_{token.text}_", [left, self._binary(power + 1)], at=token.at)
+
+    def _unary(self) -> Node:
+        token = self._now
+        if token.kind == "op" and token.text in ("!", "-"):
+            self._take()
+            self._depth += 1
+            if self._depth > _MAX_DEPTH:
+                raise ParseError("expression recursion limit exceeded", token.at, self._text)
+            inner = self._unary()
+            self._depth -= 1
+            if (
+                token.text == "-"
+                and inner.kind == "literal"
+                and isinstance(inner.value, int | float)
+                and not isinstance(inner.value, bool | Uint)
+            ):
+                return Node("literal", -inner.value, at=token.at)
+            return Node("call", "!_" if token.text == "!" else "-_", [inner], at=token.at)
+        return self._member()
+
+    def _member(self) -> Node:
+        node = self._primary()
+        while True:
+            token = self._now
+            if token.kind == "op" and token.text in (".", ".?"):
+                self._take()
+                name = self._now
+                if name.kind not in ("name", "quoted"):
+                    raise self._fail(name)
+                self._take()
+                label = name.text.strip("`")
+                if token.text == "." and self._is("("):
+                    node = Node("call", label, self._arguments(), target=node, at=name.at)
+                else:
+                    node = Node("select", label, [node], optional=token.text == ".?", at=token.at)
+            elif token.kind == "op" and token.text in ("[", "[?"):
+                self._take()
+                index = self._expression()
+                self._take("]")
+                node = Node("index", None, [node, index], optional=token.text == "[?", at=token.at)
+            else:
+                return node
+
+    def _arguments(self, close: str = ")") -> list[Node]:
+        self._take("(")
+        found = []
+        while not self._is(close):
+            found.append(self._expression())
+            if not self._is(","):
+                break
+            self._take()
+        self._take(close)
+        return found
+
+    def _primary(self) -> Node:
+        token = self._take()
+        if token.kind == "op" and token.text == "(":
+            node = self._expression()
+            self._take(")")
+            return node
+        if token.kind == "op" and token.text in ("[", "[?"):
+            return self._list(token.at, first_optional=token.text == "[?")
+        if token.kind == "op" and token.text == "{":
+            return self._map(token.at)
+        if token.kind == "op" and token.text == ".":
+            token = self._take()
+        if token.kind == "name":
+            return self._name(token)
+        return Node("literal", self._literal(token), at=token.at)
+
+    def _name(self, token: _Token) -> Node:
+        if token.text in ("true", "false", "null"):
+            return Node("literal", {"true": True, "false": False, "null": None}[token.text], at=token.at)
+        if token.text in RESERVED or token.text == "in":
+            raise ParseError(f"reserved identifier: {token.text}", token.at, self._text)
+        if self._is("("):
+            return Node("call", token.text, self._arguments(), at=token.at)
+        return Node("name", token.text, at=token.at)
+
+    def _literal(self, token: _Token) -> Any:
+        text = token.text
+        if token.kind == "float":
+            return float(text)
+        if token.kind in ("int", "hex"):
+            number = int(text.rstrip("uU"), 16 if token.kind == "hex" else 10)
+            if number >= 2**64 or (number > 2**63 and text[-1] not in "uU"):
+                raise ParseError("invalid int literal", token.at, self._text)
+            return Uint(number) if text[-1] in "uU" else number
+        if token.kind == "string":
+            return _string(text)
+        raise self._fail(token)
+
+    def _list(self, at: int, first_optional: bool) -> Node:
+        items: list[Node] = []
+        optional: list[bool] = []
+        while not self._is("]"):
+            marked = self._is("?")
+            if marked:
+                self._take()
+            optional.append(marked or (first_optional and not items))
+            items.append(self._expression())
+            if not self._is(","):
+                break
+            self._take()
+        self._take("]")
+        return Node("list", None, items, optional=optional, at=at)
+
+    def _map(self, at: int) -> Node:
+        entries, optional = [], []
+        while not self._is("}"):
+            optional.append(self._is("?"))
+            if optional[-1]:
+                self._take()
+            entries.append(self._expression())
+            self._take(":")
+            entries.append(self._expression())
+            if not self._is(","):
+                break
+            self._take()
+        self._take("}")
+        return Node("map", None, entries, optional=optional, at=at)
+
+
+@functools.lru_cache(4096)
+def parse(text: str) -> Node:
+    """The tree of an expression. Raises ParseError."""
+    if len(text) > 100_000:
+        raise CelError("expression code point size exceeds limit")
+    return _Parser(text).parse()

@@ -1,0 +1,205 @@
+"""`x-kubernetes-validations`: the CEL rules of a custom resource's schema, run over an object and what it was before."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+from tiphys.api.custom import CustomObject
+from tiphys.machinery import structural
+from tiphys.machinery.cel import CelError, compile_expression
+from tiphys.machinery.cel.checker import DYN, ESTIMATE_LIMIT, check, most, type_of
+from tiphys.machinery.cel.library import parse_duration, parse_timestamp
+from tiphys.machinery.cel.values import NONE, CostExceeded, Optional
+from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
+from tiphys.machinery.structural import Schema
+
+_UNSET = structural.UNSET
+_PER_RULE, _PER_OBJECT = 1_000_000, 10_000_000
+_TOTAL_LIMIT = 100_000_000
+
+
+def as_seen(obj: CustomObject) -> dict[str, Any]:
+    """An object as its root's rules see it: of the metadata only the names."""
+    names = {"name": obj.metadata.name, "generateName": obj.metadata.generate_name}
+    meta = {key: value for key, value in names.items() if value}
+    return {"apiVersion": obj.api_version, "kind": obj.kind, "metadata": meta, **obj.content}
+
+
+def check_rules(value: Any, schema: Schema, path: str = "", old: Any = _UNSET) -> list[FieldError]:
+    """Every rule that does not hold. Without `old`, rules about changes are left out."""
+    budget = [_PER_OBJECT]
+    return list(_walk(value, schema, path, old, budget)) if schema.has_rules else []
+
+
+def _walk(value: Any, schema: Schema, path: str, old: Any, budget: list[int]) -> Iterator[FieldError]:
+    if not schema.has_rules or value is None:
+        return
+    if schema.rules:
+        yield from _rules_of(value, schema, path, old, budget)
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for name, item in value.items():
+            inner = schema.child(name)
+            if inner is not None and inner.has_rules:
+                where = f"{path}.{name}" if path else name
+                if inner is schema.additional and name not in schema.properties:
+                    where = f"{path}[{name}]"
+                yield from _walk(item, inner, where, before.get(name, _UNSET), budget)
+    elif isinstance(value, list) and schema.items is not None and schema.items.has_rules:
+        for index, (item, was) in enumerate(zip(value, structural.correlated(value, old, schema), strict=True)):
+            yield from _walk(item, schema.items, f"{path}[{index}]", was, budget)
+
+
+def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: list[int]) -> Iterator[FieldError]:
+    variables: dict[str, Any] = {"self": cel_value(value, schema)}
+    unchanged = old is not _UNSET and old == value
+    for rule in schema.rules:
+        program = compile_expression(rule["rule"])
+        if "oldSelf" in program.names:
+            maybe = rule.get("optionalOldSelf")
+            if old is _UNSET and not maybe:
+                continue
+            before = cel_value(old, schema) if old is not _UNSET else None
+            variables["oldSelf"] = (NONE if old is _UNSET else Optional(True, before)) if maybe else before
+        elif unchanged:
+            continue  # what was there before is not judged again
+        where = path + (rule.get("fieldPath") or "")
+        kind = schema.type or "object"
+        try:
+            holds, cost = program.measured(variables, min(_PER_RULE, budget[0]))
+            budget[0] -= cost
+        except CostExceeded as error:
+            yield invalid_value(where, kind, f"{error}: call cost exceeds limit for rule: {rule['rule']}")
+            return
+        except CelError as error:
+            yield invalid_value(where, kind, f"{error} evaluating rule: {rule.get('message') or rule['rule']}")
+            continue
+        if holds is not True:
+            yield _broken(rule, where.lstrip("."), kind, _message(rule, variables))
+
+
+def _message(rule: dict[str, Any], variables: dict[str, Any]) -> str:
+    expression = rule.get("messageExpression")
+    if expression:
+        try:
+            text = compile_expression(expression).run(variables, _PER_RULE)
+            if isinstance(text, str) and text.strip() and "\n" not in text:
+                return text.strip()
+        except CelError:
+            pass
+    return (rule.get("message") or "").strip() or f"failed rule: {rule['rule'].strip()}"
+
+
+def _broken(rule: dict[str, Any], path: str, kind: str, why: str) -> FieldError:
+    reason = rule.get("reason") or "FieldValueInvalid"
+    if reason == "FieldValueRequired":
+        return required(path, why)
+    if reason == "FieldValueForbidden":
+        return forbidden_field(path, why)
+    if reason == "FieldValueDuplicate":
+        return FieldError(reason, path, f'Duplicate value: "{kind}"')
+    return invalid_value(path, kind, why)
+
+
+def cel_value(value: Any, schema: Schema | None) -> Any:
+    """A value as CEL sees it: numbers are doubles, and strings of some formats are times, spans and bytes."""
+    if schema is None or value is None:
+        return value
+    if isinstance(value, dict):
+        return {name: cel_value(item, schema.child(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [cel_value(item, schema.items) for item in value]
+    if schema.type == "number" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if schema.type == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if schema.type == "string" and isinstance(value, str) and schema.facts.get("format"):
+        return _formatted(value, schema.facts["format"])
+    return value
+
+
+def _formatted(text: str, name: str) -> Any:
+    try:
+        if name in ("date-time", "datetime"):
+            return parse_timestamp(text)
+        if name == "date":
+            return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+        if name == "duration":
+            return parse_duration(text)
+        if name == "byte":
+            import base64
+
+            return base64.b64decode(text)
+    except (CelError, ValueError):
+        pass
+    return text
+
+
+# --- of definitions -----------------------------------------------------------------------------------------------
+
+
+def rule_errors(schema: Schema, path: str) -> list[FieldError]:
+    """What is wrong with the rules of a schema that a definition declares."""
+    found: list[FieldError] = []
+    total = _definition(schema, path, 1, found)
+    if total > _TOTAL_LIMIT:
+        found.append(
+            forbidden_field(
+                path,
+                f"x-kubernetes-validations estimated cost total for entire OpenAPIv3 schema exceeds budget by factor of {_factor(total / _TOTAL_LIMIT)}{_HINT}",
+            )
+        )
+    return found  # fmt: skip
+
+
+_HINT = " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+
+
+def _factor(ratio: float) -> str:
+    return "more than 100x" if ratio > 100 else f"{ratio:.1f}x"
+
+
+def _definition(schema: Schema, path: str, times: int, found: list[FieldError]) -> int:
+    if not schema.has_rules:
+        return 0
+    total = 0
+    own = type_of(schema)
+    for index, rule in enumerate(schema.rules):
+        where = f"{path}.x-kubernetes-validations[{index}]"
+        text = rule.get("rule", "")
+        if not text.strip():
+            found.append(required(f"{where}.rule", "rule is not specified"))
+            continue
+        before = DYN if rule.get("optionalOldSelf") else own
+        try:
+            cost = check(text, {"self": own, "oldSelf": before}) * times
+        except CelError as error:
+            shown = str(error)
+            why = shown if shown.startswith("must evaluate") else f"compilation failed: {shown}"
+            found.append(invalid_value(f"{where}.rule", text, why))
+            continue
+        total += cost
+        if cost > ESTIMATE_LIMIT:
+            ratio = _factor(cost / ESTIMATE_LIMIT)
+            found.append(
+                forbidden_field(f"{where}.rule", f"estimated rule cost exceeds budget by factor of {ratio}{_HINT}")
+            )
+        expression = rule.get("messageExpression")
+        if expression:
+            try:
+                check(expression, {"self": own, "oldSelf": before}, "string")
+            except CelError as error:
+                found.append(
+                    invalid_value(
+                        f"{where}.messageExpression", expression, f"messageExpression compilation failed: {error}"
+                    )
+                )
+    for name, inner in schema.properties.items():
+        total += _definition(inner, f"{path}.properties[{name}]", times, found)
+    if schema.additional is not None:
+        total += _definition(schema.additional, f"{path}.additionalProperties", times * most(schema), found)
+    if schema.items is not None:
+        total += _definition(schema.items, f"{path}.items", times * most(schema), found)
+    return total
