@@ -29,6 +29,10 @@ class Catalogue:
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self._by_path.get((group, version, plural))
 
+    def equivalents(self, resource: Resource) -> list[Resource]:
+        """The other served versions of a resource: the same objects under other names."""
+        return [r for r in self if r.prefix == resource.prefix and r is not resource]
+
     def of_kind(self, api_version: str, kind: str) -> Resource | None:
         return next((r for r in self if r.kind == kind and r.api_version == api_version), None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -16,6 +17,7 @@ from aiohttp import web
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
 from tiphys.client.upgrade import request_head, splice
@@ -26,6 +28,12 @@ _PODS = BY_PATH["", "v1", "pods"]
 _NODES = BY_PATH["", "v1", "nodes"]
 _SERVICES = BY_PATH["", "v1", "services"]
 _SLICES = BY_PATH["discovery.k8s.io", "v1", "endpointslices"]
+_STREAMS = {
+    "exec": core_v1.PodExecOptions,
+    "attach": core_v1.PodAttachOptions,
+    "portforward": core_v1.PodPortForwardOptions,
+}
+_PROXIES = {"pods": core_v1.PodProxyOptions, "services": core_v1.ServiceProxyOptions, "nodes": core_v1.NodeProxyOptions}
 _HOP = frozenset(
     (
         "connection",
@@ -121,6 +129,7 @@ class Connector:
 
     async def stream(self, call: Call, resource: Resource) -> web.StreamResponse:
         pod, kind = self._pod(call), call.info.subresource
+        await self._admit(call, resource, _STREAMS[kind])
         if not pod.spec.node_name:
             raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
         if kind == "attach" or kind == "exec":
@@ -134,6 +143,22 @@ class Connector:
         host, port = self._node_address(pod.spec.node_name)
         path = f"/{ {'portforward': 'portForward'}.get(kind, kind) }/{pod.metadata.namespace}/{pod.metadata.name}{container}"
         return await self._tunnel(call, host, port, path + ("?" + call.query_text if call.query_text else ""))
+
+    async def _admit(self, call: Call, resource: Resource, kind: Any) -> None:
+        """A stream is a request like others: what judges writes may judge it."""
+        info = call.info
+        options = kind()
+        for field, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+            if name in call.query and name not in ("apiVersion", "kind"):
+                text = call.query[name]
+                value: Any = text in ("1", "true", "") if isinstance(getattr(options, field), bool) else text
+                setattr(options, field, [text] if isinstance(getattr(options, field), list) else value)
+        attributes = Attributes(
+            resource, "CONNECT", info.namespace, info.name, options, None, call.user, subresource=info.subresource,
+            kind=f"v1/{options.kind}",
+        )  # fmt: skip
+        await self._registry.admission.mutate(attributes)
+        await self._registry.admission.validate(attributes)
 
     async def _tunnel(self, call: Call, host: str, port: int, target: str) -> web.StreamResponse:
         if "upgrade" not in call.http.headers.get("Connection", "").lower():
@@ -152,6 +177,7 @@ class Connector:
         scheme, name, port = _split(call.info.name)
         kind = call.info.resource
         tls = self._plain_tls
+        await self._admit(call, resource, _PROXIES[kind])
         if kind == "pods":
             pod = decode(self._registry.entry(_PODS, call.info.namespace, name).data, core_v1.Pod)
             host = pod.status.pod_ip

@@ -81,14 +81,14 @@ class RunningServer:
         options = self.options
         await self.store.open()
         ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
-        admission: Admission = admission_chain(lambda: self.registry)
-        self._caller = WebhookCaller(self.store)
+        self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store)
+        admission: Admission = admission_chain(lambda: self.registry, lambda: authorizer, lambda: self._caller)
         self.registry = Registry(self.store, admission, caller=self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)
         address = f"{options.address}:{options.port}"
-        self.server = APIServer(self.registry, authenticator, Authorizer(self.store), self._connector, address)
+        self.server = APIServer(self.registry, authenticator, authorizer, self._connector, address)
         definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
         definitions.serve()
         await bootstrap(self.registry, options.address, options.port)

@@ -26,6 +26,7 @@ from tiphys.apiserver.request import SYSTEM, User
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names, timestamps
+from tiphys.machinery.selectors import EVERYTHING, Selector
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
 from tiphys.store.engine import Conflict, StoreError
 from tiphys.store.store import Store
@@ -33,6 +34,7 @@ from tiphys.store.store import Store
 Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
 
 _RETRIES = 20
+_NAMESPACES = BY_PATH["", "v1", "namespaces"]
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 
@@ -76,6 +78,21 @@ class Registry:
         entry = self.cache(resource).get(resource.key(namespace, name))
         return decode(entry.data, resource.type) if entry else None
 
+    def select_plain(self, resource: Resource, namespace: str, name: str, labels: Selector | None) -> list[Any]:
+        """Objects as plain data: one by name, or those with the labels."""
+        cache = self.cache(resource)
+        if name:
+            entries = [found] if (found := cache.get(resource.key(namespace, name))) is not None else []
+        else:
+            prefix = resource.prefix + (f"{namespace}/" if namespace else "")
+            entries = cache.select(Filter(prefix, labels or EVERYTHING))
+        return [msgspec.json.decode(self.converter.shown(resource, entry) or entry.data) for entry in entries]
+
+    def labels_of(self, namespace: str) -> dict[str, str] | None:
+        """The labels of a namespace, None when there is none of that name."""
+        found = self.cache(_NAMESPACES).get(_NAMESPACES.key("", namespace))
+        return found.labels if found is not None else None
+
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
         found = self.cache(resource).get(resource.key(namespace, name))
         if found is None:
@@ -107,7 +124,8 @@ class Registry:
                 meta.name = names.generated(meta.generate_name)
             try:
                 if attempt == 0:
-                    await self._admit_new(resource, strategy, obj, user, dry_run, manager, entries)
+                    obj = await self._admit_new(resource, strategy, obj, user, dry_run, manager, entries)
+                    meta = obj.metadata
                 return await self._create(resource, strategy, obj, user, dry_run)
             except errors.StatusError as error:
                 if not (generate and error.reason == "AlreadyExists" and attempt < 7):
@@ -116,14 +134,16 @@ class Registry:
 
     async def _admit_new(
         self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, manager: str, entries: Any
-    ) -> None:
-        """Defaults, the maker's fields, and what admission changes."""
+    ) -> Any:
+        """Defaults, the maker's fields, and what admission changes. Returns the object."""
         meta = obj.metadata
         strategy.default(obj)
         meta.managed_fields = entries or []
         if manager and entries is None:
             meta.managed_fields = ownership.created(resource, obj, manager, timestamps.rfc3339(self.now()))
-        await self.admission.mutate(Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run))
+        attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
+        await self.admission.mutate(attributes)
+        return attributes.obj
 
     async def _create(self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool) -> Entry:
         meta = obj.metadata
@@ -267,6 +287,9 @@ class Registry:
             meta.managed_fields = before.managed_fields
         attributes = Attributes(resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub)
         await self.admission.mutate(attributes)
+        if attributes.obj is not new:
+            new = attributes.obj
+            meta = new.metadata
         if sub == "status":
             strategy.prepare_for_status(new, old)
         elif not sub:
@@ -329,7 +352,9 @@ class Registry:
                 raise errors.not_found(resource.group_resource, name)
             obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
-            await self.admission.validate(Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run))
+            attributes = Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run)
+            await self.admission.mutate(attributes)
+            await self.admission.validate(attributes)
             try:
                 return await self._delete(resource, strategy, obj, entry, options, dry_run)
             except Conflict:

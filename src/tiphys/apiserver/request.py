@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from tiphys.api.catalog import Resource
+
+_warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
+
+
+def collect_warnings(into: list[str]) -> None:
+    """From here on, in this task, `warn` adds to `into`."""
+    _warnings.set(into)
+
+
+def warn(text: str) -> None:
+    """Adds a sentence to the Warning header of the request that is being answered."""
+    into = _warnings.get()
+    if into is not None and text not in into:
+        into.append(text)
 
 
 @dataclass(slots=True)

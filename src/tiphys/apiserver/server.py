@@ -33,7 +33,7 @@ from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, parse, parse_query
+from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
@@ -106,6 +106,7 @@ class APIServer:
             query = parse_query(query_text)
             info = parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
+            collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
             self._authorize(call)
             response = await self._route(call)

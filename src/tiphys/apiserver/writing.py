@@ -284,7 +284,7 @@ class Writer:
         if mode != "Ignore" and (problems := decoding.field_problems(b"", after, resource.type, schema)):
             if mode == "Strict":
                 raise errors.bad_request("strict decoding error: " + ", ".join(problems))
-            call.warnings = problems
+            call.warnings[:] = problems
         _check_kind(new, resource.type)
         return new
 

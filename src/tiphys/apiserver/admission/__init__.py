@@ -11,7 +11,8 @@ from tiphys.apiserver.request import User
 
 @dataclass(slots=True)
 class Attributes:
-    """What a plugin sees. `obj` is None for a deletion and a stream (then `operation` is DELETE or CONNECT)."""
+    """What a plugin sees. `obj` is None for a deletion; for a stream (operation CONNECT) it is the stream's options.
+    `kind` (``group/version/Kind``) is what `obj` is when it is not of the resource's own kind."""
 
     resource: Resource
     operation: str
@@ -22,6 +23,8 @@ class Attributes:
     user: User
     dry_run: bool = False
     subresource: str = ""
+    kind: str = ""
+    options: dict[str, Any] | None = None
 
 
 class Plugin(Protocol):

@@ -1,15 +1,16 @@
-"""The built-in admission plugins, in upstream's order, and the list that wires them.
-
-Not here yet, each at the place it will take in the list: PodSecurity, ResourceQuota, the certificate plugins,
-mutating and validating webhooks and policies.
-"""
+"""The built-in admission plugins, in upstream's order, and the list that wires them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.apiserver.admission import Admission, Attributes, Base, Plugin
+from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
+from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
+from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names, quantity
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
@@ -207,6 +208,8 @@ class NodeRestriction(Base):
     async def validate(self, a: Attributes) -> None:
         if "system:nodes" not in a.user.groups or not a.user.name.startswith("system:node:"):
             return
+        if a.operation == "CONNECT":
+            return
         node = a.user.name[len("system:node:") :]
         if a.resource.plural == "nodes" and a.name != node:
             raise errors.forbidden("nodes", a.name, f'node "{node}" is not allowed to modify node "{a.name}"')
@@ -319,8 +322,10 @@ class DefaultStorageClass(Base):
             a.obj.spec.storage_class_name = newest.metadata.name
 
 
-def admission_chain(registry: Any) -> Admission:
-    """The plugins in upstream's order. `registry` is called when one needs to look something up."""
+def admission_chain(
+    registry: Callable[[], Any], authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller]
+) -> Admission:
+    """The plugins in upstream's order. What they need is asked for when they need it: it is made after them."""
     plugins: list[Plugin] = [
         NamespaceLifecycle(registry),
         TaintNodesByCondition(),
@@ -330,5 +335,9 @@ def admission_chain(registry: Any) -> Admission:
         Priority(registry),
         DefaultTolerationSeconds(),
         DefaultStorageClass(registry),
+        MutatingPolicies(registry, authorizer),
+        MutatingWebhooks(registry, authorizer, caller),
+        ValidatingPolicies(registry, authorizer),
+        ValidatingWebhooks(registry, authorizer, caller),
     ]
     return Admission(plugins)

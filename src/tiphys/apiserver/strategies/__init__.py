@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.catalog import Resource
-from tiphys.apiserver.strategies import core, pods, services, workloads
+from tiphys.apiserver.strategies import admission, core, pods, services, workloads
 from tiphys.apiserver.strategies.base import Strategy
 from tiphys.apiserver.strategies.definitions import DefinitionStrategy
 
@@ -48,7 +48,12 @@ STRATEGIES: dict[str, Strategy] = {
     "storageclasses.storage.k8s.io": core.StorageClassStrategy(),
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy(),
     "ingressclasses.networking.k8s.io": _GENERATION,
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": _DEFAULT,
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": admission.PolicyStrategy(),
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": admission.PolicyBindingStrategy(),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": admission.WebhookStrategy(),
+    "validatingadmissionpolicies.admissionregistration.k8s.io": admission.PolicyStrategy(),
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": admission.PolicyBindingStrategy(),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": admission.WebhookStrategy(),
     "flowschemas.flowcontrol.apiserver.k8s.io": _GENERATION,
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": _GENERATION,
 }

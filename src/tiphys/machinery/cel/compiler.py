@@ -247,6 +247,12 @@ class _Compiler:
 
         return build
 
+    def _message(self, node: Node) -> Evaluate:
+        if node.value.split(".")[0] not in MESSAGES:
+            raise self._fail(node, f"undeclared reference to '{node.value}' (in container '')")
+        build = self._map(node)
+        return lambda frame: {unescaped(name): value for name, value in build(frame).items()}
+
     # --- calls ---
 
     def _call(self, node: Node) -> Evaluate:
@@ -469,6 +475,9 @@ class _Compiler:
         body = self._inside(names, node.args[1])
         return lambda frame: sorted_list([(inner[names[0]], body(inner)) for inner in frames(frame)])
 
+
+# Messages that an expression may make: what a mutating policy applies, and operations of a JSON patch.
+MESSAGES = frozenset(("Object", "JSONPatch"))
 
 # Methods that only values with a `cel_call` of their own have: the authorizer of policies.
 OWN_METHODS = frozenset((

@@ -46,10 +46,11 @@ RESERVED = frozenset(
 
 @dataclass(slots=True)
 class Node:
-    """kind: literal, name, select, index, call, list, map.
+    """kind: literal, name, select, index, call, list, map, message.
 
     value: the literal, the name, or the function's name; args: operands in order (a call's target, if any, is `target`)
     optional: of a select or index, whether it is the optional form; of a list or map, which entries are optional
+    A message (``Object.spec{replicas: 1}``) has its type's name as value and its fields as a map's entries.
     """
 
     kind: str
@@ -215,6 +216,9 @@ class _Parser:
                 index = self._expression()
                 self._take("]")
                 node = Node("index", None, [node, index], optional=token.text == "[?", at=token.at)
+            elif token.kind == "op" and token.text == "{" and (dotted := _dotted(node)):
+                self._take()
+                node = self._message(dotted, token.at)
             else:
                 return node
 
@@ -282,6 +286,24 @@ class _Parser:
         self._take("]")
         return Node("list", None, items, optional=optional, at=at)
 
+    def _message(self, name: str, at: int) -> Node:
+        entries, optional = [], []
+        while not self._is("}"):
+            optional.append(self._is("?"))
+            if optional[-1]:
+                self._take()
+            label = self._take()
+            if label.kind not in ("name", "quoted"):
+                raise self._fail(label)
+            entries.append(Node("literal", label.text.strip("`"), at=label.at))
+            self._take(":")
+            entries.append(self._expression())
+            if not self._is(","):
+                break
+            self._take()
+        self._take("}")
+        return Node("message", name, entries, optional=optional, at=at)
+
     def _map(self, at: int) -> Node:
         entries, optional = [], []
         while not self._is("}"):
@@ -296,6 +318,15 @@ class _Parser:
             self._take()
         self._take("}")
         return Node("map", None, entries, optional=optional, at=at)
+
+
+def _dotted(node: Node) -> str:
+    """``Object.spec`` of a chain of selects, the empty string of anything else."""
+    if node.kind == "name":
+        return str(node.value)
+    if node.kind == "select" and not node.optional and (head := _dotted(node.args[0])):
+        return f"{head}.{node.value}"
+    return ""
 
 
 @functools.lru_cache(4096)

@@ -1,0 +1,163 @@
+"""What webhooks and policies have in common: which requests they are about, and what CEL sees of a request."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.api.base import to_builtins
+from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import LabelSelector
+from tiphys.apiserver.admission import Attributes
+from tiphys.apiserver.admission.celauthorizer import AuthorizerValue
+from tiphys.apiserver.authorization import Authorizer
+from tiphys.machinery.cel import CelError, compile_expression
+from tiphys.machinery.selectors import from_label_selector
+
+EXEMPT = "admissionregistration.k8s.io"  # nobody may lock the door to the locks
+
+
+def _fits(values: list[str], value: str) -> bool:
+    return "*" in values or value in values
+
+
+def rule_matches(rule: Any, attributes: Attributes, resource: Resource, ignore_names: bool = False) -> bool:
+    """Whether a rule (with operations) is about the request, seen as one of `resource`."""
+    if not _fits(rule.operations, attributes.operation):
+        return False
+    if not _fits(rule.api_groups, resource.group) or not _fits(rule.api_versions, resource.version):
+        return False
+    if rule.scope == "Namespaced" and not resource.namespaced:
+        return False
+    if rule.scope == "Cluster" and resource.namespaced:
+        return False
+    names = getattr(rule, "resource_names", None)
+    if names and attributes.name not in names and not ignore_names:
+        return False
+    return any(_names_resource(pattern, resource.plural, attributes.subresource) for pattern in rule.resources)
+
+
+def _names_resource(pattern: str, plural: str, subresource: str) -> bool:
+    wanted, slash, sub = pattern.partition("/")
+    if wanted not in ("*", plural):
+        return False
+    return (sub in ("*", subresource) if slash else not subresource) or pattern == "*/*"
+
+
+def matching_resource(
+    rules: Iterable[Any], attributes: Attributes, policy: str | None, equivalents: Callable[[Resource], list[Resource]]
+) -> Resource | None:
+    """The resource as which the rules see the request: its own, or an equivalent version of it; None: no match."""
+    rules = list(rules)
+    if any(rule_matches(rule, attributes, attributes.resource) for rule in rules):
+        return attributes.resource
+    if policy == "Exact":
+        return None
+    for other in equivalents(attributes.resource):
+        if any(rule_matches(rule, attributes, other) for rule in rules):
+            return other
+    return None
+
+
+def selects_namespace(selector: LabelSelector | None, attributes: Attributes, labels_of: Callable[[str], Any]) -> bool:
+    """Whether the request's namespace, or the namespace that it is about, has the labels."""
+    chosen = from_label_selector(selector)
+    if chosen is None or not chosen.requirements:
+        return True
+    if attributes.resource.group_resource == "namespaces":
+        obj = attributes.obj if attributes.obj is not None else attributes.old
+        return obj is None or chosen.matches(obj.metadata.labels)
+    if not attributes.resource.namespaced:
+        return True
+    return chosen.matches(labels_of(attributes.namespace) or {})
+
+
+def selects_object(selector: LabelSelector | None, attributes: Attributes) -> bool:
+    """Whether the object, as it is or as it was, has the labels."""
+    chosen = from_label_selector(selector)
+    if chosen is None or not chosen.requirements:
+        return True
+    seen = [o for o in (attributes.obj, attributes.old) if o is not None and hasattr(o, "metadata")]
+    return any(chosen.matches(o.metadata.labels) for o in seen)
+
+
+@dataclass
+class Seen:
+    """A request as webhooks and CEL see it: plain data, made once."""
+
+    attributes: Attributes
+    authorizer: Authorizer
+    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    _kept: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self, which: str) -> Any:
+        """The object (`obj`) or what it was before (`old`), plain."""
+        value = getattr(self.attributes, which)
+        if which not in self._kept or self._kept[which][0] is not value:
+            self._kept[which] = (value, to_builtins(value) if value is not None else None)
+        return self._kept[which][1]
+
+    def request(self, resource: Resource | None = None) -> dict[str, Any]:
+        """The AdmissionRequest without its objects; `resource` is the one it was matched as."""
+        a = self.attributes
+        own, matched = a.resource, resource or a.resource
+        user: dict[str, Any] = {"username": a.user.name, "groups": list(a.user.groups)}
+        if a.user.uid:
+            user["uid"] = a.user.uid
+        if a.user.extra:
+            user["extra"] = a.user.extra
+        made: dict[str, Any] = {
+            "uid": self.uid, "kind": _gvk(matched, a), "resource": _gvr(matched),
+            "requestKind": _gvk(own, a), "requestResource": _gvr(own), "name": a.name, "operation": a.operation,
+            "userInfo": user, "dryRun": a.dry_run, "options": _options(a),
+        }  # fmt: skip
+        if a.namespace or own.group_resource == "namespaces":
+            made["namespace"] = a.namespace if own.group_resource != "namespaces" else a.name
+        if a.subresource:
+            made["subResource"] = made["requestSubResource"] = a.subresource
+        return made
+
+    def variables(self, resource: Resource | None = None) -> dict[str, Any]:
+        """What match conditions and policies may name."""
+        a = self.attributes
+        return {
+            "object": copy.copy(self.plain("obj")), "oldObject": self.plain("old"), "request": self.request(resource),
+            "authorizer": AuthorizerValue(self.authorizer, a.user, a),
+        }  # fmt: skip
+
+
+def _gvk(resource: Resource, a: Attributes) -> dict[str, str]:
+    if a.kind:
+        api_version, _, kind = a.kind.rpartition("/")
+        group, _, version = api_version.rpartition("/")
+        return {"group": group, "version": version, "kind": kind}
+    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
+
+
+def _gvr(resource: Resource) -> dict[str, str]:
+    return {"group": resource.group, "version": resource.version, "resource": resource.plural}
+
+
+_OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions", "CONNECT": ""}
+
+
+def _options(a: Attributes) -> dict[str, Any] | None:
+    kind = _OPTIONS[a.operation]
+    return {"kind": kind, "apiVersion": "meta.k8s.io/v1", **(a.options or {})} if kind else None
+
+
+def conditions_hold(conditions: Iterable[Any], variables: dict[str, Any]) -> bool:
+    """Whether every match condition is true. Raises CelError when none is false and one cannot be evaluated."""
+    failure: CelError | None = None
+    for condition in conditions:
+        try:
+            if compile_expression(condition.expression).run(variables) is not True:
+                return False
+        except CelError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return True

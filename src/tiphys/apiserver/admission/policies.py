@@ -1,0 +1,260 @@
+"""ValidatingAdmissionPolicy and MutatingAdmissionPolicy: CEL in the path of a write, bound by their bindings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api import admissionregistration_v1 as v1
+from tiphys.api.base import decode, to_builtins
+from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import StatusCause
+from tiphys.apiserver.admission import Attributes, Base
+from tiphys.apiserver.admission.matching import (
+    EXEMPT,
+    Seen,
+    conditions_hold,
+    matching_resource,
+    rule_matches,
+    selects_namespace,
+    selects_object,
+)
+from tiphys.apiserver.admission.webhooks import replaced
+from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.ownership import node_for
+from tiphys.apiserver.request import warn
+from tiphys.machinery import errors, patch, typed
+from tiphys.machinery.cel import CelError, compile_expression
+from tiphys.machinery.selectors import from_label_selector
+
+log = logging.getLogger(__name__)
+_CODES = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "RequestEntityTooLarge": 413}
+
+
+class PolicyError(Exception):
+    """A policy that cannot be evaluated: its failure policy says what that means."""
+
+
+@dataclass
+class Bound:
+    """A policy with one of its bindings and one of its parameters, about to be evaluated."""
+
+    policy: Any
+    binding: Any
+    variables: dict[str, Any]
+
+
+class _Policies(Base):
+    """What both kinds share."""
+
+    policy_kind: Any
+    binding_kind: Any
+
+    def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
+        self._registry = registry
+        self._authorizer = authorizer
+        self._seen = (-1, -1)
+        self._known: list[tuple[Any, list[Any]]] = []
+
+    def _bound_policies(self) -> list[tuple[Any, list[Any]]]:
+        """Each policy with its bindings."""
+        policies, bindings = (self._registry().cache(resource_of(k)) for k in (self.policy_kind, self.binding_kind))
+        if (policies.revision, bindings.revision) != self._seen:
+            self._seen = (policies.revision, bindings.revision)
+            bound = [decode(entry.data, self.binding_kind) for entry in bindings]
+            decoded = [decode(entry.data, self.policy_kind) for entry in policies]
+            self._known = [
+                (p, mine) for p in decoded if (mine := [b for b in bound if b.spec.policy_name == p.metadata.name])
+            ]
+        return self._known
+
+    def _matches(self, wanted: v1.MatchResources | None, attributes: Attributes) -> bool:
+        if wanted is None:
+            return True
+        registry = self._registry()
+        if not selects_namespace(wanted.namespace_selector, attributes, registry.labels_of):
+            return False
+        if not selects_object(wanted.object_selector, attributes):
+            return False
+        if any(rule_matches(rule, attributes, attributes.resource) for rule in wanted.exclude_resource_rules):
+            return False
+        if not wanted.resource_rules:
+            return True
+        equivalents = registry.catalogue.equivalents
+        return matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents) is not None
+
+    def _evaluations(self, attributes: Attributes, seen: Seen) -> Iterator[Bound | tuple[Any, Any, PolicyError]]:
+        """Every policy, binding and parameter that is about the request, or why it cannot be evaluated."""
+        for policy, bindings in self._bound_policies():
+            constraints = policy.spec.match_constraints
+            if constraints is None or not self._matches(constraints, attributes):
+                continue
+            for binding in bindings:
+                if not self._matches(binding.spec.match_resources, attributes):
+                    continue
+                try:
+                    yield from self._with_params(policy, binding, attributes, seen)
+                except (PolicyError, CelError) as error:
+                    yield policy, binding, PolicyError(str(error))
+
+    def _with_params(self, policy: Any, binding: Any, attributes: Attributes, seen: Seen) -> Iterator[Bound]:
+        for params in self._params(policy, binding, attributes):
+            variables = {**seen.variables(), "params": params, "namespaceObject": self._namespace(attributes)}
+            if not conditions_hold(policy.spec.match_conditions, variables):
+                continue
+            variables["variables"] = Composed(policy.spec.variables, variables)
+            yield Bound(policy, binding, variables)
+
+    def _namespace(self, attributes: Attributes) -> Any:
+        if not attributes.resource.namespaced:
+            return None
+        found = self._registry().lookup("namespaces", "", attributes.namespace)
+        return to_builtins(found) if found is not None else None
+
+    def _params(self, policy: Any, binding: Any, attributes: Attributes) -> list[Any]:
+        """The parameters a binding names, plain; [None] when the policy takes none."""
+        kind, ref = policy.spec.param_kind, binding.spec.param_ref
+        if kind is None:
+            return [None]
+        if ref is None:
+            return [None]
+        registry = self._registry()
+        resource = registry.catalogue.of_kind(kind.api_version, kind.kind)
+        if resource is None:
+            raise PolicyError(
+                f"failed to find resource referenced by paramKind: '{kind.api_version}, Kind={kind.kind}'"
+            )
+        namespace = ref.namespace or attributes.namespace if resource.namespaced else ""
+        if resource.namespaced and not namespace:
+            raise PolicyError("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources")
+        found = registry.select_plain(resource, namespace, ref.name, from_label_selector(ref.selector))
+        if not found and ref.parameter_not_found_action != "Allow":
+            raise PolicyError("no params found for policy binding with `Deny` parameterNotFoundAction")
+        return list(found)
+
+
+class Composed:
+    """`variables` of a policy: each is evaluated when it is first asked for."""
+
+    def __init__(self, declared: list[v1.Variable], given: dict[str, Any]) -> None:
+        self._declared = {variable.name: variable.expression for variable in declared}
+        self._given = given
+        self._made: dict[str, Any] = {}
+
+    def cel_field(self, name: str) -> Any:
+        if name not in self._made:
+            if name not in self._declared:
+                raise CelError(f"no such key: {name}")
+            self._made[name] = compile_expression(self._declared[name]).run({**self._given, "variables": self})
+        return self._made[name]
+
+
+class ValidatingPolicies(_Policies):
+    policy_kind = v1.ValidatingAdmissionPolicy
+    binding_kind = v1.ValidatingAdmissionPolicyBinding
+
+    async def validate(self, attributes: Attributes) -> None:
+        if attributes.resource.group == EXEMPT or not self._bound_policies():
+            return
+        seen = Seen(attributes, self._authorizer())
+        denials: list[errors.StatusError] = []
+        for found in self._evaluations(attributes, seen):
+            if isinstance(found, Bound):
+                for validation in found.policy.spec.validations:
+                    self._judge(found, validation, attributes, denials)
+            else:
+                policy, binding, error = found
+                self._failed(policy, binding, f"failed to configure binding: {error}", attributes, denials)
+        if denials:
+            raise denials[0]
+
+    def _judge(self, bound: Bound, validation: v1.Validation, attributes: Attributes, denials: list[Any]) -> None:
+        text = validation.expression
+        try:
+            good = compile_expression(text).run(bound.variables)
+        except CelError as error:
+            why = f"expression '{text.strip()}' resulted in error: {error}"
+            self._failed(bound.policy, bound.binding, why, attributes, denials)
+            return
+        if good is not True:
+            self._acted(
+                bound.policy, bound.binding, _message(validation, bound), validation.reason, attributes, denials
+            )
+
+    def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes, denials: list[Any]) -> None:
+        if policy.spec.failure_policy == "Ignore":
+            return
+        self._acted(policy, binding, why, None, attributes, denials)
+
+    def _acted(
+        self, policy: Any, binding: Any, why: str, reason: str | None, attributes: Attributes, denials: list[Any]
+    ) -> None:
+        """What the binding says is to be done about a broken rule."""
+        name, bound = policy.metadata.name, binding.metadata.name
+        if "Warn" in binding.spec.validation_actions:
+            warn(f"Validation failed for ValidatingAdmissionPolicy '{name}' with binding '{bound}': {why}")
+        if "Audit" in binding.spec.validation_actions:
+            log.info("ValidatingAdmissionPolicy %s with binding %s: %s", name, bound, why)
+        if "Deny" in binding.spec.validation_actions:
+            text = f"ValidatingAdmissionPolicy '{name}' with binding '{bound}' denied request: {why}"
+            refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
+            refusal.status.reason = reason or "Invalid"
+            refusal.status.code = _CODES.get(refusal.status.reason, 422)
+            if refusal.status.details is not None:
+                refusal.status.details.causes.append(StatusCause(message=why))
+            denials.append(refusal)
+
+
+def _message(validation: v1.Validation, bound: Bound) -> str:
+    if validation.message_expression:
+        try:
+            text = compile_expression(validation.message_expression).run(bound.variables)
+            if isinstance(text, str) and text.strip() and "\n" not in text:
+                return text.strip()
+        except CelError:
+            pass
+    return validation.message.strip() or f"failed expression: {validation.expression.strip()}"
+
+
+class MutatingPolicies(_Policies):
+    policy_kind = v1.MutatingAdmissionPolicy
+    binding_kind = v1.MutatingAdmissionPolicyBinding
+
+    async def mutate(self, attributes: Attributes) -> None:
+        if attributes.resource.group == EXEMPT or attributes.obj is None or not self._bound_policies():
+            return
+        seen = Seen(attributes, self._authorizer())
+        for found in self._evaluations(attributes, seen):
+            if not isinstance(found, Bound):
+                self._failed(found[0], found[1], str(found[2]), attributes)
+                continue
+            for mutation in found.policy.spec.mutations:
+                found.variables["object"] = seen.plain("obj")
+                try:
+                    after = _mutated(mutation, found.variables, seen.plain("obj"), attributes)
+                except (CelError, ValueError, TypeError, KeyError) as error:
+                    self._failed(found.policy, found.binding, str(error), attributes)
+                    continue
+                if after != seen.plain("obj"):
+                    attributes.obj = replaced(attributes, after, f"policy {found.policy.metadata.name}")
+
+    def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes) -> None:
+        if policy.spec.failure_policy == "Ignore":
+            return
+        text = f"policy '{policy.metadata.name}' with binding '{binding.metadata.name}' denied request: {why}"
+        refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
+        refusal.status.reason, refusal.status.code = "Invalid", 422
+        raise refusal
+
+
+def _mutated(mutation: v1.Mutation, variables: dict[str, Any], obj: Any, attributes: Attributes) -> Any:
+    if mutation.patch_type == "ApplyConfiguration" and mutation.apply_configuration is not None:
+        config = compile_expression(mutation.apply_configuration.expression).run(variables)
+        if not isinstance(config, dict):
+            raise CelError("must evaluate to Object")
+        return typed.merge(obj, config, node_for(attributes.resource))
+    if mutation.patch_type == "JSONPatch" and mutation.json_patch is not None:
+        return patch.json_patch(obj, compile_expression(mutation.json_patch.expression).run(variables))
+    raise CelError(f"unsupported patchType {mutation.patch_type!r}")

@@ -1,0 +1,205 @@
+"""Mutating and validating webhooks: asked in the order of their configurations' names."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tiphys.api import admissionregistration_v1 as v1
+from tiphys.api.base import decode, from_builtins
+from tiphys.api.catalog import Resource, resource_of
+from tiphys.api.meta_v1 import Status
+from tiphys.apiserver.admission import Attributes, Base
+from tiphys.apiserver.admission.matching import (
+    EXEMPT,
+    Seen,
+    conditions_hold,
+    matching_resource,
+    selects_namespace,
+    selects_object,
+)
+from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.custom.conversion import convert
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.request import warn
+from tiphys.apiserver.strategies import strategy_of
+from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
+from tiphys.machinery import decoding, errors, patch
+from tiphys.machinery.cel import CelError
+from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
+
+
+class _Webhooks(Base):
+    """What both kinds share: `kind` is the configuration's type."""
+
+    kind: Any
+
+    def __init__(
+        self, registry: Any, authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller]
+    ) -> None:
+        self._registry = registry
+        self._authorizer = authorizer
+        self._caller = caller
+        self._seen = -1
+        self._known: list[Any] = []
+
+    def _configured(self) -> list[Any]:
+        """Every webhook, in order."""
+        cache = self._registry().cache(resource_of(self.kind))
+        if cache.revision != self._seen:
+            self._seen = cache.revision
+            self._known = [hook for entry in cache for hook in decode(entry.data, self.kind).webhooks]
+        return self._known
+
+    def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
+        """The webhooks that want this request, each with the resource as which it sees it."""
+        found = []
+        for hook in self._configured():
+            resource = self._wants(hook, attributes, seen)
+            if resource is not None:
+                found.append((hook, resource))
+        return found
+
+    def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
+        resource = matching_resource(hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents)
+        if resource is None or not selects_namespace(hook.namespace_selector, attributes, self._registry().labels_of):
+            return None
+        if not selects_object(hook.object_selector, attributes):
+            return None
+        try:
+            if hook.match_conditions and not conditions_hold(hook.match_conditions, seen.variables(resource)):
+                return None
+        except CelError as error:
+            if hook.failure_policy == "Ignore":
+                return None
+            why = f"failed to evaluate match conditions of webhook {hook.name}: {error}"
+            raise errors.forbidden(attributes.resource.group_resource, attributes.name, why) from None
+        return resource
+
+    async def _ask(self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen) -> dict[str, Any]:
+        """The webhook's response. Raises StatusError when it refuses; {} when it failed and may be ignored."""
+        if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
+            raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
+        version = next((v for v in hook.admission_review_versions if v in ("v1", "v1beta1")), "v1")
+        request = seen.request(resource)
+        request["object"] = await self._as(resource, attributes, seen.plain("obj"))
+        request["oldObject"] = await self._as(resource, attributes, seen.plain("old"))
+        review = {"kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": request}
+        try:
+            answer = await self._caller().call(hook.client_config, review, float(hook.timeout_seconds or 10))
+            response = answer.get("response")
+            if not isinstance(response, dict):
+                raise WebhookError("webhook response was absent")
+            if response.get("uid") != seen.uid:
+                raise WebhookError(f'expected response.uid="{seen.uid}", got "{response.get("uid")}"')
+        except WebhookError as error:
+            if hook.failure_policy == "Ignore":
+                log.warning("webhook %s failed open: %s", hook.name, error)
+                return {}
+            raise errors.internal(f'failed calling webhook "{hook.name}": failed to call webhook: {error}') from None
+        for text in response.get("warnings") or ():
+            warn(str(text))
+        if not response.get("allowed"):
+            raise _refusal(hook.name, response.get("status") or {})
+        return response
+
+    async def _as(self, resource: Resource, attributes: Attributes, plain: Any) -> Any:
+        """An object in the version the webhook asked for."""
+        if plain is None or resource is attributes.resource or not isinstance(resource, CustomResource):
+            return plain
+        return (await convert(resource, [plain], resource.api_version, self._caller()))[0]
+
+
+def _refusal(name: str, given: dict[str, Any]) -> StatusError:
+    """A webhook's no, as the client gets it."""
+    try:
+        status = from_builtins({k: v for k, v in given.items() if v is not None}, Status)
+    except msgspec.ValidationError:
+        status = Status()
+    denied = f'admission webhook "{name}" denied the request'
+    why = status.message or status.reason
+    status.message = f"{denied}: {why}" if why else f"{denied} without explanation"
+    status.code = status.code if status.code >= 400 else 400
+    status.status = "Failure"
+    return StatusError(status)
+
+
+class MutatingWebhooks(_Webhooks):
+    """One after the other; those that ask for it once more when a later one changed the object."""
+
+    kind = v1.MutatingWebhookConfiguration
+
+    async def mutate(self, attributes: Attributes) -> None:
+        if attributes.resource.group == EXEMPT or not self._configured():
+            return
+        seen = Seen(attributes, self._authorizer())
+        again: list[Any] = []
+        changed_after: set[int] = set()
+        for hook in self._configured():
+            resource = self._wants(hook, attributes, seen)
+            if resource is None:
+                continue
+            if await self._apply(hook, resource, attributes, seen):
+                changed_after |= {id(earlier) for earlier in again}
+            if hook.reinvocation_policy == "IfNeeded":
+                again.append(hook)
+        for hook in again:
+            if id(hook) in changed_after and (resource := self._wants(hook, attributes, seen)) is not None:
+                await self._apply(hook, resource, attributes, seen)
+
+    async def _apply(self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen) -> bool:
+        """Asks one webhook and takes its patch. Returns whether the object changed."""
+        response = await self._ask(hook, resource, attributes, seen)
+        if not response.get("patch") or attributes.obj is None:
+            return False
+        try:
+            operations = msgspec.json.decode(base64.b64decode(response["patch"]))
+            before = await self._as(resource, attributes, seen.plain("obj"))
+            after = patch.json_patch(before, operations)
+        except (ValueError, TypeError, KeyError, msgspec.DecodeError) as error:
+            raise errors.internal(f'failed to apply the patch of webhook "{hook.name}": {error}') from None
+        if after == before:
+            return False
+        own = attributes.resource
+        if isinstance(own, CustomResource) and resource is not own:
+            after = (await convert(own, [after], own.api_version, self._caller()))[0]
+        attributes.obj = replaced(attributes, after, f'webhook "{hook.name}"')
+        return True
+
+
+class ValidatingWebhooks(_Webhooks):
+    """All at once; the first no, in their order, is the answer."""
+
+    kind = v1.ValidatingWebhookConfiguration
+
+    async def validate(self, attributes: Attributes) -> None:
+        if attributes.resource.group == EXEMPT or not self._configured():
+            return
+        seen = Seen(attributes, self._authorizer())
+        matching = self._matching(attributes, seen)
+        if not matching:
+            return
+        asked = [self._ask(hook, resource, attributes, seen) for hook, resource in matching]
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+
+def replaced(attributes: Attributes, after: Any, by: str) -> Any:
+    """The object that somebody's patch made, typed and defaulted like one that a client sent. Raises StatusError."""
+    try:
+        made = decoding.convert(after, type(attributes.obj))
+    except decoding.DecodeError as error:
+        raise errors.internal(f"{by} made an object that cannot be read: {error}") from None
+    if not attributes.subresource or attributes.subresource == "status":
+        strategy_of(attributes.resource).default(made)
+    made.metadata.managed_fields = copy.copy(attributes.obj.metadata.managed_fields)
+    return made

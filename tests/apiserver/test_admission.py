@@ -1,0 +1,240 @@
+"""Webhooks and policies in the path of a write, with a real webhook server over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.apiserver.test_custom import CRONS, call, cron, definition, established, refused
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE
+from tiphys.testing import LocalCluster
+from tiphys.testing.cluster import free_port
+
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+MAPS = "/api/v1/namespaces/default/configmaps"
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Hook:
+    """A webhook that answers as it is told and keeps what it was asked."""
+
+    def __init__(self, server: LocalCluster) -> None:
+        self.server, self.port = server, free_port()
+        self.answer: Answer = lambda request: {"allowed": True}
+        self.asked: list[dict[str, Any]] = []
+        self.ca = base64.b64encode(server.authority.path.read_bytes()).decode()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        asked = (await request.json())["request"]
+        self.asked.append(asked)
+        if request.path == "/slow":
+            await asyncio.sleep(5)
+        response = {"uid": asked["uid"], **self.answer(asked)}
+        return web.json_response({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+
+    async def start(self) -> web.ServerRunner:
+        certificate, key = self.server.authority.ensure("hook", "hook", (), ("127.0.0.1",), server=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        runner = web.ServerRunner(web.Server(self._handle))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=context).start()
+        return runner
+
+    def config(self, kind: str, path: str = "/", resources: tuple[str, ...] = ("configmaps",), **more: Any) -> Any:
+        rule = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": list(resources)}
+        hook = {
+            "name": "a.example.com", "rules": [rule], "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": f"https://127.0.0.1:{self.port}{path}", "caBundle": self.ca}, **more,
+        }  # fmt: skip
+        return {"apiVersion": GROUP[6:], "kind": f"{kind}WebhookConfiguration", "metadata": {"name": "h"}, "webhooks": [hook]}  # fmt: skip
+
+    async def register(self, kind: str, **more: Any) -> Any:
+        return await call(
+            self.server, "POST", f"{GROUP}/{kind.lower()}webhookconfigurations", self.config(kind, **more)
+        )
+
+
+@pytest.fixture
+async def hook(server: LocalCluster) -> AsyncIterator[Hook]:
+    made = Hook(server)
+    runner = await made.start()
+    yield made
+    await runner.cleanup()
+
+
+def config_map(name: str = "a", **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def patch(*operations: dict[str, Any]) -> dict[str, Any]:
+    raw = base64.b64encode(json.dumps(operations).encode()).decode()
+    return {"allowed": True, "patchType": "JSONPatch", "patch": raw}
+
+
+async def test_a_validating_webhook_refuses(server: LocalCluster, hook: Hook) -> None:
+    await hook.register("Validating")
+    hook.answer = lambda request: {"allowed": False, "status": {"message": "no", "reason": "Forbidden", "code": 403}}
+    error = await refused(call(server, "POST", MAPS, config_map()))
+    assert (error.code, str(error)) == (403, 'admission webhook "a.example.com" denied the request: no')
+    asked = hook.asked[0]
+    assert asked["operation"] == "CREATE" and asked["object"]["metadata"]["name"] == "a" and asked["oldObject"] is None
+    assert asked["kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"} and asked["namespace"] == "default"
+    assert asked["userInfo"]["username"] == "kubernetes-admin"
+
+
+async def test_updates_and_deletions_are_asked_about(server: LocalCluster, hook: Hook) -> None:
+    await call(server, "POST", MAPS, config_map(k="v"))
+    await hook.register("Validating")
+    await call(server, "PATCH", f"{MAPS}/a", {"data": {"k": "w"}}, MERGE)
+    await call(server, "DELETE", f"{MAPS}/a")
+    assert [(a["operation"], (a["object"] or {}).get("data"), a["oldObject"]["data"]) for a in hook.asked] == [
+        ("UPDATE", {"k": "w"}, {"k": "v"}),
+        ("DELETE", None, {"k": "w"}),
+    ]
+
+
+async def test_a_mutating_webhook_changes_what_is_stored(server: LocalCluster, hook: Hook) -> None:
+    await hook.register("Mutating")
+    hook.answer = lambda request: {**patch({"op": "add", "path": "/data/x", "value": "y"}), "warnings": ["careful"]}
+    made = await call(server, "POST", MAPS, config_map(k="v"))
+    assert made["data"] == {"k": "v", "x": "y"} == (await call(server, "GET", f"{MAPS}/a"))["data"]
+
+
+async def test_custom_objects_are_pruned_after_a_mutation(server: LocalCluster, hook: Hook) -> None:
+    await established(server, definition())
+    await hook.register("Mutating", resources=("crontabs",))
+    hook.answer = lambda request: patch(
+        {"op": "add", "path": "/spec/nope", "value": 1}, {"op": "add", "path": "/spec/replicas", "value": 3}
+    )
+    made = await call(server, "POST", CRONS, cron())
+    assert made["spec"]["replicas"] == 3 and "nope" not in made["spec"]
+
+
+async def test_failures_are_open_or_closed(server: LocalCluster, hook: Hook) -> None:
+    made = await hook.register("Validating", path="/slow", timeoutSeconds=1)
+    error = await refused(call(server, "POST", MAPS, config_map()))
+    assert error.code == 500 and 'failed calling webhook "a.example.com"' in str(error) and "deadline" in str(error)
+    made["webhooks"][0]["failurePolicy"] = "Ignore"
+    await call(server, "PUT", f"{GROUP}/validatingwebhookconfigurations/h", made)
+    assert (await call(server, "POST", MAPS, config_map()))["metadata"]["name"] == "a"
+
+
+async def test_selectors_and_conditions_choose(server: LocalCluster, hook: Hook) -> None:
+    conditions = [{"name": "not-b", "expression": "object.metadata.name != 'b'"}]
+    await hook.register(
+        "Validating", matchConditions=conditions, objectSelector={"matchLabels": {"watch": "me"}},
+        namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": "default"}},
+    )  # fmt: skip
+    for name, labels in (("a", {"watch": "me"}), ("b", {"watch": "me"}), ("c", {})):
+        body = config_map(name)
+        body["metadata"]["labels"] = labels
+        await call(server, "POST", MAPS, body)
+    assert [a["name"] for a in hook.asked] == ["a"]
+
+
+async def test_dry_runs_need_a_hook_without_side_effects(server: LocalCluster, hook: Hook) -> None:
+    await hook.register("Validating")
+    await call(server, "POST", MAPS, config_map(), dryRun="All")
+    assert hook.asked[0]["dryRun"] is True
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"sideEffects": "Some"}, "webhooks[0].sideEffects"),
+        ({"timeoutSeconds": 31}, "webhooks[0].timeoutSeconds"),
+        ({"name": "short"}, "webhooks[0].name"),
+        ({"admissionReviewVersions": []}, "webhooks[0].admissionReviewVersions"),
+        ({"matchConditions": [{"name": "x", "expression": "1 +"}]}, "webhooks[0].matchConditions[0].expression"),
+        ({"clientConfig": {"url": "http://x"}}, "webhooks[0].clientConfig.url"),
+    ],
+)
+async def test_bad_configurations_name_the_field(server: LocalCluster, hook: Hook, more: Any, field: str) -> None:
+    error = await refused(hook.register("Validating", **more))
+    assert error.code == 422 and field in [c.field for c in error.status.details.causes]  # type: ignore[union-attr]
+
+
+def policy(*validations: dict[str, Any], kind: str = "Validating", **spec: Any) -> list[dict[str, Any]]:
+    rule = {"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    body = {"matchConstraints": {"resourceRules": [rule]}, **spec}
+    bound: dict[str, Any] = {"policyName": "p"}
+    if kind == "Validating":
+        body["validations"], bound["validationActions"] = list(validations), ["Deny"]
+    made = {"apiVersion": GROUP[6:], "kind": f"{kind}AdmissionPolicy", "metadata": {"name": "p"}, "spec": body}
+    return [made, {"apiVersion": GROUP[6:], "kind": f"{kind}AdmissionPolicyBinding", "metadata": {"name": "b"}, "spec": bound}]  # fmt: skip
+
+
+async def bind(server: LocalCluster, objects: list[dict[str, Any]]) -> None:
+    for obj, plural in zip(objects, ("policies", "policybindings"), strict=True):
+        kind = "mutatingadmission" if obj["kind"].startswith("Mutating") else "validatingadmission"
+        await call(server, "POST", f"{GROUP}/{kind}{plural}", obj)
+
+
+async def test_a_policy_refuses_with_its_message(server: LocalCluster) -> None:
+    await bind(server, policy(
+        {"expression": "variables.n < 2", "messageExpression": "'too many: ' + string(variables.n)"},
+        variables=[{"name": "n", "expression": "object.data.size()"}],
+    ))  # fmt: skip
+    assert await call(server, "POST", MAPS, config_map("a", k="v"))
+    error = await refused(call(server, "POST", MAPS, config_map("b", k="v", l="w")))
+    assert (error.code, error.reason) == (422, "Invalid")
+    assert str(error) == 'configmaps "b" is forbidden: ValidatingAdmissionPolicy \'p\' with binding \'b\' denied request: too many: 2'  # fmt: skip
+
+
+async def test_a_policy_takes_parameters(server: LocalCluster) -> None:
+    await call(server, "POST", MAPS, config_map("limits", max="1"))
+    objects = policy(
+        {"expression": "params == null || object.metadata.name == 'limits' || object.data.size() <= int(params.data.max)"},
+        paramKind={"apiVersion": "v1", "kind": "ConfigMap"},
+    )  # fmt: skip
+    objects[1]["spec"]["paramRef"] = {"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"}
+    await bind(server, objects)
+    assert await call(server, "POST", MAPS, config_map("a", k="v"))
+    assert "failed expression: params == null" in str(await refused(call(server, "POST", MAPS, config_map("b", k="v", l="w"))))  # fmt: skip
+
+
+async def test_a_policy_may_ask_the_authorizer(server: LocalCluster) -> None:
+    rule = {"expression": "authorizer.group('').resource('pods').namespace('default').check('create').allowed()"}
+    await bind(server, policy(rule))
+    assert await call(server, "POST", MAPS, config_map())
+
+
+async def test_a_policy_that_fails_is_open_or_closed(server: LocalCluster) -> None:
+    await bind(server, policy({"expression": "object.nope == 1"}))
+    assert "resulted in error: no such key: nope" in str(await refused(call(server, "POST", MAPS, config_map())))
+
+
+async def test_a_mutating_policy_applies(server: LocalCluster) -> None:
+    label = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{metadata: Object.metadata{labels: {'by': 'policy'}}}"}}  # fmt: skip
+    added = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/data/n', value: string(object.metadata.labels.size())}]"}}  # fmt: skip
+    await bind(server, policy(kind="Mutating", mutations=[label, added], reinvocationPolicy="Never"))
+    made = await call(server, "POST", MAPS, config_map(k="v"))
+    assert made["metadata"]["labels"] == {"by": "policy"} and made["data"] == {"k": "v", "n": "1"}
+
+
+async def test_nobody_is_asked_about_the_locks_themselves(server: LocalCluster, hook: Hook) -> None:
+    await hook.register("Validating", resources=("*",))
+    hook.answer = lambda request: {"allowed": False}
+    await call(server, "DELETE", f"{GROUP}/validatingwebhookconfigurations/h")
+    assert not hook.asked
+
+
+async def test_streams_are_asked_about(server: LocalCluster, hook: Hook) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}  # fmt: skip
+    await call(server, "POST", "/api/v1/namespaces/default/pods", pod)
+    await hook.register("Validating", resources=("pods/attach",))
+    hook.answer = lambda request: {"allowed": False, "status": {"message": "no attaching"}}
+    error = await refused(server.client.request("POST", "/api/v1/namespaces/default/pods/p/attach?stdin=true"))
+    assert "no attaching" in str(error) and hook.asked[0]["operation"] == "CONNECT"
+    assert hook.asked[0]["object"]["kind"] == "PodAttachOptions" and hook.asked[0]["object"]["stdin"] is True
