@@ -11,6 +11,9 @@ HOOK = {
     "name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://x"},
 }  # fmt: skip
 
+RULE = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+MUTATION = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}
+
 # What a resource's object needs beside its metadata. Those that are not here need nothing.
 BODIES: dict[str, dict[str, Any]] = {
     "pods": {"spec": TEMPLATE["spec"]},
@@ -33,6 +36,19 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "cronjobs.batch": {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": JOB}}},
     "jobs.batch": {"spec": JOB},
+    **{
+        f"{kind}admissionpolicies.admissionregistration.k8s.io": {
+            "spec": {"matchConstraints": {"resourceRules": [RULE]}, **body}
+        }
+        for kind, body in (
+            ("validating", {"validations": [{"expression": "true"}]}),
+            ("mutating", {"mutations": [MUTATION]}),
+        )
+    },
+    **{
+        f"{kind}admissionpolicybindings.admissionregistration.k8s.io": {"spec": {"policyName": "p", **more}}
+        for kind, more in (("validating", {"validationActions": ["Deny"]}), ("mutating", {}))
+    },
     "endpointslices.discovery.k8s.io": {"addressType": "IPv4", "endpoints": []},
     "ingresses.networking.k8s.io": {"spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}},
     "clusterrolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "ClusterRole", "name": "x"}},

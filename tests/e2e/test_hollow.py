@@ -203,3 +203,54 @@ async def test_custom_objects_are_collected_and_leave_with_their_namespace(clust
         return not [*(await call(cluster, "GET", CRONS))["items"], *(await call(cluster, "GET", inside))["items"]]
 
     await cluster.eventually(empty)
+
+
+async def test_stateful_and_daemon_sets_run_roll_and_go(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}}
+    spec = {"replicas": 2, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/default"
+    await call(cluster, "POST", f"{path}/statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec})  # fmt: skip
+    daemon = {"selector": {"matchLabels": {"app": "d"}}, "template": {**template, "metadata": {"labels": {"app": "d"}}}}
+    await call(cluster, "POST", f"{path}/daemonsets", {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": daemon})  # fmt: skip
+
+    async def settled(image: str) -> bool:
+        s, d = await call(cluster, "GET", f"{path}/statefulsets/s"), await call(cluster, "GET", f"{path}/daemonsets/d")
+        one, two = s["status"], d["status"]
+        good = one.get("readyReplicas") == 2 and one["currentRevision"] == one["updateRevision"]
+        good = good and two["numberAvailable"] == two["updatedNumberScheduled"] == 2
+        seen = {p.spec.containers[0].image for p in await cluster.pods()}
+        return bool(good and seen == {image})
+
+    await cluster.eventually(lambda: settled("img:1"))
+    assert sorted(p.metadata.name for p in await cluster.pods(labels="app=s")) == ["s-0", "s-1"]
+    change = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "img:2"}]}}}}
+    for what in ("statefulsets/s", "daemonsets/d"):
+        await call(cluster, "PATCH", f"{path}/{what}", change, "application/strategic-merge-patch+json")
+    await cluster.eventually(lambda: settled("img:2"))
+    revisions = await call(cluster, "GET", f"{path}/controllerrevisions")
+    assert sorted(r["revision"] for r in revisions["items"]) == [1, 1, 2, 2]
+    for what in ("statefulsets/s", "daemonsets/d"):
+        await call(cluster, "DELETE", f"{path}/{what}")
+
+    async def empty() -> bool:
+        return not await cluster.pods()
+
+    await cluster.eventually(empty)
+
+
+async def test_a_cron_job_runs_what_was_due(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    body = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+    spec = {"schedule": "@every 1s", "jobTemplate": {"spec": body}, "successfulJobsHistoryLimit": 1}
+    path = "/apis/batch/v1/namespaces/default"
+    await call(cluster, "POST", f"{path}/cronjobs", {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}, "spec": spec})  # fmt: skip
+
+    async def ran() -> bool:
+        status = (await call(cluster, "GET", f"{path}/cronjobs/c")).get("status", {})
+        jobs = (await call(cluster, "GET", f"{path}/jobs"))["items"]
+        return bool(status.get("lastScheduleTime")) and any(
+            j["metadata"]["ownerReferences"][0]["name"] == "c" for j in jobs
+        )
+
+    await cluster.eventually(ran)

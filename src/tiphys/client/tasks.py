@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -36,10 +35,11 @@ class TaskGroup:
                 self.failed.set()
 
     async def stop(self) -> None:
-        """Cancels what still runs and waits for it."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        """Cancels what still runs and waits for it. A task that loses its cancellation (a time-out that ends in the
+        same moment can take it for its own) is told again."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            _, late = await asyncio.wait(self._tasks, timeout=1)
+            for task in late:
+                log.info("%s is still running", task.get_name())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tiphys.controllers.cronjob import CronJobController
+from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 from tiphys.controllers.garbage import GarbageCollector
@@ -12,6 +14,7 @@ from tiphys.controllers.podgc import PodGarbageCollector
 from tiphys.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from tiphys.controllers.shell import Controller
+from tiphys.controllers.statefulset import StatefulSetController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     # what every namespace needs before anything runs in it
@@ -21,7 +24,10 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DeploymentController,
     ReplicaSetController,
     ReplicationControllerController,
+    StatefulSetController,
+    DaemonSetController,
     JobController,
+    CronJobController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,

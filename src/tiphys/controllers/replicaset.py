@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import apps_v1, core_v1
-from tiphys.client.client import MERGE
-from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, is_ready, owner_reference
+from tiphys.controllers.claiming import claim
+from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, is_ready
 from tiphys.controllers.shell import Context, Controller, controller_of, owner_index, split_key
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
@@ -113,7 +113,7 @@ class ReplicaSetController(Controller):
         if owner is None:
             self._expect.forget(key)
             return None
-        pods = await self._claim(owner)
+        pods = await claim(self.client, self._pods, owner, self.selector(owner))
         active = [pod for pod in pods if is_active(pod)]
         failure = None
         if self._expect.met(key) and not owner.metadata.deletion_timestamp:
@@ -122,36 +122,6 @@ class ReplicaSetController(Controller):
         if failure is not None:
             raise failure
         return again
-
-    async def _claim(self, owner: Any) -> list[core_v1.Pod]:
-        """The pods that are ours: released when their labels no longer match, adopted when they are nobody's."""
-        meta, selector = owner.metadata, self.selector(owner)
-        mine = []
-        for pod in self._pods.by("owner", meta.uid):
-            if selector.matches(pod.metadata.labels) or pod.metadata.deletion_timestamp:
-                mine.append(pod)
-            elif not meta.deletion_timestamp:
-                left = [
-                    {"uid": ref.uid, "$patch": "delete"} for ref in pod.metadata.owner_references if ref.uid == meta.uid
-                ]
-                await self.client.patch(
-                    core_v1.Pod,
-                    pod.metadata.name,
-                    {"metadata": {"uid": pod.metadata.uid, "ownerReferences": left}},
-                    meta.namespace,
-                )
-        if meta.deletion_timestamp:
-            return mine
-        for pod in self._pods.by("owner", f"orphan/{meta.namespace}"):
-            if selector.matches(pod.metadata.labels) and is_active(pod):
-                from tiphys.api.base import to_builtins
-
-                refs = [*to_builtins(pod.metadata.owner_references), to_builtins(owner_reference(owner))]
-                change = {"metadata": {"uid": pod.metadata.uid, "ownerReferences": refs}}
-                mine.append(
-                    await self.client.patch(core_v1.Pod, pod.metadata.name, change, meta.namespace, media=MERGE)
-                )
-        return mine
 
     async def _manage(self, key: str, owner: Any, active: list[core_v1.Pod]) -> Exception | None:
         todo = plan(owner.spec.replicas or 0, active, self.context.now())

@@ -11,6 +11,7 @@ from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
 from tiphys.apiserver.strategies.podspec import validate_label_selector, validate_template
 from tiphys.machinery import errors
+from tiphys.machinery.cron import ScheduleError, parse_schedule, zone_of
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.selectors import from_label_selector
 
@@ -310,13 +311,35 @@ class CronJobStrategy(Strategy):
         found = []
         if not obj.spec.schedule:
             found.append(errors.required("spec.schedule"))
-        elif len(obj.spec.schedule.split()) != 5 and not obj.spec.schedule.startswith("@"):
-            why = f"expected exactly 5 fields, found {len(obj.spec.schedule.split())}: [{obj.spec.schedule}]"
-            found.append(errors.invalid_value("spec.schedule", obj.spec.schedule, why))
+        else:
+            found += _schedule_errors(obj.spec)
         allowed = ("Allow", "Forbid", "Replace")
         if obj.spec.concurrency_policy not in allowed:
             found.append(errors.not_supported("spec.concurrencyPolicy", obj.spec.concurrency_policy, allowed))
         return found + validate_template(obj.spec.job_template.spec.template, "spec.jobTemplate.spec.template")
+
+
+def _schedule_errors(spec: batch_v1.CronJobSpec) -> list[FieldError]:
+    found = []
+    try:
+        parse_schedule(spec.schedule)
+    except ScheduleError as error:
+        found.append(errors.invalid_value("spec.schedule", spec.schedule, str(error)))
+    if "TZ=" in spec.schedule:
+        why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        found = [errors.invalid_value("spec.schedule", spec.schedule, why)]
+    if spec.time_zone is not None:
+        try:
+            if not spec.time_zone or spec.time_zone.lower() == "local":
+                raise ScheduleError(
+                    "timeZone must be nil or non-empty string"
+                    if not spec.time_zone
+                    else "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+                )
+            zone_of(spec.time_zone)
+        except ScheduleError as error:
+            found.append(errors.invalid_value("spec.timeZone", spec.time_zone, str(error)))
+    return found
 
 
 class PodDisruptionBudgetStrategy(Strategy):
