@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from tiphys.controllers.clusterrole import ClusterRoleAggregationController
 from tiphys.controllers.cronjob import CronJobController
 from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
+from tiphys.controllers.disruption import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 from tiphys.controllers.garbage import GarbageCollector
 from tiphys.controllers.job import JobController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
 from tiphys.controllers.podgc import PodGarbageCollector
+from tiphys.controllers.quota import QuotaController
 from tiphys.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from tiphys.controllers.shell import Controller
 from tiphys.controllers.statefulset import StatefulSetController
+from tiphys.controllers.ttl import TTLAfterFinishedController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     # what every namespace needs before anything runs in it
@@ -28,12 +32,17 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     DaemonSetController,
     JobController,
     CronJobController,
+    TTLAfterFinishedController,
+    DisruptionController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,
     # nodes and what runs on them
     NodeLifecycleController,
     PodGarbageCollector,
+    # what is allowed, and how much
+    QuotaController,
+    ClusterRoleAggregationController,
     # removal
     NamespaceController,
     GarbageCollector,

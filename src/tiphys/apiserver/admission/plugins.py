@@ -7,7 +7,9 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.apiserver.admission import Admission, Attributes, Base, Plugin
+from tiphys.apiserver.admission.podsecurity import PodSecurity
 from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
+from tiphys.apiserver.admission.quota import ResourceQuotas
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.webhooks import WebhookCaller
@@ -332,6 +334,7 @@ def admission_chain(
         LimitRanger(registry),
         ServiceAccount(registry),
         NodeRestriction(),
+        PodSecurity(registry),
         Priority(registry),
         DefaultTolerationSeconds(),
         DefaultStorageClass(registry),
@@ -339,5 +342,6 @@ def admission_chain(
         MutatingWebhooks(registry, authorizer, caller),
         ValidatingPolicies(registry, authorizer),
         ValidatingWebhooks(registry, authorizer, caller),
+        ResourceQuotas(registry),  # last: it takes what nobody else refused
     ]
     return Admission(plugins)

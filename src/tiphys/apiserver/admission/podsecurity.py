@@ -1,0 +1,136 @@
+"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned about."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.apiserver.admission import Attributes, Base
+from tiphys.apiserver.request import warn
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.podsecurity import LEVELS, violations
+
+log = logging.getLogger(__name__)
+PREFIX = "pod-security.kubernetes.io/"
+MODES = ("enforce", "audit", "warn")
+_VERSION = re.compile(r"latest|v1\.\d+")
+_TEMPLATES = frozenset((
+    "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
+    "replicationcontrollers", "podtemplates",
+))  # fmt: skip
+
+
+def policy_of(labels: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Mode → (level, version). A level nobody knows counts as the strictest."""
+    found = {}
+    for mode in MODES:
+        level = labels.get(PREFIX + mode)
+        if level is not None:
+            version = labels.get(f"{PREFIX}{mode}-version", "latest")
+            found[mode] = (level if level in LEVELS else "restricted", version)
+    return found
+
+
+def label_errors(labels: dict[str, str]) -> list[FieldError]:
+    """What is wrong with a namespace's labels."""
+    found = []
+    for mode in MODES:
+        key = PREFIX + mode
+        if (level := labels.get(key)) is not None and level not in LEVELS:
+            why = "must be one of privileged, baseline, restricted"
+            found.append(errors.invalid_value(f"metadata.labels[{key}]", level, why))
+        if (version := labels.get(f"{key}-version")) is not None and not _VERSION.fullmatch(version):
+            why = 'must be "latest" or "v1.x"'
+            found.append(errors.invalid_value(f"metadata.labels[{key}-version]", version, why))
+    return found
+
+
+class PodSecurity(Base):
+    resources = frozenset(("pods", "namespaces", *_TEMPLATES))
+
+    def __init__(self, registry: Callable[[], Any]) -> None:
+        self._registry = registry
+
+    async def validate(self, a: Attributes) -> None:
+        if a.operation not in ("CREATE", "UPDATE") or a.obj is None:
+            return
+        name = a.resource.group_resource
+        if name == "namespaces":
+            self._namespace(a)
+            return
+        if a.subresource not in ("", "ephemeralcontainers"):
+            return
+        policy = policy_of(self._registry().labels_of(a.namespace) or {})
+        if not policy:
+            return
+        if name == "pods":
+            if a.old is not None and not a.subresource and not _spec_changed(a.old, a.obj):
+                return
+            self._judge(policy, a.obj, a, enforce=True)
+        else:
+            template = _template(a.obj)
+            if template is not None and (a.old is None or template != _template(a.old)):
+                pod = core_v1.Pod(metadata=template.metadata, spec=template.spec)
+                self._judge(policy, pod, a, enforce=False)
+
+    @staticmethod
+    def _judge(policy: dict[str, tuple[str, str]], pod: core_v1.Pod, a: Attributes, enforce: bool) -> None:
+        for mode, (level, version) in policy.items():
+            found = violations(pod, level)
+            if not found:
+                continue
+            told = f'violate{"s" if mode != "warn" else ""} PodSecurity "{level}:{version}": ' + ", ".join(
+                map(str, found)
+            )
+            if mode == "enforce":
+                if enforce:
+                    raise errors.forbidden("pods", a.name or a.obj.metadata.name, told)
+            elif mode == "warn":
+                warn("would " + told)
+            else:
+                log.info("audit: %s %s/%s %s", a.resource.group_resource, a.namespace, a.name, told)
+
+    def _namespace(self, a: Attributes) -> None:
+        problems = label_errors(a.obj.metadata.labels)
+        if problems:
+            raise errors.invalid("Namespace", "", a.name, problems)
+        new = policy_of(a.obj.metadata.labels).get("enforce")
+        if a.old is None or new is None or new == policy_of(a.old.metadata.labels).get("enforce"):
+            return
+        self._warn_of_existing(a.name, *new)
+
+    def _warn_of_existing(self, namespace: str, level: str, version: str) -> None:
+        """Pods that are there already stay; whoever tightens the level is told of them."""
+        from tiphys.api.base import decode
+        from tiphys.api.catalog import resource_of
+        from tiphys.store.cache import Filter
+
+        resource = resource_of(core_v1.Pod)
+        bad: dict[str, str] = {}
+        for entry in self._registry().cache(resource).select(Filter(f"{resource.prefix}{namespace}/"))[:3000]:
+            pod = decode(entry.data, core_v1.Pod)
+            found = violations(pod, level)
+            if found:
+                bad[pod.metadata.name] = ", ".join(v.reason for v in found)
+        if bad:
+            warn(
+                f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce level "{level}:{version}"'
+            )
+            for name, reasons in sorted(bad.items())[:10]:
+                warn(f"{name}: {reasons}")
+
+
+def _spec_changed(old: core_v1.Pod, new: core_v1.Pod) -> bool:
+    return bool(old.spec != new.spec)
+
+
+def _template(obj: Any) -> Any:
+    spec = getattr(obj, "spec", None)
+    if spec is None:
+        return getattr(obj, "template", None)
+    job = getattr(spec, "job_template", None)
+    return getattr(job.spec if job is not None else spec, "template", None)

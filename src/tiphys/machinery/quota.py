@@ -1,0 +1,194 @@
+"""What objects count for a resource quota. Shared by admission, which refuses, and the controller, which counts.
+
+Amounts are in nano units, so that quantities and numbers of objects add up alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.api.base import Quantity, parse_quantity
+from tiphys.machinery.quantity import NANO, add, format_quantity, maximum, nano, total
+
+Usage = dict[str, int]
+
+# Resources that have a name of their own beside ``count/...``.
+COUNTED = frozenset((
+    "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
+))  # fmt: skip
+_COMPUTE = ("cpu", "memory", "ephemeral-storage")
+_STORAGE_CLASS = ".storageclass.storage.k8s.io/"
+
+
+def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
+    """The requests or limits (`which`) of a pod at its neediest moment, overhead included."""
+    own = [getattr(c.resources, which) for c in spec.containers]
+    sidecars = [getattr(c.resources, which) for c in spec.init_containers if c.restart_policy == "Always"]
+    peaks, before = [], list[Any]()
+    for container in spec.init_containers:
+        amounts = getattr(container.resources, which)
+        if container.restart_policy == "Always":
+            before.append(amounts)
+        else:
+            peaks.append(total([*before, amounts]))
+    result = maximum([total([*own, *sidecars]), *peaks])
+    if spec.resources is not None:
+        result |= getattr(spec.resources, which)
+    for name, over in spec.overhead.items():
+        if name in result or which == "requests":
+            result[name] = add(result.get(name, "0"), over)
+    return result
+
+
+def is_over(pod: core_v1.Pod) -> bool:
+    """Whether a pod has ended and counts no more."""
+    return pod.status.phase in ("Succeeded", "Failed")
+
+
+def usage_of(group_resource: str, obj: Any) -> Usage:
+    """Everything that one object counts for."""
+    used: Usage = {f"count/{group_resource}": NANO}
+    if group_resource == "pods":
+        if not is_over(obj):
+            used["pods"] = NANO
+            used |= _pod_usage(obj)
+    elif group_resource in COUNTED:
+        used[group_resource] = NANO
+    if group_resource == "services":
+        used |= _service_usage(obj)
+    elif group_resource == "persistentvolumeclaims":
+        used |= _claim_usage(obj)
+    return used
+
+
+def _pod_usage(pod: core_v1.Pod) -> Usage:
+    used: Usage = {}
+    requests, limits = pod_amounts(pod.spec, "requests"), pod_amounts(pod.spec, "limits")
+    for name, value in requests.items():
+        if name in _COMPUTE or name.startswith("hugepages-"):
+            used[name] = used[f"requests.{name}"] = nano(value)
+        elif "/" in name:
+            used[f"requests.{name}"] = nano(value)
+    for name, value in limits.items():
+        if name in _COMPUTE:
+            used[f"limits.{name}"] = nano(value)
+    return used
+
+
+def _service_usage(service: core_v1.Service) -> Usage:
+    kind, ports = service.spec.type, len(service.spec.ports)
+    used = {"services.nodeports": 0, "services.loadbalancers": 0}
+    if kind == "NodePort":
+        used["services.nodeports"] = ports * NANO
+    elif kind == "LoadBalancer":
+        used["services.loadbalancers"] = NANO
+        if service.spec.allocate_load_balancer_node_ports is not False:
+            used["services.nodeports"] = ports * NANO
+    return used
+
+
+def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
+    size = nano(claim.spec.resources.requests.get("storage", "0"))
+    used = {"requests.storage": size}
+    name = claim.spec.storage_class_name
+    if name:
+        used[f"{name}{_STORAGE_CLASS}requests.storage"] = size
+        used[f"{name}{_STORAGE_CLASS}persistentvolumeclaims"] = NANO
+    return used
+
+
+# --- scopes -------------------------------------------------------------------------------------------------------
+
+
+def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> bool:
+    """Whether a quota is about an object. One with scopes is about pods alone (and claims, for their class)."""
+    wanted = [
+        core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists") for name in quota.spec.scopes
+    ]
+    if quota.spec.scope_selector is not None:
+        wanted += quota.spec.scope_selector.match_expressions
+    if not wanted:
+        return True
+    if group_resource != "pods":
+        return False
+    return all(_in_scope(requirement, obj) for requirement in wanted)
+
+
+def _in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Pod) -> bool:
+    deadline = pod.spec.active_deadline_seconds
+    match wanted.scope_name:
+        case "Terminating":
+            return deadline is not None and deadline >= 0
+        case "NotTerminating":
+            return deadline is None
+        case "BestEffort":
+            return is_best_effort(pod.spec)
+        case "NotBestEffort":
+            return not is_best_effort(pod.spec)
+        case "CrossNamespacePodAffinity":
+            return _crosses_namespaces(pod.spec)
+        case "PriorityClass":
+            name = pod.spec.priority_class_name
+            return {
+                "In": name in wanted.values, "NotIn": bool(name) and name not in wanted.values,
+                "Exists": bool(name), "DoesNotExist": not name,
+            }.get(wanted.operator, False)  # fmt: skip
+    return False
+
+
+def is_best_effort(spec: core_v1.PodSpec) -> bool:
+    """Whether no container asks for, or is limited in, cpu or memory."""
+    containers = [*spec.containers, *spec.init_containers]
+    amounts = [a for c in containers for a in (c.resources.requests, c.resources.limits)]
+    return not any(nano(a[name]) for a in amounts for name in ("cpu", "memory") if name in a)
+
+
+def _crosses_namespaces(spec: core_v1.PodSpec) -> bool:
+    terms: list[core_v1.PodAffinityTerm] = []
+    if spec.affinity is not None:
+        for part in (spec.affinity.pod_affinity, spec.affinity.pod_anti_affinity):
+            if part is not None:
+                terms += part.required_during_scheduling_ignored_during_execution
+                terms += [w.pod_affinity_term for w in part.preferred_during_scheduling_ignored_during_execution]
+    return any(term.namespaces or term.namespace_selector is not None for term in terms)
+
+
+# --- sums ---------------------------------------------------------------------------------------------------------
+
+
+def added(usages: Iterable[Usage]) -> Usage:
+    """Sum of usages, name by name."""
+    result: Usage = {}
+    for usage in usages:
+        for name, value in usage.items():
+            result[name] = result.get(name, 0) + value
+    return result
+
+
+def shown(amount: int, like: str = "0") -> Quantity:
+    """An amount as a quantity, in the format of another (binary for memory, decimal for counts)."""
+    return format_quantity(amount, parse_quantity(like)[1])
+
+
+def listed(amounts: dict[str, Any]) -> str:
+    """``cpu=1,pods=2`` as messages have it."""
+    return ",".join(f"{name}={amounts[name]}" for name in sorted(amounts))
+
+
+def missing_amounts(quota: core_v1.ResourceQuota, pod: core_v1.Pod) -> dict[str, list[str]]:
+    """Resources that the quota limits and some containers say nothing of: name → the containers."""
+    found: dict[str, list[str]] = {}
+    containers = [*pod.spec.containers, *pod.spec.init_containers]
+    for name in quota.status.hard:
+        plain = name.removeprefix("requests.").removeprefix("limits.")
+        if plain not in ("cpu", "memory"):
+            continue
+        which = "limits" if name.startswith("limits.") else "requests"
+        if pod.spec.resources is not None and plain in getattr(pod.spec.resources, which):
+            continue
+        silent = sorted({c.name for c in containers if plain not in getattr(c.resources, which)})
+        if silent:
+            found[name] = silent
+    return found

@@ -1,0 +1,121 @@
+"""Resource quotas, pod security, disruption budgets: what a namespace allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.apiserver.test_custom import call, refused
+from tests.builders import config_map, deployment, pod
+from tests.e2e.test_hollow import available, ready
+from tiphys.api import core_v1, policy_v1
+from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.client.client import MERGE
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+PODS = "/api/v1/namespaces/default/pods"
+QUOTAS = "/api/v1/namespaces/default/resourcequotas"
+EVERYTHING: dict[str, str] = {
+    "allowPrivilegeEscalation=false": "", "capabilities.drop": "", "runAsNonRoot=true": "", "seccompProfile.type": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+async def controlled() -> Any:
+    async with LocalCluster(controllers=True) as running:
+        await ready(running)
+        yield running
+
+
+async def quota(server: LocalCluster, hard: dict[str, str], **spec: Any) -> None:
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard, **spec}}
+    await call(server, "POST", QUOTAS, body)
+    await server.eventually(lambda: counted(server, dict.fromkeys(hard, "0"), some=True))
+
+
+async def counted(server: LocalCluster, used: dict[str, str], some: bool = False) -> bool:
+    status = (await call(server, "GET", f"{QUOTAS}/q")).get("status", {}).get("used", {})
+    return set(used) <= set(status) if some else used == {k: status.get(k) for k in used}
+
+
+async def test_a_quota_counts_and_refuses(controlled: LocalCluster) -> None:
+    await quota(controlled, {"pods": "2", "requests.cpu": "1", "count/configmaps": "9"})
+    asking = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "600m"}}}]
+    await controlled.client.create(pod("a", containers=asking))
+    assert await counted(controlled, {"pods": "1", "requests.cpu": "600m"})
+    error = await refused(controlled.client.create(pod("b", containers=asking)))
+    assert error.code == 403
+    assert str(error) == 'pods "b" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1'  # fmt: skip
+    silent = await refused(controlled.client.create(pod("c")))
+    assert str(silent) == 'pods "c" is forbidden: failed quota: q: must specify requests.cpu for: c'
+    await controlled.client.delete(core_v1.Pod, "a", "default", grace=0)
+    await controlled.eventually(lambda: counted(controlled, {"pods": "0", "requests.cpu": "0"}))
+    await controlled.client.create(config_map("x"))
+    await controlled.eventually(lambda: counted(controlled, {"count/configmaps": "2"}))  # the root CA is one
+
+
+async def test_a_quota_with_a_scope_is_about_some_pods(controlled: LocalCluster) -> None:
+    await quota(controlled, {"pods": "1"}, scopes=["BestEffort"])
+    await controlled.client.create(pod("a"))
+    assert "exceeded quota" in str(await refused(controlled.client.create(pod("b"))))
+    asking = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]
+    assert await controlled.client.create(pod("c", containers=asking))
+
+
+async def enforce(server: LocalCluster, **labels: str) -> None:
+    wanted = {f"pod-security.kubernetes.io/{mode}": level for mode, level in labels.items()}
+    await server.client.patch(core_v1.Namespace, "default", {"metadata": {"labels": wanted}}, media=MERGE)
+    account = core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    await server.client.create(account)
+
+
+async def test_the_restricted_level_says_all_that_is_missing(server: LocalCluster) -> None:
+    await enforce(server, enforce="restricted")
+    error = await refused(server.client.create(pod("a")))
+    assert error.code == 403 and 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false)' in str(error)  # fmt: skip
+    assert all(part in str(error) for part in EVERYTHING)
+    context = {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    assert await server.client.create(pod("b", containers=[{"name": "c", "image": "i", "securityContext": context}]))
+
+
+async def test_the_baseline_level_forbids_the_host(server: LocalCluster) -> None:
+    await enforce(server, enforce="baseline")
+    assert await server.client.create(pod("a"))
+    error = await refused(server.client.create(pod("b", hostNetwork=True, hostPID=True)))
+    assert "host namespaces (hostNetwork=true, hostPID=true)" in str(error)
+
+
+async def test_bad_levels_are_refused(server: LocalCluster) -> None:
+    with pytest.raises(StatusError, match="must be one of privileged, baseline, restricted"):
+        await enforce(server, enforce="none")
+
+
+async def test_evictions_keep_the_budget(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment(replicas=2))
+    await available(cluster, replicas=2)
+    budget = policy_v1.PodDisruptionBudget(metadata=ObjectMeta(name="b", namespace="default"))
+    budget.spec.min_available, budget.spec.selector = 2, LabelSelector(match_labels={"app": "web"})
+    await cluster.client.create(budget)
+
+    async def allowed(count: int) -> bool:
+        status = (await cluster.client.get(policy_v1.PodDisruptionBudget, "b", "default")).status
+        return (
+            status.observed_generation > 0
+            and status.disruptions_allowed == count
+            and status.current_healthy == 2 + count
+        )
+
+    await cluster.eventually(lambda: allowed(0))
+    name = (await cluster.pods())[0].metadata.name
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    error = await refused(call(cluster, "POST", f"{PODS}/{name}/eviction", eviction))
+    assert error.code == 429 and "violate the pod's disruption budget" in str(error)
+    await cluster.client.patch(type(deployment()), "web", {"spec": {"replicas": 3}}, "default", media=MERGE)
+    await cluster.eventually(lambda: allowed(1))
+    await call(cluster, "POST", f"{PODS}/{name}/eviction", eviction)
