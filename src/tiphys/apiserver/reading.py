@@ -10,16 +10,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tiphys.api.base import encode
+from tiphys.api.base import decode, encode, from_builtins
 from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
 from tiphys.apiserver import tables
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
-from tiphys.apiserver.respond import accepted, answer, one, to_yaml
+from tiphys.apiserver.respond import accepted, answer, formed, is_declared, one
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery import errors
+from tiphys.machinery import errors, protobuf
 from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
 from tiphys.store.cache import Entry, Event, Expired, Filter, ResourceCache
 
@@ -156,7 +157,7 @@ class Reader:
     # --- list ---
 
     async def collect(self, call: Call, resource: Resource) -> web.Response:
-        want = accepted(call.http.headers.get("Accept", ""))
+        want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
         view, cache = view_of(call, resource), self._registry.cache(resource)
         limit = _number(call.query.get("limit") or "0")
         entries, revision, token, remaining = await self._page(call, resource, cache, view, limit)
@@ -169,6 +170,9 @@ class Reader:
             objects = [entry.data for entry in entries]
         else:
             objects = await self._registry.converter.present(resource, entries)
+        if want.form == "protobuf":
+            body = _protobuf_list(resource, want.shape, meta, entries, objects)
+            return answer(body, 200, call.warnings, protobuf.MEDIA_TYPE)
         if want.shape == "Table":
             body = tables.table(resource, objects, meta, call.query.get("includeObject", "Metadata"))
         elif want.shape.startswith("Partial"):
@@ -177,11 +181,7 @@ class Reader:
             )
         else:
             body = _list(resource.list_kind.encode(), resource.api_version.encode(), meta, objects)
-        return (
-            answer(to_yaml(body), 200, call.warnings, "application/yaml")
-            if want.yaml
-            else answer(body, 200, call.warnings)
-        )
+        return formed(call, body, want)
 
     async def _page(
         self, call: Call, resource: Resource, cache: ResourceCache, view: Filter, limit: int
@@ -254,6 +254,25 @@ def _list(kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes
     return b"".join((head, b",".join(objects), b"]}"))
 
 
+def _protobuf_list(
+    resource: Resource, shape: str, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
+) -> bytes:
+    """A list in protobuf. Each object is coded once and kept beside its JSON."""
+    kind = PartialObjectMetadata if shape else resource.type
+    items = []
+    for entry, data in zip(entries, objects, strict=True):
+        made = entry.shown.get((kind, resource.api_version)) if entry.shown else None
+        if made is None:
+            made = protobuf.encode(decode(tables.partial(data) if shape else data, kind))
+            entry.shown = {**(entry.shown or {}), (kind, resource.api_version): made}
+        items.append(protobuf.frame(2, made))
+    head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
+    version, name = (
+        ("meta.k8s.io/v1", "PartialObjectMetadataList") if shape else (resource.api_version, resource.list_kind)
+    )
+    return protobuf.envelope(version, name, head + b"".join(items))
+
+
 def _write_token(revision: int, start: str) -> str:
     raw = msgspec.json.encode({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
@@ -276,14 +295,15 @@ class _Stream:
         self._resource = resource
         self._cache = reader._registry.cache(resource)
         self._view = view_of(call, resource)
-        self._want = accepted(call.http.headers.get("Accept", ""))
+        self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
         self._wake = asyncio.Event()
         self._transport: Any = None
         self._header = True
         self._bookmarks = call.flag("allowWatchBookmarks")
         self._converter = reader._registry.converter
         custom = isinstance(resource, CustomResource)
-        self._plain = not self._want.shape and resource.is_storage_version and not custom
+        self._binary = self._want.form == "protobuf"
+        self._plain = not self._want.shape and not self._binary and resource.is_storage_version and not custom
         self._converting: asyncio.Lock | None = asyncio.Lock() if custom and resource.webhook else None  # type: ignore[attr-defined]
 
     async def run(self) -> web.StreamResponse:
@@ -323,6 +343,8 @@ class _Stream:
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape
         kind = "application/json" if not shape else f"application/json;as={shape};g=meta.k8s.io;v=v1"
+        if self._binary:
+            kind = f"{protobuf.MEDIA_TYPE};stream=watch"
         response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
         response.enable_chunked_encoding()
         writer: Any = await response.prepare(self._call.http)
@@ -403,7 +425,7 @@ class _Stream:
             return event.line(kind)
         if self._want.shape == "Table":
             return self._shaped(kind, event)
-        key = (kind, self._want.shape, self._resource.api_version)
+        key = (kind, self._want.shape, self._resource.api_version, self._binary)
         made = event.lines.get(key)
         if made is None:
             made = event.lines[key] = self._shaped(kind, event)
@@ -422,7 +444,15 @@ class _Stream:
             self._header = False
         elif self._want.shape:
             data = tables.partial(data)
-        return b'{"type":"%b","object":%b}\n' % (kind.encode(), data)
+        return self._framed(kind, data)
+
+    def _framed(self, kind: str, data: bytes) -> bytes:
+        """One event on the wire: a line of JSON, or a length and a WatchEvent in protobuf."""
+        if not self._binary:
+            return b'{"type":"%b","object":%b}\n' % (kind.encode(), data)
+        inner = protobuf.wrap(decode(data, PartialObjectMetadata if self._want.shape else self._resource.type))
+        event = protobuf.frame(1, kind.encode()) + protobuf.frame(2, protobuf.frame(1, inner))
+        return len(event).to_bytes(4, "big") + event
 
     def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
@@ -444,4 +474,4 @@ class _Stream:
                 "columnDefinitions": [],
                 "rows": [row],
             }
-        return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"
+        return self._framed("BOOKMARK", msgspec.json.encode(obj))

@@ -7,11 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from tiphys.api.base import encode
+from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.apiserver import tables
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.request import Call
-from tiphys.machinery import errors
+from tiphys.machinery import errors, protobuf
 from tiphys.machinery.errors import StatusError
 
 JSON = "application/json"
@@ -20,26 +22,31 @@ _HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What the client wants: `shape` is "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"."""
+    """What the client wants. shape: "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"; form: "json",
+    "yaml" or "protobuf"."""
 
     shape: str = ""
-    yaml: bool = False
+    form: str = "json"
 
 
-_known: dict[str, Accepted] = {"": Accepted(), "*/*": Accepted(), JSON: Accepted()}
+_PLAIN = Accepted()
+_known: dict[tuple[str, bool], Accepted] = {}
 
 
-def accepted(header: str) -> Accepted:
-    """The first alternative of an Accept header that can be served. Raises 406."""
-    found = _known.get(header)
+def accepted(header: str, declared: bool = False) -> Accepted:
+    """The first alternative of an Accept header that can be served; `declared`: protobuf can be, too (the answer is of
+    a built-in type). Raises 406."""
+    if header in ("", "*/*", JSON):
+        return _PLAIN
+    found = _known.get((header, declared))
     if found is None:
-        found = _parse(header)
+        found = _parse(header, declared)
         if len(_known) < 1000:
-            _known[header] = found
+            _known[header, declared] = found
     return found
 
 
-def _parse(header: str) -> Accepted:
+def _parse(header: str, declared: bool) -> Accepted:
     for alternative in header.split(","):
         media, *parameters = [part.strip() for part in alternative.split(";")]
         options = dict(p.split("=", 1) for p in parameters if "=" in p)
@@ -51,8 +58,11 @@ def _parse(header: str) -> Accepted:
         if media in (JSON, "*/*", "application/*"):
             return Accepted(shape)
         if media == "application/yaml":
-            return Accepted(shape, yaml=True)
-    raise errors.not_acceptable("only the following media types are accepted: application/json, application/yaml")
+            return Accepted(shape, "yaml")
+        if media == protobuf.MEDIA_TYPE and shape != "Table" and (declared or shape):
+            return Accepted(shape, "protobuf")
+    offered = ["application/json", "application/yaml", *([protobuf.MEDIA_TYPE] if declared else [])]
+    raise errors.not_acceptable("only the following media types are accepted: " + ", ".join(offered))
 
 
 def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
@@ -76,16 +86,27 @@ def failure(error: StatusError) -> web.Response:
 
 def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
     """A single object in the shape the client asked for. `data` is as the version shows it."""
-    want = accepted(call.http.headers.get("Accept", ""))
+    want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
     if want.shape == "Table":
         data = tables.table(resource, [data], _revision_of(data), call.query.get("includeObject", "Metadata"))
     elif want.shape.startswith("Partial"):
         data = tables.partial(data)
-    return (
-        answer(to_yaml(data), code, call.warnings, "application/yaml")
-        if want.yaml
-        else answer(data, code, call.warnings)
-    )
+    if want.form == "protobuf":
+        kind = PartialObjectMetadata if want.shape else resource.type
+        return answer(protobuf.wrap(decode(data, kind)), code, call.warnings, protobuf.MEDIA_TYPE)
+    return formed(call, data, want, code)
+
+
+def is_declared(resource: Resource) -> bool:
+    """Whether objects of a resource have a declared type, and so a place in protobuf."""
+    return not isinstance(resource, CustomResource)
+
+
+def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Response:
+    """JSON bytes as JSON or YAML."""
+    if want.form == "yaml":
+        return answer(to_yaml(data), code, call.warnings, "application/yaml")
+    return answer(data, code, call.warnings)
 
 
 def _revision_of(data: bytes) -> dict[str, Any]:
@@ -104,11 +125,8 @@ def to_yaml(data: bytes) -> bytes:
 
 
 def status(call: Call, obj: Any, code: int = 200) -> web.Response:
-    """Any API struct, as JSON or YAML."""
-    data = encode(obj)
-    want = accepted(call.http.headers.get("Accept", ""))
-    return (
-        answer(to_yaml(data), code, call.warnings, "application/yaml")
-        if want.yaml
-        else answer(data, code, call.warnings)
-    )
+    """Any API struct, in the form the client asked for."""
+    want = accepted(call.http.headers.get("Accept", ""), declared=True)
+    if want.form == "protobuf":
+        return answer(protobuf.wrap(obj), code, call.warnings, protobuf.MEDIA_TYPE)
+    return formed(call, encode(obj), want, code)

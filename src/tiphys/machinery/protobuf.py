@@ -335,6 +335,17 @@ def wrap(message: Any) -> bytes:
     return MAGIC + framed(1, kind) + framed(2, encode(message)) + b"\x1a\x00\x22\x00"
 
 
+def frame(tag: int, data: bytes) -> bytes:
+    """A field that holds bytes: its key, its length, itself."""
+    return varint(tag << 3 | _BYTES) + varint(len(data)) + data
+
+
+def envelope(api_version: str, kind: str, message: bytes) -> bytes:
+    """The envelope of a message that is encoded already."""
+    named = frame(1, api_version.encode()) + frame(2, kind.encode())
+    return MAGIC + frame(1, named) + frame(2, message) + b"\x1a\x00\x22\x00"
+
+
 def unwrap(data: bytes) -> tuple[str, str, bytes]:
     """(apiVersion, kind, message bytes) of an envelope. Raises WireError."""
     if data[:4] != MAGIC:
