@@ -58,6 +58,9 @@ class Resource:
     storage_version: str = ""
     storage_group: str | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.group, self.version, self.plural))
+
     @cached_property
     def gv(self) -> GroupVersion:
         return GroupVersion(self.group, self.version)

@@ -13,7 +13,7 @@ from tiphys.api.meta_v1 import ManagedFieldsEntry
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.machinery import errors, managed, typed
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.fieldsets import paths
+from tiphys.machinery.fieldsets import FieldSet, ordered, paths
 from tiphys.machinery.managed import APPLY, UPDATE, Managed, Manager
 from tiphys.machinery.typed import MergeError, Node, node_of, node_of_schema
 
@@ -47,10 +47,21 @@ def _reset(resource: Resource, subresource: str) -> tuple[str, ...]:
 def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFieldsEntry]:
     """The entries of a new object: its maker has all of it."""
     manager = Manager(name, UPDATE, resource.api_version)
-    made = managed.updated(
-        Managed({}, {}), _empty(resource), to_builtins(obj), node_for(resource), manager, now, _reset(resource, "")
-    )
-    return made or []
+    whole = to_builtins(obj)
+    spec = whole.pop("spec", None)
+    empty, node, reset = _empty(resource), node_for(resource), _reset(resource, "")
+    took = ordered(managed.taken({k: v for k, v in empty.items() if k != "spec"}, whole, node, reset))
+    if spec:
+        # Many objects have the spec of another: pods of one template, claims of one set.
+        took = dict(sorted((took | _spec_fields(resource, msgspec.json.encode(spec))).items()))
+    return [managed.entry_of(manager, took, now)] if took else []
+
+
+@functools.lru_cache(1024)
+def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
+    """The fields of a new object's spec, in order."""
+    before = {"spec": _empty(resource)["spec"]} if "spec" in _empty(resource) else {}
+    return ordered(managed.taken(before, {"spec": msgspec.json.decode(spec)}, node_for(resource), ()))
 
 
 def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str, now: str) -> list[ManagedFieldsEntry]:

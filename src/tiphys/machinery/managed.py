@@ -36,6 +36,14 @@ class Manager:
     subresource: str = ""
 
 
+def entry_of(manager: Manager, fields: FieldSet, time: str | None) -> ManagedFieldsEntry:
+    """What is published of one manager; `fields` are in order."""
+    return ManagedFieldsEntry(
+        manager=manager.name, operation=manager.operation, api_version=manager.api_version, time=time,
+        fields_type="FieldsV1", fields_v1=fields, subresource=manager.subresource,
+    )  # fmt: skip
+
+
 @dataclass(slots=True)
 class Managed:
     """The sets of all managers of one object."""
@@ -56,13 +64,7 @@ class Managed:
 
     def encode(self) -> list[ManagedFieldsEntry]:
         self._cap()
-        entries = [
-            ManagedFieldsEntry(
-                manager=m.name, operation=m.operation, api_version=m.api_version, time=self.times.get(m),
-                fields_type="FieldsV1", fields_v1=ordered(fields), subresource=m.subresource,
-            )
-            for m, fields in self.sets.items() if fields
-        ]  # fmt: skip
+        entries = [entry_of(m, ordered(fields), self.times.get(m)) for m, fields in self.sets.items() if fields]
         if len(entries) > 1:
             entries.sort(key=lambda e: (e.operation, e.time or "", e.manager, e.api_version, e.subresource))
         return entries
@@ -93,6 +95,12 @@ def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
         else:
             del result["f:metadata"]
     return result
+
+
+def taken(old: Any, new: Any, node: Node, reset: tuple[str, ...]) -> FieldSet:
+    """The fields that whoever turns `old` into `new` (plain) takes."""
+    made = typed.compare(old, new, node)
+    return _managed(union(made.modified, made.added), reset)
 
 
 def updated(
