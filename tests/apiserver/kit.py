@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
 SELECTOR = {"matchLabels": {"a": "b"}}
@@ -13,6 +19,14 @@ HOOK = {
 
 RULE = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
 MUTATION = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}
+
+
+def signing_request() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kit")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
 
 # What a resource's object needs beside its metadata. Those that are not here need nothing.
 BODIES: dict[str, dict[str, Any]] = {
@@ -48,6 +62,9 @@ BODIES: dict[str, dict[str, Any]] = {
     **{
         f"{kind}admissionpolicybindings.admissionregistration.k8s.io": {"spec": {"policyName": "p", **more}}
         for kind, more in (("validating", {"validationActions": ["Deny"]}), ("mutating", {}))
+    },
+    "certificatesigningrequests.certificates.k8s.io": {
+        "spec": {"request": signing_request(), "signerName": "example.com/kit", "usages": ["client auth"]}
     },
     "endpointslices.discovery.k8s.io": {"addressType": "IPv4", "endpoints": []},
     "ingresses.networking.k8s.io": {"spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}},

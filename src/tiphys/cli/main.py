@@ -296,7 +296,12 @@ def apiserver(
 )
 @click.option("--ca", type=FOLDER, required=True, help="The CA certificate that pods are given.")
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
-def controllers(kubeconfig: Path, scheduler_kubeconfig: Path | None, ca: Path, leader_elect: bool) -> None:
+@click.option(
+    "--ca-key", type=FOLDER, default=None, help="The authority's key: certificate requests are signed with it."
+)
+def controllers(
+    kubeconfig: Path, scheduler_kubeconfig: Path | None, ca: Path, leader_elect: bool, ca_key: Path | None
+) -> None:
     """Run the controllers."""
     from tiphys.client.client import Client
     from tiphys.client.config import load
@@ -308,7 +313,7 @@ def controllers(kubeconfig: Path, scheduler_kubeconfig: Path | None, ca: Path, l
         async with Client(load(kubeconfig), "tiphys-controllers") as client:
 
             async def start(tasks: Any) -> None:
-                await run_controllers(client, tasks, ca.read_text())
+                await run_controllers(client, tasks, ca.read_text(), ca_key.read_text() if ca_key else "")
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
 

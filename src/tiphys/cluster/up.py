@@ -152,7 +152,7 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
         })  # fmt: skip
     rows.append({
         "name": "controllers", "address": "",
-        "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--leader-elect=false"],
+        "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--ca-key", str(pki / "ca.key"), "--leader-elect=false"],
     })  # fmt: skip
     if cluster.runtime != "none":
         rows.append(

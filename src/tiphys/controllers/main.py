@@ -19,12 +19,13 @@ from tiphys.controllers.shell import Context
 log = logging.getLogger(__name__)
 
 
-async def run_controllers(client: Client, tasks: TaskGroup, ca: str) -> None:
-    """Starts every controller of the list in `tasks`."""
+async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str = "") -> None:
+    """Starts every controller of the list in `tasks`. `ca` and `ca_key` are PEM; without the key nothing is signed."""
     informers = Informers(client, tasks)
     recorder = EventRecorder(client, "controllers")
     tasks.start(recorder.run(), "events")
-    context = Context(client, informers, recorder, tasks, settings={"ca": ca})
+    settings = {"ca": ca, "authority": (ca.encode(), ca_key.encode()) if ca_key else None}
+    context = Context(client, informers, recorder, tasks, settings=settings)
     controllers = [kind(context) for kind in CONTROLLERS]
     for controller in controllers:
         controller.watch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.controllers.certificates import CertificateController
 from tiphys.controllers.clusterrole import ClusterRoleAggregationController
 from tiphys.controllers.cronjob import CronJobController
 from tiphys.controllers.daemonset import DaemonSetController
@@ -42,6 +43,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodGarbageCollector,
     # what is allowed, and how much
     QuotaController,
+    CertificateController,
     ClusterRoleAggregationController,
     # removal
     NamespaceController,

@@ -56,7 +56,8 @@ class LocalCluster:
         await self.server.start()
         self.client = self.client_as("kubernetes-admin", ("system:masters",))
         if self._controllers:
-            await run_controllers(self.client, self.tasks, authority.path.read_text())
+            secret = (pki / "ca.key").read_text()
+            await run_controllers(self.client, self.tasks, authority.path.read_text(), secret)
             self.tasks.start(Scheduler(self.client, self.tasks).run(), "scheduler", vital=True)
         if self._nodes:
             await self._start_nodes()

@@ -7,9 +7,11 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.apiserver.admission import Admission, Attributes, Base, Plugin
+from tiphys.apiserver.admission.certificates import Certificates
 from tiphys.apiserver.admission.podsecurity import PodSecurity
 from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
 from tiphys.apiserver.admission.quota import ResourceQuotas
+from tiphys.apiserver.admission.rbac import RBACEscalation
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.webhooks import WebhookCaller
@@ -338,6 +340,8 @@ def admission_chain(
         Priority(registry),
         DefaultTolerationSeconds(),
         DefaultStorageClass(registry),
+        Certificates(authorizer),
+        RBACEscalation(authorizer),
         MutatingPolicies(registry, authorizer),
         MutatingWebhooks(registry, authorizer, caller),
         ValidatingPolicies(registry, authorizer),

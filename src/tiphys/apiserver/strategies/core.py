@@ -358,6 +358,14 @@ class CSRStrategy(Strategy):
         if not obj.spec.usages:
             obj.spec.usages = ["digital signature", "key encipherment"]
 
+    def validate(self, obj: Any) -> list[FieldError]:
+        from tiphys.apiserver.admission.certificates import request_errors
+
+        return request_errors(obj.spec)
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return immutable("spec", new.spec, old.spec)
+
 
 class GenerationStrategy(Strategy):
     """Nothing of its own but a counted spec."""

@@ -1,0 +1,111 @@
+"""Rights that cannot be given away, and certificates that are asked for."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.apiserver.test_custom import call, refused
+from tiphys.api import rbac_v1
+from tiphys.api.base import encode
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.apiserver.admission.rbac import covers, single_rules
+from tiphys.testing import LocalCluster
+
+ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+
+def rule(verbs: str, resources: str, *names: str, group: str = "") -> rbac_v1.PolicyRule:
+    return rbac_v1.PolicyRule(verbs=verbs.split(), api_groups=[group], resources=resources.split(), resource_names=list(names))  # fmt: skip
+
+
+def test_what_covers_what() -> None:
+    assert all(covers(rule("get list", "pods"), one) for one in single_rules([rule("get", "pods", "a")]))
+    assert not covers(rule("get", "pods", "a"), rule("get", "pods"))
+    assert covers(rule("*", "*"), rule("get", "pods/log")) and not covers(rule("get", "pods"), rule("get", "pods/log"))
+    assert not covers(rule("get", "pods"), rule("get", "pods", group="apps"))
+
+
+async def grant(server: LocalCluster, user: str, *rules: rbac_v1.PolicyRule) -> None:
+    role = rbac_v1.ClusterRole(metadata=ObjectMeta(name=user), rules=list(rules))
+    await server.client.create(role)
+    binding = rbac_v1.ClusterRoleBinding(metadata=ObjectMeta(name=user))
+    binding.role_ref = rbac_v1.RoleRef(kind="ClusterRole", name=user)
+    binding.subjects = [rbac_v1.Subject(kind="User", name=user)]
+    await server.client.create(binding)
+
+
+async def test_nobody_gives_away_more_than_they_have(server: LocalCluster) -> None:
+    rbac = "rbac.authorization.k8s.io"
+    await grant(server, "jane", rule("*", "clusterroles clusterrolebindings", group=rbac), rule("get", "pods"))
+    jane = server.client_as("jane")
+    wish = rbac_v1.ClusterRole(metadata=ObjectMeta(name="wish"), rules=[rule("get", "pods")])
+    assert await jane.create(wish)
+    wish = rbac_v1.ClusterRole(metadata=ObjectMeta(name="more"), rules=[rule("get", "secrets")])
+    await grant(server, "limited", rule("create update", "clusterroles clusterrolebindings", group=rbac))
+    limited = server.client_as("limited")
+    error = await refused(limited.request("POST", ROLES, encode(wish)))
+    assert error.code == 403 and "is attempting to grant RBAC permissions not currently held" in str(error)
+    assert '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}' in str(error)
+    binding = rbac_v1.ClusterRoleBinding(metadata=ObjectMeta(name="masters"))
+    binding.role_ref = rbac_v1.RoleRef(kind="ClusterRole", name="cluster-admin")
+    binding.subjects = [rbac_v1.Subject(kind="User", name="limited")]
+    assert (await refused(limited.create(binding))).code == 403
+
+
+def request(common: str, *groups: str) -> str:
+    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())  # fmt: skip
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def signing(name: str, pem: str, signer: str = "kubernetes.io/kube-apiserver-client", **spec: Any) -> dict[str, Any]:
+    body = {"request": pem, "signerName": signer, "usages": ["client auth", "digital signature"], **spec}
+    return {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name}, "spec": body}  # fmt: skip
+
+
+async def test_an_approved_request_is_signed() -> None:
+    async with LocalCluster(controllers=True) as server:
+        made = await call(server, "POST", REQUESTS, signing("a", request("jane", "team"), expirationSeconds=3600))
+        assert made["spec"]["username"] == "kubernetes-admin"
+        made["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "test", "message": "yes"}]}
+        await call(server, "PUT", f"{REQUESTS}/a/approval", made)
+
+        async def signed() -> Any:
+            return (await call(server, "GET", f"{REQUESTS}/a")).get("status", {}).get("certificate")
+
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(await server.eventually(signed)))
+        assert certificate.subject.rfc4514_string() == "CN=jane,O=team"
+        authority = x509.load_pem_x509_certificate(server.authority.path.read_bytes())
+        certificate.verify_directly_issued_by(authority)
+
+
+async def test_a_node_renews_its_own_certificate_by_itself() -> None:
+    async with LocalCluster(controllers=True) as server:
+        node = server.client_as("system:node:n1", ("system:nodes",))
+        wish = signing("n", request("system:node:n1", "system:nodes"), "kubernetes.io/kube-apiserver-client-kubelet")
+        import json
+
+        await node.request("POST", REQUESTS, json.dumps(wish).encode())
+
+        async def signed() -> Any:
+            return (await call(server, "GET", f"{REQUESTS}/n")).get("status", {}).get("certificate")
+
+        assert await server.eventually(signed)
+
+
+async def test_bad_requests_are_refused(server: LocalCluster) -> None:
+    for body, part in (
+        (signing("a", base64.b64encode(b"x").decode()), "PEM block type must be CERTIFICATE REQUEST"),
+        (signing("a", request("jane"), "x"), "must be a fully qualified domain and path"),
+        (signing("a", request("jane"), usages=["walk"]), "spec.usages[0]: Unsupported value"),
+        (signing("a", request("jane", "system:masters")), "system:masters group is not allowed"),
+    ):
+        assert part in str(await refused(call(server, "POST", REQUESTS, body)))
