@@ -205,3 +205,14 @@ async def test_anonymous_sees_health_and_nothing_else(server: LocalCluster) -> N
 async def test_bad_requests_get_their_code(server: LocalCluster, method: str, path: str, code: int) -> None:
     error = await refused(server.client.request(method, path, b"{}" if method in ("POST", "PATCH") else None))
     assert error.code == code
+
+
+async def test_large_lists_are_compressed_for_those_who_take_it(server: LocalCluster) -> None:
+    for n in range(3):
+        await server.client.create(config_map(f"c{n}", k="x" * 100_000))
+    url = f"{server.url}/api/v1/namespaces/default/configmaps"
+    async with server.client._http().get(url, headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert len((await answer.json())["items"]) == 3
+    async with server.client._http().get(url, headers={"Accept-Encoding": "identity"}) as answer:
+        assert "Content-Encoding" not in answer.headers

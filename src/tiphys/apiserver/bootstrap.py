@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
+from tiphys.apiserver import flowcontrol
 from tiphys.apiserver.authorization import aggregated
 from tiphys.apiserver.registry import Registry
 from tiphys.machinery import errors
@@ -198,11 +200,17 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
 ]  # fmt: skip
 
 
-async def bootstrap(registry: Registry, address: str, port: int, dns: str = "") -> None:
-    """Writes what is missing. `address` and `port` are where this server is reached."""
-    for name in NAMESPACES:
-        await _ensure(registry, core_v1.Namespace(metadata=_meta(name)))
+async def bootstrap(
+    registry: Registry, address: str, port: int, dns: str = "", authorities: dict[str, str] | None = None
+) -> None:
+    """Writes what is missing. `address` and `port` are where this server is reached; `authorities` is what servers
+    behind this one read to know whom to believe."""
+    await asyncio.gather(*(_ensure(registry, core_v1.Namespace(metadata=_meta(name))) for name in NAMESPACES))
     await _roles(registry)
+    levels: list[Any] = [*flowcontrol.priority_levels(), *flowcontrol.flow_schemas()]
+    await asyncio.gather(*(_ensure(registry, obj) for obj in levels))
+    trusted = core_v1.ConfigMap(metadata=_meta("extension-apiserver-authentication"), data=dict(authorities or {}))
+    await _replace(registry, trusted, "kube-system")
     for name, value, text in (
         ("system-cluster-critical", 2000000000, "Used for system critical pods that must run in the cluster."),
         ("system-node-critical", 2000001000, "Used for system critical pods that must not be moved from their node."),
@@ -247,8 +255,10 @@ async def _roles(registry: Registry) -> None:
     for name in ("view", "edit", "admin"):
         role = next(r for r in roles if r.metadata.name == name)
         role.rules = aggregated(role, roles)
-    for role in roles:
-        await _ensure(registry, role)
+    await asyncio.gather(*(_ensure(registry, role) for role in roles))
+    reader = rbac_v1.Role(metadata=_meta("extension-apiserver-authentication-reader", labels=dict(_LABELS)))
+    reader.rules = [_rule(READ, "", "configmaps", names=["extension-apiserver-authentication"])]
+    await _ensure(registry, reader, "kube-system")
     # The nodes answer the cluster's names: each publishes itself behind the kube-dns service.
     publish = rbac_v1.Role(metadata=_meta("tiphys:dns", labels=dict(_LABELS)))
     publish.rules = [_rule(["create", "get", "update"], "discovery.k8s.io", "endpointslices")]
@@ -257,11 +267,13 @@ async def _roles(registry: Registry) -> None:
     bound.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name="tiphys:dns")
     bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
     await _ensure(registry, bound, "kube-system")
+    bindings = []
     for name, role_name, subjects in _BINDINGS:
         binding = rbac_v1.ClusterRoleBinding(metadata=_meta(name, labels=dict(_LABELS)))
         binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=role_name)
         binding.subjects = [rbac_v1.Subject(kind=kind, name=who) for kind, who in subjects]
-        await _ensure(registry, binding)
+        bindings.append(binding)
+    await asyncio.gather(*(_ensure(registry, binding) for binding in bindings))
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:

@@ -215,34 +215,43 @@ class Connector:
         raise errors.unavailable(f'no endpoints available for service "{name}"')
 
     async def _relay(self, call: Call, url: str, method: str, tls: ssl.SSLContext | None) -> web.StreamResponse:
-        headers = {k: v for k, v in call.http.headers.items() if k.lower() not in _HOP}
-        data = await call.http.read() if method in ("POST", "PUT", "PATCH") else None
-        try:
-            import yarl
+        import yarl
 
-            answer = await self._http().request(
-                method,
-                yarl.URL(url, encoded=True),
-                headers=headers,
-                data=data,
-                ssl=tls or self._plain_tls,
-                allow_redirects=False,
-            )
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise errors.unavailable(f"error trying to reach service: {error}") from None
-        async with answer:
-            response = web.StreamResponse(status=answer.status)
-            for key, value in answer.headers.items():
-                if key.lower() not in ("connection", "transfer-encoding", "keep-alive", "content-length"):
-                    response.headers.add(key, value)
-            if "Content-Length" in answer.headers and method != "HEAD":
-                response.content_length = int(answer.headers["Content-Length"])
-            await response.prepare(call.http)
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
-        return response
+        return await relay(self._http(), call, yarl.URL(url, encoded=True), [], tls or self._plain_tls, None, method)
+
+
+async def relay(
+    session: aiohttp.ClientSession, call: Call, url: Any, identity: list[tuple[str, str]], tls: ssl.SSLContext,
+    server_name: str | None, method: str = "",
+) -> web.StreamResponse:  # fmt: skip
+    """Passes a request on and its answer back, as it comes. `identity` are headers that say who asks: those that the
+    client sent under such names are dropped. Raises 503."""
+    method = method or call.http.method
+    claims = ("x-remote-",)
+    headers = [
+        (k, v) for k, v in call.http.headers.items() if k.lower() not in _HOP and not k.lower().startswith(claims)
+    ]
+    data = await call.http.read() if method in ("POST", "PUT", "PATCH", "DELETE") else None
+    try:
+        answer = await session.request(
+            method, url, headers=[*headers, *identity], data=data or None, ssl=tls, server_hostname=server_name,
+            allow_redirects=False,
+        )  # fmt: skip
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise errors.unavailable(f"error trying to reach service: {error}") from None
+    async with answer:
+        response = web.StreamResponse(status=answer.status)
+        for key, value in answer.headers.items():
+            if key.lower() not in ("connection", "transfer-encoding", "keep-alive", "content-length"):
+                response.headers.add(key, value)
+        if "Content-Length" in answer.headers and method != "HEAD":
+            response.content_length = int(answer.headers["Content-Length"])
+        await response.prepare(call.http)
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+    return response
 
 
 def _split(name: str) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tiphys.api.catalog import GroupVersion, Resource, Subresource
+from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.catalogue import Catalogue
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -48,18 +49,33 @@ def _subresource(resource: Resource, sub: Subresource) -> dict[str, Any]:
 class Discovery:
     """The documents for a catalogue, made once for each of its generations."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, aggregator: Aggregator) -> None:
         self._catalogue = catalogue
+        self._aggregator = aggregator
         self._kept: dict[Any, Any] = {}
-        self._generation = -1
+        self._generation = (-1, -1)
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        if self._generation != self._catalogue.generation:
+        now = (self._catalogue.generation, self._aggregator.generation)
+        if self._generation != now:
             self._kept.clear()
-            self._generation = self._catalogue.generation
+            self._generation = now
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def _versions(self) -> dict[str, list[GroupVersion]]:
+        """Group → versions, those of other servers too: by the priority that their APIServices give."""
+        found = self._catalogue.group_versions()
+        remotes = sorted(
+            self._aggregator.remotes.values(),
+            key=lambda r: (-r.service.spec.group_priority_minimum, r.gv.group, -r.service.spec.version_priority),
+        )
+        for remote in remotes:
+            versions = found.setdefault(remote.gv.group, [])
+            if remote.gv not in versions:
+                versions.append(remote.gv)
+        return found
 
     def api_versions(self, address: str) -> bytes:
         where = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
@@ -67,13 +83,13 @@ class Discovery:
 
     def api_groups(self) -> bytes:
         def make() -> bytes:
-            listed = [_group(name, versions) for name, versions in self._catalogue.group_versions().items() if name]
+            listed = [_group(name, versions) for name, versions in self._versions().items() if name]
             return msgspec.json.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
 
         return self._once("groups", make)  # type: ignore[no-any-return]
 
     def api_group(self, name: str) -> bytes | None:
-        versions = self._catalogue.group_versions().get(name)
+        versions = self._versions().get(name)
         if not versions or not name:
             return None
         return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
@@ -101,9 +117,9 @@ class Discovery:
             items = [
                 {
                     "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
-                    "versions": [_version(gv, self._catalogue) for gv in versions],
+                    "versions": [self._version(gv) for gv in versions],
                 }
-                for name, versions in self._catalogue.group_versions().items()
+                for name, versions in self._versions().items()
                 if (name == "") == core
             ]
             document = {
@@ -113,6 +129,34 @@ class Discovery:
             return body, hashlib.sha256(body).hexdigest().upper()
 
         return self._once(("aggregated", core), make)  # type: ignore[no-any-return]
+
+    def _version(self, gv: GroupVersion) -> dict[str, Any]:
+        remote = self._aggregator.find(gv.group, gv.version)
+        return _version(gv, self._catalogue) if remote is None else _remote_version(remote)
+
+
+def _remote_version(remote: Remote) -> dict[str, Any]:
+    """What another server says of itself, in the form of the aggregated document."""
+    rows: dict[str, dict[str, Any]] = {}
+    for said in remote.resources:
+        plural, _, sub = said["name"].partition("/")
+        kind = {
+            "group": said.get("group") or remote.gv.group,
+            "version": said.get("version") or remote.gv.version,
+            "kind": said.get("kind", ""),
+        }
+        if sub:
+            if plural in rows:
+                below = {"subresource": sub, "responseKind": kind, "verbs": said.get("verbs", [])}
+                rows[plural].setdefault("subresources", []).append(below)
+            continue
+        rows[plural] = {
+            "resource": plural, "responseKind": kind, "scope": "Namespaced" if said.get("namespaced") else "Cluster",
+            "singularResource": said.get("singularName") or kind["kind"].lower(), "verbs": said.get("verbs", []),
+            **{key: said[key] for key in ("shortNames", "categories") if said.get(key)},
+        }  # fmt: skip
+    freshness = "Current" if remote.available else "Stale"
+    return {"version": remote.gv.version, "resources": list(rows.values()), "freshness": freshness}
 
 
 def _version(gv: GroupVersion, catalogue: Catalogue) -> dict[str, Any]:

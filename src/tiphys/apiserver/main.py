@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tiphys.apiserver.admission import Admission
 from tiphys.apiserver.admission.plugins import admission_chain
+from tiphys.apiserver.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import bootstrap
@@ -48,6 +49,7 @@ class Options:
     token_file: Path | None = None
     node_certificate: Path | None = None
     node_key: Path | None = None
+    front_proxy: tuple[Path, Path, Path] | None = None  # authority, certificate, key
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     service_cidr: str = "10.96.0.0/16"
 
@@ -88,11 +90,14 @@ class RunningServer:
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)
         address = f"{options.address}:{options.port}"
-        self.server = APIServer(self.registry, authenticator, authorizer, self._connector, address)
+        proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
+        self._aggregator = Aggregator(self.registry, self._caller, proxy)
+        self.server = APIServer(self.registry, authenticator, authorizer, self._connector, self._aggregator, address)
         definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
         definitions.serve()
-        await bootstrap(self.registry, options.address, options.port)
+        await bootstrap(self.registry, options.address, options.port, authorities=_authorities(options))
         self._tasks.start(definitions.run(), "definitions")
+        self._tasks.start(self._aggregator.run(), "aggregator")
         self.server.ready = True
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
@@ -106,7 +111,23 @@ class RunningServer:
         await self._runner.cleanup()
         await self._connector.close()
         await self._caller.close()
+        await self._aggregator.close()
         await self.store.close()
+
+
+def _authorities(options: Options) -> dict[str, str]:
+    """What servers behind this one need to know whom to believe."""
+    found = {"client-ca-file": options.client_ca.read_text()}
+    if options.front_proxy is not None:
+        found |= {
+            "requestheader-client-ca-file": options.front_proxy[0].read_text(),
+            "requestheader-allowed-names": '["front-proxy-client"]',
+            "requestheader-username-headers": '["X-Remote-User"]',
+            "requestheader-uid-headers": '["X-Remote-Uid"]',
+            "requestheader-group-headers": '["X-Remote-Group"]',
+            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+        }
+    return found
 
 
 def _node_tls(options: Options) -> ssl.SSLContext | None:

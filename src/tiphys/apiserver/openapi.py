@@ -13,6 +13,7 @@ import msgspec
 from tiphys.api import docs
 from tiphys.api.base import Struct
 from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
+from tiphys.apiserver.aggregation import Aggregator
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.custom.openapi import custom_definitions, swagger
 from tiphys.apiserver.custom.resource import CustomResource
@@ -231,8 +232,9 @@ def _operation(
 class OpenAPI:
     """The documents for a catalogue. Those of groups without custom resources are made once for all time."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, aggregator: Aggregator) -> None:
         self._catalogue = catalogue
+        self._aggregator = aggregator
         self._kept: dict[Any, Any] = {}
         self._generation = -1
 
@@ -254,15 +256,18 @@ class OpenAPI:
         return self._once(gv, lambda: _v3(gv, rows))  # type: ignore[no-any-return]
 
     def v3_index(self) -> bytes:
-        def make() -> bytes:
+        def make() -> dict[str, Any]:
             paths = {}
             for gv in dict.fromkeys(r.gv for r in self._catalogue):
                 made = self.v3(gv.group, gv.version)
                 assert made is not None
                 paths[gv.path[1:]] = {"serverRelativeURL": f"/openapi/v3{gv.path}?hash={made[1]}"}
-            return msgspec.json.encode({"paths": paths})
+            return paths
 
-        return self._once("index", make)  # type: ignore[no-any-return]
+        paths = dict(self._once("index", make))
+        for remote in self._aggregator.remotes.values():  # asked for there, and passed on
+            paths.setdefault(remote.gv.path[1:], {"serverRelativeURL": f"/openapi/v3{remote.gv.path}"})
+        return msgspec.json.encode({"paths": paths})
 
     def v2_document(self) -> dict[str, Any]:
         """The whole API as one Swagger 2.0 document."""

@@ -27,6 +27,7 @@ from aiohttp import hdrs, web
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
 from tiphys.apiserver.actions import Actions
+from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer
 from tiphys.apiserver.connect import Connector
@@ -59,6 +60,7 @@ class APIServer:
         authenticator: Authenticator,
         authorizer: Authorizer,
         connector: Connector,
+        aggregator: Aggregator,
         address: str,
     ) -> None:
         self._authenticator = authenticator
@@ -67,7 +69,11 @@ class APIServer:
         self._address = address
         self.reader, self._writer = Reader(registry), Writer(registry)
         self._catalogue = registry.catalogue
-        self._discovery, self._documents = discovery.Discovery(self._catalogue), openapi.OpenAPI(self._catalogue)
+        self._discovery, self._documents = (
+            discovery.Discovery(self._catalogue, aggregator),
+            openapi.OpenAPI(self._catalogue, aggregator),
+        )
+        self._aggregator = aggregator
         self._connector = connector
         actions = Actions(registry, authenticator, authorizer)
         self.ready = False
@@ -200,9 +206,13 @@ class APIServer:
     async def _route(self, call: Call) -> web.StreamResponse:
         info = call.info
         if not info.is_resource:
-            return self._non_resource(call)
+            remote = self._behind(info.path)
+            return self._non_resource(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None:
+            remote = self._aggregator.find(info.group, info.version)
+            if remote is not None:
+                return await self._aggregator.pass_on(call, remote)
             raise errors.page_not_found()
         if isinstance(resource, CustomResource):
             self._check_custom(call, resource)
@@ -210,6 +220,11 @@ class APIServer:
         return await self._handler(call, resource)(
             call, storage_of(resource) if info.subresource == "scale" else resource
         )
+
+    def _behind(self, path: str) -> Remote | None:
+        """The server that answers a path which is no resource: its own discovery or its OpenAPI document."""
+        parts = path.strip("/").removeprefix("openapi/v3/").split("/")
+        return self._aggregator.find(parts[1], parts[2]) if len(parts) == 3 and parts[0] == "apis" else None
 
     @staticmethod
     def _check_custom(call: Call, resource: CustomResource) -> None:

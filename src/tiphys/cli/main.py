@@ -269,6 +269,12 @@ def apiserver(
     service_cidr: str,
 ) -> None:
     """Run the API server."""
+
+    def _front_proxy(folder: Path) -> tuple[Path, Path, Path] | None:
+        stem = folder / "front-proxy" / "front-proxy-client"
+        found = (stem.with_name("ca.crt"), stem.with_suffix(".crt"), stem.with_suffix(".key"))
+        return found if all(path.exists() for path in found) else None
+
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
@@ -279,6 +285,7 @@ def apiserver(
         pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", pki / "sa.key", data_dir, bind, port, address, store,
         (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file,
         certificate if certificate.exists() else None, key if key.exists() else None, service_cidr=service_cidr,
+        front_proxy=_front_proxy(pki),
     )  # fmt: skip
     try:
         _run(run(options))

@@ -91,6 +91,8 @@ def _certificates(cluster: Cluster) -> None:
     authority.ensure("apiserver", "kube-apiserver", (), names, server=True)
     authority.ensure("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
+    # An authority of its own: servers behind the API server believe whoever it signs, whatever user they name.
+    Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
     node = node_name(cluster)
     rows = [("controllers", "system:kube-controller-manager", ()), ("scheduler", "system:kube-scheduler", ())]
     if cluster.runtime == "hollow":

@@ -48,10 +48,11 @@ class LocalCluster:
         certificate, key = authority.ensure("apiserver", "kube-apiserver", (), ("localhost", "127.0.0.1"), server=True)
         if not (pki / "sa.key").exists():
             write_private(pki / "sa.key", key_pem(new_key()))
-        self.authority = authority
+        self.authority, front = authority, Authority(pki / "front-proxy")
         options = Options(
-            certificate, key, authority.path, pki / "sa.key", self.root, "127.0.0.1", self.port, store=self._store
-        )
+            certificate, key, authority.path, pki / "sa.key", self.root, "127.0.0.1", self.port, store=self._store,
+            front_proxy=(front.path, *front.ensure("front-proxy-client", "front-proxy-client")),
+        )  # fmt: skip
         self.server = RunningServer(options)
         await self.server.start()
         self.client = self.client_as("kubernetes-admin", ("system:masters",))
