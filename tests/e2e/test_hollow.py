@@ -254,3 +254,62 @@ async def test_a_cron_job_runs_what_was_due(cluster: LocalCluster) -> None:
         )
 
     await cluster.eventually(ran)
+
+
+async def test_claims_are_bound_where_their_pod_goes(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    path = "/api/v1/namespaces/default"
+    template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}}
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
+    spec = {"replicas": 2, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": template, "volumeClaimTemplates": [claim]}  # fmt: skip
+    spec["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Retain"}
+    await call(cluster, "POST", "/apis/apps/v1/namespaces/default/statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec})  # fmt: skip
+
+    async def running() -> bool:
+        return (await call(cluster, "GET", "/apis/apps/v1/namespaces/default/statefulsets/s"))["status"].get("readyReplicas") == 2  # fmt: skip
+
+    await cluster.eventually(running)
+    claims = (await call(cluster, "GET", f"{path}/persistentvolumeclaims"))["items"]
+    assert sorted((c["metadata"]["name"], c["status"]["phase"]) for c in claims) == [("data-s-0", "Bound"), ("data-s-1", "Bound")]  # fmt: skip
+    volume = await call(cluster, "GET", f"/api/v1/persistentvolumes/{claims[0]['spec']['volumeName']}")
+    nodes = {p.metadata.name: p.spec.node_name for p in await cluster.pods()}
+    term = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]
+    assert term["values"] == [nodes["s-0"]] and volume["status"]["phase"] == "Bound"
+    await call(cluster, "DELETE", "/apis/apps/v1/namespaces/default/statefulsets/s")
+
+    async def empty() -> bool:
+        left = await call(cluster, "GET", f"{path}/persistentvolumeclaims"), await call(cluster, "GET", "/api/v1/persistentvolumes")  # fmt: skip
+        return not left[0]["items"] and not left[1]["items"]
+
+    await cluster.eventually(empty)
+
+
+async def test_a_claim_takes_the_smallest_volume_that_fits_and_a_pod_keeps_it(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    for name, size in (("small", "1Gi"), ("large", "9Gi"), ("middle", "5Gi")):
+        spec = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": f"/x/{name}"}, "storageClassName": "by-hand"}  # fmt: skip
+        await call(cluster, "POST", "/api/v1/persistentvolumes", {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})  # fmt: skip
+    claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+    wish = {"accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand", "resources": {"requests": {"storage": "2Gi"}}}  # fmt: skip
+    await call(cluster, "POST", claims, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": wish})  # fmt: skip
+
+    async def bound() -> Any:
+        found = await call(cluster, "GET", f"{claims}/c")
+        return found["status"]["phase"] == "Bound" and found["spec"]["volumeName"]
+
+    assert await cluster.eventually(bound) == "middle"
+    await cluster.client.create(pod("user", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]))
+    await cluster.eventually(lambda: _phase(cluster, "user", "Running"))
+    await call(cluster, "DELETE", f"{claims}/c")
+    assert (await call(cluster, "GET", f"{claims}/c"))["metadata"]["deletionTimestamp"]
+    await cluster.client.delete(core_v1.Pod, "user", "default", grace=0)
+    await gone(cluster, core_v1.PersistentVolumeClaim, "c")
+
+    async def released() -> bool:
+        return (await call(cluster, "GET", "/api/v1/persistentvolumes/middle"))["status"]["phase"] == "Released"  # fmt: skip
+
+    await cluster.eventually(released)
+
+
+async def _phase(cluster: LocalCluster, name: str, wanted: str) -> bool:
+    return (await cluster.client.get(core_v1.Pod, name, "default")).status.phase == wanted

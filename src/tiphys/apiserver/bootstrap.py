@@ -7,7 +7,7 @@ import asyncio
 import logging
 from typing import Any
 
-from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1
+from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.apiserver import flowcontrol
@@ -137,6 +137,7 @@ _SCHEDULER = [
     _rule(["delete", *READ], "", "pods"),
     _rule(["create"], "", "bindings", "pods/binding"),
     _rule(["patch", "update"], "", "pods/status"),
+    _rule(["patch", "update"], "", "persistentvolumes", "persistentvolumeclaims"),
     _rule(READ, "apps", "replicasets", "statefulsets"),
     _rule(READ, "policy", "poddisruptionbudgets"),
     _rule(
@@ -201,10 +202,15 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
 
 
 async def bootstrap(
-    registry: Registry, address: str, port: int, dns: str = "", authorities: dict[str, str] | None = None
+    registry: Registry,
+    address: str,
+    port: int,
+    dns: str = "",
+    authorities: dict[str, str] | None = None,
+    volumes: str = "",
 ) -> None:
     """Writes what is missing. `address` and `port` are where this server is reached; `authorities` is what servers
-    behind this one read to know whom to believe."""
+    behind this one read to know whom to believe; `volumes` is the folder of the default storage class."""
     await asyncio.gather(*(_ensure(registry, core_v1.Namespace(metadata=_meta(name))) for name in NAMESPACES))
     await _roles(registry)
     levels: list[Any] = [*flowcontrol.priority_levels(), *flowcontrol.flow_schemas()]
@@ -218,6 +224,14 @@ async def bootstrap(
         await _ensure(registry, scheduling_v1.PriorityClass(metadata=_meta(name), value=value, description=text))
     from tiphys.apiserver.strategies.services import ServiceStrategy
 
+    if volumes:
+        default = {"storageclass.kubernetes.io/is-default-class": "true"}
+        standard = storage_v1.StorageClass(
+            metadata=_meta("standard", annotations=default), provisioner="tiphys.io/local-path"
+        )
+        standard.parameters, standard.allow_volume_expansion = {"path": volumes}, True
+        standard.volume_binding_mode, standard.reclaim_policy = "WaitForFirstConsumer", "Delete"
+        await _ensure(registry, standard)
     cidr = networking_v1.ServiceCIDR(metadata=_meta("kubernetes"))
     cidr.spec.cidrs = [str(ServiceStrategy.cidr)]
     await _ensure(registry, cidr)

@@ -95,7 +95,10 @@ class RunningServer:
         self.server = APIServer(self.registry, authenticator, authorizer, self._connector, self._aggregator, address)
         definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
         definitions.serve()
-        await bootstrap(self.registry, options.address, options.port, authorities=_authorities(options))
+        await bootstrap(
+            self.registry, options.address, options.port, authorities=_authorities(options),
+            volumes=str(options.data_dir.absolute() / "volumes"),
+        )  # fmt: skip
         self._tasks.start(definitions.run(), "definitions")
         self._tasks.start(self._aggregator.run(), "aggregator")
         self.server.ready = True

@@ -186,7 +186,8 @@ class Reader:
         response = formed(call, body, want)
         if len(body) > _COMPRESSED and "gzip" in call.http.headers.get("Accept-Encoding", ""):
             # On a thread: the event loop answers others meanwhile.
-            response.body = await asyncio.to_thread(gzip.compress, response.body, 1)
+            packed = await asyncio.to_thread(gzip.compress, response.body, 1)  # type: ignore[arg-type]
+            response.body = packed
             response.headers["Content-Encoding"], response.headers["Vary"] = "gzip", "Accept-Encoding"
         return response
 

@@ -20,6 +20,7 @@ from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountCon
 from tiphys.controllers.shell import Controller
 from tiphys.controllers.statefulset import StatefulSetController
 from tiphys.controllers.ttl import TTLAfterFinishedController
+from tiphys.controllers.volumes import VolumeController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     # what every namespace needs before anything runs in it
@@ -35,6 +36,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CronJobController,
     TTLAfterFinishedController,
     DisruptionController,
+    # what workloads keep
+    VolumeController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,

@@ -10,13 +10,16 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.client.client import Client, Unreachable
+from tiphys.api.storage_v1 import StorageClass
+from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery import timestamps
+from tiphys.machinery import timestamps, volumes
 from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.placement import Placement, Placer
+from tiphys.scheduler.plugins import plugins
+from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.snapshot import Snapshot
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 
 NAME = "default-scheduler"
 _BINDING = 64  # bindings on their way at once
+_PATIENCE = 600.0  # seconds for the volumes of a pod to be made and bound
 _SLICE = 0.01  # seconds of placing before the event loop gets its turn
 _PODS = resource_of(core_v1.Pod)
 
@@ -36,7 +40,9 @@ class Scheduler:
         self._name = name
         self._recorder = EventRecorder(client, name)
         self.view = Snapshot()
+        self._stock = Stock()
         self._placer = Placer(self.view)
+        self._claim_moved = asyncio.Event()
         self._queue = SchedulingQueue(time.monotonic)
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_BINDING)
@@ -46,6 +52,7 @@ class Scheduler:
     async def run(self) -> None:
         informers = Informers(self._client, self._tasks)
         nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
+        self._follow_volumes(informers)
         await informers.synced()
         nodes.on_change(self._node_changed)
         pods.on_change(self._pod_changed)
@@ -58,6 +65,19 @@ class Scheduler:
                 await asyncio.wait_for(self._wake.wait(), pause)
             except TimeoutError:
                 pass
+
+    def _follow_volumes(self, informers: Informers) -> None:
+        claims, found = informers.of(core_v1.PersistentVolumeClaim), informers.of(core_v1.PersistentVolume)
+        kinds = informers.of(StorageClass)
+        self._stock = Stock(claims.get, found.get, kinds.get, lambda: found)
+        self._placer = Placer(self.view, plugins(self._stock))
+
+        def moved(old: Any, new: Any) -> None:
+            self._claim_moved.set()
+            self._changed()
+
+        for informer in (claims, found, kinds):
+            informer.on_change(moved)
 
     # --- what the informers say ---
 
@@ -123,6 +143,7 @@ class Scheduler:
             metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), target=target
         )
         try:
+            await self._bind_claims(pod, node)
             await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
             self.scheduled += 1
             self._recorder.record(pod.pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
@@ -135,6 +156,23 @@ class Scheduler:
                 self._wake.set()
         finally:
             self._slots.release()
+
+    async def _bind_claims(self, pod: PodInfo, node: str) -> None:
+        """Says on which node the claims that wait for the pod are needed, and waits until they have their volumes."""
+        waiting = self._stock.waiting_claims(pod.pod) if pod.pod.spec.volumes else []
+        for claim in waiting:
+            change = {"metadata": {"annotations": {volumes.SELECTED_NODE: node}}}
+            meta = claim.metadata
+            await self._client.patch(core_v1.PersistentVolumeClaim, meta.name, change, meta.namespace, media=MERGE)
+        if not waiting:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while self._stock.waiting_claims(pod.pod):
+                    self._claim_moved.clear()
+                    await self._claim_moved.wait()
+        except TimeoutError:
+            raise Unreachable(f"the volumes of {pod.key} were not bound in time") from None
 
     async def _tell(self, pod: PodInfo, placement: Placement) -> None:
         """Says in the pod and in an event why it waits."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiphys.scheduler.plugins import PLUGINS
+from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -33,9 +34,9 @@ class Placement:
 class Placer:
     """Keeps what pods that are alike have in common between one placement and the next."""
 
-    def __init__(self, view: Snapshot, plugins: tuple[Plugin, ...] = PLUGINS) -> None:
+    def __init__(self, view: Snapshot, chain: tuple[Plugin, ...] | None = None) -> None:
         self._view = view
-        self._plugins = plugins
+        self._plugins = chain if chain is not None else plugins(Stock())
         self._static: OrderedDict[bytes, tuple[int, list[Verdicts], list[Floats | None]]] = OrderedDict()
         self._turn = 0
 

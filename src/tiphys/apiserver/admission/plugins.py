@@ -326,6 +326,18 @@ class DefaultStorageClass(Base):
             a.obj.spec.storage_class_name = newest.metadata.name
 
 
+class StorageObjectInUseProtection(Base):
+    """Claims and volumes stay while they are in use."""
+
+    resources = frozenset(("persistentvolumeclaims", "persistentvolumes"))
+
+    async def mutate(self, a: Attributes) -> None:
+        if a.operation == "CREATE" and not a.subresource:
+            name = "kubernetes.io/pvc-protection" if a.resource.namespaced else "kubernetes.io/pv-protection"
+            if name not in a.obj.metadata.finalizers:
+                a.obj.metadata.finalizers.append(name)
+
+
 def admission_chain(
     registry: Callable[[], Any], authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller]
 ) -> Admission:
@@ -340,6 +352,7 @@ def admission_chain(
         Priority(registry),
         DefaultTolerationSeconds(),
         DefaultStorageClass(registry),
+        StorageObjectInUseProtection(),
         Certificates(authorizer),
         RBACEscalation(authorizer),
         MutatingPolicies(registry, authorizer),

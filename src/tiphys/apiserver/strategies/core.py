@@ -7,7 +7,7 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.metadata import validate_labels
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.machinery import errors
+from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import config_key_errors, dns_label_errors, is_ip, path_segment_errors
 
@@ -203,6 +203,27 @@ class ClaimStrategy(Strategy):
             found.append(errors.required("spec.accessModes", "at least 1 access mode is required"))
         if "storage" not in obj.spec.resources.requests:
             found.append(errors.required("spec.resources[storage]"))
+        return found
+
+    def validate_update(self, new: v1.PersistentVolumeClaim, old: v1.PersistentVolumeClaim) -> list[FieldError]:
+        import copy
+
+        spec = copy.deepcopy(new.spec)
+        wanted, before = spec.resources.requests.get("storage"), old.spec.resources.requests.get("storage")
+        found = []
+        if wanted is not None and before is not None and old.status.phase == "Bound":
+            if quantity.nano(wanted) < quantity.nano(old.status.capacity.get("storage", before)) and wanted != before:
+                path = "spec.resources.requests.storage"
+                found.append(errors.forbidden_field(path, "field can not be less than status.capacity"))
+            spec.resources.requests["storage"] = before
+        if not old.spec.volume_name:
+            spec.volume_name = ""
+        if old.spec.storage_class_name is None:
+            spec.storage_class_name = None
+        spec.volume_attributes_class_name = old.spec.volume_attributes_class_name
+        if spec != old.spec:
+            why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+            found.append(errors.forbidden_field("spec", why))
         return found
 
 
