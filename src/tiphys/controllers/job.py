@@ -11,6 +11,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
 from tiphys.client.client import MERGE
+from tiphys.controllers import jobpolicy
 from tiphys.controllers.pods import from_template, is_ready
 from tiphys.controllers.replicaset import Expectations
 from tiphys.controllers.shell import Context, Controller, controller_of, split_key
@@ -36,6 +37,8 @@ class Plan:
     release: list[core_v1.Pod] = field(default_factory=list)
     wake: float | None = None
     event: tuple[str, str, str] | None = None
+    verdict: tuple[str, str, str] | None = None
+    failures: dict[int, int] = field(default_factory=dict)  # of indexes whose pods failed: how often so far
 
 
 def parse_indexes(text: str) -> set[int]:
@@ -76,7 +79,8 @@ def plan(job: Job, pods: list[core_v1.Pod], now: float) -> Plan:
     """Looks at a job and all its pods."""
     status, spec = copy.deepcopy(job.status), job.spec
     made = Plan(status)
-    completed = _count(job, pods, made)
+    failed_indexes = parse_indexes(status.failed_indexes or "")
+    completed = _count(job, pods, made, failed_indexes)
     if is_over(job.status):
         made.release = [pod for pod in pods if TRACKING in pod.metadata.finalizers]
         return made
@@ -88,19 +92,22 @@ def plan(job: Job, pods: list[core_v1.Pod], now: float) -> Plan:
     succeeded = len(completed) if spec.completion_mode == "Indexed" else status.succeeded + len(uncounted.succeeded)
     status.active, status.ready = len(active), sum(is_ready(p) for p in active)
     status.terminating = len(running) - len(active)
-    verdict = _verdict(job, active, succeeded, failed, now)
+    verdict = made.verdict or _verdict(job, active, succeeded, failed, completed, failed_indexes, now)
     if verdict is not None:
         return _finish(made, verdict, active, running, now)
     if spec.suspend:
         return _suspend(made, active, now)
     _resume(made, job, now)
     taken = active if not only_failed else running
-    _staff(made, job, active, taken, completed, succeeded)
+    _staff(made, job, active, taken, completed | failed_indexes, succeeded)
+    made.failures = {
+        i: jobpolicy.failure_count(p) + 1 for p in pods if p.status.phase == "Failed" and (i := index_of(p)) is not None
+    }
     return made
 
 
-def _count(job: Job, pods: list[core_v1.Pod], made: Plan) -> set[int]:
-    """Moves finished pods through the two steps of counting. Returns the completed indexes."""
+def _count(job: Job, pods: list[core_v1.Pod], made: Plan, failed_indexes: set[int]) -> set[int]:
+    """Moves finished pods through the two steps of counting. Returns the completed indexes; adds to the failed."""
     status, by_uid = made.status, {pod.metadata.uid: pod for pod in pods}
     waiting = status.uncounted_terminated_pods or UncountedTerminatedPods()
     held = {uid for uid, pod in by_uid.items() if TRACKING in pod.metadata.finalizers}
@@ -119,11 +126,22 @@ def _count(job: Job, pods: list[core_v1.Pod], made: Plan) -> set[int]:
         made.release.append(pod)
         if uid in noted:
             continue
-        success = pod.status.phase == "Succeeded"
-        (waiting.succeeded if success else waiting.failed).append(uid)
-        index = index_of(pod)
-        if success and index is not None:
-            completed.add(index)
+        success, index = pod.status.phase == "Succeeded", index_of(pod)
+        if success:
+            waiting.succeeded.append(uid)
+            if index is not None:
+                completed.add(index)
+            continue
+        judgement = jobpolicy.judge(job, pod)
+        if judgement.action == "Ignore":
+            continue  # let go without a word
+        waiting.failed.append(uid)
+        if judgement.action == "FailJob" and made.verdict is None:
+            made.verdict = ("Failed", "PodFailurePolicy", judgement.message)
+        if index is not None and jobpolicy.index_has_failed(job, pod, judgement):
+            failed_indexes.add(index)
+    if job.spec.backoff_limit_per_index is not None:
+        status.failed_indexes = format_indexes(failed_indexes)
     if indexed:
         in_range = {i for i in completed if job.spec.completions is None or i < job.spec.completions}
         status.completed_indexes, status.succeeded = format_indexes(in_range), len(in_range)
@@ -133,11 +151,20 @@ def _count(job: Job, pods: list[core_v1.Pod], made: Plan) -> set[int]:
 
 
 def _verdict(
-    job: Job, active: list[core_v1.Pod], succeeded: int, failed: int, now: float
-) -> tuple[str, str, str] | None:
+    job: Job, active: list[core_v1.Pod], succeeded: int, failed: int, completed: set[int], failed_indexes: set[int], now: float
+) -> tuple[str, str, str] | None:  # fmt: skip
     """(condition, reason, message) once the outcome is clear."""
     spec = job.spec
-    limit = spec.backoff_limit if spec.backoff_limit is not None else 6
+    for condition in job.status.conditions:  # announced before: it stands
+        if condition.type in ("FailureTarget", "SuccessCriteriaMet") and condition.status == "True":
+            return "Failed" if condition.type == "FailureTarget" else "Complete", condition.reason, condition.message
+    limit = (
+        spec.backoff_limit
+        if spec.backoff_limit is not None
+        else (1 << 31) - 1
+        if spec.backoff_limit_per_index is not None
+        else 6
+    )
     restarts = sum(s.restart_count for p in active for s in p.status.container_statuses)
     started = timestamps.parse(job.status.start_time)
     if failed > limit or (spec.template.spec.restart_policy == "OnFailure" and restarts > limit > 0):
@@ -149,6 +176,12 @@ def _verdict(
         and now - started >= spec.active_deadline_seconds
     ):
         return "Failed", "DeadlineExceeded", "Job was active longer than specified deadline"
+    if spec.max_failed_indexes is not None and len(failed_indexes) > spec.max_failed_indexes:
+        return "Failed", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"
+    if (rule := jobpolicy.succeeded_rule(job, completed)) is not None:
+        return "Complete", "SuccessPolicy", f"Matched rules at index {rule}"
+    if failed_indexes and spec.completions is not None and succeeded + len(failed_indexes) >= spec.completions:
+        return "Failed", "FailedIndexes", "Job has failed indexes"
     enough = succeeded >= spec.completions if spec.completions is not None else succeeded > 0 and not active
     return ("Complete", "CompletionsReached", "Reached expected number of succeeded pods") if enough else None
 
@@ -269,6 +302,8 @@ class JobController(Controller):
             [p for p in mine if p not in pods] if not (job is not None and job.metadata.deletion_timestamp) else mine
         )
         await asyncio.gather(*(self._release(pod) for pod in strangers))
+        if job is not None and job.spec.managed_by not in (None, "kubernetes.io/job-controller"):
+            return None  # somebody else's
         if job is None or job.metadata.deletion_timestamp:
             self._expect.forget(key)
             self._failed_at.pop(key, None)
@@ -279,7 +314,7 @@ class JobController(Controller):
         made = plan(job, pods, now)
         self._hold_back(key, made, now)
         await self._carry_out(key, job, made)
-        return self._next(made, now, job)
+        return made.wake
 
     def _hold_back(self, key: str, made: Plan, now: float) -> None:
         """After a failure the next pod waits, longer each time."""
@@ -306,40 +341,22 @@ class JobController(Controller):
             await asyncio.gather(*(self._delete(key, pod) for pod in made.delete))
         if made.create:
             self._expect.expect(key, creations=len(made.create))
-            done = await asyncio.gather(*(self._create(job, index) for index in made.create), return_exceptions=True)
+            done = await asyncio.gather(
+                *(self._create(job, index, made.failures.get(index or 0, 0)) for index in made.create),
+                return_exceptions=True,
+            )
             failures = [r for r in done if isinstance(r, Exception)]
             if failures:
                 self._expect.created(key, len(failures))
                 raise failures[0]
 
-    def _next(self, made: Plan, now: float, job: Job) -> float | None:
-        if is_over(made.status) and job.spec.ttl_seconds_after_finished is not None:
-            ended = max(
-                timestamps.parse(c.last_transition_time)
-                for c in made.status.conditions
-                if c.type in ("Complete", "Failed")
-            )
-            left = ended + job.spec.ttl_seconds_after_finished - now
-            if left <= 0:
-                self.context.tasks.start(self._expire(job), "job-ttl")
-                return None
-            return left + 0.05
-        return made.wake
-
-    async def _expire(self, job: Job) -> None:
-        try:
-            await self.client.delete(
-                Job, job.metadata.name, job.metadata.namespace, propagation="Foreground", uid=job.metadata.uid
-            )
-        except StatusError as error:
-            if error.code not in (404, 409):
-                raise
-
-    async def _create(self, job: Job, index: int | None) -> None:
+    async def _create(self, job: Job, index: int | None, failures: int) -> None:
         pod = from_template(job.spec.template, job)
         pod.metadata.finalizers.append(TRACKING)
         if index is not None:
             pod.metadata.annotations[INDEX] = pod.metadata.labels[INDEX] = str(index)
+            if job.spec.backoff_limit_per_index is not None:
+                pod.metadata.annotations[jobpolicy.FAILURES] = str(failures)
             pod.metadata.generate_name = f"{job.metadata.name}-{index}-"
             pod.spec.hostname = pod.spec.hostname or f"{job.metadata.name}-{index}"[:63]
             source = core_v1.EnvVarSource(
