@@ -313,3 +313,17 @@ async def test_a_claim_takes_the_smallest_volume_that_fits_and_a_pod_keeps_it(cl
 
 async def _phase(cluster: LocalCluster, name: str, wanted: str) -> bool:
     return (await cluster.client.get(core_v1.Pod, name, "default")).status.phase == wanted
+
+
+async def test_an_important_pod_makes_room_for_itself(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    await call(cluster, "POST", classes, {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000})  # fmt: skip
+    free = int((await cluster.client.list(core_v1.Node)).items[0].status.allocatable["cpu"])
+    large = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": str(free - 1)}}}]
+    for name in ("one", "two"):
+        await cluster.client.create(pod(name, containers=large))
+        await cluster.eventually(lambda name=name: _phase(cluster, name, "Running"))
+    await cluster.client.create(pod("vital", containers=large, priorityClassName="high"))
+    await cluster.eventually(lambda: _phase(cluster, "vital", "Running"))
+    assert len(await cluster.pods()) == 2

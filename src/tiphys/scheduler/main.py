@@ -10,6 +10,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.events import EventRecorder
@@ -17,6 +18,7 @@ from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps, volumes
 from tiphys.machinery.errors import StatusError
+from tiphys.scheduler import preemption
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.volumes import Stock
@@ -47,12 +49,15 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_BINDING)
         self._assumed: set[str] = set()
+        self._nominated: dict[str, str] = {}  # pods that room is being made for: uid → node
+        self._budgets: Any = ()
         self.scheduled = 0
 
     async def run(self) -> None:
         informers = Informers(self._client, self._tasks)
         nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
         self._follow_volumes(informers)
+        self._budgets = informers.of(PodDisruptionBudget)
         await informers.synced()
         nodes.on_change(self._node_changed)
         pods.on_change(self._pod_changed)
@@ -96,6 +101,8 @@ class Scheduler:
             self._queue.remove(uid)
             self._assumed.discard(uid)
             self.view.remove_pod(uid)
+            self._release(uid)
+            self._nominated.pop(uid, None)
             self._changed()
         elif new.spec.node_name:
             self._queue.remove(new.metadata.uid)
@@ -123,6 +130,7 @@ class Scheduler:
     async def _drain(self) -> None:
         started = time.monotonic()
         while (pod := self._queue.pop()) is not None:
+            self._release(pod.uid)
             placement = self._placer.place(pod)
             if placement.node:
                 await self._slots.acquire()
@@ -131,10 +139,68 @@ class Scheduler:
                 self._tasks.start(self._bind(pod, placement.node), "bind")
             else:
                 self._queue.failed(pod)
-                self._tasks.start(self._tell(pod, placement), "tell")
+                eviction = self._make_room(pod, placement)
+                self._tasks.start(self._tell(pod, placement, eviction.node if eviction else ""), "tell")
+                if eviction is not None:
+                    self._tasks.start(self._evict(pod, eviction), "preempt")
             if time.monotonic() - started > _SLICE:
                 await asyncio.sleep(0)
                 started = time.monotonic()
+
+    # --- making room ---
+
+    def _make_room(self, pod: PodInfo, placement: Placement) -> preemption.Eviction | None:
+        """Looks for pods of lower priority that could go. Room that is made is kept for the pod meanwhile."""
+        nominated = self._nominated.get(pod.uid)
+        if nominated is not None and any(
+            view.pod.metadata.deletion_timestamp
+            and row == self.view.row.get(nominated)
+            and view.priority < pod.priority
+            for row, view in self.view.pods.values()
+        ):
+            self._reserve(pod, nominated)
+            return None  # those who were asked to go are still going
+        if not preemption.may_preempt(pod):
+            placement.preemption = "preemption: not eligible due to preemptionPolicy=Never."
+            return None
+        outcome = preemption.find(self.view, self._placer, pod, list(self._budgets))
+        if outcome.eviction is None:
+            placement.preemption = outcome.message
+            self._nominated.pop(pod.uid, None)
+            return None
+        self._reserve(pod, outcome.eviction.node)
+        return outcome.eviction
+
+    def _reserve(self, pod: PodInfo, node: str) -> None:
+        """The pod counts on the node as if it were there, once the victims are gone."""
+        self._nominated[pod.uid] = node
+        held = PodInfo(pod.pod)
+        held.uid = preemption.NOMINATED + pod.uid
+        self.view.put_pod(held, node)
+
+    def _release(self, uid: str) -> None:
+        if uid in self._nominated:
+            self.view.remove_pod(preemption.NOMINATED + uid)
+
+    async def _evict(self, pod: PodInfo, eviction: preemption.Eviction) -> None:
+        text = f"{self._name}: preempting to accommodate a higher priority pod"
+        for victim in eviction.victims:
+            meta = victim.pod.metadata
+            mark = {
+                "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": text,
+                "lastTransitionTime": timestamps.rfc3339(time.time()),
+            }  # fmt: skip
+            change = {"metadata": {"uid": meta.uid}, "status": {"conditions": [mark]}}
+            try:
+                await self._client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
+                await self._client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
+            except (StatusError, Unreachable) as error:
+                log.info("preempting %s: %s", victim.key, error)
+                continue
+            said = f"Preempted by pod {pod.uid} on node {eviction.node}"
+            self._recorder.record(victim.pod, "Normal", "Preempted", said)
+
+    # --- binding ---
 
     async def _bind(self, pod: PodInfo, node: str) -> None:
         meta = pod.pod.metadata
@@ -146,6 +212,7 @@ class Scheduler:
             await self._bind_claims(pod, node)
             await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
             self.scheduled += 1
+            self._nominated.pop(pod.uid, None)
             self._recorder.record(pod.pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
         except (StatusError, Unreachable) as error:
             self._assumed.discard(pod.uid)
@@ -174,12 +241,12 @@ class Scheduler:
         except TimeoutError:
             raise Unreachable(f"the volumes of {pod.key} were not bound in time") from None
 
-    async def _tell(self, pod: PodInfo, placement: Placement) -> None:
+    async def _tell(self, pod: PodInfo, placement: Placement, nominated: str) -> None:
         """Says in the pod and in an event why it waits."""
         self._recorder.record(pod.pod, "Warning", "FailedScheduling", placement.message)
         stamp = timestamps.rfc3339(time.time())
         standing = next((c for c in pod.pod.status.conditions if c.type == "PodScheduled"), None)
-        if standing is not None and standing.message == placement.message:
+        if standing is not None and standing.message == placement.message and not nominated:
             return
         since = standing.last_transition_time if standing is not None and standing.status == "False" else stamp
         change = {
@@ -189,12 +256,15 @@ class Scheduler:
             "message": placement.message,
             "lastTransitionTime": since,
         }
+        status: dict[str, Any] = {"conditions": [change]}
+        if nominated:
+            status["nominatedNodeName"] = nominated
         meta = pod.pod.metadata
         try:
             await self._client.patch(
                 core_v1.Pod,
                 meta.name,
-                {"metadata": {"uid": meta.uid}, "status": {"conditions": [change]}},
+                {"metadata": {"uid": meta.uid}, "status": status},
                 meta.namespace,
                 "status",
             )

@@ -21,6 +21,7 @@ class Placement:
     node: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
     total: int = 0
+    preemption: str = ""  # what came of looking for pods that could make room
 
     @property
     def message(self) -> str:
@@ -28,7 +29,7 @@ class Placement:
         if not self.reasons:
             return "no nodes available to schedule pods" if not self.total else head
         parts = ", ".join(sorted(f"{count} {reason}" for reason, count in self.reasons.items()))
-        return f"{head}: {parts}. preemption: {head}: {self.total} Preemption is not helpful for scheduling."
+        return f"{head}: {parts}. {self.preemption}".rstrip()
 
 
 class Placer:
@@ -57,6 +58,23 @@ class Placer:
                 return placement
         placement.node = view.names[self._best(pod, feasible, shared[1])]
         return placement
+
+    def statically_possible(self, pod: PodInfo) -> Bools:
+        """Rows that the pod could be on as far as the nodes themselves are concerned, whoever is there."""
+        rows = self._view.alive.copy()
+        for verdict in self._shared(pod)[0]:
+            for passing, _ in verdict:
+                rows &= passing
+        return rows
+
+    def fits(self, pod: PodInfo, row: int) -> bool:
+        """Whether the pod fits on one row now."""
+        shared = self._shared(pod)
+        for index, plugin in enumerate(self._plugins):
+            for rows, _ in shared[0][index] if plugin.static else plugin.filter(self._view, pod):
+                if not rows[row]:
+                    return False
+        return True
 
     def _shared(self, pod: PodInfo) -> tuple[list[Verdicts], list[Floats | None]]:
         """The verdicts and raw scores of plugins that look at nodes alone."""

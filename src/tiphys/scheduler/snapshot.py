@@ -112,6 +112,7 @@ class Snapshot:
         """A pod that is bound, or about to be."""
         if info.uid in self.pods:
             if self.pods[info.uid][1].labels == info.labels and self.names[self.pods[info.uid][0]] == node:
+                self.pods[info.uid][1].pod = info.pod
                 return
             self.remove_pod(info.uid)
         at = self.row.get(node)
