@@ -75,7 +75,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 NAMES = {"ipaddresses.networking.k8s.io": "10.1.2.3"}
 # The server itself writes these as soon as they are made: they have tests of their own (test_custom).
-KEPT_BY_THE_SERVER = {"customresourcedefinitions.apiextensions.k8s.io"}
+KEPT_BY_THE_SERVER = {"customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io"}
 
 # Objects that must be refused, and the field that the answer must name.
 INVALID: list[tuple[str, dict[str, Any], str]] = [

@@ -327,3 +327,22 @@ async def test_an_important_pod_makes_room_for_itself(cluster: LocalCluster) -> 
     await cluster.client.create(pod("vital", containers=large, priorityClassName="high"))
     await cluster.eventually(lambda: _phase(cluster, "vital", "Running"))
     assert len(await cluster.pods()) == 2
+
+
+async def test_an_autoscaler_follows_what_the_pods_use(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    web = deployment(replicas=1)
+    web.spec.template.metadata.annotations = {"hollow.tiphys.io/cpu": "190m"}
+    web.spec.template.spec.containers[0].resources.requests = {"cpu": "100m"}  # type: ignore[dict-item]
+    await cluster.client.create(web)
+    await available(cluster, replicas=1)
+    target = {"type": "Utilization", "averageUtilization": 95}
+    spec = {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]}  # fmt: skip
+    path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    await call(cluster, "POST", path, {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": spec})  # fmt: skip
+    await available(cluster, replicas=2)
+    found = await call(cluster, "GET", f"{path}/web")
+    assert found["status"]["desiredReplicas"] == 2
+    assert found["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"] == 190
+    nodes = await call(cluster, "GET", "/apis/metrics.k8s.io/v1beta1/nodes")
+    assert sum(int(n["usage"]["cpu"].rstrip("m")) for n in nodes["items"]) == 380

@@ -103,7 +103,7 @@ class Resource:
 
     @cached_property
     def stored(self) -> bool:
-        return "get" in self.verbs and self.plural != "componentstatuses"
+        return "watch" in self.verbs  # what is only looked at, or only asked, is not written down
 
     @cached_property
     def is_storage_version(self) -> bool:
@@ -245,6 +245,11 @@ RESOURCES: tuple[Resource, ...] = (
         "flowcontrol.apiserver.k8s.io", "v1",
         _r("flowschemas", "FlowSchema", False, (), (), (STATUS,)),
         _r("prioritylevelconfigurations", "PriorityLevelConfiguration", False, (), (), (STATUS,)),
+    ),
+    *_group(
+        "metrics.k8s.io", "v1beta1",
+        _r("nodes", "NodeMetrics", False, verbs=READ_ONLY),
+        _r("pods", "PodMetrics", verbs=READ_ONLY),
     ),
     *_group(
         "networking.k8s.io", "v1",

@@ -62,6 +62,7 @@ _VIEW = [
     _rule(READ, "", *_CORE_STATUS),
     _rule(READ, "", "namespaces"),
     _rule(READ, "discovery.k8s.io", "endpointslices"),
+    _rule(["get", "list", "watch"], "metrics.k8s.io", "pods", "nodes"),
     _rule(READ, "apps", *_APPS, *_APPS_STATUS),
     _rule(READ, "autoscaling", "horizontalpodautoscalers", "horizontalpodautoscalers/status"),
     _rule(READ, "batch", *_BATCH, *_BATCH_STATUS),

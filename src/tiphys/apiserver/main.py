@@ -24,6 +24,7 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.server import APIServer, serve, tls_context
 from tiphys.apiserver.strategies import selectable_fields
 from tiphys.apiserver.strategies.services import ServiceStrategy
+from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
@@ -92,7 +93,10 @@ class RunningServer:
         address = f"{options.address}:{options.port}"
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
-        self.server = APIServer(self.registry, authenticator, authorizer, self._connector, self._aggregator, address)
+        self._usage = Usage(self.registry, _node_tls(options))
+        self.server = APIServer(
+            self.registry, authenticator, authorizer, self._connector, self._aggregator, self._usage, address
+        )
         definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
         definitions.serve()
         await bootstrap(
@@ -101,6 +105,7 @@ class RunningServer:
         )  # fmt: skip
         self._tasks.start(definitions.run(), "definitions")
         self._tasks.start(self._aggregator.run(), "aggregator")
+        self._tasks.start(self._usage.run(), "usage")
         self.server.ready = True
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
@@ -115,6 +120,7 @@ class RunningServer:
         await self._connector.close()
         await self._caller.close()
         await self._aggregator.close()
+        await self._usage.close()
         await self.store.close()
 
 

@@ -35,6 +35,7 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
+from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
@@ -61,6 +62,7 @@ class APIServer:
         authorizer: Authorizer,
         connector: Connector,
         aggregator: Aggregator,
+        usage: Usage,
         address: str,
     ) -> None:
         self._authenticator = authenticator
@@ -74,6 +76,7 @@ class APIServer:
             openapi.OpenAPI(self._catalogue, aggregator),
         )
         self._aggregator = aggregator
+        self._usage = usage
         self._connector = connector
         actions = Actions(registry, authenticator, authorizer)
         self.ready = False
@@ -209,10 +212,11 @@ class APIServer:
             remote = self._behind(info.path)
             return self._non_resource(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
-        if resource is None:
+        if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
             if remote is not None:
                 return await self._aggregator.pass_on(call, remote)
+        if resource is None:
             raise errors.page_not_found()
         if isinstance(resource, CustomResource):
             self._check_custom(call, resource)
@@ -248,6 +252,8 @@ class APIServer:
             handler = self._virtual[resource.plural] if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
             handler = _no_components
+        elif resource.group == "metrics.k8s.io":
+            handler = self._usage.answer if info.verb in resource.verbs else None
         else:
             handler = self._verbs.get(info.verb) if info.verb in resource.verbs else None
             if info.verb in ("create", "deletecollection") and len(info.parts) > 1 and info.parts[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.controllers.autoscaler import AutoscalerController
 from tiphys.controllers.certificates import CertificateController
 from tiphys.controllers.clusterrole import ClusterRoleAggregationController
 from tiphys.controllers.cronjob import CronJobController
@@ -36,6 +37,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CronJobController,
     TTLAfterFinishedController,
     DisruptionController,
+    AutoscalerController,
     # what workloads keep
     VolumeController,
     # what stands behind services
