@@ -10,6 +10,7 @@ from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.disruption import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
+from tiphys.controllers.flowschema import FlowSchemaController
 from tiphys.controllers.garbage import GarbageCollector
 from tiphys.controllers.job import JobController
 from tiphys.controllers.namespace import NamespaceController
@@ -50,6 +51,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     QuotaController,
     CertificateController,
     ClusterRoleAggregationController,
+    FlowSchemaController,
     # removal
     NamespaceController,
     GarbageCollector,
