@@ -262,6 +262,7 @@ async def test_claims_are_bound_where_their_pod_goes(cluster: LocalCluster) -> N
     template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}}
     claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
     spec = {"replicas": 2, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": template, "volumeClaimTemplates": [claim]}  # fmt: skip
+    template["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]  # type: ignore[index]
     spec["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Retain"}
     await call(cluster, "POST", "/apis/apps/v1/namespaces/default/statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec})  # fmt: skip
 

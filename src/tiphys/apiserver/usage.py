@@ -33,6 +33,7 @@ from tiphys.machinery.quantity import NANO, nano
 
 log = logging.getLogger(__name__)
 _EVERY = 10.0  # seconds
+_FEW = 20  # nodes that are asked whether anybody wants to know or not
 _NODES, _PODS = resource_of(core_v1.Node), resource_of(core_v1.Pod)
 GROUP = "metrics.k8s.io"
 
@@ -60,18 +61,20 @@ class Usage:
         self._session: aiohttp.ClientSession | None = None
         self._counters: dict[tuple[str, str, str], tuple[int, float]] = {}  # (node, pod uid, container) → (ns, when)
         self._containers: dict[str, dict[str, dict[str, Sample]]] = {}  # node → pod uid → container
-        self._asked = 0.0
+        self._asked = -1e9
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
     async def run(self) -> None:
-        """Asks the nodes while anybody asks for their metrics, and not otherwise."""
+        """Asks the nodes again and again; many of them only while somebody wants to know."""
         while True:
-            if time.monotonic() - self._asked < 300 or not self._containers:
+            wanted = time.monotonic() - self._asked < 300
+            if wanted or len(self._registry.cache(_NODES)) <= _FEW:
                 await self.collect()
-            await asyncio.sleep(_EVERY)
+            # A rate takes two looks: the second one soon, so that there is something to show.
+            await asyncio.sleep(_EVERY if any(self._containers.values()) else 1.0)
 
     async def collect(self) -> None:
         """One round over all nodes."""

@@ -388,6 +388,50 @@ class CSRStrategy(Strategy):
         return immutable("spec", new.spec, old.spec)
 
 
+class APIServiceStrategy(Strategy):
+    """The name says what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
+
+    name_errors = staticmethod(path_segment_errors)
+
+    def default(self, obj: Any) -> None:
+        if obj.spec.service is not None:
+            obj.spec.service.port = obj.spec.service.port or 443
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        spec, found = obj.spec, list[FieldError]()
+        wanted = f"{spec.version}.{spec.group}"
+        if obj.metadata.name != wanted:
+            found.append(
+                errors.invalid_value(
+                    "metadata.name", obj.metadata.name, f'must be `spec.version+"."+spec.group`: "{wanted}"'
+                )
+            )
+        if not 0 < spec.group_priority_minimum <= 20000:
+            found.append(
+                errors.invalid_value(
+                    "spec.groupPriorityMinimum", spec.group_priority_minimum, "must be positive and less than 20000"
+                )
+            )
+        if not 0 < spec.version_priority <= 1000:
+            found.append(
+                errors.invalid_value(
+                    "spec.versionPriority", spec.version_priority, "must be positive and less than 1000"
+                )
+            )
+        if spec.service is not None:
+            if not spec.service.namespace:
+                found.append(errors.required("spec.service.namespace"))
+            if not spec.service.name:
+                found.append(errors.required("spec.service.name"))
+            if spec.insecure_skip_tls_verify and spec.ca_bundle:
+                found.append(
+                    errors.invalid_value("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+                )
+        elif spec.ca_bundle or spec.insecure_skip_tls_verify:
+            found.append(errors.invalid_value("spec.caBundle", "", "local APIServices may not have a caBundle"))
+        return found
+
+
 class GenerationStrategy(Strategy):
     """Nothing of its own but a counted spec."""
 

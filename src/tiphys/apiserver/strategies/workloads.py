@@ -54,11 +54,14 @@ class WorkloadStrategy(Strategy):
         found += non_negative(getattr(spec, "replicas", None), "spec.replicas")
         found += non_negative(getattr(spec, "min_ready_seconds", None), "spec.minReadySeconds")
         found += self._selector(spec)
-        found += validate_template(spec.template, "spec.template")
+        found += self._template(spec)
         policy = spec.template.spec.restart_policy
         if policy not in self.restart:
             found.append(errors.not_supported("spec.template.spec.restartPolicy", policy, self.restart))
         return found
+
+    def _template(self, spec: Any) -> list[FieldError]:
+        return validate_template(spec.template, "spec.template")
 
     def _selector(self, spec: Any) -> list[FieldError]:
         if spec.selector is None:
@@ -167,6 +170,18 @@ class ReplicationControllerStrategy(WorkloadStrategy):
 
 class StatefulSetStrategy(WorkloadStrategy):
     noun = "statefulset"
+
+    def _template(self, spec: Any) -> list[FieldError]:
+        """The claims' volumes are there when the pods are made: mounts may name them already."""
+        import copy
+
+        template = copy.copy(spec.template)
+        template.spec = copy.copy(template.spec)
+        known = {volume.name for volume in template.spec.volumes}
+        claimed = [t.metadata.name for t in spec.volume_claim_templates if t.metadata.name not in known]
+        source = core_v1.EmptyDirVolumeSource()
+        template.spec.volumes = [*template.spec.volumes, *(core_v1.Volume(name=n, empty_dir=source) for n in claimed)]
+        return validate_template(template, "spec.template")
 
     def default(self, obj: apps_v1.StatefulSet) -> None:
         super().default(obj)
