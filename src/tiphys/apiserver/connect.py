@@ -83,7 +83,7 @@ class Connector:
         address = addresses.get("InternalIP") or addresses.get("Hostname")
         port = node.status.daemon_endpoints.kubelet_endpoint.port
         if not address or not port:
-            raise errors.internal(f"no preferred addresses found; known addresses: {list(addresses.values())}")
+            raise errors.unavailable(f"no preferred addresses found; known addresses: {list(addresses.values())}")
         return address, port
 
     def _container(self, pod: core_v1.Pod, asked: str) -> str:

@@ -17,7 +17,7 @@ from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
 from tiphys.apiserver import tables
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import Call
+from tiphys.apiserver.request import Call, whole_number
 from tiphys.apiserver.respond import accepted, answer, formed, is_declared, one
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.client.tasks import TaskGroup
@@ -101,7 +101,7 @@ def _mirror(key: str) -> str:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 20:
         raise errors.bad_request(
             f"Invalid value: {text!r}: strconv.ParseUint: parsing {text!r}: invalid syntax".replace("'", '"')
         )
@@ -304,6 +304,7 @@ class _Stream:
         self._cache = reader._registry.cache(resource)
         self._view = view_of(call, resource)
         self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+        self._seconds = whole_number(call.query.get("timeoutSeconds") or "0", "timeoutSeconds")
         self._wake = asyncio.Event()
         self._transport: Any = None
         self._header = True
@@ -363,7 +364,7 @@ class _Stream:
     async def _follow(self, watcher: Any) -> None:
         """Until the clock, the client or the server's end stops it. Events are sent by `_flush`, on its own."""
         loop = asyncio.get_running_loop()
-        asked = int(self._call.query.get("timeoutSeconds") or 0)
+        asked = max(self._seconds, 0)
         ends = loop.time() + (asked or random.uniform(1800, 3600))
         bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
         self._flushing = watcher

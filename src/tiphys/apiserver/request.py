@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from tiphys.api.catalog import Resource
+from tiphys.machinery import errors
 
 _warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
 
@@ -83,7 +84,10 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
     info.name = parts[1] if len(parts) > 1 else ""
     info.subresource = parts[2] if len(parts) > 2 else ""
     info.parts = tuple(parts)
-    _name_collection_verb(info, query)
+    if method != "HEAD":
+        _name_collection_verb(info, query)
+    elif not info.name:
+        info.verb = "list"
     return info
 
 
@@ -99,6 +103,16 @@ def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
             info.name = selector[len("metadata.name=") :].lstrip("=")
     elif info.verb == "delete":
         info.verb = "deletecollection"
+
+
+def whole_number(text: str, name: str) -> int:
+    """The number a query parameter holds. Raises 400 in the words of upstream's converter."""
+    sign = text[:1] == "-"
+    if not text[sign:].isascii() or not text[sign:].isdigit() or len(text) > 19:
+        raise errors.bad_request(
+            f'unable to decode parameters: {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
+        )
+    return int(text)
 
 
 def parse_query(text: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from tiphys.apiserver.conversion import from_storage, to_storage
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.reading import view_of
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import Call
+from tiphys.apiserver.request import Call, whole_number
 from tiphys.machinery import decoding, errors, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
@@ -194,7 +194,7 @@ class Writer:
         data = await body(call)
         try:
             wish = msgspec.json.decode(data) if data[:1] in b"{[" else decoding.plain(data, "yaml")
-        except (msgspec.DecodeError, DecodeError) as error:
+        except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise errors.bad_request(f"error decoding patch: {error}") from None
         apply = patch_function(media, wish, resource.type)
         pick = self._subresource_change(call.info.subresource)
@@ -242,7 +242,7 @@ class Writer:
         """The applied object, plain, in the stored version. Raises 400."""
         try:
             config = msgspec.json.decode(data) if data[:1] == b"{" else decoding.plain(data, "yaml")
-        except (msgspec.DecodeError, DecodeError) as error:
+        except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise errors.bad_request(f"error decoding YAML: {error}") from None
         if not isinstance(config, dict) or not isinstance(config.get("metadata"), dict):
             raise errors.bad_request("error decoding YAML: an object with metadata is needed")
@@ -301,20 +301,29 @@ class Writer:
     async def patch_scale(self, call: Call, resource: Resource) -> web.Response:
         if media_type(call) == APPLY:
             return await self._apply_scale(call, resource)
-        wish = msgspec.json.decode(await body(call))
+        try:
+            wish = msgspec.json.decode(await body(call))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise errors.bad_request(f"error decoding patch: {error}") from None
         apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
 
         def change(old: Any) -> Any:
             after = _patched(apply, to_builtins(scale_of(resource, old)), resource, call.info.name)
-            return decoding.convert(after, autoscaling_v1.Scale)
+            try:
+                return decoding.convert(after, autoscaling_v1.Scale)
+            except DecodeError as error:
+                raise errors.bad_request(str(error)) from None
 
         return await self._scale(call, resource, change)
 
     async def _apply_scale(self, call: Call, resource: Resource) -> web.Response:
         """An applied Scale is an applied object that says nothing but the number of replicas."""
-        scale = decoding.plain(await body(call), "yaml")
-        wanted = (scale.get("spec") or {}).get("replicas") if isinstance(scale, dict) else None
-        if not isinstance(wanted, int) or wanted < 0:
+        try:
+            scale = decoding.convert(decoding.plain(await body(call), "yaml"), autoscaling_v1.Scale)
+        except DecodeError as error:
+            raise errors.bad_request(str(error)) from None
+        wanted = scale.spec.replicas
+        if wanted < 0:
             why = [errors.invalid_value("spec.replicas", wanted, "must be greater than or equal to 0")]
             raise errors.invalid("Scale", "autoscaling", call.info.name, why)
         meta = {"name": call.info.name, "namespace": call.info.namespace}
@@ -394,7 +403,7 @@ class Writer:
                 raise errors.bad_request(str(error)) from None
         query = call.query
         if "gracePeriodSeconds" in query and options.grace_period_seconds is None:
-            options.grace_period_seconds = int(query["gracePeriodSeconds"])
+            options.grace_period_seconds = whole_number(query["gracePeriodSeconds"], "gracePeriodSeconds")
         if "propagationPolicy" in query and options.propagation_policy is None:
             options.propagation_policy = query["propagationPolicy"]
         if "orphanDependents" in query and options.orphan_dependents is None:
@@ -451,6 +460,8 @@ def _patched(apply: Callable[[Any], Any], value: Any, resource: Resource, name: 
             failure.status.message = f"the server rejected our request due to an error in our request: {error}"
             raise failure from None
         raise errors.bad_request(str(error)) from None
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError) as error:
+        raise errors.bad_request(f"error applying patch: the patch does not fit the object: {error!r}") from None
 
 
 def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:
