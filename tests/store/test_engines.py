@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -105,3 +106,25 @@ async def test_one_file_has_one_owner(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="in use"):
         await SQLiteEngine(tmp_path / "db").open(lambda changes: None)
     await first.close()
+
+
+async def test_a_key_of_etcd_ends_with_its_lease(etcd: str, tmp_path: Path) -> None:
+    from tiphys.store.etcd import EtcdEngine
+
+    ended = asyncio.Event()
+
+    def listen(changes: Any) -> None:
+        if any(change.value is None for change in changes):
+            ended.set()
+
+    engine = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    await engine.open(listen)
+    await engine.commit(Write("/a/b/short", b"1", 0, 3600))
+    first = await engine._leases.of(3600)
+    await engine.commit(Write("/a/b/other", b"1", 0))
+    assert await engine._leases.of(3600) == first, "keys written at about the same time share a lease"
+    await engine._leases.end(first)
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert list(engine._live) == ["/a/b/other"]
+    await engine.close()

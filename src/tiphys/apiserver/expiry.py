@@ -1,4 +1,6 @@
-"""Events end after an hour, as upstream's do: what nobody reads any more must not fill the store."""
+"""Events end after an hour, as upstream's do: what nobody reads any more must not fill the store.
+
+etcd ends them by itself; on the other engines this loop does."""
 
 from __future__ import annotations
 
@@ -8,13 +10,15 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.strategies.core import EventStrategy
 from tiphys.machinery import timestamps
 from tiphys.store.cache import Entry
 from tiphys.store.engine import Conflict, StoreError
 from tiphys.store.store import Store
 
-KEEP, EVERY = 3600.0, 60.0  # seconds an event is kept after its last change, and between looks
+EVERY = 60.0  # seconds between looks
 _EVENTS = BY_PATH["", "v1", "events"]
+KEEP = float(EventStrategy.lifetime)  # seconds an event is kept after its last change
 
 
 class _Meta(msgspec.Struct):

@@ -165,7 +165,8 @@ class Registry:
             return _unwritten(key, obj)
         undo = await strategy.reserve(self, obj, None)
         try:
-            return await self.store.put(cache, key, await self.converter.write(resource, obj), 0)
+            value = await self.converter.write(resource, obj)
+            return await self.store.put(cache, key, value, 0, strategy.lifetime)
         except BaseException as error:
             if undo:
                 await undo()
@@ -319,7 +320,7 @@ class Registry:
         if undo is not None:
             value = await self.converter.write(resource, new)  # with what was reserved
         try:
-            return await self.store.put(self.cache(resource), entry.key, value, entry.revision)
+            return await self.store.put(self.cache(resource), entry.key, value, entry.revision, strategy.lifetime)
         except BaseException as error:
             if undo:
                 await undo()

@@ -12,11 +12,14 @@ class Write:
     """One wish: put `value` under `key`, or delete the key (value None).
 
     expected: the revision at which the key must stand now; 0: the key must not exist; None: whatever it is.
+    seconds: how long the key may live, 0: for ever. A hint: etcd ends the key by itself (a lease), the other engines
+    leave it to whoever looks after such keys (apiserver.expiry).
     """
 
     key: str
     value: bytes | None
     expected: int | None = None
+    seconds: int = 0
 
 
 @dataclass(slots=True)

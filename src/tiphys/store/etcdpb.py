@@ -80,6 +80,26 @@ class TxnResponse(Struct):
     responses: Annotated[list[ResponseOp], F(3)] = []
 
 
+class LeaseGrantRequest(Struct):
+    ttl: Annotated[Int64, F(1)] = 0  # seconds
+    id: Annotated[Int64, F(2)] = 0  # 0: the server chooses
+
+
+class LeaseGrantResponse(Struct):
+    header: Annotated[ResponseHeader, F(1)] = field(default_factory=ResponseHeader)
+    id: Annotated[Int64, F(2)] = 0
+    ttl: Annotated[Int64, F(3)] = 0
+    error: Annotated[str, F(4)] = ""
+
+
+class LeaseRevokeRequest(Struct):
+    id: Annotated[Int64, F(1)] = 0
+
+
+class LeaseRevokeResponse(Struct):
+    header: Annotated[ResponseHeader, F(1)] = field(default_factory=ResponseHeader)
+
+
 class CompactionRequest(Struct):
     revision: Annotated[Int64, F(1)] = 0
     physical: Annotated[bool, F(2)] = False

@@ -66,9 +66,9 @@ class Store:
         """Number of objects under each prefix."""
         return {prefix: len(cache) for prefix, cache in self._caches.items()}
 
-    async def put(self, cache: ResourceCache, key: str, value: bytes, expected: int | None) -> Entry:
-        """Writes and returns the entry as it then stands. Raises Conflict or StoreError."""
-        revision = await self._engine.commit(Write(key, value, expected))
+    async def put(self, cache: ResourceCache, key: str, value: bytes, expected: int | None, seconds: int = 0) -> Entry:
+        """Writes and returns the entry as it then stands; it may end after `seconds`. Raises Conflict or StoreError."""
+        revision = await self._engine.commit(Write(key, value, expected, seconds))
         self.commits += 1
         entry = cache.get(key)
         if entry is None or entry.revision != revision:  # somebody else wrote again before we were woken

@@ -27,6 +27,8 @@ class Strategy:
     """Whether metadata.generation counts the changes of what the user wants."""
     create_on_update = False
     """Whether PUT of an object that does not exist makes it."""
+    lifetime = 0
+    """Seconds after its last change at which an object ends by itself; 0: never."""
     unconditional_update = True
     """Whether PUT without a resourceVersion is allowed."""
 

@@ -124,6 +124,7 @@ class ServiceAccountStrategy(Strategy):
 
 
 class EventStrategy(Strategy):
+    lifetime = 3600
     fields = (
         "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
         "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
