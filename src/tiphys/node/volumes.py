@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tiphys.api import core_v1
 from tiphys.machinery import quantity
 from tiphys.node.environment import expand
 from tiphys.node.fields import field, resource
+from tiphys.node.mounts import mount_tmpfs, unmount_below
 from tiphys.node.references import References
 from tiphys.node.runtime import Mount
 
@@ -61,20 +61,18 @@ class Volumes:
         if volume.empty_dir is not None:
             self._empty(path, volume.empty_dir, pod)
         elif volume.config_map or volume.secret or volume.projected or volume.downward_api:
-            write_files(path, await self._files(pod, volume), _group(pod))
+            files = await self._files(pod, volume)
+            if volume.secret is not None or volume.projected is not None:
+                _tmpfs(path, "mode=0755,size=64m")  # secrets and tokens never reach the disk
+            write_files(path, files, _group(pod))
         else:
             raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not support')
         return str(path)
 
     @staticmethod
     def _empty(path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod) -> None:
-        if source.medium == "Memory" and not os.path.ismount(path):
-            options = f"size={quantity.ceil_units(source.size_limit)}" if source.size_limit else "size=50%"
-            done = subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, text=True
-            )
-            if done.returncode:
-                raise VolumeError(f"mounting a tmpfs failed: {done.stderr.strip()}")
+        if source.medium == "Memory":
+            _tmpfs(path, f"size={quantity.ceil_units(source.size_limit)}" if source.size_limit else "size=50%")
         path.chmod(0o777)
         group = _group(pod)
         if group is not None:
@@ -205,10 +203,15 @@ class Volumes:
 
     def tear_down(self, uid: str) -> None:
         folder = self.folder(uid)
-        for path in folder.glob("volumes/kubernetes.io~empty-dir/*"):
-            if os.path.ismount(path):
-                subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
+        unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tmpfs(path: Path, options: str) -> None:
+    try:
+        mount_tmpfs(path, options)
+    except OSError as error:
+        raise VolumeError(f"mounting a tmpfs failed: {error}") from None
 
 
 def _group(pod: core_v1.Pod) -> int | None:

@@ -297,7 +297,8 @@ class PodWorker:
         self.state.containers[name] = state
         if attempt or before is not None:
             self._backoffs.setdefault(name, Backoff()).started(node.now())
-        self._event("Normal", "Started", "Container started" if False else f"Started container {name}", name)
+        self._event("Normal", "Created", f"Created container: {name}", name)
+        self._event("Normal", "Started", f"Started container {name}", name)
         if container.lifecycle is not None and container.lifecycle.post_start is not None:
             await self._post_start(container, state)
         if state.state == EXITED:
