@@ -103,7 +103,7 @@ class Server:
 
 def pod(number: int) -> bytes:
     """A pod of about 2.6 kB once it is stored."""
-    env = [{"name": f"VARIABLE_{i}", "value": "x" * 40} for i in range(12)]
+    env = [{"name": f"VARIABLE_{i}", "value": "x" * 40} for i in range(4)]
     body = {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": f"pod-{number:05}", "labels": {"app": f"app-{number % 100}", "tier": "bench"}, "annotations": {"note": "y" * 120}},

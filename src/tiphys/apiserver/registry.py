@@ -7,7 +7,6 @@ from the cache (see handlers).
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -148,7 +147,7 @@ class Registry:
     async def _create(self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool) -> Entry:
         meta = obj.metadata
         attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
-        meta.uid = str(uuid.uuid4())
+        meta.uid = names.new_uid()
         meta.creation_timestamp = timestamps.rfc3339(self.now())
         meta.deletion_timestamp = meta.deletion_grace_period_seconds = None
         meta.self_link = ""

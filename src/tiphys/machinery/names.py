@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 import re
 import secrets
+import uuid
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL = re.compile(_DNS_LABEL + r"\Z")
@@ -135,3 +137,11 @@ def generated(prefix: str) -> str:
 def safe_encode(text: str) -> str:
     """Maps any text to letters that are safe in names, as upstream does for hashes."""
     return "".join(ALPHABET[ord(char) % len(ALPHABET)] for char in text)
+
+
+_uids = random.Random()  # seeded by the system once: a uid must be unique, it is no secret
+
+
+def new_uid() -> str:
+    """A random UUID (version 4)."""
+    return str(uuid.UUID(int=_uids.getrandbits(128), version=4))

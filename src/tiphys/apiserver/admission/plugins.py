@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.admission import Admission, Attributes, Base, Plugin
 from tiphys.apiserver.admission.certificates import Certificates
 from tiphys.apiserver.admission.podsecurity import PodSecurity
@@ -16,8 +18,12 @@ from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebh
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names, quantity
+from tiphys.store.cache import Filter
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
+_LIMITS = BY_PATH["", "v1", "limitranges"]
+_CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
+_STORAGE = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -74,15 +80,10 @@ class LimitRanger(Base):
         self._registry = registry
 
     def _limits(self, namespace: str, kind: str) -> list[core_v1.LimitRangeItem]:
-        from tiphys.api.base import decode
-        from tiphys.api.catalog import BY_PATH
-        from tiphys.store.cache import Filter
-
-        resource = BY_PATH["", "v1", "limitranges"]
-        cache = self._registry().cache(resource)
+        cache = self._registry().cache(_LIMITS)
         if not len(cache):
             return []
-        entries = cache.select(Filter(f"{resource.prefix}{namespace}/"))
+        entries = cache.select(Filter(f"{_LIMITS.prefix}{namespace}/"))
         return [i for e in entries for i in decode(e.data, core_v1.LimitRange).spec.limits if i.type == kind]
 
     async def mutate(self, a: Attributes) -> None:
@@ -273,13 +274,9 @@ class Priority(Base):
         spec.preemption_policy = policy
 
     def _default(self) -> Any | None:
-        from tiphys.api.base import decode
-        from tiphys.api.catalog import BY_PATH
-
-        resource = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
-        cache = self._registry().cache(resource)
+        cache = self._registry().cache(_CLASSES)
         if getattr(self, "_seen", -1) != cache.revision:
-            classes = [decode(entry.data, resource.type) for entry in cache]
+            classes = [decode(entry.data, _CLASSES.type) for entry in cache]
             defaults = [c for c in classes if c.global_default]
             self._found = min(defaults, key=lambda c: c.value) if defaults else None
             self._seen = cache.revision
@@ -314,11 +311,7 @@ class DefaultStorageClass(Base):
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.obj.spec.storage_class_name is not None:
             return
-        from tiphys.api.base import decode
-        from tiphys.api.catalog import BY_PATH
-
-        resource = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
-        classes = [decode(entry.data, resource.type) for entry in self._registry().cache(resource)]
+        classes = [decode(entry.data, _STORAGE.type) for entry in self._registry().cache(_STORAGE)]
         mark = "storageclass.kubernetes.io/is-default-class"
         defaults = [c for c in classes if c.metadata.annotations.get(mark) == "true"]
         if defaults:
