@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check bench machine test-machine clean
+.PHONY: help demo down test check bench bench-scheduler machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ check: $(VENV)/.dev  ## lint, types and import contracts alone
 
 bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
 	@$(PYTHON) bench/bench.py
+
+bench-scheduler: $(VENV)/.dev  ## the same for the scheduler, alone and end to end
+	@$(PYTHON) bench/scheduler.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.controllers import endpoints, nodelifecycle, podgc, replicaset
 from tiphys.controllers.garbage import Graph
+from tiphys.controllers.nodelifecycle import eviction_rate, wanted_taints
 
 
 def test_pods_that_are_worth_least_are_deleted_first() -> None:
@@ -86,3 +87,23 @@ def test_the_graph_names_what_to_look_at_when_an_owner_goes() -> None:
     assert graph.remove(owner) == {"2"}
     graph.remove(child)
     assert graph.nodes == {}
+
+
+def _nodes(*ready: str, zone: str = "a") -> list[core_v1.Node]:
+    made = []
+    for number, state in enumerate(ready):
+        made.append(node(f"{zone}{number}"))
+        made[-1].metadata.labels["topology.kubernetes.io/zone"] = zone
+        made[-1].status.conditions = [core_v1.NodeCondition(type="Ready", status=state)]
+    return made
+
+
+def test_a_zone_is_emptied_as_slowly_as_it_is_unwell() -> None:
+    well, half = _nodes("True", "True", "Unknown"), _nodes("True", "Unknown", "Unknown", "Unknown")
+    silent, other = _nodes("Unknown"), _nodes("True", zone="b")
+    assert eviction_rate(well, other) == 0.1
+    assert eviction_rate(half, other) == 0.0
+    assert eviction_rate(half * 20, other) == 0.01
+    assert eviction_rate(silent, []) == 0.0, "when nobody is heard, it may be us"
+    assert eviction_rate(silent, other) == 0.1
+    assert ("node.kubernetes.io/unreachable", "NoExecute") not in wanted_taints(silent[0], emptying=False)

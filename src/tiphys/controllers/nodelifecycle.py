@@ -25,14 +25,39 @@ _OURS = frozenset((NOT_READY, UNREACHABLE, _UNSCHEDULABLE, *_PRESSURE.values()))
 # --- the core: pure ---
 
 
-def wanted_taints(node: core_v1.Node) -> list[tuple[str, str]]:
-    """(key, effect) of the taints that a node's conditions call for."""
+ZONE = "topology.kubernetes.io/zone"
+_RATE, _SLOW_RATE = 0.1, 0.01  # nodes emptied each second, in a zone that is well and in one that is not
+_UNHEALTHY, _LARGE = 0.55, 50  # share of silent nodes that makes a zone unwell; nodes from which it is worth the wait
+
+
+def zone_of(node: core_v1.Node) -> str:
+    return node.metadata.labels.get(ZONE, "")
+
+
+def is_well(node: core_v1.Node) -> bool:
+    ready = condition(node, "Ready")
+    return ready is not None and ready.status == "True"
+
+
+def eviction_rate(zone: list[core_v1.Node], others: list[core_v1.Node]) -> float:
+    """Nodes of a zone that may be emptied each second. None when every node of the cluster is silent: then it is more
+    likely that it is us who cannot hear them."""
+    silent = sum(not is_well(node) for node in zone)
+    if silent == len(zone) and not any(map(is_well, others)):
+        return 0.0
+    if silent > 2 and silent >= _UNHEALTHY * len(zone) and silent < len(zone):
+        return _SLOW_RATE if len(zone) > _LARGE else 0.0
+    return _RATE
+
+
+def wanted_taints(node: core_v1.Node, emptying: bool = True) -> list[tuple[str, str]]:
+    """(key, effect) of the taints that a node's conditions call for; `emptying`: its pods may be sent away now."""
     ready = condition(node, "Ready")
     taints = []
     if ready is None or ready.status == "False":
-        taints += [(NOT_READY, "NoSchedule")] + ([(NOT_READY, "NoExecute")] if ready is not None else [])
+        taints += [(NOT_READY, "NoSchedule")] + ([(NOT_READY, "NoExecute")] if ready is not None and emptying else [])
     elif ready.status == "Unknown":
-        taints += [(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")]
+        taints += [(UNREACHABLE, "NoSchedule")] + ([(UNREACHABLE, "NoExecute")] if emptying else [])
     taints += [
         (key, "NoSchedule")
         for name, key in _PRESSURE.items()
@@ -43,9 +68,9 @@ def wanted_taints(node: core_v1.Node) -> list[tuple[str, str]]:
     return taints
 
 
-def retaint(node: core_v1.Node, stamp: str) -> list[core_v1.Taint] | None:
+def retaint(node: core_v1.Node, stamp: str, emptying: bool = True) -> list[core_v1.Taint] | None:
     """The node's taints as they should be, None when they are so already."""
-    wanted = wanted_taints(node)
+    wanted = wanted_taints(node, emptying)
     standing = {(t.key, t.effect) for t in node.spec.taints if t.key in _OURS}
     if standing == set(wanted):
         return None
@@ -87,6 +112,7 @@ class NodeLifecycleController(Controller):
         self._nodes.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
         self._heard: dict[str, tuple[str, float]] = {}
+        self._next_emptied: dict[str, float] = {}  # by zone: when the next node may be emptied
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         if new is not None and new.spec.node_name and (old is None or not old.spec.node_name):
@@ -102,7 +128,7 @@ class NodeLifecycleController(Controller):
         silent = self._silence(node)
         if silent > GRACE:
             node = await self._mark_unknown(node)
-        taints = retaint(node, timestamps.rfc3339(self.context.now()))
+        taints = retaint(node, timestamps.rfc3339(self.context.now()), self._may_empty(node))
         if taints is not None:
             copied = copy.deepcopy(node)
             copied.spec.taints = taints
@@ -111,6 +137,22 @@ class NodeLifecycleController(Controller):
         await self._mark_pods(node)
         again = max(1.0, GRACE - silent + 1.0) if silent <= GRACE else 5.0
         return min(again, wait) if wait is not None else again
+
+    def _may_empty(self, node: core_v1.Node) -> bool:
+        """Whether the pods of a silent node may be sent away now: one node after the other, at the zone's rate."""
+        standing = any(t.effect == "NoExecute" and t.key in (NOT_READY, UNREACHABLE) for t in node.spec.taints)
+        if is_well(node):
+            return True
+        zone, others = zone_of(node), list(self._nodes)
+        peers = [n for n in others if zone_of(n) == zone]
+        rate = eviction_rate(peers, [n for n in others if zone_of(n) != zone])
+        if standing or not rate:
+            return bool(rate)
+        now = self.context.now()
+        if now < self._next_emptied.get(zone, 0.0):
+            return False
+        self._next_emptied[zone] = now + 1.0 / rate
+        return True
 
     def _silence(self, node: core_v1.Node) -> float:
         """Seconds since the node was last heard of, by our own clock."""
@@ -174,7 +216,13 @@ class NodeLifecycleController(Controller):
                 "TaintManagerEviction",
                 f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}",
             )
+            mark = {
+                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+                "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": timestamps.rfc3339(now),
+            }  # fmt: skip
+            change = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [mark]}}
             try:
+                await self.client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace, "status")
                 await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
             except StatusError as error:
                 if error.code not in (404, 409):
