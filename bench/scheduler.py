@@ -97,7 +97,9 @@ async def end_to_end(nodes: int, pods: int, spread: bool) -> tuple[float, float,
                 str(path),
                 "--leader-elect=false",
             ]
-            scheduler = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            scheduler = await asyncio.create_subprocess_exec(
+                *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             try:
                 probe = pod(99999, False)
                 await client.create(probe)
@@ -114,7 +116,7 @@ async def end_to_end(nodes: int, pods: int, spread: bool) -> tuple[float, float,
                 used = cpu_of(scheduler.pid) - before[0], server.cpu() - before[1]
             finally:
                 scheduler.terminate()
-                scheduler.wait()
+                await scheduler.wait()
                 server.stop()
         return pods / took, used[0] * 1000 / pods, used[1] * 1000 / pods
 

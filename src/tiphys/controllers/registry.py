@@ -16,6 +16,7 @@ from tiphys.controllers.job import JobController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
 from tiphys.controllers.podgc import PodGarbageCollector
+from tiphys.controllers.policystatus import PolicyStatusController
 from tiphys.controllers.quota import QuotaController
 from tiphys.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
@@ -52,6 +53,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     CertificateController,
     ClusterRoleAggregationController,
     FlowSchemaController,
+    PolicyStatusController,
     # removal
     NamespaceController,
     GarbageCollector,
