@@ -25,10 +25,15 @@ def test_unknown_and_duplicate_fields_are_found() -> None:
     assert problems == [
         'unknown field "spec.containers[0].imagee"',
         'unknown field "spec.foo"',
-        'duplicate field "name"',
+        'duplicate field "metadata.name"',
     ]
 
 
 def test_free_form_maps_have_no_unknown_fields() -> None:
     body = b'{"data":{"anything":"x"},"metadata":{"labels":{"a.b/c":"d"}}}'
     assert decoding.field_problems(body, decoding.plain(body), core_v1.ConfigMap) == []
+
+
+def test_what_is_given_twice_is_told_with_its_path() -> None:
+    data = b'{"spec":{"a":1,"a":2,"list":[{"x":1},{"y":1,"y":2}]},"spec2":{"a":1}}'
+    assert decoding.duplicate_fields(data) == ["spec.a", "spec.list[1].y"]

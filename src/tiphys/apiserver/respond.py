@@ -30,27 +30,29 @@ class Accepted:
 
 
 _PLAIN = Accepted()
-_known: dict[tuple[str, bool], Accepted] = {}
+_known: dict[tuple[str, bool, bool], Accepted] = {}
 
 
-def accepted(header: str, declared: bool = False) -> Accepted:
+def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accepted:
     """The first alternative of an Accept header that can be served; `declared`: protobuf can be, too (the answer is of
-    a built-in type). Raises 406."""
+    a built-in type); `shapes`: a Table or the metadata alone can be (the answer is a resource's). Raises 406."""
     if header in ("", "*/*", JSON):
         return _PLAIN
-    found = _known.get((header, declared))
+    found = _known.get((header, declared, shapes))
     if found is None:
-        found = _parse(header, declared)
+        found = _parse(header, declared, shapes)
         if len(_known) < 1000:
-            _known[header, declared] = found
+            _known[header, declared, shapes] = found
     return found
 
 
-def _parse(header: str, declared: bool) -> Accepted:
+def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
     for alternative in header.split(","):
         media, *parameters = [part.strip() for part in alternative.split(";")]
         options = dict(p.split("=", 1) for p in parameters if "=" in p)
         shape = options.get("as", "")
+        if shape and not shapes:
+            continue
         if shape and (options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")):
             continue
         if shape not in ("", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"):
@@ -126,7 +128,7 @@ def to_yaml(data: bytes) -> bytes:
 
 def status(call: Call, obj: Any, code: int = 200) -> web.Response:
     """Any API struct, in the form the client asked for."""
-    want = accepted(call.http.headers.get("Accept", ""), declared=True)
+    want = accepted(call.http.headers.get("Accept", ""), declared=True, shapes=False)
     if want.form == "protobuf":
         return answer(protobuf.wrap(obj), code, call.warnings, protobuf.MEDIA_TYPE)
     return formed(call, encode(obj), want, code)

@@ -184,19 +184,36 @@ def count_keys(value: Any) -> int:
     return 0
 
 
+class _Pairs(dict[str, Any]):
+    """A JSON object that remembers which of its keys were given twice."""
+
+    twice: tuple[str, ...] = ()
+
+
+def _pairs(items: list[tuple[str, Any]]) -> _Pairs:
+    made = _Pairs(items)
+    if len(made) != len(items):
+        seen: set[str] = set()
+        made.twice = tuple(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+    return made
+
+
 def duplicate_fields(data: bytes) -> list[str]:
-    """Names of the fields that one JSON object of the body gives twice."""
+    """Paths of the fields that one JSON object of the body gives twice."""
     found: list[str] = []
 
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: set[str] = set()
-        for key, _ in items:
-            if key in seen:
-                found.append(key)
-            seen.add(key)
-        return dict(items)
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, _Pairs):
+            found.extend(f"{path}.{key}" if path else key for key in value.twice)
+            for key, item in value.items():
+                if isinstance(item, dict | list):
+                    walk(item, f"{path}.{key}" if path else key)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict | list):
+                    walk(item, f"{path}[{index}]")
 
-    json.loads(data, object_pairs_hook=pairs)
+    walk(json.loads(data, object_pairs_hook=_pairs), "")
     return found
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.errors import FieldError, invalid_value, not_supported, required
+from tiphys.machinery.schema import fields_of
 
 UNSET: Any = object()
 _ROOT = ("apiVersion", "kind", "metadata")
@@ -109,6 +111,8 @@ def prune(value: Any, schema: Schema, root: bool = False, path: str = "", found:
         return
     for key in list(value):
         if (root or schema.embedded) and key in _ROOT:
+            if key == "metadata" and not root and isinstance(value[key], dict):
+                _prune_metadata(value[key], f"{path}.metadata" if path else "metadata", found)
             continue
         inner, where = schema.child(key), f"{path}.{key}" if path else key
         if inner is not None:
@@ -118,6 +122,15 @@ def prune(value: Any, schema: Schema, root: bool = False, path: str = "", found:
             del value[key]
             if found is not None:
                 found.append(where)
+
+
+def _prune_metadata(meta: dict[str, Any], path: str, found: list[str] | None) -> None:
+    """The metadata of an embedded object has the fields that every object's has."""
+    known = fields_of(ObjectMeta)
+    for key in [key for key in meta if key not in known]:
+        del meta[key]
+        if found is not None:
+            found.append(f"{path}.{key}")
 
 
 # --- defaulting ---------------------------------------------------------------------------------------------------
