@@ -347,3 +347,95 @@ async def test_an_autoscaler_follows_what_the_pods_use(cluster: LocalCluster) ->
     assert found["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"] == 190
     nodes = await call(cluster, "GET", "/apis/metrics.k8s.io/v1beta1/nodes")
     assert sum(int(n["usage"]["cpu"].rstrip("m")) for n in nodes["items"]) == 380
+
+
+async def test_pods_go_before_all_else_of_their_namespace(cluster: LocalCluster) -> None:
+    await cluster.client.create(core_v1.Namespace(metadata=ObjectMeta(name="temp")))
+    await ready(cluster, "temp")
+    held = pod("held", "temp")
+    held.metadata.finalizers = ["example.org/wait"]
+    await cluster.client.create(held)
+    await cluster.client.create(config_map("settings", "temp"))
+    await cluster.eventually(lambda: _running(cluster, "temp", 1))
+    await cluster.client.delete(core_v1.Namespace, "temp")
+
+    async def waits() -> bool:
+        status = (await cluster.client.get(core_v1.Namespace, "temp")).status
+        conditions = {c.type: c.message for c in status.conditions if c.status == "True"}
+        return conditions.get("NamespaceFinalizersRemaining", "").endswith("example.org/wait in 1 resource instances")
+
+    await cluster.eventually(waits)
+    assert not (await cluster.client.get(core_v1.ConfigMap, "settings", "temp")).metadata.deletion_timestamp
+    await cluster.client.patch(core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "temp", media=MERGE)
+    await gone(cluster, core_v1.Namespace, "temp", "")
+
+
+async def test_a_job_lets_pods_go_and_takes_them_back(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
+    job.spec.template.spec.restart_policy = "Never"
+    job.spec.template.spec.containers = [core_v1.Container(name="c", image="img")]
+    job.spec.template.metadata.annotations = {"hollow.tiphys.io/exit-after": "600"}
+    await cluster.client.create(job)
+    await cluster.eventually(lambda: _running(cluster, "default", 1))
+    name = (await cluster.pods())[0].metadata.name
+
+    async def owned() -> bool:
+        meta = (await cluster.client.get(core_v1.Pod, name, "default")).metadata
+        return bool(meta.owner_references) and meta.finalizers == ["batch.kubernetes.io/job-tracking"]
+
+    await cluster.client.patch(
+        core_v1.Pod, name, {"metadata": {"ownerReferences": None, "finalizers": None}}, "default", media=MERGE
+    )
+    await cluster.eventually(owned)
+    await cluster.client.delete(batch_v1.Job, "j", "default", propagation="Orphan")
+    await gone(cluster, batch_v1.Job, "j")
+
+    async def free() -> bool:
+        meta = (await cluster.client.get(core_v1.Pod, name, "default")).metadata
+        return not meta.owner_references and not meta.finalizers
+
+    await cluster.eventually(free)
+
+
+async def test_a_node_refuses_what_it_has_no_room_for(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    node = (await cluster.client.list(core_v1.Node)).items[0].metadata.name
+    containers = [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}]
+    await cluster.client.create(pod("first", nodeName=node, containers=containers))
+    await cluster.eventually(lambda: _running(cluster, "default", 1))
+    await cluster.client.create(pod("second", nodeName=node, containers=containers))
+    await cluster.client.create(pod("third", nodeName=node, nodeSelector={"disk": "ssd"}))
+
+    async def failed() -> bool:
+        found = [await cluster.client.get(core_v1.Pod, name, "default") for name in ("second", "third")]
+        return [p.status.phase for p in found] == ["Failed", "Failed"]
+
+    await cluster.eventually(failed)
+    second = await cluster.client.get(core_v1.Pod, "second", "default")
+    assert second.status.reason == "NodePorts"
+    assert second.status.message.startswith("Pod was rejected: Predicate NodePorts failed")
+    assert (await cluster.client.get(core_v1.Pod, "third", "default")).status.reason == "NodeAffinity"
+    for name in ("first", "second"):
+        await cluster.client.delete(core_v1.Pod, name, "default")
+        await gone(cluster, core_v1.Pod, name)
+    await cluster.client.create(pod("fourth", nodeName=node, containers=containers))
+    await cluster.eventually(lambda: _running(cluster, "default", 1))
+
+
+async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    held = pod("held")
+    held.metadata.finalizers = ["example.org/wait"]
+    made = await cluster.client.create(held)
+    await cluster.eventually(lambda: _running(cluster, "default", 1))
+    seen = await cluster.client.get(core_v1.Pod, "held", "default")
+    options = {"preconditions": {"uid": made.metadata.uid, "resourceVersion": seen.metadata.resource_version}}
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "held"}, "deleteOptions": options}
+    await call(cluster, "POST", "/api/v1/namespaces/default/pods/held/eviction", body)
+    found = await cluster.client.get(core_v1.Pod, "held", "default")
+    assert found.metadata.deletion_timestamp
+    target = next(c for c in found.status.conditions if c.type == "DisruptionTarget")
+    assert (target.reason, target.message) == ("EvictionByEvictionAPI", "Eviction API: evicting")
+    await cluster.client.patch(core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await gone(cluster, core_v1.Pod, "held")

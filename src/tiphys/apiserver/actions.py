@@ -79,8 +79,39 @@ class Actions:
         if pod.status.phase not in ("Succeeded", "Failed", "Pending") and not pod.metadata.deletion_timestamp:
             await self._check_budgets(pod, call)
         options = eviction.delete_options or DeleteOptions()
+        await self._announce(call, pod, options)
         await self._registry.delete(_PODS, namespace, name, options, call.user, call.dry_run)
         return respond.status(call, Status(status="Success", code=201), 201)
+
+    async def _announce(self, call: Call, pod: core_v1.Pod, options: DeleteOptions) -> None:
+        """Notes on the pod why it goes, for the controllers that count disruptions and failures apart."""
+        precondition = options.preconditions
+        stamp = timestamps.rfc3339(self._registry.now())
+        condition = core_v1.PodCondition(
+            type="DisruptionTarget", status="True", reason="EvictionByEvictionAPI", message="Eviction API: evicting",
+            last_transition_time=stamp, observed_generation=pod.metadata.generation,
+        )  # fmt: skip
+
+        def change(old: Any) -> Any:
+            if precondition is not None:
+                had = (
+                    precondition.uid or old.metadata.uid,
+                    precondition.resource_version or old.metadata.resource_version,
+                )
+                if had != (old.metadata.uid, old.metadata.resource_version):
+                    return old  # the deletion will say so
+            if any(c.type == condition.type and c.status == "True" for c in old.status.conditions):
+                return old
+            new = copy.deepcopy(old)
+            new.status.conditions = [c for c in new.status.conditions if c.type != condition.type] + [condition]
+            return new
+
+        meta = pod.metadata
+        entry, _ = await self._registry.update(
+            _PODS, meta.namespace, meta.name, change, call.user, call.dry_run, "status", patching=True
+        )
+        if precondition is not None and precondition.resource_version == meta.resource_version and not call.dry_run:
+            precondition.resource_version = str(entry.revision)
 
     async def _check_budgets(self, pod: core_v1.Pod, call: Call) -> None:
         cache = self._registry.cache(_BUDGETS)

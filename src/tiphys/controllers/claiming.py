@@ -20,38 +20,51 @@ async def claim(
     pods: Informer[core_v1.Pod],
     owner: Any,
     selector: Selector,
-    fits: Callable[[core_v1.Pod], bool] = lambda pod: True,
+    fits: Callable[[core_v1.Pod], bool] = is_active,
+    finalizer: str = "",
 ) -> list[core_v1.Pod]:
-    """The owner's pods; `pods` is indexed by `owner_index`. `fits` may refuse to adopt a pod (by its name, say)."""
+    """The owner's pods; `pods` is indexed by `owner_index`. `fits` says which pods that match may be adopted.
+    A `finalizer` comes with the adoption and goes with the release."""
     meta = owner.metadata
     mine = []
     for pod in pods.by("owner", meta.uid):
         if selector.matches(pod.metadata.labels) or pod.metadata.deletion_timestamp:
             mine.append(pod)
         elif not meta.deletion_timestamp:
-            await _release(client, pod, meta.uid)
+            await _release(client, pod, meta.uid, finalizer)
     if meta.deletion_timestamp:
         return mine
     for pod in pods.by("owner", f"orphan/{meta.namespace}"):
-        if selector.matches(pod.metadata.labels) and is_active(pod) and fits(pod):
-            adopted = await _adopt(client, pod, owner)
+        if selector.matches(pod.metadata.labels) and fits(pod):
+            adopted = await _adopt(client, pod, owner, finalizer)
             if adopted is not None:
                 mine.append(adopted)
     return mine
 
 
-async def _release(client: Client, pod: core_v1.Pod, uid: str) -> None:
-    left = [{"uid": ref.uid, "$patch": "delete"} for ref in pod.metadata.owner_references if ref.uid == uid]
-    change = {"metadata": {"uid": pod.metadata.uid, "ownerReferences": left}}
-    await _ignore_missing(client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace))
+async def _release(client: Client, pod: core_v1.Pod, uid: str, finalizer: str) -> None:
+    left = [to_builtins(ref) for ref in pod.metadata.owner_references if ref.uid != uid]
+    change: dict[str, Any] = {"uid": pod.metadata.uid, "ownerReferences": left or None}
+    if finalizer in pod.metadata.finalizers:
+        change["finalizers"] = [name for name in pod.metadata.finalizers if name != finalizer] or None
+    await _patch(client, pod, change)
 
 
-async def _adopt(client: Client, pod: core_v1.Pod, owner: Any) -> core_v1.Pod | None:
+async def _adopt(client: Client, pod: core_v1.Pod, owner: Any, finalizer: str) -> core_v1.Pod | None:
     refs = [*to_builtins(pod.metadata.owner_references), to_builtins(owner_reference(owner))]
-    change = {"metadata": {"uid": pod.metadata.uid, "ownerReferences": refs}}
-    call = client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace, media=MERGE)
-    adopted: core_v1.Pod | None = await _ignore_missing(call)
-    return adopted
+    change: dict[str, Any] = {"uid": pod.metadata.uid, "ownerReferences": refs}
+    if finalizer and finalizer not in pod.metadata.finalizers:
+        change["finalizers"] = [*pod.metadata.finalizers, finalizer]
+    return await _patch(client, pod, change)
+
+
+async def _patch(client: Client, pod: core_v1.Pod, change: dict[str, Any]) -> core_v1.Pod | None:
+    """Changes the metadata of a pod as it was seen: one that has changed since is looked at again."""
+    change["resourceVersion"] = pod.metadata.resource_version
+    meta = pod.metadata
+    call = client.patch(core_v1.Pod, meta.name, {"metadata": change}, meta.namespace, media=MERGE)
+    changed: core_v1.Pod | None = await _ignore_missing(call)
+    return changed
 
 
 async def _ignore_missing(call: Any) -> Any:

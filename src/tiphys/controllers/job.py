@@ -10,13 +10,14 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.api.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
-from tiphys.client.client import MERGE
 from tiphys.controllers import jobpolicy
+from tiphys.controllers.claiming import claim
 from tiphys.controllers.pods import from_template, is_ready
 from tiphys.controllers.replicaset import Expectations
-from tiphys.controllers.shell import Context, Controller, controller_of, split_key
+from tiphys.controllers.shell import Context, Controller, controller_of, owner_index, split_key
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.selectors import NOTHING, Selector, from_label_selector
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -262,6 +263,16 @@ def _staff(
 
 # --- the shell ---
 
+_ORPHAN = "orphan:"  # before the key of a pod
+
+
+def _selector(job: Job) -> Selector:
+    return from_label_selector(job.spec.selector) or NOTHING
+
+
+def _adoptable(pod: core_v1.Pod) -> bool:
+    return not pod.metadata.deletion_timestamp  # an ended pod counts, too
+
 
 class JobController(Controller):
     name = "job"
@@ -275,6 +286,7 @@ class JobController(Controller):
     def watch(self) -> None:
         self._jobs, self._pods = self.informer(Job), self.informer(core_v1.Pod)
         self._pods.index("job", self._key_of_pod)
+        self._pods.index("owner", owner_index)
         self._jobs.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
 
@@ -284,23 +296,34 @@ class JobController(Controller):
         return [f"{pod.metadata.namespace}/{owner.name}"] if owner is not None and owner.kind == "Job" else []
 
     def _pod_changed(self, old: Any, new: Any) -> None:
-        for key in self._key_of_pod(new or old):
+        if new is not None and controller_of(new) is None:
+            self._orphaned(new)
+        for key in {key for pod in (old, new) if pod is not None for key in self._key_of_pod(pod)}:
             if old is None:
                 self._expect.created(key)
             if new is None or new.metadata.deletion_timestamp:
                 self._expect.deleted(key, (new or old).metadata.uid)
             self.queue.add(key)
 
+    def _orphaned(self, pod: core_v1.Pod) -> None:
+        """A pod that is nobody's: some job may want it, and none holds it back."""
+        meta = pod.metadata
+        if not meta.deletion_timestamp:
+            for job in self._jobs:
+                if job.metadata.namespace == meta.namespace and _selector(job).matches(meta.labels):
+                    return self.enqueue(None, job)
+        if TRACKING in meta.finalizers:
+            self.queue.add(f"{_ORPHAN}{meta.namespace}/{meta.name}")
+
     async def reconcile(self, key: str) -> float | None:
-        job, mine = self._jobs.get(key), self._pods.by("job", key)
-        pods = [
-            p
-            for p in mine
-            if job is not None and (owner := controller_of(p)) is not None and owner.uid == job.metadata.uid
-        ]
-        strangers = (
-            [p for p in mine if p not in pods] if not (job is not None and job.metadata.deletion_timestamp) else mine
-        )
+        if key.startswith(_ORPHAN):
+            pod = self._pods.get(key.removeprefix(_ORPHAN))
+            if pod is not None and controller_of(pod) is None:
+                await self._release(pod)
+            return None
+        job, named = self._jobs.get(key), self._pods.by("job", key)
+        going = job is None or job.metadata.deletion_timestamp
+        strangers = [p for p in named if going or job is None or controller_of(p).uid != job.metadata.uid]  # type: ignore[union-attr]
         await asyncio.gather(*(self._release(pod) for pod in strangers))
         if job is not None and job.spec.managed_by not in (None, "kubernetes.io/job-controller"):
             return None  # somebody else's
@@ -311,6 +334,7 @@ class JobController(Controller):
         if not self._expect.met(key):
             return None
         now = self.context.now()
+        pods = await claim(self.client, self._pods, job, _selector(job), _adoptable, TRACKING)
         made = plan(job, pods, now)
         self._hold_back(key, made, now)
         await self._carry_out(key, job, made)
@@ -384,10 +408,9 @@ class JobController(Controller):
         """Takes the tracking finalizer off a pod that has been noted."""
         if TRACKING not in pod.metadata.finalizers:
             return
-        kept = [f for f in pod.metadata.finalizers if f != TRACKING] or None
-        change = {"metadata": {"uid": pod.metadata.uid, "finalizers": kept}}
+        change = {"metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING]}}
         try:
-            await self.client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace, media=MERGE)
+            await self.client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace)
         except StatusError as error:
             if error.code not in (404, 409):
                 raise

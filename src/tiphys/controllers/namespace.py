@@ -17,15 +17,20 @@ from tiphys.machinery.errors import StatusError
 _NAMESPACES = resource_of(Namespace)
 
 
-async def deletable(client: Any) -> list[Resource]:
-    """Every namespaced resource the server says it can list and delete: built-in, custom and aggregated."""
+async def deletable(client: Any) -> tuple[list[Resource], list[str]]:
+    """Every namespaced resource the server says it can list and delete (built-in, custom and aggregated), and the
+    group versions whose server does not answer now."""
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     found: dict[tuple[str, str], Resource] = {}
+    stale: list[str] = []
     for path in ("/api", "/apis"):
         document = msgspec.json.decode(await client.request("GET", path, accept=accept))
         for group in document["items"]:
             name = group["metadata"].get("name", "")
             for version in group["versions"]:
+                if version.get("freshness") == "Stale":
+                    stale.append(f"{name}/{version['version']}")
+                    continue
                 for row in version.get("resources", ()):
                     if row["scope"] == "Namespaced" and {"list", "delete"} <= set(row["verbs"]):
                         plural = row["resource"]
@@ -34,7 +39,7 @@ async def deletable(client: Any) -> list[Resource]:
                         )
                         found.setdefault((name, plural), resource)
     found.pop(("events.k8s.io", "events"), None)
-    return list(found.values())
+    return list(found.values()), stale
 
 
 class NamespaceController(Controller):
@@ -54,39 +59,54 @@ class NamespaceController(Controller):
             return None
         if "kubernetes" not in namespace.spec.finalizers:
             return None
-        left, finalizers = await self._empty(key)
-        if left:
-            await self._tell(namespace, left, finalizers)
-            return 0.3
-        await self._tell(namespace, {}, {})
+        left, finalizers, stale = await self._empty(key)
+        await self._tell(namespace, left, finalizers, stale)
+        if left or stale:
+            return 0.3 if left else 3.0
         fresh = await self.client.get(Namespace, key)
         fresh.spec.finalizers = [f for f in fresh.spec.finalizers if f != "kubernetes"]
         await self.client.request("PUT", _NAMESPACES.path("", key, "finalize"), encode(fresh))
         return None
 
-    async def _empty(self, namespace: str) -> tuple[dict[str, int], dict[str, int]]:
-        """Deletes what is there; returns how many of each resource remain, and the finalizers that hold them."""
+    async def _empty(self, namespace: str) -> tuple[dict[str, int], dict[str, int], list[str]]:
+        """Deletes what is there; returns how many of each resource remain, the finalizers that hold them, and the group
+        versions that could not be looked at.
+
+        Pods go first, and nothing else goes while one runs: what protects a pod (a network policy, say) outlives it."""
         left: dict[str, int] = {}
         finalizers: dict[str, int] = {}
-        for resource in await deletable(self.client):
-            path = resource.path(namespace)
-            page = msgspec.json.decode(await self.client.request("GET", path, query={"limit": "500"}, accept=_METADATA))
-            if not page["items"]:
-                continue
-            if "deletecollection" in resource.verbs:
-                await self.client.request("DELETE", path)
-            else:
-                for item in page["items"]:
-                    await self._delete(f"{path}/{item['metadata']['name']}")
-            remaining = msgspec.json.decode(
-                await self.client.request("GET", path, query={"limit": "500"}, accept=_METADATA)
-            )["items"]
+        resources, stale = await deletable(self.client)
+        resources.sort(key=lambda resource: resource.group_resource != "pods")
+        for resource in resources:
+            remaining = await self._empty_of(resource, namespace)
             if remaining:
                 left[resource.group_resource] = len(remaining)
             for item in remaining:
                 for finalizer in item["metadata"].get("finalizers", ()):
                     finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
-        return left, finalizers
+            if remaining and resource.group_resource == "pods":
+                break
+        return left, finalizers, stale
+
+    async def _empty_of(self, resource: Resource, namespace: str) -> list[Any]:
+        """Deletes the objects of one resource; the metadata of those that are still there afterwards."""
+        items = await self._list(resource, namespace)
+        if not items:
+            return items
+        path = resource.path(namespace)
+        if "deletecollection" in resource.verbs:
+            await self.client.request("DELETE", path)
+        else:
+            for item in items:
+                await self._delete(f"{path}/{item['metadata']['name']}")
+        return await self._list(resource, namespace)
+
+    async def _list(self, resource: Resource, namespace: str) -> list[Any]:
+        path, query = resource.path(namespace), {"limit": "500"}
+        items: list[Any] = msgspec.json.decode(await self.client.request("GET", path, query=query, accept=_METADATA))[
+            "items"
+        ]
+        return items
 
     async def _delete(self, path: str) -> None:
         try:
@@ -95,12 +115,15 @@ class NamespaceController(Controller):
             if error.code != 404:
                 raise
 
-    async def _tell(self, namespace: Namespace, left: dict[str, int], finalizers: dict[str, int]) -> None:
+    async def _tell(
+        self, namespace: Namespace, left: dict[str, int], finalizers: dict[str, int], stale: list[str]
+    ) -> None:
         """Keeps the conditions that say what the deletion waits for."""
         remaining = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(left.items()))
         held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
         rows = (
-            ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+            ("NamespaceDeletionDiscoveryFailure", "True" if stale else "False", "DiscoveryFailed" if stale else "ResourcesDiscovered",
+             f"Discovery failed for some groups, {len(stale)} failing: {', '.join(stale)}" if stale else "All resources successfully discovered"),
             ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
             ("NamespaceDeletionContentFailure", "False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
             ("NamespaceContentRemaining", "True" if left else "False", "SomeResourcesRemain" if left else "ContentRemoved",

@@ -69,7 +69,8 @@ class QuotaController(Controller):
     async def _custom(self, name: str) -> Resource | None:
         from tiphys.controllers.namespace import deletable
 
-        return next((r for r in await deletable(self.client) if r.group_resource == name), None)
+        resources, _ = await deletable(self.client)
+        return next((r for r in resources if r.group_resource == name), None)
 
     def _changed(self, name: str) -> Any:
         def handler(old: Any, new: Any) -> None:

@@ -15,7 +15,7 @@ from tiphys.client.client import MERGE
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
 from tiphys.controllers.history import REVISION_LABEL, History, template_of
-from tiphys.controllers.pods import available_after, from_template, is_ready, owner_reference
+from tiphys.controllers.pods import available_after, from_template, is_active, is_ready, owner_reference
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
@@ -254,7 +254,9 @@ class StatefulSetController(Controller):
             return None
         selector = from_label_selector(owner.spec.selector)
         assert selector is not None
-        pods = await claim(self.client, self._pods, owner, selector, lambda pod: ordinal(pod, owner) >= 0)
+        pods = await claim(
+            self.client, self._pods, owner, selector, lambda pod: is_active(pod) and ordinal(pod, owner) >= 0
+        )
         update, collisions = await self._history.current(owner)
         known = {r.metadata.name: r for r in self._history.of(owner)}
         current = known.get(owner.status.current_revision, update)

@@ -80,6 +80,9 @@ EVERYTHING = Selector()
 _TOKEN = re.compile(r"\s*(?:(==|!=|=|!|>|<|\(|\)|,)|([^\s=!<>(),]+))")
 
 
+NOTHING = Selector((Requirement("metadata.name/none", "in", ()),))  # matches no object
+
+
 def _tokens(text: str) -> list[str]:
     tokens, at = [], 0
     text = text.strip()

@@ -13,6 +13,7 @@ from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.tasks import TaskGroup
+from tiphys.node.admission import MISPLACED, refusal
 from tiphys.node.references import References
 from tiphys.node.registration import Registration, capacity
 from tiphys.node.runtime import PodState, Runtime, RuntimeFault
@@ -113,6 +114,7 @@ class Agent:
         worker = self._workers.get(uid)
         if new is None:
             if worker is not None:
+                worker.holds_room = False
                 self._tasks.start(self._evict(worker), "evict")
         elif worker is not None:
             worker.update(new)
@@ -123,15 +125,32 @@ class Agent:
         ):
             return
         else:
-            worker = self._workers[uid] = PodWorker(self._node, new, self._found.pop(uid, None))
+            found = self._found.pop(uid, None)
+            worker = self._workers[uid] = PodWorker(self._node, new, found)
+            worker.holds_room = found is not None
             self._tasks.start(self._work(worker), f"pod-{new.metadata.name}")
 
     async def _work(self, worker: PodWorker) -> None:
         try:
-            await worker.run()
+            if worker.holds_room or await self._admit(worker):
+                await worker.run()
         finally:
             if self._workers.get(worker.pod.metadata.uid) is worker:
                 del self._workers[worker.pod.metadata.uid]
+
+    async def _admit(self, worker: PodWorker) -> bool:
+        """Whether there is room for a pod, which it then holds. One that is to go needs none."""
+        if worker.pod.metadata.deletion_timestamp:
+            return True
+        others = [other.footprint for other in self._workers.values() if other.holds_room]
+        refused = refusal(worker.footprint, others, self._resources)
+        if refused is None:
+            worker.holds_room = True
+            if await self._registration.suits(worker.pod.spec):
+                return True
+            refused, worker.holds_room = MISPLACED, False
+        await worker.reject(*refused)
+        return bool(worker.pod.metadata.deletion_timestamp)
 
     async def _evict(self, worker: PodWorker) -> None:
         """The pod's object is gone without us: whatever still runs ends now."""

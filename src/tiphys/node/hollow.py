@@ -1,6 +1,6 @@
 """A runtime without containers: pods go through the same life cycle, on the clock, and nothing runs.
 
-What a pod does can be said in annotations: ``hollow.tiphys.dev/exit-after`` (seconds) and ``hollow.tiphys.dev/exit-code``.
+What a pod does can be said in annotations: ``hollow.tiphys.io/exit-after`` (seconds) and ``hollow.tiphys.io/exit-code``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from tiphys.api import core_v1
 from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, RuntimeFault, SandboxState
 
-EXIT_AFTER, EXIT_CODE = "hollow.tiphys.dev/exit-after", "hollow.tiphys.dev/exit-code"
+EXIT_AFTER, EXIT_CODE = "hollow.tiphys.io/exit-after", "hollow.tiphys.io/exit-code"
 _WHY = "a hollow node runs no containers"
 
 

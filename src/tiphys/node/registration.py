@@ -18,6 +18,7 @@ from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.nodes import matches_node
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Registration:
         self._pod_cidr = pod_cidr
         self.images: list[tuple[list[str], int]] = []
         self._uid = ""
+        self._node = core_v1.Node()
 
     def _info(self) -> core_v1.NodeSystemInfo:
         boot = _read("/proc/sys/kernel/random/boot_id")
@@ -117,7 +119,9 @@ class Registration:
 
     def _fill(self, node: core_v1.Node, ready: bool, why: str) -> None:
         status = node.status
-        status.capacity, status.allocatable = dict(self.resources), dict(self.resources)
+        # What others put there, extended resources, is theirs.
+        status.capacity = {**status.capacity, **self.resources}
+        status.allocatable = {**status.allocatable, **self.resources}
         status.addresses = [
             core_v1.NodeAddress(type="InternalIP", address=self._address), core_v1.NodeAddress(type="Hostname", address=self._name),
         ]  # fmt: skip
@@ -149,14 +153,23 @@ class Registration:
             if any(made.metadata.labels.get(k) != v for k, v in self._own_labels().items()):
                 made = await self._client.patch(core_v1.Node, self._name, {"metadata": {"labels": self._own_labels()}})
             made = await self.report(True)
-        self._uid = made.metadata.uid
+        self._uid, self._node = made.metadata.uid, made
         return made
+
+    async def suits(self, spec: core_v1.PodSpec) -> bool:
+        """Whether the node has the labels that a pod wants of it."""
+        if not spec.node_selector and not (spec.affinity and spec.affinity.node_affinity):
+            return True
+        if not matches_node(spec, self._node):  # labels change
+            self._node = await self._client.get(core_v1.Node, self._name)
+        return matches_node(spec, self._node)
 
     async def report(self, ready: bool, why: str = "") -> core_v1.Node:
         node = await self._client.get(core_v1.Node, self._name)
         changed = copy.deepcopy(node)
         self._fill(changed, ready, why)
-        return await self._client.update_status(changed)
+        self._node = await self._client.update_status(changed)
+        return self._node
 
     async def beat(self) -> None:
         """Renews the node's lease."""

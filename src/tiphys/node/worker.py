@@ -17,6 +17,7 @@ from tiphys.client.events import EventRecorder
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 from tiphys.node import probes
+from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
 from tiphys.node.health import Health
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
@@ -67,11 +68,15 @@ class PodWorker:
         self._stale = state is not None
         self._terminating = False
         self.gone = False
+        self.footprint = Footprint(pod.spec)
+        self.holds_room = False
 
     # --- from outside ---
 
     def update(self, pod: core_v1.Pod) -> None:
         self.pod = pod
+        if pod.status.phase in ("Succeeded", "Failed"):
+            self.holds_room = False
         self._wake.set()
 
     def differs(self, seen: PodState | None) -> bool:
@@ -85,6 +90,16 @@ class PodWorker:
         """The runtime may show something new."""
         self._stale = True
         self._wake.set()
+
+    async def reject(self, reason: str, message: str) -> None:
+        """Fails the pod without having run anything of it."""
+        self._event("Warning", reason, message)
+        status = {"phase": "Failed", "reason": reason, "message": f"Pod was rejected: {message}"}
+        status["startTime"] = timestamps.rfc3339(self._node.now())
+        meta = self.pod.metadata
+        change = {"metadata": {"uid": meta.uid}, "status": status}
+        with contextlib.suppress(StatusError):  # it is gone
+            await self._node.client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
 
     async def run(self) -> None:
         """Until the pod is gone from this node."""
@@ -434,6 +449,7 @@ class PodWorker:
                 self._terminating = False
                 raise
         await self._report(final=True)
+        self.holds_room = False
         meta = self.pod.metadata
         with contextlib.suppress(StatusError):
             await self._node.client.delete(core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid)
@@ -481,6 +497,8 @@ class PodWorker:
                 if any(s.state.terminated.exit_code for s in status.container_statuses if s.state.terminated)
                 else "Succeeded"
             )
+        if status.phase in ("Succeeded", "Failed"):
+            self.holds_room = False  # before anybody hears of it, and sends the next pod
         value = to_builtins(status)
         if value == self._reported:
             return

@@ -7,42 +7,11 @@ from functools import cached_property
 
 from tiphys.api import core_v1
 from tiphys.api.base import encode
-from tiphys.machinery import quantity
-from tiphys.machinery.selectors import Requirement, Selector, from_label_selector
+from tiphys.machinery.footprint import CPU, MEMORY, Port, ports_of, requests_of, units
+from tiphys.machinery.selectors import NOTHING, Requirement, Selector, from_label_selector
 
-CPU, MEMORY, STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
+STORAGE, PODS = "ephemeral-storage", "pods"
 _LEAST = {CPU: 100, MEMORY: 200 << 20}  # what a pod that asks for nothing counts as when nodes are compared
-
-
-def units(name: str, value: str) -> int:
-    """A quantity in the scheduler's units: thousandths of cpu, whole numbers of everything else."""
-    return quantity.milli(value) if name == CPU else quantity.ceil_units(value)
-
-
-def requests_of(spec: core_v1.PodSpec) -> dict[str, int]:
-    """What the pod needs at its neediest moment: all containers together, or one init container beside the
-    sidecars started before it, plus overhead."""
-    total: dict[str, int] = {}
-    for container in spec.containers:
-        for name, asked in container.resources.requests.items():
-            total[name] = total.get(name, 0) + units(name, asked)
-    sidecars: dict[str, int] = {}
-    peak: dict[str, int] = {}
-    for container in spec.init_containers:
-        own = {name: units(name, value) for name, value in container.resources.requests.items()}
-        if container.restart_policy == "Always":
-            for name, value in own.items():
-                sidecars[name] = sidecars.get(name, 0) + value
-                total[name] = total.get(name, 0) + value
-            own = {}
-        for name in own.keys() | sidecars.keys():
-            peak[name] = max(peak.get(name, 0), own.get(name, 0) + sidecars.get(name, 0))
-    result = {name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()}
-    if spec.resources is not None:
-        result |= {name: units(name, value) for name, value in spec.resources.requests.items()}
-    for name, over in spec.overhead.items():
-        result[name] = result.get(name, 0) + units(name, over)
-    return result
 
 
 @dataclass(frozen=True)
@@ -69,17 +38,13 @@ def _term(term: core_v1.PodAffinityTerm, pod: core_v1.Pod, weight: int = 0) -> T
         for keys, operator in ((term.match_label_keys, "in"), (term.mismatch_label_keys, "notin")):
             extra += [Requirement(k, operator, (pod.metadata.labels[k],)) for k in keys if k in pod.metadata.labels]
         selector = Selector(selector.requirements + tuple(extra))
-    nothing = Selector((_NEVER,))
     everywhere = (
         term.namespace_selector is not None
         and not term.namespace_selector.match_labels
         and not term.namespace_selector.match_expressions
     )
     namespaces = frozenset() if everywhere else frozenset(term.namespaces or [pod.metadata.namespace])
-    return Term(namespaces, selector if selector is not None else nothing, term.topology_key, weight)
-
-
-_NEVER = Requirement("metadata.name/none", "in", ())
+    return Term(namespaces, selector if selector is not None else NOTHING, term.topology_key, weight)
 
 
 class PodInfo:
@@ -107,14 +72,8 @@ class PodInfo:
         return cpu, memory
 
     @cached_property
-    def ports(self) -> tuple[tuple[str, str, int], ...]:
-        """(address, protocol, host port) that the pod takes on its node."""
-        return tuple(
-            (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)
-            for container in self.pod.spec.containers
-            for port in container.ports
-            if port.host_port
-        )
+    def ports(self) -> tuple[Port, ...]:
+        return ports_of(self.pod.spec)
 
     @cached_property
     def static_key(self) -> bytes:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tiphys.api import core_v1
+from tiphys.machinery.footprint import CPU, MEMORY, units
 from tiphys.machinery.selectors import Selector
-from tiphys.scheduler.podinfo import CPU, MEMORY, PODS, STORAGE, PodInfo, Term, units
+from tiphys.scheduler.podinfo import PODS, STORAGE, PodInfo, Term
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

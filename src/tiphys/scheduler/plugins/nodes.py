@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tiphys.api import core_v1
+from tiphys.machinery.footprint import clash
 from tiphys.machinery.nodes import matches_node, matches_term, tolerated
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
 from tiphys.scheduler.podinfo import PodInfo
@@ -98,10 +99,6 @@ class NodePorts(Plugin):
         rows = np.ones(len(view.names), np.bool_)
         for at, taken in view.ports.items():
             rows[at] = not any(
-                _clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports
+                clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports
             )
         return [(rows, "node(s) didn't have free ports for the requested pod ports")]
-
-
-def _clash(left: tuple[str, str, int], right: tuple[str, str, int]) -> bool:
-    return left[1:] == right[1:] and (left[0] == right[0] or "0.0.0.0" in (left[0], right[0]))

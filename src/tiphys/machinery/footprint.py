@@ -1,0 +1,57 @@
+"""What a pod takes of its node: resources and ports. Shared by the scheduler, which looks for room, and the node agent,
+which refuses what it has no room for."""
+
+from __future__ import annotations
+
+from tiphys.api import core_v1
+from tiphys.machinery import quantity
+
+CPU, MEMORY = "cpu", "memory"
+
+Port = tuple[str, str, int]  # address, protocol, host port
+
+
+def units(name: str, value: str) -> int:
+    """A quantity in units that are compared: thousandths of cpu, whole numbers of everything else."""
+    return quantity.milli(value) if name == CPU else quantity.ceil_units(value)
+
+
+def requests_of(spec: core_v1.PodSpec) -> dict[str, int]:
+    """What the pod needs at its neediest moment: all containers together, or one init container beside the
+    sidecars started before it, plus overhead."""
+    total: dict[str, int] = {}
+    for container in spec.containers:
+        for name, asked in container.resources.requests.items():
+            total[name] = total.get(name, 0) + units(name, asked)
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in spec.init_containers:
+        own = {name: units(name, value) for name, value in container.resources.requests.items()}
+        if container.restart_policy == "Always":
+            for name, value in own.items():
+                sidecars[name] = sidecars.get(name, 0) + value
+                total[name] = total.get(name, 0) + value
+            own = {}
+        for name in own.keys() | sidecars.keys():
+            peak[name] = max(peak.get(name, 0), own.get(name, 0) + sidecars.get(name, 0))
+    result = {name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()}
+    if spec.resources is not None:
+        result |= {name: units(name, value) for name, value in spec.resources.requests.items()}
+    for name, over in spec.overhead.items():
+        result[name] = result.get(name, 0) + units(name, over)
+    return result
+
+
+def ports_of(spec: core_v1.PodSpec) -> tuple[Port, ...]:
+    """The host ports that a pod takes; the address 0.0.0.0 is all of the node's."""
+    containers = [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
+    return tuple(
+        (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)
+        for container in containers
+        for port in container.ports
+        if port.host_port
+    )
+
+
+def clash(left: Port, right: Port) -> bool:
+    return left[1:] == right[1:] and (left[0] == right[0] or "0.0.0.0" in (left[0], right[0]))
