@@ -22,6 +22,9 @@ T = TypeVar("T", bound=Struct)
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
+# What is written from our types has no field that the server does not know: it need not look for any.
+_TYPED = {"fieldValidation": "Ignore"}
+
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -195,12 +198,12 @@ class Client:
     async def create(self, obj: T, namespace: str = "") -> T:
         kind = type(obj)
         where = namespace or getattr(getattr(obj, "metadata", None), "namespace", "")
-        return decode(await self.request("POST", resource_of(kind).path(where), encode(obj)), kind)
+        return decode(await self.request("POST", resource_of(kind).path(where), encode(obj), _TYPED), kind)
 
     async def update(self, obj: T, subresource: str = "") -> T:
         kind, meta = type(obj), obj.metadata  # type: ignore[attr-defined]
         path = resource_of(kind).path(meta.namespace, meta.name, subresource)
-        return decode(await self.request("PUT", path, encode(obj)), kind)
+        return decode(await self.request("PUT", path, encode(obj), _TYPED), kind)
 
     async def update_status(self, obj: T) -> T:
         return await self.update(obj, "status")
@@ -209,7 +212,7 @@ class Client:
         self, kind: type[T], name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = STRATEGIC
     ) -> T:
         path = resource_of(kind).path(namespace, name, subresource)
-        return decode(await self.request("PATCH", path, encode(patch), content=media), kind)
+        return decode(await self.request("PATCH", path, encode(patch), _TYPED, content=media), kind)
 
     async def delete(
         self,

@@ -23,6 +23,7 @@ from tiphys.machinery.errors import StatusError
 log = logging.getLogger(__name__)
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+_PATIENCE = 0.2  # seconds that an owner may come later than what it owns
 _IGNORED = frozenset(("events", "events.events.k8s.io"))
 
 
@@ -39,6 +40,7 @@ class Node:
     deleting: bool = False
     finalizers: list[str] = field(default_factory=list)
     known: bool = False
+    waited: bool = False  # for its owners to be seen: they may come later than their dependents
 
     @property
     def path(self) -> str:
@@ -194,8 +196,15 @@ class GarbageCollector(Controller):
         elif node.deleting and FOREGROUND in node.finalizers:
             await self._finish_foreground(node)
         elif node.owners and not node.deleting:
+            if not node.waited and not all(self._known(owner.uid) for owner in node.owners):
+                node.waited = True
+                return _PATIENCE
             await self._judge(node)
         return None
+
+    def _known(self, uid: str) -> bool:
+        node = self.graph.nodes.get(uid)
+        return node is not None and node.known
 
     # --- an owner on its way out ---
 
@@ -222,6 +231,8 @@ class GarbageCollector(Controller):
     # --- a dependent ---
 
     async def _judge(self, node: Node) -> None:
+        if all([await self._owner_state(owner, node.namespace) == "solid" for owner in node.owners]):
+            return
         live = await self._live(node)
         if live is None or live.uid != node.uid or live.deletion_timestamp:
             return

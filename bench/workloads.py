@@ -1,0 +1,124 @@
+"""Deployments through the whole cluster on hollow nodes: how long until what was asked for is there.
+`make bench-workloads`. Starts a cluster of its own in a temporary folder and takes it down. `--quick` asks for less.
+
+CPU is that of each process of the cluster, in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tiphys.api import apps_v1, core_v1
+from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.client.client import Client
+from tiphys.client.config import load
+from tiphys.testing.cluster import free_port
+
+QUICK = "--quick" in sys.argv
+NODES, REPLICAS, MANY = (20, 200, 200) if QUICK else (100, 1000, 5000)
+
+
+def deployment(name: str, replicas: int) -> apps_v1.Deployment:
+    made = apps_v1.Deployment(metadata=ObjectMeta(name=name, namespace="default"))
+    made.spec.replicas = replicas
+    made.spec.selector = LabelSelector(match_labels={"app": name})
+    made.spec.template.metadata.labels = {"app": name}
+    made.spec.template.spec.containers = [core_v1.Container(name="c", image="img")]
+    return made
+
+
+def parts(folder: Path) -> dict[str, list[int]]:
+    """The processes of the cluster in `folder`, by what they are."""
+    found: dict[str, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        for name in ("apiserver", "controllers", "node"):
+            if any(str(folder) in word for word in words) and name in words:
+                found.setdefault(name, []).append(int(entry.name))
+    return found
+
+
+def cpu(pids: list[int]) -> float:
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pids: list[int]) -> float:
+    """Resident MiB."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def until(client: Client, done: Callable[[list[apps_v1.Deployment]], bool], every: float) -> None:
+    while not done((await client.list(apps_v1.Deployment, "default")).items):
+        await asyncio.sleep(every)
+
+
+async def measured(folder: Path, title: str, work: Callable[[], object], count: int) -> None:
+    running = parts(folder)
+    before, start = {name: cpu(pids) for name, pids in running.items()}, time.monotonic()
+    await work()  # type: ignore[misc]
+    took = time.monotonic() - start
+    spent = "  ".join(f"{name} {cpu(pids) - before[name]:.1f} s {memory(pids):.0f} MiB" for name, pids in running.items())
+    print(f"{title:<52} {took:6.1f} s  {count / took:6.0f}/s   {spent}", flush=True)
+
+
+async def run(folder: Path) -> None:
+    client = Client(load(folder / "kubeconfig"))
+    await until(client, lambda _: True, 0)
+
+    def settled(count: int) -> Callable[[list[apps_v1.Deployment]], bool]:
+        return lambda found: len(found) == count and all(d.status.available_replicas == d.spec.replicas for d in found)
+
+    async def one() -> None:
+        await client.create(deployment("big", REPLICAS))
+        await until(client, settled(1), 0.05)
+
+    async def many() -> None:
+        for start in range(0, MANY, 50):
+            names = (f"d{number}" for number in range(start, min(start + 50, MANY)))
+            await asyncio.gather(*(client.create(deployment(name, 1)) for name in names))
+        await until(client, settled(MANY + 1), 1.0)
+
+    async def empty() -> None:
+        await client.request("DELETE", "/apis/apps/v1/namespaces/default/deployments")
+        while (await client.list(core_v1.Pod, "default", limit=1)).items:
+            await asyncio.sleep(0.5)
+
+    await measured(folder, f"one Deployment of {REPLICAS}, all available", one, REPLICAS)
+    await measured(folder, f"{MANY} Deployments of 1, all available", many, MANY)
+    await measured(folder, "all deleted, every pod gone", empty, MANY + REPLICAS)
+    await client.close()
+
+
+def main() -> None:
+    tiphys = Path(sys.executable).parent / "tiphys"
+    with tempfile.TemporaryDirectory(prefix="tiphys-bench-") as name:
+        folder = Path(name)
+        environment = {**os.environ, "KUBECONFIG": str(folder / "kubeconfig")}
+        words = ["--name", folder.name, "--data-dir", str(folder)]
+        up = [str(tiphys), "up", *words, "--port", str(free_port()), "--nodes", str(NODES), "--runtime", "hollow"]
+        subprocess.run([*up, "--wait"], check=True, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            asyncio.run(run(folder))
+        finally:
+            subprocess.run([str(tiphys), "down", "--name", folder.name], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
