@@ -109,15 +109,15 @@ async def run(folder: Path) -> None:
 def main() -> None:
     tiphys = Path(sys.executable).parent / "tiphys"
     with tempfile.TemporaryDirectory(prefix="tiphys-bench-") as name:
-        folder = Path(name)
+        folder, cluster = Path(name), f"bench-{os.getpid()}"
         environment = {**os.environ, "KUBECONFIG": str(folder / "kubeconfig")}
-        words = ["--name", folder.name, "--data-dir", str(folder)]
+        words = ["--name", cluster, "--data-dir", str(folder)]
         up = [str(tiphys), "up", *words, "--port", str(free_port()), "--nodes", str(NODES), "--runtime", "hollow"]
         subprocess.run([*up, "--wait"], check=True, env=environment, stdout=subprocess.DEVNULL)
         try:
             asyncio.run(run(folder))
         finally:
-            subprocess.run([str(tiphys), "down", "--name", folder.name], check=True, env=environment, stdout=subprocess.DEVNULL)
+            subprocess.run([str(tiphys), "down", "--name", cluster], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def key_of(obj: Any) -> str:
 
 
 class Informer(Generic[T]):
-    """Objects by key. Handlers are called on the event loop, in the order of the changes."""
+    """Objects by key. Handlers are called on the event loop, in the order of the changes.
+
+    The copy has no managed fields: they weigh more than many a spec, and who writes without them keeps them."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class Informer(Generic[T]):
         old = self._objects.get(key)
         if old is not None and old.metadata.resource_version == obj.metadata.resource_version:  # type: ignore[attr-defined]
             return
+        obj.metadata.managed_fields = []  # type: ignore[attr-defined]
         self._objects[key] = obj
         if self._indexes:
             self._file(old, obj)

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _PULL_FIRST, _PULL_LIMIT = 10.0, 300.0
+_PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
 
 @dataclass
@@ -229,6 +230,9 @@ class PodWorker:
             return None
         for container, attempt in plan.start:
             self._begin(container, attempt)
+        if plan.start and self._starting:
+            await asyncio.wait(self._starting.values(), timeout=_PROMPT)
+            self._health.watch(self.pod, self.state)
         await self._report()
         if plan.kill:
             self._wake.set()
@@ -243,15 +247,25 @@ class PodWorker:
     async def _make_sandbox(self) -> None:
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
-        await self._report()
         if self.state.sandbox is not None:
+            await self._report()
             with contextlib.suppress(RuntimeFault):
                 await self._node.runtime.stop_sandbox(self.state.sandbox.id)
-        async with self._node.starting:
-            made, paths = await asyncio.gather(
-                self._node.runtime.run_sandbox(self.pod, attempt, resolver_of(self.pod, *node.dns, node.resolver), host),
-                self._volumes(), return_exceptions=True,
-            )  # fmt: skip
+        resolver = resolver_of(self.pod, *node.dns, node.resolver)
+
+        async def making() -> Any:
+            async with node.starting:
+                return await asyncio.gather(
+                    node.runtime.run_sandbox(self.pod, attempt, resolver, host), self._volumes(), return_exceptions=True
+                )
+
+        making_both = asyncio.get_running_loop().create_task(making(), name=f"sandbox-{self.pod.metadata.name}")
+        try:
+            if not (await asyncio.wait({making_both}, timeout=_PROMPT))[0]:
+                await self._report()
+            made, paths = await making_both
+        finally:
+            making_both.cancel()
         if isinstance(made, BaseException):
             raise made
         self.state.sandbox = made
