@@ -74,7 +74,9 @@ async def measured(folder: Path, title: str, work: Callable[[], object], count: 
     before, start = {name: cpu(pids) for name, pids in running.items()}, time.monotonic()
     await work()  # type: ignore[misc]
     took = time.monotonic() - start
-    spent = "  ".join(f"{name} {cpu(pids) - before[name]:.1f} s {memory(pids):.0f} MiB" for name, pids in running.items())
+    spent = "  ".join(
+        f"{name} {cpu(pids) - before[name]:.1f} s {memory(pids):.0f} MiB" for name, pids in running.items()
+    )
     print(f"{title:<52} {took:6.1f} s  {count / took:6.0f}/s   {spent}", flush=True)
 
 
@@ -117,7 +119,9 @@ def main() -> None:
         try:
             asyncio.run(run(folder))
         finally:
-            subprocess.run([str(tiphys), "down", "--name", cluster], check=True, env=environment, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [str(tiphys), "down", "--name", cluster], check=True, env=environment, stdout=subprocess.DEVNULL
+            )
 
 
 if __name__ == "__main__":

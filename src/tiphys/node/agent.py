@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.client.client import Client
+from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import MISPLACED, refusal
 from tiphys.node.references import References
 from tiphys.node.registration import Registration, capacity
@@ -132,11 +133,19 @@ class Agent:
 
     async def _work(self, worker: PodWorker) -> None:
         try:
-            if worker.holds_room or await self._admit(worker):
+            if worker.holds_room or await self._admitted(worker):
                 await worker.run()
         finally:
             if self._workers.get(worker.pod.metadata.uid) is worker:
                 del self._workers[worker.pod.metadata.uid]
+
+    async def _admitted(self, worker: PodWorker) -> bool:
+        while True:
+            try:
+                return await self._admit(worker)
+            except (StatusError, Unreachable) as error:
+                log.info("admitting %s: %s", worker.pod.metadata.name, error)
+                await asyncio.sleep(1.0)
 
     async def _admit(self, worker: PodWorker) -> bool:
         """Whether there is room for a pod, which it then holds. One that is to go needs none."""

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _PULL_FIRST, _PULL_LIMIT = 10.0, 300.0
+_RETRY = 2.0  # seconds after a step that failed
 _PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
 
@@ -153,8 +154,12 @@ class PodWorker:
                 self._event("Warning", reason, text)
             else:
                 log.info("%s: %s", self.pod.metadata.name, error)
-            await self._report()
-            return 2.0
+            with contextlib.suppress(StatusError, Unreachable):
+                await self._report()
+            return _RETRY
+        except Exception:  # a mistake of ours in one step must not end the pod's only worker
+            log.exception("pod %s/%s", self.pod.metadata.namespace, self.pod.metadata.name)
+            return _RETRY
 
     def _address(self) -> str:
         """Where the pod's containers are reached."""
