@@ -65,7 +65,7 @@ def memory(pids: list[int]) -> float:
 
 
 async def until(client: Client, done: Callable[[list[apps_v1.Deployment]], bool], every: float) -> None:
-    while not done((await client.list(apps_v1.Deployment, "default")).items):
+    while not done((await client.list(apps_v1.Deployment, "default")).items):  # noqa: ASYNC110
         await asyncio.sleep(every)
 
 
@@ -99,7 +99,7 @@ async def run(folder: Path) -> None:
 
     async def empty() -> None:
         await client.request("DELETE", "/apis/apps/v1/namespaces/default/deployments")
-        while (await client.list(core_v1.Pod, "default", limit=1)).items:
+        while (await client.list(core_v1.Pod, "default", limit=1)).items:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
     await measured(folder, f"one Deployment of {REPLICAS}, all available", one, REPLICAS)

@@ -134,7 +134,7 @@ async def test_everything_is_as_asked_after_components_were_killed(hollow: Machi
     while loop.time() < end:
         await asyncio.sleep(chance.uniform(0.5, 2.0))
         components = {c["name"]: c["pid"] for c in json.loads(status.read_text())["components"]}
-        victim = components[chance.choice(("apiserver", "controllers"))]
+        victim = components[chance.choice(("apiserver", "controllers", "node"))]
         if victim is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
