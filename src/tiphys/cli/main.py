@@ -40,6 +40,7 @@ _name = click.option(
 @click.option(
     "--etcd-tls", nargs=3, default=None, metavar="CA CERT KEY", help="PEM files for an etcd cluster over TLS."
 )
+@click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration: profiles, plugins.")
 @click.option("--wait", is_flag=True, help="Wait until the nodes are ready, too.")
 def up(
     name: str,
@@ -49,6 +50,7 @@ def up(
     runtime: str | None,
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
+    scheduler_config: Path | None,
     wait: bool,
 ) -> None:
     """Bring a cluster up and enter it into your kubeconfig."""
@@ -60,6 +62,7 @@ def up(
     with _explained():
         cluster = _configured(state, cluster_up, name, data_dir, port, nodes, runtime, store)
         cluster.etcd_tls = [str(Path(file).absolute()) for file in etcd_tls] if etcd_tls else cluster.etcd_tls
+        cluster.scheduler_config = str(scheduler_config.absolute()) if scheduler_config else cluster.scheduler_config
         if cluster_up.is_running(cluster):
             path = kubeconfig.merge(cluster)
             click.echo(f"{name} is already running at {cluster.server} (context {name} in {path})")
@@ -293,6 +296,16 @@ def apiserver(
         raise click.ClickException(str(error)) from None
 
 
+def _profiles(config: Path | None) -> Any:
+    from tiphys.scheduler.configuration import ConfigurationError, Profile
+    from tiphys.scheduler.plugins import read
+
+    try:
+        return read(config) if config is not None else [Profile()]
+    except (ConfigurationError, OSError) as error:
+        raise click.ClickException(f"{config}: {error}") from None
+
+
 @cli.command()
 @click.option("--kubeconfig", type=FOLDER, required=True)
 @click.option(
@@ -306,8 +319,14 @@ def apiserver(
 @click.option(
     "--ca-key", type=FOLDER, default=None, help="The authority's key: certificate requests are signed with it."
 )
+@click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
 def controllers(
-    kubeconfig: Path, scheduler_kubeconfig: Path | None, ca: Path, leader_elect: bool, ca_key: Path | None
+    kubeconfig: Path,
+    scheduler_kubeconfig: Path | None,
+    ca: Path,
+    leader_elect: bool,
+    ca_key: Path | None,
+    scheduler_config: Path | None,
 ) -> None:
     """Run the controllers."""
     from tiphys.client.client import Client
@@ -315,6 +334,7 @@ def controllers(
     from tiphys.controllers.main import lead_and_run, run_controllers
 
     _logging()
+    profiles = _profiles(scheduler_config) if scheduler_kubeconfig is not None else []
 
     async def main() -> None:
         async with Client(load(kubeconfig), "tiphys-controllers") as client:
@@ -325,7 +345,7 @@ def controllers(
                     from tiphys.scheduler.main import Scheduler
 
                     other = Client(load(scheduler_kubeconfig), "tiphys-scheduler")
-                    tasks.start(Scheduler(other, tasks).run(), "scheduler", vital=True)
+                    tasks.start(Scheduler(other, tasks, profiles).run(), "scheduler", vital=True)
 
             if not await lead_and_run(client, "kube-controller-manager", leader_elect, start):
                 raise SystemExit(1)
@@ -336,8 +356,8 @@ def controllers(
 @cli.command()
 @click.option("--kubeconfig", type=FOLDER, required=True)
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
-@click.option("--scheduler-name", default="default-scheduler", show_default=True)
-def scheduler(kubeconfig: Path, leader_elect: bool, scheduler_name: str) -> None:
+@click.option("--config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
+def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None:
     """Run the scheduler."""
     from tiphys.client.client import Client
     from tiphys.client.config import load
@@ -345,12 +365,13 @@ def scheduler(kubeconfig: Path, leader_elect: bool, scheduler_name: str) -> None
     from tiphys.scheduler.main import Scheduler
 
     _logging()
+    wanted = _profiles(config)
 
     async def main() -> None:
         async with Client(load(kubeconfig), "tiphys-scheduler") as client:
 
             async def start(tasks: Any) -> None:
-                tasks.start(Scheduler(client, tasks, scheduler_name).run(), "scheduler", vital=True)
+                tasks.start(Scheduler(client, tasks, wanted).run(), "scheduler", vital=True)
 
             if not await lead_and_run(client, "kube-scheduler", leader_elect, start):
                 raise SystemExit(1)

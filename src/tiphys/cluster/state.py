@@ -35,6 +35,8 @@ class Cluster:
     number: int = 0
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
+    scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+
     # --- where things lie ---
 
     @property

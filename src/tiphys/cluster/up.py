@@ -35,6 +35,8 @@ def prepare(cluster: Cluster) -> None:
         raise ClusterError(
             "the clock of this machine is years behind: certificates would not be valid; set it and try again"
         )
+    if cluster.scheduler_config:
+        _check_profiles(Path(cluster.scheduler_config))
     _check_port(cluster)
     try:
         for folder in (cluster.root, cluster.pki, cluster.logs):
@@ -56,6 +58,16 @@ def prepare(cluster: Cluster) -> None:
         containerd.write_config(cluster)
         for leftover in Path("/run/tiphys", cluster.name, "ipam").glob("*/last_reserved_ip.*"):
             leftover.unlink(missing_ok=True)
+
+
+def _check_profiles(file: Path) -> None:
+    from tiphys.scheduler.configuration import ConfigurationError
+    from tiphys.scheduler.plugins import read
+
+    try:
+        read(file)
+    except (ConfigurationError, OSError) as error:
+        raise ClusterError(f"{file}: {error}") from None
 
 
 def _check_port(cluster: Cluster) -> None:
@@ -152,9 +164,10 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
             # The garbage collector of Go gives memory back sooner for a little more work.
             "env": {"GOGC": "50"},
         })  # fmt: skip
+    profiles = ["--scheduler-config", cluster.scheduler_config] if cluster.scheduler_config else []
     rows.append({
         "name": "controllers", "address": "",
-        "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--ca-key", str(pki / "ca.key"), "--leader-elect=false"],
+        "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--ca-key", str(pki / "ca.key"), "--leader-elect=false", *profiles],
     })  # fmt: skip
     if cluster.runtime != "none":
         rows.append(

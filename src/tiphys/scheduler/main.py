@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tiphys.api import core_v1
@@ -19,6 +20,7 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps, volumes
 from tiphys.machinery.errors import StatusError
 from tiphys.scheduler import preemption
+from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.volumes import Stock
@@ -28,7 +30,6 @@ from tiphys.scheduler.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-NAME = "default-scheduler"
 _BINDING = 64  # bindings on their way at once
 _PATIENCE = 600.0  # seconds for the volumes of a pod to be made and bound
 _SLICE = 0.01  # seconds of placing before the event loop gets its turn
@@ -36,14 +37,16 @@ _PODS = resource_of(core_v1.Pod)
 
 
 class Scheduler:
-    def __init__(self, client: Client, tasks: TaskGroup, name: str = NAME) -> None:
+    """Places the pods that name one of its profiles. Raises ConfigurationError for a profile that cannot be."""
+
+    def __init__(self, client: Client, tasks: TaskGroup, profiles: Sequence[Profile] = (Profile(),)) -> None:
         self._client = client
         self._tasks = tasks
-        self._name = name
-        self._recorder = EventRecorder(client, name)
+        self._profiles = profiles
+        self._recorders = {profile.name: EventRecorder(client, profile.name) for profile in profiles}
         self.view = Snapshot()
         self._stock = Stock()
-        self._placer = Placer(self.view)
+        self._placers = self._make_placers()
         self._claim_moved = asyncio.Event()
         self._queue = SchedulingQueue(time.monotonic)
         self._wake = asyncio.Event()
@@ -61,7 +64,8 @@ class Scheduler:
         await informers.synced()
         nodes.on_change(self._node_changed)
         pods.on_change(self._pod_changed)
-        self._tasks.start(self._recorder.run(), "events")
+        for recorder in self._recorders.values():
+            self._tasks.start(recorder.run(), "events")
         while True:
             await self._drain()
             self._wake.clear()
@@ -75,7 +79,7 @@ class Scheduler:
         claims, found = informers.of(core_v1.PersistentVolumeClaim), informers.of(core_v1.PersistentVolume)
         kinds = informers.of(StorageClass)
         self._stock = Stock(claims.get, found.get, kinds.get, lambda: found)
-        self._placer = Placer(self.view, plugins(self._stock))
+        self._placers = self._make_placers()
 
         def moved(old: Any, new: Any) -> None:
             self._claim_moved.set()
@@ -83,6 +87,12 @@ class Scheduler:
 
         for informer in (claims, found, kinds):
             informer.on_change(moved)
+
+    def _make_placers(self) -> dict[str, Placer]:
+        return {profile.name: Placer(self.view, plugins(self._stock, profile)) for profile in self._profiles}
+
+    def _say(self, pod: PodInfo, kind: str, reason: str, message: str, about: PodInfo | None = None) -> None:
+        self._recorders[pod.pod.spec.scheduler_name].record((about or pod).pod, kind, reason, message)
 
     # --- what the informers say ---
 
@@ -111,7 +121,7 @@ class Scheduler:
             if old is None or old.metadata.labels != new.metadata.labels:
                 self._changed()
         elif (
-            new.spec.scheduler_name == self._name
+            new.spec.scheduler_name in self._placers
             and not new.metadata.deletion_timestamp
             and not new.spec.scheduling_gates
         ):
@@ -131,7 +141,7 @@ class Scheduler:
         started = time.monotonic()
         while (pod := self._queue.pop()) is not None:
             self._release(pod.uid)
-            placement = self._placer.place(pod)
+            placement = self._placers[pod.pod.spec.scheduler_name].place(pod)
             if placement.node:
                 await self._slots.acquire()
                 self._assumed.add(pod.uid)
@@ -163,7 +173,8 @@ class Scheduler:
         if not preemption.may_preempt(pod):
             placement.preemption = "preemption: not eligible due to preemptionPolicy=Never."
             return None
-        outcome = preemption.find(self.view, self._placer, pod, list(self._budgets))
+        placer = self._placers[pod.pod.spec.scheduler_name]
+        outcome = preemption.find(self.view, placer, pod, list(self._budgets))
         if outcome.eviction is None:
             placement.preemption = outcome.message
             self._nominated.pop(pod.uid, None)
@@ -183,7 +194,7 @@ class Scheduler:
             self.view.remove_pod(preemption.NOMINATED + uid)
 
     async def _evict(self, pod: PodInfo, eviction: preemption.Eviction) -> None:
-        text = f"{self._name}: preempting to accommodate a higher priority pod"
+        text = f"{pod.pod.spec.scheduler_name}: preempting to accommodate a higher priority pod"
         for victim in eviction.victims:
             meta = victim.pod.metadata
             mark = {
@@ -198,7 +209,7 @@ class Scheduler:
                 log.info("preempting %s: %s", victim.key, error)
                 continue
             said = f"Preempted by pod {pod.uid} on node {eviction.node}"
-            self._recorder.record(victim.pod, "Normal", "Preempted", said)
+            self._say(pod, "Normal", "Preempted", said, victim)
 
     # --- binding ---
 
@@ -213,7 +224,7 @@ class Scheduler:
             await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
             self.scheduled += 1
             self._nominated.pop(pod.uid, None)
-            self._recorder.record(pod.pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
+            self._say(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
         except (StatusError, Unreachable) as error:
             self._assumed.discard(pod.uid)
             self.view.remove_pod(pod.uid)
@@ -243,7 +254,7 @@ class Scheduler:
 
     async def _tell(self, pod: PodInfo, placement: Placement, nominated: str) -> None:
         """Says in the pod and in an event why it waits."""
-        self._recorder.record(pod.pod, "Warning", "FailedScheduling", placement.message)
+        self._say(pod, "Warning", "FailedScheduling", placement.message)
         stamp = timestamps.rfc3339(time.time())
         standing = next((c for c in pod.pod.status.conditions if c.type == "PodScheduled"), None)
         if standing is not None and standing.message == placement.message and not nominated:

@@ -49,6 +49,7 @@ class Snapshot:
         self._counters: dict[tuple[frozenset[str], Selector], Counter] = {}
         self.anti: dict[Term, Ints] = {}  # pods of each row that have this required anti-affinity term
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
+        self.images: dict[str, dict[int, int]] = {}  # by name: the rows that have it, and its size
 
     # --- nodes ---
 
@@ -87,11 +88,25 @@ class Snapshot:
         self.schedulable[at] = not node.spec.unschedulable
         self.allocatable[:, at] = 0
         for resource, value in node.status.allocatable.items():
-            self.allocatable[self._column(resource), at] = units(resource, value)
+            column = self._column(resource)  # may put another array in the place of this one
+            self.allocatable[column, at] = units(resource, value)
+        if before is None or before.status.images != node.status.images:
+            self._put_images(before, node, at)
         if before is None or _looks(before) != _looks(node):
             self.generation += 1
         for info in self._waiting.pop(name, {}).values():
             self._place(info, at)
+
+    def _put_images(self, before: core_v1.Node | None, node: core_v1.Node | None, at: int) -> None:
+        for image in before.status.images if before is not None else ():
+            for name in image.names:
+                holders = self.images.get(name, {})
+                holders.pop(at, None)
+                if not holders:
+                    self.images.pop(name, None)
+        for image in node.status.images if node is not None else ():
+            for name in image.names:
+                self.images.setdefault(name, {})[at] = image.size_bytes
 
     def remove_node(self, name: str) -> None:
         at = self.row.pop(name, None)
@@ -103,6 +118,7 @@ class Snapshot:
                 self._waiting.setdefault(name, {})[info.uid] = info
         self.alive[at] = self.schedulable[at] = False
         self.allocatable[:, at] = self.requested[:, at] = self.scored[:, at] = 0
+        self._put_images(self.nodes[at], None, at)
         self.names[at], self.nodes[at] = "", None
         self._free.append(at)
         self.generation += 1
@@ -141,7 +157,8 @@ class Snapshot:
 
     def _count(self, info: PodInfo, at: int, sign: int) -> None:
         for name, value in info.requests.items():
-            self.requested[self._column(name), at] += sign * value
+            column = self._column(name)
+            self.requested[column, at] += sign * value
         self.requested[3, at] += sign
         self.scored[0, at] += sign * info.scored[0]
         self.scored[1, at] += sign * info.scored[1]

@@ -29,6 +29,14 @@ class Plugin:
         return None
 
 
+class ScoreOnly(Plugin):
+    """A plugin whose filter a profile has disabled."""
+
+    def __init__(self, inner: Plugin) -> None:
+        super().__init__(inner.weight)
+        self.name, self.static, self.score = inner.name, inner.static, inner.score  # type: ignore[method-assign]
+
+
 def stretched(raw: Floats, feasible: Bools, reverse: bool = False) -> Floats | None:
     """Scores scaled so that the best feasible row has 100."""
     highest = raw[feasible].max(initial=0.0)

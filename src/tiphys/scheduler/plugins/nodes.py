@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from tiphys.api import core_v1
+from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import clash
 from tiphys.machinery.nodes import matches_node, matches_term, tolerated
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
@@ -63,10 +67,27 @@ class TaintToleration(Plugin):
 
 
 class NodeAffinity(Plugin):
+    """What a pod wants of its nodes, and what its profile adds to that."""
+
     name = "NodeAffinity"
     static = True
 
+    def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
+        super().__init__(weight)
+        said = (arguments or {}).get("addedAffinity")
+        self._added = from_builtins(said, core_v1.NodeAffinity) if said else None
+
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        verdicts = self._wanted(view, pod)
+        required = self._added.required_during_scheduling_ignored_during_execution if self._added else None
+        if required is not None:
+            terms = required.node_selector_terms
+            rows = [node is not None and any(matches_term(term, node) for term in terms) for node in view.nodes]
+            verdicts.append((np.array(rows, np.bool_), "node(s) didn't match scheduler-enforced node affinity"))
+        return verdicts
+
+    @staticmethod
+    def _wanted(view: Snapshot, pod: PodInfo) -> Verdicts:
         spec = pod.pod.spec
         affinity = spec.affinity.node_affinity if spec.affinity else None
         if not spec.node_selector and (
@@ -80,7 +101,10 @@ class NodeAffinity(Plugin):
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         affinity = pod.pod.spec.affinity.node_affinity if pod.pod.spec.affinity else None
-        preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else []
+        preferred = [
+            term for one in (affinity, self._added) if one
+            for term in one.preferred_during_scheduling_ignored_during_execution
+        ]  # fmt: skip
         if not preferred:
             return None
         raw = np.zeros(len(view.names))

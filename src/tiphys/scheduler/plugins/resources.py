@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import numpy as np
 
+from tiphys.scheduler.configuration import ConfigurationError
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
+
+_BOTH: tuple[Mapping[str, Any], ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
+_NATIVE = frozenset(("cpu", "memory", "ephemeral-storage"))
 
 
 class NodeResourcesFit(Plugin):
-    """Room for the requests; scores what stays free (least allocated)."""
+    """Room for the requests; scores what stays free (LeastAllocated), what is taken (MostAllocated), or by a curve
+    (RequestedToCapacityRatio)."""
 
     name = "NodeResourcesFit"
+
+    def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
+        super().__init__(weight)
+        told = arguments or {}
+        strategy = told.get("scoringStrategy") or {}
+        self._ignored = frozenset(told.get("ignoredResources") or ())
+        self._ignored_groups = tuple(f"{group}/" for group in told.get("ignoredResourceGroups") or ())
+        self._resources = [(row["name"], row.get("weight") or 1) for row in strategy.get("resources") or _BOTH]
+        kind = strategy.get("type") or "LeastAllocated"
+        if kind not in ("LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"):
+            path = "scoringStrategy.type"
+            raise ConfigurationError(f"{self.name}: {path}: Unsupported value: {kind!r}")
+        self._kind, self._curve = kind, _curve(strategy, self.name) if kind == "RequestedToCapacityRatio" else ([], [])
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         verdicts: Verdicts = [(view.requested[3] + 1 <= view.allocatable[3], "Too many pods")]
         for name, value in pod.requests.items():
-            if not value:
+            if not value or name in self._ignored or name.startswith(self._ignored_groups or "\0"):
                 continue
             at = view.resources.get(name)
             free = np.zeros(len(view.names), np.int64) if at is None else view.allocatable[at] - view.requested[at]
@@ -25,26 +47,65 @@ class NodeResourcesFit(Plugin):
         return verdicts
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
-        total = np.zeros(len(view.names))
-        for at in (0, 1):
-            size = view.allocatable[at]
-            free = size - view.scored[at] - pod.scored[at]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                total += np.where((size > 0) & (free > 0), free * 100 // np.maximum(size, 1), 0)
-        return np.floor(total / 2)
+        total, weights = np.zeros(len(view.names)), np.zeros(len(view.names))
+        for size, used, weight in self._columns(view, pod):
+            there, most = size > 0, np.maximum(size, 1)
+            if self._kind == "LeastAllocated":
+                score = np.where(used <= size, (size - used) * 100 // most, 0)
+            elif self._kind == "MostAllocated":
+                score = np.minimum(used, size) * 100 // most
+            else:
+                score = np.trunc(np.interp(np.minimum(used * 100 // most, 100), *self._curve))
+                there = there & (score > 0)
+            total += np.where(there, score * weight, 0)
+            weights += np.where(there, weight, 0)
+        mean = total / np.maximum(weights, 1)
+        return np.rint(mean) if self._kind == "RequestedToCapacityRatio" else np.floor(mean)
+
+    def _columns(self, view: Snapshot, pod: PodInfo) -> Iterator[tuple[Ints, Ints, int]]:
+        """(what each node has, what would be taken of it, weight) of each resource that is compared."""
+        for name, weight in self._resources:
+            at = view.resources.get(name)
+            if at is None or (name not in _NATIVE and not pod.requests.get(name)):
+                continue
+            used = view.scored[at] + pod.scored[at] if at < 2 else view.requested[at] + pod.requests.get(name, 0)
+            yield view.allocatable[at], used, weight
+
+
+def _curve(strategy: Mapping[str, Any], name: str) -> tuple[list[int], list[int]]:
+    """Points of utilization (percent) and score (0 to 100) between which scores lie on a line."""
+    shape = (strategy.get("requestedToCapacityRatio") or {}).get("shape") or []
+    path = f"{name}: scoringStrategy.requestedToCapacityRatio.shape"
+    if not shape:
+        raise ConfigurationError(f"{path}: Required value: at least one point must be specified")
+    at = [int(point.get("utilization") or 0) for point in shape]
+    score = [int(point.get("score") or 0) for point in shape]
+    if not all(0 <= value <= 100 for value in at) or any(a >= b for a, b in itertools.pairwise(at)):
+        raise ConfigurationError(f"{path}: utilization must rise from point to point, from 0 to 100")
+    if not all(0 <= value <= 10 for value in score):
+        raise ConfigurationError(f"{path}: score must be from 0 to 10")
+    return at, [value * 10 for value in score]
 
 
 class BalancedAllocation(Plugin):
-    """Prefers nodes whose cpu and memory would be used in like measure."""
+    """Prefers nodes whose resources would be used in like measure."""
 
     name = "NodeResourcesBalancedAllocation"
+
+    def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
+        super().__init__(weight)
+        self._names = [row["name"] for row in (arguments or {}).get("resources") or _BOTH]
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         if not pod.requests:
             return None
         fractions = []
-        for at in (0, 1):
+        for name in self._names:
+            at = view.resources.get(name)
+            if at is None or (name not in _NATIVE and not pod.requests.get(name)):
+                continue
             size = np.maximum(view.allocatable[at], 1)
-            asked = pod.requests.get("cpu" if at == 0 else "memory", 0)
-            fractions.append(np.minimum((view.requested[at] + asked) / size, 1.0))
-        return np.floor((1 - np.abs(fractions[0] - fractions[1]) / 2) * 100)
+            fractions.append(np.minimum((view.requested[at] + pod.requests.get(name, 0)) / size, 1.0))
+        if len(fractions) == 2:
+            return np.floor((1 - np.abs(fractions[0] - fractions[1]) / 2) * 100)
+        return np.floor((1 - np.std(fractions, axis=0)) * 100) if fractions else None
