@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from tests.builders import node, pod
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
+from tiphys.machinery.footprint import requests_of
 from tiphys.scheduler.placement import Placer
-from tiphys.scheduler.podinfo import PodInfo, requests_of
+from tiphys.scheduler.plugins.interpod import InterPodAffinity
+from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
 ZONES = st.sampled_from(["a", "b", "c"])
@@ -144,3 +146,23 @@ def test_removed_pods_and_nodes_leave_nothing_behind() -> None:
     view.remove_node("a")
     view.put_node(node("a"))
     assert view.requested[0].sum() == 1000
+
+
+def test_pods_that_are_there_draw_others_or_keep_them_away() -> None:
+    view = Snapshot()
+    for name in ("a", "b", "c"):
+        view.put_node(node(name))
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "guest"}}}
+    wish = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "podAffinityTerm": term}]}
+    shy = pod("shy", affinity={"podAntiAffinity": wish})
+    fond = pod("fond", affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
+    for made, where in ((shy, "a"), (fond, "b")):
+        made.metadata.uid = made.metadata.name
+        view.put_pod(PodInfo(made), where)
+    guest = PodInfo(pod("g", labels={"app": "guest"}))
+    found = InterPodAffinity(1).score(view, guest, view.alive)
+    assert found is not None
+    assert [int(found[view.row[name]]) for name in "abc"] == [0, 100, 98]
+    for uid in ("shy", "fond"):
+        view.remove_pod(uid)
+    assert not view.wishes

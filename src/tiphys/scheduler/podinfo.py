@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tiphys.api import core_v1
@@ -11,6 +11,7 @@ from tiphys.machinery.footprint import CPU, MEMORY, Port, ports_of, requests_of,
 from tiphys.machinery.selectors import NOTHING, Requirement, Selector, from_label_selector
 
 STORAGE, PODS = "ephemeral-storage", "pods"
+_HARD_WEIGHT = 1  # of a required affinity term for pods that come later
 _LEAST = {CPU: 100, MEMORY: 200 << 20}  # what a pod that asks for nothing counts as when nodes are compared
 
 
@@ -108,3 +109,8 @@ class PodInfo:
                 for weighted in part.preferred_during_scheduling_ignored_during_execution:
                     found.append(_term(weighted.pod_affinity_term, self.pod, sign * weighted.weight))
         return tuple(found)
+
+    @cached_property
+    def wishes(self) -> tuple[Term, ...]:
+        """Terms that draw other pods to this one's node, or away from it, once it is there."""
+        return (*self.preferred, *(replace(term, weight=_HARD_WEIGHT) for term in self.required_affinity))

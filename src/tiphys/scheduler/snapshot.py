@@ -5,6 +5,7 @@ Rows of nodes that are gone are used again. `alive` tells which rows count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,44 @@ class Counter:
         return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(info.labels)
 
 
+class TermIndex:
+    """Affinity terms that pods on nodes have, and how many pods of each row have them. What nobody has is dropped."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Term, Ints] = {}
+        self._holders: dict[Term, int] = {}
+        self._within: dict[str, set[Term]] = {}  # by the namespaces they are about; "": all
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def add(self, term: Term, at: int, sign: int, rows: int) -> None:
+        if term not in self._rows:
+            self._rows[term], self._holders[term] = np.zeros(rows, np.int64), 0
+            for namespace in term.namespaces or ("",):
+                self._within.setdefault(namespace, set()).add(term)
+        self._rows[term][at] += sign
+        self._holders[term] += sign
+        if self._holders[term]:
+            return
+        del self._rows[term], self._holders[term]
+        for namespace in term.namespaces or ("",):
+            self._within[namespace].discard(term)
+            if not self._within[namespace]:
+                del self._within[namespace]
+
+    def about(self, info: PodInfo) -> Iterator[tuple[Term, Ints]]:
+        """The terms that a pod matches, with their holders in each row."""
+        for namespace in (info.namespace, ""):
+            for term in self._within.get(namespace, ()):
+                if term.selector.matches(info.labels):
+                    yield term, self._rows[term]
+
+    def grow(self, more: int) -> None:
+        for term, rows in self._rows.items():
+            self._rows[term] = np.pad(rows, (0, more))
+
+
 class Snapshot:
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -47,7 +86,8 @@ class Snapshot:
         self._waiting: dict[str, dict[str, PodInfo]] = {}  # pods on nodes that are not known yet
         self.ports: dict[int, dict[str, tuple[tuple[str, str, int], ...]]] = {}
         self._counters: dict[tuple[frozenset[str], Selector], Counter] = {}
-        self.anti: dict[Term, Ints] = {}  # pods of each row that have this required anti-affinity term
+        self.anti = TermIndex()  # required anti-affinity: it holds both ways
+        self.wishes = TermIndex()  # preferred terms, and required affinity with a weight: so do these
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
         self.images: dict[str, dict[int, int]] = {}  # by name: the rows that have it, and its size
 
@@ -61,8 +101,8 @@ class Snapshot:
         self.alive, self.schedulable = np.pad(self.alive, (0, more)), np.pad(self.schedulable, (0, more))
         for counter in self._counters.values():
             counter.rows = np.pad(counter.rows, (0, more))
-        for term in self.anti:
-            self.anti[term] = np.pad(self.anti[term], (0, more))
+        self.anti.grow(more)
+        self.wishes.grow(more)
         start = len(self.names)
         self.names += [""] * more
         self.nodes += [None] * more
@@ -166,9 +206,9 @@ class Snapshot:
             if counter.matches(info):
                 counter.rows[at] += sign
         for term in info.required_anti_affinity:
-            if term not in self.anti:
-                self.anti[term] = np.zeros(len(self.names), np.int64)
-            self.anti[term][at] += sign
+            self.anti.add(term, at, sign, len(self.names))
+        for term in info.wishes:
+            self.wishes.add(term, at, sign, len(self.names))
 
     # --- questions ---
 

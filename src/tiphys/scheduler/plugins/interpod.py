@@ -24,10 +24,9 @@ class InterPodAffinity(Plugin):
             verdicts.append((rows, "node(s) didn't match pod anti-affinity rules"))
         if view.anti:
             rows = np.ones(len(view.names), np.bool_)
-            for term, holders in view.anti.items():
-                if term.matches(pod.namespace, pod.labels):
-                    counts, _ = view.per_domain(term.topology, holders)
-                    rows &= counts == 0
+            for term, holders in view.anti.about(pod):
+                counts, _ = view.per_domain(term.topology, holders)
+                rows &= counts == 0
             verdicts.append((rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
         return verdicts
 
@@ -47,11 +46,14 @@ class InterPodAffinity(Plugin):
         return rows
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
-        if not pod.preferred:
+        if not pod.preferred and not view.wishes:
             return None
         raw = np.zeros(len(view.names))
         for term in pod.preferred:
             counts, _ = view.per_domain(term.topology, view.matching(term.namespaces, term.selector))
+            raw += term.weight * counts
+        for term, holders in view.wishes.about(pod):
+            counts, _ = view.per_domain(term.topology, holders)
             raw += term.weight * counts
         seen = raw[feasible]
         if not len(seen) or seen.max() == seen.min():
