@@ -9,6 +9,7 @@ from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.controllers import endpoints, nodelifecycle, podgc, replicaset
 from tiphys.controllers.garbage import Graph
 from tiphys.controllers.nodelifecycle import eviction_rate, wanted_taints
+from tiphys.controllers.pods import FailureBackoff, refusal_wait
 
 
 def test_pods_that_are_worth_least_are_deleted_first() -> None:
@@ -107,3 +108,33 @@ def test_a_zone_is_emptied_as_slowly_as_it_is_unwell() -> None:
     assert eviction_rate(silent, []) == 0.0, "when nobody is heard, it may be us"
     assert eviction_rate(silent, other) == 0.1
     assert ("node.kubernetes.io/unreachable", "NoExecute") not in wanted_taints(silent[0], emptying=False)
+
+
+def test_failures_in_one_place_wait_longer_each_time() -> None:
+    now = 1000.0
+    backoff = FailureBackoff(lambda: now, 10.0)
+    waited = []
+    for _ in range(6):
+        waited.append(wait := backoff.wait("set", "node"))
+        if wait:
+            now += wait
+            assert backoff.wait("set", "node") == 0.0
+    assert waited == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0]
+    assert backoff.wait("set", "other") == 0.0
+    now += 3600
+    assert backoff.wait("set", "node") == 0.0
+    assert backoff.wait("set", "node") == 1.0, "it began anew"
+
+
+def test_pods_that_nodes_refuse_are_not_made_again_at_once() -> None:
+    def refused(reason: str) -> core_v1.Pod:
+        made = pod()
+        made.status.phase, made.status.reason = "Failed", reason
+        made.status.start_time = "1970-01-01T00:01:40Z"
+        return made
+
+    assert refusal_wait([refused("Evicted")], 100.0) == 0.0
+    assert refusal_wait([refused("OutOfcpu")], 100.0) == pytest.approx(0.2)
+    assert refusal_wait([refused("NodePorts")] * 4, 100.0) == pytest.approx(1.6)
+    assert refusal_wait([refused("NodePorts")] * 400, 100.0) == 30.0
+    assert refusal_wait([refused("NodePorts")] * 4, 102.0) == 0.0

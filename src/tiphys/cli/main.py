@@ -68,6 +68,7 @@ def up(
             click.echo(f"{name} is already running at {cluster.server} (context {name} in {path})")
             return
         with steps.step("Certificates and configuration"):
+            cluster_up.check(cluster)  # what cannot be is not remembered
             state.remember(cluster)
             cluster_up.prepare(cluster)
         with steps.step("API server"):

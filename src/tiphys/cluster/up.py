@@ -27,8 +27,8 @@ Step = Callable[[str], None]
 # --- up ---
 
 
-def prepare(cluster: Cluster) -> None:
-    """Folders, certificates and configuration: everything but processes."""
+def check(cluster: Cluster) -> None:
+    """Whether the cluster can be on this machine as it is configured. Raises ClusterError."""
     if cluster.runtime == "containerd":
         containerd.check()
     if time.time() < 1_700_000_000:
@@ -38,6 +38,10 @@ def prepare(cluster: Cluster) -> None:
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
     _check_port(cluster)
+
+
+def prepare(cluster: Cluster) -> None:
+    """Folders, certificates and configuration: everything but processes."""
     try:
         for folder in (cluster.root, cluster.pki, cluster.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -13,7 +13,7 @@ from tiphys.api.apps_v1 import ControllerRevision, DaemonSet, DaemonSetStatus
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
 from tiphys.controllers.history import REVISION_LABEL, History
-from tiphys.controllers.pods import available_after, from_template, is_ready
+from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_ready
 from tiphys.controllers.replicaset import Expectations
 from tiphys.controllers.shell import Context, Controller, controller_of, owner_index
 from tiphys.machinery.errors import StatusError
@@ -240,9 +240,7 @@ class DaemonSetController(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._expect = Expectations()
-        self._failures: dict[
-            tuple[str, str], tuple[int, float]
-        ] = {}  # (set's uid, node) → failures, the last one's time
+        self._failures = FailureBackoff(context.now, 900.0)  # by set and node
 
     def watch(self) -> None:
         self._sets, self._pods = self.informer(DaemonSet), self.informer(core_v1.Pod)
@@ -312,7 +310,7 @@ class DaemonSetController(Controller):
     async def _carry_out(self, key: str, owner: DaemonSet, todo: Plan, revision: str) -> float | None:
         wake = todo.wake
         for pod in todo.failed:
-            wait = self._backoff(owner, pod)
+            wait = self._failures.wait(owner.metadata.uid, node_of(pod))
             if wait > 0:
                 wake = min(wake or wait, wait)
                 continue
@@ -327,16 +325,6 @@ class DaemonSetController(Controller):
             if isinstance(outcome, BaseException):
                 raise outcome
         return wake
-
-    def _backoff(self, owner: DaemonSet, pod: core_v1.Pod) -> float:
-        """Seconds until a failed pod is replaced: longer each time one fails on the same node."""
-        where = (owner.metadata.uid, node_of(pod))
-        count, last = self._failures.get(where, (0, 0.0))
-        now = self.context.now()
-        wait = min(2.0 ** max(count - 1, 0), 900.0) - (now - last) if count else 0.0
-        if wait <= 0:
-            self._failures[where] = (count + 1 if now - last < 1800 else 1, now)
-        return wait
 
     async def _create(self, key: str, owner: DaemonSet, node: str, revision: str) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tiphys.api import apps_v1, core_v1
 from tiphys.controllers.claiming import claim
-from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, is_ready
+from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, is_ready, refusal_wait
 from tiphys.controllers.shell import Context, Controller, controller_of, owner_index, split_key
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
@@ -116,12 +116,13 @@ class ReplicaSetController(Controller):
         pods = await claim(self.client, self._pods, owner, self.selector(owner))
         active = [pod for pod in pods if is_active(pod)]
         failure = None
-        if self._expect.met(key) and not owner.metadata.deletion_timestamp:
+        refused = refusal_wait(pods, self.context.now()) if len(active) < (owner.spec.replicas or 0) else 0.0
+        if self._expect.met(key) and not owner.metadata.deletion_timestamp and not refused:
             failure = await self._manage(key, owner, active)
         again = await self._update_status(owner, pods, active, failure)
         if failure is not None:
             raise failure
-        return again
+        return min(again or refused, refused) if refused else again
 
     async def _manage(self, key: str, owner: Any, active: list[core_v1.Pod]) -> Exception | None:
         todo = plan(owner.spec.replicas or 0, active, self.context.now())

@@ -15,7 +15,7 @@ from tiphys.client.client import MERGE
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
 from tiphys.controllers.history import REVISION_LABEL, History, template_of
-from tiphys.controllers.pods import available_after, from_template, is_active, is_ready, owner_reference
+from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready, owner_reference
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
@@ -230,6 +230,7 @@ class StatefulSetController(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._failures = FailureBackoff(context.now, 10.0)
 
     def watch(self) -> None:
         self._sets, self._pods = self.informer(StatefulSet), self.informer(core_v1.Pod)
@@ -266,6 +267,11 @@ class StatefulSetController(Controller):
         for number, revision in todo.create:
             await self._create(owner, number, template_of(known.get(revision, update)), revision)
         for pod in todo.delete:
+            if pod.status.phase in ("Failed", "Succeeded"):
+                wait = self._failures.wait(owner.metadata.uid, pod.metadata.name)
+                if wait:
+                    todo.wake = wait if todo.wake is None else min(todo.wake, wait)
+                    continue
             await self._delete(owner, pod)
         await self._write_status(owner, todo.status)
         live = {update.metadata.name, todo.status.current_revision, *(revision_of(pod) for pod in pods)}
