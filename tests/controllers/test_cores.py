@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.builders import node, pod
 from tiphys.api import core_v1
 from tiphys.api.catalog import resource_of
