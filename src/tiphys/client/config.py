@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import os
 import ssl
@@ -87,4 +88,5 @@ def _file(section: dict[str, Any], name: str, beside: Path) -> Path | None:
     handle, path = tempfile.mkstemp(prefix="tiphys-")  # 0600; OpenSSL loads keys only from files
     with os.fdopen(handle, "wb") as file:
         file.write(base64.b64decode(data))
+    atexit.register(Path(path).unlink, missing_ok=True)  # it may be a private key
     return Path(path)
