@@ -216,3 +216,17 @@ async def test_large_lists_are_compressed_for_those_who_take_it(server: LocalClu
         assert len((await answer.json())["items"]) == 3
     async with server.client._http().get(url, headers={"Accept-Encoding": "identity"}) as answer:
         assert "Content-Encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("text", ["1", "true", "True", "TRUE", "t", ""])
+async def test_a_parameter_is_true_however_a_client_writes_it(server: LocalCluster, text: str) -> None:
+    await server.client.create(config_map("seen"))
+    query = {"watch": text, "timeoutSeconds": "1", "fieldSelector": "metadata.name=seen"}
+    data = await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query=query)
+    assert data.startswith(b'{"type":"ADDED"')
+
+
+@pytest.mark.parametrize("text", ["0", "false", "False"])
+async def test_and_false_only_when_it_says_so(server: LocalCluster, text: str) -> None:
+    data = await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query={"watch": text})
+    assert data.startswith(b'{"kind":"ConfigMapList"')

@@ -22,6 +22,7 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
 from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import errors
+from tiphys.machinery.query import truth
 from tiphys.store.cache import Filter
 
 _PODS = BY_PATH["", "v1", "pods"]
@@ -151,7 +152,7 @@ class Connector:
         for field, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
             if name in call.query and name not in ("apiVersion", "kind"):
                 text = call.query[name]
-                value: Any = text in ("1", "true", "") if isinstance(getattr(options, field), bool) else text
+                value: Any = truth(text) if isinstance(getattr(options, field), bool) else text
                 setattr(options, field, [text] if isinstance(getattr(options, field), list) else value)
         attributes = Attributes(
             resource, "CONNECT", info.namespace, info.name, options, None, call.user, subresource=info.subresource,

@@ -22,6 +22,7 @@ from tiphys.apiserver.respond import accepted, answer, formed, is_declared, one
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors, protobuf
+from tiphys.machinery.query import truth
 from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
 from tiphys.store.cache import Entry, Event, Expired, Filter, ResourceCache
 
@@ -324,7 +325,7 @@ class _Stream:
             raise errors.invalid(
                 "ListOptions", "meta.k8s.io", "", [errors.forbidden_field("resourceVersionMatch", why)]
             )
-        replay = initial in ("true", "1") or (initial is None and asked in ("", "0"))
+        replay = truth(initial) or (initial is None and asked in ("", "0"))
         since = await self._reader._fresh(asked if asked else "") if replay else _number(asked or "0") or store.revision
         try:
             watcher = self._cache.watch(self._view, since, self._awake)
@@ -338,7 +339,7 @@ class _Stream:
                 present = self._cache.select(self._view)
                 await self._converter.present(self._resource, present)
                 self._send([self._line("ADDED", Event(e.revision, e, None)) for e in present])
-                if initial in ("true", "1") and self._bookmarks:
+                if truth(initial) and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
             await response.write_eof()

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from tiphys.api.catalog import Resource
 from tiphys.machinery import errors
+from tiphys.machinery.query import truth
 
 _warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
 
@@ -93,11 +94,11 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
 
 def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
     if info.name:
-        if info.verb == "get" and query.get("watch") in ("1", "true") and not info.subresource:
+        if info.verb == "get" and truth(query.get("watch")) and not info.subresource:
             info.verb = "watch"
         return
     if info.verb == "get":
-        info.verb = "watch" if query.get("watch") in ("1", "true") else "list"
+        info.verb = "watch" if truth(query.get("watch")) else "list"
         selector = query.get("fieldSelector", "")
         if selector.startswith("metadata.name=") and "," not in selector:
             info.name = selector[len("metadata.name=") :].lstrip("=")
@@ -136,4 +137,4 @@ class Call:
         return self.query.get("dryRun") == "All"
 
     def flag(self, name: str) -> bool:
-        return self.query.get(name) in ("1", "true", "") if name in self.query else False
+        return truth(self.query.get(name))

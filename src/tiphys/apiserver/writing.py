@@ -22,6 +22,7 @@ from tiphys.apiserver.request import Call, whole_number
 from tiphys.machinery import decoding, errors, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
+from tiphys.machinery.query import truth
 from tiphys.machinery.selectors import from_label_selector, from_labels
 from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Entry
@@ -232,7 +233,7 @@ class Writer:
         namespace = call.info.namespace if resource.namespaced else ""
         entry, created = await self._registry.apply(
             stored, namespace, call.info.name, config, typed, call.user, call.dry_run, call.info.subresource, manager,
-            call.query.get("force") in ("true", "1", ""),
+            truth(call.query.get("force")),
         )  # fmt: skip
         if call.info.subresource == "scale":
             return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
@@ -407,7 +408,7 @@ class Writer:
         if "propagationPolicy" in query and options.propagation_policy is None:
             options.propagation_policy = query["propagationPolicy"]
         if "orphanDependents" in query and options.orphan_dependents is None:
-            options.orphan_dependents = query["orphanDependents"] in ("1", "true")
+            options.orphan_dependents = truth(query["orphanDependents"])
         _check_options(options)
         return options
 

@@ -21,6 +21,7 @@ from aiohttp import WSMsgType, web
 from tiphys.api import core_v1
 from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import timestamps
+from tiphys.machinery.query import truth
 from tiphys.machinery.spdy import SPDYClient
 from tiphys.node.logs import LogOptions, read
 from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime, RuntimeFault
@@ -117,7 +118,7 @@ class StreamingServer:
     async def _logs(self, request: web.BaseRequest, namespace: str, name: str, container: str) -> web.StreamResponse:
         pod, state, found = self._container(namespace, name, container)
         query = request.query
-        if query.get("previous") in ("true", "1"):
+        if truth(query.get("previous")):
             found = state.previous.get(container)
             if found is None:
                 return _bad(f'previous terminated container "{container}" in pod "{name}" not found')
@@ -137,7 +138,7 @@ class StreamingServer:
             time.time() - int(query["sinceSeconds"]) if "sinceSeconds" in query else 0.0
         )
         options = LogOptions(
-            follow=query.get("follow") in ("true", "1"), timestamps=query.get("timestamps") in ("true", "1"), since=since,
+            follow=truth(query.get("follow")), timestamps=truth(query.get("timestamps")), since=since,
             tail=int(query["tailLines"]) if "tailLines" in query else None, limit=int(query["limitBytes"]) if "limitBytes" in query else None,
         )  # fmt: skip
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
@@ -164,7 +165,7 @@ class StreamingServer:
         if found is None or found.state != RUNNING:
             return _bad(f'container not found ("{container}")')
         query = request.query
-        stdin, stdout, stderr, tty = (query.get(n) in ("true", "1") for n in ("stdin", "stdout", "stderr", "tty"))
+        stdin, stdout, stderr, tty = (truth(query.get(n)) for n in ("stdin", "stdout", "stderr", "tty"))
         if kind == "exec":
             url = await self._host.runtime.exec_url(found.id, query.getall("command", []), stdin, stdout, stderr, tty)
         else:
