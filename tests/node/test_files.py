@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.builders import pod
@@ -11,6 +12,7 @@ from tiphys.machinery.spdy import SPDYClient
 from tiphys.node.environment import expand, service_variables
 from tiphys.node.fields import field
 from tiphys.node.logs import LogOptions, read, shown, tail
+from tiphys.node.streaming import machine_usage
 from tiphys.node.volumes import write_files
 
 LOG = b"2026-01-01T00:00:00.123456789Z stdout F one\n2026-01-01T00:00:01.5Z stderr P tw\n2026-01-01T00:00:02Z stdout F o\n"
@@ -60,3 +62,10 @@ def test_spdy_frames_come_back_whole_from_any_cut() -> None:
         events = client.feed(wire[:cut]) + client.feed(wire[cut:])
         assert [(e.kind, e.data) for e in events] == [("data", b"hello"), ("end", b""), ("ping", b"\0\0\0\1")]
     assert opening[:4] == b"\x80\x03\x00\x01"
+
+
+def test_a_machines_usage_is_what_proc_says() -> None:
+    stat = "cpu  100 10 50 9000 40 3 7 5 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n"
+    memory = "MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    500 kB\n"
+    ticks = 100 + 10 + 50 + 3 + 7 + 5
+    assert machine_usage(stat, memory) == (ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK"), 1500 << 10)

@@ -14,16 +14,16 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from aiohttp import web
 
-from tiphys.api import core_v1, discovery_v1
+from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
+from tiphys.apiserver.webhooks import endpoint_of
 from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import errors
 from tiphys.machinery.query import truth
-from tiphys.store.cache import Filter
 
 _PODS = BY_PATH["", "v1", "pods"]
 _NODES = BY_PATH["", "v1", "nodes"]
@@ -204,16 +204,10 @@ class Connector:
         wanted = next((p for p in service.spec.ports if port in ("", p.name, str(p.port))), None)
         if wanted is None:
             raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
-        for entry in self._registry.cache(_SLICES).select(Filter(f"{_SLICES.prefix}{namespace}/")):
-            found = decode(entry.data, discovery_v1.EndpointSlice)
-            if found.metadata.labels.get("kubernetes.io/service-name") != name:
-                continue
-            for candidate in found.ports:
-                if (candidate.name or "") == wanted.name and candidate.port:
-                    for endpoint in found.endpoints:
-                        if endpoint.conditions.ready is not False:
-                            return endpoint.addresses[0], candidate.port
-        raise errors.unavailable(f'no endpoints available for service "{name}"')
+        found = endpoint_of(self._registry.cache(_SLICES), namespace, name, wanted.name)
+        if found is None:
+            raise errors.unavailable(f'no endpoints available for service "{name}"')
+        return found
 
     async def _relay(self, call: Call, url: str, method: str, tls: ssl.SSLContext | None) -> web.StreamResponse:
         import yarl

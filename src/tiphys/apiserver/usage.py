@@ -61,6 +61,8 @@ class Usage:
         self._session: aiohttp.ClientSession | None = None
         self._counters: dict[tuple[str, str, str], tuple[int, float]] = {}  # (node, pod uid, container) → (ns, when)
         self._containers: dict[str, dict[str, dict[str, Sample]]] = {}  # node → pod uid → container
+        self._machines: dict[str, Sample] = {}  # nodes as a whole
+        self._seen_once = False  # whether something was seen for the first time in the last round
         self._asked = -1e9
 
     async def close(self) -> None:
@@ -74,14 +76,16 @@ class Usage:
             if wanted or len(self._registry.cache(_NODES)) <= _FEW:
                 await self.collect()
             # A rate takes two looks: the second one soon, so that there is something to show.
-            await asyncio.sleep(_EVERY if any(self._containers.values()) else 1.0)
+            await asyncio.sleep(1.0 if self._seen_once or not self._counters else _EVERY)
 
     async def collect(self) -> None:
         """One round over all nodes."""
+        self._seen_once = False
         nodes = [decode(entry.data, core_v1.Node) for entry in self._registry.cache(_NODES)]
         known = {node.metadata.name for node in nodes}
         for name in [name for name in self._containers if name not in known]:
             del self._containers[name]
+            self._machines.pop(name, None)
         await asyncio.gather(*(self._node(node) for node in nodes if node.metadata.labels.get("type") != "hollow"))
 
     async def _node(self, node: core_v1.Node) -> None:
@@ -97,22 +101,29 @@ class Usage:
         except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
             log.debug("metrics of %s: %s", node.metadata.name, error)
             return
-        self._note(node.metadata.name, summary.get("pods") or (), time.time())
+        now, name = time.time(), node.metadata.name
+        if (whole := summary.get("node")) and (sample := self._sample((name, "", ""), whole, now)):
+            self._machines[name] = sample
+        self._note(name, summary.get("pods") or (), now)
+
+    def _sample(self, key: tuple[str, str, str], row: Any, now: float) -> Sample | None:
+        """What a row of a summary tells beside the one before; nothing the first time."""
+        total, before = int(row["cpu"]["usageCoreNanoSeconds"]), self._counters.get(key)
+        self._counters[key] = (total, now)
+        self._seen_once = self._seen_once or before is None
+        if before is None or total < before[0] or now <= before[1]:
+            return None
+        rate = int((total - before[0]) / (now - before[1]))
+        return Sample(rate, int(row["memory"]["workingSetBytes"]), now, now - before[1])
 
     def _note(self, node: str, pods: Any, now: float) -> None:
         found: dict[str, dict[str, Sample]] = {}
         for pod in pods:
             uid = pod["podRef"]["uid"]
             for row in pod.get("containers") or ():
-                key, total = (node, uid, row["name"]), int(row["cpu"]["usageCoreNanoSeconds"])
-                before = self._counters.get(key)
-                self._counters[key] = (total, now)
-                if before is None or total < before[0] or now <= before[1]:
-                    continue
-                rate = int((total - before[0]) / (now - before[1]))
-                memory = int(row["memory"]["workingSetBytes"])
-                found.setdefault(uid, {})[row["name"]] = Sample(rate, memory, now, now - before[1])
-        live = {(node, pod["podRef"]["uid"]) for pod in pods}
+                if sample := self._sample((node, uid, row["name"]), row, now):
+                    found.setdefault(uid, {})[row["name"]] = sample
+        live = {(node, ""), *((node, pod["podRef"]["uid"]) for pod in pods)}
         for gone in [k for k in self._counters if k[0] == node and k[:2] not in live]:
             del self._counters[gone]
         self._containers[node] = found
@@ -177,9 +188,8 @@ class Usage:
     def _node_metrics(self, data: bytes) -> NodeMetrics | None:
         node = decode(data, core_v1.Node)
         name, hollow = node.metadata.name, node.metadata.labels.get("type") == "hollow"
-        if not hollow and name not in self._containers:
+        if not hollow and name not in self._machines:
             return None
-        samples = [s for pod in self._containers.get(name, {}).values() for s in pod.values()]
         if hollow:
             pods = (
                 decode(entry.data, core_v1.Pod)
@@ -187,7 +197,9 @@ class Usage:
                 if entry.fields.get("spec.nodeName") == name
             )
             samples = [s for pod in pods for s in self._samples(pod).values()]
-        total = Sample(sum(s.cpu for s in samples), sum(s.memory for s in samples), time.time(), _EVERY)
+            total = Sample(sum(s.cpu for s in samples), sum(s.memory for s in samples), time.time(), _EVERY)
+        else:
+            total = self._machines[name]
         made = NodeMetrics(metadata=ObjectMeta(name=name, labels=dict(node.metadata.labels)), usage=total.usage())
         made.metadata.creation_timestamp = made.timestamp = timestamps.rfc3339(total.since)
         made.window = f"{total.window:.3f}s"

@@ -13,7 +13,7 @@ import msgspec
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
-from tiphys.store.cache import Filter
+from tiphys.store.cache import Filter, ResourceCache
 from tiphys.store.store import Store
 
 _SERVICES = BY_PATH["", "v1", "services"]
@@ -104,16 +104,24 @@ class WebhookCaller:
         wanted = next((p for p in service.spec.ports if p.port == port), None)
         if wanted is None:
             raise WebhookError(f'no service port {port} found for service "{name}"')
-        for row in self._store.cache(_SLICES.prefix).select(Filter(f"{_SLICES.prefix}{namespace}/")):
-            found = decode(row.data, discovery_v1.EndpointSlice)
-            if found.metadata.labels.get("kubernetes.io/service-name") != name:
-                continue
-            for candidate in found.ports:
-                if (candidate.name or "") == wanted.name and candidate.port:
-                    for endpoint in found.endpoints:
-                        if endpoint.conditions.ready is not False:
-                            return endpoint.addresses[0], candidate.port
-        raise WebhookError(f'no endpoints available for service "{name}"')
+        found = endpoint_of(self._store.cache(_SLICES.prefix), namespace, name, wanted.name)
+        if found is None:
+            raise WebhookError(f'no endpoints available for service "{name}"')
+        return found
+
+
+def endpoint_of(slices: ResourceCache, namespace: str, service: str, port: str) -> tuple[str, int] | None:
+    """The address and port of a ready endpoint behind a service's port, by the port's name."""
+    for row in slices.select(Filter(f"{_SLICES.prefix}{namespace}/")):
+        found = decode(row.data, discovery_v1.EndpointSlice)
+        if found.metadata.labels.get("kubernetes.io/service-name") != service:
+            continue
+        for candidate in found.ports:
+            if (candidate.name or "") == port and candidate.port:
+                for endpoint in found.endpoints:
+                    if endpoint.conditions.ready is not False:
+                        return endpoint.addresses[0], candidate.port
+    return None
 
 
 def _pem(bundle: bytes) -> bytes:

@@ -22,6 +22,7 @@ from tiphys.cluster.certificates import Authority, key_pem, new_key, write_priva
 from tiphys.cluster.state import Cluster, ClusterError
 
 Step = Callable[[str], None]
+_UNSETTLED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 # --- up ---
@@ -284,8 +285,9 @@ def nodes_ready(cluster: Cluster) -> tuple[int, int]:
         for n in items
         if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", ()))
     ]
-    untainted = [n for n in ready if not n["spec"].get("taints")]
-    return len(untainted), len(items)
+    # One that has just become ready takes no pods until the controllers have seen it, too.
+    settled = [n for n in ready if not any(t["key"] in _UNSETTLED for t in n["spec"].get("taints", ()))]
+    return len(settled), len(items)
 
 
 def wait_nodes(cluster: Cluster, seconds: float = 60.0) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import ssl
 import time
 from pathlib import Path
@@ -332,7 +333,22 @@ class StreamingServer:
             pods.append(
                 {"podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}, "containers": rows}
             )
-        return {"node": {}, "pods": pods}
+        cpu, memory = machine_usage(Path("/proc/stat").read_text(), Path("/proc/meminfo").read_text())
+        node = {
+            "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu},
+            "memory": {"time": stamp, "workingSetBytes": memory},
+        }
+        return {"node": node, "pods": pods}
+
+
+def machine_usage(stat: str, meminfo: str) -> tuple[int, int]:
+    """(nanoseconds of CPU since the machine started, bytes of memory in use), from what /proc says. See proc(5)."""
+    user, nice, system, _idle, _wait, interrupts, soft, steal = (int(n) for n in stat.split("\n", 1)[0].split()[1:9])
+    ticks = user + nice + system + interrupts + soft + steal
+    sizes = {
+        name: int(rest.split()[0]) for name, _, rest in (row.partition(":") for row in meminfo.splitlines()) if rest
+    }
+    return ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK")), (sizes["MemTotal"] - sizes["MemAvailable"]) << 10
 
 
 def _bad(message: str) -> web.Response:

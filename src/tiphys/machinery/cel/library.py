@@ -300,20 +300,19 @@ def _sum(items: list[Any]) -> Any:
 
 
 def _least(items: list[Any]) -> Any:
-    if not items:
-        raise CelError("min called on empty list")
-    best = items[0]
-    for item in items[1:]:
-        best = item if less(item, best) else best
-    return best
+    return _foremost(items, "min", less)
 
 
 def _greatest(items: list[Any]) -> Any:
+    return _foremost(items, "max", lambda a, b: less(b, a))
+
+
+def _foremost(items: list[Any], name: str, before: Callable[[Any, Any], bool]) -> Any:
     if not items:
-        raise CelError("max called on empty list")
+        raise CelError(f"{name} called on empty list")
     best = items[0]
     for item in items[1:]:
-        best = item if less(best, item) else best
+        best = item if before(item, best) else best
     return best
 
 
