@@ -260,10 +260,7 @@ class DaemonSetController(Controller):
                     self._orphaned(pod)
                 continue
             key = f"{pod.metadata.namespace}/{owner.name}"
-            if old is None:
-                self._expect.created(key)
-            if new is None or new.metadata.deletion_timestamp:
-                self._expect.deleted(key, pod.metadata.uid)
+            self._expect.seen(key, old, new)
             self.queue.add(key)
 
     def _orphaned(self, pod: core_v1.Pod) -> None:

@@ -299,10 +299,7 @@ class JobController(Controller):
         if new is not None and controller_of(new) is None:
             self._orphaned(new)
         for key in {key for pod in (old, new) if pod is not None for key in self._key_of_pod(pod)}:
-            if old is None:
-                self._expect.created(key)
-            if new is None or new.metadata.deletion_timestamp:
-                self._expect.deleted(key, (new or old).metadata.uid)
+            self._expect.seen(key, old, new)
             self.queue.add(key)
 
     def _orphaned(self, pod: core_v1.Pod) -> None:

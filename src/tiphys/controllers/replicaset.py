@@ -56,6 +56,13 @@ class Expectations:
     def deleted(self, key: str, uid: str) -> None:
         self._deleted.get(key, set()).discard(uid)
 
+    def seen(self, key: str, old: Any, new: Any) -> None:
+        """An informer told of a pod; `old` is None for a new one, `new` for one that is gone."""
+        if old is None:
+            self.created(key)
+        if new is None or new.metadata.deletion_timestamp:
+            self.deleted(key, (new or old).metadata.uid)
+
     def met(self, key: str) -> bool:
         if not self._created[key] and not self._deleted.get(key):
             return True
@@ -92,10 +99,7 @@ class ReplicaSetController(Controller):
             if owner.kind != self.kind.__name__:
                 continue
             key = f"{pod.metadata.namespace}/{owner.name}"
-            if old is None:
-                self._expect.created(key)
-            if new is None or new.metadata.deletion_timestamp:
-                self._expect.deleted(key, pod.metadata.uid)
+            self._expect.seen(key, old, new)
             self.queue.add(key)
 
     def _orphan(self, pod: core_v1.Pod) -> None:
