@@ -1,4 +1,5 @@
-"""A real cluster of real containers, brought up with the `tiphys` command as a user would, once for all tests here."""
+"""A real cluster of real containers, on two nodes, brought up with the `tiphys` command as a user would, once for all tests
+here."""
 
 from __future__ import annotations
 
@@ -73,6 +74,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         str(free_port()),
         "--runtime",
         "containerd",
+        "--nodes",
+        "2",
         "--wait",
     )
     try:

@@ -40,7 +40,7 @@ async def hollow(tmp_path: Path) -> AsyncIterator[Machine]:
     try:
         yield made
     finally:
-        made.tiphys("down", "--name", made.name)
+        made.tiphys("down", "--name", made.name, "--purge")
 
 
 def stateful(name: str, replicas: int) -> apps_v1.StatefulSet:

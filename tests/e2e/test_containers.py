@@ -376,3 +376,30 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def test_pods_of_two_nodes_reach_each_other_and_services(machine: Machine) -> None:
+    nodes = [node["metadata"]["name"] for node in machine.get("nodes")["items"]]
+    assert len(nodes) == 2
+    for number, node in enumerate(nodes):
+        serve = f"echo page of {number} > /tmp/index.html; httpd -f -p 8080 -h /tmp"
+        run_pod(machine, f"on-{number}", serve, nodeName=node, labels={"two": "nodes"})
+    machine.kubectl("expose", "pod", "on-0", "--name=across", "--port=80", "--target-port=8080")
+    running(machine, "on-0")
+    running(machine, "on-1")
+    for here, there in ((0, 1), (1, 0)):
+        address = machine.get(f"pod/on-{there}")["status"]["podIP"]
+        said = machine.kubectl("exec", f"on-{here}", "--", "wget", "-qO-", f"http://{address}:8080/")
+        assert said.strip() == f"page of {there}"
+    machine.kubectl("patch", "service", "across", "-p", '{"spec":{"selector":{"two":"nodes"}}}')
+    everywhere = {"page of 0", "page of 1"}
+    for here in (0, 1):
+        seen: set[str] = set()
+
+        def both(here: int = here, seen: set[str] = seen) -> bool:
+            seen.add(machine.kubectl("exec", f"on-{here}", "--", "wget", "-qO-", "http://across/").strip())
+            return seen >= everywhere
+
+        machine.eventually(both)
+    machine.kubectl("delete", "service", "across")
+    gone(machine, "on-0", "on-1")

@@ -29,7 +29,7 @@ _name = click.option(
 @_name
 @click.option("--data-dir", type=FOLDER, default=None, help="Where everything is kept [default: /var/lib/tiphys/NAME].")
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port of the API server [default: 6443].")
-@click.option("--nodes", type=click.IntRange(1, 10000), default=None, help="Number of hollow nodes [default: 1].")
+@click.option("--nodes", type=click.IntRange(1, 10000), default=None, help="Number of nodes [default: 1].")
 @click.option(
     "--runtime",
     type=click.Choice(["containerd", "hollow", "none"]),
@@ -98,6 +98,8 @@ def _configured(
     """The cluster as it was, with what the command line changes."""
     import re
 
+    from tiphys.cluster import sandboxes
+
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
         raise state.ClusterError(
             f"{name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens"
@@ -110,11 +112,11 @@ def _configured(
     cluster.port = port or cluster.port
     cluster.runtime = runtime or cluster.runtime
     cluster.store = store or cluster.store
-    if nodes is not None and nodes > 1 and cluster.runtime == "containerd":
-        raise state.ClusterError(
-            "more than one node on containerd is not supported yet; use --runtime hollow for many nodes"
-        )
     cluster.nodes = nodes or cluster.nodes
+    if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
+        raise state.ClusterError(
+            f"at most {sandboxes.MOST} nodes can run containers on one machine; use --runtime hollow for more"
+        )
     return cluster
 
 
@@ -386,14 +388,18 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--data-dir", type=FOLDER, default=Path("/var/lib/tiphys/node"), show_default=True)
 @click.option("--name", default="node")
 @click.option("--nodes", default=1, help="Number of hollow nodes.")
-@click.option("--pki", type=FOLDER, default=Path(), help="Folder with ca.crt and kubelet.crt/.key.")
+@click.option("--ca", type=FOLDER, default=Path(), help="The authority that callers of the node must be known to.")
+@click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
+@click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
 @click.option("--port", default=10250, show_default=True)
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
+@click.option("--cluster-cidr", default="", help="Pod networks of all nodes, with commas [default: the node's own].")
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
+@click.option("--forward-dns", default="", help="Name server for names outside the cluster [default: the machine's].")
 @click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")
 @click.option("--table", default="tiphys", show_default=True, help="Name of the nftables table.")
 def node(**options: Any) -> None:

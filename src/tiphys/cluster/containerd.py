@@ -1,4 +1,4 @@
-"""The cluster's own containerd: its configuration, and the removal of everything it leaves behind."""
+"""The cluster's own containerds, one for each node: their configuration, and the removal of all they leave behind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tiphys.cluster.images import PAUSE
+from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
@@ -20,6 +21,7 @@ _PROGRAMS = {
     "nft": "nftables",
     "ip": "iproute2",
     "conntrack": "conntrack",
+    "nsenter": "util-linux",
 }
 
 
@@ -51,19 +53,18 @@ def _has_resource_capability() -> bool:
     return True
 
 
-def write_config(cluster: Cluster) -> Path:
+def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
     restrict = "false" if _has_resource_capability() else "true"
-    path = cluster.root / "containerd.toml"
     # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not be asked.
     apparmor = "false" if Path("/sys/kernel/security/apparmor").exists() else "true"
-    path.write_text(f"""version = 2
-root = "{cluster.root}/containerd"
-state = "{cluster.run}/containerd"
+    place.containerd_config.write_text(f"""version = 2
+root = "{place.containerd_root}"
+state = "{place.run}/containerd"
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt"]
 [grpc]
-  address = "{cluster.containerd_socket}"
+  address = "{place.socket}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = {restrict}
@@ -77,14 +78,14 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
       runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
-    conf_dir = "{cluster.root}/cni"
+    conf_dir = "{place.cni}"
 """)
-    return path
 
 
 def remove_everything(cluster: Cluster) -> None:
     """Ends every container of this cluster and takes away mounts, namespaces and control groups."""
-    _end_shims(cluster)
+    for place in places(cluster):
+        _end_shims(place)
     roots = (str(cluster.run), str(cluster.root))
     for _ in range(3):
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
@@ -93,7 +94,11 @@ def remove_everything(cluster: Cluster) -> None:
             subprocess.run(["umount", "-l", mount], capture_output=True)
         if not ours:
             break
-    _remove_namespaces(cluster)
+    for place in places(cluster):
+        tear_down(place)
+    cache = Path("/var/lib/cni/results")
+    for file in cache.glob(f"tiphys-{cluster.name}-*") if cache.exists() else ():
+        file.unlink(missing_ok=True)
     shutil.rmtree(cluster.run, ignore_errors=True)
     with contextlib.suppress(OSError):
         cluster.run.parent.rmdir()
@@ -111,11 +116,11 @@ def _processes() -> list[tuple[int, str]]:
     return found
 
 
-def _end_shims(cluster: Cluster) -> None:
-    """Kills what is in our control groups, then the shims that watched over it."""
-    marker = f"-address {cluster.containerd_socket}"
+def _end_shims(place: NodePlace) -> None:
+    """Kills what is in the node's control groups, then the shims that watched over it."""
+    marker = f"-address {place.socket} "
     for _ in range(50):
-        inside = {int(pid) for file in _cgroup_folders(cluster, "cgroup.procs") for pid in file.read_text().split()}
+        inside = {int(pid) for file in _cgroup_folders(place.cgroup, "cgroup.procs") for pid in file.read_text().split()}
         shims = {pid for pid, command in _processes() if "containerd-shim" in command and marker in command}
         for pid in inside | (shims if not inside else set()):
             with contextlib.suppress(ProcessLookupError):
@@ -125,8 +130,8 @@ def _end_shims(cluster: Cluster) -> None:
         time.sleep(0.05)
 
 
-def _cgroup_folders(cluster: Cluster, name: str) -> list[Path]:
-    root, own = Path("/sys/fs/cgroup"), cluster.cgroup.lstrip("/")
+def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
+    root, own = Path("/sys/fs/cgroup"), cgroup.lstrip("/")
     tops = (
         [root / own]
         if (root / "cgroup.controllers").exists()
@@ -136,25 +141,7 @@ def _cgroup_folders(cluster: Cluster, name: str) -> list[Path]:
 
 
 def _remove_cgroups(cluster: Cluster) -> None:
-    folders = {file.parent for file in _cgroup_folders(cluster, "cgroup.procs")}
+    folders = {file.parent for file in _cgroup_folders(cluster.cgroup, "cgroup.procs")}
     for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
         with contextlib.suppress(OSError):
             folder.rmdir()
-
-
-def _remove_namespaces(cluster: Cluster) -> None:
-    """Network namespaces of pods: those at the other end of the links that our pod addresses are routed to."""
-    routes = subprocess.run(
-        ["ip", "-o", "route", "show", "root", cluster.pod_cidr], capture_output=True, text=True
-    ).stdout
-    links = {words[words.index("dev") + 1] for line in routes.splitlines() if "dev" in (words := line.split())} - {
-        cluster.link
-    }
-    for link in links:
-        shown = subprocess.run(["ip", "-o", "link", "show", link], capture_output=True, text=True).stdout.split()
-        if "link-netns" in shown:
-            subprocess.run(["ip", "netns", "del", shown[shown.index("link-netns") + 1]], capture_output=True)
-        subprocess.run(["ip", "link", "del", link], capture_output=True)
-    cache = Path("/var/lib/cni/results")
-    for file in cache.glob(f"tiphys-{cluster.name}-*") if cache.exists() else ():
-        file.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 
 PAUSE = "tiphys.local/pause:1"
@@ -107,14 +108,19 @@ def build(
 
 
 def load(cluster: Cluster, path: Path) -> str:
-    """Imports an image tar into the cluster's runtime; returns what was said."""
+    """Imports an image tar into the runtime of every node; returns what the first said."""
     if cluster.runtime != "containerd":
         raise ClusterError(
             f"cluster {cluster.name} runs no containers (runtime {cluster.runtime}); images are for clusters on containerd"
         )
     if not path.exists():
         raise ClusterError(f"{path} does not exist")
-    command = ["ctr", "--address", str(cluster.containerd_socket), "-n", "k8s.io", "images", "import", str(path)]
+    said = [_import(place.socket, path) for place in places(cluster)]
+    return said[0]
+
+
+def _import(socket: Path, path: Path) -> str:
+    command = ["ctr", "--address", str(socket), "-n", "k8s.io", "images", "import", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ClusterError(f"{path} could not be loaded: {done.stderr.strip() or done.stdout.strip()}")

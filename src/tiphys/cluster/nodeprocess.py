@@ -32,17 +32,21 @@ class NodeProcess:
     data_dir: Path
     name: str = "node"
     nodes: int = 1
-    pki: Path = Path()
+    ca: Path = Path()
+    certificate: Path = Path()
+    key: Path = Path()
     address: str = "127.0.0.1"
     port: int = 10250
     socket: str = ""
     logs: Path = Path("/var/log/pods")
     cgroup: str = "/tiphys"
     pod_cidr: str = ""
+    cluster_cidr: str = ""
     service_cidr: str = ""
     dns: str = ""
     table: str = "tiphys"
     domain: str = "cluster.local"
+    forward_dns: str = ""
 
 
 async def run(options: NodeProcess) -> None:
@@ -117,15 +121,16 @@ async def _containers(
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)
-    proxy = ServiceProxy(informers, options.name, options.table, options.pod_cidr, options.service_cidr)
+    proxy = ServiceProxy(informers, options.name, options.table, options.cluster_cidr or options.pod_cidr, options.service_cidr)
     tasks.start(proxy.run(), "proxy", vital=True)
-    dns = DNSServer(Zone(options.domain, InformerSource(informers)), Forwarder(resolver()[0]))
+    own = NodeOptions(
+        options.name, options.address, options.data_dir, options.certificate, options.key, options.ca,
+        options.port, (options.dns,), options.domain, options.pod_cidr,
+        resolver=([options.forward_dns], [], []) if options.forward_dns else resolver(),
+    )  # fmt: skip
+    dns = DNSServer(Zone(options.domain, InformerSource(informers)), Forwarder(own.resolver[0]))
     await dns.start(options.address)
     tasks.start(_publish_dns(client, options), "publish-dns")
-    own = NodeOptions(
-        options.name, options.address, options.data_dir, options.pki / "kubelet.crt", options.pki / "kubelet.key", options.pki / "ca.crt",
-        options.port, (options.dns,), options.domain, options.pod_cidr,
-    )  # fmt: skip
     runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
     agent = Agent(client, runtime, own, lambda: list(services), tasks)
     agents.append(agent)

@@ -57,21 +57,14 @@ class Cluster:
         return Path(f"/run/tiphys/{self.name}") if os.geteuid() == 0 else self.root / "run"
 
     @property
-    def containerd_socket(self) -> Path:
-        return self.run / "containerd.sock"
-
-    @property
     def status_file(self) -> Path:
         return self.root / "status.json"
 
     # --- the network ---
 
     @property
-    def pod_cidr(self) -> str:
-        return f"10.244.{self.number}.0/24"
-
-    @property
     def node_address(self) -> str:
+        """Of the machine among pods."""
         return f"10.244.{self.number}.1"
 
     @property
@@ -81,10 +74,6 @@ class Cluster:
     @property
     def dns_address(self) -> str:
         return f"10.{96 + self.number}.0.10"
-
-    @property
-    def link(self) -> str:
-        return f"tiphys{self.number}"
 
     @property
     def table(self) -> str:

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiphys.cluster import containerd, images, kubeconfig, state
+from tiphys.cluster import containerd, images, kubeconfig, sandboxes, state
 from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
+from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
 
 Step = Callable[[str], None]
@@ -54,15 +55,9 @@ def prepare(cluster: Cluster) -> None:
             f"only {free >> 20} MiB are free below {cluster.root}; make room or choose another --data-dir"
         )
     _certificates(cluster)
-    if cluster.runtime == "containerd":
-        from tiphys.network import pods
-
-        cluster.run.mkdir(parents=True, exist_ok=True)
-        pods.write_cni(cluster.root / "cni", cluster.name, cluster.pod_cidr)
-        pods.set_up_link(cluster.link, cluster.node_address)
-        containerd.write_config(cluster)
-        for leftover in Path("/run/tiphys", cluster.name, "ipam").glob("*/last_reserved_ip.*"):
-            leftover.unlink(missing_ok=True)
+    for place in places(cluster):
+        sandboxes.set_up(place)
+        containerd.write_config(place)
 
 
 def _check_profiles(file: Path) -> None:
@@ -86,11 +81,6 @@ def _check_port(cluster: Cluster) -> None:
             ) from None
 
 
-def node_name(cluster: Cluster) -> str:
-    host = socket.gethostname().lower().split(".")[0] or "node"
-    return host if cluster.number == 0 else f"{host}-{cluster.name}"
-
-
 def _certificates(cluster: Cluster) -> None:
     pki, authority = cluster.pki, Authority(cluster.pki)
     first = cluster.service_cidr.rsplit(".", 1)[0] + ".1"
@@ -110,24 +100,25 @@ def _certificates(cluster: Cluster) -> None:
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
     # An authority of its own: servers behind the API server believe whoever it signs, whatever user they name.
     Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
-    node = node_name(cluster)
     rows = [("controllers", "system:kube-controller-manager", ()), ("scheduler", "system:kube-scheduler", ())]
     if cluster.runtime == "hollow":
         rows.append(("node", "tiphys:hollow-nodes", ()))
     for stem, common, groups in rows:
         _identity(cluster, authority, stem, common, groups)
-    if cluster.runtime == "containerd":
-        _identity(cluster, authority, "node", f"system:node:{node}", ("system:nodes",))
-        authority.ensure(
-            "kubelet", f"system:node:{node}", ("system:nodes",), (node, cluster.node_address, "127.0.0.1"), server=True
-        )
+    for place in places(cluster):
+        user, address = f"system:node:{place.name}", (place.name, place.address, "127.0.0.1")
+        _identity(cluster, authority, place.kubeconfig.stem, user, ("system:nodes",), place.cluster.address)
+        authority.ensure(f"kubelet{place.suffix}", user, ("system:nodes",), address, server=True)
     if not (pki / "sa.key").exists():
         write_private(pki / "sa.key", key_pem(new_key()))
 
 
-def _identity(cluster: Cluster, authority: Authority, stem: str, common: str, groups: tuple[str, ...]) -> None:
+def _identity(
+    cluster: Cluster, authority: Authority, stem: str, common: str, groups: tuple[str, ...], host: str = "127.0.0.1"
+) -> None:
     certificate, key = authority.ensure(stem, common, groups)
-    kubeconfig.component(cluster.pki / f"{stem}.kubeconfig", cluster.server, authority.path, certificate, key)
+    server = f"https://{host}:{cluster.port}"
+    kubeconfig.component(cluster.pki / f"{stem}.kubeconfig", server, authority.path, certificate, key)
 
 
 def etcd_ports(port: int) -> tuple[int, int]:
@@ -162,10 +153,10 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
             "--address", cluster.address, "--store", store, "--service-cidr", cluster.service_cidr, *tls,
         ],
     })  # fmt: skip
-    if cluster.runtime == "containerd":
+    for place in places(cluster):
         rows.append({
-            "name": "containerd", "address": str(cluster.containerd_socket),
-            "command": ["containerd", "--config", str(cluster.root / "containerd.toml"), "--log-level", "warn"],
+            "name": f"containerd{place.suffix}", "address": str(place.socket),
+            "command": place.inside("containerd", "--config", str(place.containerd_config), "--log-level", "warn"),
             # The garbage collector of Go gives memory back sooner for a little more work.
             "env": {"GOGC": "50"},
         })  # fmt: skip
@@ -174,32 +165,31 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
         "name": "controllers", "address": "",
         "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--ca-key", str(pki / "ca.key"), "--leader-elect=false", *profiles],
     })  # fmt: skip
-    if cluster.runtime != "none":
-        rows.append(
-            {
-                "name": "node",
-                "address": cluster.node_address if cluster.runtime == "containerd" else "",
-                "command": [*me, "node", *_node_flags(cluster)],
-            }
-        )
+    if cluster.runtime == "hollow":
+        rows.append({
+            "name": "node", "address": "",
+            "command": [
+                *me, "node", "--kubeconfig", str(pki / "node.kubeconfig"), "--runtime", "hollow",
+                "--data-dir", str(cluster.root / "node"), "--nodes", str(cluster.nodes),
+            ],
+        })  # fmt: skip
+    for place in places(cluster):
+        command = place.inside(*me, "node", *_node_flags(place))
+        rows.append({"name": f"node{place.suffix}", "address": place.address, "command": command})
     return rows
 
 
-def _node_flags(cluster: Cluster) -> list[str]:
-    flags = [
-        "--kubeconfig",
-        str(cluster.pki / "node.kubeconfig"),
-        "--runtime",
-        cluster.runtime,
-        "--data-dir",
-        str(cluster.root / "node"),
-    ]
-    if cluster.runtime == "hollow":
-        return [*flags, "--nodes", str(cluster.nodes)]
+def _node_flags(place: NodePlace) -> list[str]:
+    cluster = place.cluster
     return [
-        *flags, "--name", node_name(cluster), "--pki", str(cluster.pki), "--address", cluster.node_address, "--socket", str(cluster.containerd_socket),
-        "--logs", str(cluster.logs / "pods"), "--cgroup", cluster.cgroup, "--pod-cidr", cluster.pod_cidr, "--service-cidr", cluster.service_cidr,
+        "--kubeconfig", str(place.kubeconfig), "--runtime", "containerd", "--data-dir", str(place.data), "--name", place.name,
+        "--ca", str(cluster.pki / "ca.crt"), "--certificate", str(cluster.pki / f"kubelet{place.suffix}.crt"),
+        "--key", str(cluster.pki / f"kubelet{place.suffix}.key"), "--address", place.address, "--socket", str(place.socket),
+        "--logs", str(place.pod_logs), "--cgroup", place.cgroup, "--pod-cidr", place.pod_cidr,
+        "--cluster-cidr", ",".join(other.pod_cidr for other in places(cluster)), "--service-cidr", cluster.service_cidr,
         "--dns", cluster.dns_address, "--table", cluster.table,
+        # The machine's own name server may listen on its loopback: a sandbox asks the machine's DNS server instead.
+        *(["--forward-dns", cluster.node_address] if place.index else []),
     ]  # fmt: skip
 
 
@@ -222,12 +212,13 @@ def load_pause(cluster: Cluster) -> None:
     deadline = time.monotonic() + 30
     while True:
         with contextlib.suppress(ClusterError):
-            if cluster.containerd_socket.exists():
+            if all(place.socket.exists() for place in places(cluster)):
                 images.load(cluster, path)
                 return
         if time.monotonic() > deadline:
             raise ClusterError(f"containerd did not start; see {cluster.logs / 'containerd.log'}")
-        _check_alive(cluster, "containerd")
+        for place in places(cluster):
+            _check_alive(cluster, f"containerd{place.suffix}")
         time.sleep(0.03)
 
 
@@ -365,14 +356,13 @@ def down(cluster: Cluster, purge: bool) -> None:
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.02)
     if cluster.runtime == "containerd":
-        from tiphys.network import pods
         from tiphys.network.proxy.nft import NftError, nft
 
         containerd.remove_everything(cluster)
         with contextlib.suppress(NftError, FileNotFoundError):
             nft(f"delete table ip {cluster.table}\n")
-        pods.tear_down_link(cluster.link)
-        shutil.rmtree(cluster.root / "node", ignore_errors=True)
+        for place in places(cluster):
+            shutil.rmtree(place.data, ignore_errors=True)
     with contextlib.suppress(ClusterError):
         kubeconfig.remove(cluster)
     if purge:

@@ -16,16 +16,16 @@ class NetworkError(Exception):
     """The machine's network cannot be set up; the text says what to do."""
 
 
-def cni_config(name: str, subnet: str, mtu: int = 1500) -> dict[str, Any]:
-    """The CNI network list of a node's pods."""
-    ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "dataDir": f"/run/tiphys/{name}/ipam"}
+def cni_config(name: str, subnet: str, leases: Path, mtu: int = 1500) -> dict[str, Any]:
+    """The CNI network list of a node's pods; `leases` is the folder of addresses in use."""
+    ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "dataDir": str(leases)}
     link = {"type": "ptp", "ipMasq": False, "mtu": mtu, "ipam": {**ipam, "routes": [{"dst": "0.0.0.0/0"}]}}
-    return {"cniVersion": "0.4.0", "name": f"tiphys-{name}", "plugins": [link]}
+    return {"cniVersion": "0.4.0", "name": name, "plugins": [link]}
 
 
-def write_cni(folder: Path, name: str, subnet: str) -> None:
+def write_cni(folder: Path, name: str, subnet: str, leases: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-tiphys.conflist").write_text(json.dumps(cni_config(name, subnet), indent=1))
+    (folder / "10-tiphys.conflist").write_text(json.dumps(cni_config(name, subnet, leases), indent=1))
 
 
 def run(*command: str, check: bool = True) -> str:

@@ -40,6 +40,7 @@ class NodeOptions:
     domain: str = "cluster.local"
     pod_cidr: str = ""
     labels: dict[str, str] | None = None
+    resolver: tuple[list[str], list[str], list[str]] = ([], [], [])  # the node's own: servers, searches, options
 
 
 class Agent:
@@ -60,7 +61,7 @@ class Agent:
         volumes = Volumes(options.data_dir, references, self._resources) if not hollow else _NoVolumes()
         self._node = Node(
             options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]
-            (list(options.dns_servers), options.domain), resolver(), self._resources,
+            (list(options.dns_servers), options.domain), options.resolver, self._resources,
             starting=asyncio.Semaphore(64 if hollow else 6),
         )  # fmt: skip
         self._client = client

@@ -74,7 +74,7 @@ class ServiceProxy:
 
     async def _sync(self) -> None:
         ports = [row for rows in self.host_ports.values() for row in rows]
-        wanted = desired(self._services, self._slices, self._node, ports, self._pod_cidr)
+        wanted = desired(self._services, self._slices, self._node, ports)
         script = changes(self._table, self._current, wanted)
         if not script:
             return

@@ -26,7 +26,8 @@ MAPS = ("services", "nodeports", "dead", "deadports")
 
 
 def base(table: str, pod_cidr: str, service_cidr: str) -> str:
-    """The table, its maps and its fixed chains."""
+    """The table, its maps and its fixed chains. `pod_cidr` may be several networks with commas."""
+    pod_cidr = f"{{ {pod_cidr.replace(',', ', ')} }}"
     return f"""
 table ip {table} {{
   map services {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
@@ -92,13 +93,12 @@ def desired(
     slices: Iterable[discovery_v1.EndpointSlice],
     node: str,
     host_ports: Iterable[tuple[str, int, str, int]] = (),
-    pod_cidr: str = "10.244.0.0/16",
 ) -> Ruleset:
     """`host_ports` are (protocol, host port, pod address, pod port) of the pods on this node."""
     by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
     for one in slices:
         by_service.setdefault(f"{one.metadata.namespace}/{one.metadata.labels.get(SERVICE, '')}", []).append(one)
-    made = _Builder(node, pod_cidr)
+    made = _Builder(node)
     for service in services:
         if service.spec.type != "ExternalName" and service.spec.cluster_ip not in ("", "None"):
             made.service(service, by_service.get(f"{service.metadata.namespace}/{service.metadata.name}", []))
@@ -110,8 +110,8 @@ def desired(
 
 
 class _Builder:
-    def __init__(self, node: str, pod_cidr: str) -> None:
-        self._node, self._cidr = node, pod_cidr
+    def __init__(self, node: str) -> None:
+        self._node = node
         self.chains: dict[str, tuple[str, ...]] = {}
         self.elements: dict[str, dict[str, str]] = {name: {} for name in MAPS}
         self.sets: dict[str, int] = {}

@@ -1,0 +1,164 @@
+"""The nodes of a cluster on this machine. The first is the machine itself; each further one is a network namespace with
+a containerd, an agent, a proxy and a DNS server of its own, a route away from the first.
+
+Routes lead from the machine to each sandbox, and from each sandbox to the machine for everything else; so a pod reaches
+a pod of another node without any translation, as Kubernetes asks of a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.cluster.state import Cluster
+from tiphys.network import pods
+from tiphys.network.pods import run
+
+MOST = 16  # containerd nodes of one cluster: what the plan of addresses has room for
+
+
+@dataclass(frozen=True)
+class NodePlace:
+    """Where one containerd node lives. `index` 0 is the machine itself."""
+
+    cluster: Cluster
+    index: int
+
+    @property
+    def suffix(self) -> str:
+        """Sets the node's files and processes apart from those of the first."""
+        return f"-{self.index + 1}" if self.index else ""
+
+    @property
+    def name(self) -> str:
+        host = socket.gethostname().lower().split(".")[0] or "node"
+        return (host if self.cluster.number == 0 else f"{host}-{self.cluster.name}") + self.suffix
+
+    @property
+    def network(self) -> str:
+        """The first three numbers of the node's addresses: 10.244.N for the machine, 10.225.N to 10.239.N after it."""
+        return f"10.{244 if not self.index else 224 + self.index}.{self.cluster.number}"
+
+    @property
+    def pod_cidr(self) -> str:
+        return f"{self.network}.0/24"
+
+    @property
+    def address(self) -> str:
+        return f"{self.network}.1"
+
+    @property
+    def namespace(self) -> str:
+        """The network namespace, "" for the machine's own."""
+        return self.link if self.index else ""
+
+    @property
+    def link(self) -> str:
+        """The device on the machine: what holds its address among pods, or what leads to the sandbox."""
+        return f"tiphys{self.cluster.number}{self.suffix}"
+
+    @property
+    def run(self) -> Path:
+        return self.cluster.run / f"node{self.suffix}" if self.index else self.cluster.run
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "containerd.sock"
+
+    @property
+    def containerd_config(self) -> Path:
+        return self.cluster.root / f"containerd{self.suffix}.toml"
+
+    @property
+    def containerd_root(self) -> Path:
+        return self.cluster.root / f"containerd{self.suffix}"
+
+    @property
+    def cni(self) -> Path:
+        return self.cluster.root / f"cni{self.suffix}"
+
+    @property
+    def data(self) -> Path:
+        return self.cluster.root / f"node{self.suffix}"
+
+    @property
+    def pod_logs(self) -> Path:
+        return self.cluster.logs / f"pods{self.suffix}"
+
+    @property
+    def cgroup(self) -> str:
+        return f"{self.cluster.cgroup}/node{self.suffix}" if self.index else self.cluster.cgroup
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.cluster.pki / f"node{self.suffix}.kubeconfig"
+
+    def inside(self, *command: str) -> list[str]:
+        """The command as it runs in the node. (`ip netns exec` would hide the control groups behind a new /sys.)"""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command] if self.index else list(command)
+
+
+def places(cluster: Cluster) -> list[NodePlace]:
+    """The containerd nodes of a cluster, the machine itself first."""
+    return [NodePlace(cluster, index) for index in range(cluster.nodes)] if cluster.runtime == "containerd" else []
+
+
+def set_up(place: NodePlace) -> None:
+    """The node's place in the network. Raises NetworkError."""
+    first = NodePlace(place.cluster, 0)
+    place.run.mkdir(parents=True, exist_ok=True)
+    pods.write_cni(place.cni, f"tiphys-{place.cluster.name}{place.suffix}", place.pod_cidr, place.run / "ipam")
+    for leftover in (place.run / "ipam").glob("*/last_reserved_ip.*"):
+        leftover.unlink(missing_ok=True)
+    if not place.index:
+        pods.set_up_link(place.link, place.address)
+    elif not Path("/run/netns", place.namespace).exists():
+        _set_up_namespace(place, first.address)
+
+
+def _set_up_namespace(place: NodePlace, machine: str) -> None:
+    name = place.namespace
+    run("ip", "netns", "add", name)
+    run("ip", "link", "del", place.link, check=False)
+    run("ip", "link", "add", place.link, "type", "veth", "peer", "name", "eth0", "netns", name)
+    run("ip", "link", "set", place.link, "up")
+    for command in (
+        ("link", "set", "lo", "up"),
+        ("addr", "add", f"{place.address}/32", "dev", "eth0"),
+        ("link", "set", "eth0", "up"),
+        ("route", "add", "default", "via", machine, "dev", "eth0", "onlink"),
+    ):
+        run("ip", "-n", name, *command)
+    run(
+        "ip", "route", "replace", place.pod_cidr, "via", place.address, "dev", place.link, "onlink", "src", machine,
+    )  # fmt: skip
+    run(*place.inside("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
+
+
+def pod_links(place: NodePlace) -> list[tuple[str, str]]:
+    """(link, network namespace) of the node's pods: where the routes to their addresses lead."""
+    ip = ("ip", "-n", place.namespace) if place.index else ("ip",)
+    if place.index and not Path("/run/netns", place.namespace).exists():
+        return []
+    found = []
+    for line in run(*ip, "-o", "route", "show", "root", place.pod_cidr, check=False).splitlines():
+        words = line.split()
+        link = words[words.index("dev") + 1] if "dev" in words else ""
+        shown = run(*ip, "-o", "link", "show", link, check=False).split() if link else []
+        if "link-netns" in shown:
+            found.append((link, shown[shown.index("link-netns") + 1]))
+    return found
+
+
+def tear_down(place: NodePlace) -> None:
+    """Takes the node's place in the network away, with those of its pods."""
+    for link, namespace in pod_links(place):
+        run("ip", "netns", "del", namespace, check=False)
+        if not place.index:
+            run("ip", "link", "del", link, check=False)
+    if place.index:
+        with contextlib.suppress(pods.NetworkError):
+            run("ip", "netns", "del", place.namespace)
+    pods.tear_down_link(place.link)
