@@ -439,3 +439,45 @@ async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
     assert (target.reason, target.message) == ("EvictionByEvictionAPI", "Eviction API: evicting")
     await cluster.client.patch(core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE)
     await gone(cluster, core_v1.Pod, "held")
+
+
+async def test_a_node_offers_the_capacity_that_others_give_it(cluster: LocalCluster) -> None:
+    node = (await cluster.client.list(core_v1.Node)).items[0].metadata.name
+    wish = {"metadata": {"name": node}, "status": {"capacity": {"example.com/gpu": "4"}}}
+    await call(cluster, "PATCH", f"/api/v1/nodes/{node}/status", wish, MERGE)
+
+    async def offered(amount: str | None) -> bool:
+        status = (await cluster.client.get(core_v1.Node, node)).status
+        return status.allocatable.get("example.com/gpu") == amount and "cpu" in status.allocatable
+
+    await cluster.eventually(lambda: offered("4"))
+    wish["status"] = {"capacity": {"example.com/gpu": None}}
+    await call(cluster, "PATCH", f"/api/v1/nodes/{node}/status", wish, MERGE)
+    await cluster.eventually(lambda: offered(None))
+
+
+async def test_a_quota_keeps_what_admission_counted(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    quota = core_v1.ResourceQuota(metadata=ObjectMeta(name="few", namespace="default"))
+    quota.spec.hard = {"configmaps": "4"}
+    await cluster.client.create(quota)
+
+    async def counted() -> Any:
+        return (await cluster.client.get(core_v1.ResourceQuota, "few", "default")).status.used.get("configmaps")
+
+    assert await cluster.eventually(counted) == "1"  # the root certificate
+    for number in range(3):
+        await cluster.client.create(config_map(f"c-{number}"))
+        assert await counted() == str(number + 2)
+    try:
+        await cluster.client.create(config_map("over"))
+    except StatusError as error:
+        assert "exceeded quota: few, requested: configmaps=1, used: configmaps=4, limited: configmaps=4" in str(error)
+    else:
+        raise AssertionError("the quota was not kept")
+    await cluster.client.delete(core_v1.ConfigMap, "c-0", "default")
+
+    async def freed() -> bool:
+        return bool(await counted() == "3")
+
+    await cluster.eventually(freed)

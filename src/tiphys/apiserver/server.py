@@ -125,6 +125,8 @@ class APIServer:
             raise
         except web.HTTPRequestEntityTooLarge:
             response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"))
+        except RecursionError:
+            response = respond.failure(errors.bad_request("json: exceeded max depth"))
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             response = respond.failure(errors.internal(str(error) or type(error).__name__))

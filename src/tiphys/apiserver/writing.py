@@ -61,7 +61,7 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     try:
         if "yaml" in media:
             value = decoding.plain(data, media)
-            obj, data = decoding.convert(value, kind), b""
+            obj = decoding.convert(value, kind)
         else:
             obj = decoding.typed(data, kind)
             value = None
@@ -96,14 +96,21 @@ def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Reso
     mode = call.query.get("fieldValidation", "Warn")
     if mode == "Ignore":
         return
+    problems = []
     if value is None:
         value = msgspec.json.decode(data)
-    problems = decoding.field_problems(data, value, kind, schema_of(resource, kind))
-    if not problems:
-        return
-    if mode == "Strict":
+    else:
+        problems, data = decoding.yaml_problems(data), b""
+    _object_to(call, problems + decoding.field_problems(data, value, kind, schema_of(resource, kind)))
+
+
+def _object_to(call: Call, problems: list[str]) -> None:
+    """An error or warnings, as fieldValidation asks."""
+    mode = call.query.get("fieldValidation", "Warn")
+    if problems and mode == "Strict":
         raise errors.bad_request("strict decoding error: " + ", ".join(problems))
-    call.warnings += problems
+    if mode == "Warn":
+        call.warnings += [problem for problem in problems if problem not in call.warnings]
 
 
 def _check_kind(obj: Any, kind: Any) -> None:
@@ -114,6 +121,17 @@ def _check_kind(obj: Any, kind: Any) -> None:
             if obj.kind == wanted.kind
             else f"the object provided is unrecognized (must be of type {wanted.kind}): {obj.kind} ({obj.api_version})"
         )
+
+
+def _patch_problems(call: Call, media: str, data: bytes, wish: Any) -> list[str]:
+    """What is doubtful in a patch as it was sent."""
+    if call.query.get("fieldValidation") == "Ignore" or data[:1] not in b"{[":
+        return []
+    if "json-patch" in media:
+        return decoding.json_patch_problems(data)
+    if data.count(b'":') == decoding.count_keys(wish):
+        return []
+    return [f'duplicate field "{path}"' for path in decoding.duplicate_fields(data)]
 
 
 class Writer:
@@ -199,13 +217,14 @@ class Writer:
             raise errors.bad_request(f"error decoding patch: {error}") from None
         apply = patch_function(media, wish, resource.type)
         pick = self._subresource_change(call.info.subresource)
+        doubtful = _patch_problems(call, media, data, wish)
 
         def change(old: Any) -> Any:
             before = to_builtins(old)
             if not resource.is_storage_version:
                 before = from_storage(resource, before)
             after = _patched(apply, before, resource, call.info.name)
-            new = self._typed(call, resource, after)
+            new = self._typed(call, resource, after, doubtful)
             return pick(self._stored(resource, new), old)
 
         return await self._change(call, resource, change, patching=True)
@@ -263,29 +282,25 @@ class Writer:
             raise errors.bad_request(why)
         unknown = decoding.field_problems(b"", config, resource.type, schema_of(resource, resource.type))
         if unknown:
-            shown = unknown[0].removeprefix('unknown field "').rstrip('"')
+            paths = [problem.removeprefix('unknown field "').rstrip('"') for problem in unknown]
+            told = [f".{path}: field not declared in schema" for path in paths]
             where = f"{call.info.namespace}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
-            raise errors.bad_request(
-                f"failed to create typed patch object ({where}): .{shown}: field not declared in schema"
-            )
-        if data[:1] == b"{" and call.query.get("fieldValidation") == "Strict":
-            if double := decoding.duplicate_fields(data):
-                raise errors.bad_request(
-                    "strict decoding error: " + ", ".join(f'duplicate field "{n}"' for n in double)
-                )
+            why = told[0] if len(told) == 1 else "\n  ".join(["errors:", *told])
+            raise errors.bad_request(f"failed to create typed patch object ({where}): {why}")
+        if double := decoding.yaml_problems(data):
+            if call.query.get("fieldValidation") == "Strict":
+                raise errors.bad_request(f"error strict decoding YAML: error converting YAML to JSON: {double[0]}")
+            _object_to(call, double)
         return config if resource.is_storage_version else to_storage(resource, config)
 
-    def _typed(self, call: Call, resource: Resource, after: Any) -> Any:
+    def _typed(self, call: Call, resource: Resource, after: Any, doubtful: list[str]) -> Any:
         try:
             new = decoding.convert(after, resource.type)
         except DecodeError as error:
             raise errors.bad_request(str(error)) from None
-        mode = call.query.get("fieldValidation", "Warn")
-        schema = schema_of(resource, resource.type)
-        if mode != "Ignore" and (problems := decoding.field_problems(b"", after, resource.type, schema)):
-            if mode == "Strict":
-                raise errors.bad_request("strict decoding error: " + ", ".join(problems))
-            call.warnings[:] = problems
+        if call.query.get("fieldValidation") != "Ignore":
+            schema = schema_of(resource, resource.type)
+            _object_to(call, doubtful + decoding.field_problems(b"", after, resource.type, schema))
         _check_kind(new, resource.type)
         return new
 

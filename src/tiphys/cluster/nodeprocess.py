@@ -109,7 +109,13 @@ async def _hollow(
         if agent is not None:
             agent.pod_changed(old if old is None or old.spec.node_name else None, new)
 
+    def node_changed(old: Any, new: Any) -> None:
+        agent = by_name.get((new or old).metadata.name)  # type: ignore[union-attr]
+        if agent is not None:
+            agent.node_changed(old, new)
+
     informers.of(core_v1.Pod).on_change(changed)
+    informers.of(core_v1.Node).on_change(node_changed)
 
 
 async def _containers(
@@ -137,6 +143,9 @@ async def _containers(
     await _runtime_ready(agent)
     pods = Informer(client, core_v1.Pod, fields=f"spec.nodeName={options.name}")
     tasks.start(pods.run(), "informer-pods", vital=True)
+    this = Informer(client, core_v1.Node, fields=f"metadata.name={options.name}")
+    this.on_change(agent.node_changed)
+    tasks.start(this.run(), "informer-node", vital=True)
     await services.synced.wait()
     await pods.synced.wait()
     pods.on_change(agent.pod_changed)

@@ -1,4 +1,7 @@
-"""Resource quotas: counts what is really used, after every deletion and once in a while."""
+"""Resource quotas: counts what is really used, after every deletion and once in a while.
+
+What is created is counted by admission, before it exists: a count made at that moment would not find it yet, and take
+back what admission has just given. So creations do not lead to a count, and one that finds less is soon made again."""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Context, Controller
 from tiphys.machinery import quota
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.quantity import nano
 
 _RESYNC = 300.0  # seconds
+_SECOND_LOOK = 1.0
 _TYPED: dict[str, Any] = {
     "pods": core_v1.Pod, "services": core_v1.Service, "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
 }  # fmt: skip
@@ -46,7 +51,11 @@ class QuotaController(Controller):
 
     def watch(self) -> None:
         self._quotas = self.informer(core_v1.ResourceQuota)
-        self._quotas.on_change(self.enqueue)
+        self._quotas.on_change(self._quota_changed)
+
+    def _quota_changed(self, old: Any, new: Any) -> None:
+        if old is None or new is None or old.spec != new.spec or old.status.hard != new.status.hard:
+            self.enqueue(old, new)
 
     async def _objects(self, name: str) -> Informer[Any] | None:
         """The informer of a resource's objects; it starts when a quota first names the resource."""
@@ -74,15 +83,22 @@ class QuotaController(Controller):
 
     def _changed(self, name: str) -> Any:
         def handler(old: Any, new: Any) -> None:
-            if new is not None and old is not None and name == "pods":
-                if quota.is_over(old) == quota.is_over(new) and old.spec == new.spec:
-                    return
+            if old is None or (new is not None and not self._freed(name, old, new)):
+                return
             namespace = (new or old).metadata.namespace
             for found in self._quotas:
                 if found.metadata.namespace == namespace and name in resources_named(found):
                     self.enqueue(None, found)
 
         return handler
+
+    @staticmethod
+    def _freed(name: str, old: Any, new: Any) -> bool:
+        """Whether a changed object uses something else than before."""
+        return name in _TYPED and (
+            quota.usage_of(name, old) != quota.usage_of(name, new)
+            or (name == "pods" and quota.is_over(old) != quota.is_over(new))
+        )
 
     async def reconcile(self, key: str) -> float | None:
         found = self._quotas.get(key)
@@ -107,4 +123,6 @@ class QuotaController(Controller):
                 if error.code not in (404, 409):
                     raise
                 return 0.1  # admission counted meanwhile: look again
+            if any(nano(used) > nano(status.used.get(name, "0")) for name, used in found.status.used.items()):
+                return _SECOND_LOOK
         return _RESYNC

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -184,37 +185,76 @@ def count_keys(value: Any) -> int:
     return 0
 
 
-class _Pairs(dict[str, Any]):
-    """A JSON object that remembers which of its keys were given twice."""
-
-    twice: tuple[str, ...] = ()
+class _Object(list[tuple[str, Any]]):
+    """A JSON object as its keys were given, in their order."""
 
 
-def _pairs(items: list[tuple[str, Any]]) -> _Pairs:
-    made = _Pairs(items)
-    if len(made) != len(items):
-        seen: set[str] = set()
-        made.twice = tuple(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-    return made
+def _as_given(data: bytes) -> Any:
+    return json.loads(data, object_pairs_hook=_Object)
 
 
 def duplicate_fields(data: bytes) -> list[str]:
     """Paths of the fields that one JSON object of the body gives twice."""
+    return [path for what, path in _in_order(_as_given(data), ("free", None), "") if what == "duplicate"]
+
+
+def _in_order(value: Any, nesting: Any, path: str) -> Iterator[tuple[str, str]]:
+    """("unknown" or "duplicate", path) as a strict decoder comes across them."""
+    how, inner = nesting
+    if isinstance(value, _Object):
+        seen: set[str] = set()
+        shape = _shape(inner) if how == "struct" else {}
+        for key, item in value:
+            where, again = f"{path}.{key}" if path else key, key in seen
+            seen.add(key)
+            below = shape.get(key, _FREE) if how == "struct" else inner if how == "dict" else ("free", None)
+            if below is _FREE:  # what is both unknown and given twice counts as unknown alone
+                if not again:
+                    yield "unknown", where
+                continue
+            if again:
+                yield "duplicate", where
+            yield from _in_order(item, below or ("free", None), where)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _in_order(item, inner if how == "list" else nesting, f"{path}[{index}]")
+
+
+def _told(problems: Iterable[tuple[str, str]]) -> list[str]:
+    return list(dict.fromkeys(f'{what} field "{path}"' for what, path in problems))
+
+
+def yaml_problems(data: bytes) -> list[str]:
+    """What strict decoding of YAML objects to: keys given twice, all in one sentence as upstream's parser puts it."""
     found: list[str] = []
 
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, _Pairs):
-            found.extend(f"{path}.{key}" if path else key for key in value.twice)
-            for key, item in value.items():
-                if isinstance(item, dict | list):
-                    walk(item, f"{path}.{key}" if path else key)
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                if isinstance(item, dict | list):
-                    walk(item, f"{path}[{index}]")
+    def walk(node: yaml.Node) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                walk(item)
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, item in node.value:
+                if key.value in seen:
+                    found.append(f'  line {key.start_mark.line + 1}: key "{key.value}" already set in map')
+                seen.add(key.value)
+                walk(item)
 
-    walk(json.loads(data, object_pairs_hook=_pairs), "")
-    return found
+    walk(yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return ["\n".join(["yaml: unmarshal errors:", *found])] if found else []
+
+
+def json_patch_problems(data: bytes) -> list[str]:
+    """What strict decoding of a JSON patch objects to."""
+    known = ("op", "path", "from", "value")
+    problems: list[str] = []
+    for index, operation in enumerate(_as_given(data)):
+        seen: set[str] = set()
+        for key, _ in operation if isinstance(operation, _Object) else ():
+            if key not in known or key in seen:
+                problems.append(f'json patch {"duplicate" if key in known else "unknown"} field "[{index}].{key}"')
+            seen.add(key)
+    return list(dict.fromkeys(problems))
 
 
 def _custom_fields(value: Any, schema: Schema) -> tuple[int, list[str]]:
@@ -227,11 +267,12 @@ def _custom_fields(value: Any, schema: Schema) -> tuple[int, list[str]]:
 
 
 def field_problems(data: bytes, value: Any, kind: type[Struct], schema: Schema | None = None) -> list[str]:
-    """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``.
-    `schema` is that of a custom resource."""
+    """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``. `data` is the JSON
+    that `value` came from, if it did; `schema` is that of a custom resource."""
     keys, unknown = _custom_fields(value, schema) if schema is not None else check_fields(value, kind)
-    problems = [f'unknown field "{path}"' for path in unknown]
     # Counting is a cheap first look: only when the numbers differ can a field have been given twice.
-    if data and data.count(b'":') != keys:
-        problems += [f'duplicate field "{name}"' for name in duplicate_fields(data)]
-    return problems
+    twice = bool(data) and data.count(b'":') != keys
+    if schema is None and data and (unknown or twice):
+        return _told(_in_order(_as_given(data), ("struct", kind), ""))
+    problems = [f'unknown field "{path}"' for path in sorted(unknown)]
+    return [f'duplicate field "{path}"' for path in duplicate_fields(data)] + problems if twice else problems

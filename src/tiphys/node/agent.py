@@ -108,6 +108,10 @@ class Agent:
             return False, f"container runtime is down: {error}"
         return True, ""
 
+    def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+        """For an informer of this node's object."""
+        self._registration.node_changed(old, new)
+
     # --- pods ---
 
     def pod_changed(self, old: Any, new: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 import os
@@ -91,6 +92,7 @@ class Registration:
         self.images: list[tuple[list[str], int]] = []
         self._uid = ""
         self._node = core_v1.Node()
+        self._asked = asyncio.Event()
 
     def _info(self) -> core_v1.NodeSystemInfo:
         boot = _read("/proc/sys/kernel/random/boot_id")
@@ -119,9 +121,9 @@ class Registration:
 
     def _fill(self, node: core_v1.Node, ready: bool, why: str) -> None:
         status = node.status
-        # What others put there, extended resources, is theirs.
+        # What others put there, extended resources, is theirs; all of it can be allocated, as upstream's kubelet says.
         status.capacity = {**status.capacity, **self.resources}
-        status.allocatable = {**status.allocatable, **self.resources}
+        status.allocatable = dict(status.capacity)
         status.addresses = [
             core_v1.NodeAddress(type="InternalIP", address=self._address), core_v1.NodeAddress(type="Hostname", address=self._name),
         ]  # fmt: skip
@@ -156,6 +158,14 @@ class Registration:
         self._uid, self._node = made.metadata.uid, made
         return made
 
+    def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+        """For an informer: a capacity that somebody else gave or took is answered at once."""
+        if new is None:
+            return
+        self._node = new
+        if new.status.allocatable != {**new.status.capacity, **self.resources}:
+            self._asked.set()
+
     async def suits(self, spec: core_v1.PodSpec) -> bool:
         """Whether the node has the labels that a pod wants of it."""
         if not spec.node_selector and not (spec.affinity and spec.affinity.node_affinity):
@@ -188,7 +198,8 @@ class Registration:
             try:
                 await self.beat()
                 ready, why = await health()
-                if ready != last or time.monotonic() - reported > REPORT:
+                if ready != last or self._asked.is_set() or time.monotonic() - reported > REPORT:
+                    self._asked.clear()
                     await self.report(ready, why)
                     reported, last = time.monotonic(), ready
             except StatusError as error:
@@ -198,4 +209,5 @@ class Registration:
                     log.info("heartbeat: %s", error)
             except Unreachable as error:
                 log.info("heartbeat: %s", error)
-            await asyncio.sleep(BEAT)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), BEAT)
