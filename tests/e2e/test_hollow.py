@@ -443,7 +443,7 @@ async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
 
 async def test_a_node_offers_the_capacity_that_others_give_it(cluster: LocalCluster) -> None:
     node = (await cluster.client.list(core_v1.Node)).items[0].metadata.name
-    wish = {"metadata": {"name": node}, "status": {"capacity": {"example.com/gpu": "4"}}}
+    wish: dict[str, Any] = {"metadata": {"name": node}, "status": {"capacity": {"example.com/gpu": "4"}}}
     await call(cluster, "PATCH", f"/api/v1/nodes/{node}/status", wish, MERGE)
 
     async def offered(amount: str | None) -> bool:
