@@ -240,7 +240,9 @@ def yaml_problems(data: bytes) -> list[str]:
                 seen.add(key.value)
                 walk(item)
 
-    walk(yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if root is not None:
+        walk(root)
     return ["\n".join(["yaml: unmarshal errors:", *found])] if found else []
 
 
