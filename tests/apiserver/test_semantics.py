@@ -230,3 +230,19 @@ async def test_a_parameter_is_true_however_a_client_writes_it(server: LocalClust
 async def test_and_false_only_when_it_says_so(server: LocalCluster, text: str) -> None:
     data = await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query={"watch": text})
     assert data.startswith(b'{"kind":"ConfigMapList"')
+
+
+async def test_a_large_collection_reaches_a_slow_client_whole(server: LocalCluster) -> None:
+    for number in range(24):
+        big = config_map(f"big-{number:02}")
+        big.data = {"k": "v" * 800_000}
+        await server.client.create(big)
+    wanted = {f"big-{number:02}" for number in range(24)}
+    listed = json.loads(await server.client.request("GET", "/api/v1/namespaces/default/configmaps"))
+    assert {item["metadata"]["name"] for item in listed["items"]} >= wanted
+    seen: set[str] = set()
+    async for event in server.client.watch(core_v1.ConfigMap, "default", revision="0"):
+        await asyncio.sleep(0.01)  # a client that reads more slowly than the server writes
+        seen.add(event.obj.metadata.name)
+        if seen >= wanted:
+            break

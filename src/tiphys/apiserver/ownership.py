@@ -34,6 +34,11 @@ def _empty(resource: Resource) -> Any:
     return to_builtins(resource.type()) if not isinstance(resource, CustomResource) else {"metadata": {}}
 
 
+@functools.lru_cache(2048)
+def _empty_beside_spec(resource: Resource) -> Any:
+    return {key: value for key, value in _empty(resource).items() if key != "spec"}
+
+
 @functools.lru_cache(4096)
 def _reset(resource: Resource, subresource: str) -> tuple[str, ...]:
     """Top-level fields that a path does not change, whatever is sent to it."""
@@ -49,8 +54,8 @@ def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFi
     manager = Manager(name, UPDATE, resource.api_version)
     whole = to_builtins(obj)
     spec = whole.pop("spec", None)
-    empty, node, reset = _empty(resource), node_for(resource), _reset(resource, "")
-    took = ordered(managed.taken({k: v for k, v in empty.items() if k != "spec"}, whole, node, reset))
+    node, reset = node_for(resource), _reset(resource, "")
+    took = ordered(managed.taken(_empty_beside_spec(resource), whole, node, reset))
     if spec:
         # Many objects have the spec of another: pods of one template, claims of one set.
         took = dict(sorted((took | _spec_fields(resource, msgspec.json.encode(spec))).items()))

@@ -18,7 +18,7 @@ from tiphys.apiserver import tables
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call, whole_number
-from tiphys.apiserver.respond import accepted, answer, formed, is_declared, one
+from tiphys.apiserver.respond import PLAIN, accepted, answer, formed, is_declared, one, streamed, unhurried
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors, protobuf
@@ -28,6 +28,8 @@ from tiphys.store.cache import Entry, Event, Expired, Filter, ResourceCache
 
 _WAIT = 3.0  # seconds a read waits for a revision this server has not seen yet
 _BOOKMARK = 50.0  # seconds between bookmarks
+_STREAMED = 100  # objects of a list from which it is written piece by piece
+_REPLAYED = 50  # objects that a new watcher is sent at once
 _COMPRESSED = 128 << 10  # bytes of a list from which it is compressed for clients that take that
 _BUFFER = 16 << 20  # bytes a slow watcher may leave unread before it is let go
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -147,19 +149,15 @@ class Reader:
 
     async def _fresh(self, asked: str) -> int:
         """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
-        if asked == "0":
-            return self._store.revision
-        wanted = _number(asked) if asked else await self._store.barrier()
-        deadline = asyncio.get_running_loop().time() + _WAIT
-        while self._store.revision < wanted:
-            if asyncio.get_running_loop().time() > deadline:
-                raise errors.too_large_version(wanted, self._store.revision)
-            await asyncio.sleep(0.05)
+        if not asked:
+            return await self._store.fresh()
+        if asked != "0" and not await self._store.reached(wanted := _number(asked), _WAIT):
+            raise errors.too_large_version(wanted, self._store.revision)
         return self._store.revision
 
     # --- list ---
 
-    async def collect(self, call: Call, resource: Resource) -> web.Response:
+    async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
         view, cache = view_of(call, resource), self._registry.cache(resource)
         limit = _number(call.query.get("limit") or "0")
@@ -175,7 +173,7 @@ class Reader:
             objects = await self._registry.converter.present(resource, entries)
         if want.form == "protobuf":
             body = _protobuf_list(resource, want.shape, meta, entries, objects)
-            return answer(body, 200, call.warnings, protobuf.MEDIA_TYPE)
+            return await unhurried(call, answer(body, 200, call.warnings, protobuf.MEDIA_TYPE))
         if want.shape == "Table":
             body = tables.table(resource, objects, meta, call.query.get("includeObject", "Metadata"))
         elif want.shape.startswith("Partial"):
@@ -183,6 +181,10 @@ class Reader:
                 b"PartialObjectMetadataList", b"meta.k8s.io/v1", meta, [tables.partial(data) for data in objects]
             )
         else:
+            compressed = "gzip" in call.http.headers.get("Accept-Encoding", "")
+            if len(objects) > _STREAMED and want is PLAIN and not compressed and call.http.method == "GET":
+                head = _list_head(resource.list_kind.encode(), resource.api_version.encode(), meta)
+                return await streamed(call, head, objects, b"]}")
             body = _list(resource.list_kind.encode(), resource.api_version.encode(), meta, objects)
         response = formed(call, body, want)
         if len(body) > _COMPRESSED and "gzip" in call.http.headers.get("Accept-Encoding", ""):
@@ -190,7 +192,7 @@ class Reader:
             packed = await asyncio.to_thread(gzip.compress, response.body, 1)  # type: ignore[arg-type]
             response.body = packed
             response.headers["Content-Encoding"], response.headers["Vary"] = "gzip", "Accept-Encoding"
-        return response
+        return await unhurried(call, response)
 
     async def _page(
         self, call: Call, resource: Resource, cache: ResourceCache, view: Filter, limit: int
@@ -258,9 +260,12 @@ class Reader:
             self.watchers -= 1
 
 
+def _list_head(kind: bytes, version: bytes, meta: dict[str, Any]) -> bytes:
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (kind, version, msgspec.json.encode(meta))
+
+
 def _list(kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]) -> bytes:
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (kind, version, msgspec.json.encode(meta))
-    return b"".join((head, b",".join(objects), b"]}"))
+    return b"".join((_list_head(kind, version, meta), b",".join(objects), b"]}"))
 
 
 def _protobuf_list(
@@ -338,7 +343,7 @@ class _Stream:
             if replay:
                 present = self._cache.select(self._view)
                 await self._converter.present(self._resource, present)
-                self._send([self._line("ADDED", Event(e.revision, e, None)) for e in present])
+                await self._replay(response, present)
                 if truth(initial) and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
@@ -349,6 +354,17 @@ class _Stream:
             self._cache.unwatch(watcher)
             self._reader.streams.discard(self)
         return response
+
+    async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
+        """What is there already, as fast as the client takes it. Changes wait meanwhile."""
+        waiting: list[bytes] = []
+        for entry in present:
+            waiting.append(self._line("ADDED", Event(entry.revision, entry, None)))
+            if len(waiting) == _REPLAYED:
+                await response.write(b"".join(waiting))
+                waiting.clear()
+        if waiting:
+            await response.write(b"".join(waiting))
 
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape

@@ -136,9 +136,7 @@ class APIServer:
         return response
 
     def _authenticate(self, request: web.BaseRequest) -> User:
-        transport = request.transport
-        tls = transport.get_extra_info("ssl_object") if transport else None
-        der = tls.getpeercert(True) if tls else None
+        der = request.protocol.certificate  # type: ignore[attr-defined]
         if der:
             return self._authenticator.certificate(der)
         header = request.headers.get(hdrs.AUTHORIZATION, "")
@@ -452,9 +450,25 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     return context
 
 
+class _Connection(web.RequestHandler):  # type: ignore[misc]
+    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None."""
+
+    __slots__ = ("certificate",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        self.certificate = tls.getpeercert(True) if tls else None
+
+
+class _Front(web.Server):  # type: ignore[misc]
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
 async def serve(server: APIServer, host: str, port: int, context: ssl.SSLContext) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
-    front = web.Server(server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None)
+    front = _Front(server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None)
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
     await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024).start()

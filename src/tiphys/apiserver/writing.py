@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -113,13 +114,20 @@ def _object_to(call: Call, problems: list[str]) -> None:
         call.warnings += [problem for problem in problems if problem not in call.warnings]
 
 
+@functools.lru_cache(2048)
+def _name_of(kind: Any) -> tuple[str, str]:
+    """(apiVersion, kind) of a type."""
+    made = kind()
+    return made.api_version, made.kind
+
+
 def _check_kind(obj: Any, kind: Any) -> None:
-    wanted = kind()
-    if obj.kind != wanted.kind or obj.api_version != wanted.api_version:
+    version, name = _name_of(kind)
+    if obj.kind != name or obj.api_version != version:
         raise errors.bad_request(
-            f"the API version in the data ({obj.api_version}) does not match the expected API version ({wanted.api_version})"
-            if obj.kind == wanted.kind
-            else f"the object provided is unrecognized (must be of type {wanted.kind}): {obj.kind} ({obj.api_version})"
+            f"the API version in the data ({obj.api_version}) does not match the expected API version ({version})"
+            if obj.kind == name
+            else f"the object provided is unrecognized (must be of type {name}): {obj.kind} ({obj.api_version})"
         )
 
 
@@ -145,7 +153,8 @@ class Writer:
         return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
 
     async def _answer(self, call: Call, resource: Resource, entry: Entry, code: int = 200) -> web.Response:
-        shown = (await self._registry.converter.present(resource, [entry]))[0]
+        converter = self._registry.converter
+        shown = converter.shown(resource, entry) or (await converter.present(resource, [entry]))[0]
         return respond.one(call, resource, shown, code)
 
     # --- create ---

@@ -6,6 +6,7 @@ that the type does not have, fields given twice) takes the slow way over plain d
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from tiphys.api.apiextensions_v1 import JSONSchemaProps
 from tiphys.api.base import Struct, decode, from_builtins
 from tiphys.api.custom import CustomObject
 from tiphys.api.meta_v1 import ObjectMeta
@@ -55,6 +57,8 @@ def convert(value: Any, kind: type[T]) -> T:
     try:
         if issubclass(kind, CustomObject):
             value = {**value, "metadata": without_nulls(value.get("metadata") or {}, ObjectMeta)}
+            return from_builtins(value, kind)
+        with contextlib.suppress(msgspec.ValidationError):
             return from_builtins(value, kind)
         return from_builtins(without_nulls(value, kind), kind)
     except msgspec.ValidationError as error:
@@ -259,6 +263,46 @@ def json_patch_problems(data: bytes) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+@functools.cache
+def _twin(kind: type[Struct]) -> Any:
+    """A struct with the fields of `kind` that refuses every other field, and asks nothing of the values of scalars.
+    To convert plain data into it costs a tenth of a walk over the data; what it takes has no unknown fields. None for
+    a type that contains what it cannot stand for."""
+    fields: list[Any] = []
+    for name, nesting in _shape(kind).items():
+        inner = _twin_type(nesting)
+        if inner is None:
+            return None
+        fields.append((f"f{len(fields)}", inner, msgspec.field(default=None, name=name)))
+    return msgspec.defstruct(kind.__name__, fields, forbid_unknown_fields=True)
+
+
+def _twin_type(nesting: Any) -> Any:
+    how, inner = nesting or ("free", None)
+    if how == "free":
+        return Any
+    if inner is JSONSchemaProps:  # contains itself
+        return None
+    below: Any = _twin(inner) if how == "struct" else _twin_type(inner)
+    if below is None:
+        return None
+    around = {"struct": below, "list": list[below], "dict": dict[str, below]}  # type: ignore[valid-type]
+    return around[how] | None
+
+
+def _spotless(data: bytes, value: Any, kind: type[Struct]) -> bool:
+    """A quick look: surely no field of the document is unknown or was given twice. `data` as for `field_problems`."""
+    twin = _twin(kind)
+    if twin is None:
+        return False
+    try:
+        msgspec.convert(value, twin)
+    except msgspec.ValidationError:
+        return False
+    # Written again, each key of an object is there once.
+    return not data or data.count(b'":') == msgspec.json.encode(value).count(b'":')
+
+
 def _custom_fields(value: Any, schema: Schema) -> tuple[int, list[str]]:
     if not isinstance(value, dict):
         return 0, []
@@ -271,6 +315,8 @@ def _custom_fields(value: Any, schema: Schema) -> tuple[int, list[str]]:
 def field_problems(data: bytes, value: Any, kind: type[Struct], schema: Schema | None = None) -> list[str]:
     """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``. `data` is the JSON
     that `value` came from, if it did; `schema` is that of a custom resource."""
+    if schema is None and _spotless(data, value, kind):
+        return []
     keys, unknown = _custom_fields(value, schema) if schema is not None else check_fields(value, kind)
     # Counting is a cheap first look: only when the numbers differ can a field have been given twice.
     twice = bool(data) and data.count(b'":') != keys

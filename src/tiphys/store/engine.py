@@ -70,7 +70,11 @@ Listener = Callable[[Sequence[Change]], None]
 
 
 class Engine(Protocol):
-    """A durable, ordered map. Each write has a revision of its own, one larger than any before it."""
+    """A durable, ordered map. Each write has a revision of its own, one larger than any before it.
+
+    `shared`: others write to it, too, so that a read must ask it how far the world is."""
+
+    shared: bool
 
     async def open(self, listener: Listener) -> Snapshot:
         """Starts the engine. `listener` is called on the event loop with every later change, in revision order,

@@ -64,6 +64,8 @@ class Leases:
 class EtcdEngine:
     """`endpoints` are host:port pairs; `tls` is (CA, certificate, key) as PEM or None for plain text."""
 
+    shared = True
+
     def __init__(
         self, endpoints: list[str], prefix: str = "/tiphys", tls: tuple[bytes, bytes, bytes] | None = None
     ) -> None:

@@ -6,6 +6,8 @@ from tiphys.store.engine import Change, Conflict, Listener, Snapshot, Write
 
 
 class MemoryEngine:
+    shared = False
+
     def __init__(self) -> None:
         self._revision = 0
         self._current: dict[str, int] = {}

@@ -33,11 +33,14 @@ _Job = tuple[Write, "asyncio.Future[int]"] | Callable[[], Any] | None
 class SQLiteEngine:
     """`path` is the database file; its folder must exist. Only one process may have it open."""
 
+    shared = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
-        self._revision = 0
+        self._revision = 0  # of the writer thread
+        self._published = 0
         self._compacted = 0
         self._current: dict[str, int] = {}
         self._stale: list[tuple[int, int]] = []  # (revision of the row that replaced it, stale row's revision)
@@ -55,6 +58,7 @@ class SQLiteEngine:
             raise StoreError(f"{self._path} is in use by another process") from None
         self._thread.start()
         snapshot: Snapshot = await self._ask(self._load)
+        self._published = snapshot.revision
         return snapshot
 
     async def commit(self, write: Write) -> int:
@@ -63,7 +67,7 @@ class SQLiteEngine:
         return await future
 
     async def barrier(self) -> int:
-        return self._revision
+        return self._published  # what is on disk and not yet published is not acknowledged either
 
     async def compact(self, revision: int) -> None:
         await self._ask(lambda: self._forget(revision))
@@ -190,6 +194,7 @@ class SQLiteEngine:
     def _publish(self, changes: list[Change], answers: list[tuple[asyncio.Future[int], int | Exception]]) -> None:
         if changes:
             self._listener(changes)
+            self._published = changes[-1].revision
         for future, answer in answers:
             if future.done():
                 continue

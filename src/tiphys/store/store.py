@@ -26,6 +26,7 @@ class Store:
         self._caches: dict[str, ResourceCache] = {}
         self._floor = 0
         self._compactor: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.revision = 0
         self.commits = 0
 
@@ -54,6 +55,9 @@ class Store:
         for change in changes:
             self.cache(change.key[: change.key.index("/", change.key.index("/", 1) + 1) + 1]).apply(change)
             self.revision = max(self.revision, change.revision)
+        for waiter in [waiter for wanted, waiter in self._waiting if wanted <= self.revision]:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def cache(self, prefix: str) -> ResourceCache:
         """The cache of one resource; `prefix` is ``/group/plural/``."""
@@ -82,8 +86,22 @@ class Store:
         self.commits += 1
         return await self._engine.commit(Write(key, None, expected))
 
-    async def barrier(self) -> int:
-        return await self._engine.barrier()
+    async def fresh(self) -> int:
+        """Waits until the cache shows every write acknowledged anywhere before the call; returns its revision."""
+        if self._engine.shared:
+            self.revision = max(self.revision, await self._engine.barrier())
+        return self.revision
+
+    async def reached(self, revision: int, seconds: float) -> bool:
+        """Waits until the cache is as new as `revision`; whether it is after so many seconds."""
+        if self.revision < revision:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            row = (revision, waiter)
+            self._waiting.append(row)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiter, seconds)
+            self._waiting.remove(row)
+        return self.revision >= revision
 
     async def _compact_forever(self) -> None:
         rounds: deque[int] = deque([self.revision])

@@ -293,7 +293,7 @@ class DefaultTolerationSeconds(Base):
             return
         tolerations = a.obj.spec.tolerations
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-            if any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in tolerations):
+            if tolerations and any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in tolerations):
                 continue
             tolerations.append(
                 core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=300)

@@ -55,12 +55,14 @@ class _Policies(Base):
     def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry
         self._authorizer = authorizer
+        self._resources = resource_of(self.policy_kind), resource_of(self.binding_kind)
         self._seen = (-1, -1)
         self._known: list[tuple[Any, list[Any]]] = []
 
     def _bound_policies(self) -> list[tuple[Any, list[Any]]]:
         """Each policy with its bindings."""
-        policies, bindings = (self._registry().cache(resource_of(k)) for k in (self.policy_kind, self.binding_kind))
+        registry, (policy, binding) = self._registry(), self._resources
+        policies, bindings = registry.cache(policy), registry.cache(binding)
         if (policies.revision, bindings.revision) != self._seen:
             self._seen = (policies.revision, bindings.revision)
             bound = [decode(entry.data, self.binding_kind) for entry in bindings]

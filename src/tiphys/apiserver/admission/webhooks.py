@@ -48,12 +48,13 @@ class _Webhooks(Base):
         self._registry = registry
         self._authorizer = authorizer
         self._caller = caller
+        self._resource = resource_of(self.kind)
         self._seen = -1
         self._known: list[Any] = []
 
     def _configured(self) -> list[Any]:
         """Every webhook, in order."""
-        cache = self._registry().cache(resource_of(self.kind))
+        cache = self._registry().cache(self._resource)
         if cache.revision != self._seen:
             self._seen = cache.revision
             self._known = [hook for entry in cache for hook in decode(entry.data, self.kind).webhooks]
