@@ -244,5 +244,8 @@ async def test_a_large_collection_reaches_a_slow_client_whole(server: LocalClust
     async for event in server.client.watch(core_v1.ConfigMap, "default", revision="0"):
         await asyncio.sleep(0.01)  # a client that reads more slowly than the server writes
         seen.add(event.obj.metadata.name)
-        if seen >= wanted:
+        if event.obj.metadata.name == "big-00":
+            await server.client.create(config_map("later"))
+        if "later" in seen:
             break
+    assert seen >= wanted | {"later"}
