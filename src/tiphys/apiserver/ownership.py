@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.base import to_builtins
+from tiphys.api.base import Struct, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ManagedFieldsEntry
 from tiphys.apiserver.custom.resource import CustomResource
@@ -69,6 +69,23 @@ def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
     return ordered(managed.taken(before, {"spec": msgspec.json.decode(spec)}, node_for(resource), ()))
 
 
+def _within_reach(obj: Any, reset: tuple[str, ...]) -> dict[str, Any]:
+    """A plain object for comparison, its spec or status blank where the path cannot change it."""
+    reach = reset in _LARGE_PARTS and isinstance(obj, Struct)
+    kind: Any = type(obj)
+    blank = {name[2:]: getattr(_blank(kind), name[2:]) for name in reset} if reach else {}
+    found: dict[str, Any] = to_builtins(msgspec.structs.replace(obj, **blank) if blank else obj)
+    return found
+
+
+_LARGE_PARTS = (("f:spec",), ("f:status",))
+
+
+@functools.lru_cache(1024)
+def _blank(kind: Any) -> Any:
+    return kind()
+
+
 def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str, now: str) -> list[ManagedFieldsEntry]:
     """The entries after an update. A request may bring its own, or ask for a fresh start with one that is empty."""
     before = old.metadata.managed_fields
@@ -78,10 +95,10 @@ def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str,
     elif given and not subresource:
         before = given
     new.metadata.managed_fields = old.metadata.managed_fields
-    manager = Manager(name, UPDATE, resource.api_version, subresource)
+    manager, reset = Manager(name, UPDATE, resource.api_version, subresource), _reset(resource, subresource)
     made = managed.updated(
-        Managed.decode(before), to_builtins(old), to_builtins(new), node_for(resource), manager, now,
-        _reset(resource, subresource),
+        Managed.decode(before), _within_reach(old, reset), _within_reach(new, reset), node_for(resource), manager, now,
+        reset,
     )  # fmt: skip
     return before if made is None else made
 

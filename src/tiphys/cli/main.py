@@ -343,12 +343,13 @@ def controllers(
         async with Client(load(kubeconfig), "tiphys-controllers") as client:
 
             async def start(tasks: Any) -> None:
-                await run_controllers(client, tasks, ca.read_text(), ca_key.read_text() if ca_key else "")
+                key = ca_key.read_text() if ca_key else ""
+                informers = await run_controllers(client, tasks, ca.read_text(), key)
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
 
                     other = Client(load(scheduler_kubeconfig), "tiphys-scheduler")
-                    tasks.start(Scheduler(other, tasks, profiles).run(), "scheduler", vital=True)
+                    tasks.start(Scheduler(other, tasks, profiles, informers).run(), "scheduler", vital=True)
 
             if not await lead_and_run(client, "kube-controller-manager", leader_elect, start):
                 raise SystemExit(1)

@@ -1,4 +1,7 @@
-"""Events: what happened to an object, for people to read. Repeats are counted in one Event, not written anew."""
+"""Events: what happened to an object, for people to read. Repeats are counted in one Event, not written anew.
+
+They are written no faster than a budget allows, as upstream's components do (50 a second each): when thousands of objects
+come at once, their events must not take the server's time from the objects. What waits too long is dropped."""
 
 from __future__ import annotations
 
@@ -20,11 +23,35 @@ _REMEMBERED = 4096
 _WAITING = 1000
 
 
+class EventBudget:
+    """How fast a process may write events: `rate` a second, and `burst` at once after a quiet time. Recorders of one
+    process that speak for many (hollow nodes) share one."""
+
+    def __init__(self, rate: float = 50.0, burst: int = 500, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._left, self._at = float(burst), clock()
+
+    def wait(self) -> float:
+        """Takes one event's share; returns the seconds until it may be written."""
+        now = self._clock()
+        self._left = min(self._left + (now - self._at) * self._rate, self._burst) - 1
+        self._at = now
+        return max(-self._left / self._rate, 0.0)
+
+
 class EventRecorder:
     """Writes events as `component`; never blocks and never fails its caller."""
 
-    def __init__(self, client: Client, component: str, host: str = "", now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: Client,
+        component: str,
+        host: str = "",
+        now: Callable[[], float] = time.time,
+        budget: EventBudget | None = None,
+    ) -> None:
         self._client = client
+        self._budget = budget or EventBudget()
         self._component, self._host = component, host
         self._now = now
         self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue(_WAITING)
@@ -41,8 +68,11 @@ class EventRecorder:
 
     async def run(self) -> None:
         while True:
+            event = await self._queue.get()
+            if pause := self._budget.wait():
+                await asyncio.sleep(pause)
             try:
-                await self._write(*await self._queue.get())
+                await self._write(*event)
             except (StatusError, Unreachable) as error:
                 log.debug("event not written: %s", error)
 

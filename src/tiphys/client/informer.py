@@ -185,6 +185,10 @@ class Informers:
             self._tasks.start(informer.run(), f"informer-{resource_of(kind).plural}", vital=True)
         return informer
 
+    def made(self, kind: type[T]) -> Informer[T] | None:
+        """The informer of a kind if somebody has asked for it already."""
+        return self._made.get(kind)
+
     async def synced(self) -> None:
         """Waits until every informer has listed once."""
         for informer in list(self._made.values()):

@@ -14,6 +14,7 @@ from tiphys.api import core_v1, discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
+from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informer, Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
@@ -95,10 +96,11 @@ async def _hollow(
     options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]
 ) -> None:
     by_name: dict[str, Agent] = {}
+    events = EventBudget()
     for number in range(options.nodes):
         name = f"hollow-{number}"
         own = NodeOptions(name, "127.0.0.1", options.data_dir, Path(), Path(), Path(), 10250, labels={"type": "hollow"})
-        agent = Agent(client, HollowRuntime(number), own, list, tasks)
+        agent = Agent(client, HollowRuntime(number), own, list, tasks, events)
         by_name[name] = agent
         agents.append(agent)
     for start in range(0, len(agents), 32):

@@ -129,7 +129,8 @@ class GarbageCollector(Controller):
 
     def watch(self) -> None:
         self.graph = Graph()
-        self._informers = []
+        self._informers: list[Informer[Any]] = []
+        self._own: list[Informer[PartialObjectMetadata]] = []
         self._kinds: dict[tuple[str, str], Resource] = dict(BY_KIND)
         self._custom: dict[str, _Followed] = {}  # by definition
         self._definitions = self.informer(CustomResourceDefinition)
@@ -139,7 +140,11 @@ class GarbageCollector(Controller):
                 or resource.group_resource in _IGNORED
             ):
                 continue
-            informer = Informer(self.client, PartialObjectMetadata, resource=resource)
+            # What another controller follows is followed already; of the rest, the metadata is enough.
+            informer: Informer[Any] | None = self.context.informers.made(resource.type)
+            if informer is None:
+                informer = Informer(self.client, PartialObjectMetadata, resource=resource)
+                self._own.append(informer)
             informer.on_change(self._changed(resource))
             self._informers.append(informer)
 
@@ -152,8 +157,8 @@ class GarbageCollector(Controller):
         return handler
 
     async def run(self) -> None:
-        for informer in self._informers:
-            self.context.tasks.start(informer.run(), "gc-informer", vital=True)
+        for own in self._own:
+            self.context.tasks.start(own.run(), "gc-informer", vital=True)
         for informer in self._informers:
             await informer.synced.wait()
         # Custom resources come and go. Their objects are seen before anything is judged by their absence.

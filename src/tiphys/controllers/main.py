@@ -19,8 +19,9 @@ from tiphys.controllers.shell import Context
 log = logging.getLogger(__name__)
 
 
-async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str = "") -> None:
-    """Starts every controller of the list in `tasks`. `ca` and `ca_key` are PEM; without the key nothing is signed."""
+async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str = "") -> Informers:
+    """Starts every controller of the list in `tasks`. `ca` and `ca_key` are PEM; without the key nothing is signed.
+    Returns the informers, for whoever else runs in this process."""
     informers = Informers(client, tasks)
     recorder = EventRecorder(client, "controllers")
     tasks.start(recorder.run(), "events")
@@ -32,6 +33,7 @@ async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str
     for controller in controllers:
         tasks.start(controller.run(), controller.name, vital=True)
     log.info("%d controllers started", len(controllers))
+    return informers
 
 
 async def lead_and_run(client: Client, name: str, elect: bool, start: object) -> bool:

@@ -54,7 +54,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ClusterRoleAggregationController,
     FlowSchemaController,
     PolicyStatusController,
-    # removal
+    # removal; the collector last: it shares the informers of all before it
     NamespaceController,
     GarbageCollector,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
-from tiphys.client.events import EventRecorder
+from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import MISPLACED, refusal
@@ -51,13 +51,14 @@ class Agent:
         options: NodeOptions,
         services: Callable[[], list[core_v1.Service]],
         tasks: TaskGroup,
+        events: EventBudget | None = None,
     ) -> None:
         self.runtime = runtime
         self._options, self._tasks = options, tasks
         hollow = runtime.name.startswith("hollow")
         self._resources = capacity(hollow, options.data_dir)
         references = References(client)
-        self._recorder = EventRecorder(client, "kubelet", options.name)
+        self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         volumes = Volumes(options.data_dir, references, self._resources) if not hollow else _NoVolumes()
         self._node = Node(
             options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]

@@ -37,11 +37,19 @@ _PODS = resource_of(core_v1.Pod)
 
 
 class Scheduler:
-    """Places the pods that name one of its profiles. Raises ConfigurationError for a profile that cannot be."""
+    """Places the pods that name one of its profiles. Raises ConfigurationError for a profile that cannot be.
+    In a process with others it may share their `informers`."""
 
-    def __init__(self, client: Client, tasks: TaskGroup, profiles: Sequence[Profile] = (Profile(),)) -> None:
+    def __init__(
+        self,
+        client: Client,
+        tasks: TaskGroup,
+        profiles: Sequence[Profile] = (Profile(),),
+        informers: Informers | None = None,
+    ) -> None:
         self._client = client
         self._tasks = tasks
+        self._informers = informers or Informers(client, tasks)
         self._profiles = profiles
         self._recorders = {profile.name: EventRecorder(client, profile.name) for profile in profiles}
         self.view = Snapshot()
@@ -57,7 +65,7 @@ class Scheduler:
         self.scheduled = 0
 
     async def run(self) -> None:
-        informers = Informers(self._client, self._tasks)
+        informers = self._informers
         nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
         self._follow_volumes(informers)
         self._budgets = informers.of(PodDisruptionBudget)

@@ -19,6 +19,7 @@ from tiphys.store.engine import Change
 
 _META = b'"metadata":{'
 HISTORY = 10_000  # events kept for each resource: how far behind a watcher may resume
+_RECENT = 64  # events whose lines are kept
 _INDEXES = 32  # selector keys indexed for each resource
 
 
@@ -244,6 +245,9 @@ class ResourceCache:
             return
         event = Event(change.revision, entry, previous)
         self._events.append(event)
+        if len(self._events) > _RECENT:
+            # Every watcher that keeps up has had it. The line weighs as much as the object, and can be made again.
+            self._events[-_RECENT].lines.clear()
         if len(self._events) > HISTORY:
             self._floor = self._events.popleft().revision
         for watcher in self._watchers:

@@ -58,8 +58,8 @@ class LocalCluster:
         self.client = self.client_as("kubernetes-admin", ("system:masters",))
         if self._controllers:
             secret = (pki / "ca.key").read_text()
-            await run_controllers(self.client, self.tasks, authority.path.read_text(), secret)
-            self.tasks.start(Scheduler(self.client, self.tasks).run(), "scheduler", vital=True)
+            informers = await run_controllers(self.client, self.tasks, authority.path.read_text(), secret)
+            self.tasks.start(Scheduler(self.client, self.tasks, informers=informers).run(), "scheduler", vital=True)
         if self._nodes:
             await self._start_nodes()
         return self
