@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.api import docs
 from tiphys.apiserver.custom.resource import CustomResource
 
 _REF = "#/components/schemas/"
@@ -21,11 +22,11 @@ def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]
     schema: dict[str, Any] = published(resource.schema.facts) or {"type": "object"}
     properties = dict(schema.get("properties") or {})
     if properties or not resource.schema.preserve:
-        properties["apiVersion"] = {"type": "string", "description": "The group and version of this object's schema."}
-        properties["kind"] = {"type": "string", "description": "The kind of this object."}
+        properties["apiVersion"] = {"type": "string", "description": docs.of_field(CustomResource, "apiVersion")}
+        properties["kind"] = {"type": "string", "description": docs.of_field(CustomResource, "kind")}
         properties["metadata"] = {
             "allOf": [{"$ref": f"{_REF}{_META}ObjectMeta"}],
-            "description": "Standard object metadata.",
+            "description": docs.of_field(CustomResource, "metadata"),
         }
         schema["properties"] = properties
     schema["x-kubernetes-group-version-kind"] = [_gvk(resource, resource.kind)]
