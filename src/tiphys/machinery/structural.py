@@ -17,6 +17,7 @@ from typing import Any
 
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.errors import FieldError, invalid_value, not_supported, required
+from tiphys.machinery.regexp import compiled
 from tiphys.machinery.schema import fields_of
 
 UNSET: Any = object()
@@ -385,7 +386,7 @@ def _too_many(kind: type) -> Callable[[int, dict[str, Any]], Check]:
 
 
 def _pattern(text: str, facts: dict[str, Any]) -> Check:
-    expression = re.compile(text.replace(r"\z", r"\Z"), re.ASCII)
+    expression = compiled(text)
     return _says(lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'")
 
 

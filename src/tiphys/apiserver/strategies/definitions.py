@@ -12,6 +12,7 @@ from tiphys.machinery import errors, structural
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.jsonpath import PathError, compile_path, field_path
 from tiphys.machinery.names import dns1035_errors, dns_subdomain_errors
+from tiphys.machinery.regexp import RegexpError, compiled
 from tiphys.machinery.rules import rule_errors
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -392,8 +393,8 @@ def _pattern(facts: dict[str, Any], path: str) -> list[FieldError]:
     if not facts.get("pattern"):
         return []
     try:
-        re.compile(facts["pattern"].replace(r"\z", r"\Z"))
-    except re.error as error:
+        compiled(facts["pattern"])
+    except RegexpError as error:
         why = f"must be a valid regular expression, but isn't: {error}"
         return [errors.invalid_value(f"{path}.pattern", facts["pattern"], why)]
     return []

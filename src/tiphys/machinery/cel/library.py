@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
+from tiphys.machinery import regexp
 from tiphys.machinery.cel.values import (
     CIDR,
     IP,
@@ -180,11 +181,11 @@ def parse_timestamp(value: Any) -> datetime.datetime:
 # --- strings ------------------------------------------------------------------------------------------------------
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
+def _regex(pattern: str) -> Any:
     try:
-        return re.compile(pattern, re.ASCII)
-    except re.error as error:
-        raise CelError(f"error parsing regexp: {error}") from None
+        return regexp.compiled(pattern)
+    except regexp.RegexpError as error:
+        raise CelError(str(error)) from None
 
 
 def _replace(text: str, old: str, new: str, count: int = -1) -> str:
