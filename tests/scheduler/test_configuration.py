@@ -10,11 +10,13 @@ import yaml
 
 from tests.builders import node, pod
 from tiphys.api import core_v1
+from tiphys.machinery.selectors import Requirement, Selector
 from tiphys.scheduler.configuration import WEIGHTS, ConfigurationError, Profile, profiles
 from tiphys.scheduler.placement import Placer
 from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.images import ImageLocality
 from tiphys.scheduler.plugins.resources import NodeResourcesFit
+from tiphys.scheduler.plugins.spread import PodTopologySpread
 from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
@@ -84,7 +86,6 @@ profiles:
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("extenders: [{urlPrefix: 'http://x'}]", "extenders"),
         ("profiles: [{schedulerName: a}, {schedulerName: a}]", r"profiles\[1\].schedulerName"),
         ("profiles: [{plugins: {score: {enabled: [{name: Nothing}]}}}]", r"plugins.score\[0\].name"),
         ("profiles: [{plugins: {later: {}}}]", "plugins.later"),
@@ -184,3 +185,38 @@ def test_nodes_with_the_image_are_preferred_by_its_size_and_spread() -> None:
     assert plugin.score(view, asking(), view.alive) is None
     assert not view.images
     assert np.count_nonzero(view.alive) == 2
+
+
+def spread_over(view: Snapshot, arguments: dict[str, Any] | None = None) -> list[int]:
+    """Points of each node, by name, for one more pod of a set."""
+    alike = Selector((Requirement("app", "=", ("x",)),))
+    plugin = PodTopologySpread(1, arguments, lambda pod: alike)
+    one = pod("one")
+    one.metadata.uid, one.metadata.labels = "one", {"app": "x"}
+    found = plugin.score(view, PodInfo(one), view.alive)
+    assert found is not None
+    return [int(found[view.row[name]]) for name in sorted(view.row)]
+
+
+def test_pods_of_a_set_are_spread_although_they_say_nothing_of_it() -> None:
+    view = snapshot(node("a"), node("b"))
+    there = pod("there")
+    there.metadata.uid, there.metadata.labels = "there", {"app": "x"}
+    view.put_pod(PodInfo(there), "a")
+    first, second = spread_over(view)
+    assert first < second
+    plugin = PodTopologySpread(1, {"defaultingType": "List"}, lambda pod: Selector())
+    assert plugin.score(view, PodInfo(there), view.alive) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"defaultingType": "Other"}, "defaultingType"),
+        ({"defaultConstraints": [{"maxSkew": 1}]}, "defaultConstraints"),
+        ({"defaultingType": "List", "defaultConstraints": [{"maxSkew": 1, "labelSelector": {"a": 1}}]}, "labelSelector"),
+    ],
+)
+def test_wrong_default_constraints_are_refused(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        PodTopologySpread(1, arguments)

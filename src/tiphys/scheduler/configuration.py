@@ -46,6 +46,7 @@ class Profile:
     filters: frozenset[str] = frozenset(WEIGHTS)
     weights: Mapping[str, int] = field(default_factory=lambda: dict(WEIGHTS))
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    extenders: tuple[Any, ...] = ()  # of scheduler.extenders.Extender
 
 
 def profiles(document: Any) -> list[Profile]:
@@ -54,8 +55,6 @@ def profiles(document: Any) -> list[Profile]:
         raise ConfigurationError("kind: must be KubeSchedulerConfiguration")
     if document.get("apiVersion") != API_VERSION:
         raise ConfigurationError(f"apiVersion: must be {API_VERSION}")
-    if document.get("extenders"):
-        raise ConfigurationError("extenders: not supported")
     found = [_profile(said, f"profiles[{at}]") for at, said in enumerate(document.get("profiles") or [{}])]
     names = [profile.name for profile in found]
     for at, name in enumerate(names):

@@ -21,8 +21,21 @@ from tiphys.machinery import timestamps, volumes
 from tiphys.machinery.errors import StatusError
 from tiphys.scheduler import preemption
 from tiphys.scheduler.configuration import Profile
+from tiphys.scheduler.extenders import Extender, ExtenderError
+from tiphys.scheduler.kinship import Kinship
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
+from tiphys.scheduler.plugins.base import (
+    NAMESPACES,
+    NODE_ADDED,
+    NODE_LABELS,
+    NODE_SIZE,
+    NODE_TAINTS,
+    POD_GONE,
+    POD_LABELS,
+    POD_PLACED,
+    VOLUMES,
+)
 from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.queue import SchedulingQueue
@@ -51,9 +64,11 @@ class Scheduler:
         self._tasks = tasks
         self._informers = informers or Informers(client, tasks)
         self._profiles = profiles
+        self._extenders: dict[str, tuple[Extender, ...]] = {profile.name: profile.extenders for profile in profiles}
         self._recorders = {profile.name: EventRecorder(client, profile.name) for profile in profiles}
         self.view = Snapshot()
         self._stock = Stock()
+        self._kinship: Kinship | None = None
         self._placers = self._make_placers()
         self._claim_moved = asyncio.Event()
         self._queue = SchedulingQueue(time.monotonic)
@@ -67,9 +82,12 @@ class Scheduler:
     async def run(self) -> None:
         informers = self._informers
         nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
+        self._kinship = Kinship(informers)
         self._follow_volumes(informers)
+        namespaces = informers.of(core_v1.Namespace)
         self._budgets = informers.of(PodDisruptionBudget)
         await informers.synced()
+        namespaces.on_change(self._namespace_changed)
         nodes.on_change(self._node_changed)
         pods.on_change(self._pod_changed)
         for recorder in self._recorders.values():
@@ -91,27 +109,43 @@ class Scheduler:
 
         def moved(old: Any, new: Any) -> None:
             self._claim_moved.set()
-            self._changed()
+            self._changed(VOLUMES)
 
         for informer in (claims, found, kinds):
             informer.on_change(moved)
 
     def _make_placers(self) -> dict[str, Placer]:
-        return {profile.name: Placer(self.view, plugins(self._stock, profile)) for profile in self._profiles}
+        alike = self._kinship.selector if self._kinship is not None else lambda pod: None
+        return {profile.name: Placer(self.view, plugins(self._stock, profile, alike)) for profile in self._profiles}
 
     def _say(self, pod: PodInfo, kind: str, reason: str, message: str, about: PodInfo | None = None) -> None:
         self._recorders[pod.pod.spec.scheduler_name].record((about or pod).pod, kind, reason, message)
 
     # --- what the informers say ---
 
+    def _namespace_changed(self, old: Any, new: Any) -> None:
+        if new is None:
+            self.view.namespaces.pop(old.metadata.name, None)
+        elif old is None or old.metadata.labels != new.metadata.labels:
+            self.view.namespaces[new.metadata.name] = new.metadata.labels
+            self._changed(NAMESPACES)
+
     def _node_changed(self, old: Any, new: Any) -> None:
         if new is None:
             self.view.remove_node(old.metadata.name)  # type: ignore[union-attr]
+            self._changed(NODE_LABELS)  # pods may be spread more evenly over those that are left
             return
-        generation = self.view.generation
         self.view.put_node(new)
-        if old is None or generation != self.view.generation or old.status.allocatable != new.status.allocatable:
-            self._changed()
+        if old is None:
+            self._changed(NODE_ADDED)
+            return
+        for what, before, after in (
+            (NODE_SIZE, old.status.allocatable, new.status.allocatable),
+            (NODE_LABELS, old.metadata.labels, new.metadata.labels),
+            (NODE_TAINTS, (old.spec.taints, old.spec.unschedulable), (new.spec.taints, new.spec.unschedulable)),
+        ):
+            if before != after:
+                self._changed(what)
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         if new is None or new.status.phase in ("Succeeded", "Failed"):
@@ -121,13 +155,18 @@ class Scheduler:
             self.view.remove_pod(uid)
             self._release(uid)
             self._nominated.pop(uid, None)
-            self._changed()
+            if (old or new).spec.node_name:  # one that was nowhere leaves no room
+                self._changed(POD_GONE)
         elif new.spec.node_name:
             self._queue.remove(new.metadata.uid)
             self._assumed.discard(new.metadata.uid)
             self.view.put_pod(PodInfo(new), new.spec.node_name)
-            if old is None or old.metadata.labels != new.metadata.labels:
-                self._changed()
+            if old is None or not old.spec.node_name:
+                self._changed(POD_PLACED)
+            elif old.metadata.labels != new.metadata.labels:
+                self._changed(POD_LABELS)
+            elif old.spec != new.spec:
+                self._changed(POD_GONE)  # smaller than before, perhaps
         elif (
             new.spec.scheduler_name in self._placers
             and not new.metadata.deletion_timestamp
@@ -139,8 +178,8 @@ class Scheduler:
                 self._queue.put(PodInfo(new))
                 self._wake.set()
 
-    def _changed(self) -> None:
-        self._queue.something_changed()
+    def _changed(self, what: str) -> None:
+        self._queue.something_changed(what)
         self._wake.set()
 
     # --- placing ---
@@ -149,14 +188,14 @@ class Scheduler:
         started = time.monotonic()
         while (pod := self._queue.pop()) is not None:
             self._release(pod.uid)
-            placement = self._placers[pod.pod.spec.scheduler_name].place(pod)
+            placement = await self._place(pod)
             if placement.node:
                 await self._slots.acquire()
                 self._assumed.add(pod.uid)
                 self.view.put_pod(pod, placement.node)
                 self._tasks.start(self._bind(pod, placement.node), "bind")
             else:
-                self._queue.failed(pod)
+                self._queue.failed(pod, placement.helped)
                 eviction = self._make_room(pod, placement)
                 self._tasks.start(self._tell(pod, placement, eviction.node if eviction else ""), "tell")
                 if eviction is not None:
@@ -164,6 +203,44 @@ class Scheduler:
             if time.monotonic() - started > _SLICE:
                 await asyncio.sleep(0)
                 started = time.monotonic()
+
+    async def _place(self, pod: PodInfo) -> Placement:
+        """Where the plugins, and then the extenders, would have the pod."""
+        name = pod.pod.spec.scheduler_name
+        placer, asked = self._placers[name], [e for e in self._extenders.get(name, ()) if e.wants(pod.pod)]
+        if not asked:
+            return placer.place(pod)
+        placement, feasible, scores = placer.survey(pod)
+        if scores is None:
+            return placement
+        nodes = [node for node, fits in zip(list(self.view.nodes), feasible, strict=True) if fits and node is not None]
+        points: dict[str, float] = {}
+        for extender in asked:
+            try:
+                passed, failed = await extender.filter(pod.pod, nodes)
+            except ExtenderError as error:
+                log.warning("extender %s: %s", extender.url, error)
+                passed, failed = set(), {node.metadata.name: f"extender failed: {error}" for node in nodes}
+            for node in nodes:
+                if node.metadata.name not in passed:
+                    why = failed.get(node.metadata.name, "node(s) were refused by an extender")
+                    placement.reasons[why] = placement.reasons.get(why, 0) + 1
+            nodes = [node for node in nodes if node.metadata.name in passed]
+            if not nodes:
+                placement.helped.clear()  # nobody knows what would help an extender
+                return placement
+            for host, more in (await extender.prioritize(pod.pod, nodes)).items():
+                points[host] = points.get(host, 0.0) + more
+        rows = {self.view.row[n.metadata.name] for n in nodes if n.metadata.name in self.view.row}
+        if len(scores) < len(self.view.names) or not rows:  # nodes came or went meanwhile
+            return await self._place(pod) if rows else placement
+        for row in range(len(feasible)):
+            feasible[row] = row in rows and self.view.alive[row]
+        for host, more in points.items():
+            if host in self.view.row:
+                scores[self.view.row[host]] += more
+        placement.node = self.view.names[placer.best(feasible, scores)]
+        return placement
 
     # --- making room ---
 
@@ -229,11 +306,15 @@ class Scheduler:
         )
         try:
             await self._bind_claims(pod, node)
-            await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
+            binder = next((e for e in self._extenders.get(pod.pod.spec.scheduler_name, ()) if e.bind_verb), None)
+            if binder is not None and binder.wants(pod.pod):
+                await binder.bind(pod.pod, node)
+            else:
+                await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
             self.scheduled += 1
             self._nominated.pop(pod.uid, None)
             self._say(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
-        except (StatusError, Unreachable) as error:
+        except (StatusError, Unreachable, ExtenderError) as error:
             self._assumed.discard(pod.uid)
             self.view.remove_pod(pod.uid)
             if not (isinstance(error, StatusError) and error.code == 404):

@@ -16,9 +16,11 @@ from tiphys.scheduler.snapshot import Bools, Snapshot
 
 @dataclass
 class Placement:
-    """`node` is empty when nothing fits; then `reasons` counts nodes by why not, and `message` says it."""
+    """`node` is empty when nothing fits; then `reasons` counts nodes by why not, and `message` says it. `helped` is what
+    may change that (the hints of the plugins that objected)."""
 
     node: str = ""
+    helped: set[str] = field(default_factory=set)
     reasons: dict[str, int] = field(default_factory=dict)
     total: int = 0
     preemption: str = ""  # what came of looking for pods that could make room
@@ -42,6 +44,13 @@ class Placer:
         self._turn = 0
 
     def place(self, pod: PodInfo) -> Placement:
+        placement, feasible, scores = self.survey(pod)
+        if scores is not None:
+            placement.node = self._view.names[self.best(feasible, scores)]
+        return placement
+
+    def survey(self, pod: PodInfo) -> tuple[Placement, Bools, Floats | None]:
+        """(what was found, the rows that fit, the score of each row; None when none fits)."""
         view = self._view
         feasible = view.alive.copy()
         placement = Placement(total=int(view.alive.sum()))
@@ -53,11 +62,11 @@ class Placer:
                 failing = int((before & ~rows).sum())
                 if failing:
                     placement.reasons[reason] = placement.reasons.get(reason, 0) + failing
+                    placement.helped |= plugin.hints
                     feasible = feasible & rows
             if not feasible.any():
-                return placement
-        placement.node = view.names[self._best(pod, feasible, shared[1])]
-        return placement
+                return placement, feasible, None
+        return placement, feasible, self._scores(pod, feasible, shared[1])
 
     def statically_possible(self, pod: PodInfo) -> Bools:
         """Rows that the pod could be on as far as the nodes themselves are concerned, whoever is there."""
@@ -90,14 +99,18 @@ class Placer:
                 self._static.popitem(last=False)
         return found[1], found[2]
 
-    def _best(self, pod: PodInfo, feasible: Bools, shared: list[Floats | None]) -> int:
+    def _scores(self, pod: PodInfo, feasible: Bools, shared: list[Floats | None]) -> Floats:
         total = np.zeros(len(feasible))
         for index, plugin in enumerate(self._plugins):
             if plugin.weight:
                 score = shared[index] if plugin.static else plugin.score(self._view, pod, feasible)
                 if score is not None:
                     total += plugin.weight * score
-        total[~feasible] = -1.0
-        best = np.flatnonzero(total >= total.max() - 1e-9)
+        return total
+
+    def best(self, feasible: Bools, scores: Floats) -> int:
+        """The row with the highest score."""
+        scores[~feasible] = -1.0
+        best = np.flatnonzero(scores >= scores.max() - 1e-9)
         self._turn += 1  # equals take turns
         return int(best[self._turn % len(best)])

@@ -11,21 +11,19 @@ from tiphys.machinery.footprint import CPU, MEMORY, Port, ports_of, requests_of,
 from tiphys.machinery.selectors import NOTHING, Requirement, Selector, from_label_selector
 
 STORAGE, PODS = "ephemeral-storage", "pods"
-_HARD_WEIGHT = 1  # of a required affinity term for pods that come later
+HARD = 1 << 20  # stands for the weight of a required affinity term for pods that come later
 _LEAST = {CPU: 100, MEMORY: 200 << 20}  # what a pod that asks for nothing counts as when nodes are compared
 
 
 @dataclass(frozen=True)
 class Term:
-    """A pod (anti-)affinity term: which pods, within which topology."""
+    """A pod (anti-)affinity term: which pods, within which topology. `within` chooses more namespaces by labels."""
 
-    namespaces: frozenset[str]  # empty: all
+    namespaces: frozenset[str]  # empty without `within`: all
     selector: Selector
     topology: str
     weight: int = 0
-
-    def matches(self, namespace: str, labels: dict[str, str]) -> bool:
-        return (not self.namespaces or namespace in self.namespaces) and self.selector.matches(labels)
+    within: Selector | None = None
 
 
 def _terms(terms: list[core_v1.PodAffinityTerm], pod: core_v1.Pod) -> tuple[Term, ...]:
@@ -39,13 +37,13 @@ def _term(term: core_v1.PodAffinityTerm, pod: core_v1.Pod, weight: int = 0) -> T
         for keys, operator in ((term.match_label_keys, "in"), (term.mismatch_label_keys, "notin")):
             extra += [Requirement(k, operator, (pod.metadata.labels[k],)) for k in keys if k in pod.metadata.labels]
         selector = Selector(selector.requirements + tuple(extra))
-    everywhere = (
-        term.namespace_selector is not None
-        and not term.namespace_selector.match_labels
-        and not term.namespace_selector.match_expressions
-    )
-    namespaces = frozenset() if everywhere else frozenset(term.namespaces or [pod.metadata.namespace])
-    return Term(namespaces, selector if selector is not None else NOTHING, term.topology_key, weight)
+    within = from_label_selector(term.namespace_selector)
+    if within is not None and not within.requirements:
+        namespaces, within = frozenset[str](), None
+    else:
+        own = [pod.metadata.namespace] if within is None else []
+        namespaces = frozenset(term.namespaces or own)
+    return Term(namespaces, selector if selector is not None else NOTHING, term.topology_key, weight, within)
 
 
 class PodInfo:
@@ -112,5 +110,6 @@ class PodInfo:
 
     @cached_property
     def wishes(self) -> tuple[Term, ...]:
-        """Terms that draw other pods to this one's node, or away from it, once it is there."""
-        return (*self.preferred, *(replace(term, weight=_HARD_WEIGHT) for term in self.required_affinity))
+        """Terms that draw other pods to this one's node, or away from it, once it is there. Required ones have the
+        weight HARD, for which a profile may put another."""
+        return (*self.preferred, *(replace(term, weight=HARD) for term in self.required_affinity))

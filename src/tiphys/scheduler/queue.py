@@ -1,4 +1,4 @@
-"""Who is scheduled next: by priority, then by age; those that did not fit wait until something changes."""
+"""Who is scheduled next: by priority, then by age. Those that did not fit wait until something happens that may help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class SchedulingQueue:
         self._now = now
         self._active: list[tuple[int, float, int, str]] = []
         self._backoff: list[tuple[float, str]] = []
-        self._unschedulable: dict[str, float] = {}
+        self._unschedulable: dict[str, float] = {}  # since when
+        self._helped: dict[str, set[str]] = {}  # by what; by anything when it is not known
         self._pods: dict[str, PodInfo] = {}
         self._attempts: dict[str, int] = {}
         self._since: dict[str, float] = {}
@@ -44,6 +45,7 @@ class SchedulingQueue:
     def remove(self, uid: str) -> None:
         self._pods.pop(uid, None)
         self._unschedulable.pop(uid, None)
+        self._helped.pop(uid, None)
         self._attempts.pop(uid, None)
         self._since.pop(uid, None)
 
@@ -54,6 +56,9 @@ class SchedulingQueue:
             _, uid = heapq.heappop(self._backoff)
             if uid in self._pods and uid not in self._unschedulable:
                 self._push(uid)
+        for uid in [uid for uid, since in self._unschedulable.items() if now - since > STUCK]:
+            del self._unschedulable[uid]
+            self._push(uid)
         while self._active:
             uid = heapq.heappop(self._active)[3]
             pod = self._pods.get(uid)
@@ -61,11 +66,15 @@ class SchedulingQueue:
                 return pod
         return None
 
-    def failed(self, pod: PodInfo) -> None:
-        """The pod fits nowhere now."""
+    def failed(self, pod: PodInfo, helped: set[str] | None = None) -> None:
+        """The pod fits nowhere now; `helped` names what may change that."""
         if pod.uid in self._pods:
             self._attempts[pod.uid] = self._attempts.get(pod.uid, 0) + 1
             self._unschedulable[pod.uid] = self._now()
+            if helped:
+                self._helped[pod.uid] = helped
+            else:
+                self._helped.pop(pod.uid, None)
 
     def again(self, pod: PodInfo) -> None:
         """The pod could not be bound: try once more after a back-off."""
@@ -77,9 +86,12 @@ class SchedulingQueue:
         pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)
         heapq.heappush(self._backoff, (self._now() + pause, uid))
 
-    def something_changed(self) -> None:
-        """A node or a pod came, went or changed: those that did not fit may fit now."""
+    def something_changed(self, what: str = "") -> None:
+        """A node or a pod came, went or changed: those that are helped by that may fit now."""
         for uid in list(self._unschedulable):
+            helped = self._helped.get(uid)
+            if helped and what and what not in helped:
+                continue
             failed_at = self._unschedulable.pop(uid)
             pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)
             if failed_at + pause <= self._now():
@@ -88,5 +100,8 @@ class SchedulingQueue:
                 heapq.heappush(self._backoff, (failed_at + pause, uid))
 
     def next_wake(self) -> float | None:
-        """Seconds until a back-off ends; None when nothing waits."""
-        return max(0.0, self._backoff[0][0] - self._now()) if self._backoff else None
+        """Seconds until a back-off ends or a pod has waited too long; None when nothing waits."""
+        ends = [self._backoff[0][0]] if self._backoff else []
+        if self._unschedulable:
+            ends.append(min(self._unschedulable.values()) + STUCK)
+        return max(0.0, min(ends) - self._now()) if ends else None

@@ -5,7 +5,8 @@ Rows of nodes that are gone are used again. `alive` tells which rows count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,26 @@ from tiphys.scheduler.podinfo import PODS, STORAGE, PodInfo, Term
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Label = tuple[str, str]
+_COUNTERS = 2000  # kept; those not asked for longest go first
+_NOBODY = frozenset(("\0",))  # namespaces, when a selector chooses none
 
 
 class Counter:
-    """How many pods of each row match a selector within namespaces; kept as pods come and go."""
+    """How many pods of each row match a selector within namespaces; kept as pods come and go. `anchor` is a label that
+    every pod it counts has."""
 
     def __init__(self, namespaces: frozenset[str], selector: Selector, rows: int) -> None:
         self.namespaces, self.selector = namespaces, selector
         self.rows: Ints = np.zeros(rows, np.int64)
+        wanted = (r for r in selector.requirements if r.operator in ("=", "in") and len(r.values) == 1)
+        self.anchor: Label | None = next(((r.key, r.values[0]) for r in wanted), None)
 
     def matches(self, info: PodInfo) -> bool:
         return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(info.labels)
+
+
+_NO_COUNTERS: dict[int, Counter] = {}
 
 
 class TermIndex:
@@ -45,22 +55,32 @@ class TermIndex:
     def add(self, term: Term, at: int, sign: int, rows: int) -> None:
         if term not in self._rows:
             self._rows[term], self._holders[term] = np.zeros(rows, np.int64), 0
-            for namespace in term.namespaces or ("",):
+            for namespace in self._filed(term):
                 self._within.setdefault(namespace, set()).add(term)
         self._rows[term][at] += sign
         self._holders[term] += sign
         if self._holders[term]:
             return
         del self._rows[term], self._holders[term]
-        for namespace in term.namespaces or ("",):
+        for namespace in self._filed(term):
             self._within[namespace].discard(term)
             if not self._within[namespace]:
                 del self._within[namespace]
 
-    def about(self, info: PodInfo) -> Iterator[tuple[Term, Ints]]:
-        """The terms that a pod matches, with their holders in each row."""
+    @staticmethod
+    def _filed(term: Term) -> Iterable[str]:
+        return ("",) if term.within is not None or not term.namespaces else term.namespaces
+
+    def about(self, info: PodInfo, labels: Mapping[str, str]) -> Iterator[tuple[Term, Ints]]:
+        """The terms that a pod matches, with their holders in each row. `labels` are those of the pod's namespace."""
         for namespace in (info.namespace, ""):
             for term in self._within.get(namespace, ()):
+                if (
+                    term.within is not None
+                    and info.namespace not in term.namespaces
+                    and not term.within.matches(labels)
+                ):
+                    continue
                 if term.selector.matches(info.labels):
                     yield term, self._rows[term]
 
@@ -85,7 +105,10 @@ class Snapshot:
         self.pods: dict[str, tuple[int, PodInfo]] = {}
         self._waiting: dict[str, dict[str, PodInfo]] = {}  # pods on nodes that are not known yet
         self.ports: dict[int, dict[str, tuple[tuple[str, str, int], ...]]] = {}
-        self._counters: dict[tuple[frozenset[str], Selector], Counter] = {}
+        self.namespaces: dict[str, Mapping[str, str]] = {}  # the labels of each
+        self._counters: OrderedDict[tuple[frozenset[str], Selector], Counter] = OrderedDict()
+        self._anchored: dict[Label | None, dict[int, Counter]] = {}  # counters by their anchor
+        self._labelled: dict[Label, set[str]] = {}  # uids of pods by each of their labels
         self.anti = TermIndex()  # required anti-affinity: it holds both ways
         self.wishes = TermIndex()  # preferred terms, and required affinity with a weight: so do these
         self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
@@ -181,6 +204,8 @@ class Snapshot:
     def _place(self, info: PodInfo, at: int) -> None:
         self.pods[info.uid] = (at, info)
         self._count(info, at, 1)
+        for label in info.labels.items():
+            self._labelled.setdefault(label, set()).add(info.uid)
         if info.ports:
             self.ports.setdefault(at, {})[info.uid] = info.ports
 
@@ -192,6 +217,11 @@ class Snapshot:
             return
         at, info = found
         self._count(info, at, -1)
+        for label in info.labels.items():
+            alike = self._labelled[label]
+            alike.discard(uid)
+            if not alike:
+                del self._labelled[label]
         if info.ports:
             self.ports[at].pop(uid, None)
 
@@ -202,9 +232,10 @@ class Snapshot:
         self.requested[3, at] += sign
         self.scored[0, at] += sign * info.scored[0]
         self.scored[1, at] += sign * info.scored[1]
-        for counter in self._counters.values():
-            if counter.matches(info):
-                counter.rows[at] += sign
+        for anchor in (None, *info.labels.items()):
+            for counter in self._anchored.get(anchor, _NO_COUNTERS).values():
+                if counter.matches(info):
+                    counter.rows[at] += sign
         for term in info.required_anti_affinity:
             self.anti.add(term, at, sign, len(self.names))
         for term in info.wishes:
@@ -216,14 +247,40 @@ class Snapshot:
         """How many pods of each row match; counted once, then kept."""
         key = (namespaces, selector)
         counter = self._counters.get(key)
-        if counter is None:
-            if len(self._counters) > 2000:
-                self._counters.clear()
-            counter = self._counters[key] = Counter(namespaces, selector, len(self.names))
-            for at, info in self.pods.values():
-                if counter.matches(info):
-                    counter.rows[at] += 1
+        if counter is not None:
+            self._counters.move_to_end(key)
+            return counter.rows
+        counter = self._counters[key] = Counter(namespaces, selector, len(self.names))
+        self._anchored.setdefault(counter.anchor, {})[id(counter)] = counter
+        for uid in self._labelled.get(counter.anchor, ()) if counter.anchor else self.pods:
+            at, info = self.pods[uid]
+            if counter.matches(info):
+                counter.rows[at] += 1
+        if len(self._counters) > _COUNTERS:
+            _, old = self._counters.popitem(last=False)
+            alike = self._anchored[old.anchor]
+            del alike[id(old)]
+            if not alike:
+                del self._anchored[old.anchor]
         return counter.rows
+
+    def matching_term(self, term: Term) -> Ints:
+        """How many pods of each row a term is about."""
+        return self.matching(self.namespaces_of(term), term.selector)
+
+    def namespaces_of(self, term: Term) -> frozenset[str]:
+        """The namespaces of a term, empty for all."""
+        if term.within is None:
+            return term.namespaces
+        chosen = {name for name, labels in self.namespaces.items() if term.within.matches(labels)}
+        return term.namespaces | chosen or _NOBODY
+
+    def is_about(self, term: Term, info: PodInfo) -> bool:
+        namespaces = self.namespaces_of(term)
+        return (not namespaces or info.namespace in namespaces) and term.selector.matches(info.labels)
+
+    def labels_of(self, namespace: str) -> Mapping[str, str]:
+        return self.namespaces.get(namespace, {})
 
     def domains(self, topology: str) -> tuple[Ints, list[str]]:
         """(domain of each row, -1 where the label is missing; the domains' values)."""

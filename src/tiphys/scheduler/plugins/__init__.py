@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tiphys.api.core_v1 import Pod
+from tiphys.machinery.selectors import Selector
 from tiphys.scheduler.configuration import WEIGHTS, ConfigurationError, Profile, profiles
+from tiphys.scheduler.extenders import extenders
 from tiphys.scheduler.plugins.base import Plugin, ScoreOnly
 from tiphys.scheduler.plugins.images import ImageLocality
 from tiphys.scheduler.plugins.interpod import InterPodAffinity
@@ -22,7 +26,9 @@ _MAKERS: Mapping[str, Callable[..., Plugin]] = {
         InterPodAffinity, BalancedAllocation, ImageLocality,
     )
 }  # fmt: skip
-_TOLD = frozenset(("NodeResourcesFit", "NodeResourcesBalancedAllocation", "NodeAffinity"))  # those that take arguments
+_TOLD = frozenset((  # those that take arguments
+    "NodeResourcesFit", "NodeResourcesBalancedAllocation", "NodeAffinity", "PodTopologySpread", "InterPodAffinity",
+))  # fmt: skip
 
 
 def read(file: Path) -> list[Profile]:
@@ -30,16 +36,22 @@ def read(file: Path) -> list[Profile]:
     import yaml
 
     try:
-        found = profiles(yaml.safe_load(file.read_bytes()))
+        document = yaml.safe_load(file.read_bytes())
     except yaml.YAMLError as error:
         raise ConfigurationError(str(error)) from None
+    found = profiles(document)
+    asked = tuple(extenders(document))
+    found = [replace(profile, extenders=asked) for profile in found]
     for profile in found:
         plugins(Stock(), profile)  # says what their arguments lack
     return found
 
 
-def plugins(stock: Stock, profile: Profile | None = None) -> tuple[Plugin, ...]:
-    """The plugins of a profile; `stock` is what is known of volumes. Raises ConfigurationError."""
+def plugins(
+    stock: Stock, profile: Profile | None = None, alike: Callable[[Pod], Selector | None] = lambda pod: None
+) -> tuple[Plugin, ...]:
+    """The plugins of a profile; `stock` is what is known of volumes, `alike` which pods belong together. Raises
+    ConfigurationError."""
     profile = profile or Profile()
     made: list[Plugin] = []
     for name in WEIGHTS:
@@ -48,6 +60,8 @@ def plugins(stock: Stock, profile: Profile | None = None) -> tuple[Plugin, ...]:
             plugin: Plugin = VolumeBinding(stock)
         else:
             told: dict[str, Any] = {"arguments": profile.arguments.get(name, {})} if name in _TOLD else {}
+            if name == PodTopologySpread.name:
+                told["alike"] = alike
             plugin = _MAKERS[name](weight=weight, **told)
         if name in profile.filters:
             made.append(plugin)

@@ -11,11 +11,20 @@ Floats = Any  # npt.NDArray[np.float64]; numpy's own types are too narrow for mi
 Verdicts = list[tuple[Bools, str]]
 
 
+# What may happen in the cluster, as far as pods that fit nowhere are concerned.
+NODE_ADDED, NODE_SIZE, NODE_LABELS, NODE_TAINTS = "node added", "node size", "node labels", "node taints"
+POD_GONE, POD_PLACED, POD_LABELS = "pod gone", "pod placed", "pod labels"
+VOLUMES, NAMESPACES = "volumes", "namespaces"
+NODES_AND_PODS = frozenset((NODE_ADDED, NODE_LABELS, NODE_TAINTS, POD_GONE, POD_PLACED, POD_LABELS))
+
+
 class Plugin:
-    """`weight` 0: the plugin does not score. `static`: its filter looks at nodes alone, so pods that are alike share it."""
+    """`weight` 0: the plugin does not score. `static`: its filter looks at nodes alone, so pods that are alike share it.
+    `hints`: what can make a pod fit that the plugin's filter kept from some node."""
 
     name = ""
     static = False
+    hints: frozenset[str] = frozenset()
 
     def __init__(self, weight: int = 0) -> None:
         self.weight = weight

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
-from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.machinery.selectors import Selector
+from tiphys.scheduler.configuration import ConfigurationError
+from tiphys.scheduler.plugins.base import NAMESPACES, NODES_AND_PODS, Floats, Plugin, Verdicts
+from tiphys.scheduler.podinfo import HARD, PodInfo, Term
+from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
 
 class InterPodAffinity(Plugin):
+    """`arguments`: hardPodAffinityWeight (0 to 100, 1), ignorePreferredTermsOfExistingPods (false)."""
+
     name = "InterPodAffinity"
+    hints = NODES_AND_PODS | {NAMESPACES}
+
+    def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
+        super().__init__(weight)
+        said = arguments or {}
+        self._hard = int(said.get("hardPodAffinityWeight", 1))
+        if not 0 <= self._hard <= 100:
+            raise ConfigurationError(f"hardPodAffinityWeight: Invalid value: {self._hard}: not in valid range [0-100]")
+        self._ignores_preferred = bool(said.get("ignorePreferredTermsOfExistingPods"))
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         verdicts: Verdicts = []
@@ -19,12 +35,12 @@ class InterPodAffinity(Plugin):
         if pod.required_anti_affinity:
             rows = np.ones(len(view.names), np.bool_)
             for term in pod.required_anti_affinity:
-                counts, _ = view.per_domain(term.topology, view.matching(term.namespaces, term.selector))
+                counts, _ = view.per_domain(term.topology, view.matching_term(term))
                 rows &= counts == 0
             verdicts.append((rows, "node(s) didn't match pod anti-affinity rules"))
         if view.anti:
             rows = np.ones(len(view.names), np.bool_)
-            for term, holders in view.anti.about(pod):
+            for term, holders in view.anti.about(pod, view.labels_of(pod.namespace)):
                 counts, _ = view.per_domain(term.topology, holders)
                 rows &= counts == 0
             verdicts.append((rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
@@ -33,12 +49,12 @@ class InterPodAffinity(Plugin):
     @staticmethod
     def _affine(view: Snapshot, pod: PodInfo) -> Bools:
         rows = np.ones(len(view.names), np.bool_)
-        nobody = True
+        nobody, companions = True, _companions(view, pod.required_affinity)
         for term in pod.required_affinity:
-            counts, totals = view.per_domain(term.topology, view.matching(term.namespaces, term.selector))
+            counts, totals = view.per_domain(term.topology, companions)
             rows &= counts > 0
             nobody = nobody and not totals.any()
-        if nobody and all(term.matches(pod.namespace, pod.labels) for term in pod.required_affinity):
+        if nobody and all(view.is_about(term, pod) for term in pod.required_affinity):
             # The first of a group that wants to be together: any node with the label will do.
             rows = np.ones(len(view.names), np.bool_)
             for term in pod.required_affinity:
@@ -50,12 +66,27 @@ class InterPodAffinity(Plugin):
             return None
         raw = np.zeros(len(view.names))
         for term in pod.preferred:
-            counts, _ = view.per_domain(term.topology, view.matching(term.namespaces, term.selector))
+            counts, _ = view.per_domain(term.topology, view.matching_term(term))
             raw += term.weight * counts
-        for term, holders in view.wishes.about(pod):
-            counts, _ = view.per_domain(term.topology, holders)
-            raw += term.weight * counts
+        for term, holders in view.wishes.about(pod, view.labels_of(pod.namespace)):
+            if weight := self._weight(term):
+                counts, _ = view.per_domain(term.topology, holders)
+                raw += weight * counts
         seen = raw[feasible]
         if not len(seen) or seen.max() == seen.min():
             return None
         return 100.0 * (raw - seen.min()) / (seen.max() - seen.min())
+
+    def _weight(self, term: Term) -> int:
+        if term.weight == HARD:
+            return self._hard
+        return 0 if self._ignores_preferred else term.weight
+
+
+def _companions(view: Snapshot, terms: tuple[Term, ...]) -> Ints:
+    """How many pods of each row all required terms are about: one that only some are about does not count."""
+    if len(terms) == 1:
+        return view.matching_term(terms[0])
+    found = [spaces for term in terms if (spaces := view.namespaces_of(term))]
+    namespaces = frozenset.intersection(*found) or frozenset(("\0",)) if found else frozenset[str]()
+    return view.matching(namespaces, Selector(tuple(r for term in terms for r in term.selector.requirements)))

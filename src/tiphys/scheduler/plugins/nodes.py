@@ -11,7 +11,16 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import clash
 from tiphys.machinery.nodes import matches_node, matches_term, tolerated
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
+from tiphys.scheduler.plugins.base import (
+    NODE_ADDED,
+    NODE_LABELS,
+    NODE_TAINTS,
+    POD_GONE,
+    Floats,
+    Plugin,
+    Verdicts,
+    stretched,
+)
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -21,6 +30,7 @@ _UNSCHEDULABLE = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="N
 class NodeUnschedulable(Plugin):
     name = "NodeUnschedulable"
     static = True
+    hints = frozenset((NODE_ADDED, NODE_TAINTS))
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         if tolerated(_UNSCHEDULABLE, pod.pod.spec.tolerations):
@@ -31,6 +41,7 @@ class NodeUnschedulable(Plugin):
 class NodeName(Plugin):
     name = "NodeName"
     static = True
+    hints = frozenset((NODE_ADDED,))
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         wanted = pod.pod.spec.node_name
@@ -45,6 +56,7 @@ class NodeName(Plugin):
 class TaintToleration(Plugin):
     name = "TaintToleration"
     static = True
+    hints = frozenset((NODE_ADDED, NODE_TAINTS))
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         tolerations = pod.pod.spec.tolerations
@@ -71,6 +83,7 @@ class NodeAffinity(Plugin):
 
     name = "NodeAffinity"
     static = True
+    hints = frozenset((NODE_ADDED, NODE_LABELS))
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)
@@ -116,6 +129,7 @@ class NodeAffinity(Plugin):
 
 class NodePorts(Plugin):
     name = "NodePorts"
+    hints = frozenset((NODE_ADDED, POD_GONE))
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         if not pod.ports:

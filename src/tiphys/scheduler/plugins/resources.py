@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.base import NODE_ADDED, NODE_SIZE, POD_GONE, Floats, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
@@ -22,6 +22,7 @@ class NodeResourcesFit(Plugin):
     (RequestedToCapacityRatio)."""
 
     name = "NodeResourcesFit"
+    hints = frozenset((NODE_ADDED, NODE_SIZE, POD_GONE))
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)

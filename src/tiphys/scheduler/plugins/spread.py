@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from tiphys.api import core_v1
+from tiphys.api.base import from_builtins
 from tiphys.machinery.nodes import matches_node, tolerated
 from tiphys.machinery.selectors import Requirement, Selector, from_label_selector
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.configuration import ConfigurationError
+from tiphys.scheduler.plugins.base import NODES_AND_PODS, Floats, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
-_FOREVER = 2**31
+# What pods of a service or a set are spread by when they say nothing of it themselves, as upstream does.
+_SYSTEM = [
+    {"maxSkew": 3, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"},
+    {"maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
+]
+Constraints = list[core_v1.TopologySpreadConstraint]
 
 
 def _selector(constraint: core_v1.TopologySpreadConstraint, pod: PodInfo) -> Selector:
@@ -21,17 +31,47 @@ def _selector(constraint: core_v1.TopologySpreadConstraint, pod: PodInfo) -> Sel
 
 
 class PodTopologySpread(Plugin):
+    """`arguments`: defaultConstraints and defaultingType (System, List). `alike` says which pods belong together with
+    one that has no constraints: those that its services and its owner select; None: there is nobody."""
+
     name = "PodTopologySpread"
+    hints = NODES_AND_PODS
+
+    def __init__(
+        self,
+        weight: int = 0,
+        arguments: Mapping[str, Any] | None = None,
+        alike: Callable[[core_v1.Pod], Selector | None] = lambda pod: None,
+    ) -> None:
+        super().__init__(weight)
+        said = arguments or {}
+        kind, listed = said.get("defaultingType", "System"), said.get("defaultConstraints") or []
+        if kind not in ("System", "List"):
+            raise ConfigurationError(f'defaultingType: Unsupported value: "{kind}": supported values: "List", "System"')
+        if kind == "System" and listed:
+            raise ConfigurationError(f"defaultConstraints: Invalid value: {listed}: when .defaultingType is System")
+        if any(row.get("labelSelector") for row in listed):
+            raise ConfigurationError("defaultConstraints: labelSelector: Forbidden: constraint must not define a selector")
+        rows = _SYSTEM if kind == "System" else listed
+        self._defaults: Constraints = [from_builtins(row, core_v1.TopologySpreadConstraint) for row in rows]
+        self._alike = alike
+
+    def _constraints(self, pod: PodInfo, when: str) -> list[tuple[core_v1.TopologySpreadConstraint, Selector]]:
+        own = pod.pod.spec.topology_spread_constraints
+        if own:
+            return [(c, _selector(c, pod)) for c in own if c.when_unsatisfiable == when]
+        wanted = [c for c in self._defaults if c.when_unsatisfiable == when]
+        if not wanted or not pod.labels or (selector := self._alike(pod.pod)) is None:
+            return []
+        return [(c, selector) for c in wanted]
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         verdicts: Verdicts = []
-        hard = [c for c in pod.pod.spec.topology_spread_constraints if c.when_unsatisfiable == "DoNotSchedule"]
-        for constraint in hard:
+        for constraint, selector in self._constraints(pod, "DoNotSchedule"):
             domains, _ = view.domains(constraint.topology_key)
             verdicts.append(
                 (domains >= 0, "node(s) didn't match pod topology spread constraints (missing required label)")
             )
-            selector = _selector(constraint, pod)
             eligible = self._eligible(view, pod, constraint) & (domains >= 0)
             counts = np.where(eligible, view.matching(frozenset((pod.namespace,)), selector), 0)
             rows, totals = view.per_domain(constraint.topology_key, counts)
@@ -66,20 +106,23 @@ class PodTopologySpread(Plugin):
         return eligible
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
-        soft = [c for c in pod.pod.spec.topology_spread_constraints if c.when_unsatisfiable == "ScheduleAnyway"]
+        soft = self._constraints(pod, "ScheduleAnyway")
         if not soft:
             return None
         raw = np.zeros(len(view.names))
-        for constraint in soft:
-            counts: Ints = np.where(
-                view.alive, view.matching(frozenset((pod.namespace,)), _selector(constraint, pod)), 0
-            )
+        counted = np.ones(len(view.names), np.bool_)
+        for constraint, selector in soft:
+            domains, values = view.domains(constraint.topology_key)
+            if pod.pod.spec.topology_spread_constraints:
+                counted &= domains >= 0  # whoever asks for a label gives no points to nodes without it
+            elif not values:
+                continue
+            counts: Ints = np.where(view.alive, view.matching(frozenset((pod.namespace,)), selector), 0)
             rows, totals = view.per_domain(constraint.topology_key, counts)
             raw += rows * np.log(len(totals) + 2) + (constraint.max_skew - 1)
-        seen = raw[feasible]
+        seen = raw[feasible & counted]
         if not len(seen):
             return None
         highest, lowest = seen.max(), seen.min()
-        if highest == 0:
-            return None
-        return np.clip(100.0 * (highest + lowest - raw) / highest, 0, 100)
+        points = np.clip(100.0 * (highest + lowest - raw) / highest, 0, 100) if highest else np.full(len(raw), 100.0)
+        return np.where(counted, points, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tiphys.api import core_v1
 from tiphys.machinery import volumes
-from tiphys.scheduler.plugins.base import Plugin, Verdicts
+from tiphys.scheduler.plugins.base import NODE_ADDED, NODE_LABELS, VOLUMES, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -45,6 +45,7 @@ class Stock:
 
 class VolumeBinding(Plugin):
     name = "VolumeBinding"
+    hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
 
     def __init__(self, stock: Stock) -> None:
         super().__init__()

@@ -1,0 +1,149 @@
+"""Extenders: services that have a say in where pods go, asked over HTTP after the plugins.
+
+Filter, prioritize and bind are asked; preemption is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from tiphys.api import core_v1
+from tiphys.api.base import to_builtins
+from tiphys.scheduler.configuration import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+# An extender's scores go to 10, those of plugins to 100.
+SCALE = 10
+
+
+class ExtenderError(Exception):
+    """An extender that may not be ignored did not answer, or said that it failed."""
+
+
+@dataclass(frozen=True)
+class Extender:
+    """One extender, as a KubeSchedulerConfiguration describes it. Verbs that are empty are not asked."""
+
+    url: str
+    filter_verb: str = ""
+    prioritize_verb: str = ""
+    bind_verb: str = ""
+    weight: int = 1
+    timeout: float = 5.0  # seconds
+    ignorable: bool = False
+    names_only: bool = False  # it knows the nodes: their names are enough
+    resources: frozenset[str] = frozenset()  # only pods that ask for one of these are its business; empty: all are
+    tls: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    secure: bool = False
+
+    def wants(self, pod: core_v1.Pod) -> bool:
+        if not self.resources:
+            return True
+        containers = [*pod.spec.containers, *pod.spec.init_containers]
+        return any(self.resources & (c.resources.requests.keys() | c.resources.limits.keys()) for c in containers)
+
+    async def filter(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> tuple[set[str], dict[str, str]]:
+        """(names of nodes that pass, why others do not). Raises ExtenderError."""
+        names = {node.metadata.name for node in nodes}
+        if not self.filter_verb:
+            return names, {}
+        answer = await self._ask(self.filter_verb, self._arguments(pod, nodes))
+        if answer is None:
+            return names, {}
+        if answer.get("error"):
+            raise ExtenderError(str(answer["error"]))
+        failed = {**(answer.get("failedNodes") or {}), **(answer.get("failedAndUnresolvableNodes") or {})}
+        if answer.get("nodenames") is not None:
+            passed = set(answer["nodenames"])
+        elif answer.get("nodes") is not None:
+            passed = {node["metadata"]["name"] for node in answer["nodes"].get("items") or ()}
+        else:
+            passed = set()
+        return passed & names, {str(name): str(why) for name, why in failed.items()}
+
+    async def prioritize(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> dict[str, float]:
+        """Points by node, on the scale of plugins and weighed. One that does not answer gives none."""
+        if not self.prioritize_verb:
+            return {}
+        try:
+            rows = await self._ask(self.prioritize_verb, self._arguments(pod, nodes))
+            return {str(row["host"]): float(row["score"]) * self.weight * SCALE for row in rows or ()}
+        except (ExtenderError, KeyError, TypeError, ValueError) as error:
+            log.warning("extender %s: %s", self.url, error)
+            return {}
+
+    async def bind(self, pod: core_v1.Pod, node: str) -> None:
+        """Lets the extender bind the pod. Raises ExtenderError."""
+        meta = pod.metadata
+        wish = {"podName": meta.name, "podNamespace": meta.namespace, "podUID": meta.uid, "node": node}
+        answer = await self._ask(self.bind_verb, wish, must=True)
+        if answer and answer.get("error"):
+            raise ExtenderError(str(answer["error"]))
+
+    def _arguments(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> dict[str, Any]:
+        wish: dict[str, Any] = {"pod": to_builtins(pod)}
+        if self.names_only:
+            wish["nodenames"] = [node.metadata.name for node in nodes]
+        else:
+            wish["nodes"] = {"metadata": {}, "items": [to_builtins(node) for node in nodes]}
+        return wish
+
+    async def _ask(self, verb: str, wish: Any, must: bool = False) -> Any:
+        """The answer; None when there is none and that may be ignored."""
+        url = f"{self.url.rstrip('/')}/{verb}"
+        try:
+            timeout = aiohttp.ClientTimeout(total=self.timeout)
+            async with aiohttp.ClientSession(timeout=timeout) as session:
+                headers = {"Content-Type": "application/json"}
+                kwargs: dict[str, Any] = {"ssl": self._context()} if self.secure else {}
+                async with session.post(url, data=msgspec.json.encode(wish), headers=headers, **kwargs) as answer:
+                    data = await answer.read()
+                    if answer.status != 200:
+                        raise ExtenderError(f"{url} answered {answer.status}")
+                    return msgspec.json.decode(data)
+        except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, ExtenderError) as error:
+            if self.ignorable and not must:
+                log.warning("extender %s is ignored: %s", self.url, error)
+                return None
+            raise ExtenderError(str(error) or type(error).__name__) from None
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.tls.get("caFile") or None)
+        if self.tls.get("insecure"):
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if self.tls.get("certFile"):
+            context.load_cert_chain(self.tls["certFile"], self.tls.get("keyFile"))
+        return context
+
+
+def extenders(document: Any) -> list[Extender]:
+    """The extenders of a KubeSchedulerConfiguration. Raises ConfigurationError."""
+    from tiphys.machinery.cel.library import parse_duration
+
+    found = []
+    for at, said in enumerate(document.get("extenders") or ()):
+        path = f"extenders[{at}]"
+        url, weight = said.get("urlPrefix") or "", said.get("weight") or 0
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError(f"{path}.urlPrefix: must be an http or https URL")
+        if said.get("prioritizeVerb") and weight <= 0:
+            raise ConfigurationError(f"{path}.weight: Invalid value: {weight}: must have a positive weight applied to it")
+        if said.get("preemptVerb"):
+            raise ConfigurationError(f"{path}.preemptVerb: not supported")
+        found.append(Extender(
+            url, said.get("filterVerb") or "", said.get("prioritizeVerb") or "", said.get("bindVerb") or "", weight or 1,
+            parse_duration(said.get("httpTimeout") or "5s").total_seconds(), bool(said.get("ignorable")), bool(said.get("nodeCacheCapable")),
+            frozenset(row["name"] for row in said.get("managedResources") or ()), said.get("tlsConfig") or {},
+            bool(said.get("enableHTTPS")) or url.startswith("https://"),
+        ))  # fmt: skip
+    if sum(1 for one in found if one.bind_verb) > 1:
+        raise ConfigurationError("extenders: Invalid value: only one extender can implement bind")
+    return found

@@ -1,0 +1,116 @@
+"""Extenders that are really asked over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.builders import pod
+from tests.e2e.test_hollow import ready
+from tiphys.api import core_v1
+from tiphys.scheduler.configuration import ConfigurationError, Profile
+from tiphys.scheduler.extenders import Extender, ExtenderError, extenders
+from tiphys.scheduler.main import Scheduler
+from tiphys.testing import LocalCluster
+from tiphys.testing.cluster import free_port
+
+
+class Service:
+    """Refuses every node but `only`; likes `liked` best; remembers what it was asked."""
+
+    only: tuple[str, ...] = ("hollow-1", "hollow-2")
+    liked = "hollow-2"
+    broken = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.asked: list[tuple[str, Any]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        verb, wish = request.match_info["verb"], await request.json()
+        self.asked.append((verb, wish))
+        if self.broken:
+            return web.Response(status=500)
+        if verb == "filter":
+            names = wish["nodenames"]
+            failed = {name: "not ours" for name in names if name not in self.only}
+            return web.json_response({"nodenames": [n for n in names if n in self.only], "failedNodes": failed})
+        return web.json_response([{"host": name, "score": 10 * (name == self.liked)} for name in wish["nodenames"]])
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    port = free_port()
+    made = Service(f"http://127.0.0.1:{port}")
+    app = web.Application()
+    app.router.add_post("/{verb}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield made
+    await runner.cleanup()
+
+
+async def test_an_extender_filters_and_weighs(service: Service) -> None:
+    asked = Extender(service.url, "filter", "prioritize", weight=5, names_only=True)
+    async with LocalCluster(nodes=3) as cluster:
+        await ready(cluster)
+        scheduler = Scheduler(cluster.client, cluster.tasks, [Profile("extended", extenders=(asked,))])
+        cluster.tasks.start(scheduler.run(), "extended", vital=True)
+        for number in range(4):
+            await cluster.client.create(pod(f"p{number}", schedulerName="extended"))
+
+        async def placed() -> list[str]:
+            found = [p.spec.node_name for p in await cluster.pods()]
+            return found if len(found) == 4 and all(found) else []
+
+        assert await cluster.eventually(placed) == ["hollow-2"] * 4
+        service.only = ()
+        await cluster.client.create(pod("refused", schedulerName="extended"))
+
+        async def refused() -> bool:
+            found = await cluster.client.get(core_v1.Pod, "refused", "default")
+            return any("3 not ours" in c.message for c in found.status.conditions)
+
+        await cluster.eventually(refused)
+    assert {verb for verb, _ in service.asked} == {"filter", "prioritize"}
+
+
+async def test_one_that_fails_stops_the_pod_unless_it_may_be_ignored(service: Service) -> None:
+    service.broken = True
+    node = core_v1.Node()
+    node.metadata.name = "n"
+    with pytest.raises(ExtenderError, match="500"):
+        await Extender(service.url, "filter").filter(pod(), [node])
+    assert await Extender(service.url, "filter", ignorable=True).filter(pod(), [node]) == ({"n"}, {})
+
+
+def test_only_pods_with_its_resources_are_its_business() -> None:
+    asked = Extender("http://x", resources=frozenset(("example.com/gpu",)))
+    assert not asked.wants(pod())
+    containers = [{"name": "c", "image": "i", "resources": {"limits": {"example.com/gpu": "1"}}}]
+    assert asked.wants(pod(containers=containers))
+
+
+def test_a_configuration_is_read() -> None:
+    (found,) = extenders({"extenders": [{
+        "urlPrefix": "https://x/e", "filterVerb": "f", "prioritizeVerb": "p", "weight": 2, "httpTimeout": "1m30s",
+        "nodeCacheCapable": True, "managedResources": [{"name": "a.b/c"}], "ignorable": True,
+    }]})  # fmt: skip
+    assert (found.filter_verb, found.weight, found.timeout, found.secure, found.names_only) == ("f", 2, 90.0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"urlPrefix": "x"}, "urlPrefix"),
+        ({"urlPrefix": "http://x", "prioritizeVerb": "p"}, "weight"),
+        ({"urlPrefix": "http://x", "preemptVerb": "p"}, "preemptVerb"),
+    ],
+)
+def test_a_wrong_configuration_names_the_field(row: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        extenders({"extenders": [row]})
