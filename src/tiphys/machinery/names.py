@@ -48,6 +48,13 @@ CONFIG_KEY_MESSAGE = (
 )
 
 
+TWO_PARTS_MESSAGE = (
+    "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric"
+    " character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
+    " '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+)
+
+
 def _too_long(limit: int) -> str:
     return f"must be no more than {limit} bytes"
 
@@ -72,6 +79,8 @@ def path_segment_errors(name: str) -> list[str]:
 
 def label_key_errors(key: str) -> list[str]:
     """Problems of a qualified name: an optional DNS subdomain, a slash, and a name of up to 63 bytes."""
+    if key.count("/") > 1:
+        return [TWO_PARTS_MESSAGE]
     prefix, slash, name = key.rpartition("/")
     problems = []
     if slash and not prefix:

@@ -24,6 +24,7 @@ IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _LIMITS = BY_PATH["", "v1", "limitranges"]
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
 _STORAGE = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
+_INGRESS_CLASSES = BY_PATH["networking.k8s.io", "v1", "ingressclasses"]
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -300,6 +301,66 @@ class DefaultTolerationSeconds(Base):
             )
 
 
+class RuntimeClass(Base):
+    """A pod that names a runtime class gets the class's overhead, node selector and tolerations."""
+
+    resources = frozenset(("pods",))
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+
+    async def mutate(self, a: Attributes) -> None:
+        if a.operation != "CREATE" or a.subresource:
+            return
+        spec = a.obj.spec
+        found = self._class(a, spec.runtime_class_name) if spec.runtime_class_name else None
+        fixed = found.overhead.pod_fixed if found is not None and found.overhead is not None else {}
+        if found is None or not fixed:
+            if spec.overhead:
+                raise self._rejected(a, "Pod Overhead set without corresponding RuntimeClass defined Overhead")
+        elif spec.overhead and spec.overhead != fixed:
+            raise self._rejected(a, "Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+        else:
+            spec.overhead = dict(fixed)
+        if found is not None and found.scheduling is not None:
+            for key, value in found.scheduling.node_selector.items():
+                if spec.node_selector.setdefault(key, value) != value:
+                    why = f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; pod.spec.nodeSelector[{key}] = {spec.node_selector[key]}"
+                    raise self._rejected(a, why)
+            spec.tolerations += [t for t in found.scheduling.tolerations if t not in spec.tolerations]
+
+    def _class(self, a: Attributes, name: str) -> Any:
+        found = self._registry().lookup("runtimeclasses", "", name, "node.k8s.io")
+        if found is None:
+            raise self._rejected(a, f'RuntimeClass "{name}" not found')
+        return found
+
+    @staticmethod
+    def _rejected(a: Attributes, why: str) -> errors.StatusError:
+        return errors.forbidden("pods", a.name or a.obj.metadata.name, f"pod rejected: {why}")
+
+
+class DefaultIngressClass(Base):
+    """An ingress that names no class gets the default one, the newest when there are several."""
+
+    resources = frozenset(("ingresses.networking.k8s.io",))
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+
+    async def mutate(self, a: Attributes) -> None:
+        if a.operation != "CREATE" or a.subresource or a.obj.spec.ingress_class_name is not None:
+            return
+        if "kubernetes.io/ingress.class" in a.obj.metadata.annotations:
+            return
+        classes = [decode(entry.data, _INGRESS_CLASSES.type) for entry in self._registry().cache(_INGRESS_CLASSES)]
+        mark = "ingressclass.kubernetes.io/is-default-class"
+        defaults = [c for c in classes if c.metadata.annotations.get(mark) == "true"]
+        if defaults:
+            newest = max(defaults, key=lambda c: (c.metadata.creation_timestamp or "", c.metadata.name))
+            a.obj.spec.ingress_class_name = newest.metadata.name
+
+
 class DefaultStorageClass(Base):
     """A claim that names no class gets the newest default one."""
 
@@ -345,6 +406,8 @@ def admission_chain(
         Priority(registry),
         DefaultTolerationSeconds(),
         DefaultStorageClass(registry),
+        RuntimeClass(registry),
+        DefaultIngressClass(registry),
         StorageObjectInUseProtection(),
         Certificates(authorizer),
         RBACEscalation(authorizer),

@@ -16,6 +16,7 @@ STRATEGIES: dict[str, Strategy] = {
     "endpoints": core.EndpointsStrategy(),
     "events": core.EventStrategy(),
     "limitranges": core.LimitRangeStrategy(),
+    "resourcequotas": core.ResourceQuotaStrategy(),
     "namespaces": core.NamespaceStrategy(),
     "nodes": core.NodeStrategy(),
     "persistentvolumeclaims": core.ClaimStrategy(),

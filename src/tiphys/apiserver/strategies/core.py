@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.metadata import validate_labels
+from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
+from tiphys.apiserver.strategies.podvolumes import host_path_errors, nfs_errors
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import config_key_errors, dns_label_errors, is_ip, path_segment_errors
+from tiphys.machinery.names import config_key_errors, dns_label_errors, dns_subdomain_errors, is_ip, path_segment_errors
+from tiphys.machinery.quota import COUNTED
 
 
 class NamespaceStrategy(Strategy):
@@ -110,6 +114,9 @@ class SecretStrategy(Strategy):
         for key in _SECRET_KEYS.get(obj.type, ()):
             if key not in obj.data:
                 found.append(errors.required(f"data[{key}]"))
+        account = "kubernetes.io/service-account.name"
+        if obj.type == "kubernetes.io/service-account-token" and not obj.metadata.annotations.get(account):
+            found.append(errors.required(f"metadata.annotations[{account}]"))
         if sum(map(len, obj.data.values())) > 1048576:
             found.append(errors.too_long("data", 1048576))
         return found
@@ -185,6 +192,8 @@ class EndpointSliceStrategy(Strategy):
         for index, endpoint in enumerate(obj.endpoints):
             if not endpoint.addresses:
                 found.append(errors.required(f"endpoints[{index}].addresses", "must contain at least 1 address"))
+            for number, address in enumerate(endpoint.addresses if obj.address_type != "FQDN" else ()):
+                found += checks.address(address, f"endpoints[{index}].addresses[{number}]")
         return found
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
@@ -202,9 +211,14 @@ class ClaimStrategy(Strategy):
         found = []
         if not obj.spec.access_modes:
             found.append(errors.required("spec.accessModes", "at least 1 access mode is required"))
-        if "storage" not in obj.spec.resources.requests:
+        found += _modes(obj.spec)
+        size = obj.spec.resources.requests.get("storage")
+        if size is None:
             found.append(errors.required("spec.resources[storage]"))
-        return found
+        elif quantity.nano(size) <= 0:
+            found.append(errors.invalid_value("spec.resources[storage]", size, "must be greater than zero"))
+        name = obj.spec.storage_class_name or ""
+        return found + checks.named(name, dns_subdomain_errors, "spec.storageClassName")
 
     def validate_update(self, new: v1.PersistentVolumeClaim, old: v1.PersistentVolumeClaim) -> list[FieldError]:
         import copy
@@ -244,7 +258,62 @@ class VolumeStrategy(Strategy):
             found.append(errors.required("spec.accessModes"))
         if "storage" not in obj.spec.capacity:
             found.append(errors.required("spec.capacity"))
+        found += _modes(obj.spec) + checks.amounts(obj.spec.capacity, "spec.capacity")
+        policy = obj.spec.persistent_volume_reclaim_policy
+        found += checks.one_of(policy, ("Delete", "Recycle", "Retain"), "spec.persistentVolumeReclaimPolicy")
+        sources = _volume_sources(obj.spec)
+        if not sources:
+            found.append(errors.required("spec", "must specify a volume type"))
+        for name in list(sources)[1:]:
+            found.append(errors.forbidden_field(f"spec.{name}", "may not specify more than 1 volume type"))
+        if obj.spec.host_path is not None:
+            found += host_path_errors(obj.spec.host_path, "spec.hostPath")
+        if obj.spec.nfs is not None:
+            found += nfs_errors(obj.spec.nfs, "spec.nfs")
         return found
+
+    def validate_update(self, new: v1.PersistentVolume, old: v1.PersistentVolume) -> list[FieldError]:
+        if _volume_sources(new.spec) == _volume_sources(old.spec):
+            return []
+        why = "spec.persistentvolumesource is immutable after creation"
+        return [errors.forbidden_field("spec.persistentvolumesource", why)]
+
+
+def _volume_sources(spec: v1.PersistentVolumeSpec) -> dict[str, Any]:
+    """What kinds of volume a spec describes, by JSON name."""
+    kind = v1.PersistentVolumeSource
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return {name: found for field, name in names if (found := getattr(spec, field)) is not None}
+
+
+def _modes(spec: Any) -> list[FieldError]:
+    """Of a claim or a volume."""
+    allowed = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+    found = [error for mode in spec.access_modes for error in checks.one_of(mode, allowed, "spec.accessModes")]
+    return found + checks.one_of(spec.volume_mode, ("Block", "Filesystem"), "spec.volumeMode")
+
+
+class ResourceQuotaStrategy(Strategy):
+    def validate(self, obj: v1.ResourceQuota) -> list[FieldError]:
+        def whole(name: str) -> bool:
+            return name in COUNTED or name.startswith(("count/", "services."))
+
+        found = checks.amounts(obj.spec.hard, "spec.hard", whole)
+        if any(scope not in _SCOPES for scope in obj.spec.scopes):
+            found.append(errors.invalid_value("spec.scopes", obj.spec.scopes, "unsupported scope"))
+        for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
+            if {one, other} <= set(obj.spec.scopes):
+                found.append(errors.invalid_value("spec.scopes", obj.spec.scopes, "conflicting scopes"))
+        return found
+
+    def validate_update(self, new: v1.ResourceQuota, old: v1.ResourceQuota) -> list[FieldError]:
+        return immutable("spec.scopes", sorted(new.spec.scopes), sorted(old.spec.scopes))
+
+
+_SCOPES = frozenset((
+    "Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity",
+    "VolumeAttributesClass",
+))  # fmt: skip
 
 
 class LimitRangeStrategy(Strategy):
@@ -256,6 +325,31 @@ class LimitRangeStrategy(Strategy):
                 for source in (item.default, item.min):
                     for name, value in source.items():
                         item.default_request.setdefault(name, value)
+
+    def validate(self, obj: v1.LimitRange) -> list[FieldError]:
+        found: list[FieldError] = []
+        seen: set[str] = set()
+        for index, item in enumerate(obj.spec.limits):
+            at = f"spec.limits[{index}]"
+            if item.type in seen:
+                found.append(errors.duplicate(f"{at}.type", item.type))
+            seen.add(item.type)
+            if item.type == "Pod":
+                for name, values in (("default", item.default), ("defaultRequest", item.default_request)):
+                    if values:
+                        found.append(errors.forbidden_field(f"{at}.{name}", "may not be specified when `type` is 'Pod'"))
+            parts = (
+                ("min", item.min), ("defaultRequest", item.default_request), ("default", item.default), ("max", item.max)
+            )  # fmt: skip
+            shown = {"min": "min", "defaultRequest": "default request", "default": "default", "max": "max"}
+            for place, (low, lower) in enumerate(parts):
+                for high, higher in parts[place + 1 :]:
+                    for resource in lower.keys() & higher.keys():
+                        less, more = lower[resource], higher[resource]
+                        if quantity.nano(less) > quantity.nano(more):
+                            why = f"{shown[low]} value {less} is greater than {shown[high]} value {more}"
+                            found.append(errors.invalid_value(f"{at}.{low}[{resource}]", less, why))
+        return found
 
 
 class RBACStrategy(Strategy):
@@ -276,11 +370,20 @@ class RBACStrategy(Strategy):
             found = [] if obj.role_ref.name else [errors.required("roleRef.name")]
             if obj.role_ref.kind not in ("Role", "ClusterRole"):
                 found.append(errors.not_supported("roleRef.kind", obj.role_ref.kind, ("ClusterRole", "Role")))
+            for index, subject in enumerate(obj.subjects):
+                at = f"subjects[{index}]"
+                found += checks.given(subject.name, f"{at}.name") + checks.given(subject.kind, f"{at}.kind")
+                found += checks.one_of(subject.kind, ("Group", "ServiceAccount", "User"), f"{at}.kind")
+                if subject.kind == "ServiceAccount" and not obj.metadata.namespace:
+                    found += checks.given(subject.namespace, f"{at}.namespace")
             return found
         found = []
         for index, rule in enumerate(obj.rules):
             if not rule.verbs:
                 found.append(errors.required(f"rules[{index}].verbs", "verbs must contain at least one value"))
+            if rule.non_resource_urls and obj.metadata.namespace:
+                why = "namespaced rules cannot apply to non-resource URLs"
+                found.append(errors.invalid_value(f"rules[{index}].nonResourceURLs", rule.non_resource_urls, why))
             if not rule.non_resource_urls and not rule.api_groups:
                 found.append(
                     errors.required(f"rules[{index}].apiGroups", "resource rules must supply at least one api group")
@@ -313,8 +416,10 @@ class IngressStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
         if not obj.spec.rules and obj.spec.default_backend is None:
             return [errors.invalid_value("spec", {}, "either `defaultBackend` or `rules` must be specified")]
-        found = []
+        found = _backend_errors(obj.spec.default_backend, "spec.defaultBackend")
         for at, rule in enumerate(obj.spec.rules):
+            host = rule.host.removeprefix("*.")
+            found += [errors.invalid_value(f"spec.rules[{at}].host", rule.host, p) for p in dns_subdomain_errors(host) if host]
             for index, path in enumerate(rule.http.paths if rule.http else ()):
                 if path.path_type not in ("Exact", "Prefix", "ImplementationSpecific"):
                     allowed = ("Exact", "ImplementationSpecific", "Prefix")
@@ -324,7 +429,25 @@ class IngressStrategy(Strategy):
                         if path.path_type
                         else errors.required(where, "pathType must be specified")
                     )
+                one = f"spec.rules[{at}].http.paths[{index}]"
+                if path.path_type in ("Exact", "Prefix") and not path.path.startswith("/"):
+                    found.append(errors.invalid_value(f"{one}.path", path.path, "must be an absolute path"))
+                found += _backend_errors(path.backend, f"{one}.backend")
         return found
+
+
+def _backend_errors(backend: Any, at: str) -> list[FieldError]:
+    if backend is None or backend.resource is not None:
+        return []
+    if backend.service is None:
+        return [errors.required(f"{at}.name")]
+    found = checks.given(backend.service.name, f"{at}.service.name")
+    port = backend.service.port
+    if port is None or not (port.name or port.number):
+        found.append(errors.required(at, "port name or number is required"))
+    elif port.number:
+        found += checks.port(port.number, f"{at}.service.port.number")
+    return found
 
 
 class NetworkPolicyStrategy(Strategy):
@@ -336,6 +459,47 @@ class NetworkPolicyStrategy(Strategy):
         for rule in [*obj.spec.ingress, *obj.spec.egress]:
             for port in rule.ports:
                 port.protocol = port.protocol or "TCP"
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        found: list[FieldError] = []
+        for index, kind in enumerate(obj.spec.policy_types):
+            found += checks.one_of(kind, ("Egress", "Ingress"), f"spec.policyTypes[{index}]")
+        for index, rule in enumerate(obj.spec.ingress):
+            found += self._rule(rule.ports, rule.from_, f"spec.ingress[{index}]", "from")
+        for index, rule in enumerate(obj.spec.egress):
+            found += self._rule(rule.ports, rule.to, f"spec.egress[{index}]", "to")
+        return found
+
+    @staticmethod
+    def _rule(ports: Any, peers: Any, path: str, direction: str) -> list[FieldError]:
+        found: list[FieldError] = []
+        for index, port in enumerate(ports):
+            at = f"{path}.ports[{index}]"
+            found += checks.one_of(port.protocol, ("SCTP", "TCP", "UDP"), f"{at}.protocol")
+            found += checks.port(port.port, f"{at}.port")
+            if port.end_port is not None and isinstance(port.port, int) and port.end_port < port.port:
+                why = "must be greater than or equal to `port`"
+                found.append(errors.invalid_value(f"{at}.endPort", port.end_port, why))
+        for index, peer in enumerate(peers):
+            at, block = f"{path}.{direction}[{index}].ipBlock", peer.ip_block
+            if block is None:
+                continue
+            wrong = checks.network(block.cidr, f"{at}.cidr") if block.cidr else [errors.required(f"{at}.cidr")]
+            for number, cidr in enumerate(block.except_ if not wrong else ()):
+                where = f"{at}.except[{number}]"
+                bad = checks.network(cidr, where)
+                wrong += bad
+                if not bad and not _inside(cidr, block.cidr):
+                    wrong.append(errors.invalid_value(where, cidr, "must be a strict subset of `cidr`"))
+            found += wrong
+        return found
+
+
+def _inside(inner: str, outer: str) -> bool:
+    small, large = (ipaddress.ip_network(text, strict=False) for text in (inner, outer))
+    if small.version != large.version or small == large:
+        return False
+    return small.subnet_of(large)  # type: ignore[arg-type]
 
 
 class PriorityClassStrategy(Strategy):
@@ -356,7 +520,7 @@ class PriorityClassStrategy(Strategy):
             ]
         if obj.value > 1000000000 and not obj.metadata.name.startswith("system-"):
             return [errors.forbidden_field("value", "maximum allowed value of a user defined priority is 1000000000")]
-        return []
+        return checks.one_of(obj.preemption_policy, ("Never", "PreemptLowerPriority"), "preemptionPolicy")
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return immutable("value", new.value, old.value) + immutable(
@@ -370,15 +534,22 @@ class StorageClassStrategy(Strategy):
         obj.volume_binding_mode = obj.volume_binding_mode or "Immediate"
 
     def validate(self, obj: Any) -> list[FieldError]:
-        return [] if obj.provisioner else [errors.required("provisioner")]
+        found = checks.given(obj.provisioner, "provisioner")
+        found += checks.one_of(obj.reclaim_policy, ("Delete", "Retain"), "reclaimPolicy")
+        return found + checks.one_of(obj.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"), "volumeBindingMode")
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return [
+            errors.forbidden_field(name, f"updates to {name} are forbidden.")
+            for name, attribute in (
+                ("parameters", "parameters"), ("provisioner", "provisioner"), ("reclaimPolicy", "reclaim_policy"),
+            )
+            if getattr(new, attribute) != getattr(old, attribute)
+        ] + immutable("volumeBindingMode", new.volume_binding_mode, old.volume_binding_mode)  # fmt: skip
 
 
 class CSRStrategy(Strategy):
     fields = ("spec.signerName",)
-
-    def default(self, obj: Any) -> None:
-        if not obj.spec.usages:
-            obj.spec.usages = ["digital signature", "key encipherment"]
 
     def validate(self, obj: Any) -> list[FieldError]:
         from tiphys.apiserver.admission.certificates import request_errors

@@ -58,6 +58,9 @@ class PodStrategy(Strategy):
     def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         if len(new.spec.containers) != len(old.spec.containers):
             return [errors.forbidden_field("spec.containers", "pod updates may not add or remove containers")]
+        found = _deadline_errors(new.spec.active_deadline_seconds, old.spec.active_deadline_seconds)
+        if found:
+            return found
         if new.spec == old.spec or _mutable_parts_as(new.spec, old.spec) == old.spec:
             return []
         why = (
@@ -76,6 +79,16 @@ class PodStrategy(Strategy):
         if meta.deletion_timestamp and meta.deletion_grace_period_seconds is not None:
             grace = min(grace, meta.deletion_grace_period_seconds)
         return grace
+
+
+def _deadline_errors(new: int | None, old: int | None) -> list[FieldError]:
+    """A deadline may come, and come nearer."""
+    at = "spec.activeDeadlineSeconds"
+    if old is not None and new is None:
+        return [errors.invalid_value(at, new, "must not update from a positive integer to nil value")]
+    if old is not None and new is not None and new > old:
+        return [errors.invalid_value(at, new, "must be less than or equal to previous value")]
+    return []
 
 
 def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:

@@ -6,6 +6,10 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.metadata import validate_annotations, validate_labels
+from tiphys.apiserver.strategies import checks
+from tiphys.apiserver.strategies.checks import PORT_RANGE, one_of
+from tiphys.apiserver.strategies.podcontext import validate_security, validate_surroundings
+from tiphys.apiserver.strategies.podvolumes import validate_volumes
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, label_key_errors, port_name_errors
@@ -20,7 +24,7 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
     found: list[FieldError] = []
-    volumes = _volumes(spec.volumes, f"{path}.volumes", found)
+    volumes = validate_volumes(spec.volumes, f"{path}.volumes", found)
     if not spec.containers:
         found.append(errors.required(f"{path}.containers"))
     seen: set[str] = set()
@@ -55,11 +59,7 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
     _tolerations(spec.tolerations, f"{path}.tolerations", found)
     _affinity(spec.affinity, f"{path}.affinity", found)
     _spread(spec.topology_spread_constraints, f"{path}.topologySpreadConstraints", found)
-    for index, gate in enumerate(spec.scheduling_gates):
-        found += [
-            errors.invalid_value(f"{path}.schedulingGates[{index}]", gate.name, p) for p in label_key_errors(gate.name)
-        ]
-    return found
+    return found + validate_surroundings(spec, path)
 
 
 def _host_ports(spec: v1.PodSpec, path: str, found: list[FieldError]) -> None:
@@ -70,59 +70,6 @@ def _host_ports(spec: v1.PodSpec, path: str, found: list[FieldError]) -> None:
                 found.append(
                     errors.invalid_value(f"{path}.containers[{at}].ports[{index}].hostPort", port.host_port, why)
                 )
-
-
-def _volumes(volumes: list[v1.Volume], path: str, found: list[FieldError]) -> set[str]:
-    seen: set[str] = set()
-    for index, volume in enumerate(volumes):
-        at = f"{path}[{index}]"
-        if not volume.name:
-            found.append(errors.required(f"{at}.name"))
-        elif problems := dns_label_errors(volume.name):
-            found += [errors.invalid_value(f"{at}.name", volume.name, problem) for problem in problems]
-        elif volume.name in seen:
-            found.append(errors.duplicate(f"{at}.name", volume.name))
-        seen.add(volume.name)
-        sources = [name for name in v1.VolumeSource.__struct_fields__ if getattr(volume, name) is not None]
-        if len(sources) > 1:
-            found.append(errors.forbidden_field(f"{at}.{_json(sources[1])}", "may not specify more than 1 volume type"))
-        _volume_source(volume, at, found)
-    return seen
-
-
-def _json(attribute: str) -> str:
-    return dict(zip(v1.VolumeSource.__struct_fields__, v1.VolumeSource.__struct_encode_fields__, strict=True))[
-        attribute
-    ]
-
-
-def _volume_source(volume: v1.Volume, at: str, found: list[FieldError]) -> None:
-    if volume.host_path is not None and not volume.host_path.path:
-        found.append(errors.required(f"{at}.hostPath.path"))
-    if volume.secret is not None and not volume.secret.secret_name:
-        found.append(errors.required(f"{at}.secret.secretName"))
-    if volume.config_map is not None and not volume.config_map.name:
-        found.append(errors.required(f"{at}.configMap.name"))
-    if volume.persistent_volume_claim is not None and not volume.persistent_volume_claim.claim_name:
-        found.append(errors.required(f"{at}.persistentVolumeClaim.claimName"))
-    for kind, source in (("secret", volume.secret), ("configMap", volume.config_map)):
-        for index, item in enumerate(getattr(source, "items", ()) or ()):
-            if not item.key:
-                found.append(errors.required(f"{at}.{kind}.items[{index}].key"))
-            _local_path(item.path, f"{at}.{kind}.items[{index}].path", found)
-    if volume.empty_dir is not None and volume.empty_dir.size_limit and quantity.nano(volume.empty_dir.size_limit) < 0:
-        found.append(
-            errors.forbidden_field(f"{at}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
-        )
-
-
-def _local_path(path: str, at: str, found: list[FieldError]) -> None:
-    if not path:
-        found.append(errors.required(at))
-    elif path.startswith("/"):
-        found.append(errors.invalid_value(at, path, "must be a relative path"))
-    elif ".." in path.split("/"):
-        found.append(errors.invalid_value(at, path, "must not contain '..'"))
 
 
 def _container(c: Any, at: str, volumes: set[str], seen: set[str], found: list[FieldError], init: bool) -> None:
@@ -144,15 +91,22 @@ def _container(c: Any, at: str, volumes: set[str], seen: set[str], found: list[F
         found.append(errors.not_supported(f"{at}.terminationMessagePolicy", c.termination_message_policy, allowed))
     _ports(c.ports, f"{at}.ports", found)
     _environment(c, at, found)
-    _mounts(c.volume_mounts, f"{at}.volumeMounts", volumes, found)
+    privileged = bool(c.security_context is not None and c.security_context.privileged)
+    _mounts(c.volume_mounts, f"{at}.volumeMounts", volumes, found, privileged)
     _resources(c.resources, f"{at}.resources", found)
+    if c.security_context is not None:
+        found += validate_security(c.security_context, f"{at}.securityContext")
+    for index, policy in enumerate(c.resize_policy):
+        where = f"{at}.resizePolicy[{index}].restartPolicy"
+        found += one_of(policy.restart_policy, ("NotRequired", "RestartContainer"), where)
     if init and c.restart_policy is None:
-        for name, probe in (
+        for name, part in (
+            ("lifecycle", c.lifecycle),
             ("livenessProbe", c.liveness_probe),
             ("readinessProbe", c.readiness_probe),
             ("startupProbe", c.startup_probe),
         ):
-            if probe is not None:
+            if part is not None:
                 found.append(
                     errors.forbidden_field(
                         f"{at}.{name}", "may not be set for init containers without restartPolicy=Always"
@@ -165,6 +119,10 @@ def _container(c: Any, at: str, volumes: set[str], seen: set[str], found: list[F
     ):
         if probe is not None:
             _probe(probe, f"{at}.{name}", found)
+            grace = probe.termination_grace_period_seconds
+            if grace is not None and (name == "readinessProbe" or grace <= 0):
+                why = "must not be set for readinessProbes" if name == "readinessProbe" else "must be greater than 0"
+                found.append(errors.invalid_value(f"{at}.{name}.terminationGracePeriodSeconds", grace, why))
             if name != "readinessProbe" and probe.success_threshold != 1:
                 found.append(
                     errors.invalid_value(f"{at}.{name}.successThreshold", probe.success_threshold, "must be 1")
@@ -192,9 +150,6 @@ def _ports(ports: list[v1.ContainerPort], path: str, found: list[FieldError]) ->
             found.append(errors.invalid_value(f"{at}.hostPort", port.host_port, PORT_RANGE))
         if port.protocol not in _PROTOCOLS:
             found.append(errors.not_supported(f"{at}.protocol", port.protocol, _PROTOCOLS))
-
-
-PORT_RANGE = "must be between 1 and 65535, inclusive"
 
 
 def _environment(c: Any, at: str, found: list[FieldError]) -> None:
@@ -242,9 +197,46 @@ def _environment(c: Any, at: str, found: list[FieldError]) -> None:
                         f"{at}.env[{index}].valueFrom", "", "may not have more than one field specified at a time"
                     )
                 )
+            found += _value_source(source, f"{at}.env[{index}].valueFrom")
+    for index, source in enumerate(c.env_from):
+        where = f"{at}.envFrom[{index}]"
+        if source.config_map_ref is None and source.secret_ref is None:
+            found.append(errors.invalid_value(where, "", "must specify one of: `configMapRef` or `secretRef`"))
+        for name, ref in (("configMapRef", source.config_map_ref), ("secretRef", source.secret_ref)):
+            if ref is not None:
+                found += checks.given(ref.name, f"{where}.{name}.name")
 
 
-def _mounts(mounts: list[v1.VolumeMount], path: str, volumes: set[str], found: list[FieldError]) -> None:
+_FIELDS = frozenset((
+    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
+    "status.hostIPs", "status.podIP", "status.podIPs",
+))  # fmt: skip
+_AMOUNTS = frozenset(f"{kind}.{name}" for kind in ("limits", "requests") for name in ("cpu", "memory", "ephemeral-storage"))
+
+
+def _value_source(source: v1.EnvVarSource, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    if (ref := source.field_ref) is not None:
+        subscripted = ref.field_path.startswith(("metadata.labels['", "metadata.annotations['"))
+        if not ref.field_path:
+            found.append(errors.required(f"{at}.fieldRef.fieldPath"))
+        elif ref.field_path not in _FIELDS and not subscripted:
+            why = f"error converting fieldPath: field label not supported: {ref.field_path}"
+            found.append(errors.invalid_value(f"{at}.fieldRef.fieldPath", ref.field_path, why))
+    if (amount := source.resource_field_ref) is not None:
+        huge = amount.resource.startswith(("limits.hugepages-", "requests.hugepages-"))
+        if not huge:
+            found += checks.given(amount.resource, f"{at}.resourceFieldRef.resource")
+            found += one_of(amount.resource, _AMOUNTS, f"{at}.resourceFieldRef.resource")
+    for name, key in (("configMapKeyRef", source.config_map_key_ref), ("secretKeyRef", source.secret_key_ref)):
+        if key is not None:
+            found += checks.given(key.name, f"{at}.{name}.name") + checks.given(key.key, f"{at}.{name}.key")
+    return found
+
+
+def _mounts(
+    mounts: list[v1.VolumeMount], path: str, volumes: set[str], found: list[FieldError], privileged: bool
+) -> None:
     seen: set[str] = set()
     for index, mount in enumerate(mounts):
         at = f"{path}[{index}]"
@@ -265,7 +257,11 @@ def _mounts(mounts: list[v1.VolumeMount], path: str, volumes: set[str], found: l
             )
         for name, value in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
             if value:
-                _local_path(value, f"{at}.{name}", found)
+                found += checks.local_path(value, f"{at}.{name}")
+        found += one_of(mount.mount_propagation, ("Bidirectional", "HostToContainer", "None"), f"{at}.mountPropagation")
+        if mount.mount_propagation == "Bidirectional" and not privileged:
+            why = "Bidirectional mount propagation is available only to privileged containers"
+            found.append(errors.forbidden_field(f"{at}.mountPropagation", why))
 
 
 def _resources(resources: v1.ResourceRequirements, at: str, found: list[FieldError]) -> None:
@@ -277,9 +273,17 @@ def _resources(resources: v1.ResourceRequirements, at: str, found: list[FieldErr
                 found.append(
                     errors.invalid_value(f"{at}.{kind}[{name}]", name, "must be a standard resource for containers")
                 )
+            elif name not in STANDARD and quantity.nano(value) % quantity.NANO:
+                found.append(errors.invalid_value(f"{at}.{kind}[{name}]", value, "must be an integer"))
     for name, value in resources.requests.items():
         limit = resources.limits.get(name)
-        if limit is not None and quantity.nano(value) > quantity.nano(limit):
+        if name not in STANDARD:  # what cannot be shared is given whole or not at all
+            if limit is None:
+                found.append(errors.required(f"{at}.limits", "Limit must be set for non overcommitable resources"))
+            elif quantity.nano(value) != quantity.nano(limit):
+                why = f"must be equal to {name} limit of {limit}"
+                found.append(errors.invalid_value(f"{at}.requests", value, why))
+        elif limit is not None and quantity.nano(value) > quantity.nano(limit):
             found.append(
                 errors.invalid_value(f"{at}.requests", value, f"must be less than or equal to {name} limit of {limit}")
             )
@@ -321,8 +325,12 @@ def _handler(handler: Any, at: str, found: list[FieldError], kinds: tuple[str, .
         ("httpGet", getattr(handler, "http_get", None)),
         ("tcpSocket", getattr(handler, "tcp_socket", None)),
     ):
-        if action is not None and isinstance(action.port, int) and not 0 < action.port < 65536:
-            found.append(errors.invalid_value(f"{at}.{name}.port", action.port, PORT_RANGE))
+        if action is not None:
+            found += checks.port(action.port, f"{at}.{name}.port")
+    if (web := getattr(handler, "http_get", None)) is not None:
+        found += one_of(web.scheme, ("HTTP", "HTTPS"), f"{at}.httpGet.scheme")
+    if (call := getattr(handler, "grpc", None)) is not None:
+        found += checks.port(call.port, f"{at}.grpc.port")
 
 
 def _tolerations(tolerations: list[v1.Toleration], path: str, found: list[FieldError]) -> None:
@@ -373,13 +381,36 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
                     validate_requirement(
                         e, f"{at}.nodeSelectorTerms[{index}].matchExpressions[{number}]", found, _NODE_OPERATORS
                     )
+        for index, wish in enumerate(affinity.node_affinity.preferred_during_scheduling_ignored_during_execution):
+            at = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
+            found += _weight(wish.weight, at)
+            for number, e in enumerate(wish.preference.match_expressions):
+                where = f"{at}.preference.matchExpressions[{number}]"
+                validate_requirement(e, where, found, _NODE_OPERATORS)
     for kind, name in ((affinity.pod_affinity, "podAffinity"), (affinity.pod_anti_affinity, "podAntiAffinity")):
         if kind is None:
             continue
         for index, neighbour in enumerate(kind.required_during_scheduling_ignored_during_execution):
-            if not neighbour.topology_key:
-                at = f"{path}.{name}.requiredDuringSchedulingIgnoredDuringExecution[{index}].topologyKey"
-                found.append(errors.required(at, "can not be empty"))
+            found += _neighbour(neighbour, f"{path}.{name}.requiredDuringSchedulingIgnoredDuringExecution[{index}]")
+        for index, weighted in enumerate(kind.preferred_during_scheduling_ignored_during_execution):
+            at = f"{path}.{name}.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
+            found += _weight(weighted.weight, at)
+            found += _neighbour(weighted.pod_affinity_term, f"{at}.podAffinityTerm")
+
+
+def _weight(weight: int, at: str) -> list[FieldError]:
+    why = "must be in the range 1-100"
+    return [] if 1 <= weight <= 100 else [errors.invalid_value(f"{at}.weight", weight, why)]
+
+
+def _neighbour(term: v1.PodAffinityTerm, at: str) -> list[FieldError]:
+    found = [] if term.topology_key else [errors.required(f"{at}.topologyKey", "can not be empty")]
+    for index, name in enumerate(term.namespaces):
+        found += checks.named(name, dns_label_errors, f"{at}.namespaces[{index}]")
+    for key, selector in (("labelSelector", term.label_selector), ("namespaceSelector", term.namespace_selector)):
+        if selector is not None:
+            found += validate_label_selector(selector, f"{at}.{key}")
+    return found
 
 
 _NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
@@ -390,11 +421,7 @@ def validate_requirement(
     e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS
 ) -> None:
     if e.operator not in operators:
-        found.append(
-            errors.not_supported(f"{at}.operator", e.operator, operators)
-            if operators is _NODE_OPERATORS
-            else errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator")
-        )
+        found.append(errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator"))
     elif e.operator in ("In", "NotIn") and not e.values:
         found.append(errors.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
     elif e.operator in ("Exists", "DoesNotExist") and e.values:
@@ -412,6 +439,7 @@ def validate_label_selector(selector: Any, at: str) -> list[FieldError]:
 
 
 def _spread(constraints: list[v1.TopologySpreadConstraint], path: str, found: list[FieldError]) -> None:
+    pairs: set[tuple[str, str]] = set()
     for index, constraint in enumerate(constraints):
         at = f"{path}[{index}]"
         if constraint.max_skew <= 0:
@@ -421,6 +449,21 @@ def _spread(constraints: list[v1.TopologySpreadConstraint], path: str, found: li
         allowed = ("DoNotSchedule", "ScheduleAnyway")
         if constraint.when_unsatisfiable not in allowed:
             found.append(errors.not_supported(f"{at}.whenUnsatisfiable", constraint.when_unsatisfiable, allowed))
+        least, when = constraint.min_domains, constraint.when_unsatisfiable
+        if least is not None and least <= 0:
+            found.append(errors.invalid_value(f"{at}.minDomains", least, "must be greater than zero"))
+        elif least is not None and when != "DoNotSchedule":
+            why = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}"
+            found.append(errors.invalid_value(f"{at}.minDomains", least, why))
+        for name, policy in (
+            ("nodeAffinityPolicy", constraint.node_affinity_policy),
+            ("nodeTaintsPolicy", constraint.node_taints_policy),
+        ):
+            found += one_of(policy, ("Honor", "Ignore"), f"{at}.{name}")
+        if (constraint.topology_key, when) in pairs:
+            where = f"{at}.{{topologyKey, whenUnsatisfiable}}"
+            found.append(errors.duplicate(where, f"{{{constraint.topology_key}, {when}}}"))
+        pairs.add((constraint.topology_key, when))
 
 
 def validate_template(template: v1.PodTemplateSpec, path: str) -> list[FieldError]:

@@ -11,8 +11,10 @@ from tiphys.api import core_v1 as v1
 from tiphys.api import networking_v1
 from tiphys.api.base import encode
 from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.metadata import validate_labels
+from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.podspec import PORT_RANGE
+from tiphys.apiserver.strategies.checks import PORT_RANGE, network, one_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, is_ip
@@ -92,15 +94,30 @@ class ServiceStrategy(Strategy):
         if spec.session_affinity not in ("ClientIP", "None"):
             found.append(errors.not_supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None")))
         self._ports(spec, found)
-        for index, address in enumerate(spec.external_ips):
-            if not is_ip(address):
-                found.append(
-                    errors.invalid_value(
-                        f"spec.externalIPs[{index}]",
-                        address,
-                        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                    )
-                )
+        for index, outside in enumerate(spec.external_ips):
+            found += checks.address(outside, f"spec.externalIPs[{index}]")
+        return found + self._traffic(spec)
+
+    @staticmethod
+    def _traffic(spec: v1.ServiceSpec) -> list[FieldError]:
+        """Who may come, and where to."""
+        found = validate_labels(spec.selector, "spec.selector")
+        for name, policy in (
+            ("externalTrafficPolicy", spec.external_traffic_policy), ("internalTrafficPolicy", spec.internal_traffic_policy),
+        ):  # fmt: skip
+            found += one_of(policy, ("Cluster", "Local"), f"spec.{name}")
+        for index, family in enumerate(spec.ip_families):
+            found += one_of(family, ("IPv4", "IPv6"), f"spec.ipFamilies[{index}]")
+        for index, source in enumerate(spec.load_balancer_source_ranges):
+            found += network(source.strip(), f"spec.loadBalancerSourceRanges[{index}]")
+        if spec.load_balancer_class is not None and spec.type != "LoadBalancer":
+            why = "may only be used when `type` is 'LoadBalancer'"
+            found.append(errors.forbidden_field("spec.loadBalancerClass", why))
+        config = spec.session_affinity_config
+        seconds = config.client_ip.timeout_seconds if config is not None and config.client_ip is not None else None
+        if spec.session_affinity == "ClientIP" and seconds is not None and not 0 < seconds <= 86400:
+            why = "must be greater than 0 and less than 86400"
+            found.append(errors.invalid_value("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why))
         return found
 
     @staticmethod

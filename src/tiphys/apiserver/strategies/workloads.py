@@ -8,6 +8,7 @@ from typing import Any
 
 from tiphys.api import apps_v1, batch_v1, core_v1
 from tiphys.apiserver.strategies.base import Strategy, immutable
+from tiphys.apiserver.strategies.checks import given, natural, one_of
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
 from tiphys.apiserver.strategies.podspec import validate_label_selector, validate_template
 from tiphys.machinery import errors
@@ -16,11 +17,6 @@ from tiphys.machinery.errors import FieldError
 from tiphys.machinery.selectors import from_label_selector
 
 _PERCENT = re.compile(r"\d+%\Z")
-
-
-def non_negative(value: int | None, at: str) -> list[FieldError]:
-    bad = value is not None and value < 0
-    return [errors.invalid_value(at, value, "must be greater than or equal to 0")] if bad else []
 
 
 def count_or_percent(value: Any, at: str) -> list[FieldError]:
@@ -32,7 +28,7 @@ def count_or_percent(value: Any, at: str) -> list[FieldError]:
                 "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
             )
         ]
-    return non_negative(value, at) if isinstance(value, int) else []
+    return natural(value, at) if isinstance(value, int) else []
 
 
 def is_zero(value: Any) -> bool:
@@ -51,14 +47,14 @@ class WorkloadStrategy(Strategy):
 
     def validate(self, obj: Any) -> list[FieldError]:
         spec, found = obj.spec, list[FieldError]()
-        found += non_negative(getattr(spec, "replicas", None), "spec.replicas")
-        found += non_negative(getattr(spec, "min_ready_seconds", None), "spec.minReadySeconds")
+        found += natural(getattr(spec, "replicas", None), "spec.replicas")
+        found += natural(getattr(spec, "min_ready_seconds", None), "spec.minReadySeconds")
         found += self._selector(spec)
         found += self._template(spec)
-        policy = spec.template.spec.restart_policy
-        if policy not in self.restart:
-            found.append(errors.not_supported("spec.template.spec.restartPolicy", policy, self.restart))
-        return found
+        return found + self._restart(spec.template.spec.restart_policy, "spec.template.spec.restartPolicy")
+
+    def _restart(self, policy: str, at: str) -> list[FieldError]:
+        return [] if policy in self.restart else [errors.not_supported(at, policy, self.restart)]
 
     def _template(self, spec: Any) -> list[FieldError]:
         return validate_template(spec.template, "spec.template")
@@ -119,7 +115,7 @@ class DeploymentStrategy(WorkloadStrategy):
                 found.append(
                     errors.invalid_value("spec.strategy.rollingUpdate.maxUnavailable", rolling.max_unavailable, why)
                 )
-        found += non_negative(obj.spec.revision_history_limit, "spec.revisionHistoryLimit")
+        found += natural(obj.spec.revision_history_limit, "spec.revisionHistoryLimit")
         deadline = obj.spec.progress_deadline_seconds
         if deadline is not None and deadline <= obj.spec.min_ready_seconds:
             found.append(
@@ -207,6 +203,21 @@ class StatefulSetStrategy(WorkloadStrategy):
             claim.spec.volume_mode = claim.spec.volume_mode or "Filesystem"
             claim.status.phase = claim.status.phase or "Pending"
 
+    def validate(self, obj: apps_v1.StatefulSet) -> list[FieldError]:
+        found, spec = super().validate(obj), obj.spec
+        if spec.pod_management_policy not in ("OrderedReady", "Parallel"):
+            why = "must be 'OrderedReady' or 'Parallel'"
+            found.append(errors.invalid_value("spec.podManagementPolicy", spec.pod_management_policy, why))
+        if spec.update_strategy.type not in ("RollingUpdate", "OnDelete"):
+            why = "must be 'RollingUpdate' or 'OnDelete'"
+            found.append(errors.invalid_value("spec.updateStrategy", spec.update_strategy, why))
+        elif (rolling := spec.update_strategy.rolling_update) is not None:
+            found += natural(rolling.partition, "spec.updateStrategy.rollingUpdate.partition")
+            found += count_or_percent(rolling.max_unavailable, "spec.updateStrategy.rollingUpdate.maxUnavailable")
+        if spec.ordinals is not None:
+            found += natural(spec.ordinals.start, "spec.ordinals.start")
+        return found
+
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         import copy
 
@@ -243,6 +254,15 @@ class DaemonSetStrategy(WorkloadStrategy):
         if spec.revision_history_limit is None:
             spec.revision_history_limit = 10
 
+    def validate(self, obj: apps_v1.DaemonSet) -> list[FieldError]:
+        found, spec = super().validate(obj), obj.spec
+        found += one_of(spec.update_strategy.type, ("OnDelete", "RollingUpdate"), "spec.updateStrategy.type")
+        if spec.template.spec.active_deadline_seconds is not None:
+            why = "activeDeadlineSeconds in DaemonSet is not Supported"
+            at = "spec.template.spec.activeDeadlineSeconds"
+            found.append(errors.invalid_value(at, spec.template.spec.active_deadline_seconds, why))
+        return found + natural(spec.revision_history_limit, "spec.revisionHistoryLimit")
+
 
 class JobStrategy(WorkloadStrategy):
     restart = ("OnFailure", "Never")
@@ -271,15 +291,12 @@ class JobStrategy(WorkloadStrategy):
 
     def validate(self, obj: batch_v1.Job) -> list[FieldError]:
         found = super().validate(obj)
-        for name, value in (
-            ("parallelism", obj.spec.parallelism),
-            ("completions", obj.spec.completions),
-            ("backoffLimit", obj.spec.backoff_limit),
-        ):
-            found += non_negative(value, f"spec.{name}")
-        if obj.spec.completion_mode == "Indexed" and obj.spec.completions is None:
-            found.append(errors.required("spec.completions", "when completion mode is Indexed"))
-        return found
+        return found + job_errors(obj.spec, "spec")
+
+    def _restart(self, policy: str, at: str) -> list[FieldError]:
+        if policy in self.restart:
+            return []
+        return [errors.required(at, 'valid values: "OnFailure", "Never"')]
 
     def validate_update(self, new: batch_v1.Job, old: batch_v1.Job) -> list[FieldError]:
         found = immutable("spec.completionMode", new.spec.completion_mode, old.spec.completion_mode)
@@ -289,6 +306,62 @@ class JobStrategy(WorkloadStrategy):
         if old.spec.completion_mode != "Indexed":
             found += immutable("spec.completions", new.spec.completions, old.spec.completions)
         return found
+
+
+def job_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
+    """What is wrong with a job's numbers and policies."""
+    found: list[FieldError] = []
+    for name, value in (
+        ("parallelism", spec.parallelism), ("completions", spec.completions), ("backoffLimit", spec.backoff_limit),
+        ("activeDeadlineSeconds", spec.active_deadline_seconds), ("maxFailedIndexes", spec.max_failed_indexes),
+        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished), ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+    ):  # fmt: skip
+        found += natural(value, f"{path}.{name}")
+    found += one_of(spec.completion_mode, ("Indexed", "NonIndexed"), f"{path}.completionMode")
+    found += one_of(spec.pod_replacement_policy, ("Failed", "TerminatingOrFailed"), f"{path}.podReplacementPolicy")
+    if spec.managed_by is not None and not re.fullmatch(r"[a-z0-9.-]+/.+", spec.managed_by):
+        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        found.append(errors.invalid_value(f"{path}.managedBy", spec.managed_by, why))
+    if spec.completion_mode == "Indexed":
+        if spec.completions is None:
+            found.append(errors.required(f"{path}.completions", "when completion mode is Indexed"))
+        elif spec.max_failed_indexes is not None and spec.max_failed_indexes > spec.completions:
+            why = "must be less than or equal to completions when specified"
+            found.append(errors.invalid_value(f"{path}.maxFailedIndexes", spec.max_failed_indexes, why))
+    else:
+        for name, policy in (
+            ("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes),
+            ("successPolicy", spec.success_policy),
+        ):  # fmt: skip
+            if policy is not None:
+                found.append(errors.invalid_value(f"{path}.{name}", policy, "requires indexed completion mode"))
+    return found + _failure_policy_errors(spec, f"{path}.podFailurePolicy")
+
+
+def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    if spec.pod_failure_policy is None:
+        return found
+    if spec.template.spec.restart_policy != "Never":
+        why = "only \"Never\" is supported when podFailurePolicy is specified"
+        at = path.replace("podFailurePolicy", "template.spec.restartPolicy")
+        found.append(errors.invalid_value(at, spec.template.spec.restart_policy, why))
+    for index, rule in enumerate(spec.pod_failure_policy.rules):
+        at, codes = f"{path}.rules[{index}]", rule.on_exit_codes
+        found += given(rule.action, f"{at}.action")
+        found += one_of(rule.action, ("Count", "FailIndex", "FailJob", "Ignore"), f"{at}.action")
+        if codes is not None and rule.on_pod_conditions:
+            why = "specifying both OnExitCodes and OnPodConditions is not supported"
+            found.append(errors.invalid_value(at, rule, why))
+        elif codes is None and not rule.on_pod_conditions:
+            found.append(errors.invalid_value(at, rule, "specifying one of OnExitCodes and OnPodConditions is required"))
+        if codes is not None:
+            found += one_of(codes.operator, ("In", "NotIn"), f"{at}.onExitCodes.operator")
+            for number, code in enumerate(codes.values):
+                if code == 0 and codes.operator == "In":
+                    why = "must not be 0 for the In operator"
+                    found.append(errors.invalid_value(f"{at}.onExitCodes.values[{number}]", code, why))
+    return found
 
 
 def default_job_spec(spec: batch_v1.JobSpec) -> None:
@@ -331,6 +404,16 @@ class CronJobStrategy(Strategy):
         allowed = ("Allow", "Forbid", "Replace")
         if obj.spec.concurrency_policy not in allowed:
             found.append(errors.not_supported("spec.concurrencyPolicy", obj.spec.concurrency_policy, allowed))
+        if len(obj.metadata.name) > 52:  # its jobs add eleven characters to it
+            why = "must be no more than 52 characters"
+            found.append(errors.invalid_value("metadata.name", obj.metadata.name, why))
+        for name, value in (
+            ("startingDeadlineSeconds", obj.spec.starting_deadline_seconds),
+            ("successfulJobsHistoryLimit", obj.spec.successful_jobs_history_limit),
+            ("failedJobsHistoryLimit", obj.spec.failed_jobs_history_limit),
+        ):
+            found += natural(value, f"spec.{name}")
+        found += job_errors(obj.spec.job_template.spec, "spec.jobTemplate.spec")
         return found + validate_template(obj.spec.job_template.spec.template, "spec.jobTemplate.spec.template")
 
 
@@ -365,6 +448,8 @@ class PodDisruptionBudgetStrategy(Strategy):
         if spec.min_available is not None and spec.max_unavailable is not None:
             return [errors.invalid_value("spec", {}, "minAvailable and maxUnavailable cannot be both set")]
         found = count_or_percent(spec.min_available, "spec.minAvailable")
+        allowed = ("AlwaysAllow", "IfHealthyBudget")
+        found += one_of(spec.unhealthy_pod_eviction_policy, allowed, "spec.unhealthyPodEvictionPolicy")
         return found + count_or_percent(spec.max_unavailable, "spec.maxUnavailable")
 
 
@@ -392,6 +477,11 @@ class AutoscalerStrategy(Strategy):
                     "spec.maxReplicas", spec.max_replicas, "must be greater than or equal to `minReplicas`"
                 )
             )
+        if spec.min_replicas is not None and spec.min_replicas < 1:
+            why = "must be greater than or equal to 1"
+            found.append(errors.invalid_value("spec.minReplicas", spec.min_replicas, why))
+        for index, metric in enumerate(spec.metrics):
+            found += given(metric.type, f"spec.metrics[{index}].type", "must specify a metric source type")
         if not spec.scale_target_ref.name:
             found.append(errors.required("spec.scaleTargetRef.name"))
         if not spec.scale_target_ref.kind:

@@ -1,0 +1,82 @@
+"""Checks that rules of many types have in common. Each gives the errors of one value."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tiphys.machinery import errors, quantity
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import is_ip
+
+PORT_RANGE = "must be between 1 and 65535, inclusive"
+NATURAL = "must be greater than or equal to 0"
+IP_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+def natural(value: int | None, at: str) -> list[FieldError]:
+    return [errors.invalid_value(at, value, NATURAL)] if value is not None and value < 0 else []
+
+
+def one_of(value: Any, allowed: Iterable[str], at: str) -> list[FieldError]:
+    """What is absent is no error."""
+    return [] if not value or value in allowed else [errors.not_supported(at, value, allowed)]
+
+
+def given(value: Any, at: str, why: str = "") -> list[FieldError]:
+    return [] if value else [errors.required(at, why)]
+
+
+def within(value: int | None, least: int, most: int, at: str) -> list[FieldError]:
+    bad = value is not None and not least <= value <= most
+    return [errors.invalid_value(at, value, f"must be between {least} and {most}, inclusive")] if bad else []
+
+
+def port(value: Any, at: str) -> list[FieldError]:
+    """A number; names are not looked at."""
+    bad = isinstance(value, int) and not 0 < value < 65536
+    return [errors.invalid_value(at, value, PORT_RANGE)] if bad else []
+
+
+def named(value: str, problems: Callable[[str], list[str]], at: str) -> list[FieldError]:
+    """A name that is absent is no error."""
+    return [errors.invalid_value(at, value, problem) for problem in problems(value)] if value else []
+
+
+def address(value: str, at: str) -> list[FieldError]:
+    return [] if is_ip(value) else [errors.invalid_value(at, value, IP_ADDRESS)]
+
+
+def network(value: str, at: str) -> list[FieldError]:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return [errors.invalid_value(at, value, CIDR)]
+    return [] if "/" in value else [errors.invalid_value(at, value, CIDR)]
+
+
+def file_mode(value: int | None, at: str) -> list[FieldError]:
+    why = "must be a number between 0 and 0777 (octal), both inclusive"
+    return [errors.invalid_value(at, value, why)] if value is not None and not 0 <= value <= 0o777 else []
+
+
+def local_path(path: str, at: str) -> list[FieldError]:
+    """A path below something: not absolute, and never up."""
+    if not path:
+        return [errors.required(at)]
+    if path.startswith("/"):
+        return [errors.invalid_value(at, path, "must be a relative path")]
+    return [] if ".." not in path.split("/") else [errors.invalid_value(at, path, "must not contain '..'")]
+
+
+def amounts(values: Mapping[str, str], at: str, whole: Callable[[str], bool] = lambda name: False) -> list[FieldError]:
+    """Quantities that are not negative, and whole numbers where they have to be."""
+    found = []
+    for name, value in values.items():
+        if quantity.nano(value) < 0:
+            found.append(errors.invalid_value(f"{at}[{name}]", value, NATURAL))
+        elif whole(name) and quantity.nano(value) % quantity.NANO:
+            found.append(errors.invalid_value(f"{at}[{name}]", value, "must be an integer"))
+    return found
