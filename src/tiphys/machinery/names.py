@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import random
 import re
@@ -79,6 +80,11 @@ def path_segment_errors(name: str) -> list[str]:
 
 def label_key_errors(key: str) -> list[str]:
     """Problems of a qualified name: an optional DNS subdomain, a slash, and a name of up to 63 bytes."""
+    return list(_label_key_errors(key))
+
+
+@functools.lru_cache(4096)
+def _label_key_errors(key: str) -> list[str]:
     if key.count("/") > 1:
         return [TWO_PARTS_MESSAGE]
     prefix, slash, name = key.rpartition("/")

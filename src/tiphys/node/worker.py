@@ -399,7 +399,7 @@ class PodWorker:
     async def _stop(self, found: ContainerState, grace: float) -> None:
         specs = [*self.pod.spec.containers, *self.pod.spec.init_containers]
         container = next((c for c in specs if c.name == found.name), None)
-        began = time.monotonic()
+        began, left = time.monotonic(), grace
         if (
             container is not None
             and container.lifecycle is not None
@@ -418,10 +418,8 @@ class PodWorker:
                     )
                     if not ok:
                         self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {output}", found.name)
-        left = max(
-            0.0 if grace == 0 else 2.0 if time.monotonic() - began > grace - 2 else 0.0,
-            grace - (time.monotonic() - began),
-        )
+            # A hook that took all the time leaves the container two seconds to end by itself, as upstream gives.
+            left = max(2.0, grace - (time.monotonic() - began))
         with contextlib.suppress(TimeoutError):
             await self._node.runtime.stop_container(found.id, left)
 
