@@ -19,6 +19,21 @@ SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 FLUNDERS = "/apis/wardle.example.com/v1/namespaces/default/flunders"
 
 
+META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+SWAGGER = {
+    "swagger": "2.0",
+    "paths": {
+        "/apis/wardle.example.com/v1/flunders": {"get": {"schema": {"$ref": "#/definitions/com.example.Flunder"}}},
+        "/apis/elsewhere/v1/things": {"get": {"schema": {"$ref": "#/definitions/com.example.Thing"}}},
+    },
+    "definitions": {
+        "com.example.Flunder": {"properties": {"metadata": {"$ref": f"#/definitions/{META}"}}},
+        "com.example.Thing": {"type": "object"},
+        META: {"description": "another one of the same name"},
+    },
+}
+
+
 class Sample:
     """A server of one resource that tells who asked it."""
 
@@ -33,6 +48,8 @@ class Sample:
         if request.path == "/apis/wardle.example.com/v1":
             row = {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": ["get", "list"]}  # fmt: skip
             return web.json_response({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "wardle.example.com/v1", "resources": [row]})  # fmt: skip
+        if request.path == "/openapi/v2":
+            return web.json_response(SWAGGER)
         return web.json_response({"kind": "FlunderList", "apiVersion": "wardle.example.com/v1", "metadata": {}, "items": []})  # fmt: skip
 
     async def start(self) -> web.ServerRunner:
@@ -133,3 +150,20 @@ async def test_what_is_served_here_is_listed_too(server: LocalCluster) -> None:
         return bool(local) and local[0]["reason"] == "Local"
 
     await server.eventually(listed)
+
+
+async def test_its_openapi_document_is_part_of_ours(server: LocalCluster, sample: Sample) -> None:
+    await register(server)
+
+    async def published() -> Any:
+        document = await call(server, "GET", "/openapi/v2")
+        return document if "com.example.Flunder" in document["definitions"] else None
+
+    document = await server.eventually(published)
+    paths, models = document["paths"], document["definitions"]
+    assert "/apis/wardle.example.com/v1/flunders" in paths and "/api/v1/pods" in paths
+    assert "/apis/elsewhere/v1/things" not in paths and "com.example.Thing" not in models
+    # What both call by one name and mean otherwise is kept apart.
+    assert models["com.example.Flunder"]["properties"]["metadata"] == {"$ref": f"#/definitions/{META}_v2"}
+    assert models[f"{META}_v2"] == SWAGGER["definitions"][META]  # type: ignore[index]
+    assert "properties" in models[META]

@@ -48,11 +48,13 @@ class FrontProxy:
 
 @dataclass(slots=True)
 class Remote:
-    """One served group and version of another server. `resources` is what it said of itself, as an APIResourceList."""
+    """One served group and version of another server. `resources` is what it said of itself, as an APIResourceList;
+    `swagger` the part of its OpenAPI v2 document that is about them, {} when it has none."""
 
     service: APIService
     available: bool = False
     resources: list[dict[str, Any]] = field(default_factory=list)
+    swagger: dict[str, Any] = field(default_factory=dict)
 
     @property
     def gv(self) -> GroupVersion:
@@ -169,6 +171,10 @@ class Aggregator:
         key = (service.spec.group, service.spec.version)
         known = self.remotes.get(key)
         made = Remote(service, reason == "Passed", resources or (known.resources if known else []))
+        if known is not None and known.resources == made.resources and known.available:
+            made.swagger = known.swagger
+        elif made.available:
+            made.swagger = await self._swagger(service)
         if known is None or (known.available, known.resources) != (made.available, made.resources):
             self.generation += 1
         self.remotes[key] = made
@@ -207,6 +213,20 @@ class Aggregator:
                 f"failing or missing response from {path}: {error or type(error).__name__}",
                 [],
             )
+
+    async def _swagger(self, service: APIService) -> dict[str, Any]:
+        try:
+            url, name, context = self._where(service)
+            headers = [*_SYSTEM_IDENTITY, ("Accept", "application/json")]
+            async with (
+                asyncio.timeout(10),
+                self._http().get(f"{url}/openapi/v2", ssl=context, server_hostname=name, headers=headers) as answer,
+            ):
+                document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, WebhookError, msgspec.DecodeError) as error:
+            log.info("APIService %s has no OpenAPI v2 document: %s", service.metadata.name, error)
+            return {}
+        return document if isinstance(document, dict) else {}
 
     async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
         """Keeps the condition Available."""

@@ -17,6 +17,7 @@ from tiphys.apiserver.aggregation import Aggregator
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.custom.openapi import custom_definitions, swagger
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.openapi_merge import merged
 from tiphys.machinery.schema import Field, fields_of
 
 _PACKAGES = {
@@ -236,12 +237,13 @@ class OpenAPI:
         self._catalogue = catalogue
         self._aggregator = aggregator
         self._kept: dict[Any, Any] = {}
-        self._generation = -1
+        self._generation = (-1, -1)
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        if self._generation != self._catalogue.generation:
+        generation = (self._catalogue.generation, self._aggregator.generation)
+        if self._generation != generation:
             self._kept.clear()
-            self._generation = self._catalogue.generation
+            self._generation = generation
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
@@ -275,7 +277,7 @@ class OpenAPI:
         def make() -> dict[str, Any]:
             base = _builtin_v2()
             if not self._catalogue.added:
-                return base
+                return self._with_remotes(base)
             definitions, paths = dict(base["definitions"]), dict(base["paths"])
             custom: dict[str, dict[str, Any]] = {}
             for gv in dict.fromkeys(r.gv for r in self._catalogue.added):
@@ -284,9 +286,13 @@ class OpenAPI:
                 if isinstance(resource, CustomResource):
                     custom_definitions(resource, custom)
             definitions |= {name: swagger(schema) for name, schema in custom.items()}
-            return {**base, "definitions": definitions, "paths": paths}
+            return self._with_remotes({**base, "definitions": definitions, "paths": paths})
 
         return self._once("v2", make)  # type: ignore[no-any-return]
+
+    def _with_remotes(self, document: dict[str, Any]) -> dict[str, Any]:
+        found = [(remote.gv.path, remote.swagger) for remote in self._aggregator.remotes.values() if remote.swagger]
+        return merged(document, found) if found else document
 
     def v2(self) -> bytes:
         return self._once("v2 bytes", lambda: msgspec.json.encode(self.v2_document()))  # type: ignore[no-any-return]

@@ -1,0 +1,63 @@
+"""Several OpenAPI v2 documents as one: that of this server and the parts of aggregated servers that are about their groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+_REF = "#/definitions/"
+
+
+def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """`others` are (path prefix, document). A model that this server has already under the same name, but otherwise,
+    gets a new name: NAME_v2 and so on, as upstream's aggregator does."""
+    paths, models = dict(own["paths"]), dict(own["definitions"])
+    for prefix, document in others:
+        wanted = {p: item for p, item in (document.get("paths") or {}).items() if p == prefix or p.startswith(f"{prefix}/")}
+        theirs = document.get("definitions") or {}
+        needed = _reachable(wanted, theirs)
+        names = {name: _free(name, theirs[name], models) for name in needed}
+        for name in needed:
+            models[names[name]] = _renamed(theirs[name], names)
+        for path, item in wanted.items():
+            paths.setdefault(path, _renamed(item, names))
+    return {**own, "paths": paths, "definitions": models}
+
+
+def _free(name: str, model: Any, models: dict[str, Any]) -> str:
+    number, found = 1, name
+    while found in models and models[found] != model:
+        number += 1
+        found = f"{name}_v{number}"
+    return found
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        ref = value.get("$ref")
+        own = {ref.removeprefix(_REF)} if isinstance(ref, str) and ref.startswith(_REF) else set()
+        return own.union(*(_references(item) for item in value.values()))
+    return set[str]().union(*(_references(item) for item in value)) if isinstance(value, list) else set()
+
+
+def _reachable(paths: dict[str, Any], models: dict[str, Any]) -> list[str]:
+    """The models that the paths need, and those that these need."""
+    found: dict[str, None] = {}
+    waiting = sorted(_references(paths))
+    while waiting:
+        name = waiting.pop()
+        if name in models and name not in found:
+            found[name] = None
+            waiting += sorted(_references(models[name]))
+    return list(found)
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        made = {key: _renamed(item, names) for key, item in value.items()}
+        ref = made.get("$ref")
+        if isinstance(ref, str) and ref.startswith(_REF):
+            name = ref.removeprefix(_REF)
+            made["$ref"] = _REF + names.get(name, name)
+        return made
+    return [_renamed(item, names) for item in value] if isinstance(value, list) else value
