@@ -40,7 +40,7 @@ check: $(VENV)/.dev  ## lint, types and import contracts alone
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/mypy
 
 bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
-	@$(PYTHON) bench/bench.py
+	@$(PYTHON) bench/bench.py $(if $(PEER),--peer $(PEER))
 
 bench-scheduler: $(VENV)/.dev  ## the same for the scheduler, alone and end to end
 	@$(PYTHON) bench/scheduler.py

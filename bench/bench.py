@@ -2,11 +2,15 @@
 
 CPU is the server process's own, read from /proc, per operation: wall time on a shared machine says little.
 `--quick` uses a tenth of the objects. `--profile FILE` writes a profile of the server during the creates.
+`--peer KUBECONFIG [PID,...]`, last, measures a server that runs already beside ours, in a column of its own (`make bench
+PEER="KUBECONFIG PID,PID"`): its processes on this machine, store included, are named for their CPU and memory. It should
+have neither nodes nor a scheduler; what the bench makes is deleted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -19,7 +23,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tiphys.client.config import load
 from tiphys.cluster import kubeconfig
 from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
 
@@ -36,6 +42,8 @@ def free_port() -> int:
 
 class Server:
     """A server process on fresh files."""
+
+    host = "127.0.0.1"
 
     def __init__(self, root: Path) -> None:
         self.root, self.port = root, free_port()
@@ -89,12 +97,11 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return _cpu_of(self.process.pid)
 
     def memory(self) -> int:
         """Resident bytes."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return _memory_of(self.process.pid)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -117,7 +124,7 @@ def pod(number: int) -> bytes:
 
 
 def many(
-    server: Server, total: int, threads: int, one: Callable[[http.client.HTTPSConnection, int], None]
+    server: Server | Peer, total: int, threads: int, one: Callable[[http.client.HTTPSConnection, int], None]
 ) -> tuple[float, float]:
     """(operations per second, CPU milliseconds of the server per operation)."""
     numbers, lock = iter(range(total)), threading.Lock()
@@ -158,7 +165,7 @@ def ask(
 PODS = "/api/v1/namespaces/default/pods"
 
 
-def watch_cost(server: Server, watchers: int = 100, events: int = 100) -> float:
+def watch_cost(server: Server | Peer, watchers: int = 100, events: int = 100) -> float:
     """CPU microseconds per event delivered to one of many watchers."""
     import aiohttp
 
@@ -167,7 +174,7 @@ def watch_cost(server: Server, watchers: int = 100, events: int = 100) -> float:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=0)) as session:
             seen = [0] * watchers
             done = asyncio.Event()
-            url = f"https://127.0.0.1:{server.port}/api/v1/namespaces/default/configmaps?watch=1"
+            url = f"https://{server.host}:{server.port}/api/v1/namespaces/default/configmaps?watch=1"
 
             async def follow(index: int) -> None:
                 async with session.get(url) as answer:
@@ -198,82 +205,128 @@ def watch_cost(server: Server, watchers: int = 100, events: int = 100) -> float:
     return asyncio.run(main())
 
 
+class Peer:
+    """A server that runs already, as the current context of a kubeconfig describes it. `pids` are its processes on this
+    machine, whose CPU and memory are counted; without them only the wall time is known."""
+
+    def __init__(self, file: Path, pids: list[int]) -> None:
+        self.config = load(file)
+        self.pids = pids
+        self.user = None
+        address = urlsplit(self.config.server)
+        self.host, self.port = str(address.hostname), address.port or 443
+
+    def context(self, pair: object = None) -> ssl.SSLContext:
+        return self.config.ssl_context()
+
+    def connect(self, pair: object = None) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self.host, self.port, context=self.context())
+
+    def cpu(self) -> float:
+        return sum(_cpu_of(pid) for pid in self.pids)
+
+    def memory(self) -> int:
+        return sum(_memory_of(pid) for pid in self.pids)
+
+
+def _cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def _memory_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+GOALS = {
+    "start until /readyz is ok": "<= 0.7 s", "resident memory idle": "<= 90 MB", "create a pod, 16 connections": "<= 0.35 ms",
+    "resident memory with pods": "<= 150 MB", "get a pod": "<= 0.08 ms", "list all": "<= 40 ms", "list 500": "<= 3 ms",
+    "list by a label that matches none": "<= 1 ms", "merge-patch one pod, 1 connection": "<= 0.6 ms",
+    "watch, 100 watchers, per event delivered": "<= 12 us",
+}  # fmt: skip
+
+
+def measured(server: Server | Peer) -> dict[str, str]:
+    """What each operation takes, by its name among the goals."""
+    rows = {"resident memory idle": f"{server.memory() >> 20} MB"}
+    admin = server.connect()
+    account = b'{"metadata":{"name":"default"},"apiVersion":"v1","kind":"ServiceAccount"}'
+    with contextlib.suppress(AssertionError):  # a peer whose controllers run has it
+        ask(admin, "POST", "/api/v1/namespaces/default/serviceaccounts", account, wanted=201)
+    if isinstance(server, Server):
+        _grant(admin)
+
+    def shown(rate: float, cpu: float, digits: int = 2) -> str:
+        wall = f"{rate:.0f}/s" if rate > 1000 else f"{1000 / rate:.1f} ms"
+        return f"{wall}, {cpu:.{digits}f} ms CPU" if cpu else wall
+
+    bodies = [pod(number) for number in range(COUNT)]
+    rows["create a pod, 16 connections"] = shown(
+        *many(server, COUNT, 16, lambda c, n: _none(ask(c, "POST", PODS, bodies[n], wanted=201)))
+    )
+    rows["resident memory with pods"] = f"{server.memory() >> 20} MB"
+    rows["get a pod"] = shown(
+        *many(server, COUNT * 2 // 3, 4, lambda c, n: _none(ask(c, "GET", f"{PODS}/pod-{n % COUNT:05}"))), digits=3
+    )
+    for name, path, count in (
+        ("list all", "/api/v1/pods", 10),
+        ("list 500", "/api/v1/pods?limit=500", 50),
+        ("list by a label that matches none", "/api/v1/pods?labelSelector=app%3Dnone", 100),
+    ):
+        rows[name] = shown(*many(server, count, 1, lambda c, n, path=path: _none(ask(c, "GET", path))))  # type: ignore[misc]
+
+    def patch(connection: http.client.HTTPSConnection, number: int) -> None:
+        body = b'{"metadata":{"labels":{"n":"%d"}}}' % number
+        ask(connection, "PATCH", f"{PODS}/pod-00001", body, "application/merge-patch+json")
+
+    rows["merge-patch one pod, 1 connection"] = shown(*many(server, 500, 1, patch))
+    rows["watch, 100 watchers, per event delivered"] = f"{watch_cost(server):.1f} us CPU"
+    return rows
+
+
+def _grant(admin: http.client.HTTPSConnection) -> None:
+    """Everything to the user of the bench, by RBAC."""
+    group = "rbac.authorization.k8s.io"
+    rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": "bench"}, "rules": [rule]}
+    ask(admin, "POST", f"/apis/{group}/v1/clusterroles", json.dumps(role).encode(), wanted=201)
+    binding = {
+        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "bench"},
+        "roleRef": {"kind": "ClusterRole", "name": "bench", "apiGroup": group},
+        "subjects": [{"kind": "User", "name": "bench-user", "apiGroup": group}],
+    }  # fmt: skip
+    ask(admin, "POST", f"/apis/{group}/v1/clusterrolebindings", json.dumps(binding).encode(), wanted=201)
+
+
+def _removed(peer: Peer) -> None:
+    """What the bench left on a peer."""
+    connection = peer.connect()
+    for path in (f"{PODS}?gracePeriodSeconds=0&labelSelector=tier%3Dbench", PODS.replace("pods", "configmaps")):
+        ask(connection, "DELETE", path)
+
+
 def main() -> None:
-    rows: list[tuple[str, str, str]] = []
+    columns: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
         first = server.start()
         server.stop()
         again = min(server.start() if i == 0 else _restart(server) for i in range(3))
-        rows.append(("start until /readyz is ok", f"{first:.2f} s first, {again:.2f} s later", "<= 0.7 s"))
-        rows.append(("resident memory idle", f"{server.memory() >> 20} MB", "<= 90 MB"))
-        admin = server.connect()
-        ask(
-            admin,
-            "POST",
-            "/api/v1/namespaces/default/serviceaccounts",
-            b'{"metadata":{"name":"default"},"apiVersion":"v1","kind":"ServiceAccount"}',
-            wanted=201,
-        )
-        rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-        ask(
-            admin,
-            "POST",
-            "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-            json.dumps(
-                {
-                    "apiVersion": "rbac.authorization.k8s.io/v1",
-                    "kind": "ClusterRole",
-                    "metadata": {"name": "bench"},
-                    "rules": [rule],
-                }
-            ).encode(),
-            wanted=201,
-        )
-        ask(
-            admin,
-            "POST",
-            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-            json.dumps(
-                {
-                    "apiVersion": "rbac.authorization.k8s.io/v1",
-                    "kind": "ClusterRoleBinding",
-                    "metadata": {"name": "bench"},
-                    "roleRef": {"kind": "ClusterRole", "name": "bench", "apiGroup": "rbac.authorization.k8s.io"},
-                    "subjects": [{"kind": "User", "name": "bench-user", "apiGroup": "rbac.authorization.k8s.io"}],
-                }
-            ).encode(),
-            wanted=201,
-        )
-        bodies = [pod(number) for number in range(COUNT)]
-        rate, cpu = many(server, COUNT, 16, lambda c, n: _none(ask(c, "POST", PODS, bodies[n], wanted=201)))
-        rows.append(("create a pod, 16 connections", f"{rate:.0f}/s, {cpu:.2f} ms CPU", "<= 0.35 ms"))
-        rows.append((f"resident memory with {COUNT} pods", f"{server.memory() >> 20} MB", "<= 150 MB"))
-        size = len(ask(admin, "GET", "/api/v1/pods"))
-        rate, cpu = many(
-            server, 8000 if not QUICK else 800, 4, lambda c, n: _none(ask(c, "GET", f"{PODS}/pod-{n % COUNT:05}"))
-        )
-        rows.append(("get a pod", f"{rate:.0f}/s, {cpu:.3f} ms CPU", "<= 0.08 ms"))
-        for name, path, count, goal in (
-            (f"list all ({size >> 20} MB)", "/api/v1/pods", 10, "<= 40 ms"),
-            ("list 500", "/api/v1/pods?limit=500", 50, "<= 3 ms"),
-            ("list by a label that matches none", "/api/v1/pods?labelSelector=app%3Dnone", 100, "<= 1 ms"),
-        ):
-            rate, cpu = many(server, count, 1, lambda c, n, path=path: _none(ask(c, "GET", path)))  # type: ignore[misc]
-            rows.append((name, f"{1000 / rate:.1f} ms, {cpu:.2f} ms CPU", goal))
-
-        def patch(connection: http.client.HTTPSConnection, number: int) -> None:
-            body = b'{"metadata":{"labels":{"n":"%d"}}}' % number
-            ask(connection, "PATCH", f"{PODS}/pod-00001", body, "application/merge-patch+json")
-
-        rate, cpu = many(server, 500, 1, patch)
-        rows.append(("merge-patch one pod, 1 connection", f"{1000 / rate:.2f} ms, {cpu:.2f} ms CPU", "<= 0.6 ms"))
-        rows.append(("watch, 100 watchers, per event delivered", f"{watch_cost(server):.1f} us CPU", "<= 12 us"))
+        start = {"start until /readyz is ok": f"{first:.2f} s first, {again:.2f} s later"}
+        columns["here"] = start | measured(server)
         server.stop()
-    width = max(len(row[0]) for row in rows)
-    print(f"{'operation':<{width}}  {'here':<30}  to reach")
-    for name, here, goal in rows:
-        print(f"{name:<{width}}  {here:<30}  {goal}")
+    if "--peer" in sys.argv:
+        at = sys.argv.index("--peer")
+        pids = [int(pid) for pid in sys.argv[at + 2].split(",")] if len(sys.argv) > at + 2 else []
+        peer = Peer(Path(sys.argv[at + 1]), pids)
+        try:
+            columns["peer"] = measured(peer)
+        finally:
+            _removed(peer)
+    width = max(map(len, GOALS))
+    print(f"{'operation, ' + str(COUNT) + ' pods':<{width}}  " + "".join(f"{name:<30}" for name in columns) + "to reach")
+    for name, goal in GOALS.items():
+        print(f"{name:<{width}}  " + "".join(f"{column.get(name, ''):<30}" for column in columns.values()) + goal)
 
 
 def _restart(server: Server) -> float:
