@@ -56,3 +56,14 @@ async def test_an_earlier_appointment_stands() -> None:
     queue.add_after("a", 9)
     assert [delay for delay, _ in clock.waiting] == [5]
     queue.close()
+
+
+async def test_work_on_a_key_makes_its_appointment_void() -> None:
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(call_later=clock)
+    queue.add_after("a", 600.0)
+    queue.add("a")
+    assert await queue.get() == "a" and clock.waiting == []
+    queue.add_after("a", 5.0)  # made while it is worked on: that stands
+    queue.done("a")
+    assert clock.run() == [5.0] and len(queue) == 1

@@ -54,6 +54,16 @@ def test_it_rolls_from_the_end_and_waits() -> None:
     assert step(stateful(), pod("s-0", "old"), pod("s-1", "old"), pod("s-2", ready=False)) == ([], [])
 
 
+def test_as_many_roll_at_once_as_may_be_unavailable() -> None:
+    owner = stateful(4, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 2}})
+    assert step(owner, *(pod(f"s-{n}", "old") for n in range(4))) == ([], ["s-3", "s-2"])
+    percent = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1, "maxUnavailable": "75%"}}
+    owner = stateful(4, podManagementPolicy="Parallel", updateStrategy=percent)
+    assert step(owner, *(pod(f"s-{n}", "old") for n in range(4))) == ([], ["s-3", "s-2", "s-1"])
+    waiting = [pod("s-0", "old"), pod("s-1", "old"), pod("s-2", ready=False), pod("s-3", ready=False)]
+    assert step(owner, *waiting) == ([], ["s-1"])
+
+
 def test_the_partition_keeps_what_is_below() -> None:
     owner = stateful(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 2}})
     assert step(owner, pod("s-0", "old"), pod("s-1", "old"), pod("s-2")) == ([], [])

@@ -68,7 +68,8 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """The next key; it stays taken until `done`. Raises asyncio.CancelledError when the queue is closed."""
+        """The next key; it stays taken until `done`. An appointment of it is cancelled: whoever works on it now says when
+        it is due again. Raises asyncio.CancelledError when the queue is closed."""
         while not self._ready:
             if self._closed:
                 raise asyncio.CancelledError
@@ -77,6 +78,8 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         self._queued.discard(key)
         self._active.add(key)
+        if (standing := self._timers.pop(key, None)) is not None:
+            standing[1].cancel()
         return key
 
     def done(self, key: K) -> None:

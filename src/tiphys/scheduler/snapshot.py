@@ -20,7 +20,7 @@ from tiphys.scheduler.podinfo import PODS, STORAGE, PodInfo, Term
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Label = tuple[str, str]
-_COUNTERS = 2000  # kept; those not asked for longest go first
+_CELLS = 2_000_000  # numbers that all counters together may hold (16 MB); those not asked for longest go first
 _NOBODY = frozenset(("\0",))  # namespaces, when a selector chooses none
 
 
@@ -256,7 +256,7 @@ class Snapshot:
             at, info = self.pods[uid]
             if counter.matches(info):
                 counter.rows[at] += 1
-        if len(self._counters) > _COUNTERS:
+        if len(self._counters) > max(_CELLS // max(len(self.names), 1), 100):
             _, old = self._counters.popitem(last=False)
             alike = self._anchored[old.anchor]
             del alike[id(old)]

@@ -1,0 +1,14 @@
+"""Events keep to their budget."""
+
+from __future__ import annotations
+
+from tiphys.client.events import EventBudget
+
+
+def test_a_burst_goes_at_once_and_the_rest_at_the_rate() -> None:
+    now = [0.0]
+    budget = EventBudget(rate=10.0, burst=3, clock=lambda: now[0])
+    assert [budget.wait() for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert round(budget.wait(), 6) == 0.1 and round(budget.wait(), 6) == 0.2
+    now[0] = 100.0
+    assert [budget.wait() for _ in range(3)] == [0.0, 0.0, 0.0] and budget.wait() > 0
