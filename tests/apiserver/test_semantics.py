@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import config_map, pod
+from tests.builders import config_map, deployment, pod
 from tiphys.api import authentication_v1, core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
@@ -249,3 +249,14 @@ async def test_a_large_collection_reaches_a_slow_client_whole(server: LocalClust
         if "later" in seen:
             break
     assert seen >= wanted | {"later"}
+
+
+async def test_a_scale_has_columns_of_its_own(server: LocalCluster) -> None:
+    await server.client.create(deployment())
+    path = "/apis/apps/v1/namespaces/default/deployments/web/scale"
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    found = json.loads(await server.client.request("GET", path, accept=table))
+    assert [column["name"] for column in found["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert found["rows"][0]["cells"][:3] == ["web", 3, 0]
+    plain = json.loads(await server.client.request("GET", path))
+    assert (plain["kind"], plain["apiVersion"], plain["spec"]) == ("Scale", "autoscaling/v1", {"replicas": 3})

@@ -273,6 +273,9 @@ def _bool(value: Any) -> str:
 _TEMPLATE_WIDE: list[Any] = [("Containers", _containers, "string", "", 1), ("Images", _images, "string", "", 1)]
 
 COLUMNS: dict[str, list[Any]] = {
+    "Scale": [
+        ("Desired", lambda s: s.spec.replicas, "integer"), ("Available", lambda s: s.status.replicas, "integer"), "AGE",
+    ],
     "Pod": [
         ("Ready", _pod_ready), ("Status", _pod_reason), ("Restarts", _pod_restarts), "AGE",
         ("IP", lambda p: p.status.pod_ips[0].ip if p.status.pod_ips else p.status.pod_ip or "<none>", "string", "", 1),

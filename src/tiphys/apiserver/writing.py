@@ -264,7 +264,7 @@ class Writer:
             truth(call.query.get("force")),
         )  # fmt: skip
         if call.info.subresource == "scale":
-            return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
+            return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
         return await self._answer(call, resource, entry, 201 if created else 200)
 
     def _configuration(self, call: Call, resource: Resource, data: bytes) -> dict[str, Any]:
@@ -317,7 +317,7 @@ class Writer:
 
     async def get_scale(self, call: Call, resource: Resource) -> web.Response:
         entry = self._registry.entry(resource, call.info.namespace, call.info.name)
-        return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
+        return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
     async def put_scale(self, call: Call, resource: Resource) -> web.Response:
         scale = read_object(call, await body(call), autoscaling_v1.Scale, resource)
@@ -376,7 +376,7 @@ class Writer:
             resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, "scale", None, True,
             manager_of(call),
         )  # fmt: skip
-        return respond.status(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
+        return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
     # --- delete ---
 
@@ -487,6 +487,13 @@ def _patched(apply: Callable[[Any], Any], value: Any, resource: Resource, name: 
         raise errors.bad_request(str(error)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError) as error:
         raise errors.bad_request(f"error applying patch: the patch does not fit the object: {error!r}") from None
+
+
+_SCALES = Resource("autoscaling", "v1", "scales", "Scale")  # no resource of its own, but shown like one
+
+
+def _scale_answer(call: Call, scale: autoscaling_v1.Scale) -> web.Response:
+    return respond.one(call, _SCALES, encode(scale))
 
 
 def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:
