@@ -250,7 +250,7 @@ class DeploymentController(Controller):
             return await self._collision(deployment, new)
         if made.spec.replicas:
             self._say_scaled(deployment, made, 0, size(made))
-        await self._set_revision(deployment, made)
+        self._set_revision(deployment, made)
         self._progressing(deployment, "True", "NewReplicaSetCreated", f'Created new replica set "{made.metadata.name}"')
         return made
 
@@ -295,19 +295,15 @@ class DeploymentController(Controller):
             copied.spec.min_ready_seconds, changed = deployment.spec.min_ready_seconds, True
         if changed:
             new = await self.client.update(copied)
-        await self._set_revision(deployment, new)
+        self._set_revision(deployment, new)
         if condition(deployment, "Progressing") is None:
             self._progressing(deployment, "True", "FoundNewReplicaSet", f'Found new replica set "{new.metadata.name}"')
         return new
 
-    async def _set_revision(self, deployment: Deployment, new: ReplicaSet) -> None:
-        revision = new.metadata.annotations.get(REVISION, "")
-        if deployment.metadata.annotations.get(REVISION) != revision:
-            change = {"metadata": {"annotations": {REVISION: revision}}}
-            updated = await self.client.patch(
-                Deployment, deployment.metadata.name, change, deployment.metadata.namespace
-            )
-            deployment.metadata = updated.metadata
+    @staticmethod
+    def _set_revision(deployment: Deployment, new: ReplicaSet) -> None:
+        """Notes the revision; it is written with the status, whose path takes annotations, too."""
+        deployment.metadata.annotations[REVISION] = new.metadata.annotations.get(REVISION, "")
 
     async def _scale_all(self, deployment: Deployment, sets: list[ReplicaSet], sizes: dict[str, int]) -> None:
         for index, rs in enumerate(sets):
@@ -366,7 +362,8 @@ class DeploymentController(Controller):
                         "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
                         f"Deployment {'has' if enough else 'does not have'} minimum availability.")  # fmt: skip
         wait = self._progress(deployment, before, new)
-        if standing is None or status != standing.status:
+        noted = standing is not None and standing.metadata.annotations == deployment.metadata.annotations
+        if standing is None or not noted or status != standing.status:
             await self.client.update_status(deployment)
         return wait
 
