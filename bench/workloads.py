@@ -120,7 +120,7 @@ def main() -> None:
             asyncio.run(run(folder))
         finally:
             subprocess.run(
-                [str(tiphys), "down", "--name", cluster], check=True, env=environment, stdout=subprocess.DEVNULL
+                [str(tiphys), "down", "--name", cluster, "--purge"], check=True, env=environment, stdout=subprocess.DEVNULL
             )
 
 

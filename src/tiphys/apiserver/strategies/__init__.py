@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.catalog import Resource
-from tiphys.apiserver.strategies import admission, core, pods, services, workloads
+from tiphys.apiserver.strategies import admission, core, network, pods, services, storage, workloads
 from tiphys.apiserver.strategies.base import Strategy
 from tiphys.apiserver.strategies.definitions import DefinitionStrategy
 
@@ -13,14 +13,14 @@ _GENERATION = core.GenerationStrategy()
 
 STRATEGIES: dict[str, Strategy] = {
     "configmaps": core.ConfigMapStrategy(),
-    "endpoints": core.EndpointsStrategy(),
+    "endpoints": network.EndpointsStrategy(),
     "events": core.EventStrategy(),
     "limitranges": core.LimitRangeStrategy(),
     "resourcequotas": core.ResourceQuotaStrategy(),
     "namespaces": core.NamespaceStrategy(),
     "nodes": core.NodeStrategy(),
-    "persistentvolumeclaims": core.ClaimStrategy(),
-    "persistentvolumes": core.VolumeStrategy(),
+    "persistentvolumeclaims": storage.ClaimStrategy(),
+    "persistentvolumes": storage.VolumeStrategy(),
     "pods": pods.PodStrategy(),
     "podtemplates": pods.PodTemplateStrategy(),
     "replicationcontrollers": workloads.ReplicationControllerStrategy(),
@@ -36,17 +36,17 @@ STRATEGIES: dict[str, Strategy] = {
     "jobs.batch": workloads.JobStrategy(),
     "certificatesigningrequests.certificates.k8s.io": core.CSRStrategy(),
     "leases.coordination.k8s.io": core.LeaseStrategy(),
-    "endpointslices.discovery.k8s.io": core.EndpointSliceStrategy(),
-    "ingresses.networking.k8s.io": core.IngressStrategy(),
-    "ipaddresses.networking.k8s.io": core.IPAddressStrategy(),
-    "networkpolicies.networking.k8s.io": core.NetworkPolicyStrategy(),
+    "endpointslices.discovery.k8s.io": network.EndpointSliceStrategy(),
+    "ingresses.networking.k8s.io": network.IngressStrategy(),
+    "ipaddresses.networking.k8s.io": network.IPAddressStrategy(),
+    "networkpolicies.networking.k8s.io": network.NetworkPolicyStrategy(),
     "poddisruptionbudgets.policy": workloads.PodDisruptionBudgetStrategy(),
     "clusterrolebindings.rbac.authorization.k8s.io": _RBAC,
     "clusterroles.rbac.authorization.k8s.io": _RBAC,
     "rolebindings.rbac.authorization.k8s.io": _RBAC,
     "roles.rbac.authorization.k8s.io": _RBAC,
     "priorityclasses.scheduling.k8s.io": core.PriorityClassStrategy(),
-    "storageclasses.storage.k8s.io": core.StorageClassStrategy(),
+    "storageclasses.storage.k8s.io": storage.StorageClassStrategy(),
     "apiservices.apiregistration.k8s.io": core.APIServiceStrategy(),
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy(),
     "ingressclasses.networking.k8s.io": _GENERATION,
