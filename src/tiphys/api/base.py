@@ -66,7 +66,7 @@ def camel(name: str) -> str:
 
 class Struct(msgspec.Struct, omit_defaults=True, kw_only=True, rename=camel, gc=False):
     """Base of every API type. Objects are trees: nothing in them leads back to them, so the collector of cycles need not
-    look at them (a tenth of the work of a busy server)."""
+    look at them (docs/decisions/0010)."""
 
     def __deepcopy__(self, memo: Any) -> Any:
         # Coding there and back loses nothing and takes a tenth of the time that the copy module takes.
