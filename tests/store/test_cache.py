@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tiphys.machinery.selectors import parse_fields, parse_labels
-from tiphys.store.cache import Expired, Filter, ResourceCache
+from tiphys.store.cache import Expired, Filter, ResourceCache, Selectable
 from tiphys.store.engine import Change
 
 PREFIX = "/core/pods/"
@@ -14,7 +14,7 @@ def value(label: str = "a", node: str = "n1") -> bytes:
 
 
 def cache() -> ResourceCache:
-    made = ResourceCache(PREFIX, ("spec.nodeName",), 0)
+    made = ResourceCache(PREFIX, (Selectable("spec.nodeName"), Selectable("spec.unschedulable", "false")), 0)
     for revision, name in enumerate("abc", 1):
         made.apply(Change(revision, f"{PREFIX}ns/{name}", value("odd" if revision % 2 else "even", f"n{revision}"), 0))
     return made
@@ -35,6 +35,7 @@ def test_selectors_by_label_and_field_before_and_after_a_change() -> None:
     made.apply(Change(4, f"{PREFIX}ns/a", value("even", "n3"), 1))
     assert names(made.select(view)) == ["c"]
     assert names(made.select(Filter(PREFIX, fields=parse_fields("spec.nodeName=n3")))) == ["a", "c"]
+    assert names(made.select(Filter(PREFIX, fields=parse_fields("spec.unschedulable=false")))) == ["a", "b", "c"]
 
 
 def test_the_past_can_be_listed_as_it_was() -> None:

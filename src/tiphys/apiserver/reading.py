@@ -19,7 +19,7 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call, whole_number
 from tiphys.apiserver.respond import PLAIN, accepted, answer, formed, is_declared, one, streamed, unhurried
-from tiphys.apiserver.strategies import strategy_of
+from tiphys.apiserver.strategies import NAMES, strategy_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors, protobuf
 from tiphys.machinery.query import truth
@@ -88,7 +88,7 @@ def _fields(text: str, resource: Resource) -> Selector:
         selector = Selector(tuple(
             Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements
         ))  # fmt: skip
-    allowed = {"metadata.name", "metadata.namespace", *strategy_of(storage_of(resource)).fields}
+    allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
     for requirement in selector.requirements:
         if requirement.key not in allowed:
             raise errors.bad_request(

@@ -10,7 +10,7 @@ import bisect
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,17 +35,21 @@ def without_revision(data: bytes) -> bytes:
     return data[:start] + data[end:]
 
 
-class _Labels(msgspec.Struct):
-    labels: dict[str, str] | None = None
+class Selectable(NamedTuple):
+    """What a field selector may name: the value at `path` (or else at `name`) of an object, `absent` where it has none."""
+
+    name: str
+    absent: str = ""
+    path: str = ""
 
 
 @functools.cache
-def _projection(paths: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+def _projection(fields: tuple[Selectable, ...]) -> msgspec.json.Decoder[Any]:
     """A decoder that reads only labels and the named fields."""
     tree: dict[str, Any] = {}
-    for path in paths:
+    for field in fields:
         node = tree
-        *parents, last = path.split(".")
+        *parents, last = (field.path or field.name).split(".")
         for part in parents:
             node = node.setdefault(part, {})
         node[last] = None
@@ -64,26 +68,26 @@ def _partial(name: str, tree: dict[str, Any]) -> type:
 class Entry:
     """One object at one revision. `data` is its JSON with resourceVersion."""
 
-    __slots__ = ("_fields", "_labels", "_paths", "data", "key", "revision", "shown")
+    __slots__ = ("_fields", "_labels", "_selectable", "data", "key", "revision", "shown")
 
-    def __init__(self, key: str, revision: int, data: bytes, paths: tuple[str, ...]) -> None:
+    def __init__(self, key: str, revision: int, data: bytes, selectable: tuple[Selectable, ...]) -> None:
         self.key = key
         self.revision = revision
         self.data = data
-        self._paths = paths
+        self._selectable = selectable
         self._labels: dict[str, str] | None = None
         self._fields: dict[str, str] | None = None
         self.shown: dict[Any, bytes] | None = None  # the object in other forms, kept by whoever made them
 
     def _read(self) -> None:
-        seen = _projection(self._paths).decode(self.data)
+        seen = _projection(self._selectable).decode(self.data)
         self._labels = (seen.metadata and seen.metadata.labels) or {}
         fields = {}
-        for path in self._paths:
+        for name, absent, path in self._selectable:
             value: Any = seen
-            for part in path.split("."):
+            for part in (path or name).split("."):
                 value = getattr(value, part, None)
-            fields[path] = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+            fields[name] = str(value).lower() if isinstance(value, bool) else absent if value is None else str(value)
         self._fields = fields
 
     @property
@@ -199,9 +203,9 @@ class Expired(Exception):
 class ResourceCache:
     """All objects of one resource, and the events that led to them."""
 
-    def __init__(self, prefix: str, paths: tuple[str, ...], floor: int) -> None:
+    def __init__(self, prefix: str, selectable: tuple[Selectable, ...], floor: int) -> None:
         self.prefix = prefix
-        self._paths = paths
+        self._selectable = selectable
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._events: deque[Event] = deque()
@@ -232,7 +236,7 @@ class ResourceCache:
             del self._entries[key]
             del self._keys[bisect.bisect_left(self._keys, key)]
         else:
-            entry = Entry(key, change.revision, with_revision(change.value, change.revision), self._paths)
+            entry = Entry(key, change.revision, with_revision(change.value, change.revision), self._selectable)
             self._entries[key] = entry
             if previous is None:
                 if not self._keys or key > self._keys[-1]:
@@ -258,14 +262,14 @@ class ResourceCache:
             elif (kind := view.kind(event)) is not None:
                 watcher.push(kind, event)
 
-    def select_by(self, paths: tuple[str, ...]) -> None:
-        """From now on field selectors may name `paths`."""
-        if paths == self._paths:
+    def select_by(self, selectable: tuple[Selectable, ...]) -> None:
+        """From now on field selectors may name these."""
+        if selectable == self._selectable:
             return
-        self._paths = paths
+        self._selectable = selectable
         self._indexes.clear()
         for entry in self._entries.values():
-            entry._paths, entry._labels, entry._fields = paths, None, None
+            entry._selectable, entry._labels, entry._fields = selectable, None, None
 
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""

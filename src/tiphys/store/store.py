@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tiphys.store.cache import Entry, ResourceCache
+from tiphys.store.cache import Entry, ResourceCache, Selectable
 from tiphys.store.engine import Change, Engine, StoreError, Write
 
 log = logging.getLogger(__name__)
@@ -18,9 +18,9 @@ KEEP = 5  # rounds of history that stay: five minutes, as upstream keeps
 
 
 class Store:
-    """`fields` gives, for a storage prefix, the paths that field selectors of that resource may name."""
+    """`fields` gives, for a storage prefix, what field selectors of that resource may name."""
 
-    def __init__(self, engine: Engine, fields: Callable[[str], tuple[str, ...]] = lambda prefix: ()) -> None:
+    def __init__(self, engine: Engine, fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: ()) -> None:
         self._engine = engine
         self._fields = fields
         self._caches: dict[str, ResourceCache] = {}

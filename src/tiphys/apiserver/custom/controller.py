@@ -19,6 +19,7 @@ from tiphys.apiserver.custom.resource import CustomResource, rows_of
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM
+from tiphys.apiserver.strategies import NAMES
 from tiphys.apiserver.strategies.definitions import FINALIZER
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
@@ -95,7 +96,7 @@ class DefinitionController:
             self._reader.end_watches_of(before[0].prefix)
         for row in after[:1]:
             paths = dict.fromkeys(path for each in after for path in each.selectable)
-            self._registry.cache(row).select_by(("metadata.name", "metadata.namespace", *paths))
+            self._registry.cache(row).select_by((*NAMES, *paths))
 
     # --- what a definition's status says ---
 

@@ -13,6 +13,7 @@ from tiphys.apiserver.custom.strategy import CustomStrategy
 from tiphys.apiserver.strategies.definitions import schema_of
 from tiphys.machinery.jsonpath import field_path
 from tiphys.machinery.structural import ANYTHING, Schema, compile_schema
+from tiphys.store.cache import Selectable
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class CustomResource(Resource):
     definition: v1.CustomResourceDefinition = field(default_factory=v1.CustomResourceDefinition, repr=False)
     schema: Schema = field(default_factory=lambda: ANYTHING, repr=False)
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
-    selectable: tuple[str, ...] = ()
+    selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
     since: int = 0
 
@@ -118,7 +119,7 @@ def _row(
         tuple(names.short_names), tuple(names.categories), tuple(offered),
         definition=crd, schema=compile_schema(facts) if facts else ANYTHING,
         columns=tuple(version.additional_printer_columns),
-        selectable=tuple(".".join(path) for path in selectable if path), scale=scale, since=since,
+        selectable=tuple(Selectable(".".join(path)) for path in selectable if path), scale=scale, since=since,
     )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from tiphys.apiserver.strategies.base import Strategy
 from tiphys.machinery import rules, structural
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.structural import Schema
+from tiphys.store.cache import Selectable
 
 
 class CustomStrategy(Strategy):
     generation = True
     unconditional_update = False
 
-    def __init__(self, schema: Schema, has_status: bool, fields: tuple[str, ...], deprecation: str) -> None:
+    def __init__(self, schema: Schema, has_status: bool, fields: tuple[Selectable, ...], deprecation: str) -> None:
         self.schema = schema
         self.fields = fields
         self._has_status = has_status

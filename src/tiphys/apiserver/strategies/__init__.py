@@ -6,6 +6,7 @@ from tiphys.api.catalog import Resource
 from tiphys.apiserver.strategies import admission, core, network, pods, services, storage, workloads
 from tiphys.apiserver.strategies.base import Strategy
 from tiphys.apiserver.strategies.definitions import DefinitionStrategy
+from tiphys.store.cache import Selectable
 
 _DEFAULT = Strategy()
 _RBAC = core.RBACStrategy()
@@ -66,8 +67,11 @@ def strategy_of(resource: Resource) -> Strategy:
     return own or STRATEGIES.get(resource.group_resource, _DEFAULT)
 
 
-def selectable_fields(prefix: str) -> tuple[str, ...]:
-    """Paths that field selectors may name for the resource stored under `prefix` (``/group/plural/``)."""
+NAMES = (Selectable("metadata.name"), Selectable("metadata.namespace"))
+
+
+def selectable_fields(prefix: str) -> tuple[Selectable, ...]:
+    """What field selectors may name for the resource stored under `prefix` (``/group/plural/``)."""
     _, group, plural, _ = prefix.split("/")
     strategy = STRATEGIES.get(plural if group == "core" else f"{plural}.{group}")
-    return ("metadata.name", "metadata.namespace", *(strategy.fields if strategy else ()))
+    return (*NAMES, *(strategy.fields if strategy else ()))

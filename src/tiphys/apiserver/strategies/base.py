@@ -12,6 +12,7 @@ from typing import Any
 
 from tiphys.machinery.errors import FieldError, invalid_value
 from tiphys.machinery.names import dns_subdomain_errors
+from tiphys.store.cache import Selectable
 
 IMMUTABLE = "field is immutable"
 
@@ -21,7 +22,7 @@ class Strategy:
 
     name_errors: Callable[[str], list[str]] = staticmethod(dns_subdomain_errors)
     """Problems of a name."""
-    fields: tuple[str, ...] = ()
+    fields: tuple[Selectable, ...] = ()  # beyond name and namespace
     """Paths that field selectors may name beside metadata.name and metadata.namespace."""
     generation = False
     """Whether metadata.generation counts the changes of what the user wants."""

@@ -11,11 +11,12 @@ from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import config_key_errors, dns_label_errors, path_segment_errors
 from tiphys.machinery.quota import COUNTED
+from tiphys.store.cache import Selectable
 
 
 class NamespaceStrategy(Strategy):
     name_errors = staticmethod(dns_label_errors)
-    fields = ("status.phase",)
+    fields = (Selectable("status.phase"),)
 
     def default(self, obj: v1.Namespace) -> None:
         obj.metadata.labels["kubernetes.io/metadata.name"] = obj.metadata.name
@@ -37,7 +38,7 @@ class NamespaceStrategy(Strategy):
 
 
 class NodeStrategy(Strategy):
-    fields = ("spec.unschedulable",)
+    fields = (Selectable("spec.unschedulable", "false"),)
 
     def prepare_for_create(self, obj: v1.Node) -> None:
         """A node registers with its status."""
@@ -96,7 +97,7 @@ _SECRET_KEYS = {
 
 
 class SecretStrategy(Strategy):
-    fields = ("type",)
+    fields = (Selectable("type"),)
 
     def default(self, obj: v1.Secret) -> None:
         obj.type = obj.type or "Opaque"
@@ -130,9 +131,10 @@ class ServiceAccountStrategy(Strategy):
 class EventStrategy(Strategy):
     lifetime = 3600
     fields = (
-        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-        "reportingComponent", "source", "type",
+        Selectable("involvedObject.kind"), Selectable("involvedObject.namespace"), Selectable("involvedObject.name"),
+        Selectable("involvedObject.uid"), Selectable("involvedObject.apiVersion"),
+        Selectable("involvedObject.resourceVersion"), Selectable("involvedObject.fieldPath"),
+        Selectable("reason"), Selectable("reportingComponent"), Selectable("source", path="source.component"), Selectable("type"),
     )  # fmt: skip
     create_on_update = True
 
@@ -191,7 +193,9 @@ class LimitRangeStrategy(Strategy):
             if item.type == "Pod":
                 for name, values in (("default", item.default), ("defaultRequest", item.default_request)):
                     if values:
-                        found.append(errors.forbidden_field(f"{at}.{name}", "may not be specified when `type` is 'Pod'"))
+                        found.append(
+                            errors.forbidden_field(f"{at}.{name}", "may not be specified when `type` is 'Pod'")
+                        )
             parts = (
                 ("min", item.min), ("defaultRequest", item.default_request), ("default", item.default), ("max", item.max)
             )  # fmt: skip
@@ -291,7 +295,7 @@ class PriorityClassStrategy(Strategy):
 
 
 class CSRStrategy(Strategy):
-    fields = ("spec.signerName",)
+    fields = (Selectable("spec.signerName"),)
 
     def validate(self, obj: Any) -> list[FieldError]:
         from tiphys.apiserver.admission.certificates import request_errors

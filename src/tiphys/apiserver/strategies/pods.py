@@ -10,6 +10,7 @@ from tiphys.apiserver.strategies.poddefaults import default_pod_spec
 from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
+from tiphys.store.cache import Selectable
 
 
 def qos_class(spec: v1.PodSpec) -> str:
@@ -29,8 +30,9 @@ def qos_class(spec: v1.PodSpec) -> str:
 class PodStrategy(Strategy):
     generation = True
     fields = (
-        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-        "status.phase", "status.podIP", "status.nominatedNodeName",
+        Selectable("spec.nodeName"), Selectable("spec.restartPolicy"), Selectable("spec.schedulerName"),
+        Selectable("spec.serviceAccountName"), Selectable("spec.hostNetwork", "false"), Selectable("status.phase"),
+        Selectable("status.podIP"), Selectable("status.nominatedNodeName"),
     )  # fmt: skip
 
     def default(self, obj: v1.Pod) -> None:

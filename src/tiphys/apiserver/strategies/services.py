@@ -18,6 +18,7 @@ from tiphys.apiserver.strategies.checks import PORT_RANGE, network, one_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, is_ip
+from tiphys.store.cache import Selectable
 from tiphys.store.engine import Conflict
 
 NODE_PORTS = range(30000, 32768)
@@ -26,7 +27,7 @@ _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 
 class ServiceStrategy(Strategy):
     name_errors = staticmethod(dns1035_errors)
-    fields = ("spec.clusterIP", "spec.type")
+    fields = (Selectable("spec.clusterIP"), Selectable("spec.type"))
 
     cidr = ipaddress.ip_network("10.96.0.0/16")
 

@@ -15,6 +15,7 @@ from tiphys.machinery import errors
 from tiphys.machinery.cron import ScheduleError, parse_schedule, zone_of
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.selectors import from_label_selector
+from tiphys.store.cache import Selectable
 
 _PERCENT = re.compile(r"\d+%\Z")
 
@@ -125,7 +126,7 @@ class DeploymentStrategy(WorkloadStrategy):
 
 
 class ReplicaSetStrategy(WorkloadStrategy):
-    fields = ("status.replicas",)
+    fields = (Selectable("status.replicas", "0"),)
 
     def default(self, obj: apps_v1.ReplicaSet) -> None:
         super().default(obj)
@@ -134,7 +135,7 @@ class ReplicaSetStrategy(WorkloadStrategy):
 
 
 class ReplicationControllerStrategy(WorkloadStrategy):
-    fields = ("status.replicas",)
+    fields = (Selectable("status.replicas", "0"),)
     fixed_selector = False
 
     def default(self, obj: core_v1.ReplicationController) -> None:
@@ -267,7 +268,7 @@ class DaemonSetStrategy(WorkloadStrategy):
 class JobStrategy(WorkloadStrategy):
     restart = ("OnFailure", "Never")
     noun = "job"
-    fields = ("status.successful",)
+    fields = (Selectable("status.successful", "0", "status.succeeded"),)
 
     def default(self, obj: batch_v1.Job) -> None:
         default_job_spec(obj.spec)
@@ -343,7 +344,7 @@ def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
     if spec.pod_failure_policy is None:
         return found
     if spec.template.spec.restart_policy != "Never":
-        why = "only \"Never\" is supported when podFailurePolicy is specified"
+        why = 'only "Never" is supported when podFailurePolicy is specified'
         at = path.replace("podFailurePolicy", "template.spec.restartPolicy")
         found.append(errors.invalid_value(at, spec.template.spec.restart_policy, why))
     for index, rule in enumerate(spec.pod_failure_policy.rules):
@@ -354,7 +355,9 @@ def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
             why = "specifying both OnExitCodes and OnPodConditions is not supported"
             found.append(errors.invalid_value(at, rule, why))
         elif codes is None and not rule.on_pod_conditions:
-            found.append(errors.invalid_value(at, rule, "specifying one of OnExitCodes and OnPodConditions is required"))
+            found.append(
+                errors.invalid_value(at, rule, "specifying one of OnExitCodes and OnPodConditions is required")
+            )
         if codes is not None:
             found += one_of(codes.operator, ("In", "NotIn"), f"{at}.onExitCodes.operator")
             for number, code in enumerate(codes.values):
