@@ -44,7 +44,7 @@ class Sample:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         user = request.headers.get("X-Remote-User", "")
         peer = request.transport.get_extra_info("peercert") if request.transport else None
-        self.seen.append({"path": request.path, "user": user, "groups": request.headers.getall("X-Remote-Group", []), "peer": peer})  # fmt: skip
+        self.seen.append({"path": request.path, "user": user, "groups": request.headers.getall("X-Remote-Group", []), "peer": peer, "content": request.headers.get("Content-Type")})  # fmt: skip
         if request.path == "/apis/wardle.example.com/v1":
             row = {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": ["get", "list"]}  # fmt: skip
             return web.json_response({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "wardle.example.com/v1", "resources": [row]})  # fmt: skip
@@ -113,6 +113,10 @@ async def test_requests_are_passed_on_with_who_asks(server: LocalCluster, sample
     last = sample.seen[-1]
     assert last["path"] == FLUNDERS and last["user"] == "kubernetes-admin" and "system:masters" in last["groups"]
     assert dict(part[0] for part in last["peer"]["subject"])["commonName"] == "front-proxy-client"
+    post = server.client._http().post(server.client.config.server + FLUNDERS, data=b"{}", skip_auto_headers=["Content-Type"])
+    async with post as answer:
+        assert answer.status == 200
+    assert sample.seen[-1]["content"] is None  # what the client did not say is not said for it
     refusal = await refused(server.client_as("jane").request("GET", FLUNDERS))
     assert refusal.code == 403
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tiphys.apiserver.custom.openapi import swagger_model
 from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
@@ -259,6 +260,21 @@ async def test_openapi_publishes_the_schema(server: LocalCluster) -> None:
     assert model["properties"]["spec"]["properties"]["image"]["default"] == "nginx"
     v2 = await call(server, "GET", "/openapi/v2")
     assert "com.example.stable.v1.CronTab" in v2["definitions"]
+
+
+def test_swagger_says_nothing_that_clients_would_hold_against_an_object() -> None:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {"type": "string"}}}
+    assert swagger_model(anything) == {"type": "object"}
+    seen = swagger_model({
+        "type": "object", "required": ["maybe", "sure"],
+        "properties": {
+            "maybe": {"type": "object", "nullable": True, "properties": {"a": {"type": "string"}}}, "sure": {"type": "string"},
+            "open": anything, "rows": {"type": "array", "x-kubernetes-preserve-unknown-fields": True, "items": {}},
+        },
+    })  # fmt: skip
+    open_ended = {"x-kubernetes-preserve-unknown-fields": True}
+    properties = {"maybe": {}, "sure": {"type": "string"}, "open": open_ended, "rows": open_ended}
+    assert seen == {"type": "object", "required": ["sure"], "properties": properties}
 
 
 async def test_rules_judge_objects_and_their_changes(server: LocalCluster) -> None:

@@ -83,6 +83,18 @@ async def test_deleting_an_owner_takes_its_pods_along_or_leaves_them(cluster: Lo
     assert not left.metadata.owner_references
 
 
+async def test_a_circle_of_owners_goes_when_one_of_them_does(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    made = [await cluster.client.create(config_map(name)) for name in ("a", "b", "c")]
+    for obj, owner in zip(made, [made[2], *made[:2]], strict=True):
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid}
+        change = {"metadata": {"ownerReferences": [{**reference, "controller": True, "blockOwnerDeletion": True}]}}
+        await cluster.client.patch(core_v1.ConfigMap, obj.metadata.name, change, "default")
+    await cluster.client.delete(core_v1.ConfigMap, "a", "default", propagation="Foreground")
+    for name in ("a", "b", "c"):
+        await gone(cluster, core_v1.ConfigMap, name)
+
+
 async def test_an_object_whose_owner_never_was_is_collected(cluster: LocalCluster) -> None:
     orphan = config_map("orphan")
     orphan.metadata.owner_references = [OwnerReference(api_version="v1", kind="ConfigMap", name="nobody", uid="none")]

@@ -230,7 +230,7 @@ async def relay(
     try:
         answer = await session.request(
             method, url, headers=[*headers, *identity], data=data or None, ssl=tls, server_hostname=server_name,
-            allow_redirects=False,
+            allow_redirects=False, skip_auto_headers=("Content-Type", "User-Agent"),  # what the client did not say
         )  # fmt: skip
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         raise errors.unavailable(f"error trying to reach service: {error}") from None

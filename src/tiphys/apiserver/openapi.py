@@ -15,7 +15,7 @@ from tiphys.api.base import Struct
 from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
 from tiphys.apiserver.aggregation import Aggregator
 from tiphys.apiserver.catalogue import Catalogue
-from tiphys.apiserver.custom.openapi import custom_definitions, swagger
+from tiphys.apiserver.custom.openapi import custom_definitions, swagger_model
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.openapi_merge import merged
 from tiphys.machinery.schema import Field, fields_of
@@ -285,7 +285,7 @@ class OpenAPI:
             for resource in self._catalogue.added:
                 if isinstance(resource, CustomResource):
                     custom_definitions(resource, custom)
-            definitions |= {name: swagger(schema) for name, schema in custom.items()}
+            definitions |= {name: swagger_model(schema) for name, schema in custom.items()}
             return self._with_remotes({**base, "definitions": definitions, "paths": paths})
 
         return self._once("v2", make)  # type: ignore[no-any-return]

@@ -55,12 +55,15 @@ class WebhookCaller:
 
     async def call(self, config: Any, review: Any, seconds: float) -> dict[str, Any]:
         """The webhook's answer. `config` has `url` or `service`, and `ca_bundle`. Raises WebhookError."""
-        url, server_name = self.locate(config)
+        url, server_name, shown = self.locate(config)
+        query = {"timeout": f"{seconds:g}s"}
+        shown = f"{shown}?timeout={seconds:g}s"
         try:
             async with (
                 asyncio.timeout(seconds),
                 self._http().post(
                     url,
+                    params=query,
                     data=msgspec.json.encode(review),
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                     ssl=self._context(config.ca_bundle),
@@ -76,22 +79,23 @@ class WebhookCaller:
                     )
                 decoded = msgspec.json.decode(body)
         except TimeoutError:
-            raise WebhookError(f'Post "{url}": context deadline exceeded') from None
+            raise WebhookError(f'Post "{shown}": context deadline exceeded') from None
         except (aiohttp.ClientError, OSError, ValueError, msgspec.DecodeError) as error:
-            raise WebhookError(f'Post "{url}": {error}') from None
+            raise WebhookError(f'Post "{shown}": {error}') from None
         if not isinstance(decoded, dict):
-            raise WebhookError(f'Post "{url}": the answer is no object')
+            raise WebhookError(f'Post "{shown}": the answer is no object')
         return decoded
 
-    def locate(self, config: Any) -> tuple[str, str]:
-        """(URL to post to, name its certificate must carry when that is not the URL's host)."""
+    def locate(self, config: Any) -> tuple[str, str, str]:
+        """(URL to post to, name its certificate must carry when that is not the URL's host, URL as users are told it)."""
         if config.url:
-            return config.url, ""
+            return config.url, "", config.url
         service = config.service
         path = (service.path or "").lstrip("/")
         host, port = self.endpoint(service.namespace, service.name, service.port or 443)
-        shown = f"[{host}]" if ":" in host else host
-        return f"https://{shown}:{port}/{path}", f"{service.name}.{service.namespace}.svc"
+        address = f"[{host}]" if ":" in host else host
+        name = f"{service.name}.{service.namespace}.svc"
+        return f"https://{address}:{port}/{path}", name, f"https://{name}:{service.port or 443}/{path}"
 
     def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
         """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises WebhookError."""

@@ -43,6 +43,11 @@ class Node:
     waited: bool = False  # for its owners to be seen: they may come later than their dependents
 
     @property
+    def holds(self) -> set[str]:
+        """The owners whose deletion waits for this object."""
+        return {owner.uid for owner in self.owners if owner.block_owner_deletion}
+
+    @property
     def path(self) -> str:
         assert self.resource is not None
         return self.resource.path(self.namespace, self.name)
@@ -56,7 +61,7 @@ class Graph:
 
     def put(self, resource: Resource, meta: ObjectMeta) -> set[str]:
         node = self.nodes.setdefault(meta.uid, Node(meta.uid))
-        before, started = {o.uid for o in node.owners}, node.deleting
+        before, started, held = {o.uid for o in node.owners}, node.deleting, node.holds
         node.resource, node.namespace, node.name, node.known = resource, meta.namespace, meta.name, True
         node.owners, node.finalizers, node.deleting = (
             meta.owner_references,
@@ -78,9 +83,7 @@ class Graph:
         if node.deleting and (ORPHAN in node.finalizers or FOREGROUND in node.finalizers):
             again.add(meta.uid)
             again |= node.dependents if FOREGROUND in node.finalizers and not started else set()
-        if node.deleting:
-            again |= {o.uid for o in node.owners if o.block_owner_deletion}
-        return again
+        return again | (node.holds if node.deleting else held - node.holds)
 
     def remove(self, meta: ObjectMeta) -> set[str]:
         node = self.nodes.get(meta.uid)
@@ -207,6 +210,10 @@ class GarbageCollector(Controller):
             await self._judge(node)
         return None
 
+    def _deleting_dependents(self, uid: str) -> bool:
+        node = self.graph.nodes.get(uid)
+        return node is not None and node.deleting and FOREGROUND in node.finalizers
+
     def _known(self, uid: str) -> bool:
         node = self.graph.nodes.get(uid)
         return node is not None and node.known
@@ -228,7 +235,7 @@ class GarbageCollector(Controller):
                 continue
             if not dependent.deleting:
                 self.queue.add(uid)
-            if any(o.uid == node.uid and o.block_owner_deletion for o in dependent.owners):
+            if node.uid in dependent.holds:
                 blocking.append(uid)
         if not blocking:
             await self._drop_finalizer(node, FOREGROUND)
@@ -251,7 +258,10 @@ class GarbageCollector(Controller):
             if waiting or dangling:
                 await self._drop_owners(node, {o.uid for o in [*waiting, *dangling]})
         elif waiting and node.dependents:
-            await self._delete(node, live, "Foreground")
+            if any(self._deleting_dependents(uid) for uid in node.dependents):
+                live = await self._unblock(node, live)  # its dependents may be its owners' owners: a circle would hold
+            if live is not None:
+                await self._delete(node, live, "Foreground")
         elif live.owner_references:
             policy = (
                 "Orphan"
@@ -310,6 +320,15 @@ class GarbageCollector(Controller):
             "metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": kept or None}
         }
         await self._ignore_missing("PATCH", node.path, change)
+
+    async def _unblock(self, node: Node, live: ObjectMeta) -> ObjectMeta | None:
+        """The deletion of its owners waits for it no longer."""
+        from tiphys.api.base import to_builtins
+
+        free = [to_builtins(owner) | {"blockOwnerDeletion": False} for owner in live.owner_references]
+        change = {"metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": free}}
+        await self._ignore_missing("PATCH", node.path, change)
+        return await self._live(node)
 
     async def _drop_finalizer(self, node: Node, name: str) -> None:
         live = await self._live(node)

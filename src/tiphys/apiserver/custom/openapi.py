@@ -21,14 +21,13 @@ def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]
     name = model_name(resource, resource.kind)
     schema: dict[str, Any] = published(resource.schema.facts) or {"type": "object"}
     properties = dict(schema.get("properties") or {})
-    if properties or not resource.schema.preserve:
-        properties["apiVersion"] = {"type": "string", "description": docs.of_field(CustomResource, "apiVersion")}
-        properties["kind"] = {"type": "string", "description": docs.of_field(CustomResource, "kind")}
-        properties["metadata"] = {
-            "allOf": [{"$ref": f"{_REF}{_META}ObjectMeta"}],
-            "description": docs.of_field(CustomResource, "metadata"),
-        }
-        schema["properties"] = properties
+    properties["apiVersion"] = {"type": "string", "description": docs.of_field(CustomResource, "apiVersion")}
+    properties["kind"] = {"type": "string", "description": docs.of_field(CustomResource, "kind")}
+    properties["metadata"] = {
+        "allOf": [{"$ref": f"{_REF}{_META}ObjectMeta"}],
+        "description": docs.of_field(CustomResource, "metadata"),
+    }
+    schema["properties"] = properties
     schema["x-kubernetes-group-version-kind"] = [_gvk(resource, resource.kind)]
     found[name] = schema
     found[model_name(resource, resource.list_kind)] = {
@@ -63,14 +62,23 @@ def published(schema: Any) -> Any:
     return result
 
 
+def swagger_model(schema: dict[str, Any]) -> dict[str, Any]:
+    """A published model in Swagger 2.0. One that keeps unknown fields at its root is any object: of a model with
+    properties, clients refuse all others."""
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        named = "x-kubernetes-group-version-kind"
+        return {"type": "object", **({named: schema[named]} if named in schema else {})}
+    return swagger(schema)
+
+
 def swagger(schema: dict[str, Any]) -> dict[str, Any]:
-    """A published schema in Swagger 2.0, without the keywords that it lacks. What may be null or of several types says
-    no type, and an object that keeps unknown fields says nothing of those it knows: clients must not refuse them."""
+    """A published schema in Swagger 2.0, without the keywords that it lacks. What may be null, is of several types or
+    keeps unknown fields says neither type nor what is in it: clients must not refuse what they do not find there."""
     if "$ref" in schema:
         return {**schema, "$ref": schema["$ref"].replace(_REF, "#/definitions/")}
     result: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in ("anyOf", "oneOf", "not", "nullable", "default", "x-kubernetes-validations"):
+        if key in ("anyOf", "oneOf", "not", "nullable"):
             continue
         if key == "allOf":
             result |= swagger(value[0]) if "$ref" in value[0] else {}
@@ -80,9 +88,17 @@ def swagger(schema: dict[str, Any]) -> dict[str, Any]:
             result[key] = swagger(value)
         else:
             result[key] = value
-    if schema.get("nullable") or schema.get("x-kubernetes-int-or-string"):
-        result.pop("type", None)
-    if schema.get("x-kubernetes-preserve-unknown-fields"):
+    keeps = schema.get("x-kubernetes-preserve-unknown-fields")
+    if schema.get("nullable") or keeps:
         result.pop("properties", None)
         result.pop("items", None)
+    untyped = schema.get("nullable") or schema.get("x-kubernetes-int-or-string")
+    if untyped or (result.get("type") == "array" and "items" not in result) or (keeps and result.get("type") == "object"):
+        result.pop("type", None)
+    nullable = {name for name, inner in (schema.get("properties") or {}).items() if inner.get("nullable")}
+    values = schema.get("additionalProperties")
+    if isinstance(values, dict) and values.get("nullable"):
+        nullable |= set(schema.get("required") or ())
+    if nullable & set(result.get("required") or ()):
+        result["required"] = [name for name in result["required"] if name not in nullable]
     return result

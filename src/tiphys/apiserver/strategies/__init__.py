@@ -48,6 +48,7 @@ STRATEGIES: dict[str, Strategy] = {
     "roles.rbac.authorization.k8s.io": _RBAC,
     "priorityclasses.scheduling.k8s.io": core.PriorityClassStrategy(),
     "storageclasses.storage.k8s.io": storage.StorageClassStrategy(),
+    "volumeattachments.storage.k8s.io": storage.AttachmentStrategy(),
     "apiservices.apiregistration.k8s.io": core.APIServiceStrategy(),
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy(),
     "ingressclasses.networking.k8s.io": _GENERATION,

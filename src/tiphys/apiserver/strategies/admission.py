@@ -166,6 +166,7 @@ class PolicyStrategy(Strategy):
     """Validating and mutating admission policies."""
 
     generation = True
+    status_alone = True
 
     def default(self, obj: Any) -> None:
         obj.spec.failure_policy = obj.spec.failure_policy or "Fail"

@@ -22,10 +22,12 @@ class Strategy:
 
     name_errors: Callable[[str], list[str]] = staticmethod(dns_subdomain_errors)
     """Problems of a name."""
-    fields: tuple[Selectable, ...] = ()  # beyond name and namespace
-    """Paths that field selectors may name beside metadata.name and metadata.namespace."""
+    fields: tuple[Selectable, ...] = ()
+    """What field selectors may name beside metadata.name and metadata.namespace."""
     generation = False
     """Whether metadata.generation counts the changes of what the user wants."""
+    status_alone = False
+    """Whether the status path leaves labels, annotations, finalizers and owners as they are."""
     create_on_update = False
     """Whether PUT of an object that does not exist makes it."""
     lifetime = 0
@@ -50,6 +52,10 @@ class Strategy:
         """Keeps what the status path may not change: the spec, by default."""
         if hasattr(new, "spec"):
             new.spec = old.spec
+        if self.status_alone:
+            now, before = new.metadata, old.metadata
+            now.labels, now.annotations = before.labels, before.annotations
+            now.finalizers, now.owner_references = before.finalizers, before.owner_references
 
     def validate(self, obj: Any) -> list[FieldError]:
         return []

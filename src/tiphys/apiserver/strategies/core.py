@@ -310,6 +310,7 @@ class APIServiceStrategy(Strategy):
     """The name says what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
 
     name_errors = staticmethod(path_segment_errors)
+    status_alone = True
 
     def default(self, obj: Any) -> None:
         if obj.spec.service is not None:

@@ -106,6 +106,10 @@ def _modes(spec: Any) -> list[FieldError]:
     return found + checks.one_of(spec.volume_mode, ("Block", "Filesystem"), "spec.volumeMode")
 
 
+class AttachmentStrategy(Strategy):
+    status_alone = True
+
+
 class StorageClassStrategy(Strategy):
     def default(self, obj: Any) -> None:
         obj.reclaim_policy = obj.reclaim_policy or "Delete"

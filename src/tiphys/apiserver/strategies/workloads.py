@@ -83,6 +83,10 @@ class WorkloadStrategy(Strategy):
 
 
 class DeploymentStrategy(WorkloadStrategy):
+    def prepare_for_status(self, new: apps_v1.Deployment, old: apps_v1.Deployment) -> None:
+        super().prepare_for_status(new, old)
+        new.metadata.labels = old.metadata.labels
+
     def default(self, obj: apps_v1.Deployment) -> None:
         super().default(obj)
         spec = obj.spec
