@@ -48,6 +48,14 @@ def test_it_shrinks_from_the_end() -> None:
     assert step(stateful(1), pod("s-0"), pod("s-1"), pod("s-2", deletion_timestamp="x")) == ([], [])
 
 
+def test_it_does_not_shrink_past_a_pod_in_trouble() -> None:
+    def shrink(*ready: bool) -> list[str]:
+        return step(stateful(0), *(pod(f"s-{number}", ready=fine) for number, fine in enumerate(ready)))[1]
+
+    assert shrink(True, True, False) == ["s-2"]
+    assert shrink(False, True, False) == shrink(False, False, False) == []
+
+
 def test_it_rolls_from_the_end_and_waits() -> None:
     assert step(stateful(), *(pod(f"s-{n}", "old") for n in range(3))) == ([], ["s-2"])
     assert step(stateful(), pod("s-0", "old"), pod("s-1", "old"), pod("s-2")) == ([], ["s-1"])

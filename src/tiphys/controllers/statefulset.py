@@ -127,13 +127,17 @@ def _fill(owner: StatefulSet, slots: dict[int, core_v1.Pod], made: Plan, current
 
 
 def _shrink(owner: StatefulSet, slots: dict[int, core_v1.Pod], made: Plan, now: float) -> bool:
-    """Takes away what is too much, from the end. Returns whether nothing is too much."""
+    """Takes away what is too much, from the end. Returns whether nothing is too much. In order, a pod that is not
+    healthy is waited for, unless none of those before it is unhealthy, too."""
     ordered = owner.spec.pod_management_policy != "Parallel"
+    first = next((pod for pod in reversed(made.condemned) if not _healthy(owner, pod, now)), None)
     for pod in made.condemned:
         if pod.metadata.deletion_timestamp:
             if ordered:
                 return False
             continue
+        if ordered and pod is not first and not _healthy(owner, pod, now):
+            return False
         made.delete.append(pod)
         if ordered:
             return False
