@@ -80,7 +80,7 @@ def _encode(message: Struct, kind: type[Struct]) -> bytes:
 @functools.cache
 def _pointers(kind: type[Struct]) -> frozenset[str]:
     """Attributes whose zero value means something because absence is spelled None."""
-    return frozenset(f.attribute for f in fields_of(kind).values() if f.optional or f.kind == "struct")
+    return frozenset(f.attribute for f in fields_of(kind).values() if f.optional or f.kind in ("struct", "any", "intorstring"))
 
 
 @functools.cache
@@ -140,7 +140,7 @@ def _payload(field: Field) -> tuple[int, Callable[[Any], bytes]]:
 
 def _time_bytes(text: str) -> bytes:
     seconds, micros = timestamps.split(text)
-    return b"\x08" + varint(seconds) + (b"\x10" + varint(micros * 1000) if micros else b"")
+    return b"\x08" + varint(seconds) + b"\x10" + varint(micros * 1000)
 
 
 def _int_or_string_bytes(value: int | str) -> bytes:
@@ -304,9 +304,9 @@ def _value(field: Field, raw: Any) -> Any:
         case "time" | "microtime":
             parts = _numbered(raw)
             seconds, nanos = _signed(parts.get(1, 0)), parts.get(2, 0)
-            return (
-                timestamps.rfc3339(seconds) if field.kind == "time" else timestamps.rfc3339_micro(seconds + nanos / 1e9)
-            )
+            if field.kind == "time":
+                return timestamps.rfc3339(seconds)
+            return timestamps.rfc3339_micro(seconds, nanos // 1000)
         case "intorstring":
             parts = _numbered(raw)
             return parts.get(3, b"").decode() if parts.get(1) else _signed(parts.get(2, 0))
