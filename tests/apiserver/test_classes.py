@@ -10,6 +10,8 @@ import pytest
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.api.storage_v1 import StorageClass
+from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
@@ -50,3 +52,29 @@ async def test_an_ingress_without_a_class_gets_the_default_one(server: LocalClus
     path = f"{group}/namespaces/default/ingresses"
     made = json.loads(await server.client.request("POST", path, json.dumps(wish).encode()))
     assert made["spec"]["ingressClassName"] == "front"
+
+
+async def test_a_claim_grows_when_it_is_bound_and_its_class_lets_it(server: LocalCluster) -> None:
+    client, meta = server.client, ObjectMeta(name="c", namespace="default")
+    for name, grows in (("fixed", False), ("elastic", True)):
+        kind = StorageClass(metadata=ObjectMeta(name=name), provisioner="p", allow_volume_expansion=grows)
+        await client.create(kind)
+    spec = core_v1.PersistentVolumeClaimSpec(access_modes=["ReadWriteOnce"], storage_class_name="fixed")
+    spec.resources.requests = {"storage": "1Gi"}
+    more = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+
+    async def grown(name: str) -> core_v1.PersistentVolumeClaim:
+        return await client.patch(core_v1.PersistentVolumeClaim, name, more, "default", media=MERGE)
+
+    for name, why in (("fixed", "the storageclass that provisions the pvc must support resize"), ("elastic", "")):
+        meta.name = spec.storage_class_name = name
+        made = await client.create(core_v1.PersistentVolumeClaim(metadata=meta, spec=spec))
+        with pytest.raises(StatusError, match=r"bound"):
+            await grown(name)
+        made.status.phase = "Bound"
+        await client.update_status(made)
+        if why:
+            with pytest.raises(StatusError, match=why):
+                await grown(name)
+        else:
+            assert (await grown(name)).spec.resources.requests == {"storage": "2Gi"}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.apiserver.test_custom import call, refused
-from tiphys.api import rbac_v1
+from tiphys.api import core_v1, rbac_v1
 from tiphys.api.base import encode
-from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.apiserver.admission.rbac import covers, single_rules
 from tiphys.testing import LocalCluster
 
@@ -109,3 +110,27 @@ async def test_bad_requests_are_refused(server: LocalCluster) -> None:
         (signing("a", request("jane", "system:masters")), "system:masters group is not allowed"),
     ):
         assert part in str(await refused(call(server, "POST", REQUESTS, body)))
+
+
+async def test_owners_are_guarded_where_that_is_asked_for() -> None:
+    async with LocalCluster(enable_admission=("OwnerReferencesPermissionEnforcement",)) as server:
+        await grant(server, "jane", rule("create update get", "configmaps"))
+        jane = server.client_as("jane")
+        owner = await server.client.create(core_v1.ConfigMap(metadata=ObjectMeta(name="owner", namespace="default")))
+        made = await jane.create(core_v1.ConfigMap(metadata=ObjectMeta(name="a", namespace="default")))
+        reference = OwnerReference(api_version="v1", kind="ConfigMap", name="owner", uid=owner.metadata.uid)
+        made.metadata.owner_references = [reference]
+        error = await refused(jane.update(made))
+        assert error.code == 403 and "cannot set an ownerRef on a resource you can't delete" in str(error)
+        reference.block_owner_deletion = True
+        child = ObjectMeta(name="b", namespace="default", owner_references=[reference])
+        error = await refused(jane.create(core_v1.ConfigMap(metadata=child)))
+        assert "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on" in str(error)  # fmt: skip
+        await grant(server, "jim", rule("create update get delete", "configmaps"), rule("update", "configmaps/finalizers"))
+        assert await server.client_as("jim").create(core_v1.ConfigMap(metadata=child))
+
+
+async def test_a_plugin_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown admission plugins: Nonesuch"):
+        async with LocalCluster(disable_admission=("Nonesuch",)):
+            pass

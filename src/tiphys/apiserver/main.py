@@ -53,6 +53,8 @@ class Options:
     front_proxy: tuple[Path, Path, Path] | None = None  # authority, certificate, key
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     service_cidr: str = "10.96.0.0/16"
+    enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
+    disable_admission: tuple[str, ...] = ()
 
 
 def engine_of(options: Options) -> Engine:
@@ -85,7 +87,9 @@ class RunningServer:
         await self.store.open()
         ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store)
-        admission: Admission = admission_chain(lambda: self.registry, lambda: authorizer, lambda: self._caller)
+        admission: Admission = admission_chain(
+            lambda: self.registry, lambda: authorizer, lambda: self._caller, options.enable_admission, options.disable_admission
+        )  # fmt: skip
         self.registry = Registry(self.store, admission, caller=self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))

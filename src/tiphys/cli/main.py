@@ -261,6 +261,8 @@ def _run(main: Any) -> None:
 @click.option("--etcd-key", type=FOLDER)
 @click.option("--token-auth-file", type=FOLDER, help='Lines of token,user,uid,"group,...".')
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
+@click.option("--enable-admission-plugins", default="", help="Names, with commas, of plugins that are off by default.")
+@click.option("--disable-admission-plugins", default="", help="Names, with commas, of plugins to do without.")
 def apiserver(
     pki: Path,
     data_dir: Path,
@@ -273,8 +275,13 @@ def apiserver(
     etcd_key: Path,
     token_auth_file: Path,
     service_cidr: str,
+    enable_admission_plugins: str,
+    disable_admission_plugins: str,
 ) -> None:
     """Run the API server."""
+
+    def _names(text: str) -> tuple[str, ...]:
+        return tuple(name.strip() for name in text.split(",") if name.strip())
 
     def _front_proxy(folder: Path) -> tuple[Path, Path, Path] | None:
         stem = folder / "front-proxy" / "front-proxy-client"
@@ -291,11 +298,12 @@ def apiserver(
         pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", pki / "sa.key", data_dir, bind, port, address, store,
         (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file,
         certificate if certificate.exists() else None, key if key.exists() else None, service_cidr=service_cidr,
-        front_proxy=_front_proxy(pki),
+        front_proxy=_front_proxy(pki), enable_admission=_names(enable_admission_plugins),
+        disable_admission=_names(disable_admission_plugins),
     )  # fmt: skip
     try:
         _run(run(options))
-    except (StoreError, OSError) as error:
+    except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -28,11 +28,14 @@ def free_port() -> int:
 
 
 class LocalCluster:
-    """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or etcd endpoints."""
+    """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or etcd endpoints.
+    Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
 
     def __init__(
-        self, nodes: int = 0, controllers: bool | None = None, store: str = "memory", root: Path | None = None
-    ) -> None:
+        self, nodes: int = 0, controllers: bool | None = None, store: str = "memory", root: Path | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        self._options = options
         self._nodes = nodes
         self._controllers = bool(nodes) if controllers is None else controllers
         self._store = store
@@ -52,6 +55,7 @@ class LocalCluster:
         options = Options(
             certificate, key, authority.path, pki / "sa.key", self.root, "127.0.0.1", self.port, store=self._store,
             front_proxy=(front.path, *front.ensure("front-proxy-client", "front-proxy-client")),
+            **self._options,
         )  # fmt: skip
         self.server = RunningServer(options)
         await self.server.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from tiphys.api import core_v1
@@ -10,6 +10,14 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.admission import Admission, Attributes, Base, Plugin
 from tiphys.apiserver.admission.certificates import Certificates
+from tiphys.apiserver.admission.classes import (
+    DefaultIngressClass,
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    RuntimeClass,
+    StorageObjectInUseProtection,
+)
+from tiphys.apiserver.admission.owners import OwnerReferencesPermissionEnforcement
 from tiphys.apiserver.admission.podsecurity import PodSecurity
 from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
 from tiphys.apiserver.admission.quota import ResourceQuotas
@@ -23,8 +31,7 @@ from tiphys.store.cache import Filter
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _LIMITS = BY_PATH["", "v1", "limitranges"]
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
-_STORAGE = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
-_INGRESS_CLASSES = BY_PATH["networking.k8s.io", "v1", "ingressclasses"]
+_IMPLIED = frozenset(("CertificateSigning", "CertificateSubjectRestriction"))  # parts of CertificateApproval here
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -301,120 +308,42 @@ class DefaultTolerationSeconds(Base):
             )
 
 
-class RuntimeClass(Base):
-    """A pod that names a runtime class gets the class's overhead, node selector and tolerations."""
-
-    resources = frozenset(("pods",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
-
-    async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource:
-            return
-        spec = a.obj.spec
-        found = self._class(a, spec.runtime_class_name) if spec.runtime_class_name else None
-        fixed = found.overhead.pod_fixed if found is not None and found.overhead is not None else {}
-        if found is None or not fixed:
-            if spec.overhead:
-                raise self._rejected(a, "Pod Overhead set without corresponding RuntimeClass defined Overhead")
-        elif spec.overhead and spec.overhead != fixed:
-            raise self._rejected(a, "Pod's Overhead doesn't match RuntimeClass's defined Overhead")
-        else:
-            spec.overhead = dict(fixed)
-        if found is not None and found.scheduling is not None:
-            for key, value in found.scheduling.node_selector.items():
-                if spec.node_selector.setdefault(key, value) != value:
-                    why = f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; pod.spec.nodeSelector[{key}] = {spec.node_selector[key]}"
-                    raise self._rejected(a, why)
-            spec.tolerations += [t for t in found.scheduling.tolerations if t not in spec.tolerations]
-
-    def _class(self, a: Attributes, name: str) -> Any:
-        found = self._registry().lookup("runtimeclasses", "", name, "node.k8s.io")
-        if found is None:
-            raise self._rejected(a, f'RuntimeClass "{name}" not found')
-        return found
-
-    @staticmethod
-    def _rejected(a: Attributes, why: str) -> errors.StatusError:
-        return errors.forbidden("pods", a.name or a.obj.metadata.name, f"pod rejected: {why}")
-
-
-class DefaultIngressClass(Base):
-    """An ingress that names no class gets the default one, the newest when there are several."""
-
-    resources = frozenset(("ingresses.networking.k8s.io",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
-
-    async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource or a.obj.spec.ingress_class_name is not None:
-            return
-        if "kubernetes.io/ingress.class" in a.obj.metadata.annotations:
-            return
-        classes = [decode(entry.data, _INGRESS_CLASSES.type) for entry in self._registry().cache(_INGRESS_CLASSES)]
-        mark = "ingressclass.kubernetes.io/is-default-class"
-        defaults = [c for c in classes if c.metadata.annotations.get(mark) == "true"]
-        if defaults:
-            newest = max(defaults, key=lambda c: (c.metadata.creation_timestamp or "", c.metadata.name))
-            a.obj.spec.ingress_class_name = newest.metadata.name
-
-
-class DefaultStorageClass(Base):
-    """A claim that names no class gets the newest default one."""
-
-    resources = frozenset(("persistentvolumeclaims",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
-
-    async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.obj.spec.storage_class_name is not None:
-            return
-        classes = [decode(entry.data, _STORAGE.type) for entry in self._registry().cache(_STORAGE)]
-        mark = "storageclass.kubernetes.io/is-default-class"
-        defaults = [c for c in classes if c.metadata.annotations.get(mark) == "true"]
-        if defaults:
-            newest = max(defaults, key=lambda c: (c.metadata.creation_timestamp, c.metadata.name))
-            a.obj.spec.storage_class_name = newest.metadata.name
-
-
-class StorageObjectInUseProtection(Base):
-    """Claims and volumes stay while they are in use."""
-
-    resources = frozenset(("persistentvolumeclaims", "persistentvolumes"))
-
-    async def mutate(self, a: Attributes) -> None:
-        if a.operation == "CREATE" and not a.subresource:
-            name = "kubernetes.io/pvc-protection" if a.resource.namespaced else "kubernetes.io/pv-protection"
-            if name not in a.obj.metadata.finalizers:
-                a.obj.metadata.finalizers.append(name)
+OPTIONAL = frozenset(("OwnerReferencesPermissionEnforcement",))
+"""Plugins that are off until they are asked for, as upstream has it."""
 
 
 def admission_chain(
-    registry: Callable[[], Any], authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller]
-) -> Admission:
-    """The plugins in upstream's order. What they need is asked for when they need it: it is made after them."""
-    plugins: list[Plugin] = [
-        NamespaceLifecycle(registry),
-        TaintNodesByCondition(),
-        LimitRanger(registry),
-        ServiceAccount(registry),
-        NodeRestriction(),
-        PodSecurity(registry),
-        Priority(registry),
-        DefaultTolerationSeconds(),
-        DefaultStorageClass(registry),
-        RuntimeClass(registry),
-        DefaultIngressClass(registry),
-        StorageObjectInUseProtection(),
-        Certificates(authorizer),
-        RBACEscalation(authorizer),
-        MutatingPolicies(registry, authorizer),
-        MutatingWebhooks(registry, authorizer, caller),
-        ValidatingPolicies(registry, authorizer),
-        ValidatingWebhooks(registry, authorizer, caller),
-        ResourceQuotas(registry),  # last: it takes what nobody else refused
-    ]
-    return Admission(plugins)
+    registry: Callable[[], Any], authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller],
+    enable: Collection[str] = (), disable: Collection[str] = (),
+) -> Admission:  # fmt: skip
+    """The plugins by upstream's names and in its order. What they need is asked for when they need it: it is made after
+    them. Raises ValueError for a name in `enable` or `disable` that is none."""
+    plugins: dict[str, Plugin] = {
+        "NamespaceLifecycle": NamespaceLifecycle(registry),
+        "TaintNodesByCondition": TaintNodesByCondition(),
+        "LimitRanger": LimitRanger(registry),
+        "ServiceAccount": ServiceAccount(registry),
+        "NodeRestriction": NodeRestriction(),
+        "PodSecurity": PodSecurity(registry),
+        "Priority": Priority(registry),
+        "DefaultTolerationSeconds": DefaultTolerationSeconds(),
+        "DefaultStorageClass": DefaultStorageClass(registry),
+        "RuntimeClass": RuntimeClass(registry),
+        "DefaultIngressClass": DefaultIngressClass(registry),
+        "PersistentVolumeClaimResize": PersistentVolumeClaimResize(registry),
+        "StorageObjectInUseProtection": StorageObjectInUseProtection(),
+        "OwnerReferencesPermissionEnforcement": OwnerReferencesPermissionEnforcement(registry, authorizer),
+        "CertificateApproval": Certificates(authorizer),
+        "RBACEscalation": RBACEscalation(authorizer),
+        "MutatingAdmissionPolicy": MutatingPolicies(registry, authorizer),
+        "MutatingAdmissionWebhook": MutatingWebhooks(registry, authorizer, caller),
+        "ValidatingAdmissionPolicy": ValidatingPolicies(registry, authorizer),
+        "ValidatingAdmissionWebhook": ValidatingWebhooks(registry, authorizer, caller),
+        "ResourceQuota": ResourceQuotas(registry),  # last: it takes what nobody else refused
+    }
+    unknown = sorted({*enable, *disable} - set(plugins) - _IMPLIED)
+    if unknown:
+        raise ValueError(f"unknown admission plugins: {', '.join(unknown)}; there are {', '.join(sorted(plugins))}")
+    off = (set(disable) | OPTIONAL) - set(enable)
+    off -= {"RBACEscalation"}  # no plugin upstream: its storage does this, always
+    return Admission([plugin for name, plugin in plugins.items() if name not in off])
