@@ -89,3 +89,13 @@ def test_suspension_and_deadline() -> None:
     late = wish(active_deadline_seconds=5)
     late.status.start_time = "1970-01-01T00:00:01Z"
     assert core.plan(late, [], 10).status.conditions[-1].reason == "DeadlineExceeded"
+
+
+def test_an_index_runs_in_one_pod() -> None:
+    job = wish(completions=3, parallelism=3, completion_mode="Indexed")
+    pods = [worker("a", index=0), worker("b", index=0), worker("c", index=1), worker("d", index=7)]
+    made = core.plan(job, pods, 0)
+    assert [p.metadata.uid for p in made.delete] == ["b", "d"] and made.create == [2]
+    job.status.completed_indexes = "0"
+    made = core.plan(job, pods[1:3], 0)
+    assert [p.metadata.uid for p in made.delete] == ["b"] and made.create == [2]

@@ -49,6 +49,10 @@ class Informer(Generic[T]):
         self._indexes: dict[str, tuple[Callable[[Any], Iterable[str]], dict[str, dict[str, T]]]] = {}
         self.synced = asyncio.Event()
         self.revision = ""
+        self._again = False  # somebody wants a new list
+        self._begun = self._done = 0  # lists so far
+        self._listed = asyncio.Event()
+        self._watching: asyncio.Timeout | None = None
 
     # --- reading ---
 
@@ -77,6 +81,15 @@ class Informer(Generic[T]):
         self._handlers.append(handler)
         for obj in self._objects.values():
             handler(None, obj)
+
+    async def relisted(self) -> None:
+        """Returns when the copy holds what the server held after this call: for who cannot tell whether a write of
+        theirs has arrived."""
+        number, self._again = self._begun + 1, True
+        if self._watching is not None:
+            self._watching.reschedule(asyncio.get_running_loop().time())
+        while self._done < number:
+            await self._listed.wait()
 
     # --- writing: what the watch says ---
 
@@ -124,11 +137,17 @@ class Informer(Generic[T]):
         pause, revision = 0.05, ""
         while True:
             try:
-                if not revision:
+                if not revision or self._again:
+                    revision = ""  # until it has come
                     revision = await self._list()
                     self.synced.set()
-                revision = await self._watch(revision)
+                if self._again:
+                    continue
+                async with asyncio.timeout(None) as self._watching:
+                    revision = await self._watch(revision)
                 pause = 0.05
+            except TimeoutError:  # the watch was interrupted
+                continue
             except StatusError as error:
                 if error.code == 410:
                     revision = ""
@@ -136,6 +155,8 @@ class Informer(Generic[T]):
                     log.warning("watching %s: %s", self.kind.__name__, error)
             except Unreachable as error:
                 log.debug("%s", error)
+            finally:
+                self._watching = None
             if self.revision:
                 revision = self.revision if revision else ""
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
@@ -145,6 +166,8 @@ class Informer(Generic[T]):
         """Replaces the copy by what the server lists."""
         found: dict[str, T] = {}
         token, revision = "", ""
+        self._again, self._begun = False, self._begun + 1
+        number = self._begun
         while True:
             page = await self._client.list(self.kind, limit=_PAGE, token=token, **self._scope)
             found.update((key_of(obj), obj) for obj in page.items)
@@ -155,7 +178,9 @@ class Informer(Generic[T]):
             self._put(obj)
         for key in [key for key in self._objects if key not in found]:
             self._remove(self._objects[key])
-        self.revision = revision
+        self.revision, self._done = revision, number
+        self._listed.set()
+        self._listed = asyncio.Event()
         return revision
 
     async def _watch(self, revision: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.api.batch_v1 import Job, JobCondition, JobStatus, UncountedTerminatedPods
+from tiphys.client.client import Unreachable
 from tiphys.controllers import jobpolicy
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.pods import from_template, is_ready
@@ -240,15 +241,18 @@ def _staff(
 ) -> None:
     """As many pods as are wanted now."""
     spec = job.spec
+    if spec.completion_mode == "Indexed":
+        made.delete = _superfluous(active, completed, spec.completions or 0)
+        gone = {pod.metadata.uid for pod in made.delete}
+        active, taken = ([p for p in some if p.metadata.uid not in gone] for some in (active, taken))
     wanted = spec.parallelism if spec.parallelism is not None else 1
     if spec.completions is not None:
         wanted = min(wanted, max(0, spec.completions - succeeded))
     elif succeeded:
         wanted = min(wanted, len(active))
     if len(active) > wanted:
-        made.delete = sorted(active, key=lambda p: (is_ready(p), p.metadata.creation_timestamp or ""))[
-            : len(active) - wanted
-        ]
+        ranked = sorted(active, key=lambda p: (is_ready(p), p.metadata.creation_timestamp or ""))
+        made.delete += ranked[: len(active) - wanted]
         return
     missing = min(wanted - len(taken), BURST)
     if missing <= 0:
@@ -259,6 +263,17 @@ def _staff(
         made.create = [i for i, _ in zip(free, range(missing), strict=False)]
     else:
         made.create = [None] * missing
+
+
+def _superfluous(active: list[core_v1.Pod], over: set[int], completions: int) -> list[core_v1.Pod]:
+    """Pods whose index has ended, is out of range, or has another pod that is further on."""
+    found, seen = [], set()
+    for pod in sorted(active, key=lambda p: (not is_ready(p), p.metadata.creation_timestamp or "")):
+        index = index_of(pod)
+        if index is None or index >= completions or index in over or index in seen:
+            found.append(pod)
+        seen.add(index)
+    return found
 
 
 # --- the shell ---
@@ -282,6 +297,7 @@ class JobController(Controller):
         super().__init__(context)
         self._expect = Expectations()
         self._failed_at: dict[str, float] = {}
+        self._written: dict[str, int] = {}  # revisions of what was last written: what the informer must have reached
 
     def watch(self) -> None:
         self._jobs, self._pods = self.informer(Job), self.informer(core_v1.Pod)
@@ -327,8 +343,9 @@ class JobController(Controller):
         if job is None or job.metadata.deletion_timestamp:
             self._expect.forget(key)
             self._failed_at.pop(key, None)
+            self._written.pop(key, None)
             return None
-        if not self._expect.met(key):
+        if not self._expect.met(key) or int(job.metadata.resource_version) < self._written.get(key, 0):
             return None
         now = self.context.now()
         pods = await claim(self.client, self._pods, job, _selector(job), _adoptable, TRACKING)
@@ -353,7 +370,8 @@ class JobController(Controller):
         if made.status != job.status:
             changed = copy.copy(job)
             changed.status = made.status
-            await self.client.update_status(changed)
+            written = await self.client.update_status(changed)
+            self._written[key] = int(written.metadata.resource_version)
             if made.event is not None:
                 self.context.recorder.record(job, *made.event)
         await asyncio.gather(*(self._release(pod) for pod in made.release))
@@ -367,6 +385,8 @@ class JobController(Controller):
                 return_exceptions=True,
             )
             failures = [r for r in done if isinstance(r, Exception)]
+            if any(isinstance(r, Unreachable) for r in failures):
+                await self._pods.relisted()  # some may be there all the same, and an index must not run twice
             if failures:
                 self._expect.created(key, len(failures))
                 raise failures[0]
