@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from tests.apiserver.test_custom import CRONS, call, cron, definition, established, refused
+from tests.builders import deployment, pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
@@ -239,3 +240,50 @@ async def test_streams_are_asked_about(server: LocalCluster, hook: Hook) -> None
     error = await refused(server.client.request("POST", "/api/v1/namespaces/default/pods/p/attach?stdin=true"))
     assert "no attaching" in str(error) and hook.asked[0]["operation"] == "CONNECT"
     assert hook.asked[0]["object"]["kind"] == "PodAttachOptions" and hook.asked[0]["object"]["stdin"] is True
+
+
+async def test_what_a_webhook_adds_is_seen_by_the_built_in_plugins(server: LocalCluster, hook: Hook) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    bounds = core_v1.LimitRange(metadata=ObjectMeta(name="l", namespace="default"))
+    bounds.spec.limits = [core_v1.LimitRangeItem(type="Container", default={"cpu": "1"})]
+    await server.client.create(bounds)
+    await hook.register("Mutating", resources=("pods",))
+    sidecar = {"name": "sidecar", "image": "x"}
+    hook.answer = lambda request: patch({"op": "add", "path": "/spec/containers/-", "value": sidecar})
+    made = await server.client.create(pod("p"))
+    assert [c.name for c in made.spec.containers] == ["c", "sidecar"] and len(hook.asked) == 1
+    assert all(c.volume_mounts and c.resources.limits == {"cpu": "1"} for c in made.spec.containers)
+    assert "cpu limit for container sidecar" in made.metadata.annotations["kubernetes.io/limit-ranger"]
+
+
+async def test_webhooks_that_ask_for_it_see_later_changes(server: LocalCluster, hook: Hook) -> None:
+    body = hook.config("Mutating", reinvocationPolicy="IfNeeded")
+    body["webhooks"].append({**body["webhooks"][0], "name": "b.example.com", "reinvocationPolicy": "Never"})
+    for path, one in zip(("/first", "/second"), body["webhooks"], strict=True):
+        one["clientConfig"] = {**one["clientConfig"], "url": f"https://127.0.0.1:{hook.port}{path}"}
+    await call(server, "POST", f"{GROUP}/mutatingwebhookconfigurations", body)
+    hook.answer = lambda request: (
+        patch({"op": "add", "path": "/data/second", "value": "y"}) if "first" in request["object"]["data"]
+        else patch({"op": "add", "path": "/data/first", "value": "x"})
+    )  # fmt: skip
+    made = await call(server, "POST", MAPS, config_map(k="v"))
+    assert made["data"] == {"k": "v", "first": "x", "second": "y"}
+    assert [sorted(a["object"]["data"]) for a in hook.asked] == [["k"], ["first", "k"], ["first", "k", "second"]]
+
+
+async def test_webhooks_see_what_a_subresource_is_about(server: LocalCluster, hook: Hook) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(pod("p"))
+    await server.client.create(deployment("web", 1))
+    await hook.register("Validating", resources=("*/*",))
+    pods, one = "/api/v1/namespaces/default/pods", {"name": "p"}
+    await call(server, "POST", f"{pods}/p/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": one, "target": {"name": "n"}})  # fmt: skip
+    scale = "/apis/apps/v1/namespaces/default/deployments/web/scale"
+    await call(server, "PATCH", scale, {"spec": {"replicas": 3}}, MERGE)
+    await call(server, "POST", f"{pods}/p/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": one})
+    asked = [(a["operation"], a["kind"]["kind"], a["resource"]["resource"], a.get("subResource", "")) for a in hook.asked]
+    assert asked == [
+        ("CREATE", "Binding", "pods", "binding"), ("UPDATE", "Scale", "deployments", "scale"),
+        ("CREATE", "Eviction", "pods", "eviction"), ("DELETE", "Pod", "pods", ""),
+    ]  # fmt: skip
+    assert (hook.asked[1]["object"]["spec"], hook.asked[1]["oldObject"]["spec"]) == ({"replicas": 3}, {"replicas": 1})

@@ -12,6 +12,7 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, Status
 from tiphys.apiserver import respond
+from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer
 from tiphys.apiserver.registry import Registry
@@ -31,6 +32,16 @@ class Actions:
         self._authenticator = authenticator
         self._authorizer = authorizer
 
+    async def _admit(self, call: Call, resource: Resource, name: str, obj: Any) -> Any:
+        """What judges writes judges actions, too. Returns the object as it may have been changed."""
+        kind = f"{obj.api_version}/{obj.kind}"
+        a = Attributes(
+            resource, "CREATE", call.info.namespace, name, obj, None, call.user, call.dry_run, call.info.subresource, kind
+        )
+        await self._registry.admission.mutate(a)
+        await self._registry.admission.validate(a)
+        return a.obj
+
     # --- pods ---
 
     async def bind(self, call: Call, resource: Resource) -> web.Response:
@@ -40,6 +51,7 @@ class Actions:
         if not binding.target.name:
             why = [errors.required("target.name")]
             raise errors.invalid("Binding", "", name, why)
+        binding = await self._admit(call, resource, name, binding)
         now = timestamps.rfc3339(self._registry.now())
 
         def change(old: Any) -> Any:
@@ -59,6 +71,7 @@ class Actions:
             new = copy.deepcopy(old)
             new.spec.node_name = binding.target.name
             new.metadata.annotations.update(binding.metadata.annotations)
+            new.metadata.labels.update(binding.metadata.labels)
             others = [c for c in new.status.conditions if c.type != "PodScheduled"]
             new.status.conditions = [
                 *others,
@@ -67,13 +80,14 @@ class Actions:
             return new
 
         await self._registry.update(
-            _PODS, call.info.namespace, name, change, call.user, call.dry_run, "binding", patching=True
+            _PODS, call.info.namespace, name, change, call.user, call.dry_run, "binding", patching=True, admitted=True
         )
         return respond.status(call, Status(status="Success", code=201), 201)
 
     async def evict(self, call: Call, resource: Resource) -> web.Response:
         """Deletes a pod if no disruption budget forbids it."""
         eviction = read_object(call, await body(call), policy_v1.Eviction, resource)
+        eviction = await self._admit(call, resource, call.info.name, eviction)
         namespace, name = call.info.namespace, call.info.name
         pod = decode(self._registry.entry(_PODS, namespace, name).data, core_v1.Pod)
         if pod.status.phase not in ("Succeeded", "Failed", "Pending") and not pod.metadata.deletion_timestamp:
@@ -108,7 +122,7 @@ class Actions:
 
         meta = pod.metadata
         entry, _ = await self._registry.update(
-            _PODS, meta.namespace, meta.name, change, call.user, call.dry_run, "status", patching=True
+            _PODS, meta.namespace, meta.name, change, call.user, call.dry_run, "status", patching=True, admitted=True
         )
         if precondition is not None and precondition.resource_version == meta.resource_version and not call.dry_run:
             precondition.resource_version = str(entry.revision)
@@ -154,8 +168,9 @@ class Actions:
             return new
 
         await self._registry.update(
-            _BUDGETS, budget.metadata.namespace, name, change, call.user, call.dry_run, "status", patching=True
-        )
+            _BUDGETS, budget.metadata.namespace, name, change, call.user, call.dry_run, "status", patching=True,
+            admitted=True,
+        )  # fmt: skip
 
     # --- tokens ---
 
@@ -163,6 +178,7 @@ class Actions:
         """A new token of a service account, bound to a pod when asked."""
         request = read_object(call, await body(call), authentication_v1.TokenRequest, resource)
         namespace, name = call.info.namespace, call.info.name
+        request = await self._admit(call, resource, name, request)
         account = self._registry.lookup("serviceaccounts", namespace, name)
         if account is None:
             raise errors.not_found("serviceaccounts", name)

@@ -90,7 +90,7 @@ _ADMIN = [
     _rule(["create"], "authorization.k8s.io", "localsubjectaccessreviews"),
     _rule([*WRITE, *READ], "rbac.authorization.k8s.io", "rolebindings", "roles"),
 ]
-_NODE = [
+NODE_RULES = [
     _rule(["create"], "authentication.k8s.io", "tokenreviews"),
     _rule(["create"], "authorization.k8s.io", "localsubjectaccessreviews", "subjectaccessreviews"),
     _rule(READ, "", "services"),
@@ -106,10 +106,21 @@ _NODE = [
     _rule(["get"], "", "endpoints"),
     _rule(["get", "update", "patch"], "", "persistentvolumeclaims/status"),
     _rule(["get"], "", "persistentvolumeclaims", "persistentvolumes"),
+    _rule(READ, "", "configmaps", "secrets"),
     _rule(["create", *READ], "certificates.k8s.io", "certificatesigningrequests"),
+    _rule(["create"], "certificates.k8s.io", "certificatesigningrequests/selfnodeclient"),
     _rule(["create", "delete", "get", "patch", "update"], "coordination.k8s.io", "leases"),
+    _rule(["get"], "storage.k8s.io", "volumeattachments"),
+    _rule(["create", "delete", "get", "patch", "update"], "storage.k8s.io", "csinodes"),
     _rule(READ, "storage.k8s.io", "csidrivers"),
     _rule(READ, "node.k8s.io", "runtimeclasses"),
+]
+# What the proxy and the name server of a node look at; they share the node's identity.
+_NETWORK = [
+    _rule(["list", "watch"], "", "endpoints", "services", "namespaces"),
+    _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
+    _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
+    _rule(["list", "watch"], "networking.k8s.io", "networkpolicies"),
 ]
 _PROXY = [
     _rule(["list", "watch"], "", "endpoints", "services"),
@@ -175,8 +186,9 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
     ("system:public-info-viewer", [_urls(*_HEALTH)], {}, ""),
     ("system:service-account-issuer-discovery", _ISSUER, {}, ""),
     ("system:monitoring", [_urls("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*")], {}, ""),
-    ("system:node", _NODE, {}, ""),
-    ("tiphys:hollow-nodes", _NODE, {}, ""),
+    ("system:node", NODE_RULES, {}, ""),
+    ("tiphys:hollow-nodes", NODE_RULES, {}, ""),
+    ("tiphys:node-network", _NETWORK, {}, ""),
     ("system:node-proxier", _PROXY, {}, ""),
     ("system:coredns", _DNS, {}, ""),
     ("system:kube-scheduler", _SCHEDULER, {}, ""),
@@ -193,10 +205,10 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("system:public-info-viewer", "system:public-info-viewer", [("Group", "system:authenticated"), ("Group", "system:unauthenticated")]),
     ("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", [("Group", "system:serviceaccounts")]),
     ("system:monitoring", "system:monitoring", [("Group", "system:monitoring")]),
-    ("system:node", "system:node", [("Group", "system:nodes")]),
+    ("system:node", "system:node", []),  # the node authorizer knows which objects are a node's own
     ("tiphys:hollow-nodes", "tiphys:hollow-nodes", [("User", "tiphys:hollow-nodes")]),
-    ("system:node-proxier", "system:node-proxier", [("User", "system:kube-proxy"), ("Group", "system:nodes")]),
-    ("system:coredns", "system:coredns", [("Group", "system:nodes")]),
+    ("tiphys:node-network", "tiphys:node-network", [("Group", "system:nodes")]),
+    ("system:node-proxier", "system:node-proxier", [("User", "system:kube-proxy")]),
     ("system:kube-scheduler", "system:kube-scheduler", [("User", "system:kube-scheduler")]),
     ("system:kube-controller-manager", "system:kube-controller-manager", [("User", "system:kube-controller-manager")]),
 ]  # fmt: skip

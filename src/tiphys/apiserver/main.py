@@ -16,10 +16,11 @@ from tiphys.apiserver.admission.plugins import admission_chain
 from tiphys.apiserver.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
-from tiphys.apiserver.bootstrap import bootstrap
+from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.expiry import expire_events
+from tiphys.apiserver.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.server import APIServer, serve, tls_context
 from tiphys.apiserver.strategies import selectable_fields
@@ -86,7 +87,8 @@ class RunningServer:
         options = self.options
         await self.store.open()
         ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
-        self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store)
+        nodes = NodeAuthorizer(self.store, NODE_RULES)
+        self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         admission: Admission = admission_chain(
             lambda: self.registry, lambda: authorizer, lambda: self._caller, options.enable_admission, options.disable_admission
         )  # fmt: skip

@@ -37,6 +37,16 @@ _NAMESPACES = BY_PATH["", "v1", "namespaces"]
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What a subresource shows of an object: its Scale, for one. `kind` is ``group/version/Kind``; `put` changes an
+    object to what is seen of it."""
+
+    kind: str
+    get: Callable[[Any], Any]
+    put: Callable[[Any, Any], None]
+
+
 @dataclass(slots=True)
 class _Target:
     """What one update is about, and who makes it. `entries` are the managed fields when they are known already."""
@@ -49,6 +59,8 @@ class _Target:
     subresource: str
     manager: str
     entries: list[ManagedFieldsEntry] | None = None
+    admitted: bool = False
+    lens: Lens | None = None
 
 
 class Registry:
@@ -196,10 +208,13 @@ class Registry:
         create: Callable[[], Any] | None = None,
         patching: bool = False,
         manager: str = "",
+        admitted: bool = False,
+        lens: Lens | None = None,
     ) -> tuple[Entry, bool]:
         """Applies `change` to the object as it stands now, again when somebody else wrote in between and the change
-        does not insist on a version (a patch carries the version it was applied to, and is applied anew).
-        Returns the entry and whether it was created. Raises StatusError."""
+        does not insist on a version (a patch carries the version it was applied to, and is applied anew). What the
+        system does in the course of another request is `admitted`: no plugin is asked. A `lens` says what admission sees
+        of the object. Returns the entry and whether it was created. Raises StatusError."""
         cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
         for _ in range(_RETRIES):
             entry = cache.get(key)
@@ -211,7 +226,9 @@ class Registry:
             new = change(old)
             insists = self._check_version(resource, strategy, new, old) and not patching
             try:
-                to = _Target(resource, strategy, entry, user, dry_run, subresource, manager)
+                to = _Target(
+                    resource, strategy, entry, user, dry_run, subresource, manager, admitted=admitted, lens=lens
+                )
                 return await self._update(to, new, old), False
             except Conflict:
                 if insists:
@@ -244,6 +261,7 @@ class Registry:
         subresource: str,
         manager: str,
         force: bool,
+        lens: Lens | None = None,
     ) -> tuple[Entry, bool]:
         """Server-side apply of a plain configuration. `typed` makes an object of plain data. Returns the entry and
         whether it was created. Raises StatusError."""
@@ -259,7 +277,7 @@ class Registry:
                 if entry is None:
                     return await self.create(resource, namespace, new, user, dry_run, entries=entries), True
                 insists = self._check_version(resource, strategy, new, old) and "resourceVersion" in config["metadata"]
-                to = _Target(resource, strategy, entry, user, dry_run, subresource, "", entries)
+                to = _Target(resource, strategy, entry, user, dry_run, subresource, "", entries, lens=lens)
                 return await self._update(to, new, old), False
             except Conflict:
                 if insists:
@@ -286,8 +304,13 @@ class Registry:
         else:
             meta.managed_fields = before.managed_fields
         attributes = Attributes(resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub)
-        await self.admission.mutate(attributes)
-        if attributes.obj is not new:
+        if to.lens is not None:
+            attributes.obj, attributes.old, attributes.kind = to.lens.get(new), to.lens.get(old), to.lens.kind
+        if not to.admitted:
+            await self.admission.mutate(attributes)
+        if to.lens is not None:
+            to.lens.put(new, attributes.obj)
+        elif attributes.obj is not new:
             new = attributes.obj
             meta = new.metadata
         if sub == "status":
@@ -303,7 +326,8 @@ class Registry:
             problems += strategy.validate(new) if sub not in ("", "scale") else strategy.validate_change(new, old)
         if problems:
             raise errors.invalid(resource.kind, resource.group, before.name, problems)
-        await self.admission.validate(attributes)
+        if not to.admitted:
+            await self.admission.validate(attributes)
         meta.resource_version = ""
         if meta.deletion_timestamp and not meta.finalizers and not self._lingers(strategy, new):
             return await self._finish(resource, new, to.entry, dry_run)

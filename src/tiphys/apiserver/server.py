@@ -32,6 +32,7 @@ from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, Invali
 from tiphys.apiserver.authorization import Asked, Authorizer
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
@@ -186,9 +187,11 @@ class APIServer:
     def _authorize(self, call: Call) -> None:
         info = call.info
         if info.is_resource:
+            fields = call.query.get("fieldSelector", "") if NODES in call.user.groups else ""
             asked = Asked(
-                info.verb, info.group, info.resource, info.subresource, info.namespace, info.name, version=info.version
-            )
+                info.verb, info.group, info.resource, info.subresource, info.namespace, info.name, version=info.version,
+                fields=fields,
+            )  # fmt: skip
         else:
             asked = Asked(info.verb, path=info.path)
         if not self._authorizer.authorize(call.user, asked)[0]:

@@ -18,7 +18,7 @@ from tiphys.apiserver import respond
 from tiphys.apiserver.conversion import from_storage, to_storage
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.reading import view_of
-from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.registry import Lens, Registry
 from tiphys.apiserver.request import Call, whole_number
 from tiphys.machinery import decoding, errors, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
@@ -261,7 +261,7 @@ class Writer:
         namespace = call.info.namespace if resource.namespaced else ""
         entry, created = await self._registry.apply(
             stored, namespace, call.info.name, config, typed, call.user, call.dry_run, call.info.subresource, manager,
-            truth(call.query.get("force")),
+            truth(call.query.get("force")), _scale_lens(resource) if call.info.subresource == "scale" else None,
         )  # fmt: skip
         if call.info.subresource == "scale":
             return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
@@ -365,16 +365,14 @@ class Writer:
                 raise errors.invalid("Scale", "autoscaling", call.info.name, why)
             if scale.metadata.resource_version and scale.metadata.resource_version != old.metadata.resource_version:
                 raise errors.conflict(resource.group_resource, call.info.name, errors.MODIFIED)
-            if isinstance(resource, CustomResource):
-                assert resource.scale is not None
-                set_field(new.content, resource.scale.replicas, scale.spec.replicas)
-            else:
-                new.spec.replicas = scale.spec.replicas
+            lens.put(new, scale)
             return new
+
+        lens = _scale_lens(resource)
 
         entry, _ = await self._registry.update(
             resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, "scale", None, True,
-            manager_of(call),
+            manager_of(call), lens=lens,
         )  # fmt: skip
         return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
@@ -494,6 +492,17 @@ _SCALES = Resource("autoscaling", "v1", "scales", "Scale")  # no resource of its
 
 def _scale_answer(call: Call, scale: autoscaling_v1.Scale) -> web.Response:
     return respond.one(call, _SCALES, encode(scale))
+
+
+def _scale_lens(resource: Resource) -> Lens:
+    def put(obj: Any, scale: autoscaling_v1.Scale) -> None:
+        if isinstance(resource, CustomResource):
+            assert resource.scale is not None
+            set_field(obj.content, resource.scale.replicas, scale.spec.replicas)
+        else:
+            obj.spec.replicas = scale.spec.replicas
+
+    return Lens("autoscaling/v1/Scale", lambda obj: scale_of(resource, obj), put)
 
 
 def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:

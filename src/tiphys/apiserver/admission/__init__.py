@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tiphys.api.catalog import Resource
@@ -25,6 +25,12 @@ class Attributes:
     subresource: str = ""
     kind: str = ""
     options: dict[str, Any] | None = None
+    changed: bool = False
+    """Set by a webhook or policy that changed the object: every plugin that changes objects sees it once more."""
+    second: bool = False
+    """Whether this is that second pass."""
+    notes: dict[Any, Any] = field(default_factory=dict)
+    """What a plugin keeps from the first pass for the second."""
 
 
 class Plugin(Protocol):
@@ -68,8 +74,13 @@ class Admission:
         return chain
 
     async def mutate(self, attributes: Attributes) -> None:
-        for plugin in self._chain(attributes.resource.group_resource)[0]:
+        chain = self._chain(attributes.resource.group_resource)[0]
+        for plugin in chain:
             await plugin.mutate(attributes)
+        if attributes.changed:
+            attributes.second = True
+            for plugin in chain:
+                await plugin.mutate(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         for plugin in self._chain(attributes.resource.group_resource)[1]:

@@ -129,6 +129,45 @@ class Seen:
         }  # fmt: skip
 
 
+class Rounds:
+    """Which webhooks, or policies, have seen an object, and which are to see it once more because it changed since: only
+    those that asked for it (`reinvocationPolicy: IfNeeded`), and at most once."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._due: set[str] = set()
+        self._left: Any = None
+
+    @classmethod
+    def of(cls, attributes: Attributes, who: Any, obj: Any) -> Rounds:
+        """Those of a write for one plugin; `obj` is the object as the plugin finds it, plain."""
+        found: Rounds | None = attributes.notes.get(who)
+        if found is None:
+            found = attributes.notes[who] = cls()
+        elif attributes.second and obj != found._left:  # a built-in plugin changed it
+            found._again()
+        return found
+
+    def wanted(self, attributes: Attributes, name: str) -> bool:
+        return not attributes.second or name in self._due
+
+    def done(self, attributes: Attributes, name: str, again: str | None, changed: bool) -> None:
+        """`name` has seen the object; `again` is its reinvocation policy."""
+        if changed:
+            self._again()
+            attributes.changed = True
+        if again == "IfNeeded":
+            self._seen.add(name)
+
+    def left(self, obj: Any) -> None:
+        """The object as the plugin leaves it, plain."""
+        self._left = obj
+
+    def _again(self) -> None:
+        self._due |= self._seen
+        self._seen.clear()
+
+
 def _gvk(resource: Resource, a: Attributes) -> dict[str, str]:
     if a.kind:
         api_version, _, kind = a.kind.rpartition("/")

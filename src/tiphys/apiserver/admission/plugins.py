@@ -17,6 +17,8 @@ from tiphys.apiserver.admission.classes import (
     RuntimeClass,
     StorageObjectInUseProtection,
 )
+from tiphys.apiserver.admission.limits import LimitRanger
+from tiphys.apiserver.admission.noderestriction import NodeRestriction
 from tiphys.apiserver.admission.owners import OwnerReferencesPermissionEnforcement
 from tiphys.apiserver.admission.podsecurity import PodSecurity
 from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
@@ -25,13 +27,13 @@ from tiphys.apiserver.admission.rbac import RBACEscalation
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.webhooks import WebhookCaller
-from tiphys.machinery import errors, names, quantity
-from tiphys.store.cache import Filter
+from tiphys.machinery import errors, names
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
-_LIMITS = BY_PATH["", "v1", "limitranges"]
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
 _IMPLIED = frozenset(("CertificateSigning", "CertificateSubjectRestriction"))  # parts of CertificateApproval here
+_NODES = BY_PATH["", "v1", "nodes"]
+_TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -77,75 +79,6 @@ class TaintNodesByCondition(Base):
             key = "node.kubernetes.io/not-ready"
             if not any(t.key == key and t.effect == "NoSchedule" for t in a.obj.spec.taints):
                 a.obj.spec.taints.append(core_v1.Taint(key=key, effect="NoSchedule"))
-
-
-class LimitRanger(Base):
-    """Defaults and bounds of a namespace's LimitRanges."""
-
-    resources = frozenset(("pods", "persistentvolumeclaims"))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
-
-    def _limits(self, namespace: str, kind: str) -> list[core_v1.LimitRangeItem]:
-        cache = self._registry().cache(_LIMITS)
-        if not len(cache):
-            return []
-        entries = cache.select(Filter(f"{_LIMITS.prefix}{namespace}/"))
-        return [i for e in entries for i in decode(e.data, core_v1.LimitRange).spec.limits if i.type == kind]
-
-    async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource or a.resource.plural != "pods":
-            return
-        for item in self._limits(a.namespace, "Container"):
-            for container in a.obj.spec.containers + a.obj.spec.init_containers:
-                for name, value in item.default.items():
-                    container.resources.limits.setdefault(name, value)
-                for name, value in item.default_request.items():
-                    container.resources.requests.setdefault(name, value)
-
-    async def validate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource:
-            return
-        problems: list[str] = []
-        if a.resource.plural == "pods":
-            for item in self._limits(a.namespace, "Container"):
-                for container in a.obj.spec.containers + a.obj.spec.init_containers:
-                    problems += _bounds(item, "Container", container.resources.requests, container.resources.limits)
-            for item in self._limits(a.namespace, "Pod"):
-                requests = quantity.total(c.resources.requests for c in a.obj.spec.containers)
-                limits = quantity.total(c.resources.limits for c in a.obj.spec.containers)
-                problems += _bounds(item, "Pod", requests, limits)
-        else:
-            for item in self._limits(a.namespace, "PersistentVolumeClaim"):
-                problems += _bounds(item, "PersistentVolumeClaim", a.obj.spec.resources.requests, {})
-        if problems:
-            why = problems[0] if len(problems) == 1 else "[" + ", ".join(problems) + "]"
-            raise errors.forbidden(a.resource.group_resource, a.name, why)
-
-
-def _bounds(item: core_v1.LimitRangeItem, kind: str, requests: dict[str, Any], limits: dict[str, Any]) -> list[str]:
-    problems, nano = [], quantity.nano
-    for name, bound in item.min.items():
-        request = requests.get(name) or limits.get(name)
-        if request is None:
-            problems.append(f"minimum {name} usage per {kind} is {bound}.  No request is specified")
-        elif nano(request) < nano(bound):
-            problems.append(f"minimum {name} usage per {kind} is {bound}, but request is {request}")
-    for name, bound in item.max.items():
-        limit = limits.get(name) or (requests.get(name) if kind == "PersistentVolumeClaim" else None)
-        if limit is None:
-            problems.append(f"maximum {name} usage per {kind} is {bound}.  No limit is specified")
-        elif nano(limit) > nano(bound):
-            problems.append(f"maximum {name} usage per {kind} is {bound}, but limit is {limit}")
-    for name, ratio in item.max_limit_request_ratio.items():
-        if name in requests and name in limits and nano(requests[name]):
-            actual = nano(limits[name]) / nano(requests[name])
-            if actual > nano(ratio) / 10**9:
-                problems.append(
-                    f"{name} max limit to request ratio per {kind} is {ratio}, but provided ratio is {actual:f}"
-                )
-    return problems
 
 
 class ServiceAccount(Base):
@@ -213,42 +146,6 @@ def _token_projection() -> core_v1.ProjectedVolumeSource:
     )
 
 
-class NodeRestriction(Base):
-    """A node's identity may change its own Node, Lease and the pods bound to it, nothing of its neighbours'."""
-
-    resources = frozenset(("nodes", "pods", "leases.coordination.k8s.io"))
-
-    async def validate(self, a: Attributes) -> None:
-        if "system:nodes" not in a.user.groups or not a.user.name.startswith("system:node:"):
-            return
-        if a.operation == "CONNECT":
-            return
-        node = a.user.name[len("system:node:") :]
-        if a.resource.plural == "nodes" and a.name != node:
-            raise errors.forbidden("nodes", a.name, f'node "{node}" is not allowed to modify node "{a.name}"')
-        if a.resource.plural == "leases" and (a.namespace != "kube-node-lease" or a.name != node):
-            why = "can only access node lease with the same name as the requesting node"
-            raise errors.forbidden(a.resource.group_resource, a.name, why)
-        if a.resource.plural == "pods":
-            self._pod(a, node)
-
-    @staticmethod
-    def _pod(a: Attributes, node: str) -> None:
-        pod = a.old or a.obj
-        if a.operation == "CREATE" and "kubernetes.io/config.mirror" not in pod.metadata.annotations:
-            why = (
-                f'pod does not have "kubernetes.io/config.mirror" annotation, node "{node}" can only create mirror pods'
-            )
-            raise errors.forbidden("pods", a.name, why)
-        if pod.spec.node_name != node:
-            raise errors.forbidden(
-                "pods", a.name, f'node "{node}" can only {_DOES[a.operation]} pods with spec.nodeName set to itself'
-            )
-
-
-_DOES = {"CREATE": "create", "UPDATE": "update", "DELETE": "delete"}
-
-
 class Priority(Base):
     """The number behind a pod's priority class."""
 
@@ -281,6 +178,15 @@ class Priority(Base):
             raise errors.forbidden("pods", a.name, why.format(spec.preemption_policy, policy))
         spec.preemption_policy = policy
 
+    async def validate(self, a: Attributes) -> None:
+        """One class at most is the default."""
+        if a.resource.plural != "priorityclasses" or a.operation not in ("CREATE", "UPDATE") or not a.obj.global_default:
+            return
+        standing = self._default()
+        if standing is not None and (a.operation == "CREATE" or standing.metadata.name != a.name):
+            why = f"PriorityClass {standing.metadata.name} is already marked as default. Only one default can exist"
+            raise errors.forbidden(a.resource.group_resource, a.name, why)
+
     def _default(self) -> Any | None:
         cache = self._registry().cache(_CLASSES)
         if getattr(self, "_seen", -1) != cache.revision:
@@ -289,6 +195,23 @@ class Priority(Base):
             self._found = min(defaults, key=lambda c: c.value) if defaults else None
             self._seen = cache.revision
         return self._found
+
+
+class PodTopologyLabels(Base):
+    """A pod that is put on a node gets the node's zone and region as labels."""
+
+    resources = frozenset(("pods",))
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+
+    async def mutate(self, a: Attributes) -> None:
+        if a.operation != "CREATE" or a.subresource not in ("", "binding"):
+            return
+        name = a.obj.target.name if a.subresource else a.obj.spec.node_name
+        node = self._registry().cache(_NODES).get(_NODES.key("", name)) if name else None
+        if node is not None:
+            a.obj.metadata.labels.update({key: node.labels[key] for key in _TOPOLOGY if key in node.labels})
 
 
 class DefaultTolerationSeconds(Base):
@@ -323,10 +246,11 @@ def admission_chain(
         "TaintNodesByCondition": TaintNodesByCondition(),
         "LimitRanger": LimitRanger(registry),
         "ServiceAccount": ServiceAccount(registry),
-        "NodeRestriction": NodeRestriction(),
+        "NodeRestriction": NodeRestriction(registry),
         "PodSecurity": PodSecurity(registry),
         "Priority": Priority(registry),
         "DefaultTolerationSeconds": DefaultTolerationSeconds(),
+        "PodTopologyLabels": PodTopologyLabels(registry),
         "DefaultStorageClass": DefaultStorageClass(registry),
         "RuntimeClass": RuntimeClass(registry),
         "DefaultIngressClass": DefaultIngressClass(registry),

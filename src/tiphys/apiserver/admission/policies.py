@@ -14,6 +14,7 @@ from tiphys.api.meta_v1 import StatusCause
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.matching import (
     EXEMPT,
+    Rounds,
     Seen,
     conditions_hold,
     matching_resource,
@@ -87,9 +88,13 @@ class _Policies(Base):
         equivalents = registry.catalogue.equivalents
         return matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents) is not None
 
-    def _evaluations(self, attributes: Attributes, seen: Seen) -> Iterator[Bound | tuple[Any, Any, PolicyError]]:
+    def _evaluations(
+        self, attributes: Attributes, seen: Seen, rounds: Rounds | None = None
+    ) -> Iterator[Bound | tuple[Any, Any, PolicyError]]:
         """Every policy, binding and parameter that is about the request, or why it cannot be evaluated."""
         for policy, bindings in self._bound_policies():
+            if rounds is not None and not rounds.wanted(attributes, policy.metadata.name):
+                continue
             constraints = policy.spec.match_constraints
             if constraints is None or not self._matches(constraints, attributes):
                 continue
@@ -228,19 +233,24 @@ class MutatingPolicies(_Policies):
         if attributes.resource.group == EXEMPT or attributes.obj is None or not self._bound_policies():
             return
         seen = Seen(attributes, self._authorizer())
-        for found in self._evaluations(attributes, seen):
+        rounds = Rounds.of(attributes, self.policy_kind, seen.plain("obj"))
+        for found in self._evaluations(attributes, seen, rounds):
             if not isinstance(found, Bound):
                 self._failed(found[0], found[1], str(found[2]), attributes)
                 continue
-            for mutation in found.policy.spec.mutations:
+            before, policy = seen.plain("obj"), found.policy
+            for mutation in policy.spec.mutations:
                 found.variables["object"] = seen.plain("obj")
                 try:
                     after = _mutated(mutation, found.variables, seen.plain("obj"), attributes)
                 except (CelError, ValueError, TypeError, KeyError) as error:
-                    self._failed(found.policy, found.binding, str(error), attributes)
+                    self._failed(policy, found.binding, str(error), attributes)
                     continue
                 if after != seen.plain("obj"):
-                    attributes.obj = replaced(attributes, after, f"policy {found.policy.metadata.name}")
+                    attributes.obj = replaced(attributes, after, f"policy {policy.metadata.name}")
+            changed = seen.plain("obj") != before
+            rounds.done(attributes, policy.metadata.name, policy.spec.reinvocation_policy, changed)
+        rounds.left(seen.plain("obj"))
 
     def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes) -> None:
         if policy.spec.failure_policy == "Ignore":

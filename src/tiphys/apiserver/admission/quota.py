@@ -77,7 +77,7 @@ class ResourceQuotas(Base):
             return new
 
         await self._registry().update(
-            _QUOTAS, a.namespace, found.metadata.name, change, SYSTEM, subresource="status", patching=True
+            _QUOTAS, a.namespace, found.metadata.name, change, SYSTEM, subresource="status", patching=True, admitted=True
         )
 
     def _check_amounts(self, found: ResourceQuota, a: Attributes) -> None:

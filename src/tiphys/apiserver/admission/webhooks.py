@@ -18,6 +18,7 @@ from tiphys.api.meta_v1 import Status
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.matching import (
     EXEMPT,
+    Rounds,
     Seen,
     conditions_hold,
     matching_resource,
@@ -50,20 +51,22 @@ class _Webhooks(Base):
         self._caller = caller
         self._resource = resource_of(self.kind)
         self._seen = -1
-        self._known: list[Any] = []
+        self._known: list[tuple[str, Any]] = []
 
-    def _configured(self) -> list[Any]:
-        """Every webhook, in order."""
+    def _configured(self) -> list[tuple[str, Any]]:
+        """Every webhook, in order, with a name that no other has."""
         cache = self._registry().cache(self._resource)
         if cache.revision != self._seen:
             self._seen = cache.revision
-            self._known = [hook for entry in cache for hook in decode(entry.data, self.kind).webhooks]
+            self._known = [
+                (f"{entry.key}/{hook.name}", hook) for entry in cache for hook in decode(entry.data, self.kind).webhooks
+            ]
         return self._known
 
     def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
         """The webhooks that want this request, each with the resource as which it sees it."""
         found = []
-        for hook in self._configured():
+        for _, hook in self._configured():
             resource = self._wants(hook, attributes, seen)
             if resource is not None:
                 found.append((hook, resource))
@@ -134,7 +137,7 @@ def _refusal(name: str, given: dict[str, Any]) -> StatusError:
 
 
 class MutatingWebhooks(_Webhooks):
-    """One after the other; those that ask for it once more when a later one changed the object."""
+    """One after the other; those that ask for it once more when somebody changed the object after them."""
 
     kind = v1.MutatingWebhookConfiguration
 
@@ -142,19 +145,15 @@ class MutatingWebhooks(_Webhooks):
         if attributes.resource.group == EXEMPT or not self._configured():
             return
         seen = Seen(attributes, self._authorizer())
-        again: list[Any] = []
-        changed_after: set[int] = set()
-        for hook in self._configured():
-            resource = self._wants(hook, attributes, seen)
-            if resource is None:
+        rounds = Rounds.of(attributes, self.kind, seen.plain("obj"))
+        for name, hook in self._configured():
+            if not rounds.wanted(attributes, name):
                 continue
-            if await self._apply(hook, resource, attributes, seen):
-                changed_after |= {id(earlier) for earlier in again}
-            if hook.reinvocation_policy == "IfNeeded":
-                again.append(hook)
-        for hook in again:
-            if id(hook) in changed_after and (resource := self._wants(hook, attributes, seen)) is not None:
-                await self._apply(hook, resource, attributes, seen)
+            resource = self._wants(hook, attributes, seen)
+            if resource is not None:
+                changed = await self._apply(hook, resource, attributes, seen)
+                rounds.done(attributes, name, hook.reinvocation_policy, changed)
+        rounds.left(seen.plain("obj"))
 
     async def _apply(self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen) -> bool:
         """Asks one webhook and takes its patch. Returns whether the object changed."""

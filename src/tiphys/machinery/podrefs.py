@@ -1,0 +1,63 @@
+"""What a pod names of other objects in its namespace: nodes may read that and nothing else, and mirror pods name nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.api.base import Struct
+
+References = dict[str, set[str]]
+
+
+def references(pod: core_v1.Pod) -> References:
+    """Plural of a resource → names: secrets, configmaps, persistentvolumeclaims, serviceaccounts, resourceclaims."""
+    spec, found = pod.spec, References()
+
+    def note(plural: str, name: str | None) -> None:
+        if name:
+            found.setdefault(plural, set()).add(name)
+
+    note("serviceaccounts", spec.service_account_name)
+    for reference in spec.image_pull_secrets:
+        note("secrets", reference.name)
+    containers: list[Any] = [*spec.init_containers, *spec.containers, *spec.ephemeral_containers]
+    for container in containers:
+        for origin in container.env_from:
+            note("configmaps", origin.config_map_ref.name if origin.config_map_ref else None)
+            note("secrets", origin.secret_ref.name if origin.secret_ref else None)
+        for variable in container.env:
+            if (source := variable.value_from) is not None:
+                note("configmaps", source.config_map_key_ref.name if source.config_map_key_ref else None)
+                note("secrets", source.secret_key_ref.name if source.secret_key_ref else None)
+    for volume in spec.volumes:
+        for plural, name in _of_volume(volume):
+            note(plural, name)
+        if volume.ephemeral is not None:
+            note("persistentvolumeclaims", f"{pod.metadata.name}-{volume.name}")
+    for status in pod.status.resource_claim_statuses:
+        note("resourceclaims", status.resource_claim_name)
+    for claim in spec.resource_claims:
+        note("resourceclaims", claim.resource_claim_name)
+    return found
+
+
+def _of_volume(volume: core_v1.Volume) -> Iterator[tuple[str, str | None]]:
+    if volume.secret is not None:
+        yield "secrets", volume.secret.secret_name
+    if volume.config_map is not None:
+        yield "configmaps", volume.config_map.name
+    if volume.persistent_volume_claim is not None:
+        yield "persistentvolumeclaims", volume.persistent_volume_claim.claim_name
+    if volume.projected is not None:
+        for part in volume.projected.sources:
+            yield "secrets", part.secret.name if part.secret else None
+            yield "configmaps", part.config_map.name if part.config_map else None
+    for name in volume.__struct_fields__:
+        source: Any = getattr(volume, name)
+        if isinstance(source, Struct):
+            for attribute in ("secret_ref", "node_publish_secret_ref"):
+                yield "secrets", getattr(getattr(source, attribute, None), "name", None)
+    if volume.azure_file is not None:
+        yield "secrets", volume.azure_file.secret_name
