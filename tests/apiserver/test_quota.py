@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +120,35 @@ async def test_evictions_keep_the_budget(cluster: LocalCluster) -> None:
     await cluster.client.patch(type(deployment()), "web", {"spec": {"replicas": 3}}, "default", media=MERGE)
     await cluster.eventually(lambda: allowed(1))
     await call(cluster, "POST", f"{PODS}/{name}/eviction", eviction)
+
+
+EXEMPTING = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: PodSecurity
+  configuration:
+    apiVersion: pod-security.admission.config.k8s.io/v1
+    kind: PodSecurityConfiguration
+    defaults: {enforce: baseline, warn: restricted}
+    exemptions: {usernames: [jane], namespaces: [kube-system], runtimeClasses: []}
+"""
+
+
+async def test_levels_by_default_and_who_is_exempt(tmp_path: Path) -> None:
+    file = tmp_path / "admission.yaml"
+    file.write_text(EXEMPTING)
+    async with LocalCluster(admission_config=file) as server:
+        for namespace in ("default", "kube-system"):
+            account = core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace=namespace))
+            await server.client.create(account)
+        assert 'PodSecurity "baseline:latest"' in str(await refused(server.client.create(pod("a", hostNetwork=True))))
+        assert await server.client.create(pod("a", "kube-system", hostNetwork=True))
+        assert await server.client_as("jane", ("system:masters",)).create(pod("b", hostNetwork=True))
+        await enforce_level(server, "privileged")
+        assert await server.client.create(pod("c", hostNetwork=True))
+
+
+async def enforce_level(server: LocalCluster, level: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": level}
+    await server.client.patch(core_v1.Namespace, "default", {"metadata": {"labels": labels}}, media=MERGE)

@@ -82,7 +82,8 @@ async def _live(server: LocalCluster, resource: Resource) -> None:
     assert "dry" not in (await call(server, "GET", one))["metadata"]["labels"], what
     if got["metadata"].get("finalizers"):  # nobody here takes them off
         got = await call(server, "PATCH", one, {"metadata": {"finalizers": None}}, content=MERGE)
-    await call(server, "DELETE", one, {"preconditions": {"uid": got["metadata"]["uid"]}})
+    options = {"preconditions": {"uid": got["metadata"]["uid"]}, "propagationPolicy": "Background"}
+    await call(server, "DELETE", one, options)
     if resource.plural != "namespaces":
         with pytest.raises(StatusError) as gone:
             await call(server, "GET", one)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.test_custom import call
 from tests.builders import config_map, deployment, pod
-from tiphys.api import authentication_v1, core_v1
+from tiphys.api import authentication_v1, batch_v1, core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
@@ -260,3 +261,24 @@ async def test_a_scale_has_columns_of_its_own(server: LocalCluster) -> None:
     assert found["rows"][0]["cells"][:3] == ["web", 3, 0]
     plain = json.loads(await server.client.request("GET", path))
     assert (plain["kind"], plain["apiVersion"], plain["spec"]) == ("Scale", "autoscaling/v1", {"replicas": 3})
+
+
+async def test_an_owner_named_twice_is_kept_once(server: LocalCluster) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "ownerReferences": [owner, owner]}}
+    made = await call(server, "POST", "/api/v1/namespaces/default/configmaps", body)
+    assert made["metadata"]["ownerReferences"] == [owner]
+
+
+@pytest.mark.parametrize(("options", "held"), [({}, ["orphan"]), ({"propagationPolicy": "Background"}, None)])
+async def test_pods_of_older_kinds_stay_unless_the_deletion_says_otherwise(
+    server: LocalCluster, options: dict[str, str], held: list[str] | None
+) -> None:
+    job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
+    job.spec.template.spec.restart_policy = "Never"
+    job.spec.template.spec.containers = [core_v1.Container(name="c", image="img")]
+    await server.client.create(job)
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    await call(server, "DELETE", f"{jobs}/j", options)
+    left = (await call(server, "GET", jobs))["items"]
+    assert [one["metadata"]["finalizers"] for one in left] == ([held] if held else [])

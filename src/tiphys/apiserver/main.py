@@ -11,7 +11,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiphys.apiserver.admission import Admission
+from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.plugins import admission_chain
 from tiphys.apiserver.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
@@ -56,6 +56,7 @@ class Options:
     service_cidr: str = "10.96.0.0/16"
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
+    admission_config: Path | None = None  # an AdmissionConfiguration
 
 
 def engine_of(options: Options) -> Engine:
@@ -90,7 +91,8 @@ class RunningServer:
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         admission: Admission = admission_chain(
-            lambda: self.registry, lambda: authorizer, lambda: self._caller, options.enable_admission, options.disable_admission
+            lambda: self.registry, lambda: authorizer, lambda: self._caller, options.enable_admission, options.disable_admission,
+            configuration.read(options.admission_config),
         )  # fmt: skip
         self.registry = Registry(self.store, admission, caller=self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.apiserver.request import warn
 from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
 from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
 
@@ -86,6 +87,22 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
         why = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
         errors.append(invalid_value("metadata.ownerReferences", [], why))
     return errors
+
+
+def drop_double_owners(meta: ObjectMeta) -> None:
+    """Owners that are named twice, word for word, are kept once, with a warning."""
+    kept, double = [], dict[str, None]()
+    for owner in meta.owner_references:
+        if owner in kept:
+            double[owner.uid] = None
+        else:
+            kept.append(owner)
+    if double:
+        meta.owner_references = kept
+        warn(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may"
+            f" reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(double)}"
+        )
 
 
 def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:

@@ -20,7 +20,7 @@ from tiphys.apiserver import ownership
 from tiphys.apiserver.admission import Admission, Attributes
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.conversion import Converter
-from tiphys.apiserver.metadata import validate_metadata, validate_metadata_update
+from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, validate_metadata_update
 from tiphys.apiserver.request import SYSTEM, User
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.webhooks import WebhookCaller
@@ -148,6 +148,8 @@ class Registry:
     ) -> Any:
         """Defaults, the maker's fields, and what admission changes. Returns the object."""
         meta = obj.metadata
+        if len(meta.owner_references) > 1:
+            drop_double_owners(meta)
         strategy.default(obj)
         meta.managed_fields = entries or []
         if manager and entries is None:
@@ -295,6 +297,8 @@ class Registry:
         meta.deletion_timestamp = before.deletion_timestamp
         meta.deletion_grace_period_seconds = before.deletion_grace_period_seconds
         meta.generation, meta.self_link = before.generation, ""
+        if len(meta.owner_references) > 1:
+            drop_double_owners(meta)
         strategy.default(new)
         if to.entries is not None:
             meta.managed_fields = to.entries
@@ -389,7 +393,7 @@ class Registry:
         self, resource: Resource, strategy: Any, obj: Any, entry: Entry, options: DeleteOptions, dry_run: bool
     ) -> tuple[Entry, bool]:
         meta = obj.metadata
-        finalizers = _finalizers(resource, meta, options)
+        finalizers = _finalizers(strategy, meta, options)
         grace = strategy.grace(obj, options.grace_period_seconds)
         waits = bool(finalizers) or bool(grace) or strategy.held(obj)
         if not waits:
@@ -449,7 +453,7 @@ def split_key(resource: Resource, key: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _finalizers(resource: Resource, meta: ObjectMeta, options: DeleteOptions) -> list[str]:
+def _finalizers(strategy: Any, meta: ObjectMeta, options: DeleteOptions) -> list[str]:
     """The finalizers that the propagation policy leaves on the object."""
     policy = options.propagation_policy
     kept = [name for name in meta.finalizers if name not in (ORPHAN, FOREGROUND)]
@@ -459,9 +463,9 @@ def _finalizers(resource: Resource, meta: ObjectMeta, options: DeleteOptions) ->
         return [*kept, ORPHAN]
     if policy == "Foreground":
         return [*kept, FOREGROUND]
-    if policy is None:
-        return list(meta.finalizers)
-    return kept
+    if policy is None and strategy.orphans and FOREGROUND not in meta.finalizers:
+        return [*kept, ORPHAN]
+    return list(meta.finalizers) if policy is None else kept
 
 
 def _check_preconditions(resource: Resource, meta: ObjectMeta, wanted: Preconditions | None) -> None:

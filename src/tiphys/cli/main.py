@@ -263,6 +263,7 @@ def _run(main: Any) -> None:
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
 @click.option("--enable-admission-plugins", default="", help="Names, with commas, of plugins that are off by default.")
 @click.option("--disable-admission-plugins", default="", help="Names, with commas, of plugins to do without.")
+@click.option("--admission-control-config-file", type=FOLDER, help="An AdmissionConfiguration: defaults and exemptions.")
 def apiserver(
     pki: Path,
     data_dir: Path,
@@ -277,6 +278,7 @@ def apiserver(
     service_cidr: str,
     enable_admission_plugins: str,
     disable_admission_plugins: str,
+    admission_control_config_file: Path | None,
 ) -> None:
     """Run the API server."""
 
@@ -299,7 +301,7 @@ def apiserver(
         (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file,
         certificate if certificate.exists() else None, key if key.exists() else None, service_cidr=service_cidr,
         front_proxy=_front_proxy(pki), enable_admission=_names(enable_admission_plugins),
-        disable_admission=_names(disable_admission_plugins),
+        disable_admission=_names(disable_admission_plugins), admission_config=admission_control_config_file,
     )  # fmt: skip
     try:
         _run(run(options))

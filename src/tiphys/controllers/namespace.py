@@ -59,26 +59,31 @@ class NamespaceController(Controller):
             return None
         if "kubernetes" not in namespace.spec.finalizers:
             return None
-        left, finalizers, stale = await self._empty(key)
-        await self._tell(namespace, left, finalizers, stale)
-        if left or stale:
+        left, finalizers, stale, failed = await self._empty(key)
+        await self._tell(namespace, left, finalizers, stale, failed)
+        if left or stale or failed:
             return 0.3 if left else 3.0
         fresh = await self.client.get(Namespace, key)
         fresh.spec.finalizers = [f for f in fresh.spec.finalizers if f != "kubernetes"]
         await self.client.request("PUT", _NAMESPACES.path("", key, "finalize"), encode(fresh))
         return None
 
-    async def _empty(self, namespace: str) -> tuple[dict[str, int], dict[str, int], list[str]]:
-        """Deletes what is there; returns how many of each resource remain, the finalizers that hold them, and the group
-        versions that could not be looked at.
+    async def _empty(self, namespace: str) -> tuple[dict[str, int], dict[str, int], list[str], list[str]]:
+        """Deletes what is there; returns how many of each resource remain, the finalizers that hold them, the group
+        versions that could not be looked at, and why something could not be deleted.
 
         Pods go first, and nothing else goes while one runs: what protects a pod (a network policy, say) outlives it."""
         left: dict[str, int] = {}
         finalizers: dict[str, int] = {}
+        failed: list[str] = []
         resources, stale = await deletable(self.client)
         resources.sort(key=lambda resource: resource.group_resource != "pods")
         for resource in resources:
-            remaining = await self._empty_of(resource, namespace)
+            try:
+                remaining = await self._empty_of(resource, namespace)
+            except StatusError as error:  # a webhook forbids it, say: the others go all the same
+                failed.append(str(error))
+                continue
             if remaining:
                 left[resource.group_resource] = len(remaining)
             for item in remaining:
@@ -86,7 +91,7 @@ class NamespaceController(Controller):
                     finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
             if remaining and resource.group_resource == "pods":
                 break
-        return left, finalizers, stale
+        return left, finalizers, stale, failed
 
     async def _empty_of(self, resource: Resource, namespace: str) -> list[Any]:
         """Deletes the objects of one resource; the metadata of those that are still there afterwards."""
@@ -95,7 +100,7 @@ class NamespaceController(Controller):
             return items
         path = resource.path(namespace)
         if "deletecollection" in resource.verbs:
-            await self.client.request("DELETE", path)
+            await self.client.request("DELETE", path, _BACKGROUND)
         else:
             for item in items:
                 await self._delete(f"{path}/{item['metadata']['name']}")
@@ -110,13 +115,13 @@ class NamespaceController(Controller):
 
     async def _delete(self, path: str) -> None:
         try:
-            await self.client.request("DELETE", path)
+            await self.client.request("DELETE", path, _BACKGROUND)
         except StatusError as error:
             if error.code != 404:
                 raise
 
     async def _tell(
-        self, namespace: Namespace, left: dict[str, int], finalizers: dict[str, int], stale: list[str]
+        self, namespace: Namespace, left: dict[str, int], finalizers: dict[str, int], stale: list[str], failed: list[str]
     ) -> None:
         """Keeps the conditions that say what the deletion waits for."""
         remaining = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(left.items()))
@@ -125,7 +130,8 @@ class NamespaceController(Controller):
             ("NamespaceDeletionDiscoveryFailure", "True" if stale else "False", "DiscoveryFailed" if stale else "ResourcesDiscovered",
              f"Discovery failed for some groups, {len(stale)} failing: {', '.join(stale)}" if stale else "All resources successfully discovered"),
             ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-            ("NamespaceDeletionContentFailure", "False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+            ("NamespaceDeletionContentFailure", "True" if failed else "False", "ContentDeletionFailed" if failed else "ContentDeleted",
+             f"Failed to delete all resource types, {len(failed)} remaining: {'; '.join(failed)}" if failed else "All content successfully deleted, may be waiting on finalization"),
             ("NamespaceContentRemaining", "True" if left else "False", "SomeResourcesRemain" if left else "ContentRemoved",
              f"Some resources are remaining: {remaining}" if left else "All content successfully removed"),
             ("NamespaceFinalizersRemaining", "True" if finalizers else "False", "SomeFinalizersRemain" if finalizers else "ContentHasNoFinalizers",
@@ -146,4 +152,5 @@ class NamespaceController(Controller):
         await self.client.update_status(fresh)
 
 
+_BACKGROUND = b'{"propagationPolicy":"Background"}'
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"

@@ -17,6 +17,7 @@ from tiphys.apiserver.admission.classes import (
     RuntimeClass,
     StorageObjectInUseProtection,
 )
+from tiphys.apiserver.admission.configuration import PodSecurityConfiguration
 from tiphys.apiserver.admission.limits import LimitRanger
 from tiphys.apiserver.admission.noderestriction import NodeRestriction
 from tiphys.apiserver.admission.owners import OwnerReferencesPermissionEnforcement
@@ -237,7 +238,7 @@ OPTIONAL = frozenset(("OwnerReferencesPermissionEnforcement",))
 
 def admission_chain(
     registry: Callable[[], Any], authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller],
-    enable: Collection[str] = (), disable: Collection[str] = (),
+    enable: Collection[str] = (), disable: Collection[str] = (), pod_security: PodSecurityConfiguration | None = None,
 ) -> Admission:  # fmt: skip
     """The plugins by upstream's names and in its order. What they need is asked for when they need it: it is made after
     them. Raises ValueError for a name in `enable` or `disable` that is none."""
@@ -247,7 +248,7 @@ def admission_chain(
         "LimitRanger": LimitRanger(registry),
         "ServiceAccount": ServiceAccount(registry),
         "NodeRestriction": NodeRestriction(registry),
-        "PodSecurity": PodSecurity(registry),
+        "PodSecurity": PodSecurity(registry, pod_security or PodSecurityConfiguration()),
         "Priority": Priority(registry),
         "DefaultTolerationSeconds": DefaultTolerationSeconds(),
         "PodTopologyLabels": PodTopologyLabels(registry),

@@ -9,6 +9,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.apiserver.admission import Attributes, Base
+from tiphys.apiserver.admission.configuration import MODES, PodSecurityConfiguration
 from tiphys.apiserver.request import warn
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
@@ -16,7 +17,6 @@ from tiphys.machinery.podsecurity import LEVELS, violations
 
 log = logging.getLogger(__name__)
 PREFIX = "pod-security.kubernetes.io/"
-MODES = ("enforce", "audit", "warn")
 _VERSION = re.compile(r"latest|v1\.\d+")
 _TEMPLATES = frozenset((
     "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
@@ -52,8 +52,9 @@ def label_errors(labels: dict[str, str]) -> list[FieldError]:
 class PodSecurity(Base):
     resources = frozenset(("pods", "namespaces", *_TEMPLATES))
 
-    def __init__(self, registry: Callable[[], Any]) -> None:
+    def __init__(self, registry: Callable[[], Any], config: PodSecurityConfiguration) -> None:
         self._registry = registry
+        self._config = config
 
     async def validate(self, a: Attributes) -> None:
         if a.operation not in ("CREATE", "UPDATE") or a.obj is None:
@@ -64,8 +65,9 @@ class PodSecurity(Base):
             return
         if a.subresource not in ("", "ephemeralcontainers"):
             return
-        policy = policy_of(self._registry().labels_of(a.namespace) or {})
-        if not policy:
+        config = self._config
+        policy = {**config.defaults, **policy_of(self._registry().labels_of(a.namespace) or {})}
+        if not policy or a.namespace in config.namespaces or a.user.name in config.usernames:
             return
         if name == "pods":
             if a.old is not None and not a.subresource and not _spec_changed(a.old, a.obj):
@@ -77,8 +79,9 @@ class PodSecurity(Base):
                 pod = core_v1.Pod(metadata=template.metadata, spec=template.spec)
                 self._judge(policy, pod, a, enforce=False)
 
-    @staticmethod
-    def _judge(policy: dict[str, tuple[str, str]], pod: core_v1.Pod, a: Attributes, enforce: bool) -> None:
+    def _judge(self, policy: dict[str, tuple[str, str]], pod: core_v1.Pod, a: Attributes, enforce: bool) -> None:
+        if pod.spec.runtime_class_name in self._config.runtime_classes:
+            return
         for mode, (level, version) in policy.items():
             found = violations(pod, level)
             if not found:

@@ -32,6 +32,8 @@ class Strategy:
     """Whether PUT of an object that does not exist makes it."""
     lifetime = 0
     """Seconds after its last change at which an object ends by itself; 0: never."""
+    orphans = False
+    """Whether a deletion that does not say what becomes of the dependents leaves them."""
     unconditional_update = True
     """Whether PUT without a resourceVersion is allowed."""
 

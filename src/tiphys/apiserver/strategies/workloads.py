@@ -141,6 +141,7 @@ class ReplicaSetStrategy(WorkloadStrategy):
 class ReplicationControllerStrategy(WorkloadStrategy):
     fields = (Selectable("status.replicas", "0"),)
     fixed_selector = False
+    orphans = True
 
     def default(self, obj: core_v1.ReplicationController) -> None:
         spec = obj.spec
@@ -273,6 +274,7 @@ class JobStrategy(WorkloadStrategy):
     restart = ("OnFailure", "Never")
     noun = "job"
     fields = (Selectable("status.successful", "0", "status.succeeded"),)
+    orphans = True
 
     def default(self, obj: batch_v1.Job) -> None:
         default_job_spec(obj.spec)

@@ -1,0 +1,70 @@
+"""The file of `--admission-control-config-file`: an AdmissionConfiguration, and in it what a plugin is told.
+
+PodSecurity is the one plugin here that takes any: levels for namespaces that say nothing, and who is exempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tiphys.machinery.podsecurity import LEVELS
+
+MODES = ("enforce", "audit", "warn")
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be used; the text is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodSecurityConfiguration:
+    """`defaults`: mode → (level, version) for namespaces without labels."""
+
+    defaults: dict[str, tuple[str, str]] = field(default_factory=dict)
+    usernames: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    runtime_classes: frozenset[str] = frozenset()
+
+
+def read(file: Path | None) -> PodSecurityConfiguration:
+    """Raises ConfigurationError, OSError."""
+    if file is None:
+        return PodSecurityConfiguration()
+    found = PodSecurityConfiguration()
+    for plugin in _document(file, "AdmissionConfiguration", "apiserver.config.k8s.io/").get("plugins") or []:
+        if plugin.get("name") != "PodSecurity":
+            raise ConfigurationError(f"{file}: no configuration is known for plugin {plugin.get('name')!r}")
+        inner = plugin.get("configuration")
+        if inner is None and plugin.get("path"):
+            inner = _document(file.parent / plugin["path"], "PodSecurityConfiguration", "pod-security.admission.")
+        found = _pod_security(file, inner or {})
+    return found
+
+
+def _document(file: Path, kind: str, group: str) -> dict[str, Any]:
+    try:
+        made = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+    if not isinstance(made, dict) or made.get("kind") != kind or not str(made.get("apiVersion")).startswith(group):
+        raise ConfigurationError(f"{file}: a {kind} is needed")
+    return made
+
+
+def _pod_security(file: Path, made: dict[str, Any]) -> PodSecurityConfiguration:
+    given, exempt = made.get("defaults") or {}, made.get("exemptions") or {}
+    defaults = {}
+    for mode in MODES:
+        level = given.get(mode, "privileged")
+        if level not in LEVELS:
+            raise ConfigurationError(f"{file}: defaults.{mode}: {level!r} is none of {', '.join(LEVELS)}")
+        if level != "privileged":
+            defaults[mode] = (level, str(given.get(f"{mode}-version", "latest")))
+    return PodSecurityConfiguration(
+        defaults, frozenset(exempt.get("usernames") or ()), frozenset(exempt.get("namespaces") or ()),
+        frozenset(exempt.get("runtimeClasses") or ()),
+    )  # fmt: skip
