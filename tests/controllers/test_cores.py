@@ -71,9 +71,19 @@ def test_a_silent_node_is_tainted_and_its_pods_leave_when_their_patience_ends() 
 
 def test_pods_of_missing_nodes_go_after_the_quarantine() -> None:
     lost, missing = pod("lost", nodeName="gone"), dict[str, float]()
-    assert podgc.collect([lost], set(), missing, 0.0) == []
-    assert podgc.collect([lost], set(), missing, 41.0) == [lost]
-    assert podgc.collect([lost], {"gone"}, missing, 99.0) == [] and missing == {}
+    assert podgc.collect([lost], {}, missing, 0.0) == []
+    assert podgc.collect([lost], {}, missing, 41.0) == [podgc.Lost(lost, orphaned=True)]
+    assert podgc.collect([lost], {"gone": node("gone")}, missing, 99.0) == [] and missing == {}
+
+
+def test_pods_on_their_way_out_do_not_wait_for_a_node_out_of_service() -> None:
+    leaving, silent = pod("leaving", nodeName="n"), node("n")
+    leaving.metadata.deletion_timestamp = "2026-01-01T00:00:00Z"
+    assert podgc.collect([leaving], {"n": silent}, {}, 0.0) == []
+    silent.spec.taints = [core_v1.Taint(key=podgc.OUT_OF_SERVICE, effect="NoExecute")]
+    assert podgc.collect([leaving, pod("stays", nodeName="n")], {"n": silent}, {}, 0.0) == [podgc.Lost(leaving)]
+    silent.status.conditions = [core_v1.NodeCondition(type="Ready", status="True")]
+    assert podgc.collect([leaving], {"n": silent}, {}, 0.0) == []
 
 
 def test_the_graph_names_what_to_look_at_when_an_owner_goes() -> None:

@@ -22,6 +22,7 @@ from tiphys.api.autoscaling_v2 import (
 )
 from tiphys.api.base import decode, format_quantity
 from tiphys.controllers.pods import condition, is_ready
+from tiphys.controllers.scales import Scales
 from tiphys.controllers.shell import Context, Controller
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
@@ -53,8 +54,28 @@ class PodView:
     ready: bool = True
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the use may be from the target, below and above, before anything is done."""
+
+    down: float = TOLERANCE
+    up: float = TOLERANCE
+
+    def covers(self, ratio: float) -> bool:
+        return 1.0 - self.down <= ratio <= 1.0 + self.up
+
+
+def tolerance_of(hpa: HorizontalPodAutoscaler) -> Tolerance:
+    behaviour = hpa.spec.behavior or autoscaling_v2.HorizontalPodAutoscalerBehavior()
+    down, up = (
+        nano(rules.tolerance) / 10**9 if rules is not None and rules.tolerance is not None else TOLERANCE
+        for rules in (behaviour.scale_down, behaviour.scale_up)
+    )
+    return Tolerance(down, up)
+
+
 def ratio_replicas(
-    pods: list[PodView], current: int, target: int, utilization: bool, tolerance: float
+    pods: list[PodView], current: int, target: int, utilization: bool, tolerance: Tolerance
 ) -> tuple[int, int]:
     """(replicas wanted, the metric's present value) of a metric per pod. `target` is in nano units, or in percent of
     the request. Pods without a metric count as if they used nothing when that would mean more, all when less."""
@@ -67,7 +88,7 @@ def ratio_replicas(
     missing = [p for p in pods if p.value is None]
     unready = [p for p in pods if p.value is not None and not p.ready]
     if not missing and not (unready and ratio > 1.0):
-        if abs(ratio - 1.0) <= tolerance:
+        if tolerance.covers(ratio):
             return current, present
         return math.ceil(ratio * len(known)), present
     if missing:
@@ -80,7 +101,7 @@ def ratio_replicas(
         requests += sum(p.request for p in unready)
         count += len(unready)
     again = _ratio(total, requests, count, target, utilization)
-    if abs(again - 1.0) <= tolerance or (ratio < 1.0 < again) or (ratio > 1.0 > again):
+    if tolerance.covers(again) or (ratio < 1.0 < again) or (ratio > 1.0 > again):
         return current, present
     wanted = math.ceil(again * count)
     if (again < 1.0 and wanted > current) or (again > 1.0 and wanted < current):
@@ -96,10 +117,12 @@ def _ratio(total: int, requests: int, count: int, target: int, utilization: bool
     return total / count / target
 
 
-def value_replicas(value: int, current: int, target: int, tolerance: float) -> int:
-    """Replicas wanted when one number stands for all of them."""
+def value_replicas(value: int, current: int, target: int, tolerance: Tolerance) -> int:
+    """Replicas wanted when one number stands for all of them; from none, one that is used begins."""
     ratio = value / target if target else 1.0
-    return current if abs(ratio - 1.0) <= tolerance else math.ceil(ratio * current)
+    if not current:
+        return math.ceil(ratio)
+    return current if tolerance.covers(ratio) else math.ceil(ratio * current)
 
 
 @dataclass
@@ -148,7 +171,7 @@ def bounded(hpa: HorizontalPodAutoscaler, current: int, proposed: int, record: R
     record.recommended.append((now, proposed))
     longest = max(up.stabilization_window_seconds or 0, down.stabilization_window_seconds or 0)
     record.recommended = [(t, n) for t, n in record.recommended if t > now - longest - 1 or t == now]
-    least, most = hpa.spec.min_replicas or 1, hpa.spec.max_replicas
+    least, most = 1 if hpa.spec.min_replicas is None else hpa.spec.min_replicas, hpa.spec.max_replicas
     recent_up = [n for t, n in record.recommended if t >= now - (up.stabilization_window_seconds or 0)]
     recent_down = [n for t, n in record.recommended if t >= now - (down.stabilization_window_seconds or 0)]
     wanted = proposed
@@ -221,7 +244,7 @@ class AutoscalerController(Controller):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._records: dict[str, Record] = {}
-        self._paths: dict[tuple[str, str], str] = {}
+        self._scales = Scales(self.client)
 
     def watch(self) -> None:
         self._autoscalers, self._pods = self.informer(HorizontalPodAutoscaler), self.informer(core_v1.Pod)
@@ -263,7 +286,8 @@ class AutoscalerController(Controller):
             "SucceededGetScale",
             "the HPA controller was able to get the target's current scale",
         )
-        if current == 0 and (hpa.spec.min_replicas or 1) != 0:
+        least = 1 if hpa.spec.min_replicas is None else hpa.spec.min_replicas
+        if current == 0 and least != 0:
             self._condition(
                 hpa,
                 "ScalingActive",
@@ -273,8 +297,8 @@ class AutoscalerController(Controller):
             )
             status.desired_replicas = 0
             return
-        if current > hpa.spec.max_replicas or current < (hpa.spec.min_replicas or 1):
-            wanted = Bounded(max(hpa.spec.min_replicas or 1, min(current, hpa.spec.max_replicas)))
+        if current > hpa.spec.max_replicas or current < least:
+            wanted = Bounded(max(least, min(current, hpa.spec.max_replicas)))
         else:
             proposed = await self._propose(hpa, scale, current)
             wanted = bounded(hpa, current, proposed, record, now)
@@ -302,17 +326,10 @@ class AutoscalerController(Controller):
     async def _path(self, hpa: HorizontalPodAutoscaler) -> str:
         """The scale subresource of the target, whatever kind it is of."""
         ref = hpa.spec.scale_target_ref
-        key = (ref.api_version or "v1", ref.kind)
-        if key not in self._paths:
-            base = f"/apis/{key[0]}" if "/" in key[0] else f"/api/{key[0]}"
-            listed = msgspec.json.decode(await self.client.request("GET", base))
-            plural = next(
-                (r["name"] for r in listed["resources"] if r["kind"] == ref.kind and "/" not in r["name"]), None
-            )
-            if plural is None:
-                raise MetricError("FailedGetScale", f'no matches for kind "{ref.kind}" in group "{key[0]}"')
-            self._paths[key] = f"{base}/namespaces/{{}}/{plural}/{{}}/scale"
-        return self._paths[key].format(hpa.metadata.namespace, ref.name)
+        try:
+            return await self._scales.path(hpa.metadata.namespace, ref.api_version or "v1", ref.kind, ref.name)
+        except LookupError as error:
+            raise MetricError("FailedGetScale", str(error)) from None
 
     async def _propose(self, hpa: HorizontalPodAutoscaler, scale: autoscaling_v1.Scale, current: int) -> int:
         """The most that any metric calls for. One that cannot be had stops a shrinking, not a growth."""
@@ -355,42 +372,44 @@ class AutoscalerController(Controller):
         match spec.type:
             case "Resource" | "ContainerResource":
                 source: Any = spec.resource or spec.container_resource
-                return await self._resource(spec.type, source, pods, scale, current, namespace)
+                return await self._resource(hpa, spec.type, source, pods, scale, current)
             case "Pods" if spec.pods is not None:
                 values = await self._pods_metric(namespace, spec.pods.metric, scale.status.selector)
                 views = [PodView(values.get(p.metadata.name), 0, True) for p in pods]
                 target = nano(spec.pods.target.average_value or "0")
-                wanted, present = ratio_replicas(views, current, target, False, TOLERANCE)
+                wanted, present = ratio_replicas(views, current, target, False, tolerance_of(hpa))
                 now = autoscaling_v2.MetricValueStatus(average_value=format_quantity(present))
                 return wanted, MetricStatus(
                     type="Pods", pods=autoscaling_v2.PodsMetricStatus(metric=spec.pods.metric, current=now)
                 )
             case "Object" if spec.object is not None:
                 value = await self._object_metric(namespace, spec.object)
-                wanted = self._of_value(value, spec.object.target, current)
+                wanted = self._of_value(value, spec.object.target, current, tolerance_of(hpa))
                 now = autoscaling_v2.MetricValueStatus(value=format_quantity(value))
                 ref = spec.object.described_object
                 status = autoscaling_v2.ObjectMetricStatus(metric=spec.object.metric, described_object=ref, current=now)
                 return wanted, MetricStatus(type="Object", object=status)
             case "External" if spec.external is not None:
                 value = await self._external(namespace, spec.external.metric)
-                wanted = self._of_value(value, spec.external.target, current)
+                wanted = self._of_value(value, spec.external.target, current, tolerance_of(hpa))
                 now = autoscaling_v2.MetricValueStatus(value=format_quantity(value))
                 status_ = autoscaling_v2.ExternalMetricStatus(metric=spec.external.metric, current=now)
                 return wanted, MetricStatus(type="External", external=status_)
         raise MetricError("InvalidMetricSourceType", f"invalid metric source type {spec.type}")
 
     @staticmethod
-    def _of_value(value: int, target: autoscaling_v2.MetricTarget, current: int) -> int:
+    def _of_value(value: int, target: autoscaling_v2.MetricTarget, current: int, tolerance: Tolerance) -> int:
         if target.average_value is not None:
             wanted = math.ceil(value / max(1, nano(target.average_value)))
             used = value / (nano(target.average_value) * current) if current else 2.0
-            return current if abs(used - 1.0) <= TOLERANCE else wanted
-        return value_replicas(value, current, nano(target.value or "0"), TOLERANCE)
+            return current if tolerance.covers(used) else wanted
+        return value_replicas(value, current, nano(target.value or "0"), tolerance)
 
     async def _resource(
-        self, kind: str, source: Any, pods: list[core_v1.Pod], scale: autoscaling_v1.Scale, current: int, namespace: str
+        self, hpa: HorizontalPodAutoscaler, kind: str, source: Any, pods: list[core_v1.Pod], scale: autoscaling_v1.Scale,
+        current: int,
     ) -> tuple[int, MetricStatus]:  # fmt: skip
+        namespace = hpa.metadata.namespace
         only = getattr(source, "container", "")
         query = {"labelSelector": scale.status.selector}
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"
@@ -420,7 +439,7 @@ class AutoscalerController(Controller):
                 )
             views.append(PodView(value, request, pod.status.phase == "Running" and self._believed(pod, source.name)))
         goal = source.target.average_utilization or 0 if utilization else nano(source.target.average_value or "0")
-        wanted, present = ratio_replicas(views, current, goal, utilization, TOLERANCE)
+        wanted, present = ratio_replicas(views, current, goal, utilization, tolerance_of(hpa))
         known = [v.value for v in views if v.value is not None and v.ready]
         average = format_quantity(sum(known) // len(known))
         now = autoscaling_v2.MetricValueStatus(

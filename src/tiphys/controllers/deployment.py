@@ -9,13 +9,15 @@ from typing import Any
 
 from tiphys.api import apps_v1
 from tiphys.api.apps_v1 import Deployment, ReplicaSet
-from tiphys.api.base import decode, encode
+from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.client.client import MERGE
 from tiphys.controllers.pods import condition, owner_reference
 from tiphys.controllers.shell import Controller, controller_of, owner_index
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.names import safe_encode
+from tiphys.machinery.selectors import from_label_selector
 
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -119,7 +121,9 @@ def proportional(deployment: Deployment, sets: list[ReplicaSet]) -> dict[str, in
     total = sum(map(size, active))
     left = allowed - total
     growing = left > 0
-    ordered = sorted(active, key=lambda rs: (-size(rs), rs.metadata.creation_timestamp or ""))
+    # The largest first; of equals the newest when there is something to gain, the oldest when something goes.
+    ordered = sorted(active, key=lambda rs: (rs.metadata.creation_timestamp or "", rs.metadata.name), reverse=growing)
+    ordered.sort(key=lambda rs: -size(rs))
     result = {}
     for rs in ordered:
         before = int(rs.metadata.annotations.get(MAXIMUM) or total) or total
@@ -164,9 +168,10 @@ class DeploymentController(Controller):
         deployment = copy.copy(deployment)
         deployment.metadata = copy.deepcopy(deployment.metadata)
         deployment.status = copy.deepcopy(deployment.status)
-        sets = self._sets.by("owner", deployment.metadata.uid) + await self._adopt(deployment)
+        sets = await self._claim(deployment)
         if deployment.metadata.deletion_timestamp:
             return await self._sync_status(deployment, sets, None)
+        self._note_pause(deployment)
         new = next(
             (
                 rs
@@ -181,22 +186,39 @@ class DeploymentController(Controller):
             return await self._sync_status(deployment, sets, new)
         return await self._roll(deployment, sets, new)
 
-    async def _adopt(self, deployment: Deployment) -> list[ReplicaSet]:
-        from tiphys.api.base import to_builtins
-        from tiphys.client.client import MERGE
-        from tiphys.machinery.selectors import from_label_selector
-
-        if deployment.metadata.deletion_timestamp:
-            return []
+    async def _claim(self, deployment: Deployment) -> list[ReplicaSet]:
+        """The deployment's replica sets: those that match and are nobody's become its own, those that match no longer are
+        let go."""
+        mine = self._sets.by("owner", deployment.metadata.uid)
         selector, namespace = from_label_selector(deployment.spec.selector), deployment.metadata.namespace
-        adopted = []
-        for rs in self._sets.by("owner", f"orphan/{namespace}"):
-            if selector is not None and selector.matches(rs.metadata.labels) and not rs.metadata.deletion_timestamp:
-                change = {
-                    "metadata": {"uid": rs.metadata.uid, "ownerReferences": [to_builtins(owner_reference(deployment))]}
-                }
-                adopted.append(await self.client.patch(ReplicaSet, rs.metadata.name, change, namespace, media=MERGE))
-        return adopted
+        if deployment.metadata.deletion_timestamp or selector is None:
+            return mine
+        found = []
+        for rs in mine:
+            if selector.matches(rs.metadata.labels):
+                found.append(rs)
+            else:
+                others = [to_builtins(o) for o in rs.metadata.owner_references if o.uid != deployment.metadata.uid]
+                await self._own(rs, others)
+        orphans = [
+            rs for rs in self._sets.by("owner", f"orphan/{namespace}")
+            if selector.matches(rs.metadata.labels) and not rs.metadata.deletion_timestamp
+        ]  # fmt: skip
+        if orphans and await self._is_still_there(deployment):
+            owners = [to_builtins(owner_reference(deployment))]
+            found += [await self._own(rs, [*to_builtins(rs.metadata.owner_references), *owners]) for rs in orphans]
+        return found
+
+    async def _own(self, rs: ReplicaSet, owners: list[Any]) -> ReplicaSet:
+        meta = rs.metadata
+        change = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners or None}}
+        return await self.client.patch(ReplicaSet, meta.name, change, meta.namespace, media=MERGE)
+
+    async def _is_still_there(self, deployment: Deployment) -> bool:
+        """Asks the server itself: what is being deleted adopts nobody."""
+        meta = deployment.metadata
+        live = await self.client.get(Deployment, meta.name, meta.namespace)
+        return live.metadata.uid == meta.uid and not live.metadata.deletion_timestamp
 
     async def _roll(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> float | None:
         old = [rs for rs in sets if rs is not new]
@@ -362,6 +384,7 @@ class DeploymentController(Controller):
                         "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
                         f"Deployment {'has' if enough else 'does not have'} minimum availability.")  # fmt: skip
         wait = self._progress(deployment, before, new)
+        self._note_failure(deployment, sets, new)
         noted = standing is not None and standing.metadata.annotations == deployment.metadata.annotations
         if standing is None or not noted or status != standing.status:
             await self.client.update_status(deployment)
@@ -395,6 +418,29 @@ class DeploymentController(Controller):
             self._progressing(deployment, "False", "ProgressDeadlineExceeded", f"{name} has timed out progressing.")
             return None
         return left + 1.0
+
+    def _note_pause(self, deployment: Deployment) -> None:
+        """A rollout that is paused makes no progress and is not late; resumed, it has its time anew."""
+        standing = condition(deployment, "Progressing")
+        if deployment.spec.progress_deadline_seconds is None or (
+            standing is not None and standing.reason == "ProgressDeadlineExceeded"
+        ):
+            return
+        paused = standing is not None and standing.reason == "DeploymentPaused"
+        if deployment.spec.paused and not paused:
+            self._progressing(deployment, "Unknown", "DeploymentPaused", "Deployment is paused")
+        elif paused and not deployment.spec.paused:
+            self._progressing(deployment, "Unknown", "DeploymentResumed", "Deployment is resumed")
+
+    def _note_failure(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> None:
+        """What keeps a replica set from making its pods keeps the deployment: the new set's trouble first."""
+        ordered = [*([new] if new is not None else []), *sets]
+        failure = next((c for rs in ordered if (c := condition(rs, "ReplicaFailure")) is not None), None)
+        if failure is not None:
+            self._condition(deployment, "ReplicaFailure", failure.status, failure.reason, failure.message)
+        elif condition(deployment, "ReplicaFailure") is not None:
+            conditions = deployment.status.conditions
+            deployment.status.conditions = [c for c in conditions if c.type != "ReplicaFailure"]
 
     def _progressing(self, deployment: Deployment, value: str, reason: str, message: str, touch: bool = False) -> None:
         self._condition(deployment, "Progressing", value, reason, message, touch)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api import apps_v1, core_v1
-from tiphys.api.meta_v1 import Condition
+from tiphys.api.meta_v1 import Condition, OwnerReference
 from tiphys.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetStatus
 from tiphys.controllers.deployment import resolve
-from tiphys.controllers.pods import is_active, is_ready
+from tiphys.controllers.pods import is_ready
+from tiphys.controllers.scales import Scales
 from tiphys.controllers.shell import Controller, controller_of
 from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
 
 _PATIENCE = 120.0  # seconds an eviction may take until its pod counts as there again
@@ -73,6 +75,10 @@ def judged(
     return status, wake
 
 
+def needs_scale(budget: PodDisruptionBudget) -> bool:
+    return budget.spec.max_unavailable is not None or isinstance(budget.spec.min_available, str)
+
+
 # --- the shell ---
 
 
@@ -86,6 +92,7 @@ class DisruptionController(Controller):
             "StatefulSet": self.informer(apps_v1.StatefulSet),
             "ReplicationController": self.informer(core_v1.ReplicationController),
         }  # fmt: skip
+        self._scales = Scales(self.client)
         self._pods.index("namespace", lambda pod: [pod.metadata.namespace])
         self._budgets.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
@@ -111,7 +118,7 @@ class DisruptionController(Controller):
             if selector is not None and selector.matches(pod.metadata.labels)
             and pod.status.phase not in ("Succeeded", "Failed")
         ]  # fmt: skip
-        wanted = counts(budget, pods, self._scale(budget, pods))
+        wanted = counts(budget, pods, await self._scale(budget, pods) if needs_scale(budget) else 0)
         status, wake = judged(budget, pods, wanted, self.context.now())
         if status != budget.status:
             changed = copy.copy(budget)
@@ -119,21 +126,29 @@ class DisruptionController(Controller):
             await self.client.update_status(changed)
         return wake
 
-    def _scale(self, budget: PodDisruptionBudget, pods: list[core_v1.Pod]) -> int:
-        """What the controllers of the pods want altogether; a pod without one counts as itself."""
+    async def _scale(self, budget: PodDisruptionBudget, pods: list[core_v1.Pod]) -> int:
+        """What the controllers of the pods want altogether. Pods without one are nobody's to count."""
         found: dict[str, int] = {}
+        namespace = budget.metadata.namespace
         for pod in pods:
             owner = controller_of(pod)
-            if owner is None:
-                found[pod.metadata.uid] = int(is_active(pod))
+            if owner is None or owner.uid in found:
                 continue
             informer = self._owners.get(owner.kind)
-            obj = informer.get(f"{pod.metadata.namespace}/{owner.name}") if informer is not None else None
+            if informer is None:
+                found[owner.uid] = await self._custom_scale(namespace, owner)
+                continue
+            obj = informer.get(f"{namespace}/{owner.name}")
             if obj is not None and owner.kind == "ReplicaSet" and (above := controller_of(obj)) is not None:
-                top = self._owners["Deployment"].get(f"{pod.metadata.namespace}/{above.name}")
+                top = self._owners["Deployment"].get(f"{namespace}/{above.name}")
                 obj = top if top is not None else obj
-            if obj is None:
-                found[owner.uid] = found.get(owner.uid, 0) + 1
-            else:
+            if obj is not None:
                 found[obj.metadata.uid] = obj.spec.replicas or 0
         return sum(found.values())
+
+    async def _custom_scale(self, namespace: str, owner: OwnerReference) -> int:
+        """What a controller of any other kind wants, by its scale subresource; 0 when it has none."""
+        try:
+            return (await self._scales.get(namespace, owner.api_version, owner.kind, owner.name)).spec.replicas
+        except (StatusError, LookupError):
+            return 0

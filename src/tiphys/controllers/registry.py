@@ -13,6 +13,7 @@ from tiphys.controllers.endpoints import EndpointsController, EndpointSliceContr
 from tiphys.controllers.flowschema import FlowSchemaController
 from tiphys.controllers.garbage import GarbageCollector
 from tiphys.controllers.job import JobController
+from tiphys.controllers.mirroring import EndpointSliceMirroringController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
 from tiphys.controllers.podgc import PodGarbageCollector
@@ -22,6 +23,7 @@ from tiphys.controllers.replicaset import ReplicaSetController, ReplicationContr
 from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from tiphys.controllers.shell import Controller
 from tiphys.controllers.statefulset import StatefulSetController
+from tiphys.controllers.tokens import TokenSecretController
 from tiphys.controllers.ttl import TTLAfterFinishedController
 from tiphys.controllers.volumes import VolumeController
 
@@ -29,6 +31,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     # what every namespace needs before anything runs in it
     ServiceAccountController,
     RootCAPublisher,
+    TokenSecretController,
     # workloads, from the one who wants to the one who makes
     DeploymentController,
     ReplicaSetController,
@@ -45,6 +48,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     # what stands behind services
     EndpointSliceController,
     EndpointsController,
+    EndpointSliceMirroringController,
     # nodes and what runs on them
     NodeLifecycleController,
     PodGarbageCollector,

@@ -1,0 +1,108 @@
+"""What controllers tell and tidy up, on hollow nodes, through the API alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.builders import deployment
+from tests.e2e.test_hollow import available, gone, ready
+from tiphys.api import apps_v1, authentication_v1, core_v1, discovery_v1
+from tiphys.api.base import encode
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE, Client
+from tiphys.client.config import Config
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+Deployment = apps_v1.Deployment
+
+
+def conditions_of(obj: Any) -> dict[str, tuple[str, str]]:
+    return {c.type: (c.status, c.reason) for c in obj.status.conditions}
+
+
+async def test_a_deployment_tells_that_it_is_paused_and_what_keeps_it(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment("web", 1))
+    await available(cluster, "web", 1)
+
+    async def says(kind: str, *wanted: Any) -> bool:
+        found = conditions_of(await cluster.client.get(Deployment, "web", "default"))
+        return found.get(kind) in wanted
+
+    await cluster.client.patch(Deployment, "web", {"spec": {"paused": True}}, "default", media=MERGE)
+    await cluster.eventually(lambda: says("Progressing", ("Unknown", "DeploymentPaused")))
+    limit = core_v1.ResourceQuota(metadata=ObjectMeta(name="q", namespace="default"))
+    limit.spec.hard = {"pods": "2"}  # type: ignore[dict-item]
+    await cluster.client.create(limit)
+    await cluster.client.patch(Deployment, "web", {"spec": {"paused": False, "replicas": 3}}, "default", media=MERGE)
+    await cluster.eventually(lambda: says("ReplicaFailure", ("True", "FailedCreate")))
+    await cluster.client.patch(Deployment, "web", {"spec": {"replicas": 2}}, "default", media=MERGE)
+    await cluster.eventually(lambda: says("ReplicaFailure", None))
+
+
+async def test_a_replica_set_that_matches_no_longer_is_let_go(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment("web", 1))
+    await available(cluster, "web", 1)
+    [first] = (await cluster.client.list(apps_v1.ReplicaSet, "default")).items
+    change = {"metadata": {"labels": {"app": "other"}}}
+    await cluster.client.patch(apps_v1.ReplicaSet, first.metadata.name, change, "default", media=MERGE)
+
+    async def free() -> bool:
+        return not (await cluster.client.get(apps_v1.ReplicaSet, first.metadata.name, "default")).metadata.owner_references
+
+    await cluster.eventually(free)
+
+
+async def test_a_secret_holds_a_token_while_its_account_is_there(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="robot", namespace="default")))
+    note = {"kubernetes.io/service-account.name": "robot"}
+    wish = core_v1.Secret(metadata=ObjectMeta(name="t", namespace="default", annotations=note))
+    wish.type = "kubernetes.io/service-account-token"
+    await cluster.client.create(wish)
+
+    async def filled() -> core_v1.Secret | None:
+        found = await cluster.client.get(core_v1.Secret, "t", "default")
+        return found if found.data.get("token") else None
+
+    secret = await cluster.eventually(filled)
+    assert secret.data["namespace"] == b"default" and b"CERTIFICATE" in secret.data["ca.crt"]
+    config = Config(cluster.url, ca=cluster.authority.path, token=secret.data["token"].decode())
+    async with Client(config) as robot:
+        review = authentication_v1.SelfSubjectReview()
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        me = json.loads(await robot.request("POST", path, encode(review)))
+        assert me["status"]["userInfo"]["username"] == "system:serviceaccount:default:robot"
+        await cluster.client.delete(core_v1.ServiceAccount, "robot", "default")
+        await gone(cluster, core_v1.Secret, "t")
+        with pytest.raises(StatusError):
+            await robot.request("POST", path, encode(review))
+
+
+async def test_endpoints_kept_by_hand_are_mirrored(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    meta = ObjectMeta(name="hand", namespace="default")
+    service = core_v1.Service(metadata=meta)
+    service.spec.ports = [core_v1.ServicePort(name="http", port=80)]
+    await cluster.client.create(service)
+    subset = core_v1.EndpointSubset(addresses=[core_v1.EndpointAddress(ip="10.1.2.3")], ports=[core_v1.EndpointPort(name="http", port=8080)])  # fmt: skip
+    await cluster.client.create(core_v1.Endpoints(metadata=ObjectMeta(name="hand", namespace="default"), subsets=[subset]))
+
+    async def addresses() -> list[str]:
+        found = await cluster.client.list(discovery_v1.EndpointSlice, "default", labels="kubernetes.io/service-name=hand")
+        return [a for s in found.items for e in s.endpoints for a in e.addresses]
+
+    async def are(*wanted: str) -> bool:
+        return await addresses() == list(wanted)
+
+    await cluster.eventually(lambda: are("10.1.2.3"))
+    change = {"subsets": [{"addresses": [{"ip": "10.2.3.4"}], "ports": [{"name": "http", "port": 8080}]}]}
+    await cluster.client.patch(core_v1.Endpoints, "hand", change, "default", media=MERGE)
+    await cluster.eventually(lambda: are("10.2.3.4"))
+    await cluster.client.delete(core_v1.Endpoints, "hand", "default")
+    await cluster.eventually(are)
