@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import deployment
+from tests.builders import deployment, pod
 from tests.e2e.test_hollow import available, gone, ready
-from tiphys.api import apps_v1, authentication_v1, core_v1, discovery_v1
+from tiphys.api import apps_v1, authentication_v1, core_v1, discovery_v1, storage_v1
 from tiphys.api.base import encode
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
@@ -106,3 +106,33 @@ async def test_endpoints_kept_by_hand_are_mirrored(cluster: LocalCluster) -> Non
     await cluster.eventually(lambda: are("10.2.3.4"))
     await cluster.client.delete(core_v1.Endpoints, "hand", "default")
     await cluster.eventually(are)
+
+
+async def test_a_volume_of_a_driver_is_attached_for_its_pod(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    client = cluster.client
+    source = core_v1.CSIPersistentVolumeSource(driver="csi.example.com", volume_handle="v")
+    volume = core_v1.PersistentVolume(metadata=ObjectMeta(name="pv"))
+    volume.spec.csi, volume.spec.access_modes, volume.spec.capacity = source, ["ReadWriteOnce"], {"storage": "1Gi"}  # type: ignore[dict-item]
+    await client.create(volume)
+    claim = core_v1.PersistentVolumeClaim(metadata=ObjectMeta(name="c", namespace="default"))
+    claim.spec.access_modes, claim.spec.storage_class_name, claim.spec.volume_name = ["ReadWriteOnce"], "", "pv"
+    claim.spec.resources.requests = {"storage": "1Gi"}  # type: ignore[dict-item]
+    await client.create(claim)
+    await client.create(pod("p", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]))
+
+    async def attachments() -> list[storage_v1.VolumeAttachment]:
+        return (await client.list(storage_v1.VolumeAttachment)).items
+
+    [wish] = await cluster.eventually(attachments)
+    assert (wish.spec.attacher, wish.spec.source.persistent_volume_name) == ("csi.example.com", "pv")
+    wish.status.attached = True
+    await client.update_status(wish)
+
+    async def attached() -> bool:
+        found = await client.get(core_v1.Node, wish.spec.node_name)
+        return [v.name for v in found.status.volumes_attached] == ["kubernetes.io/csi/csi.example.com^v"]
+
+    await cluster.eventually(attached)
+    await client.delete(core_v1.Pod, "p", "default", grace=0)
+    await gone(cluster, storage_v1.VolumeAttachment, wish.metadata.name, "")

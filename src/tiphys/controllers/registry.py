@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiphys.controllers.attachdetach import AttachDetachController
 from tiphys.controllers.autoscaler import AutoscalerController
 from tiphys.controllers.certificates import CertificateController
 from tiphys.controllers.clusterrole import ClusterRoleAggregationController
@@ -45,6 +46,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     AutoscalerController,
     # what workloads keep
     VolumeController,
+    AttachDetachController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,
