@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from tiphys.api import core_v1
 from tiphys.api.core_v1 import PersistentVolume as Volume
 from tiphys.api.core_v1 import PersistentVolumeClaim as Claim
+from tiphys.api.storage_v1 import StorageClass
 from tiphys.machinery.nodes import matches_term
 from tiphys.machinery.quantity import nano
 from tiphys.machinery.selectors import from_label_selector
@@ -46,6 +47,15 @@ def reachable(volume: Volume, node: core_v1.Node) -> bool:
     affinity = volume.spec.node_affinity
     required = affinity.required if affinity is not None else None
     return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
+
+
+def allowed(kind: StorageClass, node: core_v1.Node) -> bool:
+    """Whether a class lets volumes be made where a node is."""
+    labels = node.metadata.labels
+    return not kind.allowed_topologies or any(
+        all(labels.get(want.key) in want.values for want in term.match_label_expressions)
+        for term in kind.allowed_topologies
+    )
 
 
 def best(volumes: Iterable[Volume], claim: Claim, node: core_v1.Node | None = None) -> Volume | None:

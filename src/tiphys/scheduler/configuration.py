@@ -17,7 +17,10 @@ WEIGHTS: Mapping[str, int] = {
     "NodeAffinity": 2,
     "NodePorts": 0,
     "NodeResourcesFit": 1,
+    "VolumeRestrictions": 0,
+    "NodeVolumeLimits": 0,
     "VolumeBinding": 0,
+    "VolumeZone": 0,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
     "NodeResourcesBalancedAllocation": 1,
@@ -25,8 +28,7 @@ WEIGHTS: Mapping[str, int] = {
 }
 # What upstream has as plugins of their own and ours does elsewhere or not at all: may be named, changes nothing.
 _ELSEWHERE = frozenset((
-    "PrioritySort", "SchedulingGates", "DefaultPreemption", "DefaultBinder", "VolumeRestrictions", "NodeVolumeLimits",
-    "VolumeZone", "DynamicResources",
+    "PrioritySort", "SchedulingGates", "DefaultPreemption", "DefaultBinder", "DynamicResources",
 ))  # fmt: skip
 _POINTS = frozenset((
     "preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "preScore", "score", "reserve", "permit", "preBind",

@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, storage_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.events import EventRecorder
-from tiphys.client.informer import Informers
+from tiphys.client.informer import Informer, Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps, volumes
 from tiphys.machinery.errors import StatusError
@@ -103,15 +103,19 @@ class Scheduler:
 
     def _follow_volumes(self, informers: Informers) -> None:
         claims, found = informers.of(core_v1.PersistentVolumeClaim), informers.of(core_v1.PersistentVolume)
-        kinds = informers.of(StorageClass)
-        self._stock = Stock(claims.get, found.get, kinds.get, lambda: found)
+        kinds, nodes = informers.of(StorageClass), informers.of(storage_v1.CSINode)
+        drivers, capacities = informers.of(storage_v1.CSIDriver), informers.of(storage_v1.CSIStorageCapacity)
+        self._stock = Stock(
+            claims.get, found.get, kinds.get, nodes.get, drivers.get, lambda: found, lambda: capacities
+        )
         self._placers = self._make_placers()
 
         def moved(old: Any, new: Any) -> None:
             self._claim_moved.set()
             self._changed(VOLUMES)
 
-        for informer in (claims, found, kinds):
+        stores: tuple[Informer[Any], ...] = (claims, found, kinds, nodes, drivers, capacities)
+        for informer in stores:
             informer.on_change(moved)
 
     def _make_placers(self) -> dict[str, Placer]:

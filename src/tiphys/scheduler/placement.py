@@ -23,11 +23,14 @@ class Placement:
     helped: set[str] = field(default_factory=set)
     reasons: dict[str, int] = field(default_factory=dict)
     total: int = 0
+    refused: str = ""  # why it can be nowhere, whatever the nodes are like
     preemption: str = ""  # what came of looking for pods that could make room
 
     @property
     def message(self) -> str:
         head = f"0/{self.total} nodes are available"
+        if self.refused:
+            return f"{head}: {self.refused}. {self.preemption}".rstrip()
         if not self.reasons:
             return "no nodes available to schedule pods" if not self.total else head
         parts = ", ".join(sorted(f"{count} {reason}" for reason, count in self.reasons.items()))
@@ -40,6 +43,7 @@ class Placer:
     def __init__(self, view: Snapshot, chain: tuple[Plugin, ...] | None = None) -> None:
         self._view = view
         self._plugins = chain if chain is not None else plugins(Stock())
+        self._refusing = [p for p in self._plugins if type(p).refuse is not Plugin.refuse]
         self._static: OrderedDict[bytes, tuple[int, list[Verdicts], list[Floats | None]]] = OrderedDict()
         self._turn = 0
 
@@ -54,6 +58,10 @@ class Placer:
         view = self._view
         feasible = view.alive.copy()
         placement = Placement(total=int(view.alive.sum()))
+        for plugin in self._refusing:
+            if why := plugin.refuse(view, pod):
+                placement.refused, placement.helped = why, set(plugin.hints)
+                return placement, feasible, None
         shared = self._shared(pod)
         for index, plugin in enumerate(self._plugins):
             verdicts = shared[0][index] if plugin.static else plugin.filter(view, pod)
@@ -69,10 +77,12 @@ class Placer:
         return placement, feasible, self._scores(pod, feasible, shared[1])
 
     def statically_possible(self, pod: PodInfo) -> Bools:
-        """Rows that the pod could be on as far as the nodes themselves are concerned, whoever is there."""
-        rows = self._view.alive.copy()
-        for verdict in self._shared(pod)[0]:
-            for passing, _ in verdict:
+        """Rows that the pod could be on as far as the nodes themselves and its volumes are concerned, whoever is there."""
+        rows, shared = self._view.alive.copy(), self._shared(pod)[0]
+        if any(plugin.refuse(self._view, pod) for plugin in self._refusing):
+            return rows & False
+        for index, plugin in enumerate(self._plugins):
+            for passing, _ in shared[index] if plugin.preemptible else plugin.filter(self._view, pod):
                 rows &= passing
         return rows
 

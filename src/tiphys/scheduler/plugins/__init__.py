@@ -17,7 +17,7 @@ from tiphys.scheduler.plugins.interpod import InterPodAffinity
 from tiphys.scheduler.plugins.nodes import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
 from tiphys.scheduler.plugins.resources import BalancedAllocation, NodeResourcesFit
 from tiphys.scheduler.plugins.spread import PodTopologySpread
-from tiphys.scheduler.plugins.volumes import Stock, VolumeBinding
+from tiphys.scheduler.plugins.volumes import NodeVolumeLimits, Stock, VolumeBinding, VolumeRestrictions, VolumeZone
 
 _MAKERS: Mapping[str, Callable[..., Plugin]] = {
     plugin.name: plugin
@@ -25,6 +25,10 @@ _MAKERS: Mapping[str, Callable[..., Plugin]] = {
         NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit, PodTopologySpread,
         InterPodAffinity, BalancedAllocation, ImageLocality,
     )
+}  # fmt: skip
+_STORED: Mapping[str, Callable[[Stock], Plugin]] = {  # those that look at storage
+    "VolumeRestrictions": VolumeRestrictions, "NodeVolumeLimits": NodeVolumeLimits, "VolumeBinding": VolumeBinding,
+    "VolumeZone": VolumeZone,
 }  # fmt: skip
 _TOLD = frozenset((  # those that take arguments
     "NodeResourcesFit", "NodeResourcesBalancedAllocation", "NodeAffinity", "PodTopologySpread", "InterPodAffinity",
@@ -56,8 +60,8 @@ def plugins(
     made: list[Plugin] = []
     for name in WEIGHTS:
         weight = profile.weights.get(name, 0)
-        if name == VolumeBinding.name:
-            plugin: Plugin = VolumeBinding(stock)
+        if name in _STORED:
+            plugin: Plugin = _STORED[name](stock)
         else:
             told: dict[str, Any] = {"arguments": profile.arguments.get(name, {})} if name in _TOLD else {}
             if name == PodTopologySpread.name:

@@ -20,14 +20,20 @@ NODES_AND_PODS = frozenset((NODE_ADDED, NODE_LABELS, NODE_TAINTS, POD_GONE, POD_
 
 class Plugin:
     """`weight` 0: the plugin does not score. `static`: its filter looks at nodes alone, so pods that are alike share it.
-    `hints`: what can make a pod fit that the plugin's filter kept from some node."""
+    `hints`: what can make a pod fit that the plugin's filter kept from some node. `preemptible`: whether the going of
+    other pods can."""
 
     name = ""
     static = False
     hints: frozenset[str] = frozenset()
+    preemptible = True
 
     def __init__(self, weight: int = 0) -> None:
         self.weight = weight
+
+    def refuse(self, view: Snapshot, pod: PodInfo) -> str:
+        """Why the pod can be nowhere, whatever the nodes are like; empty: it may."""
+        return ""
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         """(rows that pass, why the others do not), for each reason there may be; empty: everything passes."""

@@ -1,101 +1,252 @@
-"""Volumes: a pod goes where its volumes can be reached, and claims that wait for it get theirs there."""
+"""Volumes: a pod goes where its volumes can be reached and attached, and claims that wait for it get theirs there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, storage_v1
 from tiphys.machinery import volumes
-from tiphys.scheduler.plugins.base import NODE_ADDED, NODE_LABELS, VOLUMES, Plugin, Verdicts
+from tiphys.machinery.quantity import nano
+from tiphys.machinery.selectors import from_label_selector
+from tiphys.scheduler.plugins.base import NODE_ADDED, NODE_LABELS, POD_GONE, VOLUMES, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Snapshot
+from tiphys.scheduler.snapshot import Bools, Snapshot
 
 _CONFLICT = "node(s) had volume node affinity conflict"
 _NONE_FITS = "node(s) didn't find available persistent volumes to bind"
+_NO_ROOM = "node(s) did not have enough free storage"
+_ZONES = (
+    "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+)  # fmt: skip
 
 
+def _nothing(key: str) -> Any:
+    return None
+
+
+def _none() -> Iterable[Any]:
+    return ()
+
+
+@dataclass
 class Stock:
-    """What the scheduler knows of claims, volumes and classes. `claim`, `volume`, `kind` look up by key, None: missing."""
+    """What the scheduler knows of storage. Those that take a key look one object up, None: missing; the others give all."""
 
-    def __init__(
-        self,
-        claim: Callable[[str], Any] = lambda key: None,
-        volume: Callable[[str], Any] = lambda name: None,
-        kind: Callable[[str], Any] = lambda name: None,
-        every_volume: Callable[[], Iterable[Any]] = lambda: (),
-    ) -> None:
-        self.claim = claim
-        self.volume = volume
-        self.kind = kind
-        self.every_volume = every_volume
+    claim: Callable[[str], core_v1.PersistentVolumeClaim | None] = _nothing
+    volume: Callable[[str], core_v1.PersistentVolume | None] = _nothing
+    kind: Callable[[str], storage_v1.StorageClass | None] = _nothing
+    node: Callable[[str], storage_v1.CSINode | None] = _nothing
+    driver: Callable[[str], storage_v1.CSIDriver | None] = _nothing
+    volumes: Callable[[], Iterable[core_v1.PersistentVolume]] = _none
+    capacities: Callable[[], Iterable[storage_v1.CSIStorageCapacity]] = _none
 
     def waits(self, claim: core_v1.PersistentVolumeClaim) -> bool:
         """Whether a claim is bound only when a pod that uses it has a node."""
         kind = self.kind(claim.spec.storage_class_name or "")
         return kind is not None and kind.volume_binding_mode == "WaitForFirstConsumer"
 
+    def claims(self, pod: core_v1.Pod) -> list[core_v1.PersistentVolumeClaim]:
+        """The claims of a pod that exist."""
+        found = (self.claim(f"{pod.metadata.namespace}/{name}") for name in volumes.claims_of(pod))
+        return [claim for claim in found if claim is not None]
+
     def waiting_claims(self, pod: core_v1.Pod) -> list[core_v1.PersistentVolumeClaim]:
         """The claims of a pod that must be bound before it is."""
-        found = (self.claim(f"{pod.metadata.namespace}/{name}") for name in volumes.claims_of(pod))
-        return [claim for claim in found if claim is not None and not volumes.is_bound(claim)]
+        return [claim for claim in self.claims(pod) if not volumes.is_bound(claim)]
+
+    def attached(self, pod: core_v1.Pod) -> Iterator[tuple[str, str]]:
+        """(driver, what tells the volume from others) of each volume of a CSI driver that a pod needs on its node."""
+        for claim in self.claims(pod):
+            volume = self.volume(claim.spec.volume_name) if claim.spec.volume_name else None
+            if volume is not None:
+                if volume.spec.csi is not None:
+                    yield volume.spec.csi.driver, volume.spec.csi.volume_handle
+            elif (kind := self.kind(claim.spec.storage_class_name or "")) is not None:
+                yield kind.provisioner, f"{claim.metadata.namespace}/{claim.metadata.name}"
 
 
-class VolumeBinding(Plugin):
-    name = "VolumeBinding"
-    hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
+def _rows(view: Snapshot, good: Callable[[core_v1.Node], bool]) -> Bools:
+    return np.array([node is not None and good(node) for node in view.nodes], np.bool_)
+
+
+class VolumeRestrictions(Plugin):
+    """What may be used by one pod, or written from one node, at a time."""
+
+    name = "VolumeRestrictions"
+    hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
 
     def __init__(self, stock: Stock) -> None:
         super().__init__()
         self._stock = stock
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
-        names = volumes.claims_of(pod.pod)
-        if not names:
+        if not pod.pod.spec.volumes:
             return []
         verdicts: Verdicts = []
-        for name in names:
-            verdicts += self._claim(view, pod, name)
+        if any("ReadWriteOncePod" in c.spec.access_modes and _taken(view, pod, c) for c in self._stock.claims(pod.pod)):
+            why = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+            verdicts.append((np.zeros(len(view.names), np.bool_), why))
+        disks = dict(_disks(pod.pod))
+        if disks:
+            rows = np.ones(len(view.names), np.bool_)
+            for at, other in view.pods.values():
+                if any(k in disks and not (disks[k] and read_only) for k, read_only in _disks(other.pod)):
+                    rows[at] = False
+            verdicts.append((rows, "node(s) had no available disk"))
         return verdicts
 
-    def _claim(self, view: Snapshot, pod: PodInfo, name: str) -> Verdicts:
-        nobody = np.zeros(len(view.names), np.bool_)
-        claim = self._stock.claim(f"{pod.namespace}/{name}")
-        if claim is None:
-            return [(nobody, f'persistentvolumeclaim "{name}" not found')]
-        if claim.metadata.deletion_timestamp:
-            return [(nobody, f'persistentvolumeclaim "{name}" is being deleted')]
-        if "ReadWriteOncePod" in claim.spec.access_modes and self._taken(view, pod, name):
-            return [
-                (nobody, "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode")
-            ]
+
+def _taken(view: Snapshot, pod: PodInfo, claim: core_v1.PersistentVolumeClaim) -> bool:
+    return any(
+        other.namespace == pod.namespace and other.uid != pod.uid and claim.metadata.name in volumes.claims_of(other.pod)
+        for _, other in view.pods.values() if other.pod.spec.volumes
+    )  # fmt: skip
+
+
+def _disks(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:
+    """(which disk, whether it is only read and may be shared for that) of each volume that names a disk itself."""
+    for volume in pod.spec.volumes:
+        if (gce := volume.gce_persistent_disk) is not None:
+            yield f"gce/{gce.pd_name}", bool(gce.read_only)
+        if (aws := volume.aws_elastic_block_store) is not None:
+            yield f"aws/{aws.volume_id}", False
+        if (iscsi := volume.iscsi) is not None:
+            yield f"iscsi/{iscsi.iqn}", bool(iscsi.read_only)
+        if (rbd := volume.rbd) is not None:
+            for monitor in rbd.monitors:
+                yield f"rbd/{monitor}/{rbd.pool}/{rbd.image}", bool(rbd.read_only)
+
+
+class NodeVolumeLimits(Plugin):
+    """How many volumes of a CSI driver a node can have attached."""
+
+    name = "NodeVolumeLimits"
+    hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__()
+        self._stock = stock
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        wanted: dict[str, set[str]] = {}
+        for driver, handle in self._stock.attached(pod.pod) if pod.pod.spec.volumes else ():
+            wanted.setdefault(driver, set()).add(handle)
+        limits = {at: found for at, name in enumerate(view.names) if (found := self._limits(name, wanted))}
+        if not limits:
+            return []
+        there: dict[tuple[int, str], set[str]] = {}
+        for at, other in view.pods.values():
+            if at in limits and other.pod.spec.volumes:
+                for driver, handle in self._stock.attached(other.pod):
+                    there.setdefault((at, driver), set()).add(handle)
+        rows = np.ones(len(view.names), np.bool_)
+        for at, found in limits.items():
+            rows[at] = all(len(there.get((at, d), set()) | wanted[d]) <= most for d, most in found.items())
+        return [(rows, "node(s) exceed max volume count")]
+
+    def _limits(self, name: str, drivers: Iterable[str]) -> dict[str, int]:
+        node = self._stock.node(name) if drivers else None
+        return {
+            driver.name: driver.allocatable.count for driver in (node.spec.drivers if node is not None else ())
+            if driver.name in drivers and driver.allocatable is not None and driver.allocatable.count is not None
+        }  # fmt: skip
+
+
+class VolumeZone(Plugin):
+    """Volumes that carry the labels of a zone are used in that zone."""
+
+    name = "VolumeZone"
+    hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
+    preemptible = False
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__()
+        self._stock = stock
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        wanted = [
+            (key, frozenset(volume.metadata.labels[key].split("__")))
+            for claim in (self._stock.claims(pod.pod) if pod.pod.spec.volumes else ())
+            if (volume := self._stock.volume(claim.spec.volume_name or "")) is not None
+            for key in _ZONES if key in volume.metadata.labels
+        ]  # fmt: skip
+        if not wanted:
+            return []
+
+        def good(node: core_v1.Node) -> bool:
+            labels = node.metadata.labels
+            return not any(key in labels for key in _ZONES) or all(labels.get(key) in zones for key, zones in wanted)
+
+        return [(_rows(view, good), "node(s) had no available volume zone")]
+
+
+class VolumeBinding(Plugin):
+    name = "VolumeBinding"
+    hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
+    preemptible = False
+
+    def __init__(self, stock: Stock) -> None:
+        super().__init__()
+        self._stock = stock
+
+    def refuse(self, view: Snapshot, pod: PodInfo) -> str:
+        if not pod.pod.spec.volumes:
+            return ""
+        for name in volumes.claims_of(pod.pod):
+            claim = self._stock.claim(f"{pod.namespace}/{name}")
+            if claim is None:
+                return f'persistentvolumeclaim "{name}" not found'
+            if claim.metadata.deletion_timestamp:
+                return f'persistentvolumeclaim "{name}" is being deleted'
+            if claim.status.phase == "Lost":
+                return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{claim.spec.volume_name}"'
+        unbound = (c for c in self._stock.waiting_claims(pod.pod) if not self._stock.waits(c))
+        return "pod has unbound immediate PersistentVolumeClaims" if any(unbound) else ""
+
+    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        if not pod.pod.spec.volumes:
+            return []
+        return [verdict for claim in self._stock.claims(pod.pod) for verdict in self._claim(view, claim)]
+
+    def _claim(self, view: Snapshot, claim: core_v1.PersistentVolumeClaim) -> Verdicts:
         if volumes.is_bound(claim):
             volume = self._stock.volume(claim.spec.volume_name)
             if volume is None:
-                return [(nobody, f'persistentvolume "{claim.spec.volume_name}" not found')]
+                why = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+                return [(np.zeros(len(view.names), np.bool_), why)]
             if volume.spec.node_affinity is None:
                 return []
-            return [(self._rows(view, lambda node: volumes.reachable(volume, node)), _CONFLICT)]
-        if not self._stock.waits(claim):
-            return [(nobody, "pod has unbound immediate PersistentVolumeClaims")]
+            return [(_rows(view, lambda node: volumes.reachable(volume, node)), _CONFLICT)]
         chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
         if chosen:
-            return [(self._rows(view, lambda node: node.metadata.name == chosen), _CONFLICT)]
+            return [(_rows(view, lambda node: node.metadata.name == chosen), _CONFLICT)]
+        free = [v for v in self._stock.volumes() if v.spec.claim_ref is None or volumes.reserved_for(v, claim)]
+        found = _rows(view, lambda node: volumes.best(free, claim, node) is not None)
         kind = self._stock.kind(claim.spec.storage_class_name or "")
-        if kind is not None and kind.provisioner != "kubernetes.io/no-provisioner":
-            return []
-        free = [v for v in self._stock.every_volume() if v.spec.claim_ref is None or volumes.reserved_for(v, claim)]
-        return [(self._rows(view, lambda node: volumes.best(free, claim, node) is not None), _NONE_FITS)]
+        if kind is None or kind.provisioner == "kubernetes.io/no-provisioner":
+            return [(found, _NONE_FITS)]
+        verdicts: Verdicts = []
+        if kind.allowed_topologies:
+            verdicts.append((found | _rows(view, lambda node: volumes.allowed(kind, node)), _NONE_FITS))
+        driver = self._stock.driver(kind.provisioner)
+        if driver is not None and driver.spec.storage_capacity:
+            verdicts.append((found | self._roomy(view, claim, kind), _NO_ROOM))
+        return verdicts
 
-    @staticmethod
-    def _taken(view: Snapshot, pod: PodInfo, name: str) -> bool:
-        return any(
-            other.namespace == pod.namespace and other.uid != pod.uid and name in volumes.claims_of(other.pod)
-            for _, other in view.pods.values() if other.pod.spec.volumes
-        )  # fmt: skip
-
-    @staticmethod
-    def _rows(view: Snapshot, good: Callable[[core_v1.Node], bool]) -> Any:
-        return np.array([node is not None and good(node) for node in view.nodes], np.bool_)
+    def _roomy(
+        self, view: Snapshot, claim: core_v1.PersistentVolumeClaim, kind: storage_v1.StorageClass
+    ) -> Bools:
+        """The nodes where the driver says that it has room for the claim."""
+        size = nano(claim.spec.resources.requests.get("storage", "0"))
+        chosen = []
+        for capacity in self._stock.capacities():
+            most = capacity.maximum_volume_size if capacity.maximum_volume_size is not None else capacity.capacity
+            if capacity.storage_class_name == kind.metadata.name and most is not None and nano(most) >= size:
+                if (selector := from_label_selector(capacity.node_topology)) is not None:
+                    chosen.append(selector)
+        return _rows(view, lambda node: any(s.matches(node.metadata.labels) for s in chosen))

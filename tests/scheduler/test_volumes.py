@@ -1,0 +1,139 @@
+"""Where pods may go for their volumes' sake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.builders import node, pod
+from tiphys.api import core_v1, storage_v1
+from tiphys.api.base import from_builtins
+from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.scheduler.placement import Placement, Placer
+from tiphys.scheduler.plugins import plugins
+from tiphys.scheduler.plugins.volumes import Stock
+from tiphys.scheduler.podinfo import PodInfo
+from tiphys.scheduler.snapshot import Snapshot
+
+ZONE = "topology.kubernetes.io/zone"
+
+
+class Storage:
+    """Claims, volumes and classes by name, and two nodes, `a` and `b`, in zones of their names."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, core_v1.PersistentVolumeClaim] = {}
+        self.volumes: dict[str, core_v1.PersistentVolume] = {}
+        self.kinds: dict[str, storage_v1.StorageClass] = {}
+        self.nodes: dict[str, storage_v1.CSINode] = {}
+        self.drivers: dict[str, storage_v1.CSIDriver] = {}
+        self.capacities: list[storage_v1.CSIStorageCapacity] = []
+        self.view = Snapshot()
+        for name in ("a", "b"):
+            made = node(name)
+            made.metadata.labels[ZONE] = name
+            self.view.put_node(made)
+        stock = Stock(
+            self.claims.get, self.volumes.get, self.kinds.get, self.nodes.get, self.drivers.get,
+            lambda: self.volumes.values(), lambda: self.capacities,
+        )  # fmt: skip
+        self.placer = Placer(self.view, plugins(stock))
+
+    def claim(self, name: str, volume: str = "", kind: str = "", *modes: str) -> None:
+        made = core_v1.PersistentVolumeClaim(metadata=ObjectMeta(name=name, namespace="default"))
+        made.spec.volume_name, made.spec.storage_class_name = volume, kind
+        made.spec.access_modes = list(modes) or ["ReadWriteOnce"]
+        made.spec.resources.requests = {"storage": "10Gi"}  # type: ignore[dict-item]
+        made.status.phase = "Bound" if volume else "Pending"
+        self.claims[f"default/{name}"] = made
+
+    def volume(self, name: str, labels: dict[str, str] | None = None, handle: str = "") -> None:
+        made = core_v1.PersistentVolume(metadata=ObjectMeta(name=name, labels=labels or {}))
+        if handle:
+            made.spec.csi = core_v1.CSIPersistentVolumeSource(driver="csi.example.com", volume_handle=handle)
+        self.volumes[name] = made
+
+    def late_kind(self, **spec: Any) -> None:
+        body = {"provisioner": "csi.example.com", "volumeBindingMode": "WaitForFirstConsumer", **spec}
+        self.kinds["late"] = from_builtins(body, storage_v1.StorageClass)
+        self.kinds["late"].metadata.name = "late"
+
+    def limit(self, name: str, count: int) -> None:
+        rows = [{"name": "csi.example.com", "nodeID": name, "allocatable": {"count": count}}]
+        self.nodes[name] = storage_v1.CSINode(spec=from_builtins({"drivers": rows}, storage_v1.CSINodeSpec))
+
+    def place(self, *claims: str, **spec: Any) -> Placement:
+        volumes = [{"name": f"v{n}", "persistentVolumeClaim": {"claimName": c}} for n, c in enumerate(claims)]
+        info = PodInfo(pod(volumes=spec.pop("volumes", volumes), **spec))
+        info.uid = str(len(self.view.pods))
+        placement = self.placer.place(info)
+        if placement.node:
+            self.view.put_pod(info, placement.node)
+        return placement
+
+
+def test_what_no_node_can_mend_is_told_without_a_count() -> None:
+    storage = Storage()
+    assert storage.place("none").message == '0/2 nodes are available: persistentvolumeclaim "none" not found.'
+    storage.claim("unbound")
+    assert "pod has unbound immediate PersistentVolumeClaims." in storage.place("unbound").message
+
+
+def test_a_claim_of_one_pod_is_used_by_one() -> None:
+    storage = Storage()
+    storage.volume("pv")
+    storage.claim("c", "pv", "", "ReadWriteOncePod")
+    assert storage.place("c").node
+    assert "2 node has pod using PersistentVolumeClaim with the same name" in storage.place("c").message
+
+
+def test_a_disk_is_written_from_one_node_and_read_from_many() -> None:
+    storage = Storage()
+
+    def disk(read_only: bool) -> list[dict[str, Any]]:
+        return [{"name": "d", "gcePersistentDisk": {"pdName": "d", "readOnly": read_only}}]
+
+    first, second = storage.place(volumes=disk(True)), storage.place(volumes=disk(True))
+    assert first.node and second.node and first.node != second.node
+    assert storage.place(volumes=disk(False)).reasons == {"node(s) had no available disk": 2}
+
+
+def test_a_volume_with_a_zone_is_used_there() -> None:
+    storage = Storage()
+    storage.volume("pv", {ZONE: "b__c"})
+    storage.claim("c", "pv")
+    assert storage.place("c").node == "b"
+    storage.volumes["pv"].metadata.labels[ZONE] = "z"
+    assert storage.place("c").reasons == {"node(s) had no available volume zone": 2}
+
+
+def test_a_node_has_so_many_volumes_at_most() -> None:
+    storage = Storage()
+    for number in range(4):
+        storage.volume(f"pv{number}", handle=f"h{number}")
+        storage.claim(f"c{number}", f"pv{number}")
+    storage.limit("a", 1)
+    storage.limit("b", 2)
+    assert {storage.place("c0").node, storage.place("c1").node, storage.place("c2").node} == {"a", "b"}
+    assert storage.place("c3").reasons == {"node(s) exceed max volume count": 2}
+    assert storage.place("c0").node  # it is there already
+
+
+def test_a_driver_tells_where_it_has_room() -> None:
+    storage = Storage()
+    storage.late_kind()
+    storage.claim("c", "", "late")
+    storage.drivers["csi.example.com"] = storage_v1.CSIDriver(spec=storage_v1.CSIDriverSpec(storage_capacity=True))
+    assert storage.place("c").reasons == {"node(s) did not have enough free storage": 2}
+    for zone, size in (("a", "1Gi"), ("b", "20Gi")):
+        where = LabelSelector(match_labels={ZONE: zone})
+        room = storage_v1.CSIStorageCapacity(storage_class_name="late", node_topology=where, capacity=size)  # type: ignore[arg-type]
+        storage.capacities.append(room)
+    assert storage.place("c").node == "b"
+
+
+def test_a_class_may_be_for_some_zones() -> None:
+    storage = Storage()
+    terms = [{"matchLabelExpressions": [{"key": ZONE, "values": ["b"]}]}]
+    storage.late_kind(allowedTopologies=terms)
+    storage.claim("c", "", "late")
+    assert storage.place("c").node == "b"
