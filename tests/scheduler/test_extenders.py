@@ -35,10 +35,13 @@ class Service:
         if self.broken:
             return web.Response(status=500)
         if verb == "filter":
-            names = wish["nodenames"]
+            names = wish["NodeNames"]
             failed = {name: "not ours" for name in names if name not in self.only}
-            return web.json_response({"nodenames": [n for n in names if n in self.only], "failedNodes": failed})
-        return web.json_response([{"host": name, "score": 10 * (name == self.liked)} for name in wish["nodenames"]])
+            return web.json_response({"NodeNames": [n for n in names if n in self.only], "FailedNodes": failed})
+        if verb == "preempt":
+            left = {n: row for n, row in wish["NodeNameToMetaVictims"].items() if n in self.only}
+            return web.json_response({"NodeNameToMetaVictims": left})
+        return web.json_response([{"Host": name, "Score": 10 * (name == self.liked)} for name in wish["NodeNames"]])
 
 
 @pytest.fixture
@@ -108,9 +111,16 @@ def test_a_configuration_is_read() -> None:
     [
         ({"urlPrefix": "x"}, "urlPrefix"),
         ({"urlPrefix": "http://x", "prioritizeVerb": "p"}, "weight"),
-        ({"urlPrefix": "http://x", "preemptVerb": "p"}, "preemptVerb"),
     ],
 )
 def test_a_wrong_configuration_names_the_field(row: dict[str, Any], field: str) -> None:
     with pytest.raises(ConfigurationError, match=field):
         extenders({"extenders": [row]})
+
+
+async def test_an_extender_has_a_say_in_who_makes_room(service: Service) -> None:
+    asked, one = Extender(service.url, preempt_verb="preempt", names_only=True), pod("p")
+    one.metadata.uid = "u"
+    victims = {"hollow-0": ([one], 0), "hollow-1": ([one], 1)}
+    assert await asked.preempt(pod("important"), victims) == {"hollow-1": ({"u"}, 1)}
+    assert await Extender(service.url).preempt(pod("important"), victims) == {"hollow-0": ({"u"}, 0), "hollow-1": ({"u"}, 1)}

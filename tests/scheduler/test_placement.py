@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.builders import node, pod
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
-from tiphys.machinery.footprint import requests_of
+from tiphys.machinery.footprint import occupied, requests_of
 from tiphys.scheduler.placement import Placer
 from tiphys.scheduler.plugins.interpod import InterPodAffinity
 from tiphys.scheduler.podinfo import PodInfo
@@ -133,6 +133,17 @@ def test_init_containers_and_sidecars_count_at_their_peak() -> None:
     ).spec
     assert requests_of(spec)["cpu"] == 2500
     assert quantity.milli("1500m") == 1500
+
+
+def test_a_pod_that_is_resized_takes_what_it_has_or_is_to_have() -> None:
+    one = asking(1000)
+    status = core_v1.ContainerStatus(name="c", allocated_resources={"cpu": "3"})  # type: ignore[dict-item]
+    one.status.container_statuses = [status]
+    assert occupied(one)["cpu"] == 3000
+    status.allocated_resources = {"cpu": "500m"}  # type: ignore[dict-item]
+    assert occupied(one)["cpu"] == 1000
+    one.status.conditions = [core_v1.PodCondition(type="PodResizePending", status="True", reason="Infeasible")]
+    assert occupied(one)["cpu"] == 500
 
 
 def test_removed_pods_and_nodes_leave_nothing_behind() -> None:

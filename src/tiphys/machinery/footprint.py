@@ -3,6 +3,8 @@ which refuses what it has no room for."""
 
 from __future__ import annotations
 
+import copy
+
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
 
@@ -40,6 +42,38 @@ def requests_of(spec: core_v1.PodSpec) -> dict[str, int]:
     for name, over in spec.overhead.items():
         result[name] = result.get(name, 0) + units(name, over)
     return result
+
+
+def occupied(pod: core_v1.Pod) -> dict[str, int]:
+    """What a pod on a node takes of it: while it is being resized, the more of what it has and what it is to have. A wish
+    that its node can never fulfil does not count."""
+    held = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses] if _held(s)}
+    if not held:
+        return requests_of(pod.spec)
+    pending = next((c for c in pod.status.conditions if c.type == "PodResizePending"), None)
+    hopeless = pending is not None and pending.reason == "Infeasible"
+    spec = copy.copy(pod.spec)
+    spec.containers = [_resized(c, held.get(c.name), hopeless) for c in spec.containers]
+    spec.init_containers = [_resized(c, held.get(c.name), hopeless) for c in spec.init_containers]
+    return requests_of(spec)
+
+
+def _held(status: core_v1.ContainerStatus) -> bool:
+    return bool(status.allocated_resources) or (status.resources is not None and bool(status.resources.requests))
+
+
+def _resized(
+    container: core_v1.Container, status: core_v1.ContainerStatus | None, hopeless: bool
+) -> core_v1.Container:
+    if status is None:
+        return container
+    actual = status.resources.requests if status.resources is not None else {}
+    wished = {} if hopeless else container.resources.requests
+    made = copy.copy(container)
+    made.resources = core_v1.ResourceRequirements(
+        requests=quantity.maximum([dict(status.allocated_resources), dict(actual), dict(wished)])
+    )
+    return made
 
 
 def ports_of(spec: core_v1.PodSpec) -> tuple[Port, ...]:

@@ -1,6 +1,7 @@
 """Extenders: services that have a say in where pods go, asked over HTTP after the plugins.
 
-Filter, prioritize and bind are asked; preemption is not.
+Requests carry upstream's names (`Pod`, `NodeNames`: its types have no JSON names of their own); of answers the case of
+names does not matter, as for upstream.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Extender:
     filter_verb: str = ""
     prioritize_verb: str = ""
     bind_verb: str = ""
+    preempt_verb: str = ""
     weight: int = 1
     timeout: float = 5.0  # seconds
     ignorable: bool = False
@@ -60,7 +62,7 @@ class Extender:
             return names, {}
         if answer.get("error"):
             raise ExtenderError(str(answer["error"]))
-        failed = {**(answer.get("failedNodes") or {}), **(answer.get("failedAndUnresolvableNodes") or {})}
+        failed = {**(answer.get("failednodes") or {}), **(answer.get("failedandunresolvablenodes") or {})}
         if answer.get("nodenames") is not None:
             passed = set(answer["nodenames"])
         elif answer.get("nodes") is not None:
@@ -75,7 +77,8 @@ class Extender:
             return {}
         try:
             rows = await self._ask(self.prioritize_verb, self._arguments(pod, nodes))
-            return {str(row["host"]): float(row["score"]) * self.weight * SCALE for row in rows or ()}
+            points = [_lower(row) for row in rows or ()]
+            return {str(row["host"]): float(row["score"]) * self.weight * SCALE for row in points}
         except (ExtenderError, KeyError, TypeError, ValueError) as error:
             log.warning("extender %s: %s", self.url, error)
             return {}
@@ -83,18 +86,48 @@ class Extender:
     async def bind(self, pod: core_v1.Pod, node: str) -> None:
         """Lets the extender bind the pod. Raises ExtenderError."""
         meta = pod.metadata
-        wish = {"podName": meta.name, "podNamespace": meta.namespace, "podUID": meta.uid, "node": node}
+        wish = {"PodName": meta.name, "PodNamespace": meta.namespace, "PodUID": meta.uid, "Node": node}
         answer = await self._ask(self.bind_verb, wish, must=True)
         if answer and answer.get("error"):
             raise ExtenderError(str(answer["error"]))
 
     def _arguments(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> dict[str, Any]:
-        wish: dict[str, Any] = {"pod": to_builtins(pod)}
+        wish: dict[str, Any] = {"Pod": to_builtins(pod), "Nodes": None, "NodeNames": None}
         if self.names_only:
-            wish["nodenames"] = [node.metadata.name for node in nodes]
+            wish["NodeNames"] = [node.metadata.name for node in nodes]
         else:
-            wish["nodes"] = {"metadata": {}, "items": [to_builtins(node) for node in nodes]}
+            wish["Nodes"] = {"metadata": {}, "items": [to_builtins(node) for node in nodes]}
         return wish
+
+    async def preempt(
+        self, pod: core_v1.Pod, victims: Mapping[str, tuple[list[core_v1.Pod], int]]
+    ) -> dict[str, tuple[set[str], int]]:
+        """Of the nodes where pods could make room, those that the extender agrees with: node → (uids of the pods to go,
+        how many budgets that breaks). `victims`: node → (pods, budgets broken). Raises ExtenderError."""
+        unchanged = {node: ({p.metadata.uid for p in pods}, broken) for node, (pods, broken) in victims.items()}
+        if not self.preempt_verb:
+            return unchanged
+        wish: dict[str, Any] = {"Pod": to_builtins(pod), "NodeNameToVictims": None, "NodeNameToMetaVictims": None}
+        if self.names_only:
+            wish["NodeNameToMetaVictims"] = {
+                node: {"Pods": [{"UID": p.metadata.uid} for p in pods], "NumPDBViolations": broken}
+                for node, (pods, broken) in victims.items()
+            }
+        else:
+            wish["NodeNameToVictims"] = {
+                node: {"Pods": [to_builtins(p) for p in pods], "NumPDBViolations": broken}
+                for node, (pods, broken) in victims.items()
+            }
+        answer = await self._ask(self.preempt_verb, wish)
+        if answer is None:
+            return unchanged
+        found = {}
+        for node, said in (answer.get("nodenametometavictims") or {}).items():
+            row = _lower(said)
+            uids = {str(_lower(p)["uid"]) for p in row.get("pods") or ()}
+            if node in unchanged and uids <= unchanged[node][0]:
+                found[str(node)] = uids, int(row.get("numpdbviolations") or 0)
+        return found
 
     async def _ask(self, verb: str, wish: Any, must: bool = False) -> Any:
         """The answer; None when there is none and that may be ignored."""
@@ -108,7 +141,7 @@ class Extender:
                     data = await answer.read()
                     if answer.status != 200:
                         raise ExtenderError(f"{url} answered {answer.status}")
-                    return msgspec.json.decode(data)
+                    return _lower(msgspec.json.decode(data))
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, ExtenderError) as error:
             if self.ignorable and not must:
                 log.warning("extender %s is ignored: %s", self.url, error)
@@ -124,6 +157,11 @@ class Extender:
         return context
 
 
+def _lower(answer: Any) -> Any:
+    """The names of an object in lower case; anything else as it is."""
+    return {str(key).lower(): value for key, value in answer.items()} if isinstance(answer, dict) else answer
+
+
 def extenders(document: Any) -> list[Extender]:
     """The extenders of a KubeSchedulerConfiguration. Raises ConfigurationError."""
     from tiphys.machinery.cel.library import parse_duration
@@ -136,10 +174,9 @@ def extenders(document: Any) -> list[Extender]:
             raise ConfigurationError(f"{path}.urlPrefix: must be an http or https URL")
         if said.get("prioritizeVerb") and weight <= 0:
             raise ConfigurationError(f"{path}.weight: Invalid value: {weight}: must have a positive weight applied to it")
-        if said.get("preemptVerb"):
-            raise ConfigurationError(f"{path}.preemptVerb: not supported")
         found.append(Extender(
-            url, said.get("filterVerb") or "", said.get("prioritizeVerb") or "", said.get("bindVerb") or "", weight or 1,
+            url, said.get("filterVerb") or "", said.get("prioritizeVerb") or "", said.get("bindVerb") or "",
+            said.get("preemptVerb") or "", weight or 1,
             parse_duration(said.get("httpTimeout") or "5s").total_seconds(), bool(said.get("ignorable")), bool(said.get("nodeCacheCapable")),
             frozenset(row["name"] for row in said.get("managedResources") or ()), said.get("tlsConfig") or {},
             bool(said.get("enableHTTPS")) or url.startswith("https://"),

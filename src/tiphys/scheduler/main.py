@@ -200,7 +200,7 @@ class Scheduler:
                 self._tasks.start(self._bind(pod, placement.node), "bind")
             else:
                 self._queue.failed(pod, placement.helped)
-                eviction = self._make_room(pod, placement)
+                eviction = await self._make_room(pod, placement)
                 self._tasks.start(self._tell(pod, placement, eviction.node if eviction else ""), "tell")
                 if eviction is not None:
                     self._tasks.start(self._evict(pod, eviction), "preempt")
@@ -248,7 +248,7 @@ class Scheduler:
 
     # --- making room ---
 
-    def _make_room(self, pod: PodInfo, placement: Placement) -> preemption.Eviction | None:
+    async def _make_room(self, pod: PodInfo, placement: Placement) -> preemption.Eviction | None:
         """Looks for pods of lower priority that could go. Room that is made is kept for the pod meanwhile."""
         nominated = self._nominated.get(pod.uid)
         if nominated is not None and any(
@@ -264,12 +264,32 @@ class Scheduler:
             return None
         placer = self._placers[pod.pod.spec.scheduler_name]
         outcome = preemption.find(self.view, placer, pod, list(self._budgets))
-        if outcome.eviction is None:
+        await self._agree(pod, outcome)
+        eviction = outcome.eviction
+        if eviction is None:
             placement.preemption = outcome.message
             self._nominated.pop(pod.uid, None)
             return None
-        self._reserve(pod, outcome.eviction.node)
-        return outcome.eviction
+        self._reserve(pod, eviction.node)
+        return eviction
+
+    async def _agree(self, pod: PodInfo, outcome: preemption.Outcome) -> None:
+        """Leaves of the ways to make room those that every extender agrees with."""
+        for extender in self._extenders.get(pod.pod.spec.scheduler_name, ()):
+            if not (extender.preempt_verb and outcome.candidates and extender.wants(pod.pod)):
+                continue
+            victims = {e.node: ([v.pod for v in e.victims], e.violations) for e in outcome.candidates}
+            try:
+                left = await extender.preempt(pod.pod, victims)
+            except ExtenderError as error:
+                log.warning("extender %s: %s", extender.url, error)
+                left = {}
+            agreed = [
+                preemption.Eviction(e.node, [v for v in e.victims if v.uid in left[e.node][0]], left[e.node][1])
+                for e in outcome.candidates if e.node in left and left[e.node][0]
+            ]  # fmt: skip
+            outcome.no_victims += len(outcome.candidates) - len(agreed)
+            outcome.candidates = agreed
 
     def _reserve(self, pod: PodInfo, node: str) -> None:
         """The pod counts on the node as if it were there, once the victims are gone."""

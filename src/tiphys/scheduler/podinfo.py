@@ -7,7 +7,7 @@ from functools import cached_property
 
 from tiphys.api import core_v1
 from tiphys.api.base import encode
-from tiphys.machinery.footprint import CPU, MEMORY, Port, ports_of, requests_of, units
+from tiphys.machinery.footprint import CPU, MEMORY, Port, occupied, ports_of, units
 from tiphys.machinery.selectors import NOTHING, Requirement, Selector, from_label_selector
 
 STORAGE, PODS = "ephemeral-storage", "pods"
@@ -58,7 +58,7 @@ class PodInfo:
 
     @cached_property
     def requests(self) -> dict[str, int]:
-        return requests_of(self.pod.spec)
+        return occupied(self.pod)
 
     @cached_property
     def scored(self) -> tuple[int, int]:

@@ -54,11 +54,16 @@ def _seconds(text: str) -> float:
 
 @dataclass
 class Outcome:
-    """`eviction` None: nobody can help. The counts say of how many nodes which is true."""
+    """`candidates` are the ways there are, one for a node. The counts say of how many others which is true."""
 
-    eviction: Eviction | None = None
+    candidates: list[Eviction] = field(default_factory=list)
     unhelpful: int = 0  # nodes where no pod's going would help
     no_victims: int = 0  # nodes where there is nobody to go, or their going is not enough
+
+    @property
+    def eviction(self) -> Eviction | None:
+        """The cheapest way, None when nobody can help."""
+        return min(self.candidates, key=Eviction.cost, default=None)
 
     @property
     def message(self) -> str:
@@ -84,7 +89,7 @@ def may_preempt(pod: PodInfo) -> bool:
 
 
 def find(view: Snapshot, placer: Placer, pod: PodInfo, budgets: list[PodDisruptionBudget]) -> Outcome:
-    """The cheapest way to make room for a pod."""
+    """The ways to make room for a pod."""
     outcome = Outcome()
     lower: dict[int, list[PodInfo]] = defaultdict(list)
     for row, info in view.pods.values():
@@ -92,7 +97,7 @@ def find(view: Snapshot, placer: Placer, pod: PodInfo, budgets: list[PodDisrupti
             lower[row].append(info)
     possible = placer.statically_possible(pod)
     outcome.unhelpful = int((view.alive & ~possible).sum())
-    found: list[Eviction] = []
+    found = outcome.candidates
     rows = [int(row) for row in np.flatnonzero(view.alive & possible)]
     for tried, row in enumerate(rows):
         eviction = _try(view, placer, pod, row, lower[row], budgets) if lower[row] and tried < _MOST * 10 else None
@@ -102,7 +107,6 @@ def find(view: Snapshot, placer: Placer, pod: PodInfo, budgets: list[PodDisrupti
         found.append(eviction)
         if len(found) >= _MOST:
             break
-    outcome.eviction = min(found, key=Eviction.cost) if found else None
     return outcome
 
 
