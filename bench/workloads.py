@@ -1,5 +1,6 @@
 """Deployments through the whole cluster on hollow nodes: how long until what was asked for is there.
-`make bench-workloads`. Starts a cluster of its own in a temporary folder and takes it down. `--quick` asks for less.
+`make bench-workloads`. Starts a cluster of its own in a temporary folder and takes it down. `--quick` asks for less,
+`--large` for 50,000 pods on 5,000 nodes (some ten minutes).
 
 CPU is that of each process of the cluster, in seconds.
 """
@@ -21,8 +22,10 @@ from tiphys.client.client import Client
 from tiphys.client.config import load
 from tiphys.testing.cluster import free_port
 
-QUICK = "--quick" in sys.argv
+QUICK, LARGE = "--quick" in sys.argv, "--large" in sys.argv
 NODES, REPLICAS, MANY = (20, 200, 200) if QUICK else (100, 1000, 5000)
+if LARGE:
+    NODES, REPLICAS, MANY = 5000, 1000, 50
 
 
 def deployment(name: str, replicas: int) -> apps_v1.Deployment:
@@ -94,7 +97,7 @@ async def run(folder: Path) -> None:
     async def many() -> None:
         for start in range(0, MANY, 50):
             names = (f"d{number}" for number in range(start, min(start + 50, MANY)))
-            await asyncio.gather(*(client.create(deployment(name, 1)) for name in names))
+            await asyncio.gather(*(client.create(deployment(name, REPLICAS if LARGE else 1)) for name in names))
         await until(client, settled(MANY + 1), 1.0)
 
     async def empty() -> None:
@@ -102,9 +105,17 @@ async def run(folder: Path) -> None:
         while (await client.list(core_v1.Pod, "default", limit=1)).items:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
+    async def calm() -> None:
+        await asyncio.sleep(60)
+
+    if LARGE:
+        await measured(folder, f"{NODES} nodes, a minute of calm", calm, NODES)
     await measured(folder, f"one Deployment of {REPLICAS}, all available", one, REPLICAS)
-    await measured(folder, f"{MANY} Deployments of 1, all available", many, MANY)
-    await measured(folder, "all deleted, every pod gone", empty, MANY + REPLICAS)
+    each = REPLICAS if LARGE else 1
+    await measured(folder, f"{MANY} Deployments of {each}, all available", many, MANY * each)
+    await measured(folder, "all deleted, every pod gone", empty, MANY * each + REPLICAS)
+    if LARGE:
+        await measured(folder, "a minute of calm", calm, NODES)
     await client.close()
 
 

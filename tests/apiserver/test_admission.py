@@ -287,3 +287,9 @@ async def test_webhooks_see_what_a_subresource_is_about(server: LocalCluster, ho
         ("CREATE", "Eviction", "pods", "eviction"), ("DELETE", "Pod", "pods", ""),
     ]  # fmt: skip
     assert (hook.asked[1]["object"]["spec"], hook.asked[1]["oldObject"]["spec"]) == ({"replicas": 3}, {"replicas": 1})
+
+
+async def test_a_request_ends_when_its_client_waits_no_longer(server: LocalCluster, hook: Hook) -> None:
+    await hook.register("Validating", path="/slow", timeoutSeconds=4)
+    error = await refused(server.client.request("POST", MAPS, json.dumps(config_map()).encode(), {"timeout": "200ms"}))
+    assert (error.code, error.reason) == (504, "Timeout")

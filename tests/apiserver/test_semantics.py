@@ -282,3 +282,14 @@ async def test_pods_of_older_kinds_stay_unless_the_deletion_says_otherwise(
     await call(server, "DELETE", f"{jobs}/j", options)
     left = (await call(server, "GET", jobs))["items"]
     assert [one["metadata"]["finalizers"] for one in left] == ([held] if held else [])
+
+
+async def test_a_client_says_how_long_it_waits(server: LocalCluster) -> None:
+    for text, code in (("invalid", 400), ("0s", 200), ("1h", 200), ("30s", 200)):
+        try:
+            await server.client.request("GET", "/api/v1/namespaces", query={"timeout": text})
+            found = 200
+        except StatusError as error:
+            found = error.code
+            assert "invalid timeout specified in the request URL" in str(error)
+        assert found == code, text

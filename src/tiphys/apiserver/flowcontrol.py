@@ -1,6 +1,6 @@
 """The flow schemas and priority levels a cluster starts with, as upstream names and numbers them.
 
-They are served and can be changed; requests are not queued by them yet.
+`fairness` keeps requests to them as they stand in the store.
 """
 
 from __future__ import annotations

@@ -372,6 +372,8 @@ class _Stream:
         if self._binary:
             kind = f"{protobuf.MEDIA_TYPE};stream=watch"
         response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
+        if self._call.flow is not None:
+            response.headers.update(self._call.flow.headers)
         response.enable_chunked_encoding()
         writer: Any = await response.prepare(self._call.http)
         writer.send_headers()  # the client must not wait for the first event to learn that it watches

@@ -131,6 +131,7 @@ class Call:
     http: Any  # aiohttp's request, None for calls from within
     resource: Resource | None = None
     warnings: list[str] = field(default_factory=list)
+    flow: Any = None  # of fairness.Flow
 
     @property
     def dry_run(self) -> bool:

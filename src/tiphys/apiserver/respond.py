@@ -119,6 +119,8 @@ async def _written(
     call: Call, response: web.StreamResponse, pieces: Iterable[bytes], length: int
 ) -> web.StreamResponse:
     response.content_length = length
+    if call.flow is not None:
+        response.headers.update(call.flow.headers)
     await response.prepare(call.http)
     for piece in pieces:
         await response.write(piece)

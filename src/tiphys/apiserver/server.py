@@ -3,10 +3,11 @@
 1. name the request         request.parse
 2. authenticate             certificate, token, anonymous
 3. impersonate              if asked and allowed
-4. authorize                RBAC and the node authorizer
-5. route                    discovery and health, or a resource's verb
-6. answer                   errors become a Status here and nowhere else
-(Audit and flow control will stand between 3 and 4.)
+4. wait for a seat          priority and fairness
+5. authorize                RBAC and the node authorizer
+6. route                    discovery and health, or a resource's verb
+7. answer                   errors become a Status here and nowhere else
+(Audit will stand between 3 and 4.)
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, Invali
 from tiphys.apiserver.authorization import Asked, Authorizer
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.fairness import Fairness
 from tiphys.apiserver.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
@@ -39,6 +41,8 @@ from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect
 from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import errors
+from tiphys.machinery.cel import CelError
+from tiphys.machinery.cel.library import parse_duration
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
@@ -80,6 +84,7 @@ class APIServer:
         self._usage = usage
         self._connector = connector
         actions = Actions(registry, authenticator, authorizer)
+        self.fairness = Fairness(registry.store)
         self.ready = False
         self.requests: dict[tuple[str, str, int], int] = {}
         reader, writer = self.reader, self._writer
@@ -109,6 +114,7 @@ class APIServer:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         info: RequestInfo | None = None
+        call: Call | None = None
         try:
             path, _, query_text = request._message.path.partition("?")
             if len(request._message.path) > 32768:
@@ -118,8 +124,8 @@ class APIServer:
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
-            self._authorize(call)
-            response = await self._route(call)
+            call.flow = self.fairness.flow_of(call.user, info)
+            response = await self._served(call)
         except StatusError as error:
             response = respond.failure(error)
         except (asyncio.CancelledError, ConnectionError):
@@ -131,10 +137,31 @@ class APIServer:
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             response = respond.failure(errors.internal(str(error) or type(error).__name__))
+        if call is not None and call.flow is not None and not response.prepared:
+            response.headers.update(call.flow.headers)
         if info is not None:
             key = (info.verb, info.resource, response.status)
             self.requests[key] = self.requests.get(key, 0) + 1
         return response
+
+    async def _served(self, call: Call) -> web.StreamResponse:
+        """The answer, once there is a seat. A request that lasts takes none, nor does one of an exempt level."""
+        flow = call.flow
+        assert flow is not None
+        if flow.level.exempt or _is_long(call.info):
+            return await self._allowed(call)
+        if not self.fairness.enter(flow.level):
+            await self.fairness.queue(flow)
+        try:
+            return await self._allowed(call)
+        finally:
+            self.fairness.leave(flow.level)
+
+    async def _allowed(self, call: Call) -> web.StreamResponse:
+        self._authorize(call)
+        if "timeout" in call.query and not _is_long(call.info):
+            return await self._route_within(call, _deadline(call.query["timeout"]))
+        return await self._route(call)
 
     def _authenticate(self, request: web.BaseRequest) -> User:
         der = request.protocol.certificate  # type: ignore[attr-defined]
@@ -208,6 +235,14 @@ class APIServer:
         return errors.forbidden(resource, asked.name, why)
 
     # --- routing ---
+
+    async def _route_within(self, call: Call, seconds: float) -> web.StreamResponse:
+        """For a client that says how long it will wait: what it will not hear of is given up."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._route(call)
+        except TimeoutError:
+            raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
 
     async def _route(self, call: Call) -> web.StreamResponse:
         info = call.info
@@ -394,7 +429,25 @@ class APIServer:
             ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self.fairness.metrics()]) + "\n"
+
+
+_STREAMING = frozenset(("exec", "attach", "portforward", "proxy", "log"))
+_PATIENCE = 60.0  # seconds that any request may take
+
+
+def _is_long(info: RequestInfo) -> bool:
+    """Whether a request lasts as long as its client likes."""
+    return info.verb == "watch" or info.subresource in _STREAMING
+
+
+def _deadline(text: str) -> float:
+    """Seconds of a `timeout` parameter, a Go duration; 0 is the server's own limit, and so is more than that."""
+    try:
+        seconds = parse_duration(text).total_seconds()
+    except CelError:
+        raise errors.bad_request(f'invalid timeout specified in the request URL: time: invalid duration "{text}"') from None
+    return min(seconds, _PATIENCE) if seconds > 0 else _PATIENCE
 
 
 def _path_refusal(user: User, asked: Asked) -> StatusError:

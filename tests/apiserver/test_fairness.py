@@ -1,0 +1,131 @@
+"""Flows and their seats."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import aiohttp
+import pytest
+
+from tests.apiserver.test_custom import call
+from tiphys.apiserver.fairness import Fairness, Flow, Level
+from tiphys.apiserver.request import User, parse
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+GROUP = "/apis/flowcontrol.apiserver.k8s.io/v1"
+FLOW, LEVEL = "X-Kubernetes-Pf-Flowschema-Uid", "X-Kubernetes-Pf-Prioritylevel-Uid"
+
+
+def fairness_of(server: LocalCluster) -> Fairness:
+    return server.server.server.fairness
+
+
+@pytest.mark.parametrize(
+    ("user", "groups", "path", "schema", "level"),
+    [
+        ("admin", ("system:masters",), "/api/v1/pods", "exempt", "exempt"),
+        ("jane", ("system:authenticated",), "/healthz", "probes", "exempt"),
+        ("jane", ("system:authenticated",), "/api/v1/pods", "global-default", "global-default"),
+        ("system:node:n", ("system:nodes", "system:authenticated"), "/api/v1/nodes/n/status", "system-node-high", "node-high"),
+        ("system:node:n", ("system:nodes", "system:authenticated"), "/api/v1/pods", "system-nodes", "system"),
+        ("system:kube-scheduler", ("system:authenticated",), "/api/v1/pods", "kube-scheduler", "workload-high"),
+        ("system:serviceaccount:kube-system:x", ("system:serviceaccounts", "system:authenticated"), "/api/v1/pods", "kube-system-service-accounts", "workload-high"),
+        ("system:serviceaccount:a:x", ("system:serviceaccounts", "system:authenticated"), "/api/v1/pods", "service-accounts", "workload-low"),
+    ],
+)  # fmt: skip
+async def test_requests_belong_to_flows(
+    server: LocalCluster, user: str, groups: tuple[str, ...], path: str, schema: str, level: str
+) -> None:
+    flow = fairness_of(server).flow_of(User(user, groups), parse("GET", path, {}))
+    assert (flow.schema, flow.level.name) == (schema, level)
+
+
+async def test_the_answer_tells_the_flow(server: LocalCluster) -> None:
+    plc = {
+        "apiVersion": GROUP[6:], "kind": "PriorityLevelConfiguration", "metadata": {"name": "mine"},
+        "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}},
+    }  # fmt: skip
+    level = await call(server, "POST", f"{GROUP}/prioritylevelconfigurations", plc)
+    rule = {
+        "subjects": [{"kind": "User", "user": {"name": "jane"}}],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    }
+    body = {
+        "apiVersion": GROUP[6:], "kind": "FlowSchema", "metadata": {"name": "mine"},
+        "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": "mine"}, "rules": [rule]},
+    }  # fmt: skip
+    schema = await call(server, "POST", f"{GROUP}/flowschemas", body)
+    config = server.client_as("jane").config
+    tls: ssl.SSLContext = config.ssl_context()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        async with session.get(f"{server.url}/version") as answer:
+            assert answer.headers[FLOW] == schema["metadata"]["uid"]
+            assert answer.headers[LEVEL] == level["metadata"]["uid"]
+        async with session.get(f"{server.url}/metrics") as answer:
+            assert answer.status == 403 and answer.headers[FLOW] == schema["metadata"]["uid"]
+
+
+def crowd(server: LocalCluster, queues: int, length: int = 2) -> tuple[Fairness, Flow]:
+    """A level of one seat that may not borrow."""
+    from collections import deque
+
+    level = Level("small", nominal=1, borrowing=0, hand=1, length=length, queues=[deque() for _ in range(queues)])
+    fairness = Fairness(server.server.store)
+    fairness.levels["small"] = level
+    return fairness, Flow("s", level, "s/jane", ())
+
+
+async def test_who_finds_no_seat_waits_for_one(server: LocalCluster) -> None:
+    fairness, flow = crowd(server, 1)
+    assert fairness.enter(flow.level) and not fairness.enter(flow.level)
+    first, second = (asyncio.ensure_future(fairness.queue(flow)) for _ in range(2))
+    await asyncio.sleep(0)
+    with pytest.raises(StatusError) as full:
+        await fairness.queue(flow)
+    assert (full.value.code, full.value.status.details.retry_after_seconds) == (429, 1)  # type: ignore[union-attr]
+    fairness.leave(flow.level)
+    await first
+    assert not second.done() and flow.level.used == 1
+    fairness.leave(flow.level)
+    await second
+    fairness.leave(flow.level)
+    assert (flow.level.used, flow.level.waiting, flow.level.refused) == (0, 0, 1)
+
+
+async def test_who_goes_away_while_waiting_leaves_no_seat_taken(server: LocalCluster) -> None:
+    fairness, flow = crowd(server, 1)
+    fairness.enter(flow.level)
+    waiting = asyncio.ensure_future(fairness.queue(flow))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    fairness.leave(flow.level)
+    assert (flow.level.used, flow.level.waiting) == (0, 0) and fairness.enter(flow.level)
+
+
+async def test_without_queues_there_is_no_waiting(server: LocalCluster) -> None:
+    fairness, flow = crowd(server, 0)
+    fairness.enter(flow.level)
+    with pytest.raises(StatusError):
+        await fairness.queue(flow)
+
+
+async def test_seats_that_nobody_needs_are_lent(server: LocalCluster) -> None:
+    fairness, flow = crowd(server, 1)
+    flow.level.borrowing = 10
+    fairness.levels["rich"] = Level("rich", nominal=4, lendable=2)
+    assert [fairness.enter(flow.level) for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_flow_keeps_to_few_queues() -> None:
+    from collections import deque
+
+    level = Level("l", hand=3, queues=[deque() for _ in range(64)])
+    hands = set()
+    for _ in range(30):
+        at = level.shard("one")
+        hands.add(at)
+        level.queues[at].append(None)  # type: ignore[arg-type]
+    assert len(hands) == 3
