@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tiphys.client import compaction, informer
 from tiphys.testing import LocalCluster
 
 
@@ -23,6 +24,14 @@ async def cluster() -> AsyncIterator[LocalCluster]:
     """Controllers, scheduler and two hollow nodes."""
     async with LocalCluster(nodes=2) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared_is_changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What informers hold is shared, soon after it came; whoever changes it in place changes it for all."""
+    monkeypatch.setattr(informer, "_SETTLED", 0.05)
+    yield
+    assert not compaction.changed_parts()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

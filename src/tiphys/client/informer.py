@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from tiphys.api.base import Struct
 from tiphys.api.catalog import Resource, resource_of
 from tiphys.client.client import Client, Unreachable
+from tiphys.client.compaction import compact
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 
@@ -19,6 +20,8 @@ T = TypeVar("T", bound=Struct)
 
 Handler = Callable[[Any, Any], None]  # (old, new): None stands for "did not exist"
 _PAGE = 2000
+_SETTLED = 5.0  # seconds after which an object that was left alone is compacted
+_AT_ONCE = 50  # objects that are compacted before anybody else gets a turn
 
 
 def key_of(obj: Any) -> str:
@@ -53,6 +56,8 @@ class Informer(Generic[T]):
         self._begun = self._done = 0  # lists so far
         self._listed = asyncio.Event()
         self._watching: asyncio.Timeout | None = None
+        self._moving: dict[str, float] = {}  # objects that were put lately, and until when they count as that
+        self._settling = False
 
     # --- reading ---
 
@@ -112,9 +117,34 @@ class Informer(Generic[T]):
             return
         obj.metadata.managed_fields = []  # type: ignore[attr-defined]
         self._objects[key] = obj
+        self._moved(key)
         if self._indexes:
             self._file(old, obj)
         self._tell(old, obj)
+
+    def _moved(self, key: str) -> None:
+        """The object will be compacted once it is left alone."""
+        loop = asyncio.get_running_loop()
+        self._moving.pop(key, None)
+        self._moving[key] = loop.time() + _SETTLED
+        if not self._settling:
+            self._settling = True
+            loop.call_later(_SETTLED, self._settle)
+
+    def _settle(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, done = loop.time(), 0
+        while self._moving and done < _AT_ONCE:
+            key, when = next(iter(self._moving.items()))
+            if when > now:
+                break
+            del self._moving[key]
+            if (obj := self._objects.get(key)) is not None:
+                compact(obj)
+                done += 1
+        self._settling = bool(self._moving)
+        if self._settling:
+            loop.call_later(max(0.02, next(iter(self._moving.values())) - now), self._settle)
 
     def _remove(self, obj: T) -> None:
         old = self._objects.pop(key_of(obj), None)
