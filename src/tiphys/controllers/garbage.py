@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 _PATIENCE = 0.2  # seconds that an owner may come later than what it owns
+_REMEMBERED = 1000  # owners that are known to be gone
 _IGNORED = frozenset(("events", "events.events.k8s.io"))
 
 
@@ -136,6 +137,7 @@ class GarbageCollector(Controller):
         self._own: list[Informer[PartialObjectMetadata]] = []
         self._kinds: dict[tuple[str, str], Resource] = dict(BY_KIND)
         self._custom: dict[str, _Followed] = {}  # by definition
+        self._absent: dict[str, None] = {}  # uids of owners that were found to be gone, the latest last: none comes back
         self._definitions = self.informer(CustomResourceDefinition)
         for resource in RESOURCES:
             if (
@@ -279,11 +281,16 @@ class GarbageCollector(Controller):
             if known.resource is not None and known.resource.namespaced and known.namespace != namespace:
                 return "dangling"
             return "waiting" if known.deleting and FOREGROUND in known.finalizers else "solid"
+        if owner.uid in self._absent:
+            return "dangling"
         resource = self._kinds.get((owner.api_version, owner.kind))
         if resource is None:
             return "solid"  # a kind we do not know: nothing is deleted on a guess
         live = await self._get(resource.path(namespace if resource.namespaced else "", owner.name))
         if live is None or live.uid != owner.uid:
+            self._absent[owner.uid] = None
+            if len(self._absent) > _REMEMBERED:
+                del self._absent[next(iter(self._absent))]
             return "dangling"
         return "waiting" if live.deletion_timestamp and FOREGROUND in live.finalizers else "solid"
 

@@ -15,7 +15,10 @@ _REFUSED = ("OutOf", "NodePorts", "NodeAffinity")  # reasons of nodes that had n
 
 
 def condition(obj: Any, name: str) -> Any | None:
-    return next((c for c in obj.status.conditions if c.type == name), None)
+    for found in obj.status.conditions:
+        if found.type == name:
+            return found
+    return None
 
 
 def is_ready(pod: core_v1.Pod) -> bool:

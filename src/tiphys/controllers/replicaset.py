@@ -11,7 +11,7 @@ from typing import Any
 
 from tiphys.api import apps_v1, core_v1
 from tiphys.controllers.claiming import claim
-from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, is_ready, refusal_wait
+from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, refusal_wait
 from tiphys.controllers.shell import Context, Controller, controller_of, owner_index, split_key
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
@@ -177,12 +177,12 @@ class ReplicaSetController(Controller):
         self, owner: Any, pods: list[core_v1.Pod], active: list[core_v1.Pod], failure: Exception | None
     ) -> float | None:
         now, min_ready = self.context.now(), owner.spec.min_ready_seconds
-        waits = [wait for pod in active if (wait := available_after(pod, min_ready, now)) is not None]
+        waits = [wait for pod in active if (wait := available_after(pod, min_ready, now)) is not None]  # of the ready ones
         status = copy.deepcopy(owner.status)
         status.replicas = len(active)
-        labels = from_labels(owner.spec.template.metadata.labels)
-        status.fully_labeled_replicas = sum(labels.matches(pod.metadata.labels) for pod in active)
-        status.ready_replicas = sum(is_ready(pod) for pod in active)
+        labels = owner.spec.template.metadata.labels.items()
+        status.fully_labeled_replicas = sum([labels <= pod.metadata.labels.items() for pod in active])
+        status.ready_replicas = len(waits)
         status.available_replicas = sum(wait == 0 for wait in waits)
         if hasattr(status, "terminating_replicas"):
             terminating = sum(

@@ -22,10 +22,10 @@ class Requirement:
     values: tuple[str, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        value = labels.get(self.key)
-        match self.operator:
-            case "=" | "in":
-                return value is not None and value in self.values
+        value, operator = labels.get(self.key), self.operator
+        if operator == "=" or operator == "in":  # nearly always, and the fastest way to see it
+            return value in self.values
+        match operator:
             case "!=" | "notin":
                 return value is None or value not in self.values
             case "exists":
@@ -63,7 +63,10 @@ class Selector:
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        return all(requirement.matches(labels) for requirement in self.requirements)
+        for requirement in self.requirements:  # noqa: SIM110 - asked of every pod; a generator takes twice as long
+            if not requirement.matches(labels):
+                return False
+        return True
 
     def __str__(self) -> str:
         return ",".join(str(requirement) for requirement in self.requirements)

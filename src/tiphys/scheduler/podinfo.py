@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import encode
 from tiphys.machinery.footprint import CPU, MEMORY, Port, occupied, ports_of, units
 from tiphys.machinery.selectors import NOTHING, Requirement, Selector, from_label_selector
+from tiphys.machinery.volumes import claims_of
 
 STORAGE, PODS = "ephemeral-storage", "pods"
 HARD = 1 << 20  # stands for the weight of a required affinity term for pods that come later
@@ -46,6 +48,19 @@ def _term(term: core_v1.PodAffinityTerm, pod: core_v1.Pod, weight: int = 0) -> T
     return Term(namespaces, selector if selector is not None else NOTHING, term.topology_key, weight, within)
 
 
+def _disks(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:
+    for volume in pod.spec.volumes:
+        if (gce := volume.gce_persistent_disk) is not None:
+            yield f"gce/{gce.pd_name}", bool(gce.read_only)
+        if (aws := volume.aws_elastic_block_store) is not None:
+            yield f"aws/{aws.volume_id}", False
+        if (iscsi := volume.iscsi) is not None:
+            yield f"iscsi/{iscsi.iqn}", bool(iscsi.read_only)
+        if (rbd := volume.rbd) is not None:
+            for monitor in rbd.monitors:
+                yield f"rbd/{monitor}/{rbd.pool}/{rbd.image}", bool(rbd.read_only)
+
+
 class PodInfo:
     """A pod as the plugins see it."""
 
@@ -69,6 +84,16 @@ class PodInfo:
             cpu += units(CPU, asked[CPU]) if CPU in asked else _LEAST[CPU]
             memory += units(MEMORY, asked[MEMORY]) if MEMORY in asked else _LEAST[MEMORY]
         return cpu, memory
+
+    @cached_property
+    def claims(self) -> tuple[str, ...]:
+        """Names of the claims whose volumes the pod mounts."""
+        return tuple(claims_of(self.pod))
+
+    @cached_property
+    def disks(self) -> tuple[tuple[str, bool], ...]:
+        """(which disk, whether it is only read and may be shared for that) of each volume that names a disk itself."""
+        return tuple(_disks(self.pod))
 
     @cached_property
     def ports(self) -> tuple[Port, ...]:

@@ -88,14 +88,15 @@ class VolumeRestrictions(Plugin):
         if not pod.pod.spec.volumes:
             return []
         verdicts: Verdicts = []
-        if any("ReadWriteOncePod" in c.spec.access_modes and _taken(view, pod, c) for c in self._stock.claims(pod.pod)):
+        claims = self._stock.claims(pod.pod) if pod.claims else []
+        if any("ReadWriteOncePod" in c.spec.access_modes and _taken(view, pod, c) for c in claims):
             why = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
             verdicts.append((np.zeros(len(view.names), np.bool_), why))
-        disks = dict(_disks(pod.pod))
+        disks = dict(pod.disks)
         if disks:
             rows = np.ones(len(view.names), np.bool_)
             for at, other in view.pods.values():
-                if any(k in disks and not (disks[k] and read_only) for k, read_only in _disks(other.pod)):
+                if any(k in disks and not (disks[k] and read_only) for k, read_only in other.disks):
                     rows[at] = False
             verdicts.append((rows, "node(s) had no available disk"))
         return verdicts
@@ -103,23 +104,9 @@ class VolumeRestrictions(Plugin):
 
 def _taken(view: Snapshot, pod: PodInfo, claim: core_v1.PersistentVolumeClaim) -> bool:
     return any(
-        other.namespace == pod.namespace and other.uid != pod.uid and claim.metadata.name in volumes.claims_of(other.pod)
-        for _, other in view.pods.values() if other.pod.spec.volumes
+        other.namespace == pod.namespace and other.uid != pod.uid and claim.metadata.name in other.claims
+        for _, other in view.pods.values() if other.claims
     )  # fmt: skip
-
-
-def _disks(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:
-    """(which disk, whether it is only read and may be shared for that) of each volume that names a disk itself."""
-    for volume in pod.spec.volumes:
-        if (gce := volume.gce_persistent_disk) is not None:
-            yield f"gce/{gce.pd_name}", bool(gce.read_only)
-        if (aws := volume.aws_elastic_block_store) is not None:
-            yield f"aws/{aws.volume_id}", False
-        if (iscsi := volume.iscsi) is not None:
-            yield f"iscsi/{iscsi.iqn}", bool(iscsi.read_only)
-        if (rbd := volume.rbd) is not None:
-            for monitor in rbd.monitors:
-                yield f"rbd/{monitor}/{rbd.pool}/{rbd.image}", bool(rbd.read_only)
 
 
 class NodeVolumeLimits(Plugin):
@@ -133,15 +120,19 @@ class NodeVolumeLimits(Plugin):
         self._stock = stock
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+        if not pod.claims:
+            return []
         wanted: dict[str, set[str]] = {}
-        for driver, handle in self._stock.attached(pod.pod) if pod.pod.spec.volumes else ():
+        for driver, handle in self._stock.attached(pod.pod):
             wanted.setdefault(driver, set()).add(handle)
+        if not wanted:
+            return []
         limits = {at: found for at, name in enumerate(view.names) if (found := self._limits(name, wanted))}
         if not limits:
             return []
         there: dict[tuple[int, str], set[str]] = {}
         for at, other in view.pods.values():
-            if at in limits and other.pod.spec.volumes:
+            if at in limits and other.claims:
                 for driver, handle in self._stock.attached(other.pod):
                     there.setdefault((at, driver), set()).add(handle)
         rows = np.ones(len(view.names), np.bool_)
@@ -150,7 +141,7 @@ class NodeVolumeLimits(Plugin):
         return [(rows, "node(s) exceed max volume count")]
 
     def _limits(self, name: str, drivers: Iterable[str]) -> dict[str, int]:
-        node = self._stock.node(name) if drivers else None
+        node = self._stock.node(name)
         return {
             driver.name: driver.allocatable.count for driver in (node.spec.drivers if node is not None else ())
             if driver.name in drivers and driver.allocatable is not None and driver.allocatable.count is not None
@@ -171,7 +162,7 @@ class VolumeZone(Plugin):
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         wanted = [
             (key, frozenset(volume.metadata.labels[key].split("__")))
-            for claim in (self._stock.claims(pod.pod) if pod.pod.spec.volumes else ())
+            for claim in (self._stock.claims(pod.pod) if pod.claims else ())
             if (volume := self._stock.volume(claim.spec.volume_name or "")) is not None
             for key in _ZONES if key in volume.metadata.labels
         ]  # fmt: skip
@@ -195,9 +186,7 @@ class VolumeBinding(Plugin):
         self._stock = stock
 
     def refuse(self, view: Snapshot, pod: PodInfo) -> str:
-        if not pod.pod.spec.volumes:
-            return ""
-        for name in volumes.claims_of(pod.pod):
+        for name in pod.claims:
             claim = self._stock.claim(f"{pod.namespace}/{name}")
             if claim is None:
                 return f'persistentvolumeclaim "{name}" not found'
@@ -205,11 +194,13 @@ class VolumeBinding(Plugin):
                 return f'persistentvolumeclaim "{name}" is being deleted'
             if claim.status.phase == "Lost":
                 return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{claim.spec.volume_name}"'
+        if not pod.claims:
+            return ""
         unbound = (c for c in self._stock.waiting_claims(pod.pod) if not self._stock.waits(c))
         return "pod has unbound immediate PersistentVolumeClaims" if any(unbound) else ""
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
-        if not pod.pod.spec.volumes:
+        if not pod.claims:
             return []
         return [verdict for claim in self._stock.claims(pod.pod) for verdict in self._claim(view, claim)]
 
