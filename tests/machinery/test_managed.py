@@ -102,7 +102,7 @@ POD_A: Any = {"spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b",
     ("live", "applied", "order"),
     [
         (["a", "b"], ["c"], ["a", "b", "c"]),
-        (["a", "b", "c"], ["c", "a"], ["c", "a", "b"]),
+        (["a", "b", "c"], ["c", "a"], ["b", "c", "a"]),
         ([], ["b", "a"], ["b", "a"]),
     ],
 )
@@ -130,3 +130,30 @@ def test_removing_an_item_takes_what_is_below() -> None:
 
 def test_a_leaf_is_one_field() -> None:
     assert fields_in({"a": {"b": 1}}, Node("map", {"a": Node("leaf")})) == {"f:a": {}}
+
+
+ITEMS = Node("map", {"items": Node("list", item=Node("map", {"name": Node("leaf"), "v": Node("leaf"), "sub": Node("map", {"x": Node("leaf")})}), keys=(("name", None),))})  # fmt: skip
+
+
+def test_an_item_goes_with_its_owner_whatever_others_own_in_it() -> None:
+    """Who only changed a field of an item does not keep the item: half of one, without its key, could not be stored."""
+    mine, theirs = owner("me"), Manager("them", "Update", "v1")
+    live = {"items": [{"name": "a", "v": "2"}, {"name": "b"}]}
+    item = 'k:{"name":"a"}'
+    sets = {mine: {"f:items": {item: {".": {}, "f:name": {}}}}, theirs: {"f:items": {item: {"f:v": {}}}}}
+    done = apply(Managed(sets, {}), live, {"items": []}, ITEMS, mine, False, NOW)
+    assert done.obj == {"items": [{"name": "b"}]}
+
+
+def test_a_map_that_loses_everything_goes() -> None:
+    mine = owner("me")
+    live = {"items": [{"name": "a", "sub": {"x": "1"}}]}
+    sets = {mine: {"f:items": {'k:{"name":"a"}': {".": {}, "f:name": {}, "f:sub": {"f:x": {}}}}}}
+    done = apply(Managed(sets, {}), live, {"items": [{"name": "a"}]}, ITEMS, mine, False, NOW)
+    assert done.obj == {"items": [{"name": "a"}]}
+
+
+def test_the_order_of_a_set_is_no_change_of_the_item_it_is_in() -> None:
+    node = Node("map", {"items": Node("list", item=Node("map", {"name": Node("leaf"), "s": Node("set")}), keys=(("name", None),))})  # fmt: skip
+    one, other = ({"items": [{"name": "a", "s": order}]} for order in (["u", "v"], ["v", "u"]))
+    assert compare(one, other, node).same

@@ -72,15 +72,6 @@ def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
     return result
 
 
-def with_ancestors(fields: FieldSet) -> FieldSet:
-    """The set, and with every member the named fields above it."""
-    return {
-        element: {} if not below else {".": _SELF, **with_ancestors({k: v for k, v in below.items() if k != "."})}
-        for element, below in fields.items()
-        if element != "."
-    }
-
-
 def ordered(fields: FieldSet) -> FieldSet:
     """The set with its elements in order, as it is published."""
     return {element: ordered(below) if below else below for element, below in sorted(fields.items())}

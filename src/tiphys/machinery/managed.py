@@ -13,7 +13,7 @@ from typing import Any
 from tiphys.api.meta_v1 import ManagedFieldsEntry, Status, StatusCause, StatusDetails
 from tiphys.machinery import typed
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.fieldsets import FieldSet, difference, intersection, ordered, paths, union, with_ancestors
+from tiphys.machinery.fieldsets import FieldSet, difference, intersection, ordered, paths, union
 from tiphys.machinery.typed import Node
 
 APPLY, UPDATE = "Apply", "Update"
@@ -145,10 +145,10 @@ def apply(
     wanted = _managed(typed.fields_in(config, node), reset)
     merged = typed.merge(live, typed.without(config, {key: {} for key in reset}, node), node)
     managed.sets[manager] = wanted
-    gone = _abandoned(before, managed)
-    if gone:
-        merged = typed.without(merged, gone, node)
-    made = typed.compare(live, merged, node)
+    gone = _abandoned(merged, before, managed, node)
+    # What lost all that was in it is not gone as far as its owners are concerned.
+    made = typed.compare(live, typed.without(merged, gone, node, nulls=True) if gone else merged, node)
+    merged = typed.without(merged, gone, node) if gone else merged
     taken = _managed(union(made.modified, made.added), reset)
     removed = _managed(made.removed, reset)
     conflicts: dict[Manager, FieldSet] = {}
@@ -168,14 +168,25 @@ def apply(
     return Applied(merged, managed.encode())
 
 
-def _abandoned(before: FieldSet, managed: Managed) -> FieldSet:
-    """What the applier owned, says no more, and nobody else owns."""
-    if not before:
-        return {}
+def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node: Node) -> FieldSet:
+    """What the applier owned, says no more, and nobody else owns.
+
+    In upstream's three steps: all that it owned goes; what anybody owns now comes back, and with it what it is in, as far
+    as the type names it (so an item goes when nobody owns the item itself, whatever others own in it); and of the rest
+    nothing goes that the applier had not owned."""
     owned: FieldSet = {}
     for fields in managed.sets.values():
         owned = union(owned, fields)
-    return difference(with_ancestors(before), with_ancestors(owned))
+    if not difference(before, owned):
+        return {}
+
+    def present(obj: dict[str, Any]) -> FieldSet:
+        return typed.with_named_parents(typed.fields_in(obj, node, stored=True), node)
+
+    before, owned, there = typed.with_named_parents(before, node), typed.with_named_parents(owned, node), present(merged)
+    left = present(typed.without(merged, before, node, nulls=True))
+    left = present(typed.without(merged, difference(there, union(left, owned)), node, nulls=True))
+    return intersection(difference(there, left), before)
 
 
 def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:

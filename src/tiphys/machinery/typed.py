@@ -139,24 +139,46 @@ def _items(value: list[Any], node: Node) -> list[tuple[str, Any]]:
 # --- which fields -------------------------------------------------------------------------------------------------
 
 
-def fields_in(value: Any, node: Node) -> FieldSet:
-    """The fields an applied configuration speaks of: leaves, items, and maps that are empty. Raises MergeError."""
+def fields_in(value: Any, node: Node, stored: bool = False) -> FieldSet:
+    """The fields an applied configuration speaks of: leaves, items, and maps that are empty. Raises MergeError, but not of
+    what is `stored` already."""
     result: FieldSet = {}
     if node.kind == "map" and isinstance(value, dict):
         for name, inner in value.items():
             child = node.child(name, inner)
-            below = fields_in(inner, child)
+            below = fields_in(inner, child, stored)
             if below:
                 result["f:" + name] = below if node.named(name) else {".": _SELF, **below}
             elif child.kind == "leaf" or inner is None or inner == {} or not node.named(name):
                 result["f:" + name] = _SELF
     elif node.kind in ("list", "set") and isinstance(value, list):
-        for element, item in _items(value, node):
-            if element in result:
+        for element, item in _items_of_stored(value, node) if stored and node.kind == "list" else _items(value, node):
+            if element in result and not stored:
                 raise MergeError(f"duplicate entries for key {_readable(element)}")
-            below = fields_in(item, node.item) if node.kind == "list" and node.item is not None else {}
+            below = fields_in(item, node.item, stored) if node.kind == "list" and node.item is not None else {}
             result[element] = {".": _SELF, **below} if below else _SELF
     return result
+
+
+def with_named_parents(fields: FieldSet, node: Node) -> FieldSet:
+    """The set, and with every member the fields above it that the type names: these go with what is in them, while items
+    of lists and entries of maps are there by themselves."""
+    result: FieldSet = {}
+    for element, below in fields.items():
+        if element == "." or not below:
+            result[element] = below
+            continue
+        child = _below(element, node)
+        inner = with_named_parents(below, child)
+        named = element.startswith("f:") and node.kind == "map" and node.named(element[2:])
+        result[element] = {".": _SELF, **inner} if named else inner
+    return result
+
+
+def _below(element: str, node: Node) -> Node:
+    if element.startswith("f:") and node.kind == "map":
+        return node.child(element[2:], {})
+    return node.item or LEAF
 
 
 def _readable(element: str) -> str:
@@ -247,8 +269,8 @@ def _compare(element: str, before: Any, after: Any, node: Node, found: Compariso
         inner = getattr(below, name)
         if inner:
             getattr(found, name)[element] = inner
-    if below.same:
-        found.modified[element] = _SELF
+    if below.same and (before is None or after is None):
+        found.modified[element] = _SELF  # otherwise only the order of some list in it differs
 
 
 def _compare_lists(before: list[Any], after: list[Any], node: Node, found: Comparison) -> None:
@@ -285,38 +307,57 @@ def merge(live: Any, config: Any, node: Node) -> Any:
 
 
 def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
-    """Both lists' items: those of `config` in its order, those of `live` alone where they stood among them."""
-    wanted = dict(_items(config, node))
-    if len(wanted) != len(config):
+    """Both lists' items: those of `config` in its order, those of `live` alone where they stand, as seen from the items
+    that both have. The walk is upstream's, step by step: other walks are as good, but give other lists."""
+    wanted = _items(config, node)
+    said = dict(wanted)
+    if len(said) != len(config):
         fields_in(config, node)  # says which key is double
     current = _items_of_stored(live, node) if node.kind == "list" else _items(live, node)
-    known = dict(current)
+    known = dict(reversed(current))  # of double ones the first
+    shared = [element for element, _ in wanted if element in known]
     result: list[Any] = []
     taken: set[str] = set()
-    order = iter(list(wanted.items()))
-    upcoming = next(order, None)
+    at = turn = left = 0  # places in wanted, in shared, in current
 
     def take() -> None:
-        nonlocal upcoming
-        assert upcoming is not None
-        element, item = upcoming
+        nonlocal at, turn
+        element, item = wanted[at]
         result.append(merge(known[element], item, node.item) if element in known and node.item else item)
         taken.add(element)
-        upcoming = next(order, None)
+        at += 1
+        if turn < len(shared) and shared[turn] == element:
+            turn += 1
 
-    for element, item in current:
-        if element not in wanted:
-            result.append(item)
-            continue
-        while element not in taken:
+    while left < len(current) or at < len(wanted):
+        if left < len(current):
+            element, item = current[left]
+            if at < len(wanted) and element == wanted[at][0]:
+                take()
+                left += 1
+                continue
+            if element not in said:
+                result.append(item)
+                left += 1
+                continue
+            if at < len(wanted) and turn < len(shared) and shared[turn] != element:
+                left += 1  # it comes later, where `config` has it
+                continue
+            if element in taken:
+                left += 1
+        if at < len(wanted):
             take()
-    while upcoming is not None:
-        take()
     return result
 
 
-def without(value: Any, fields: FieldSet, node: Node) -> Any:
-    """`value` without the members of `fields` and all below them. It is not changed."""
+def without(value: Any, fields: FieldSet, node: Node, nulls: bool = False) -> Any:
+    """`value` without the members of `fields` and all below them. A map that loses all it has goes, too; with `nulls`, it is
+    null instead. It is not changed."""
+    left = _without(value, fields, node)
+    return left if nulls else _bare(left, fields, node)
+
+
+def _without(value: Any, fields: FieldSet, node: Node) -> Any:
     if node.kind == "map" and isinstance(value, dict):
         result = {}
         for name, inner in value.items():
@@ -324,7 +365,8 @@ def without(value: Any, fields: FieldSet, node: Node) -> Any:
             if below is None:
                 result[name] = inner
             elif below and "." not in below:
-                result[name] = without(inner, below, node.child(name, inner))
+                left = _without(inner, below, node.child(name, inner))
+                result[name] = left if left or not inner else None
         return result
     if node.kind in ("list", "set") and isinstance(value, list):
         kept = []
@@ -333,6 +375,23 @@ def without(value: Any, fields: FieldSet, node: Node) -> Any:
             if below is None:
                 kept.append(item)
             elif below and "." not in below:
-                kept.append(without(item, below, node.item or LEAF))
+                kept.append(_without(item, below, node.item or LEAF))
         return kept
+    return value
+
+
+def _bare(value: Any, fields: FieldSet, node: Node) -> Any:
+    """Takes out the nulls that `_without` has put in."""
+    if node.kind == "map" and isinstance(value, dict):
+        found = {}
+        for name, inner in value.items():
+            below = fields.get("f:" + name)
+            if not below:
+                found[name] = inner
+            elif inner is not None:
+                found[name] = _bare(inner, below, node.child(name, inner))
+        return found
+    if node.kind == "list" and isinstance(value, list):
+        rows = _items_of_stored(value, node)
+        return [_bare(item, fields[e], node.item or LEAF) if fields.get(e) else item for e, item in rows]
     return value
