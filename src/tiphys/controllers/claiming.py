@@ -34,12 +34,20 @@ async def claim(
             await _release(client, pod, meta.uid, finalizer)
     if meta.deletion_timestamp:
         return mine
-    for pod in pods.by("owner", f"orphan/{meta.namespace}"):
-        if selector.matches(pod.metadata.labels) and fits(pod):
+    orphans = [p for p in pods.by("owner", f"orphan/{meta.namespace}") if selector.matches(p.metadata.labels) and fits(p)]
+    if orphans and await is_still_there(client, owner):
+        for pod in orphans:
             adopted = await _adopt(client, pod, owner, finalizer)
             if adopted is not None:
                 mine.append(adopted)
     return mine
+
+
+async def is_still_there(client: Client, owner: Any) -> bool:
+    """Asks the server itself: what is being deleted, or was and came back by the same name, adopts nobody."""
+    meta = owner.metadata
+    live = await _ignore_missing(client.get(type(owner), meta.name, meta.namespace))
+    return live is not None and live.metadata.uid == meta.uid and not live.metadata.deletion_timestamp
 
 
 async def _release(client: Client, pod: core_v1.Pod, uid: str, finalizer: str) -> None:

@@ -12,6 +12,7 @@ from tiphys.api.apps_v1 import Deployment, ReplicaSet
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.controllers.claiming import is_still_there
 from tiphys.controllers.pods import condition, owner_reference
 from tiphys.controllers.shell import Controller, controller_of, owner_index
 from tiphys.machinery import timestamps
@@ -204,7 +205,7 @@ class DeploymentController(Controller):
             rs for rs in self._sets.by("owner", f"orphan/{namespace}")
             if selector.matches(rs.metadata.labels) and not rs.metadata.deletion_timestamp
         ]  # fmt: skip
-        if orphans and await self._is_still_there(deployment):
+        if orphans and await is_still_there(self.client, deployment):
             owners = [to_builtins(owner_reference(deployment))]
             found += [await self._own(rs, [*to_builtins(rs.metadata.owner_references), *owners]) for rs in orphans]
         return found
@@ -213,12 +214,6 @@ class DeploymentController(Controller):
         meta = rs.metadata
         change = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners or None}}
         return await self.client.patch(ReplicaSet, meta.name, change, meta.namespace, media=MERGE)
-
-    async def _is_still_there(self, deployment: Deployment) -> bool:
-        """Asks the server itself: what is being deleted adopts nobody."""
-        meta = deployment.metadata
-        live = await self.client.get(Deployment, meta.name, meta.namespace)
-        return live.metadata.uid == meta.uid and not live.metadata.deletion_timestamp
 
     async def _roll(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> float | None:
         old = [rs for rs in sets if rs is not new]
