@@ -293,3 +293,15 @@ async def test_a_client_says_how_long_it_waits(server: LocalCluster) -> None:
             found = error.code
             assert "invalid timeout specified in the request URL" in str(error)
         assert found == code, text
+
+
+async def test_an_event_without_a_source_is_found_by_its_controller(server: LocalCluster) -> None:
+    body = {
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "eventTime": "2026-01-01T00:00:00.000001Z",
+        "reportingController": "tester", "reportingInstance": "t-1", "action": "Do", "reason": "Test", "type": "Normal",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"},
+    }  # fmt: skip
+    await call(server, "POST", "/apis/events.k8s.io/v1/namespaces/default/events", body)
+    for selector in ("source=tester", "reportingComponent=tester"):
+        found = await server.client.list(core_v1.Event, "default", fields=selector)
+        assert [one.metadata.name for one in found.items] == ["e"]

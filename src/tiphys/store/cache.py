@@ -36,20 +36,31 @@ def without_revision(data: bytes) -> bytes:
 
 
 class Selectable(NamedTuple):
-    """What a field selector may name: the value at `path` (or else at `name`) of an object, `absent` where it has none."""
+    """What a field selector may name: the value at `path` (or else at `name`) of an object, `absent` where it has none.
+    Of several paths, with ``|`` between them, the first that has a value counts."""
 
     name: str
     absent: str = ""
     path: str = ""
+
+    @property
+    def paths(self) -> list[str]:
+        return (self.path or self.name).split("|")
+
+
+@functools.cache
+def _places(fields: tuple[Selectable, ...]) -> list[tuple[str, str, list[list[str]]]]:
+    """(name, absent, paths in parts) of each field."""
+    return [(field.name, field.absent, [path.split(".") for path in field.paths]) for field in fields]
 
 
 @functools.cache
 def _projection(fields: tuple[Selectable, ...]) -> msgspec.json.Decoder[Any]:
     """A decoder that reads only labels and the named fields."""
     tree: dict[str, Any] = {}
-    for field in fields:
+    for path in (path for field in fields for path in field.paths):
         node = tree
-        *parents, last = (field.path or field.name).split(".")
+        *parents, last = path.split(".")
         for part in parents:
             node = node.setdefault(part, {})
         node[last] = None
@@ -83,10 +94,13 @@ class Entry:
         seen = _projection(self._selectable).decode(self.data)
         self._labels = (seen.metadata and seen.metadata.labels) or {}
         fields = {}
-        for name, absent, path in self._selectable:
-            value: Any = seen
-            for part in (path or name).split("."):
-                value = getattr(value, part, None)
+        for name, absent, paths in _places(self._selectable):
+            for path in paths:
+                value: Any = seen
+                for part in path:
+                    value = getattr(value, part, None)
+                if value:
+                    break
             fields[name] = str(value).lower() if isinstance(value, bool) else absent if value is None else str(value)
         self._fields = fields
 

@@ -134,7 +134,7 @@ class EventStrategy(Strategy):
         Selectable("involvedObject.kind"), Selectable("involvedObject.namespace"), Selectable("involvedObject.name"),
         Selectable("involvedObject.uid"), Selectable("involvedObject.apiVersion"),
         Selectable("involvedObject.resourceVersion"), Selectable("involvedObject.fieldPath"),
-        Selectable("reason"), Selectable("reportingComponent"), Selectable("source", path="source.component"), Selectable("type"),
+        Selectable("reason"), Selectable("reportingComponent"), Selectable("source", path="source.component|reportingComponent"), Selectable("type"),
     )  # fmt: skip
     create_on_update = True
 
