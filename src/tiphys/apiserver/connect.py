@@ -6,6 +6,7 @@ An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's s
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
 from typing import Any
@@ -49,6 +50,9 @@ _HOP = frozenset(
         "content-encoding",
     )
 )
+
+
+_BASE64 = "base64.binary.k8s.io"
 
 
 class Connector:
@@ -122,9 +126,24 @@ class Connector:
         names = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
         query = urlencode({name: call.query[name] for name in names if name in call.query})
         path = f"/containerLogs/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
-        return await self._relay(
-            call, f"https://{host}:{port}{path}" + (f"?{query}" if query else ""), "GET", self._tls
-        )
+        url = f"https://{host}:{port}{path}" + (f"?{query}" if query else "")
+        if "websocket" in call.http.headers.get("Upgrade", "").lower():
+            return await self._over_socket(call, url)
+        return await self._relay(call, url, "GET", self._tls)
+
+    async def _over_socket(self, call: Call, url: str) -> web.StreamResponse:
+        """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that have no others."""
+        socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
+        await socket.prepare(call.http)
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
+            async with self._http().get(url, ssl=self._tls or self._plain_tls) as answer:
+                async for chunk in answer.content.iter_any():
+                    if socket.ws_protocol == _BASE64:
+                        await socket.send_str(base64.b64encode(chunk).decode())
+                    else:
+                        await socket.send_bytes(chunk)
+        await socket.close()
+        return socket
 
     # --- upgrades ---
 

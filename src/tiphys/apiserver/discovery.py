@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from tiphys.api.catalog import GroupVersion, Resource, Subresource
+from tiphys.api.catalog import GroupVersion, Resource, Subresource, storage_of
 from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.catalogue import Catalogue
+from tiphys.apiserver.custom.resource import CustomResource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -29,11 +31,19 @@ def _resource(resource: Resource) -> dict[str, Any]:
         row["shortNames"] = list(resource.short_names)
     if resource.categories:
         row["categories"] = list(resource.categories)
-    if resource.stored and resource.is_storage_version:
-        row["storageVersionHash"] = (
-            hashlib.sha256(f"{resource.api_version}/{resource.kind}".encode()).hexdigest()[:11] + "="
-        )
+    if resource.stored:
+        row["storageVersionHash"] = _storage_hash(resource)
     return row
+
+
+def _storage_hash(resource: Resource) -> str:
+    """Tells clients when the stored version of a resource has changed: they may want to write everything anew."""
+    if isinstance(resource, CustomResource):
+        version = next(v.name for v in resource.definition.spec.versions if v.storage)
+    else:
+        version = storage_of(resource).version
+    digest = hashlib.sha256(f"{resource.group}/{version}/{resource.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _subresource(resource: Resource, sub: Subresource) -> dict[str, Any]:

@@ -335,7 +335,7 @@ class _Stream:
         try:
             watcher = self._cache.watch(self._view, since, self._awake)
         except Expired as error:
-            raise errors.too_old(since, error.floor) from None
+            return await self._fail(errors.too_old(since, error.floor))
         response: web.StreamResponse = web.Response()
         self._reader.streams.add(self)
         try:
@@ -354,6 +354,19 @@ class _Stream:
             self._cache.unwatch(watcher)
             self._reader.streams.discard(self)
         return response
+
+    async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
+        """A watch that may be had, but not from there, begins, and ends with an event that says so: as upstream has it, and
+        as clients expect it."""
+        response = await self._open()
+        self._send([self._error(error)])
+        await response.write_eof()
+        return response
+
+    def _error(self, error: errors.StatusError) -> bytes:
+        if not self._binary:
+            return b'{"type":"ERROR","object":%b}\n' % encode(error.status)
+        return _wire("ERROR", protobuf.wrap(error.status))
 
     async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
         """What is there already, as fast as the client takes it. Changes wait meanwhile."""
@@ -433,8 +446,7 @@ class _Stream:
             try:
                 await self._converter.present(self._resource, [entry for entry in shown if entry is not None])
             except errors.StatusError as error:
-                status = b'{"type":"ERROR","object":%b}\n' % encode(error.status)
-                self._send([status])
+                self._send([self._error(error)])
                 self._reader.end(self)
                 return
             self._send([self._line(kind, event) for kind, event in taken])
@@ -478,9 +490,7 @@ class _Stream:
         """One event on the wire: a line of JSON, or a length and a WatchEvent in protobuf."""
         if not self._binary:
             return b'{"type":"%b","object":%b}\n' % (kind.encode(), data)
-        inner = protobuf.wrap(decode(data, PartialObjectMetadata if self._want.shape else self._resource.type))
-        event = protobuf.frame(1, kind.encode()) + protobuf.frame(2, protobuf.frame(1, inner))
-        return len(event).to_bytes(4, "big") + event
+        return _wire(kind, protobuf.wrap(decode(data, PartialObjectMetadata if self._want.shape else self._resource.type)))
 
     def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
@@ -503,3 +513,9 @@ class _Stream:
                 "rows": [row],
             }
         return self._framed("BOOKMARK", msgspec.json.encode(obj))
+
+
+def _wire(kind: str, message: bytes) -> bytes:
+    """A WatchEvent in protobuf, its length before it."""
+    event = protobuf.frame(1, kind.encode()) + protobuf.frame(2, protobuf.frame(1, message))
+    return len(event).to_bytes(4, "big") + event

@@ -25,6 +25,16 @@ class VolumeError(Exception):
     """A volume cannot be set up now; the text is for the pod's events."""
 
 
+_HOSTS = Path("/etc/hosts")
+_LOCAL = """127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+fe00::0\tip6-mcastprefix
+fe00::1\tip6-allnodes
+fe00::2\tip6-allrouters
+"""
+
+
 class Volumes:
     """The volumes of all pods of a node, below `root`/pods/UID."""
 
@@ -181,7 +191,7 @@ class Volumes:
         log.touch(0o666)
         log.chmod(0o666)
         mounts = [Mount(str(log), container.termination_message_path)]
-        if not pod.spec.host_network and all(m.mount_path != "/etc/hosts" for m in container.volume_mounts):
+        if all(m.mount_path != "/etc/hosts" for m in container.volume_mounts):
             mounts.append(Mount(str(folder / "etc-hosts"), "/etc/hosts"))
         return mounts
 
@@ -189,17 +199,19 @@ class Volumes:
         return self.folder(uid) / "containers" / container / f"{attempt}"
 
     def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
-        name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
-        lines = [
-            "# Written by tiphys.",
-            "127.0.0.1\tlocalhost",
-            "::1\tlocalhost ip6-localhost ip6-loopback",
-            f"{ip}\t{name}",
-        ]
-        lines += [f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases]
+        """The pod's /etc/hosts: the node's for a pod on the node's network. What stands at its head is upstream's: programs
+        look for it."""
+        if pod.spec.host_network:
+            text = "# Kubernetes-managed hosts file (host network).\n" + _HOSTS.read_text()
+        else:
+            name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
+            text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{ip}\t{name}\n"
+        if pod.spec.host_aliases:
+            rows = (f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases)
+            text += "\n# Entries added by HostAliases.\n" + "\n".join(rows) + "\n"
         folder = self.folder(pod.metadata.uid)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "etc-hosts").write_text("\n".join(lines) + "\n")
+        (folder / "etc-hosts").write_text(text)
 
     def tear_down(self, uid: str) -> None:
         folder = self.folder(uid)
