@@ -305,3 +305,10 @@ async def test_an_event_without_a_source_is_found_by_its_controller(server: Loca
     for selector in ("source=tester", "reportingComponent=tester"):
         found = await server.client.list(core_v1.Event, "default", fields=selector)
         assert [one.metadata.name for one in found.items] == ["e"]
+
+
+async def test_a_grace_for_ever_is_a_long_one(server: LocalCluster) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(pod("p", nodeName="n"))
+    await server.client.delete(core_v1.Pod, "p", "default", grace=1 << 62)
+    assert (await server.client.get(core_v1.Pod, "p", "default")).metadata.deletion_grace_period_seconds == (1 << 31) - 1

@@ -304,9 +304,12 @@ def _value(field: Field, raw: Any) -> Any:
         case "time" | "microtime":
             parts = _numbered(raw)
             seconds, nanos = _signed(parts.get(1, 0)), parts.get(2, 0)
-            if field.kind == "time":
-                return timestamps.rfc3339(seconds)
-            return timestamps.rfc3339_micro(seconds, nanos // 1000)
+            try:
+                if field.kind == "time":
+                    return timestamps.rfc3339(seconds)
+                return timestamps.rfc3339_micro(seconds, nanos // 1000)
+            except (ValueError, OverflowError, OSError) as error:
+                raise WireError(f"proto: a time is out of range: {error}") from None
         case "intorstring":
             parts = _numbered(raw)
             return parts.get(3, b"").decode() if parts.get(1) else _signed(parts.get(2, 0))

@@ -7,19 +7,24 @@ import functools
 
 
 def rfc3339(seconds: float) -> str:
-    """``2026-01-02T03:04:05Z`` of seconds since the epoch."""
+    """``2026-01-02T03:04:05Z`` of seconds since the epoch. Raises ValueError or OverflowError for years that there are
+    not."""
     return _second(int(seconds))
 
 
 @functools.lru_cache(64)
 def _second(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _moment(seconds).isoformat(timespec="seconds") + "Z"  # strftime forgets the zeros of early years
 
 
 def rfc3339_micro(seconds: float, micros: int = 0) -> str:
     """``2026-01-02T03:04:05.000006Z``. `micros` are counted on top: a float cannot hold those of a time far away."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC) + datetime.timedelta(microseconds=micros)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _moment(seconds) + datetime.timedelta(microseconds=micros)
+    return moment.isoformat(timespec="microseconds") + "Z"
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(tzinfo=None)
 
 
 @functools.lru_cache(4096)

@@ -75,7 +75,7 @@ class PodStrategy(Strategy):
     def grace(self, obj: v1.Pod, asked: int | None) -> int | None:
         meta, spec = obj.metadata, obj.spec
         grace = asked if asked is not None else spec.termination_grace_period_seconds
-        grace = 30 if grace is None else max(grace, 1) if grace < 0 else grace
+        grace = 30 if grace is None else max(grace, 1) if grace < 0 else min(grace, (1 << 31) - 1)
         if not spec.node_name or obj.status.phase in ("Failed", "Succeeded"):
             grace = 0
         if meta.deletion_timestamp and meta.deletion_grace_period_seconds is not None:
