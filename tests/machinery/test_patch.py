@@ -47,6 +47,8 @@ def test_json_patch_operations() -> None:
         {"op": "remove", "path": "/x"},
         {"op": "test", "path": "/a", "value": 2},
         {"op": "add", "path": "/l/9", "value": 1},
+        {"op": "move", "path": "/l"},
+        {"op": "copy", "path": "/l", "from": 5},
     ],
 )
 def test_json_patch_that_does_not_fit(op: dict[str, object]) -> None:
@@ -78,3 +80,21 @@ def test_strategic_directives() -> None:
         {"finalizers": ["a", "b"]}, {"$deleteFromPrimitiveList/finalizers": ["a"]}, type(core_v1.Pod().metadata)
     )
     assert meta["finalizers"] == ["b"]
+
+
+def test_strategic_lists_stand_as_the_patch_names_them() -> None:
+    spec = {"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}
+    change = {"containers": [{"name": "c"}, {"name": "new"}, {"name": "a"}]}
+    assert [c["name"] for c in patch.strategic(spec, change, core_v1.PodSpec)["containers"]] == ["b", "c", "new", "a"]
+    replaced = {"containers": [{"$patch": "replace"}, {"name": "x"}, {"name": "a", "$patch": "delete"}]}
+    assert patch.strategic(spec, replaced, core_v1.PodSpec)["containers"] == [{"name": "x"}]
+
+
+def test_strategic_order_has_to_agree_with_the_patch() -> None:
+    spec = {"containers": [{"name": "a"}, {"name": "b"}]}
+    order = {"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}]}
+    with pytest.raises(PatchError, match="doesn't match"):
+        patch.strategic(spec, {**order, "containers": [{"name": "b"}, {"name": "a"}]}, core_v1.PodSpec)
+    gone = {**order, "containers": [{"name": "z", "$patch": "delete"}, {"name": "b", "image": "2"}]}
+    made = patch.strategic(spec, gone, core_v1.PodSpec)
+    assert made["containers"] == [{"name": "a"}, {"name": "b", "image": "2"}]

@@ -56,22 +56,27 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
             return _remove(document, path)
         case "replace":
             _get(document, path)
-            return (
-                _add(_remove(document, path), path, copy.deepcopy(operation.get("value")))
-                if path
-                else operation["value"]
-            )
+            value = copy.deepcopy(operation.get("value"))
+            return _add(_remove(document, path), path, value) if path else value
         case "move":
-            value = _get(document, operation["from"])
-            return _add(_remove(document, operation["from"]), path, value)
+            value = _get(document, _source(operation))
+            return _add(_remove(document, _source(operation)), path, value)
         case "copy":
-            return _add(document, path, copy.deepcopy(_get(document, operation["from"])))
+            return _add(document, path, copy.deepcopy(_get(document, _source(operation))))
         case "test":
             if _get(document, path, missing=None) != operation.get("value"):
                 raise PatchError(f"testing value {path} failed: test failed", invalid=True)
             return document
         case _:
             raise PatchError(f"Unexpected kind: {op}")
+
+
+def _source(operation: dict[str, Any]) -> str:
+    """Where a move or a copy takes its value from."""
+    path = operation.get("from")
+    if not isinstance(path, str) or (path and not path.startswith("/")):
+        raise PatchError(f"invalid from in JSON patch operation: {path!r}")
+    return path
 
 
 def _parts(path: str) -> list[str]:
@@ -217,15 +222,16 @@ def _clean(value: Any) -> Any:
 
 
 def _merge_scalars(current: list[Any], patch: list[Any], order: Any) -> list[Any]:
-    merged = list(current) + [item for item in patch if item not in current]
-    merged = list(dict.fromkeys(merged))
+    _check_order(patch, order, "")
+    merged = list(dict.fromkeys([*current, *patch]))
+    merged = _ordered(merged, patch, "", current)
     return _ordered(merged, order, "", current) if isinstance(order, list) else merged
 
 
 def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str, order: Any) -> list[Any]:
+    _check_order(patch, order, key)
     if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
-        kept = [item for item in patch if item.get(_PATCH) != "replace"]
-        return [_clean(item) for item in kept]
+        return [_clean(item) for item in patch if not (isinstance(item, dict) and _PATCH in item)]
     kind = struct_of(field)
     result = list(current)
     for item in patch:
@@ -240,7 +246,22 @@ def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str,
             result[found[0]] = strategic(result[found[0]], item, kind)
         else:
             result.append(_clean(item))
+    # What the patch names stands as it names it; an order that is given beside it is put on top of that.
+    result = _ordered(result, [item for item in patch if _PATCH not in item], key, current)
     return _ordered(result, order, key, current) if isinstance(order, list) else result
+
+
+def _check_order(patch: list[Any], order: Any, key: str) -> None:
+    """What is patched has to stand in the order that is given beside it. Raises PatchError."""
+    if not isinstance(order, list):
+        return
+    told = iter([item.get(key) if key and isinstance(item, dict) else item for item in order])
+    for item in patch:
+        if isinstance(item, dict) and _PATCH in item:
+            continue
+        wanted = item.get(key) if key and isinstance(item, dict) else item
+        if wanted not in told:  # what was passed over does not come again
+            raise PatchError(f"The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")
 
 
 def _ordered(items: list[Any], order: list[Any], key: str, original: list[Any]) -> list[Any]:
