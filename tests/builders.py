@@ -19,7 +19,8 @@ def pod(name: str = "p", namespace: str = "default", **spec: Any) -> core_v1.Pod
 
 
 def node(name: str, cpu: str = "4", memory: str = "8Gi", **labels: str) -> core_v1.Node:
-    made = core_v1.Node(metadata=ObjectMeta(name=name, labels={k.replace("__", "/"): v for k, v in labels.items()}))
+    told = {"kubernetes.io/hostname": name} | {k.replace("__", "/"): v for k, v in labels.items()}
+    made = core_v1.Node(metadata=ObjectMeta(name=name, labels=told))
     made.status.allocatable = {"cpu": cpu, "memory": memory, "pods": "110"}  # type: ignore[dict-item]
     return made
 

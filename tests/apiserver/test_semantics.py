@@ -56,6 +56,17 @@ async def test_a_watch_from_a_version_sees_what_came_after(server: LocalCluster)
     assert kinds == ["MODIFIED", "DELETED"]
 
 
+async def test_version_zero_in_an_update_is_whatever_there_is(server: LocalCluster) -> None:
+    made = await server.client.create(config_map("a"))
+    for version, code in (("0", 0), ("", 0), (made.metadata.resource_version, 409)):
+        made.metadata.resource_version = version
+        if code:
+            assert (await refused(server.client.update(made))).code == code
+        else:
+            assert (await server.client.update(made)).metadata.resource_version not in ("", "0")
+        made.data = {"k": version or "none"}
+
+
 async def test_a_watch_list_ends_its_initial_events_with_a_bookmark(server: LocalCluster) -> None:
     await server.client.create(config_map("a"))
     query = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import ssl
@@ -281,6 +282,30 @@ def test_services_of_every_kind_are_reached(machine: Machine) -> None:
     machine.eventually(lambda: "refused" in fetch("http://empty/"))
     machine.kubectl("delete", "service", "plain", "noded", "empty")
     gone(machine, "web", "visitor")
+
+
+def test_host_ports_lead_to_their_pods_from_loopback_addresses_too(machine: Machine) -> None:
+    port, node = free_port(), machine.get("nodes")["items"][0]
+    address = node["status"]["addresses"][0]["address"]
+    for name, told in (("anywhere", {}), ("loopback", {"hostIP": "127.0.0.1"})):
+        script = f"mkdir w; echo {name} > w/index.html; httpd -f -p 8080 -h w"
+        ports = [{"containerPort": 8080, "hostPort": port + (name == "loopback"), **told}]
+        container = {"ports": ports, "readinessProbe": {"tcpSocket": {"port": 8080}}}
+        run_pod(machine, name, script, container=container, nodeName=node["metadata"]["name"])
+    running(machine, "anywhere")
+    running(machine, "loopback")
+
+    def fetch(host: str, at: int) -> str:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}:{at}/", timeout=5) as answer:
+            return str(answer.read().decode().strip())
+        return ""
+
+    machine.eventually(lambda: fetch("127.0.0.1", port) == "anywhere")
+    machine.eventually(lambda: fetch("127.0.0.1", port + 1) == "loopback")
+    assert fetch(address, port) == "anywhere" and fetch(address, port + 1) == ""
+    assert machine.kubectl("exec", "anywhere", "--", "wget", "-qO-", f"http://{address}:{port}/") == "anywhere\n"
+    gone(machine, "anywhere", "loopback")
+    machine.eventually(lambda: fetch("127.0.0.1", port) == "")
 
 
 def test_an_agent_that_dies_finds_its_pods_running(machine: Machine) -> None:

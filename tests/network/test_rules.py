@@ -8,7 +8,7 @@ import pytest
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.network.proxy.rules import Ruleset, base, changes, desired
+from tiphys.network.proxy.rules import HostPort, Ruleset, base, changes, desired
 
 
 def service(name: str = "s", ip: str = "10.96.0.9", **spec: object) -> core_v1.Service:
@@ -57,6 +57,17 @@ def test_only_what_changed_is_written() -> None:
     assert "10.1.0.3" in script and "10.1.0.1" not in script
 
 
+def test_ports_of_one_host_address_do_not_stand_in_the_way_of_another() -> None:
+    rows = [HostPort("TCP", "127.0.0.1", 80, "10.1.0.1", 8080), HostPort("TCP", "10.0.0.1", 80, "10.1.0.2", 8080)]
+    made = desired([], [], "n1", [*rows, HostPort("UDP", "", 80, "10.1.0.3", 8080)])
+    led = {key: made.chains[verdict.removeprefix("goto ")][-1] for name in made.elements for key, verdict in made.elements[name].items()}
+    assert led == {
+        "tcp . 127.0.0.1 . 80": "meta l4proto tcp dnat to 10.1.0.1:8080",
+        "tcp . 10.0.0.1 . 80": "meta l4proto tcp dnat to 10.1.0.2:8080",
+        "udp . 80": "meta l4proto udp dnat to 10.1.0.3:8080",
+    }  # fmt: skip
+
+
 @pytest.mark.root
 @pytest.mark.needs("nft", "unshare")
 def test_the_kernel_takes_every_step() -> None:
@@ -65,7 +76,7 @@ def test_the_kernel_takes_every_step() -> None:
     sticky.spec.ports[0].node_port = 30123
     steps = [
         Ruleset(), desired([service()], [slice_of("s", "10.1.0.1")], "n1"),
-        desired([service(), sticky], [slice_of("s", "10.1.0.1", "10.1.0.2"), slice_of("t", "10.1.0.3", "10.1.0.4")], "n1", [("TCP", 8080, "10.1.0.5", 80)]),
+        desired([service(), sticky], [slice_of("s", "10.1.0.1", "10.1.0.2"), slice_of("t", "10.1.0.3", "10.1.0.4")], "n1", [HostPort("TCP", "", 8080, "10.1.0.5", 80), HostPort("UDP", "127.0.0.1", 8080, "10.1.0.6", 80)]),
         desired([service(), sticky], [slice_of("s"), slice_of("t", "10.1.0.4")], "n1"), Ruleset(),
     ]  # fmt: skip
     script = base("t1", "10.1.0.0/16", "10.96.0.0/16") + "".join(

@@ -177,3 +177,49 @@ def test_pods_that_are_there_draw_others_or_keep_them_away() -> None:
     for uid in ("shy", "fond"):
         view.remove_pod(uid)
     assert not view.wishes
+
+
+def points(view: Snapshot, one: core_v1.Pod) -> dict[str, float]:
+    """The sum of the scores of each node that fits."""
+    _, feasible, scores = Placer(view).survey(PodInfo(one))
+    assert scores is not None
+    return {name: float(scores[row]) for name, row in view.row.items() if feasible[row]}
+
+
+def test_preferences_are_measured_on_the_nodes_that_have_room() -> None:
+    """The node with most points is full: the second best has all points then."""
+    view = Snapshot()
+    for name, disk in (("a", "fast"), ("b", "slow"), ("c", "none")):
+        view.put_node(node(name, disk=disk))
+    full = asking(4000)
+    full.metadata.uid = "full"
+    view.put_pod(PodInfo(full), "a")
+
+    def wish(disk: str, weight: int) -> dict[str, Any]:
+        return {"weight": weight, "preference": {"matchExpressions": [{"key": "disk", "operator": "In", "values": [disk]}]}}
+
+    wishes = [wish("fast", 100), wish("slow", 10)]
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}}
+    found = points(view, asking(100, affinity=affinity))
+    assert found["b"] - found["c"] == 2 * 100
+
+
+def test_init_containers_weigh_when_nodes_are_compared() -> None:
+    busy = pod(initContainers=[{"name": "i", "image": "i", "resources": {"requests": {"cpu": "2"}}}])
+    assert PodInfo(busy).scored == (2000, 200 << 20)
+    assert PodInfo(pod(overhead={"cpu": "50m"})).scored == (150, 200 << 20)
+
+
+def test_only_nodes_with_every_label_count_in_spreading() -> None:
+    """A zone's pod that runs on a node without the other label is not seen."""
+    view = Snapshot()
+    for name, labels in (("a", {"zone": "1", "rack": "1"}), ("b", {"zone": "2", "rack": "1"}), ("c", {"zone": "1"})):
+        view.put_node(node(name, **labels))
+    unseen = pod("unseen", labels={"app": "x"})
+    unseen.metadata.uid = "unseen"
+    view.put_pod(PodInfo(unseen), "c")
+    rules = [{**SPREAD[0]}, {**SPREAD[0], "topologyKey": "rack"}]
+    assert set(points(view, pod(labels={"app": "x"}, topologySpreadConstraints=rules))) == {"a", "b"}
+    soft = [{**rule, "whenUnsatisfiable": "ScheduleAnyway"} for rule in rules]
+    found = points(view, pod(labels={"app": "x"}, topologySpreadConstraints=soft))
+    assert found["a"] == found["b"] > found["c"]

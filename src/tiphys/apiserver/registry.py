@@ -242,7 +242,7 @@ class Registry:
         if meta.uid and meta.uid != old.metadata.uid:
             why = f"Precondition failed: UID in precondition: {meta.uid}, UID in object meta: {old.metadata.uid}"
             raise errors.conflict(resource.group_resource, old.metadata.name, why)
-        if not wanted:
+        if wanted in ("", "0"):  # whatever there is
             if not strategy.unconditional_update:
                 missing = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
                 raise errors.invalid(resource.kind, resource.group, old.metadata.name, missing)

@@ -4,6 +4,7 @@ which refuses what it has no room for."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
@@ -18,17 +19,24 @@ def units(name: str, value: str) -> int:
     return quantity.milli(value) if name == CPU else quantity.ceil_units(value)
 
 
-def requests_of(spec: core_v1.PodSpec) -> dict[str, int]:
+_NOTHING: Mapping[str, int] = {}
+
+
+def _own(container: core_v1.Container, least: Mapping[str, int]) -> dict[str, int]:
+    return {**least, **{name: units(name, value) for name, value in container.resources.requests.items()}}
+
+
+def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
     """What the pod needs at its neediest moment: all containers together, or one init container beside the
-    sidecars started before it, plus overhead."""
+    sidecars started before it, plus overhead. `least` stands for what a container says nothing of."""
     total: dict[str, int] = {}
     for container in spec.containers:
-        for name, asked in container.resources.requests.items():
-            total[name] = total.get(name, 0) + units(name, asked)
+        for name, value in _own(container, least).items():
+            total[name] = total.get(name, 0) + value
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
     for container in spec.init_containers:
-        own = {name: units(name, value) for name, value in container.resources.requests.items()}
+        own = _own(container, least)
         if container.restart_policy == "Always":
             for name, value in own.items():
                 sidecars[name] = sidecars.get(name, 0) + value
@@ -44,18 +52,18 @@ def requests_of(spec: core_v1.PodSpec) -> dict[str, int]:
     return result
 
 
-def occupied(pod: core_v1.Pod) -> dict[str, int]:
+def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
     """What a pod on a node takes of it: while it is being resized, the more of what it has and what it is to have. A wish
-    that its node can never fulfil does not count."""
+    that its node can never fulfil does not count. `least` stands for what a container says nothing of."""
     held = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses] if _held(s)}
     if not held:
-        return requests_of(pod.spec)
+        return requests_of(pod.spec, least)
     pending = next((c for c in pod.status.conditions if c.type == "PodResizePending"), None)
     hopeless = pending is not None and pending.reason == "Infeasible"
     spec = copy.copy(pod.spec)
     spec.containers = [_resized(c, held.get(c.name), hopeless) for c in spec.containers]
     spec.init_containers = [_resized(c, held.get(c.name), hopeless) for c in spec.init_containers]
-    return requests_of(spec)
+    return requests_of(spec, least)
 
 
 def _held(status: core_v1.ContainerStatus) -> bool:

@@ -24,7 +24,7 @@ from tiphys.machinery.nodes import matches_node
 log = logging.getLogger(__name__)
 
 VERSION = "v1.36.0+tiphys"
-BEAT, REPORT = 10.0, 60.0  # seconds between lease renewals and between status updates
+BEAT, REPORT = 10.0, 300.0  # seconds between lease renewals and between status updates
 _LEASE_SECONDS = 40
 PODS = 110
 

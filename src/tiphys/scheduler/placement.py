@@ -113,7 +113,8 @@ class Placer:
         total = np.zeros(len(feasible))
         for index, plugin in enumerate(self._plugins):
             if plugin.weight:
-                score = shared[index] if plugin.static else plugin.score(self._view, pod, feasible)
+                raw = shared[index] if plugin.static else plugin.score(self._view, pod, feasible)
+                score = None if raw is None else plugin.normalize(raw, feasible)
                 if score is not None:
                     total += plugin.weight * score
         return total

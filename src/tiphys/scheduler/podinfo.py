@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tiphys.api import core_v1
 from tiphys.api.base import encode
-from tiphys.machinery.footprint import CPU, MEMORY, Port, occupied, ports_of, units
+from tiphys.machinery.footprint import CPU, MEMORY, Port, occupied, ports_of
 from tiphys.machinery.selectors import NOTHING, Requirement, Selector, from_label_selector
 from tiphys.machinery.volumes import claims_of
 
@@ -77,13 +77,9 @@ class PodInfo:
 
     @cached_property
     def scored(self) -> tuple[int, int]:
-        """(cpu, memory) as they count when nodes are compared: container by container, never nothing."""
-        cpu = memory = 0
-        for container in self.pod.spec.containers:
-            asked = container.resources.requests
-            cpu += units(CPU, asked[CPU]) if CPU in asked else _LEAST[CPU]
-            memory += units(MEMORY, asked[MEMORY]) if MEMORY in asked else _LEAST[MEMORY]
-        return cpu, memory
+        """(cpu, memory) as they count when nodes are compared: no container counts as nothing."""
+        found = occupied(self.pod, _LEAST)
+        return found[CPU], found[MEMORY]
 
     @cached_property
     def claims(self) -> tuple[str, ...]:

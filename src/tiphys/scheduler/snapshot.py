@@ -288,9 +288,9 @@ class Snapshot:
         if found is None or found[0] != self.generation:
             values: dict[str, int] = {}
             rows = np.full(len(self.names), -1, np.int64)
-            for name, at in self.row.items():
+            for at in self.row.values():
                 labels = self.nodes[at].metadata.labels  # type: ignore[union-attr]
-                value = labels.get(topology, name if topology == "kubernetes.io/hostname" else None)
+                value = labels.get(topology)
                 if value is not None:
                     rows[at] = values.setdefault(value, len(values))
             found = self._domains[topology] = (self.generation, rows, list(values))

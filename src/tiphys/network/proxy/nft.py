@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.client.informer import Informers
-from tiphys.network.proxy.rules import Ruleset, base, changes, desired
+from tiphys.network.proxy.rules import HostPort, Ruleset, base, changes, desired
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +37,17 @@ class ServiceProxy:
         self._pod_cidr, self._service_cidr = pod_cidr, service_cidr
         self._current = Ruleset()
         self._changed = asyncio.Event()
-        self.host_ports: dict[str, list[tuple[str, int, str, int]]] = {}
+        self._host_ports: dict[str, list[HostPort]] = {}
 
     def pod_changed(self, old: Any, new: Any) -> None:
         """For the informer of this node's pods: their host ports."""
         uid = (new or old).metadata.uid  # type: ignore[union-attr]
-        rows = []
-        if new is not None and new.status.pod_ip and not new.spec.host_network and new.status.phase == "Running":
-            for container in new.spec.containers:
-                rows += [
-                    (p.protocol, p.host_port, new.status.pod_ip, p.container_port)
-                    for p in container.ports
-                    if p.host_port
-                ]
-        if self.host_ports.get(uid, []) != rows:
-            self.host_ports[uid] = rows
+        rows = _host_ports(new) if new is not None else []
+        if self._host_ports.get(uid, []) != rows:
+            if rows:
+                self._host_ports[uid] = rows
+            else:
+                del self._host_ports[uid]
             self._changed.set()
 
     async def run(self) -> None:
@@ -73,7 +71,7 @@ class ServiceProxy:
         self._current = Ruleset()
 
     async def _sync(self) -> None:
-        ports = [row for rows in self.host_ports.values() for row in rows]
+        ports = [row for rows in self._host_ports.values() for row in rows]
         wanted = desired(self._services, self._slices, self._node, ports)
         script = changes(self._table, self._current, wanted)
         if not script:
@@ -84,6 +82,8 @@ class ServiceProxy:
             log.warning("nft: %s; writing the whole ruleset again", error)
             await asyncio.to_thread(self._reset)
             await asyncio.to_thread(nft, changes(self._table, Ruleset(), wanted))
+        if ports:
+            _open_loopback({row.address for row in ports})
         moved = [key for key in wanted.udp if self._touched(wanted, key)]
         self._current = wanted
         for address, port in moved:
@@ -97,6 +97,29 @@ class ServiceProxy:
     def remove(self) -> None:
         with contextlib.suppress(NftError):
             nft(f"delete table ip {self._table}\n")
+
+
+def _host_ports(pod: core_v1.Pod) -> list[HostPort]:
+    """The ports of the node that lead to a pod."""
+    address = pod.status.pod_ip
+    if not address or pod.spec.host_network or pod.status.phase not in ("Pending", "Running"):
+        return []
+    return [
+        HostPort(port.protocol, "" if port.host_ip in ("0.0.0.0", "::") else port.host_ip, port.host_port, address, port.container_port)
+        for container in (*pod.spec.init_containers, *pod.spec.containers)
+        for port in container.ports
+        if port.host_port and (":" not in port.host_ip or port.host_ip == "::")
+    ]  # fmt: skip
+
+
+def _open_loopback(addresses: set[str]) -> None:
+    """Lets what comes from a loopback address out to these pods' interfaces, and their answers back. Others that would
+    reach a loopback address from there are dropped (`input-loopback`)."""
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        interface, destination = line.split()[:2]
+        if socket.inet_ntoa(bytes.fromhex(destination)[::-1]) in addresses:
+            with contextlib.suppress(OSError):  # the pod has gone meanwhile
+                Path(f"/proc/sys/net/ipv4/conf/{interface}/route_localnet").write_text("1")
 
 
 def _forget_flows(address: str, port: int) -> None:

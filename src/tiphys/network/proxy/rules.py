@@ -22,7 +22,18 @@ class Ruleset:
     udp: frozenset[tuple[str, int]] = frozenset()  # UDP services: their old flows are forgotten when they change
 
 
-MAPS = ("services", "nodeports", "dead", "deadports")
+MAPS = ("services", "nodeports", "hostports", "dead", "deadports")
+
+
+@dataclass(frozen=True)
+class HostPort:
+    """A port of the node that leads to a pod on it; `host` is empty for every address of the node, loopback too."""
+
+    protocol: str
+    host: str
+    port: int
+    address: str
+    target: int
 
 
 def base(table: str, pod_cidr: str, service_cidr: str) -> str:
@@ -32,11 +43,13 @@ def base(table: str, pod_cidr: str, service_cidr: str) -> str:
 table ip {table} {{
   map services {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
   map nodeports {{ type inet_proto . inet_service : verdict; }}
+  map hostports {{ type inet_proto . inet_service : verdict; }}
   map dead {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
   map deadports {{ type inet_proto . inet_service : verdict; }}
   chain dispatch {{
     meta l4proto . ip daddr . th dport vmap @services
     fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
+    fib daddr type local meta l4proto . th dport vmap @hostports
   }}
   chain refuse {{ meta l4proto tcp reject with tcp reset; reject; }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
@@ -44,6 +57,7 @@ table ip {table} {{
   chain forward-dead {{ type filter hook forward priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
   chain output-dead {{ type filter hook output priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
   chain input-dead {{ type filter hook input priority -1; policy accept; ct state new meta l4proto . th dport vmap @deadports; }}
+  chain input-loopback {{ type filter hook input priority -1; policy accept; iifname != "lo" ip daddr 127.0.0.0/8 ct state new drop; }}
   chain forward {{ type filter hook forward priority filter; policy accept; ip saddr {pod_cidr} accept; ip daddr {pod_cidr} accept; }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -92,9 +106,9 @@ def desired(
     services: Iterable[core_v1.Service],
     slices: Iterable[discovery_v1.EndpointSlice],
     node: str,
-    host_ports: Iterable[tuple[str, int, str, int]] = (),
+    host_ports: Iterable[HostPort] = (),
 ) -> Ruleset:
-    """`host_ports` are (protocol, host port, pod address, pod port) of the pods on this node."""
+    """`host_ports` are those of the pods on this node."""
     by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
     for one in slices:
         by_service.setdefault(f"{one.metadata.namespace}/{one.metadata.labels.get(SERVICE, '')}", []).append(one)
@@ -102,10 +116,19 @@ def desired(
     for service in services:
         if service.spec.type != "ExternalName" and service.spec.cluster_ip not in ("", "None"):
             made.service(service, by_service.get(f"{service.metadata.namespace}/{service.metadata.name}", []))
-    for protocol, host_port, address, port in host_ports:
-        chain = f"hp-{_name(protocol, str(host_port))}"
-        made.chains[chain] = (f"meta l4proto {protocol.lower()} dnat to {address}:{port}",)
-        made.elements["nodeports"].setdefault(f"{protocol.lower()} . {host_port}", f"goto {chain}")
+    for row in host_ports:
+        protocol = row.protocol.lower()
+        name, key = "hostports", f"{protocol} . {row.port}"
+        if row.host:
+            name, key = "services", f"{protocol} . {row.host} . {row.port}"
+        chain = f"hp-{_name(protocol, row.host, str(row.port))}"
+        if key not in made.elements[name]:
+            made.elements[name][key] = f"goto {chain}"
+            made.chains[chain] = (
+                # The pod must not see itself nor a loopback address as the one that asks.
+                f"ip saddr {{ 127.0.0.0/8, {row.address} }} meta mark set meta mark | 0x4000",
+                f"meta l4proto {protocol} dnat to {row.address}:{row.target}",
+            )
     return Ruleset(made.chains, made.elements, made.sets, frozenset(made.udp))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -40,8 +42,13 @@ class Plugin:
         return []
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
-        """0 to 100 for each row; None: all alike."""
+        """0 to 100 for each row, or what `normalize` makes that of; None: all alike. Of a static plugin, pods that are
+        alike share it."""
         return None
+
+    def normalize(self, raw: Floats, feasible: Bools) -> Floats | None:
+        """0 to 100 for each row, from what `score` gave, as it compares with the rows that fit; None: all alike."""
+        return raw
 
 
 class ScoreOnly(Plugin):
@@ -49,13 +56,14 @@ class ScoreOnly(Plugin):
 
     def __init__(self, inner: Plugin) -> None:
         super().__init__(inner.weight)
-        self.name, self.static, self.score = inner.name, inner.static, inner.score  # type: ignore[method-assign]
+        self.name, self.static = inner.name, inner.static
+        self.score, self.normalize = inner.score, inner.normalize  # type: ignore[method-assign]
 
 
 def stretched(raw: Floats, feasible: Bools, reverse: bool = False) -> Floats | None:
-    """Scores scaled so that the best feasible row has 100."""
+    """Whole scores, scaled so that the best feasible row has 100."""
     highest = raw[feasible].max(initial=0.0)
     if highest <= 0:
         return None
-    scaled = raw * (100.0 / highest)
+    scaled = np.floor(raw * 100.0 / highest)
     return 100.0 - scaled if reverse else scaled

@@ -75,7 +75,7 @@ class InterPodAffinity(Plugin):
         seen = raw[feasible]
         if not len(seen) or seen.max() == seen.min():
             return None
-        return 100.0 * (raw - seen.min()) / (seen.max() - seen.min())
+        return np.floor(100.0 * ((raw - seen.min()) / (seen.max() - seen.min())))
 
     def _weight(self, term: Term) -> int:
         if term.weight == HARD:

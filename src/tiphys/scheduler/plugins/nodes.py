@@ -75,6 +75,9 @@ class TaintToleration(Plugin):
         for at, node in enumerate(view.nodes):
             if node is not None and node.spec.taints:
                 raw[at] = sum(t.effect == "PreferNoSchedule" and not tolerated(t, preferring) for t in node.spec.taints)
+        return raw if raw.any() else None
+
+    def normalize(self, raw: Floats, feasible: Bools) -> Floats | None:
         return stretched(raw, feasible, reverse=True)
 
 
@@ -124,6 +127,9 @@ class NodeAffinity(Plugin):
         for at, node in enumerate(view.nodes):
             if node is not None:
                 raw[at] = sum(p.weight for p in preferred if matches_term(p.preference, node))
+        return raw
+
+    def normalize(self, raw: Floats, feasible: Bools) -> Floats | None:
         return stretched(raw, feasible)
 
 

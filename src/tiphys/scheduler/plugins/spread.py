@@ -14,11 +14,12 @@ from tiphys.machinery.selectors import Requirement, Selector, from_label_selecto
 from tiphys.scheduler.configuration import ConfigurationError
 from tiphys.scheduler.plugins.base import NODES_AND_PODS, Floats, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
+from tiphys.scheduler.snapshot import Bools, Snapshot
 
+_HOSTNAME = "kubernetes.io/hostname"
 # What pods of a service or a set are spread by when they say nothing of it themselves, as upstream does.
 _SYSTEM = [
-    {"maxSkew": 3, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"},
+    {"maxSkew": 3, "topologyKey": _HOSTNAME, "whenUnsatisfiable": "ScheduleAnyway"},
     {"maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
 ]
 Constraints = list[core_v1.TopologySpreadConstraint]
@@ -52,7 +53,8 @@ class PodTopologySpread(Plugin):
             raise ConfigurationError(f"defaultConstraints: Invalid value: {listed}: when .defaultingType is System")
         if any(row.get("labelSelector") for row in listed):
             raise ConfigurationError("defaultConstraints: labelSelector: Forbidden: constraint must not define a selector")
-        rows = _SYSTEM if kind == "System" else listed
+        self._system = kind == "System"
+        rows = _SYSTEM if self._system else listed
         self._defaults: Constraints = [from_builtins(row, core_v1.TopologySpreadConstraint) for row in rows]
         self._alike = alike
 
@@ -67,12 +69,14 @@ class PodTopologySpread(Plugin):
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         verdicts: Verdicts = []
-        for constraint, selector in self._constraints(pod, "DoNotSchedule"):
+        hard = self._constraints(pod, "DoNotSchedule")
+        keyed = _keyed(view, hard) if hard else view.alive
+        for constraint, selector in hard:
             domains, _ = view.domains(constraint.topology_key)
             verdicts.append(
                 (domains >= 0, "node(s) didn't match pod topology spread constraints (missing required label)")
             )
-            eligible = self._eligible(view, pod, constraint) & (domains >= 0)
+            eligible = self._eligible(view, pod, constraint) & keyed
             counts = np.where(eligible, view.matching(frozenset((pod.namespace,)), selector), 0)
             rows, totals = view.per_domain(constraint.topology_key, counts)
             present = np.unique(domains[eligible])
@@ -109,20 +113,32 @@ class PodTopologySpread(Plugin):
         soft = self._constraints(pod, "ScheduleAnyway")
         if not soft:
             return None
-        raw = np.zeros(len(view.names))
-        counted = np.ones(len(view.names), np.bool_)
-        for constraint, selector in soft:
-            domains, values = view.domains(constraint.topology_key)
-            if pod.pod.spec.topology_spread_constraints:
-                counted &= domains >= 0  # whoever asks for a label gives no points to nodes without it
-            elif not values:
-                continue
-            counts: Ints = np.where(view.alive, view.matching(frozenset((pod.namespace,)), selector), 0)
-            rows, totals = view.per_domain(constraint.topology_key, counts)
-            raw += rows * np.log(len(totals) + 2) + (constraint.max_skew - 1)
-        seen = raw[feasible & counted]
-        if not len(seen):
+        # Nodes without all labels count for nothing and get nothing, unless nobody has asked for these labels.
+        asked = bool(pod.pod.spec.topology_spread_constraints) or not self._system
+        keyed = _keyed(view, soft) if asked else view.alive
+        candidates = feasible & keyed
+        if not candidates.any():
             return None
-        highest, lowest = seen.max(), seen.min()
-        points = np.clip(100.0 * (highest + lowest - raw) / highest, 0, 100) if highest else np.full(len(raw), 100.0)
-        return np.where(counted, points, 0.0)
+        raw = np.zeros(len(view.names))
+        for constraint, selector in soft:
+            domains, _ = view.domains(constraint.topology_key)
+            counts = view.matching(frozenset((pod.namespace,)), selector)
+            if constraint.topology_key == _HOSTNAME:
+                size = int(candidates.sum())
+            else:
+                counts = np.where(self._eligible(view, pod, constraint) & keyed, counts, 0)
+                counts, _ = view.per_domain(constraint.topology_key, counts)
+                size = int(np.count_nonzero(np.bincount(domains[candidates] + 1)))
+            raw += np.where(domains >= 0, counts * np.log(size + 2) + (constraint.max_skew - 1), 0)
+        raw = np.floor(raw + 0.5)
+        highest, lowest = raw[candidates].max(), raw[candidates].min()
+        points = np.floor(100.0 * (highest + lowest - raw) / highest) if highest else np.full(len(raw), 100.0)
+        return np.where(candidates, points, 0.0)
+
+
+def _keyed(view: Snapshot, constraints: list[tuple[core_v1.TopologySpreadConstraint, Selector]]) -> Bools:
+    """The rows that have the labels of all constraints."""
+    rows = view.alive.copy()
+    for constraint, _ in constraints:
+        rows &= view.domains(constraint.topology_key)[0] >= 0
+    return rows
