@@ -10,8 +10,8 @@ import pytest
 
 from tests.apiserver.test_custom import call
 from tests.builders import config_map, deployment, pod
-from tiphys.api import authentication_v1, batch_v1, core_v1
-from tiphys.api.base import decode
+from tiphys.api import apps_v1, authentication_v1, batch_v1, core_v1
+from tiphys.api.base import decode, from_builtins
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
@@ -54,6 +54,20 @@ async def test_a_watch_from_a_version_sees_what_came_after(server: LocalCluster)
         if event.kind == "DELETED":
             break
     assert kinds == ["MODIFIED", "DELETED"]
+
+
+async def test_a_daemon_set_counts_its_templates(server: LocalCluster) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    one = from_builtins({"metadata": {"name": "d", "namespace": "default"}, "spec": spec}, apps_v1.DaemonSet)
+    one = await server.client.create(one)
+    name = "deprecated.daemonset.template.generation"
+    assert one.metadata.annotations[name] == "1"
+    one.metadata.annotations, one.spec.template.spec.containers[0].image = {}, "j"
+    one = await server.client.update(one)
+    assert one.metadata.annotations[name] == "2"
+    one.metadata.annotations = {"other": "change"}
+    assert (await server.client.update(one)).metadata.annotations == {"other": "change", name: "2"}
 
 
 async def test_version_zero_in_an_update_is_whatever_there_is(server: LocalCluster) -> None:

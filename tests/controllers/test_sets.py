@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.builders import node
 from tiphys.api import apps_v1, batch_v1, core_v1
-from tiphys.api.base import from_builtins
+from tiphys.api.base import encode, from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.controllers import cronjob, daemonset, statefulset
+from tiphys.controllers import cronjob, daemonset, history, statefulset
 from tiphys.machinery import timestamps
 
 NOW = 1_700_000_000.0
@@ -195,3 +196,12 @@ def test_the_history_is_limited() -> None:
     jobs = [job(f"c-{n}", "Complete") for n in range(4)] + [job("c-f", "Failed")]
     made = cronjob.plan(cron(successfulJobsHistoryLimit=3, failedJobsHistoryLimit=0), jobs, NOW)
     assert [j.metadata.name for j in made.expire] == ["c-0", "c-f"]
+
+
+def test_a_revision_keeps_the_template_in_the_order_of_its_names() -> None:
+    """kubectl and client-go compare it byte by byte."""
+    made = history.new_revision(daemon(), 1, 0, "controller-revision-hash")
+    assert made.metadata.name == f"{daemon().metadata.name}-{made.metadata.labels['controller-revision-hash']}"
+    text = encode(made.data).decode()
+    assert json.loads(text)["spec"]["template"]["$patch"] == "replace"
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))

@@ -247,7 +247,7 @@ class DaemonSetController(Controller):
         self._nodes, revisions = self.informer(core_v1.Node), self.informer(ControllerRevision)
         self._pods.index("owner", owner_index)
         revisions.index("owner", owner_index)
-        self._history = History(self.client, revisions)
+        self._history = History(self.client, revisions, REVISION_LABEL)
         self._sets.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
         self._nodes.on_change(self._node_changed)

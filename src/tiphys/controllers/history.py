@@ -20,8 +20,16 @@ REVISION_LABEL = "controller-revision-hash"
 
 
 def data_of(owner: Any) -> dict[str, Any]:
-    """What a revision keeps: a patch that puts the template back."""
-    return {"spec": {"template": {**to_builtins(owner.spec.template), "$patch": "replace"}}}
+    """What a revision keeps: a patch that puts the template back, in the order of its names (clients compare it byte by
+    byte with what they make of the template themselves)."""
+    template = {**to_builtins(owner.spec.template), "$patch": "replace"}
+    return {"spec": {"template": _sorted(decode(encode(template), Any))}}
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def template_of(revision: ControllerRevision) -> PodTemplateSpec:
@@ -30,12 +38,12 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec:
     return decode(encode(plain), PodTemplateSpec)
 
 
-def new_revision(owner: Any, number: int, collisions: int) -> ControllerRevision:
-    """The revision of the owner's template as it is now."""
+def new_revision(owner: Any, number: int, collisions: int, label: str) -> ControllerRevision:
+    """The revision of the owner's template as it is now; `label` is the one that tells its hash."""
     data = data_of(owner)
     digest = hashlib.sha256(encode(data) + str(collisions or "").encode()).digest()
     name = safe_encode(str(int.from_bytes(digest[:4], "big")))
-    labels = {**owner.spec.template.metadata.labels, HASH_LABEL: name}
+    labels = {**owner.spec.template.metadata.labels, label: name}
     meta = ObjectMeta(
         name=f"{owner.metadata.name}-{name}", namespace=owner.metadata.namespace, labels=labels,
         annotations=dict(owner.metadata.annotations), owner_references=[owner_reference(owner)],
@@ -44,10 +52,10 @@ def new_revision(owner: Any, number: int, collisions: int) -> ControllerRevision
 
 
 class History:
-    """The revisions of the owners of one kind."""
+    """The revisions of the owners of one kind; `label` is the one that tells a revision's hash."""
 
-    def __init__(self, client: Client, revisions: Informer[ControllerRevision]) -> None:
-        self._client = client
+    def __init__(self, client: Client, revisions: Informer[ControllerRevision], label: str) -> None:
+        self._client, self._label = client, label
         self._revisions = revisions
         self._made: dict[str, ControllerRevision] = {}  # what the informer may not show yet
 
@@ -64,8 +72,8 @@ class History:
     async def current(self, owner: Any) -> tuple[ControllerRevision, int]:
         """(the revision of the owner's template as it is now, the count of name collisions so far)."""
         known, collisions = self.of(owner), owner.status.collision_count or 0
-        wanted = encode(data_of(owner))
-        same = [r for r in known if encode(r.data) == wanted]
+        wanted = data_of(owner)
+        same = [r for r in known if r.data == wanted]
         number = known[-1].revision + 1 if known else 1
         if same:
             latest = same[-1]
@@ -77,14 +85,14 @@ class History:
                 self._made[owner.metadata.uid] = latest
             return latest, collisions
         while True:
-            wish = new_revision(owner, number, collisions)
+            wish = new_revision(owner, number, collisions, self._label)
             try:
                 made = await self._client.create(wish)
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
                 standing = await self._client.get(ControllerRevision, wish.metadata.name, wish.metadata.namespace)
-                if encode(standing.data) == wanted:
+                if standing.data == wanted:
                     return standing, collisions
                 collisions += 1
                 continue

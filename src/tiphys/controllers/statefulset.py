@@ -14,7 +14,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
-from tiphys.controllers.history import REVISION_LABEL, History, template_of
+from tiphys.controllers.history import HASH_LABEL, REVISION_LABEL, History, template_of
 from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready, owner_reference
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
@@ -242,7 +242,7 @@ class StatefulSetController(Controller):
         revisions = self.informer(ControllerRevision)
         self._pods.index("owner", owner_index)
         revisions.index("owner", owner_index)
-        self._history = History(self.client, revisions)
+        self._history = History(self.client, revisions, HASH_LABEL)
         self._sets.on_change(self.enqueue)
         self._pods.on_change(self.enqueue_owner("StatefulSet"))
         self._pods.on_change(self._orphaned)

@@ -242,8 +242,25 @@ class StatefulSetStrategy(WorkloadStrategy):
         return [errors.forbidden_field("spec", why)]
 
 
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
+def _template_generation(obj: apps_v1.DaemonSet) -> int:
+    told = obj.metadata.annotations.get(_TEMPLATE_GENERATION, "")
+    return max(1, int(told)) if told.isascii() and told.isdigit() else 1
+
+
 class DaemonSetStrategy(WorkloadStrategy):
     noun = "daemonset"
+
+    def prepare_for_create(self, obj: apps_v1.DaemonSet) -> None:
+        super().prepare_for_create(obj)
+        obj.metadata.annotations[_TEMPLATE_GENERATION] = str(_template_generation(obj))
+
+    def prepare_for_update(self, new: apps_v1.DaemonSet, old: apps_v1.DaemonSet) -> None:
+        super().prepare_for_update(new, old)
+        generation = _template_generation(old) + (new.spec.template != old.spec.template)
+        new.metadata.annotations[_TEMPLATE_GENERATION] = str(generation)
 
     def default(self, obj: apps_v1.DaemonSet) -> None:
         super().default(obj)
