@@ -12,7 +12,8 @@ from tiphys.machinery.spdy import SPDYClient
 from tiphys.node.environment import expand, service_variables
 from tiphys.node.fields import field
 from tiphys.node.logs import LogOptions, read, shown, tail
-from tiphys.node.streaming import machine_usage
+from tiphys.node.runtime import Usage
+from tiphys.node.summary import agent_usage, machine_usage, summary
 from tiphys.node.volumes import write_files
 
 LOG = b"2026-01-01T00:00:00.123456789Z stdout F one\n2026-01-01T00:00:01.5Z stderr P tw\n2026-01-01T00:00:02Z stdout F o\n"
@@ -68,4 +69,19 @@ def test_a_machines_usage_is_what_proc_says() -> None:
     stat = "cpu  100 10 50 9000 40 3 7 5 0 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n"
     memory = "MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    500 kB\n"
     ticks = 100 + 10 + 50 + 3 + 7 + 5
-    assert machine_usage(stat, memory) == (ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK"), 1500 << 10)
+    used = machine_usage(stat, memory, "pgfault 12\npgmajfault 3\n")
+    assert used == Usage(ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK"), 1500 << 10, 1900 << 10, 0, 12, 3, 500 << 10)
+    assert agent_usage(Path("/proc/self/stat").read_text()).rss > 1 << 20
+
+
+def test_a_summary_tells_of_the_machine_the_agent_and_each_container() -> None:
+    one = pod("p")
+    one.metadata.uid = "u"
+    one.status.start_time = "2026-01-01T00:00:00Z"
+    told = summary("n", 0.0, [one], {"u": {"a": Usage(5, 6), "b": Usage(1, 2, 3, 4)}}, 60.0)
+    assert told["node"]["nodeName"] == "n" and told["node"]["fs"]["capacityBytes"] > 0
+    assert [c["name"] for c in told["node"]["systemContainers"]] == ["kubelet"]
+    [row] = told["pods"]
+    assert row["podRef"]["uid"] == "u" and row["startTime"] == "2026-01-01T00:00:00Z"
+    assert [c["memory"]["usageBytes"] for c in row["containers"]] == [6, 3]
+    assert row["cpu"]["usageCoreNanoSeconds"] == 6 and row["memory"]["rssBytes"] == 4

@@ -53,7 +53,7 @@ class Agent:
         tasks: TaskGroup,
         events: EventBudget | None = None,
     ) -> None:
-        self.runtime = runtime
+        self.name, self.runtime = options.name, runtime
         self._options, self._tasks = options, tasks
         hollow = runtime.name.startswith("hollow")
         self._resources = capacity(hollow, options.data_dir)

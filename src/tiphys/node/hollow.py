@@ -12,7 +12,16 @@ import time
 from collections.abc import Callable
 
 from tiphys.api import core_v1
-from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, RuntimeFault, SandboxState
+from tiphys.node.runtime import (
+    EXITED,
+    RUNNING,
+    ContainerPlan,
+    ContainerState,
+    PodState,
+    RuntimeFault,
+    SandboxState,
+    Usage,
+)
 
 EXIT_AFTER, EXIT_CODE = "hollow.tiphys.io/exit-after", "hollow.tiphys.io/exit-code"
 _WHY = "a hollow node runs no containers"
@@ -146,5 +155,5 @@ class HollowRuntime:
     def log_path(self, pod_namespace: str, pod_name: str, uid: str, container: str, attempt: int) -> str:
         return ""
 
-    async def usage(self) -> dict[str, dict[str, tuple[int, int]]]:
+    async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}

@@ -11,6 +11,24 @@ from tiphys.api import core_v1
 CREATED, RUNNING, EXITED = "created", "running", "exited"
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What has been used: CPU in nanoseconds since the start, memory in bytes, page faults since the start. Zero where it
+    is not known."""
+
+    cpu: int = 0
+    working_set: int = 0
+    usage: int = 0
+    rss: int = 0
+    faults: int = 0
+    major: int = 0
+    available: int = 0
+
+    def counts(self) -> tuple[int, int, int, int, int, int]:
+        """What can be added up over containers."""
+        return self.cpu, self.working_set, self.usage or self.working_set, self.rss, self.faults, self.major
+
+
 @dataclass(slots=True)
 class ContainerState:
     """One container as the runtime knows it. Times are seconds since the epoch."""
@@ -138,6 +156,6 @@ class Runtime(Protocol):
         """(names, bytes) of each image."""
         ...
 
-    async def usage(self) -> dict[str, dict[str, tuple[int, int]]]:
-        """(cpu nanoseconds used so far, working set bytes) by pod uid and container name."""
+    async def usage(self) -> dict[str, dict[str, Usage]]:
+        """By pod uid and container name."""
         ...

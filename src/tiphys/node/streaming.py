@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import ssl
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
@@ -26,6 +25,7 @@ from tiphys.machinery.query import truth
 from tiphys.machinery.spdy import SPDYClient
 from tiphys.node.logs import LogOptions, read
 from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime, RuntimeFault
+from tiphys.node.summary import summary
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ _NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", ERROR: "error", RE
 class Hosted(Protocol):
     """What the server asks the agent."""
 
+    name: str
     runtime: Runtime
 
     def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None: ...
@@ -50,7 +51,7 @@ class Hosted(Protocol):
 
 class StreamingServer:
     def __init__(self, host: Hosted) -> None:
-        self._host = host
+        self._host, self._started = host, time.time()
         self._runner: web.ServerRunner | None = None
 
     async def start(self, address: str, port: int, certificate: Path, key: Path, ca: Path) -> int:
@@ -97,7 +98,9 @@ class StreamingServer:
                         content_type="application/json",
                     )
                 case ["stats", "summary"]:
-                    return web.json_response(await self._summary())
+                    return web.json_response(
+                        summary(self._host.name, self._started, self._host.pods(), await self._host.runtime.usage(), time.time())
+                    )
                 case ["metrics"]:
                     return web.Response(
                         text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {len(self._host.pods())}\n"
@@ -314,41 +317,6 @@ class StreamingServer:
             task.cancel()
             writer.close()
         return socket
-
-    # --- usage ---
-
-    async def _summary(self) -> dict[str, Any]:
-        usage, pods = await self._host.runtime.usage(), []
-        stamp = timestamps.rfc3339(time.time())
-        for pod in self._host.pods():
-            rows = [
-                {
-                    "name": name,
-                    "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu},
-                    "memory": {"time": stamp, "workingSetBytes": memory},
-                }
-                for name, (cpu, memory) in usage.get(pod.metadata.uid, {}).items()
-            ]
-            meta = pod.metadata
-            pods.append(
-                {"podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}, "containers": rows}
-            )
-        cpu, memory = machine_usage(Path("/proc/stat").read_text(), Path("/proc/meminfo").read_text())
-        node = {
-            "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu},
-            "memory": {"time": stamp, "workingSetBytes": memory},
-        }
-        return {"node": node, "pods": pods}
-
-
-def machine_usage(stat: str, meminfo: str) -> tuple[int, int]:
-    """(nanoseconds of CPU since the machine started, bytes of memory in use), from what /proc says. See proc(5)."""
-    user, nice, system, _idle, _wait, interrupts, soft, steal = (int(n) for n in stat.split("\n", 1)[0].split()[1:9])
-    ticks = user + nice + system + interrupts + soft + steal
-    sizes = {
-        name: int(rest.split()[0]) for name, _, rest in (row.partition(":") for row in meminfo.splitlines()) if rest
-    }
-    return ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK")), (sizes["MemTotal"] - sizes["MemAvailable"]) << 10
 
 
 def _bad(message: str) -> web.Response:

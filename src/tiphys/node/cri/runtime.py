@@ -26,6 +26,7 @@ from tiphys.node.runtime import (
     PodState,
     RuntimeFault,
     SandboxState,
+    Usage,
 )
 
 log = logging.getLogger(__name__)
@@ -312,20 +313,24 @@ class CRIRuntime:
     def log_path(self, pod_namespace: str, pod_name: str, uid: str, container: str, attempt: int) -> str:
         return str(self._log_directory(pod_namespace, pod_name, uid) / container / f"{attempt}.log")
 
-    async def usage(self) -> dict[str, dict[str, tuple[int, int]]]:
+    async def usage(self) -> dict[str, dict[str, Usage]]:
         answer = await self._client.call(
             "RuntimeService/ListContainerStats", m.ListContainerStatsRequest(), m.ListContainerStatsResponse
         )
-        found: dict[str, dict[str, tuple[int, int]]] = {}
+        found: dict[str, dict[str, Usage]] = {}
         for stats in answer.stats:
             if stats.attributes is None:
                 continue
-            cpu = stats.cpu.usage_core_nano_seconds.value if stats.cpu and stats.cpu.usage_core_nano_seconds else 0
-            memory = stats.memory.working_set_bytes.value if stats.memory and stats.memory.working_set_bytes else 0
-            found.setdefault(stats.attributes.labels.get(_UID, ""), {})[stats.attributes.labels.get(_CONTAINER, "")] = (
-                cpu,
-                memory,
-            )
+            labels, cpu, memory = stats.attributes.labels, stats.cpu or m.CpuUsage(), stats.memory or m.MemoryUsage()
+            found.setdefault(labels.get(_UID, ""), {})[labels.get(_CONTAINER, "")] = Usage(
+                *(
+                    one.value if one is not None else 0
+                    for one in (
+                        cpu.usage_core_nano_seconds, memory.working_set_bytes, memory.usage_bytes, memory.rss_bytes,
+                        memory.page_faults, memory.major_page_faults, memory.available_bytes,
+                    )
+                )
+            )  # fmt: skip
         return found
 
 
