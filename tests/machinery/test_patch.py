@@ -98,3 +98,20 @@ def test_strategic_order_has_to_agree_with_the_patch() -> None:
     gone = {**order, "containers": [{"name": "z", "$patch": "delete"}, {"name": "b", "image": "2"}]}
     made = patch.strategic(spec, gone, core_v1.PodSpec)
     assert made["containers"] == [{"name": "a"}, {"name": "b", "image": "2"}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"finalizers": [{"a": 1}]}},
+        {"metadata": {"$deleteFromPrimitiveList/finalizers": 5}},
+        {"metadata": {"$setElementOrder/finalizers": 5}},
+        {"spec": {"$setElementOrder/containers": 5, "containers": [{"name": "a"}]}},
+        {"spec": {"containers": [5]}},
+        {"spec": {"containers": [{"name": {}}]}},
+    ],
+)
+def test_strategic_patches_of_the_wrong_shape_are_refused(change: dict[str, object]) -> None:
+    pod = {"metadata": {"finalizers": ["a"]}, "spec": {"containers": [{"name": "a"}]}}
+    with pytest.raises(PatchError):
+        patch.strategic(pod, change, core_v1.Pod)

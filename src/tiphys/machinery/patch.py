@@ -163,16 +163,24 @@ def strategic(target: Any, patch: Any, kind: type[Struct] | None) -> Any:
             continue
         if key.startswith(_DELETE_LIST):
             name = key[len(_DELETE_LIST) :]
-            result[name] = [item for item in result.get(name) or [] if item not in value]
+            gone = _listed(key, value)
+            result[name] = [item for item in result.get(name) or [] if item not in gone]
         elif value is None:
             result.pop(key, None)
         else:
-            result[key] = _value(result.get(key), value, fields.get(key), patch.get(_ORDER + key))
+            order = patch.get(_ORDER + key)
+            result[key] = _value(result.get(key), value, fields.get(key), order and _listed(_ORDER + key, order))
     for key, order in patch.items():
         name = key[len(_ORDER) :]
         if key.startswith(_ORDER) and name not in patch and isinstance(result.get(name), list):
-            result[name] = _ordered(result[name], order, _merge_key(fields.get(name)), result[name])
+            result[name] = _ordered(result[name], _listed(key, order), _merge_key(fields.get(name)), result[name])
     return result
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise PatchError(f"{name} is not a list")
+    return value
 
 
 def _merge_key(field: Field | None) -> str:
@@ -222,6 +230,8 @@ def _clean(value: Any) -> Any:
 
 
 def _merge_scalars(current: list[Any], patch: list[Any], order: Any) -> list[Any]:
+    if any(isinstance(item, dict | list) for item in patch):
+        raise PatchError("a list of plain values cannot take objects or lists")
     _check_order(patch, order, "")
     merged = list(dict.fromkeys([*current, *patch]))
     merged = _ordered(merged, patch, "", current)
@@ -239,6 +249,8 @@ def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str,
             raise PatchError(f"invalid value in list of {field.name}: not an object")
         if key not in item:
             raise PatchError(f"map: {item} does not contain declared merge key: {key}")
+        if isinstance(item[key], dict | list):
+            raise PatchError(f"invalid value of merge key {key} in list of {field.name}: not a plain value")
         found = [at for at, have in enumerate(result) if isinstance(have, dict) and have.get(key) == item[key]]
         if item.get(_PATCH) == "delete":
             result = [have for at, have in enumerate(result) if at not in found]

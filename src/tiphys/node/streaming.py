@@ -98,9 +98,9 @@ class StreamingServer:
                         content_type="application/json",
                     )
                 case ["stats", "summary"]:
-                    return web.json_response(
-                        summary(self._host.name, self._started, self._host.pods(), await self._host.runtime.usage(), time.time())
-                    )
+                    usage = await self._host.runtime.usage()
+                    told = summary(self._host.name, self._started, self._host.pods(), usage, time.time())
+                    return web.json_response(told)
                 case ["metrics"]:
                     return web.Response(
                         text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {len(self._host.pods())}\n"

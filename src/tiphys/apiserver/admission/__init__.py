@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,6 +56,13 @@ class Base:
     async def mutate(self, attributes: Attributes) -> None: ...
 
     async def validate(self, attributes: Attributes) -> None: ...
+
+
+class Asking(Base):
+    """A plugin that asks the registry for other objects; `registry` gives it, once there is one."""
+
+    def __init__(self, registry: Callable[[], Any]) -> None:
+        self._registry = registry
 
 
 class Admission:

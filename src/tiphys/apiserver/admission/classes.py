@@ -6,20 +6,17 @@ from typing import Any
 
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
-from tiphys.apiserver.admission import Attributes, Base
+from tiphys.apiserver.admission import Asking, Attributes, Base
 from tiphys.machinery import errors, quantity
 
 _STORAGE = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
 _INGRESS = BY_PATH["networking.k8s.io", "v1", "ingressclasses"]
 
 
-class RuntimeClass(Base):
+class RuntimeClass(Asking):
     """A pod that names a runtime class gets the class's overhead, node selector and tolerations."""
 
     resources = frozenset(("pods",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.subresource:
@@ -59,13 +56,10 @@ def default_class(registry: Any, resource: Resource, mark: str) -> str | None:
     return max(defaults, key=lambda meta: (meta.creation_timestamp or "", meta.name)).name if defaults else None
 
 
-class DefaultIngressClass(Base):
+class DefaultIngressClass(Asking):
     """An ingress that names no class gets the default one."""
 
     resources = frozenset(("ingresses.networking.k8s.io",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.subresource or a.obj.spec.ingress_class_name is not None:
@@ -75,13 +69,10 @@ class DefaultIngressClass(Base):
             a.obj.spec.ingress_class_name = default_class(self._registry(), _INGRESS, mark)
 
 
-class DefaultStorageClass(Base):
+class DefaultStorageClass(Asking):
     """A claim that names no class gets the default one."""
 
     resources = frozenset(("persistentvolumeclaims",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation == "CREATE" and not a.subresource and a.obj.spec.storage_class_name is None:
@@ -89,13 +80,10 @@ class DefaultStorageClass(Base):
             a.obj.spec.storage_class_name = default_class(self._registry(), _STORAGE, mark)
 
 
-class PersistentVolumeClaimResize(Base):
+class PersistentVolumeClaimResize(Asking):
     """A claim grows once it is bound, if its class lets it."""
 
     resources = frozenset(("persistentvolumeclaims",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def validate(self, a: Attributes) -> None:
         if a.operation != "UPDATE" or a.subresource:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tiphys.api import core_v1
 from tiphys.api.base import Quantity, decode
 from tiphys.api.catalog import BY_PATH
-from tiphys.apiserver.admission import Attributes, Base
+from tiphys.apiserver.admission import Asking, Attributes
 from tiphys.machinery import errors
 from tiphys.machinery.quantity import nano
 from tiphys.machinery.quota import pod_amounts
@@ -18,13 +16,10 @@ ANNOTATION = "kubernetes.io/limit-ranger"
 Amounts = dict[str, Quantity]
 
 
-class LimitRanger(Base):
+class LimitRanger(Asking):
     """Pods when they are made or resized, claims whenever they change."""
 
     resources = frozenset(("pods", "persistentvolumeclaims"))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     def _ranges(self, namespace: str) -> list[core_v1.LimitRange]:
         cache = self._registry().cache(_LIMITS)

@@ -8,7 +8,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
-from tiphys.apiserver.admission import Admission, Attributes, Base, Plugin
+from tiphys.apiserver.admission import Admission, Asking, Attributes, Base, Plugin
 from tiphys.apiserver.admission.certificates import Certificates
 from tiphys.apiserver.admission.classes import (
     DefaultIngressClass,
@@ -38,11 +38,8 @@ _TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-class NamespaceLifecycle(Base):
+class NamespaceLifecycle(Asking):
     """Nothing is created in a namespace that is missing or going away; the system's namespaces stay."""
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or not a.resource.namespaced or not a.namespace:
@@ -82,13 +79,10 @@ class TaintNodesByCondition(Base):
                 a.obj.spec.taints.append(core_v1.Taint(key=key, effect="NoSchedule"))
 
 
-class ServiceAccount(Base):
+class ServiceAccount(Asking):
     """Pods run as a service account, with its token, CA and namespace mounted."""
 
     resources = frozenset(("pods",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.subresource:
@@ -147,13 +141,10 @@ def _token_projection() -> core_v1.ProjectedVolumeSource:
     )
 
 
-class Priority(Base):
+class Priority(Asking):
     """The number behind a pod's priority class."""
 
     resources = frozenset(("pods", "priorityclasses.scheduling.k8s.io"))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.subresource or a.resource.plural != "pods":
@@ -198,13 +189,10 @@ class Priority(Base):
         return self._found
 
 
-class PodTopologyLabels(Base):
+class PodTopologyLabels(Asking):
     """A pod that is put on a node gets the node's zone and region as labels."""
 
     resources = frozenset(("pods",))
-
-    def __init__(self, registry: Any) -> None:
-        self._registry = registry
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.subresource not in ("", "binding"):

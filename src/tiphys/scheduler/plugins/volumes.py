@@ -74,15 +74,19 @@ def _rows(view: Snapshot, good: Callable[[core_v1.Node], bool]) -> Bools:
     return np.array([node is not None and good(node) for node in view.nodes], np.bool_)
 
 
-class VolumeRestrictions(Plugin):
-    """What may be used by one pod, or written from one node, at a time."""
-
-    name = "VolumeRestrictions"
-    hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
+class Stored(Plugin):
+    """A plugin that looks at what is known of storage."""
 
     def __init__(self, stock: Stock) -> None:
         super().__init__()
         self._stock = stock
+
+
+class VolumeRestrictions(Stored):
+    """What may be used by one pod, or written from one node, at a time."""
+
+    name = "VolumeRestrictions"
+    hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         if not pod.pod.spec.volumes:
@@ -109,15 +113,11 @@ def _taken(view: Snapshot, pod: PodInfo, claim: core_v1.PersistentVolumeClaim) -
     )  # fmt: skip
 
 
-class NodeVolumeLimits(Plugin):
+class NodeVolumeLimits(Stored):
     """How many volumes of a CSI driver a node can have attached."""
 
     name = "NodeVolumeLimits"
     hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
-
-    def __init__(self, stock: Stock) -> None:
-        super().__init__()
-        self._stock = stock
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         if not pod.claims:
@@ -148,16 +148,12 @@ class NodeVolumeLimits(Plugin):
         }  # fmt: skip
 
 
-class VolumeZone(Plugin):
+class VolumeZone(Stored):
     """Volumes that carry the labels of a zone are used in that zone."""
 
     name = "VolumeZone"
     hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
     preemptible = False
-
-    def __init__(self, stock: Stock) -> None:
-        super().__init__()
-        self._stock = stock
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         wanted = [
@@ -176,14 +172,10 @@ class VolumeZone(Plugin):
         return [(_rows(view, good), "node(s) had no available volume zone")]
 
 
-class VolumeBinding(Plugin):
+class VolumeBinding(Stored):
     name = "VolumeBinding"
     hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
     preemptible = False
-
-    def __init__(self, stock: Stock) -> None:
-        super().__init__()
-        self._stock = stock
 
     def refuse(self, view: Snapshot, pod: PodInfo) -> str:
         for name in pod.claims:
