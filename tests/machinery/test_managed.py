@@ -157,3 +157,22 @@ def test_the_order_of_a_set_is_no_change_of_the_item_it_is_in() -> None:
     node = Node("map", {"items": Node("list", item=Node("map", {"name": Node("leaf"), "s": Node("set")}), keys=(("name", None),))})  # fmt: skip
     one, other = ({"items": [{"name": "a", "s": order}]} for order in (["u", "v"], ["v", "u"]))
     assert compare(one, other, node).same
+
+
+def test_an_item_of_references_is_one_field() -> None:
+    owner_ref = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "u"}
+    fields = fields_in({"metadata": {"ownerReferences": [owner_ref]}}, POD)
+    assert fields == {"f:metadata": {"f:ownerReferences": {'k:{"uid":"u"}': {}}}}
+
+
+def test_a_key_that_is_left_out_has_its_zero_value() -> None:
+    containers = fields_in({"spec": {"containers": [{"image": "a"}]}}, POD)["f:spec"]["f:containers"]
+    assert list(containers) == ['k:{"name":""}']
+    ports = node_of(core_v1.Service).child("spec", {}).child("ports", [])
+    assert list(fields_in([{"name": "p"}], ports)) == ['k:{"port":0,"protocol":"TCP"}']
+
+
+def test_lists_of_ephemeral_containers_have_keys_as_those_of_containers() -> None:
+    spec = {"ephemeralContainers": [{"name": "e", "env": [{"name": "A", "value": "1"}]}]}
+    env = fields_in({"spec": spec}, POD)["f:spec"]["f:ephemeralContainers"]['k:{"name":"e"}']["f:env"]
+    assert env == {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}

@@ -423,20 +423,20 @@ class EnvVarSource(Struct):
 
 
 class EphemeralContainerCommon(Struct):
-    name: Annotated[str, F(1)] = always("")
+    name: Annotated[str, F(1, req=True)] = always("")
     image: Annotated[str, F(2)] = ""
-    command: Annotated[list[str], F(3)] = []
-    args: Annotated[list[str], F(4)] = []
+    command: Annotated[list[str], F(3, list="atomic")] = []
+    args: Annotated[list[str], F(4, list="atomic")] = []
     working_dir: Annotated[str, F(5)] = ""
-    ports: Annotated[list[ContainerPort], F(6, patch="merge", key="containerPort")] = []
-    env_from: Annotated[list[EnvFromSource], F(19)] = []
-    env: Annotated[list[EnvVar], F(7, patch="merge", key="name")] = []
+    ports: Annotated[list[ContainerPort], F(6, patch="merge", key="containerPort", list="map", keys=("containerPort", "protocol",))] = []
+    env_from: Annotated[list[EnvFromSource], F(19, list="atomic")] = []
+    env: Annotated[list[EnvVar], F(7, patch="merge", key="name", list="map", keys=("name",))] = []
     resources: Annotated[ResourceRequirements, F(8)] = field(default_factory=ResourceRequirements)
-    resize_policy: Annotated[list[ContainerResizePolicy], F(23)] = []
+    resize_policy: Annotated[list[ContainerResizePolicy], F(23, list="atomic")] = []
     restart_policy: Annotated[str | None, F(24)] = None
-    restart_policy_rules: Annotated[list[ContainerRestartRule], F(25)] = []
-    volume_mounts: Annotated[list[VolumeMount], F(9, patch="merge", key="mountPath")] = []
-    volume_devices: Annotated[list[VolumeDevice], F(21, patch="merge", key="devicePath")] = []
+    restart_policy_rules: Annotated[list[ContainerRestartRule], F(25, list="atomic")] = []
+    volume_mounts: Annotated[list[VolumeMount], F(9, patch="merge", key="mountPath", list="map", keys=("mountPath",))] = []
+    volume_devices: Annotated[list[VolumeDevice], F(21, patch="merge", key="devicePath", list="map", keys=("devicePath",))] = []
     liveness_probe: Annotated[Probe | None, F(10)] = None
     readiness_probe: Annotated[Probe | None, F(11)] = None
     startup_probe: Annotated[Probe | None, F(22)] = None

@@ -11,16 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from tiphys.api.admissionregistration_v1 import Variable
 from tiphys.api.base import Struct
-from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.api.core_v1 import ContainerPort, LocalObjectReference, ObjectReference, ServicePort
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.machinery.fieldsets import FieldSet, item_key, item_value
 from tiphys.machinery.schema import Field, fields_of
 from tiphys.machinery.structural import ANYTHING, Schema
 
 _ABSENT: Any = object()
 _SELF: FieldSet = {}
-# What upstream's schema gives as the default of a key that an item leaves out.
-_KEY_DEFAULTS = {"protocol": "TCP"}
+# What upstream's schema gives as the default of a key that its type may leave out; others have their zero value.
+_KEY_DEFAULTS = {(ContainerPort, "protocol"): "TCP", (ServicePort, "protocol"): "TCP", (LocalObjectReference, "name"): ""}
+# Items of lists with keys that are replaced as a whole all the same.
+_WHOLE_ITEMS = (LocalObjectReference, ObjectReference, OwnerReference, Variable)
 
 
 class MergeError(ValueError):
@@ -72,11 +78,20 @@ def _field_node(field: Field) -> Node:
     if field.kind == "dict":
         return Node("map", {}, other=_field_node(field.item))
     if field.kind == "list" and facts.list == "map":
-        keys = tuple((key, _KEY_DEFAULTS.get(key)) for key in facts.keys)
-        return Node("list", item=_field_node(field.item), keys=keys)
+        kind = field.item.item
+        item = LEAF if kind in _WHOLE_ITEMS else node_of(kind)
+        return Node("list", item=item, keys=tuple((key, _key_default(kind, key)) for key in facts.keys))
     if field.kind == "list" and facts.list == "set":
         return Node("set", item=LEAF)
     return LEAF
+
+
+def _key_default(kind: type[Struct], key: str) -> Any:
+    """What an item is taken to say that leaves a key out, None if it says nothing."""
+    if (kind, key) in _KEY_DEFAULTS:
+        return _KEY_DEFAULTS[kind, key]
+    declared = next(field for field in msgspec.structs.fields(kind) if field.encode_name == key)
+    return declared.default_factory() if declared.default_factory is not msgspec.NODEFAULT else None
 
 
 # --- from structural schemas --------------------------------------------------------------------------------------
