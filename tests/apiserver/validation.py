@@ -87,7 +87,7 @@ TABLE: list[Rules] = [
         Case("configmaps", "metadata.labels", {"metadata": {"labels": {"a": "x" * 64}}}, "must be no more than 63 "),
         Case("configmaps", "metadata.annotations", {"metadata": {"annotations": {"a/b/c": "x"}}}, 'Invalid value: "a/b/c": a qualified name must consist of'),
         Case("configmaps", "metadata.annotations", {"metadata": {"annotations": {"a": "x" * 262145}}}, "Too long: may not be more than 262144 bytes"),
-        Case("configmaps", "metadata.ownerReferences[0].uid", {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": ""}]}}, "uid must not be empty"),
+        Case("configmaps", "metadata.ownerReferences.uid", {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": ""}]}}, "must not be empty"),
         Case("configmaps", "metadata.ownerReferences", {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": n, "uid": n, "controller": True} for n in "xy"]}}, "Only one reference can have Controller set to true"),
         Case("configmaps", "metadata.finalizers", {"metadata": {"finalizers": ["plain"]}}, "name is neither a standard finalizer name nor is it fully qualified"),
         change("configmaps", "immutable", "field is immutable when `immutable` is set", {"immutable": True}, {"immutable": False}),

@@ -132,9 +132,9 @@ class JSONSchemaProps(Struct):
     format: Annotated[str, F(6)] = ""
     title: Annotated[str, F(7)] = ""
     default: Annotated[JSON, F(8)] = None
-    maximum: Annotated[float | None, F(9)] = None
+    maximum: Annotated[int | float | None, F(9)] = None
     exclusive_maximum: Annotated[bool, F(10)] = False
-    minimum: Annotated[float | None, F(11)] = None
+    minimum: Annotated[int | float | None, F(11)] = None
     exclusive_minimum: Annotated[bool, F(12)] = False
     max_length: Annotated[Int64 | None, F(13)] = None
     min_length: Annotated[Int64 | None, F(14)] = None
@@ -142,7 +142,7 @@ class JSONSchemaProps(Struct):
     max_items: Annotated[Int64 | None, F(16)] = None
     min_items: Annotated[Int64 | None, F(17)] = None
     unique_items: Annotated[bool, F(18)] = False
-    multiple_of: Annotated[float | None, F(19)] = None
+    multiple_of: Annotated[int | float | None, F(19)] = None
     enum: Annotated[list[JSON], F(20, list="atomic")] = []
     max_properties: Annotated[Int64 | None, F(21)] = None
     min_properties: Annotated[Int64 | None, F(22)] = None

@@ -10,6 +10,8 @@ from tiphys.api import rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.request import MASTERS, User
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.store.store import Store
 
@@ -32,6 +34,20 @@ class Asked:
     path: str = ""
     version: str = ""
     fields: str = ""  # the field selector of a list or watch, where somebody looks at it
+
+
+def refusal(user: User, asked: Asked) -> StatusError:
+    """What a user is told who may not do what was asked."""
+    if asked.path:
+        error = errors.forbidden("", "", "")
+        error.status.message = f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"'
+        error.status.details = None
+        return error
+    what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    why = f'User "{user.name}" cannot {asked.verb} resource "{what}" in API group "{asked.group}" {where}'
+    resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+    return errors.forbidden(resource, asked.name, why)
 
 
 @dataclass(slots=True)

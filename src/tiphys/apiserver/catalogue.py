@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from tiphys.api.catalog import BY_PATH, RESOURCES, GroupVersion, Resource
 
+_BUILT_IN = frozenset((resource.group, resource.version) for resource in RESOURCES)
+
 
 class Catalogue:
     """The served resources. One belongs to each server."""
@@ -28,6 +30,11 @@ class Catalogue:
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self._by_path.get((group, version, plural))
+
+    @staticmethod
+    def serves(group: str, version: str) -> bool:
+        """Whether there are built-in resources of that version."""
+        return (group, version) in _BUILT_IN
 
     def equivalents(self, resource: Resource) -> list[Resource]:
         """The other served versions of a resource: the same objects under other names."""

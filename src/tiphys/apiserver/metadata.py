@@ -43,6 +43,9 @@ def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) 
             why = "name is neither a standard finalizer name nor is it fully qualified"
             errors.append(invalid_value("metadata.finalizers", finalizer, why))
         errors += [invalid_value("metadata.finalizers", finalizer, problem) for problem in label_key_errors(finalizer)]
+    if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
+        why = "finalizer orphan and foregroundDeletion cannot be both set"
+        errors.append(invalid_value("metadata.finalizers", meta.finalizers, why))
     return errors
 
 
@@ -66,26 +69,23 @@ def validate_annotations(annotations: dict[str, str], path: str) -> list[FieldEr
 
 
 def _owners(meta: ObjectMeta) -> list[FieldError]:
-    errors, controllers = [], []
-    for index, owner in enumerate(meta.owner_references):
-        path = f"metadata.ownerReferences[{index}]"
-        for name, value in (
-            ("apiVersion", owner.api_version),
-            ("kind", owner.kind),
-            ("name", owner.name),
-            ("uid", owner.uid),
-        ):
+    """Upstream's paths do not say which of the references it is."""
+    errors, path, controller = [], "metadata.ownerReferences", ""
+    for owner in meta.owner_references:
+        if not owner.api_version.rpartition("/")[2]:
+            errors.append(invalid_value(f"{path}.apiVersion", owner.api_version, "version must not be empty"))
+        for name, value in (("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)):
             if not value:
-                errors.append(
-                    invalid_value(
-                        f"{path}.{name}", value, f"{name if name != 'apiVersion' else 'version'} must not be empty"
-                    )
-                )
-        if owner.controller:
-            controllers.append(owner.name)
-    if len(controllers) > 1:
-        why = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
-        errors.append(invalid_value("metadata.ownerReferences", [], why))
+                errors.append(invalid_value(f"{path}.{name}", value, "must not be empty"))
+        if owner.kind == "Event" and owner.api_version == "v1":
+            errors.append(invalid_value(path, owner, "/v1, Kind=Event is disallowed from being an owner"))
+        if not owner.controller:
+            continue
+        name = f"{owner.kind}/{owner.name}"
+        if controller:
+            why = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
+            errors.append(invalid_value(path, meta.owner_references, why))
+        controller = controller or name
     return errors
 
 
@@ -118,6 +118,7 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
         if left != right:
             errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
     if old.deletion_timestamp and (added := [f for f in new.finalizers if f not in old.finalizers]):
-        why = f"no new finalizers can be added if the object is being deleted, found new finalizers {added!r}"
-        errors.append(forbidden_field("metadata.finalizers", why.replace("'", '"')))
+        shown = ", ".join(f'"{name}"' for name in sorted(set(added)))
+        why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
+        errors.append(forbidden_field("metadata.finalizers", why))
     return errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import json
 import random
 from typing import Any
 
@@ -16,9 +17,10 @@ from tiphys.api.catalog import Resource, storage_of
 from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
 from tiphys.apiserver import tables
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.options import check_included, check_list
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import Call, whole_number
-from tiphys.apiserver.respond import PLAIN, accepted, answer, formed, is_declared, one, streamed, unhurried
+from tiphys.apiserver.request import Call
+from tiphys.apiserver.respond import PLAIN, Accepted, accepted, answer, formed, is_declared, one, streamed, unhurried
 from tiphys.apiserver.strategies import NAMES, strategy_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors, protobuf
@@ -91,11 +93,18 @@ def _fields(text: str, resource: Resource) -> Selector:
     allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
     for requirement in selector.requirements:
         if requirement.key not in allowed:
-            raise errors.bad_request(
-                f'Unable to find "{resource.gv}, Resource={resource.plural}" that match label selector "",'
-                f' field selector "{text}": field label not supported: {requirement.key}'
-            )
+            raise errors.bad_request(_unsupported(resource, requirement.key))
     return selector
+
+
+# Kinds whose fields upstream converts by a rule of their own say it in other words.
+_WORDED = frozenset(("Pod", "Node", "Namespace", "Secret", "Event", "ReplicationController", "Service"))
+
+
+def _unsupported(resource: Resource, key: str) -> str:
+    if isinstance(resource, CustomResource) or (resource.kind in _WORDED and resource.group == ""):
+        return f"field label not supported: {key}"
+    return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def _mirror(key: str) -> str:
@@ -103,10 +112,14 @@ def _mirror(key: str) -> str:
     return _MIRRORED.get(head, head) + dot + rest
 
 
-def _number(text: str) -> int:
+_LISTING = "invalid resource version: "  # how a list begins to tell of one
+
+
+def _number(text: str, doing: str = "") -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 20:
+        shown = json.dumps(text, ensure_ascii=False)
         raise errors.bad_request(
-            f"Invalid value: {text!r}: strconv.ParseUint: parsing {text!r}: invalid syntax".replace("'", '"')
+            f"{doing}resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
         )
     return int(text)
 
@@ -147,11 +160,11 @@ class Reader:
             data = (await self._registry.converter.present(resource, [entry]))[0]
         return one(call, resource, data)
 
-    async def _fresh(self, asked: str) -> int:
+    async def _fresh(self, asked: str, doing: str = "") -> int:
         """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
         if not asked:
             return await self._store.fresh()
-        if asked != "0" and not await self._store.reached(wanted := _number(asked), _WAIT):
+        if asked != "0" and not await self._store.reached(wanted := _number(asked, doing), _WAIT):
             raise errors.too_large_version(wanted, self._store.revision)
         return self._store.revision
 
@@ -159,8 +172,9 @@ class Reader:
 
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+        check_list(call)
         view, cache = view_of(call, resource), self._registry.cache(resource)
-        limit = _number(call.query.get("limit") or "0")
+        limit = max(int(call.query.get("limit") or "0"), 0)
         entries, revision, token, remaining = await self._page(call, resource, cache, view, limit)
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if token:
@@ -171,23 +185,14 @@ class Reader:
             objects = [entry.data for entry in entries]
         else:
             objects = await self._registry.converter.present(resource, entries)
-        if want.form == "protobuf":
-            body = _protobuf_list(resource, want.shape, meta, entries, objects)
-            return await unhurried(call, answer(body, 200, call.warnings, protobuf.MEDIA_TYPE))
-        if want.shape == "Table":
-            body = tables.table(resource, objects, meta, call.query.get("includeObject", "Metadata"))
-        elif want.shape.startswith("Partial"):
-            body = _list(
-                b"PartialObjectMetadataList", b"meta.k8s.io/v1", meta, [tables.partial(data) for data in objects]
-            )
-        else:
-            compressed = "gzip" in call.http.headers.get("Accept-Encoding", "")
-            if len(objects) > _STREAMED and want is PLAIN and not compressed and call.http.method == "GET":
-                head = _list_head(resource.list_kind.encode(), resource.api_version.encode(), meta)
-                return await streamed(call, head, objects, b"]}")
-            body = _list(resource.list_kind.encode(), resource.api_version.encode(), meta, objects)
-        response = formed(call, body, want)
-        if len(body) > _COMPRESSED and "gzip" in call.http.headers.get("Accept-Encoding", ""):
+        if isinstance(resource, CustomResource) and not want.shape:
+            meta.setdefault("continue", "")  # upstream's lists of plain objects say so
+        compressed = "gzip" in call.http.headers.get("Accept-Encoding", "")
+        if len(objects) > _STREAMED and want == PLAIN and not compressed and call.http.method == "GET":
+            head = _list_head(resource.list_kind.encode(), resource.api_version.encode(), meta)
+            return await streamed(call, head, objects, b"]}")
+        response = listed(call, resource, want, meta, entries, objects)
+        if want.form != "protobuf" and compressed and len(response.body) > _COMPRESSED:  # type: ignore[arg-type]
             # On a thread: the event loop answers others meanwhile.
             packed = await asyncio.to_thread(gzip.compress, response.body, 1)  # type: ignore[arg-type]
             response.body = packed
@@ -200,25 +205,16 @@ class Reader:
         """(entries, revision of the whole list, continue token, how many are left)."""
         query = call.query
         asked, match, start = query.get("resourceVersion", ""), query.get("resourceVersionMatch", ""), ""
-        if match and not asked:
-            why = [
-                errors.forbidden_field(
-                    "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
-                )
-            ]
-            raise errors.invalid("ListOptions", "meta.k8s.io", "", why)
         if query.get("continue"):
-            if match:
-                raise errors.bad_request("resourceVersionMatch is forbidden when continue is specified")
             revision, start = _read_token(query["continue"])
             entries = self._at(cache, view, revision, start) if revision else cache.select(view)
             revision = revision or self._store.revision
         elif match == "Exact" or (limit and asked not in ("", "0") and not match):
-            revision = _number(asked)
-            await self._fresh(asked)
+            revision = _number(asked, _LISTING)
+            await self._fresh(asked, _LISTING)
             entries = self._at(cache, view, revision, "")
         else:
-            revision = await self._fresh(asked)
+            revision = await self._fresh(asked, _LISTING)
             entries = cache.select(view)
         if start:
             entries = [entry for entry in entries if entry.key > resource.prefix + start]
@@ -260,6 +256,29 @@ class Reader:
             self.watchers -= 1
 
 
+def listed(
+    call: Call, resource: Resource, want: Accepted, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
+) -> web.Response:
+    """A list in the shape and form that the client wants. `objects`: the entries as the version shows them."""
+    if want.shape == "PartialObjectMetadata":
+        raise errors.not_acceptable(
+            f"you requested PartialObjectMetadata, but the requested object is a list ({resource.list_kind})"
+        )
+    if want.form == "protobuf":
+        body = _protobuf_list(resource, want.shape, meta, entries, objects)
+        return answer(body, 200, call.warnings, protobuf.MEDIA_TYPE)
+    if want.shape == "Table":
+        include = call.query.get("includeObject", "")
+        check_included(include)
+        body = tables.table(resource, objects, meta, include or "Metadata", version=want.version)
+    elif want.shape:
+        partials = [tables.partial(data, want.version) for data in objects]
+        body = _list(b"PartialObjectMetadataList", want.version, meta, partials)
+    else:
+        body = _list(resource.list_kind.encode(), resource.api_version.encode(), meta, objects)
+    return formed(call, body, want)
+
+
 def _list_head(kind: bytes, version: bytes, meta: dict[str, Any]) -> bytes:
     return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (kind, version, msgspec.json.encode(meta))
 
@@ -297,7 +316,7 @@ def _read_token(token: str) -> tuple[int, str]:
         raw = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         return max(int(raw["rv"]), 0), str(raw["start"])
     except (ValueError, KeyError, TypeError, msgspec.DecodeError):
-        raise errors.bad_request("continue key is not valid: malformed value") from None
+        raise errors.bad_request("invalid continue token: continue key is not valid: malformed value") from None
 
 
 class _Stream:
@@ -310,7 +329,8 @@ class _Stream:
         self._cache = reader._registry.cache(resource)
         self._view = view_of(call, resource)
         self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
-        self._seconds = whole_number(call.query.get("timeoutSeconds") or "0", "timeoutSeconds")
+        check_list(call)
+        self._seconds = int(call.query.get("timeoutSeconds") or "0")
         self._wake = asyncio.Event()
         self._transport: Any = None
         self._header = True
@@ -325,11 +345,6 @@ class _Stream:
         query, store = self._call.query, self._reader._store
         asked = query.get("resourceVersion", "")
         initial = query.get("sendInitialEvents")
-        if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-            why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise errors.invalid(
-                "ListOptions", "meta.k8s.io", "", [errors.forbidden_field("resourceVersionMatch", why)]
-            )
         replay = truth(initial) or (initial is None and asked in ("", "0"))
         since = await self._reader._fresh(asked if asked else "") if replay else _number(asked or "0") or store.revision
         try:
@@ -381,7 +396,8 @@ class _Stream:
 
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape
-        kind = "application/json" if not shape else f"application/json;as={shape};g=meta.k8s.io;v=v1"
+        version = self._want.version.decode().partition("/")[2]
+        kind = "application/json" if not shape else f"application/json;as={shape};g=meta.k8s.io;v={version}"
         if self._binary:
             kind = f"{protobuf.MEDIA_TYPE};stream=watch"
         response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
@@ -465,7 +481,7 @@ class _Stream:
             return event.line(kind)
         if self._want.shape == "Table":
             return self._shaped(kind, event)
-        key = (kind, self._want.shape, self._resource.api_version, self._binary)
+        key = (kind, self._want.shape, self._want.version, self._resource.api_version, self._binary)
         made = event.lines.get(key)
         if made is None:
             made = event.lines[key] = self._shaped(kind, event)
@@ -479,11 +495,11 @@ class _Stream:
             data = event.tombstone(data)
         if self._want.shape == "Table":
             meta = {"resourceVersion": str(event.revision)}
-            include = self._call.query.get("includeObject", "Metadata")
-            data = tables.table(self._resource, [data], meta, include, self._header)
+            include = self._call.query.get("includeObject") or "Metadata"
+            data = tables.table(self._resource, [data], meta, include, self._header, self._want.version)
             self._header = False
         elif self._want.shape:
-            data = tables.partial(data)
+            data = tables.partial(data, self._want.version)
         return self._framed(kind, data)
 
     def _framed(self, kind: str, data: bytes) -> bytes:
@@ -496,18 +512,18 @@ class _Stream:
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
-        kind, version = self._resource.kind, self._resource.api_version
+        kind, version, shaped = self._resource.kind, self._resource.api_version, self._want.version.decode()
         if self._want.shape.startswith("Partial"):
-            kind, version = "PartialObjectMetadata", "meta.k8s.io/v1"
+            kind, version = "PartialObjectMetadata", shaped
         obj: dict[str, Any] = {"kind": kind, "apiVersion": version, "metadata": meta}
         if self._want.shape == "Table":
             row = {
                 "cells": [],
-                "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta},
+                "object": {"kind": "PartialObjectMetadata", "apiVersion": shaped, "metadata": meta},
             }
             obj = {
                 "kind": "Table",
-                "apiVersion": "meta.k8s.io/v1",
+                "apiVersion": shaped,
                 "metadata": {"resourceVersion": str(revision)},
                 "columnDefinitions": [],
                 "rows": [row],

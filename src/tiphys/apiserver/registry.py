@@ -263,10 +263,11 @@ class Registry:
         subresource: str,
         manager: str,
         force: bool,
+        before_create: Callable[[], None],
         lens: Lens | None = None,
     ) -> tuple[Entry, bool]:
-        """Server-side apply of a plain configuration. `typed` makes an object of plain data. Returns the entry and
-        whether it was created. Raises StatusError."""
+        """Server-side apply of a plain configuration. `typed` makes an object of plain data; `before_create` may refuse to
+        make what is not there. Returns the entry and whether it was created. Raises StatusError."""
         cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
         for _ in range(_RETRIES):
             entry, stamp = cache.get(key), timestamps.rfc3339(self.now())
@@ -277,6 +278,7 @@ class Registry:
             new = typed(merged)
             try:
                 if entry is None:
+                    before_create()
                     return await self.create(resource, namespace, new, user, dry_run, entries=entries), True
                 insists = self._check_version(resource, strategy, new, old) and "resourceVersion" in config["metadata"]
                 to = _Target(resource, strategy, entry, user, dry_run, subresource, "", entries, lens=lens)

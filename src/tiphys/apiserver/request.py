@@ -106,18 +106,19 @@ def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
         info.verb = "deletecollection"
 
 
-def whole_number(text: str, name: str) -> int:
+def whole_number(text: str) -> int:
     """The number a query parameter holds. Raises 400 in the words of upstream's converter."""
-    sign = text[:1] == "-"
-    if not text[sign:].isascii() or not text[sign:].isdigit() or len(text) > 19:
-        raise errors.bad_request(
-            f'unable to decode parameters: {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
-        )
+    digits = text[text[:1] in ("-", "+") :]
+    if not digits.isascii() or not digits.isdigit():
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(digits) > 18:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
     return int(text)
 
 
 def parse_query(text: str) -> dict[str, str]:
-    return dict(parse_qsl(text, keep_blank_values=True)) if text else {}
+    """The first value of each parameter."""
+    return dict(reversed(parse_qsl(text, keep_blank_values=True))) if text else {}
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.apiserver import tables
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.options import check_included
 from tiphys.apiserver.request import Call
 from tiphys.machinery import errors, protobuf
 from tiphys.machinery.errors import StatusError
@@ -24,12 +25,15 @@ _HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What the client wants. shape: "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"; form: "json",
-    "yaml" or "protobuf"."""
+    "yaml" or "protobuf"; version: the shape's."""
 
     shape: str = ""
     form: str = "json"
+    version: bytes = tables.META
 
 
+# Custom resources are not to be had in protobuf, but upstream says this of them, too.
+OFFERED = f"application/json, application/yaml, {protobuf.MEDIA_TYPE}"
 PLAIN = Accepted()
 _known: dict[tuple[str, bool, bool], Accepted] = {}
 
@@ -47,10 +51,22 @@ def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accept
     return found
 
 
-def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
+def _alternatives(header: str) -> list[tuple[str, dict[str, str]]]:
+    """(media type, parameters) of an Accept header, the one that the client likes best first."""
+    found = []
     for alternative in header.split(","):
         media, *parameters = [part.strip() for part in alternative.split(";")]
         options = dict(p.split("=", 1) for p in parameters if "=" in p)
+        try:
+            liking = float(options.get("q", "1"))
+        except ValueError:
+            liking = 1.0
+        found.append((-liking, media, options))
+    return [(media, options) for _, media, options in sorted(found, key=lambda row: row[0])]
+
+
+def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
+    for media, options in _alternatives(header):
         shape = options.get("as", "")
         if shape and not shapes:
             continue
@@ -58,14 +74,14 @@ def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
             continue
         if shape not in ("", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"):
             continue
+        version = b"meta.k8s.io/" + options.get("v", "v1").encode() if shape else tables.META
         if media in (JSON, "*/*", "application/*"):
-            return Accepted(shape)
+            return Accepted(shape, "json", version)
         if media == "application/yaml":
-            return Accepted(shape, "yaml")
+            return Accepted(shape, "yaml", version)
         if media == protobuf.MEDIA_TYPE and shape != "Table" and (declared or shape):
-            return Accepted(shape, "protobuf")
-    offered = ["application/json", "application/yaml", *([protobuf.MEDIA_TYPE] if declared else [])]
-    raise errors.not_acceptable("only the following media types are accepted: " + ", ".join(offered))
+            return Accepted(shape, "protobuf", version)
+    raise errors.not_acceptable("only the following media types are accepted: " + OFFERED)
 
 
 def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
@@ -128,9 +144,9 @@ async def _written(
     return response
 
 
-def failure(error: StatusError) -> web.Response:
+def failure(error: StatusError, warnings: list[str] | None = None) -> web.Response:
     """The Status of a failed request."""
-    response = answer(encode(error.status), error.code)
+    response = answer(encode(error.status), error.code, warnings)
     details = error.status.details
     if details is not None and details.retry_after_seconds:
         response.headers["Retry-After"] = str(details.retry_after_seconds)
@@ -141,9 +157,13 @@ def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Res
     """A single object in the shape the client asked for. `data` is as the version shows it."""
     want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
     if want.shape == "Table":
-        data = tables.table(resource, [data], _revision_of(data), call.query.get("includeObject", "Metadata"))
-    elif want.shape.startswith("Partial"):
-        data = tables.partial(data)
+        include = call.query.get("includeObject", "")
+        check_included(include)
+        data = tables.table(resource, [data], _revision_of(data), include or "Metadata", version=want.version)
+    elif want.shape == "PartialObjectMetadataList":
+        raise errors.not_acceptable("you requested PartialObjectMetadataList, but the requested object is not a list")
+    elif want.shape:
+        data = tables.partial(data, want.version)
     if want.form == "protobuf":
         kind = PartialObjectMetadata if want.shape else resource.type
         return answer(protobuf.wrap(decode(data, kind)), code, call.warnings, protobuf.MEDIA_TYPE)
@@ -165,16 +185,16 @@ def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Resp
 def _revision_of(data: bytes) -> dict[str, Any]:
     import msgspec
 
-    meta = msgspec.json.decode(data)["metadata"]
-    return {"resourceVersion": meta.get("resourceVersion", "")}
+    version = msgspec.json.decode(data)["metadata"].get("resourceVersion")
+    return {"resourceVersion": version} if version else {}
 
 
 def to_yaml(data: bytes) -> bytes:
     import msgspec
-    import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(msgspec.json.decode(data), Dumper=dumper, default_flow_style=False).encode()  # type: ignore[no-any-return]
+    from tiphys.apiserver.yaml_form import dump
+
+    return dump(msgspec.json.decode(data))
 
 
 def status(call: Call, obj: Any, code: int = 200) -> web.Response:

@@ -31,7 +31,7 @@ from tiphys.apiserver import discovery, openapi, respond
 from tiphys.apiserver.actions import Actions
 from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, InvalidToken
-from tiphys.apiserver.authorization import Asked, Authorizer
+from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.fairness import Fairness
@@ -75,7 +75,7 @@ class APIServer:
         self._authorizer = authorizer
         self._registry = registry
         self._address = address
-        self.reader, self._writer = Reader(registry), Writer(registry)
+        self.reader, self._writer = Reader(registry), Writer(registry, authorizer)
         self._catalogue = registry.catalogue
         self._discovery, self._documents = (
             discovery.Discovery(self._catalogue, aggregator),
@@ -128,7 +128,7 @@ class APIServer:
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._served(call)
         except StatusError as error:
-            response = respond.failure(error)
+            response = respond.failure(error, call.warnings if call is not None else None)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
@@ -205,7 +205,7 @@ class APIServer:
             wishes.append(Asked("impersonate", "authentication.k8s.io", "uids", name=uid, version="v1"))
         for wish in wishes:
             if not self._authorizer.authorize(user, wish)[0]:
-                raise self._refusal(user, wish)
+                raise refusal(user, wish)
         if len(account) == 4 and not groups:
             groups = ["system:serviceaccounts", f"system:serviceaccounts:{account[2]}"]
         if name != "system:anonymous" and AUTHENTICATED not in groups:
@@ -223,17 +223,7 @@ class APIServer:
         else:
             asked = Asked(info.verb, path=info.path)
         if not self._authorizer.authorize(call.user, asked)[0]:
-            raise self._refusal(call.user, asked)
-
-    @staticmethod
-    def _refusal(user: User, asked: Asked) -> StatusError:
-        if asked.path:
-            return _path_refusal(user, asked)
-        what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-        where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-        why = f'User "{user.name}" cannot {asked.verb} resource "{what}" in API group "{asked.group}" {where}'
-        resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
-        return errors.forbidden(resource, asked.name, why)
+            raise refusal(call.user, asked)
 
     # --- routing ---
 
@@ -256,8 +246,12 @@ class APIServer:
             if remote is not None:
                 return await self._aggregator.pass_on(call, remote)
         if resource is None:
-            raise errors.page_not_found()
+            if self._catalogue.serves(info.group, info.version):
+                raise errors.page_not_found()
+            return _no_page()
         if isinstance(resource, CustomResource):
+            if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
+                return _no_page()
             self._check_custom(call, resource)
         call.resource = resource
         return await self._handler(call, resource)(
@@ -271,8 +265,6 @@ class APIServer:
 
     @staticmethod
     def _check_custom(call: Call, resource: CustomResource) -> None:
-        if bool(call.info.namespace) > resource.namespaced:
-            raise errors.page_not_found()
         if resource.definition.metadata.deletion_timestamp and call.info.verb == "create":
             refusal = errors.method_not_allowed(resource.group_resource, "create")
             refusal.status.message = "create not allowed while custom resource definition is terminating"
@@ -282,10 +274,11 @@ class APIServer:
 
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
+        custom = isinstance(resource, CustomResource)
         if info.subresource:
             sub = resource.subresource(info.subresource)
             if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
-                raise errors.page_not_found()
+                raise errors.not_found(resource.group_resource, info.name) if custom else errors.page_not_found()
             handler = self._subresources.get(sub.name, {}).get("get" if info.verb == "watch" else info.verb)
         elif resource.plural in self._virtual:
             handler = self._virtual[resource.plural] if info.verb == "create" else None
@@ -297,8 +290,10 @@ class APIServer:
             handler = self._verbs.get(info.verb) if info.verb in resource.verbs else None
             if info.verb in ("create", "deletecollection") and len(info.parts) > 1 and info.parts[1]:
                 handler = None
-        if handler is None:
-            raise errors.method_not_allowed(resource.group_resource, call.http.method)
+            if custom and not info.name and info.verb in ("update", "patch"):
+                raise errors.bad_request("name must be provided")
+        if handler is None or _misses_namespace(info, resource):
+            raise errors.method_not_allowed(resource.group_resource, info.verb) if custom else errors.method_refused()
         return handler
 
     def _non_resource(self, call: Call) -> web.StreamResponse:
@@ -454,13 +449,6 @@ def _deadline(text: str) -> float:
     return min(seconds, _PATIENCE) if seconds > 0 else _PATIENCE
 
 
-def _path_refusal(user: User, asked: Asked) -> StatusError:
-    error = errors.forbidden("", "", "")
-    error.status.message = f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"'
-    error.status.details = None
-    return error
-
-
 _STARTED = time.time()
 # Parts of a server as upstream names them, as far as ours has the like. They are there when it is ready, all at once.
 _STARTED_PARTS = ("bootstrap", "autoregister-completion", *(f"poststarthook/{name}" for name in (
@@ -494,6 +482,16 @@ def _websocket_token(request: web.BaseRequest) -> str:
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
+
+
+def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
+    """Whether a request names no namespace that has to name one: all but lists and watches of everything."""
+    return resource.namespaced and not info.namespace and info.verb not in ("list", "watch")
+
+
+def _no_page() -> web.Response:
+    """What upstream answers where nothing of its API is."""
+    return web.Response(text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8")
 
 
 async def _no_components(call: Call, resource: Resource) -> web.StreamResponse:

@@ -91,24 +91,31 @@ def _shown(value: Any, kind: str) -> Any:
     return value if isinstance(value, bool) else None
 
 
-def table(resource: Resource, objects: list[bytes], meta: dict[str, Any], include: str, header: bool = True) -> bytes:
+def table(
+    resource: Resource,
+    objects: list[bytes],
+    meta: dict[str, Any],
+    include: str,
+    header: bool = True,
+    version: bytes = META,
+) -> bytes:
     """A Table of the objects. `include` is Metadata, Object or None: what stands beside each row."""
     columns = columns_of(resource)
-    rows = [_row(resource, columns, data, include) for data in objects]
+    rows = [_row(resource, columns, data, include, version) for data in objects]
     definitions = [column.definition() for column in columns] if header else []
-    head = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": definitions}
+    head = {"kind": "Table", "apiVersion": version.decode(), "metadata": meta, "columnDefinitions": definitions}
     return msgspec.json.encode(head)[:-1] + b',"rows":[' + b",".join(rows) + b"]}"
 
 
-def _row(resource: Resource, columns: list[Column], data: bytes, include: str) -> bytes:
+def _row(resource: Resource, columns: list[Column], data: bytes, include: str, version: bytes) -> bytes:
     obj = decode(data, resource.type)
     cells = encode([column.cell(obj) for column in columns])
     if include == "None":
-        beside = b""
+        beside = b',"object":null'
     elif include == "Object":
         beside = b',"object":' + data
     else:
-        beside = b',"object":' + partial(data)
+        beside = b',"object":' + partial(data, version)
     return b'{"cells":' + cells + beside + b"}"
 
 
@@ -119,7 +126,7 @@ class _MetadataOnly(msgspec.Struct):
 _metadata = msgspec.json.Decoder(_MetadataOnly)
 
 
-def partial(data: bytes) -> bytes:
+def partial(data: bytes, version: bytes = META) -> bytes:
     """PartialObjectMetadata of an object's bytes."""
     meta = bytes(_metadata.decode(data).metadata)
-    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":' + meta + b"}"
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"%b","metadata":%b}' % (version, meta)

@@ -12,15 +12,18 @@ from aiohttp import web
 
 from tiphys.api import autoscaling_v1
 from tiphys.api.base import decode, encode, to_builtins
-from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.catalog import RESOURCES, Resource, storage_of
+from tiphys.api.custom import CustomObject
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Status, StatusDetails
 from tiphys.apiserver import respond
+from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.conversion import from_storage, to_storage
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.reading import view_of
+from tiphys.apiserver.options import check_list, check_write, complete_delete
+from tiphys.apiserver.reading import listed, view_of
 from tiphys.apiserver.registry import Lens, Registry
-from tiphys.apiserver.request import Call, whole_number
-from tiphys.machinery import decoding, errors, patch, protobuf
+from tiphys.apiserver.request import Call
+from tiphys.machinery import decoding, errors, gowords, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
 from tiphys.machinery.query import truth
@@ -49,16 +52,26 @@ def media_type(call: Call) -> str:
     return str(call.http.headers.get("Content-Type", "application/json")).partition(";")[0].strip()
 
 
+_READ = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
+
+
+def input_type(call: Call) -> str:
+    """The media type of an object's body. Raises 415."""
+    header = str(call.http.headers.get("Content-Type", "")) or _READ[0]
+    media, *parameters = [part.strip() for part in header.split(";")]
+    if media not in _READ or not all("=" in parameter for parameter in parameters if parameter):
+        raise errors.unsupported_media_type(
+            f"the body of the request was in an unknown format - accepted media types include: {respond.OFFERED}"
+        )
+    return media
+
+
 def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     """A typed object of the request's body, checked as fieldValidation asks. Raises 400 or 415."""
-    media = media_type(call)
+    media = input_type(call)
     if media == protobuf.MEDIA_TYPE:
         return _from_protobuf(data, kind)
-    if media not in ("application/json", "application/yaml", "", "text/plain", "application/x-www-form-urlencoded"):
-        raise errors.unsupported_media_type(
-            f"the body of the request was in an unknown format - accepted media types include:"
-            f" application/json, application/yaml, {protobuf.MEDIA_TYPE}"
-        )
+    custom = issubclass(kind, CustomObject)
     try:
         if "yaml" in media:
             value = decoding.plain(data, media)
@@ -67,14 +80,34 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
             obj = decoding.typed(data, kind)
             value = None
     except DecodeError as error:
-        raise errors.bad_request(
-            f"{kind.__name__} in version {resource.version!r} cannot be handled as a {kind.__name__}: {error}".replace(
-                "'", '"'
-            )
-        ) from None
-    _check_fields(call, data, value, kind, resource)
+        raise _unreadable(str(error), data, kind, resource, error.unread) from None
+    if custom and not obj.kind:
+        raise _unreadable(f"Object 'Kind' is missing in '{data.decode(errors='replace')}'", data, kind, resource, True)
     _check_kind(obj, kind)
+    try:
+        _check_fields(call, data, value, kind, resource)
+    except _Strict as error:
+        raise _unreadable(str(error), data, kind, resource) from None
     return obj
+
+
+def _unreadable(why: str, data: bytes, kind: Any, resource: Resource, unread: bool = False) -> errors.StatusError:
+    """400 that says which object could not be read, or how the body begins if not even that is known."""
+    if unread:
+        shown = data.decode(errors="replace") if data[:1] == b"{" else data[:_SHOWN].hex()
+        summary = (shown[:_SHOWN] if data[:1] == b"{" else shown) + (" ..." if len(data) > _SHOWN else "")
+        return errors.bad_request(
+            f"the object provided is unrecognized (must be of type {kind.__name__}): {why} ({summary or '<empty>'})"
+        )
+    name = kind.__name__
+    return errors.bad_request(f'{name} in version "{resource.version}" cannot be handled as a {name}: {why}')
+
+
+_SHOWN = 30  # bytes of an unreadable body that are told
+
+
+class _Strict(ValueError):
+    """What strict decoding refuses."""
 
 
 def schema_of(resource: Resource, kind: Any) -> Schema | None:
@@ -94,8 +127,7 @@ def _from_protobuf(data: bytes, kind: Any) -> Any:
 
 
 def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Resource) -> None:
-    mode = call.query.get("fieldValidation", "Warn")
-    if mode == "Ignore":
+    if call.query.get("fieldValidation") == "Ignore":
         return
     problems = []
     if value is None:
@@ -107,9 +139,9 @@ def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Reso
 
 def _object_to(call: Call, problems: list[str]) -> None:
     """An error or warnings, as fieldValidation asks."""
-    mode = call.query.get("fieldValidation", "Warn")
+    mode = call.query.get("fieldValidation") or "Warn"
     if problems and mode == "Strict":
-        raise errors.bad_request("strict decoding error: " + ", ".join(problems))
+        raise _Strict("strict decoding error: " + ", ".join(problems))
     if mode == "Warn":
         call.warnings += [problem for problem in problems if problem not in call.warnings]
 
@@ -123,12 +155,27 @@ def _name_of(kind: Any) -> tuple[str, str]:
 
 def _check_kind(obj: Any, kind: Any) -> None:
     version, name = _name_of(kind)
-    if obj.kind != name or obj.api_version != version:
+    if obj.kind == name and obj.api_version == version:
+        return
+    custom = issubclass(kind, CustomObject)
+    if custom and obj.api_version == version:
+        why = [errors.invalid_value("kind", obj.kind, f"must be {name}")]
+        raise errors.invalid(obj.kind, version.rpartition("/")[0], obj.metadata.name, why)
+    if custom or (obj.kind == name and (obj.api_version, name) in _served_kinds()):
         raise errors.bad_request(
             f"the API version in the data ({obj.api_version}) does not match the expected API version ({version})"
-            if obj.kind == name
-            else f"the object provided is unrecognized (must be of type {name}): {obj.kind} ({obj.api_version})"
         )
+    told = f'{obj.kind} in version "{obj.api_version.rpartition("/")[2]}" cannot be handled as a {name}: '
+    if (obj.api_version, obj.kind) in _served_kinds():
+        theirs, ours = obj.api_version.rpartition("/")[2], version.partition(".")[0].partition("/")[0]
+        inner = f"{ours if '/' in version else 'core'}.{name}"
+        raise errors.bad_request(f"{told}converting ({theirs}.{obj.kind}) to ({inner}): unknown conversion")
+    raise errors.bad_request(f'{told}no kind "{obj.kind}" is registered for version "{obj.api_version}" in scheme "tiphys"')
+
+
+@functools.cache
+def _served_kinds() -> frozenset[tuple[str, str]]:
+    return frozenset((resource.api_version, resource.kind) for resource in RESOURCES)
 
 
 def _patch_problems(call: Call, media: str, data: bytes, wish: Any) -> list[str]:
@@ -143,8 +190,16 @@ def _patch_problems(call: Call, media: str, data: bytes, wish: Any) -> list[str]
 
 
 class Writer:
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, authorizer: Authorizer) -> None:
         self._registry = registry
+        self._authorizer = authorizer
+
+    def _check_create(self, call: Call, resource: Resource) -> None:
+        """A write that would create the object needs that right, too. Raises 403."""
+        info = call.info
+        asked = Asked("create", info.group, info.resource, "", info.namespace, info.name, version=info.version)
+        if not self._authorizer.authorize(call.user, asked)[0]:
+            raise refusal(call.user, asked)
 
     def _stored(self, resource: Resource, obj: Any) -> Any:
         """The object in the version it is stored in."""
@@ -160,7 +215,9 @@ class Writer:
     # --- create ---
 
     async def create(self, call: Call, resource: Resource) -> web.Response:
-        obj = self._stored(resource, read_object(call, await body(call), resource.type, resource))
+        data = await body(call)
+        check_write(call, "CreateOptions")
+        obj = self._stored(resource, read_object(call, data, resource.type, resource))
         entry = await self._registry.create(
             storage_of(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
         )
@@ -169,27 +226,33 @@ class Writer:
     # --- update ---
 
     async def update(self, call: Call, resource: Resource) -> web.Response:
-        obj = self._stored(resource, read_object(call, await body(call), resource.type, resource))
-        self._check_name(call, obj.metadata)
+        data = await body(call)
+        check_write(call, "UpdateOptions")
+        obj = self._stored(resource, read_object(call, data, resource.type, resource))
+        self._check_name(call, resource, obj.metadata)
         change = _fresh(obj, self._subresource_change(call.info.subresource))
-        create = (lambda: copy.deepcopy(obj)) if not call.info.subresource else None
-        return await self._change(call, resource, change, create)
+
+        def create() -> Any:
+            self._check_create(call, resource)
+            return copy.deepcopy(obj)
+
+        return await self._change(call, resource, change, None if call.info.subresource else create)
 
     @staticmethod
-    def _check_name(call: Call, meta: ObjectMeta) -> None:
+    def _check_name(call: Call, resource: Resource, meta: ObjectMeta) -> None:
         info = call.info
-        meta.name = meta.name or info.name
+        namespace = info.namespace if resource.namespaced else ""
+        if meta.namespace and namespace and meta.namespace != namespace:
+            raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        meta.namespace = namespace
+        if not meta.name:
+            raise errors.bad_request(
+                f"the name of the object ({info.name} based on URL) was undeterminable: name must be provided"
+            )
         if meta.name != info.name:
             raise errors.bad_request(
                 f"the name of the object ({meta.name}) does not match the name on the URL ({info.name})"
             )
-        meta.namespace = meta.namespace or info.namespace
-        if meta.namespace != info.namespace and info.resource != "namespaces":
-            raise errors.bad_request(
-                f"the namespace of the object ({meta.namespace}) does not match the namespace on the URL ({info.namespace})"
-            )
-        if info.resource == "namespaces":
-            meta.namespace = ""
 
     async def _change(
         self, call: Call, resource: Resource, change: Callable[[Any], Any], create: Any = None, patching: bool = False
@@ -212,18 +275,13 @@ class Writer:
         offered = [m for m in _PATCHES if "strategic" not in m or not isinstance(resource, CustomResource)]
         if media == APPLY:
             return await self._apply(call, resource)
-        if "force" in call.query:
-            why = [errors.forbidden_field("force", "may not be specified for non-apply patch")]
-            raise errors.invalid("PatchOptions", "meta.k8s.io", "", why)
         if media not in offered:
             raise errors.unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: " + ", ".join(offered)
             )
         data = await body(call)
-        try:
-            wish = msgspec.json.decode(data) if data[:1] in b"{[" else decoding.plain(data, "yaml")
-        except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise errors.bad_request(f"error decoding patch: {error}") from None
+        check_write(call, "PatchOptions")
+        wish = read_patch(media, data)
         apply = patch_function(media, wish, resource.type)
         pick = self._subresource_change(call.info.subresource)
         doubtful = _patch_problems(call, media, data, wish)
@@ -233,23 +291,27 @@ class Writer:
             if not resource.is_storage_version:
                 before = from_storage(resource, before)
             after = _patched(apply, before, resource, call.info.name)
-            new = self._typed(call, resource, after, doubtful)
+            try:
+                new = self._typed(call, resource, after, doubtful)
+            except (DecodeError, _Strict) as error:
+                shown = gowords.formatted(wish) if "strategic" in media else gowords.marshalled(after)
+                raise errors.invalid("", "", "", [errors.invalid_value("patch", shown, str(error))]) from None
+            self._check_name(call, resource, new.metadata)
             return pick(self._stored(resource, new), old)
 
         return await self._change(call, resource, change, patching=True)
 
     async def _apply(self, call: Call, resource: Resource) -> web.Response:
-        config = self._configuration(call, resource, await body(call))
+        data = await body(call)
+        check_write(call, "PatchOptions", apply=True)
+        config = self._configuration(call, resource, data)
         pick = self._subresource_change(call.info.subresource)
         return await self._apply_config(call, resource, config, lambda obj: pick(obj, obj))
 
     async def _apply_config(
         self, call: Call, resource: Resource, config: dict[str, Any], pick: Callable[[Any], Any]
     ) -> web.Response:
-        manager, stored = call.query.get("fieldManager", ""), storage_of(resource)
-        if not manager:
-            why = [errors.required("fieldManager", "is required for apply patch")]
-            raise errors.invalid("PatchOptions", "meta.k8s.io", "", why)
+        manager, stored = call.query["fieldManager"], storage_of(resource)
 
         def typed(merged: dict[str, Any]) -> Any:
             try:
@@ -261,7 +323,8 @@ class Writer:
         namespace = call.info.namespace if resource.namespaced else ""
         entry, created = await self._registry.apply(
             stored, namespace, call.info.name, config, typed, call.user, call.dry_run, call.info.subresource, manager,
-            truth(call.query.get("force")), _scale_lens(resource) if call.info.subresource == "scale" else None,
+            truth(call.query.get("force")), lambda: self._check_create(call, resource),
+            _scale_lens(resource) if call.info.subresource == "scale" else None,
         )  # fmt: skip
         if call.info.subresource == "scale":
             return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
@@ -273,13 +336,16 @@ class Writer:
             config = msgspec.json.decode(data) if data[:1] == b"{" else decoding.plain(data, "yaml")
         except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise errors.bad_request(f"error decoding YAML: {error}") from None
-        if not isinstance(config, dict) or not isinstance(config.get("metadata"), dict):
-            raise errors.bad_request("error decoding YAML: an object with metadata is needed")
-        found = (config.get("apiVersion"), config.get("kind"))
-        if found != (resource.api_version, resource.kind):
-            raise errors.bad_request(
-                f"error decoding: the object ({found[0]}, Kind={found[1]}) does not match the resource ({resource.api_version}, Kind={resource.kind})"
-            )
+        if not isinstance(config, dict | None):
+            problem = f"json: cannot unmarshal {gowords.name_of(config)} into Go value of type {_MAPPED}"
+            raise errors.bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {problem}")
+        config = config or {}
+        version, kind = config.get("apiVersion") or "", config.get("kind") or ""
+        if (version, kind) != (resource.api_version, resource.kind):
+            group = "" if "/" in str(version) else "/"
+            raise errors.bad_request(f"invalid object type: {group}{version}, Kind={kind}")
+        if not isinstance(config.setdefault("metadata", {}), dict):
+            raise errors.bad_request("error decoding YAML: metadata must be an object")
         meta = config["metadata"]
         if meta.get("managedFields") is not None:
             raise errors.bad_request("metadata.managedFields must be nil")
@@ -303,10 +369,8 @@ class Writer:
         return config if resource.is_storage_version else to_storage(resource, config)
 
     def _typed(self, call: Call, resource: Resource, after: Any, doubtful: list[str]) -> Any:
-        try:
-            new = decoding.convert(after, resource.type)
-        except DecodeError as error:
-            raise errors.bad_request(str(error)) from None
+        """The object that a patch has made. Raises DecodeError or what strict decoding raises."""
+        new = decoding.convert(after, resource.type)
         if call.query.get("fieldValidation") != "Ignore":
             schema = schema_of(resource, resource.type)
             _object_to(call, doubtful + decoding.field_problems(b"", after, resource.type, schema))
@@ -320,16 +384,17 @@ class Writer:
         return _scale_answer(call, scale_of(resource, await self._registry.converter.read(resource, entry)))
 
     async def put_scale(self, call: Call, resource: Resource) -> web.Response:
-        scale = read_object(call, await body(call), autoscaling_v1.Scale, resource)
+        data = await body(call)
+        check_write(call, "UpdateOptions")
+        scale = read_object(call, data, autoscaling_v1.Scale, resource)
         return await self._scale(call, resource, lambda old: scale)
 
     async def patch_scale(self, call: Call, resource: Resource) -> web.Response:
         if media_type(call) == APPLY:
             return await self._apply_scale(call, resource)
-        try:
-            wish = msgspec.json.decode(await body(call))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise errors.bad_request(f"error decoding patch: {error}") from None
+        data = await body(call)
+        check_write(call, "PatchOptions")
+        wish = read_patch(media_type(call), data)
         apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
 
         def change(old: Any) -> Any:
@@ -343,8 +408,10 @@ class Writer:
 
     async def _apply_scale(self, call: Call, resource: Resource) -> web.Response:
         """An applied Scale is an applied object that says nothing but the number of replicas."""
+        data = await body(call)
+        check_write(call, "PatchOptions", apply=True)
         try:
-            scale = decoding.convert(decoding.plain(await body(call), "yaml"), autoscaling_v1.Scale)
+            scale = decoding.convert(decoding.plain(data, "yaml"), autoscaling_v1.Scale)
         except DecodeError as error:
             raise errors.bad_request(str(error)) from None
         wanted = scale.spec.replicas
@@ -382,7 +449,7 @@ class Writer:
         options = await self._options(call)
         namespace = call.info.namespace if resource.namespaced else ""
         entry, gone = await self._registry.delete(
-            storage_of(resource), namespace, call.info.name, options, call.user, call.dry_run
+            storage_of(resource), namespace, call.info.name, options, call.user, bool(options.dry_run)
         )
         if gone and resource.plural not in (
             "pods",
@@ -403,55 +470,34 @@ class Writer:
         return await self._answer(call, resource, entry)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
+        want = respond.accepted(call.http.headers.get("Accept", ""), respond.is_declared(resource))
+        check_list(call)
         options = await self._options(call)
         stored = storage_of(resource)
         deleted = await self._registry.delete_collection(
-            stored, view_of(call, resource), options, call.user, call.dry_run
+            stored, view_of(call, resource), options, call.user, bool(options.dry_run)
         )
-        items = b",".join(entry.data for entry in deleted)
-        head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":{{"resourceVersion":"{self._registry.store.revision}"}},"items":['
-        return respond.answer(head.encode() + items + b"]}")
+        shown = await self._registry.converter.present(resource, deleted)
+        meta = {"resourceVersion": str(self._registry.store.revision)}
+        if isinstance(resource, CustomResource) and not want.shape:
+            meta["continue"] = ""
+        return listed(call, resource, want, meta, deleted, shown)
 
     async def _options(self, call: Call) -> DeleteOptions:
         data = await body(call)
         options = DeleteOptions()
         if data:
             try:
-                if media_type(call) == protobuf.MEDIA_TYPE:
+                media = input_type(call)
+                if media == protobuf.MEDIA_TYPE:
                     options = protobuf.decode(protobuf.unwrap(data)[2], DeleteOptions)
                 else:
-                    value = decoding.plain(data, media_type(call))
+                    value = decoding.plain(data, media)
                     options = decoding.convert(value, DeleteOptions) if value else options
             except (DecodeError, protobuf.WireError) as error:
                 raise errors.bad_request(str(error)) from None
-        query = call.query
-        if "gracePeriodSeconds" in query and options.grace_period_seconds is None:
-            options.grace_period_seconds = whole_number(query["gracePeriodSeconds"], "gracePeriodSeconds")
-        if "propagationPolicy" in query and options.propagation_policy is None:
-            options.propagation_policy = query["propagationPolicy"]
-        if "orphanDependents" in query and options.orphan_dependents is None:
-            options.orphan_dependents = truth(query["orphanDependents"])
-        _check_options(options)
+        complete_delete(options, call)
         return options
-
-
-def _check_options(options: DeleteOptions) -> None:
-    found = []
-    if options.propagation_policy is not None and options.orphan_dependents is not None:
-        found.append(
-            errors.invalid_value(
-                "propagationPolicy",
-                options.propagation_policy,
-                "orphanDependents and deletionPropagation cannot be both set",
-            )
-        )
-    allowed = ("Background", "Foreground", "Orphan")
-    if options.propagation_policy is not None and options.propagation_policy not in allowed:
-        found.append(errors.not_supported("propagationPolicy", options.propagation_policy, [*allowed, "nil"]))
-    if options.grace_period_seconds is not None and options.grace_period_seconds < 0:
-        options.grace_period_seconds = 1
-    if found:
-        raise errors.invalid("DeleteOptions", "meta.k8s.io", "", found)
 
 
 def _fresh(obj: Any, pick: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
@@ -461,16 +507,30 @@ def _fresh(obj: Any, pick: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
     return lambda old: pick(decode(data, kind), old)
 
 
+_LISTED, _MAPPED = "[]handlers.jsonPatchOp", "map[string]interface {}"  # what upstream reads patches into
+
+
+def read_patch(media: str, data: bytes) -> Any:
+    """The patch of a body, plain. Raises 400."""
+    wanted, name = (list, _LISTED) if "json-patch" in media else (dict, _MAPPED)
+    try:
+        wish = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise errors.bad_request(f"error decoding patch: {gowords.syntax(data)}") from None
+    if wish is None and wanted is dict:
+        raise errors.bad_request("Invalid JSON Patch")
+    if not isinstance(wish, wanted | None):
+        told = f"json: cannot unmarshal {gowords.name_of(wish)} into Go value of type {name}"
+        raise errors.bad_request(f"error decoding patch: {told}")
+    return [] if wish is None else wish
+
+
 def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
     """The function that applies a patch of the given media type to plain dicts."""
     if media == "application/json-patch+json":
         return lambda value: patch.json_patch(value, wish)
     if media == "application/strategic-merge-patch+json":
         return lambda value: patch.strategic(value, wish, kind)
-    if not isinstance(wish, dict):
-        raise errors.bad_request(
-            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
-        )
     return lambda value: patch.merge(value, wish)
 
 

@@ -20,6 +20,7 @@ from tiphys.api.apiextensions_v1 import JSONSchemaProps
 from tiphys.api.base import Struct, decode, from_builtins
 from tiphys.api.custom import CustomObject
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery import gowords
 from tiphys.machinery.schema import Field, fields_of
 from tiphys.machinery.structural import Schema, prune
 
@@ -27,7 +28,13 @@ T = TypeVar("T", bound=Struct | CustomObject)
 
 
 class DecodeError(ValueError):
-    """The body is not an object of the type; the text is for the user."""
+    """The body is not an object of the type; the text is for the user. `unread`: not even its kind could be read."""
+
+    unread = False
+
+
+class Unread(DecodeError):
+    unread = True
 
 
 def plain(data: bytes, content_type: str = "application/json") -> Any:
@@ -37,7 +44,8 @@ def plain(data: bytes, content_type: str = "application/json") -> Any:
             return yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from None
+        told = error if "yaml" in content_type else gowords.syntax(data)
+        raise Unread(f"couldn't get version/kind; json parse error: {told}") from None
 
 
 def typed(data: bytes, kind: type[T]) -> T:
@@ -46,38 +54,35 @@ def typed(data: bytes, kind: type[T]) -> T:
         return decode(data, kind)
     except msgspec.ValidationError:
         return convert(plain(data), kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"couldn't get version/kind; json parse error: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unread(f"couldn't get version/kind; json parse error: {gowords.syntax(data)}") from None
 
 
 def convert(value: Any, kind: type[T]) -> T:
     """Typed object of plain dicts and lists. Nulls count as absent; raises DecodeError."""
-    if not isinstance(value, dict):
-        raise DecodeError(f"cannot unmarshal {_go_name(value)} into Go value of type {kind.__name__}")
+    head = (value.get("apiVersion"), value.get("kind")) if isinstance(value, dict) else (0, 0)
+    if not all(isinstance(name, str | None) for name in head):
+        raise Unread(f"couldn't get version/kind; json parse error: {gowords.syntax(msgspec.json.encode(value))}")
     try:
         if issubclass(kind, CustomObject):
-            value = {**value, "metadata": without_nulls(value.get("metadata") or {}, ObjectMeta)}
-            return from_builtins(value, kind)
+            return _custom(value, kind)
         with contextlib.suppress(msgspec.ValidationError):
             return from_builtins(value, kind)
-        return from_builtins(without_nulls(value, kind), kind)
+        value = without_nulls(value, kind)
+        return from_builtins(value, kind)
     except msgspec.ValidationError as error:
-        raise DecodeError(_explain(error, kind)) from None
+        raise DecodeError(gowords.mismatch(error, value, kind)) from None
     except RecursionError:
         raise DecodeError("json: exceeded max depth") from None
 
 
-def _explain(error: msgspec.ValidationError, kind: type) -> str:
-    text, _, path = str(error).partition(" - at `$")
-    where = path.rstrip("`").lstrip(".").replace("[...]", "")
-    if "quantities must match" in text:
-        return f"unable to parse quantity's suffix or value: {text}"
-    return f"json: cannot unmarshal into Go struct field {kind.__name__}.{where}: {text}"
-
-
-def _go_name(value: Any) -> str:
-    names = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
-    return names.get(type(value), "null")
+def _custom(value: dict[str, Any], kind: type[T]) -> T:
+    meta = without_nulls(value.get("metadata") or {}, ObjectMeta)
+    try:
+        from_builtins(meta, ObjectMeta)
+    except msgspec.ValidationError as error:
+        raise DecodeError(gowords.mismatch(error, meta, ObjectMeta)) from None
+    return from_builtins({**value, "metadata": meta}, kind)
 
 
 def without_nulls(value: Any, kind: type[Struct]) -> Any:

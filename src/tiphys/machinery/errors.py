@@ -77,6 +77,12 @@ def method_not_allowed(resource: str, verb: str) -> StatusError:
     )
 
 
+def method_refused() -> StatusError:
+    """The path is one that is served, the method is not: what a router says that knows no more."""
+    message = "the server does not allow this method on the requested resource"
+    return _error(405, "MethodNotAllowed", message, StatusDetails())
+
+
 def not_acceptable(message: str) -> StatusError:
     return _error(406, "NotAcceptable", message)
 
@@ -129,11 +135,19 @@ class FieldError:
         return f"{self.field}: {self.detail}"
 
 
+def quoted(text: str) -> str:
+    """Text as Go prints it between quotes."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    if text.isprintable():
+        return f'"{text}"'
+    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + '"'
+
+
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return quoted(value)
     if value is None:
         return "null"
     if isinstance(value, int | float):

@@ -192,7 +192,7 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
 def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:
     rows: dict[str, list[str]] = {}
     for manager, fields in conflicts.items():
-        rows.setdefault(_named(manager, managed.times.get(manager)), []).extend(paths(fields))
+        rows.setdefault(_named(manager), []).extend(paths(fields))
     causes = [
         StatusCause(reason="FieldManagerConflict", message=f"conflict with {who}", field=path)
         for who, fields in sorted(rows.items())
@@ -211,10 +211,10 @@ def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusErr
     )
 
 
-def _named(manager: Manager, time: str | None) -> str:
+def _named(manager: Manager) -> str:
     text = f'"{manager.name}"'
     if manager.subresource:
         text += f' with subresource "{manager.subresource}"'
     if manager.operation == UPDATE:
-        text += f" using {manager.api_version}" + (f" at {time}" if time else "")
+        text += f" using {manager.api_version}"
     return text

@@ -59,6 +59,8 @@ def _field(name: str, attribute: str, hint: Any, base: type | None) -> Field:
         optional = len(options) < len(get_args(hint))
         if len(options) > 1:
             bare = {_unwrap(option)[0] for option in options}
+            if bare == {int, float}:
+                return Field(name, attribute, "float", optional, facts, None, base)
             kind = "intorstring" if bare == {int, str} else "union"
             structs = [option for option in bare if isinstance(option, type) and issubclass(option, Struct)]
             return Field(name, attribute, kind, optional, facts, structs[0] if structs else None, base)

@@ -83,6 +83,7 @@ EVERYTHING = Selector()
 _TOKEN = re.compile(r"\s*(?:(==|!=|=|!|>|<|\(|\)|,)|([^\s=!<>(),]+))")
 
 
+_NO_NAMES = frozenset(("==", "!=", "=", "!", ">", "<", "(", ")", ",", ""))
 NOTHING = Selector((Requirement("metadata.name/none", "in", ()),))  # matches no object
 
 
@@ -121,7 +122,10 @@ def parse_labels(text: str) -> Selector:
 def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requirement:
     key = take()
     if key == "!":
-        return _checked(Requirement(take(), "!"))
+        key = take()
+        if key in _NO_NAMES:
+            raise SelectorError(f"found '{key}', expected: identifier")
+        return _checked(Requirement(key, "!"))
     if peek() in ("", ","):
         return _checked(Requirement(key, "exists"))
     operator = take()

@@ -9,20 +9,11 @@ from typing import Any
 from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.catalog import SCALE, STATUS, Resource, Subresource
 from tiphys.api.custom import custom_type
-from tiphys.apiserver.custom.strategy import CustomStrategy
+from tiphys.apiserver.custom.strategy import CustomStrategy, ScalePaths
 from tiphys.apiserver.strategies.definitions import schema_of
 from tiphys.machinery.jsonpath import field_path
 from tiphys.machinery.structural import ANYTHING, Schema, compile_schema
 from tiphys.store.cache import Selectable
-
-
-@dataclass(frozen=True)
-class ScalePaths:
-    """Where a custom resource keeps what its scale subresource shows."""
-
-    replicas: tuple[str, ...]
-    observed: tuple[str, ...]
-    selector: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +60,8 @@ class CustomResource(Resource):
 
     @cached_property
     def strategy(self) -> CustomStrategy:
-        return CustomStrategy(self.schema, self.subresource("status") is not None, self.selectable, self.deprecation)
+        has_status = self.subresource("status") is not None
+        return CustomStrategy(self.schema, has_status, self.selectable, self.deprecation, self.scale)
 
     @cached_property
     def deprecation(self) -> str:

@@ -3,22 +3,83 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.custom import CustomObject
 from tiphys.apiserver.strategies.base import Strategy
-from tiphys.machinery import rules, structural
-from tiphys.machinery.errors import FieldError
+from tiphys.machinery import gowords, rules, structural
+from tiphys.machinery.errors import FieldError, invalid_value
+from tiphys.machinery.jsonpath import get_field
 from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Selectable
+
+# While one of these is broken, rules in CEL would meet values that they are not made for.
+_BLOCKING = frozenset((
+    "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
+))  # fmt: skip
+_UNCHECKED = FieldError(
+    "FieldValueInvalid",
+    "<nil>",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing"
+    " errors to complete validation",
+)
+_MOST = 2**31 - 1  # replicas
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where a custom resource keeps what its scale subresource shows."""
+
+    replicas: tuple[str, ...]
+    observed: tuple[str, ...]
+    selector: tuple[str, ...] | None
+
+    def errors(self, content: dict[str, Any], status: bool) -> list[FieldError]:
+        """What a Scale could not show, in the specification or in the status."""
+        if not status:
+            return _replica_errors(content, self.replicas)
+        found = _replica_errors(content, self.observed)
+        if self.selector is not None:
+            value = get_field(content, self.selector)
+            if value is not None and not isinstance(value, str):
+                found.append(_accessor(self.selector, "", value, "string"))
+        return found
+
+
+def _replica_errors(content: dict[str, Any], path: tuple[str, ...]) -> list[FieldError]:
+    value, field = get_field(content, path), "." + ".".join(path)
+    if value is None:
+        return []
+    if isinstance(value, bool) or not isinstance(value, int):
+        return [_accessor(path, 0, value, "int64")]
+    if value < 0:
+        return [invalid_value(field, value, "should be a non-negative integer")]
+    return [invalid_value(field, value, f"should be less than or equal to {_MOST}")] if value > _MOST else []
+
+
+def _accessor(path: tuple[str, ...], zero: Any, value: Any, wanted: str) -> FieldError:
+    field = "." + ".".join(path)
+    kinds = {str: "string", bool: "bool", float: "float64", int: "int64", list: "[]interface {}"}
+    found = kinds.get(type(value), "map[string]interface {}")
+    shown = gowords.formatted(value)
+    return invalid_value(field, zero, f"{field} accessor error: {shown} is of the type {found}, expected {wanted}")
 
 
 class CustomStrategy(Strategy):
     generation = True
     unconditional_update = False
 
-    def __init__(self, schema: Schema, has_status: bool, fields: tuple[Selectable, ...], deprecation: str) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        has_status: bool,
+        fields: tuple[Selectable, ...],
+        deprecation: str,
+        scale: ScalePaths | None = None,
+    ) -> None:
         self.schema = schema
+        self._scale = scale
         self.fields = fields
         self._has_status = has_status
         self._deprecation = deprecation
@@ -45,19 +106,27 @@ class CustomStrategy(Strategy):
         new.metadata.managed_fields = managed
 
     def validate(self, obj: CustomObject) -> list[FieldError]:
-        return structural.validate(obj.content, self.schema) or self._rules(obj, None)
+        return self._checked(structural.validate(obj.content, self.schema), obj, None)
 
     def validate_change(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
-        return structural.validate(new.content, self.schema, "", old.content) or self._rules(new, old)
-
-    def _rules(self, obj: CustomObject, old: CustomObject | None) -> list[FieldError]:
-        if not self.schema.has_rules:
-            return []
-        before = rules.as_seen(old) if old is not None else structural.UNSET
-        return rules.check_rules(rules.as_seen(obj), self.schema, "", before)
+        return self._checked(structural.validate(new.content, self.schema, "", old.content), new, old)
 
     def validate_status(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
-        return self.validate_change(new, old)
+        return self._checked(structural.validate(new.content, self.schema, "", old.content), new, old, status=True)
+
+    def _checked(
+        self, found: list[FieldError], obj: CustomObject, old: CustomObject | None, status: bool = False
+    ) -> list[FieldError]:
+        """What the schema has found, and then what its rules and the scale subresource find."""
+        if self._scale is not None:
+            for part in (True,) if status else (False, True):
+                found += self._scale.errors(obj.content, part)
+        if not self.schema.has_rules:
+            return found
+        if any(error.reason in _BLOCKING for error in found):
+            return [*found, _UNCHECKED]
+        before = rules.as_seen(old) if old is not None else structural.UNSET
+        return found + rules.check_rules(rules.as_seen(obj), self.schema, "", before)
 
     def desired(self, obj: CustomObject) -> Any:
         if not self._has_status:

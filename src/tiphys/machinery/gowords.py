@@ -1,0 +1,157 @@
+"""Why a body could not be read, in the words of Go's decoder: clients and their users know these.
+
+Everything here runs only for requests that fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from tiphys.api.base import Struct
+from tiphys.api.custom import CustomObject
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.schema import Field, fields_of
+
+_HEAD = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+_PATH = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+def name_of(value: Any) -> str:
+    """What Go calls the kind of a JSON value."""
+    names = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+    return names.get(type(value), "null")
+
+
+def syntax(data: bytes) -> str:
+    """What is wrong with bytes that are no JSON, or not an object."""
+    try:
+        value = json.loads(data)
+    except json.JSONDecodeError as error:
+        return _syntax(error)
+    except (UnicodeDecodeError, ValueError):
+        return "invalid UTF-8"
+    for name in ("apiVersion", "kind"):
+        if isinstance(value, dict) and not isinstance(value.get(name, ""), str | None):
+            return f"json: cannot unmarshal {name_of(value[name])} into Go struct field .{name} of type string"
+    return f"json: cannot unmarshal {name_of(value)} into Go value of type {_HEAD}"
+
+
+_EXPECTED = (
+    ("Expecting value", "looking for beginning of value"),
+    ("Expecting property name", "looking for beginning of object key string"),
+    ("Illegal trailing comma", "looking for beginning of object key string"),
+    ("Expecting ':'", "after object key"),
+    ("Extra data", "after top-level value"),
+    ("Invalid control character", "in string literal"),
+    ("Invalid \\", "in string escape code"),
+)
+
+
+def _syntax(error: json.JSONDecodeError) -> str:
+    rest = error.doc[error.pos :].lstrip(" \t\r\n")
+    if not rest or error.msg.startswith("Unterminated"):
+        return "unexpected end of JSON input"
+    shown = json.dumps(rest[0])[1:-1].replace("'", "\\'").replace('\\"', '"')
+    for text, told in _EXPECTED:
+        if error.msg.startswith(text):
+            return f"invalid character '{shown}' {told}"
+    return f"invalid character '{shown}' after {_around(error.doc[: error.pos])}"
+
+
+def _around(text: str) -> str:
+    """What has just ended where a comma was expected."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+    depth = []
+    for character in bare:
+        if character in "{[":
+            depth.append(character)
+        elif character in "}]" and depth:
+            depth.pop()
+    return "array element" if depth and depth[-1] == "[" else "object key:value pair"
+
+
+def marshalled(value: Any) -> str:
+    """Plain data as Go writes JSON: keys in order."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def formatted(value: Any) -> str:
+    """Plain data as Go prints it."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{formatted(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(map(formatted, value)) + "]"
+    return "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def mismatch(error: msgspec.ValidationError, value: Any, kind: type) -> str:
+    """Where a value is not of the declared type. `value`: the whole document, plain."""
+    text, _, path = str(error).partition(" - at `$")
+    if "quantities must match" in text:
+        return text
+    if "base64" in text:
+        return "illegal base64 data at input byte 0"
+    found, steps, owner, field = value, list[str](), kind, None
+    for name, index in _PATH.findall(path.rstrip("`")):
+        found, step = _inside(found, name, index, text)
+        owner, field = _declared(owner, field, name)
+        steps += [step] if name else []
+    shown = name_of(found)
+    if shown == "number" and ("<=" in text or ">=" in text or isinstance(found, float)):
+        shown = f"number {found}"
+    if field is None:
+        return f"json: cannot unmarshal {shown} into Go value of type {_go_struct(owner)}"
+    return f"json: cannot unmarshal {shown} into Go struct field {owner.__name__}.{'.'.join(steps)} of type {_go_type(field)}"
+
+
+def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
+    if isinstance(value, dict) and name:
+        return value.get(name), name
+    if isinstance(value, list) and index.isdigit() and int(index) < len(value):
+        return value[int(index)], ""
+    if isinstance(value, dict) and value:  # which entry of the map it was is not told: the first that fits what was found
+        got = re.search(r"got `(\w+)`", text)
+        kinds: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "array": list, "object": dict}
+        wanted = kinds.get(got[1], object) if got else object
+        return next((item for item in value.values() if type(item) is wanted), next(iter(value.values()))), ""
+    return None, name
+
+
+def _declared(owner: type, field: Field | None, name: str) -> tuple[type, Field | None]:
+    """One step further: the struct that declares the field, and the field."""
+    if not name:  # an item of a list, an entry of a map
+        return owner, field.item if field is not None and field.kind in ("list", "dict") else field
+    inner = owner if field is None else field.item if field.kind in ("struct", "union") else None
+    if inner is not None and issubclass(inner, CustomObject):
+        return inner, Field(name, name, "struct", False, None, ObjectMeta) if name == "metadata" else None  # type: ignore[arg-type]
+    if inner is None or not issubclass(inner, Struct):
+        return owner, field
+    found = fields_of(inner).get(name)
+    return (inner, found) if found is not None else (owner, field)
+
+
+_SCALARS = {
+    "float": "float64", "bytes": "[]uint8", "quantity": "resource.Quantity", "intorstring": "intstr.IntOrString",
+    "time": "v1.Time", "microtime": "v1.MicroTime",
+}  # fmt: skip
+
+
+def _go_type(field: Field) -> str:
+    if field.kind == "list":
+        return "[]" + _go_type(field.item)
+    if field.kind == "dict":
+        return "map[string]" + _go_type(field.item)
+    if field.kind in ("struct", "union") and field.item is not None:
+        return _go_struct(field.item)
+    return _SCALARS.get(field.kind, field.kind)
+
+
+@functools.cache
+def _go_struct(kind: type) -> str:
+    version = kind.__module__.rpartition("_")[2]
+    return f"{version}.{kind.__name__}" if version.startswith("v") else kind.__name__
