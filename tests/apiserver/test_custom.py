@@ -298,3 +298,77 @@ async def test_bad_rules_are_refused_with_their_place(server: LocalCluster) -> N
     spec["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.nope == 1"}]
     error = await refused(call(server, "POST", CRDS, crd))
     assert "x-kubernetes-validations[0].rule" in str(error) and "undefined field 'nope'" in str(error)
+
+
+def test_schemas_are_refused_for_what_they_cannot_mean() -> None:
+    from tests.apiserver.schemas import REFUSED
+    from tiphys.apiserver.strategies.schemas import schema_errors
+
+    assert len(REFUSED) > 60
+    for is_root, facts, told in REFUSED:
+        where, schema = "at", facts
+        if not is_root:
+            where = "at.properties[spec]"
+            schema = {"type": "object", "properties": {"spec": facts}}
+        found = sorted(map(str, schema_errors(schema, "at", has_status=False)))
+        assert found == sorted(text.replace("~", where).replace("@", "at") for text in told), facts
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": {"plural": "crontabs", "kind": "CronTab", "singular": "Up"}}, 'spec.names.singular: Invalid value: "Up"'),
+        ({"conversion": {}}, "spec.conversion.strategy: Required value"),
+        ({"conversion": {"strategy": "Webhook"}}, "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook"),
+        ({"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://u:p@x/?a=b#c"}}}}, "user information is not permitted in the URL"),
+        ({"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1", "v1"], "clientConfig": {"service": {"name": "", "namespace": "a", "path": "x"}}}}}, "must start with a '/'"),
+        ({"versions": []}, "status.storedVersions: Invalid value: null: must have at least one stored version"),
+    ],
+)  # fmt: skip
+async def test_definitions_are_refused(server: LocalCluster, change: dict[str, Any], message: str) -> None:
+    crd = definition()
+    crd["spec"] |= change
+    assert message in (await refused(call(server, "POST", CRDS, crd))).status.message
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ({"subresources": {"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": "x"}}}, "spec.subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec"),
+        ({"additionalPrinterColumns": [{"name": "a", "type": "foo", "jsonPath": "x"}]}, 'spec.additionalPrinterColumns[0].type: Invalid value: "foo": must be one of boolean,date,integer,number,string'),
+        ({"selectableFields": [{"jsonPath": ".spec.nope"}]}, "is an invalid path: does not refer to a valid field"),
+        ({"selectableFields": [{"jsonPath": ".spec.free"}]}, "must point to a field of type string, boolean or integer"),
+        ({"selectableFields": [{"jsonPath": ".spec.host"}, {"jsonPath": ".spec.host"}]}, 'spec.selectableFields[1].jsonPath: Duplicate value: ".spec.host"'),
+        ({"deprecationWarning": "x"}, "spec.versions[0].deprecationWarning: Invalid value: \"x\": can only be set for deprecated versions"),
+    ],
+)  # fmt: skip
+async def test_versions_are_refused(server: LocalCluster, version: dict[str, Any], message: str) -> None:
+    assert message in (await refused(call(server, "POST", CRDS, definition(**version)))).status.message
+
+
+async def test_what_two_versions_say_differently_is_told_where_it_stands(server: LocalCluster) -> None:
+    crd, wrong = definition(), {"type": "object", "nullable": True}
+    crd["spec"]["versions"].append(
+        {"name": "v2", "served": True, "storage": False, "schema": {"openAPIV3Schema": wrong}}
+    )
+    message = (await refused(call(server, "POST", CRDS, crd))).status.message
+    assert "spec.versions[1].schema.openAPIV3Schema.nullable: Forbidden" in message
+
+
+async def test_rules_wait_for_what_blocks_them_and_replicas_are_numbers(server: LocalCluster) -> None:
+    schema = copy.deepcopy(SCHEMA)
+    schema["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.image != 'x'", "message": "no x"}]
+    scale = {"specReplicasPath": ".spec.free.n", "statusReplicasPath": ".status.replicas"}
+    await established(server, definition(schema={"openAPIV3Schema": schema}, subresources={"scale": scale}))
+    unchecked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid"
+    error = await refused(call(server, "POST", CRONS, cron(spec={"cronSpec": None, "image": "x"})))
+    assert unchecked in error.status.message and "no x" not in error.status.message
+    error = await refused(call(server, "POST", CRONS, cron(spec={"cronSpec": "x", "image": "x"})))
+    assert "no x" in error.status.message and "should match" in error.status.message  # a pattern blocks nothing
+    for value, told in (
+        ("a", ".spec.free.n accessor error: a is of the type string, expected int64"),
+        (-1, "should be a non-negative integer"),
+        (2**31, "should be less than or equal to 2147483647"),
+    ):
+        error = await refused(call(server, "POST", CRONS, cron(spec={"free": {"n": value}})))
+        assert error.status.message.endswith(told)

@@ -154,7 +154,8 @@ def _show(value: Any) -> str:
         return str(value)
     from tiphys.api.base import encode
 
-    return encode(value).decode()
+    # As Go writes JSON that may stand in a web page.
+    return encode(value).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def required(field: str, why: str = "") -> FieldError:

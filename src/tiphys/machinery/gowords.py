@@ -114,7 +114,9 @@ def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
         return value.get(name), name
     if isinstance(value, list) and index.isdigit() and int(index) < len(value):
         return value[int(index)], ""
-    if isinstance(value, dict) and value:  # which entry of the map it was is not told: the first that fits what was found
+    if (
+        isinstance(value, dict) and value
+    ):  # which entry of the map it was is not told: the first that fits what was found
         got = re.search(r"got `(\w+)`", text)
         kinds: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "array": list, "object": dict}
         wanted = kinds.get(got[1], object) if got else object

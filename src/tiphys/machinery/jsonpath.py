@@ -126,6 +126,46 @@ def field_path(text: str) -> tuple[str, ...] | None:
     return tuple(names) or None
 
 
+_PIECE = re.compile(r"'(?:\\.|[^'\\])*'|[.\[\]]|[^.\[\]']+|'")
+
+
+def schema_path(text: str, facts: Any, arrays: bool = True) -> tuple[str, Any]:
+    """(the path in its usual form, the schema found there) of a path of fields through a published schema, as rules and
+    selectable fields name them: ``.spec.a`` and, with `arrays`, ``['a.b']``. Raises PathError in upstream's words."""
+    pieces = iter(_PIECE.findall(text))
+    found = ""
+
+    def take() -> str:
+        piece = next(pieces, None)
+        if piece is None:
+            raise PathError("unexpected end of JSON path")
+        return str(piece)
+
+    for piece in pieces:
+        if piece == "[":
+            if not arrays:
+                raise PathError("array notation is not allowed")
+            name = take()
+            if len(name) < 2 or name[0] != "'" or name[-1] != "'":
+                raise PathError(f"expected single quoted string but got {name}")
+            name = re.sub(r"\\(.)", r"\1", name[1:-1])
+        elif piece == ".":
+            name = take()
+        else:
+            raise PathError(f"expected [ or . but got: {piece}")
+        if facts.get("properties"):
+            if name not in facts["properties"]:
+                raise PathError("does not refer to a valid field")
+            found, facts = f"{found}.{name}" if found else name, facts["properties"][name]
+        elif isinstance(facts.get("additionalProperties"), dict):
+            found, facts = f"{found}[{name}]", facts["additionalProperties"]
+        else:
+            raise PathError("does not refer to a valid field")
+        if piece == "[" and (closing := take()) != "]":
+            raise PathError(f"expected ] but got {closing}")
+    return found, facts
+
+
 def get_field(document: Any, path: tuple[str, ...]) -> Any:
     """The value at a path of plain fields, or None."""
     for name in path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api.custom import CustomObject
 from tiphys.machinery import structural
 from tiphys.machinery.cel import CelError, compile_expression
-from tiphys.machinery.cel.checker import DYN, ESTIMATE_LIMIT, check, most, type_of
+from tiphys.machinery.cel.checker import DYN, ESTIMATE_LIMIT, at_most, check, type_of
 from tiphys.machinery.cel.library import parse_duration, parse_timestamp
 from tiphys.machinery.cel.values import NONE, CostExceeded, Optional
 from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
@@ -140,66 +141,98 @@ def _formatted(text: str, name: str) -> Any:
 # --- of definitions -----------------------------------------------------------------------------------------------
 
 
-def rule_errors(schema: Schema, path: str) -> list[FieldError]:
-    """What is wrong with the rules of a schema that a definition declares."""
-    found: list[FieldError] = []
-    total = _definition(schema, path, 1, found)
-    if total > _TOTAL_LIMIT:
-        found.append(
-            forbidden_field(
-                path,
-                f"x-kubernetes-validations estimated cost total for entire OpenAPIv3 schema exceeds budget by factor of {_factor(total / _TOTAL_LIMIT)}{_HINT}",
-            )
-        )
-    return found  # fmt: skip
-
-
 _HINT = " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+_CONTRIBUTED = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+_NAMED = 4  # of the most expensive rules
 
 
-def _factor(ratio: float) -> str:
-    return "more than 100x" if ratio > 100 else f"{ratio:.1f}x"
+@dataclass(slots=True)
+class RuleCosts:
+    """What the rules of one schema may cost together."""
+
+    total: int = 0
+    rows: list[tuple[int, str]] = field(default_factory=list)  # (cost, path)
+
+    def add(self, path: str, cost: int) -> None:
+        self.total += cost
+        if cost >= _TOTAL_LIMIT // 100:
+            self.rows.append((cost, path))
+
+    def total_errors(self, path: str) -> list[FieldError]:
+        if self.total <= _TOTAL_LIMIT:
+            return []
+        dear = sorted(self.rows, key=lambda row: -row[0])[:_NAMED]
+        what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
+        return [forbidden_field(at, _CONTRIBUTED) for _, at in dear] + _over(path, what, self.total, _TOTAL_LIMIT)
 
 
-def _definition(schema: Schema, path: str, times: int, found: list[FieldError]) -> int:
-    if not schema.has_rules:
-        return 0
-    total = 0
-    own = type_of(schema)
+def _over(path: str, what: str, cost: int, limit: int) -> list[FieldError]:
+    if cost <= limit:
+        return []
+    ratio = cost / limit
+    factor = "more than 100x" if ratio > 100 else f"{ratio:.6f}x" if ratio < 1.5 else f"{ratio:.1f}x"
+    return [forbidden_field(path, f"{what} exceeds budget by factor of {factor}{_HINT}")]
+
+
+def node_errors(
+    schema: Schema, path: str, times: int | None, uncorrelated: str, costs: RuleCosts
+) -> list[FieldError]:
+    """What is wrong with the expressions of one node's rules. times: how often the value may be there, None if only the
+    size of a request bounds it; uncorrelated: the place above it that keeps old values from being told apart, if any."""
+    found, own = list[FieldError](), type_of(schema)
+    times = at_most(schema) if times is None else times
     for index, rule in enumerate(schema.rules):
-        where = f"{path}.x-kubernetes-validations[{index}]"
-        text = rule.get("rule", "")
-        if not text.strip():
-            found.append(required(f"{where}.rule", "rule is not specified"))
-            continue
-        before = DYN if rule.get("optionalOldSelf") else own
+        where, text, optional = f"{path}.x-kubernetes-validations[{index}]", rule["rule"], rule.get("optionalOldSelf")
+        variables = {"self": own, "oldSelf": DYN if optional else own}
         try:
-            cost = check(text, {"self": own, "oldSelf": before}) * times
+            cost = check(text, variables) * times
         except CelError as error:
-            shown = str(error)
-            why = shown if shown.startswith("must evaluate") else f"compilation failed: {shown}"
+            told = str(error)
+            why = "cel expression must evaluate to a bool" if told.startswith("must evaluate") else f"compilation failed: {told}"
+            found.append(invalid_value(f"{where}.rule", _shown(rule), why))
+        else:
+            costs.add(f"{where}.rule", cost)
+            found += _over(f"{where}.rule", "estimated rule cost", cost, ESTIMATE_LIMIT)
+            found += _message_errors(rule, variables, times, where, costs)
+        changes = _mentions_old(text)
+        if changes and uncorrelated:
+            why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
             found.append(invalid_value(f"{where}.rule", text, why))
-            continue
-        total += cost
-        if cost > ESTIMATE_LIMIT:
-            ratio = _factor(cost / ESTIMATE_LIMIT)
-            found.append(
-                forbidden_field(f"{where}.rule", f"estimated rule cost exceeds budget by factor of {ratio}{_HINT}")
-            )
-        expression = rule.get("messageExpression")
-        if expression:
-            try:
-                check(expression, {"self": own, "oldSelf": before}, "string")
-            except CelError as error:
-                found.append(
-                    invalid_value(
-                        f"{where}.messageExpression", expression, f"messageExpression compilation failed: {error}"
-                    )
-                )
-    for name, inner in schema.properties.items():
-        total += _definition(inner, f"{path}.properties[{name}]", times, found)
-    if schema.additional is not None:
-        total += _definition(schema.additional, f"{path}.additionalProperties", times * most(schema), found)
-    if schema.items is not None:
-        total += _definition(schema.items, f"{path}.items", times * most(schema), found)
-    return total
+        elif not changes and optional is not None:
+            why = "may not be set if oldSelf is not used in rule"
+            found.append(invalid_value(f"{where}.optionalOldSelf", optional, why))
+    return found
+
+
+def _message_errors(
+    rule: dict[str, Any], variables: dict[str, Any], times: int, where: str, costs: RuleCosts
+) -> list[FieldError]:
+    at, expression = f"{where}.messageExpression", rule.get("messageExpression")
+    if not expression:
+        return []
+    try:
+        cost = check(expression, variables, "string")
+    except CelError as error:
+        told = str(error)
+        why = f"messageExpression compilation failed: {told}"
+        if told.startswith("must evaluate"):
+            why = "messageExpression must evaluate to a string"
+        return [invalid_value(at, _shown(rule), why)]
+    costs.add(at, cost)
+    return _over(at, "estimated messageExpression cost", cost, ESTIMATE_LIMIT)
+
+
+def _mentions_old(text: str) -> bool:
+    try:
+        return "oldSelf" in compile_expression(text).names
+    except CelError:
+        return False
+
+
+def _shown(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule as upstream prints it."""
+    names = ("rule", "message", "messageExpression", "reason", "fieldPath", "optionalOldSelf")
+    return {
+        name[0].upper() + name[1:]: rule.get(name, None if name in ("reason", "optionalOldSelf") else "")
+        for name in names
+    }

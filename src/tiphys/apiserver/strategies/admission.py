@@ -6,6 +6,7 @@ from typing import Any
 
 from tiphys.api.meta_v1 import LabelSelector
 from tiphys.apiserver.strategies.base import Strategy
+from tiphys.apiserver.strategies.clients import client_errors
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.cel.checker import DYN, check
@@ -75,12 +76,7 @@ def _webhook(hook: Any, path: str) -> list[FieldError]:
     elif not {"v1", "v1beta1"} & set(versions):
         why = "must include at least one of v1, v1beta1"
         found.append(errors.invalid_value(f"{path}.admissionReviewVersions", list(versions), why))
-    client = hook.client_config
-    if bool(client.url) == (client.service is not None):
-        found.append(errors.required(f"{path}.clientConfig", "exactly one of url or service is required"))
-    elif client.url and not client.url.startswith("https://"):
-        why = "'https' is the only allowed URL scheme"
-        found.append(errors.invalid_value(f"{path}.clientConfig.url", client.url, why))
+    found += client_errors(hook.client_config, f"{path}.clientConfig")
     for index, rule in enumerate(hook.rules):
         found += rule_errors(rule, f"{path}.rules[{index}]")
     return found + condition_errors(hook.match_conditions, f"{path}.matchConditions")

@@ -8,24 +8,19 @@ from typing import Any
 from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.machinery import errors, structural
+from tiphys.apiserver.strategies.clients import client_errors
+from tiphys.apiserver.strategies.schemas import schema_errors
+from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.jsonpath import PathError, compile_path, field_path
+from tiphys.machinery.jsonpath import PathError, schema_path
 from tiphys.machinery.names import dns1035_errors, dns_subdomain_errors
-from tiphys.machinery.regexp import RegexpError, compiled
-from tiphys.machinery.rules import rule_errors
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _PROTECTED = re.compile(r"(^|\.)(k8s|kubernetes)\.io$")
 _APPROVED = "api-approved.kubernetes.io"
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_FORBIDDEN = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id")
-_VALUE_ONLY = (
-    "type", "description", "title", "default", "nullable", "additionalProperties", "x-kubernetes-embedded-resource",
-    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
-    "x-kubernetes-map-type",
-)  # fmt: skip
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_MOST_SELECTABLE = 8
 
 
 def schema_of(version: v1.CustomResourceDefinitionVersion) -> dict[str, Any]:
@@ -43,11 +38,12 @@ class DefinitionStrategy(Strategy):
         names = obj.spec.names
         names.singular = names.singular or names.kind.lower()
         names.list_kind = names.list_kind or (f"{names.kind}List" if names.kind else "")
-        if obj.spec.conversion is None or not obj.spec.conversion.strategy:
+        if obj.spec.conversion is None:
             obj.spec.conversion = v1.CustomResourceConversion(strategy="None")
         webhook = obj.spec.conversion.webhook
         if webhook is not None and webhook.client_config is not None and webhook.client_config.service is not None:
-            webhook.client_config.service.port = webhook.client_config.service.port or 443
+            service = webhook.client_config.service
+            service.port = 443 if service.port is None else service.port
         for version in obj.spec.versions:
             scale = version.subresources.scale if version.subresources else None
             if scale is not None and scale.label_selector_path == "":
@@ -71,45 +67,12 @@ class DefinitionStrategy(Strategy):
             obj.metadata.finalizers.append(FINALIZER)
 
     def validate(self, obj: v1.CustomResourceDefinition) -> list[FieldError]:
-        spec = obj.spec
-        found = _names(obj)
-        if spec.scope not in ("Cluster", "Namespaced"):
-            missing = errors.required("spec.scope")
-            found.append(
-                errors.not_supported("spec.scope", spec.scope, ("Cluster", "Namespaced")) if spec.scope else missing
-            )
-        found += _group(obj)
-        if not spec.versions:
-            found.append(errors.required("spec.versions", "must have exactly one version marked as storage version"))
-        elif sum(v.storage for v in spec.versions) != 1:
-            found.append(
-                errors.invalid_value(
-                    "spec.versions",
-                    to_builtins(spec.versions),
-                    "must have exactly one version marked as storage version",
-                )
-            )
-        seen: set[str] = set()
-        for index, version in enumerate(spec.versions):
-            path = f"spec.versions[{index}]"
-            if version.name in seen:
-                found.append(
-                    errors.invalid_value(
-                        "spec.versions", to_builtins(spec.versions), "must contain unique version names"
-                    )
-                )
-            seen.add(version.name)
-            found += [errors.invalid_value(f"{path}.name", version.name, why) for why in dns1035_errors(version.name)]
-            found += _version(version, path)
-        if spec.preserve_unknown_fields:
-            found.append(
-                errors.invalid_value(
-                    "spec.preserveUnknownFields",
-                    True,
-                    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
-                )
-            )
-        return found + _conversion(spec)
+        return _names(obj) + _group(obj) + _spec(obj.spec) + _stored_versions(obj)
+
+    def validate_change(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
+        # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
+        found = [] if new.spec == old.spec else self.validate(new)
+        return found + self.validate_update(new, old)
 
     def validate_update(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
         found = immutable("spec.group", new.spec.group, old.spec.group)
@@ -117,23 +80,30 @@ class DefinitionStrategy(Strategy):
         if any(c.type == "Established" and c.status == "True" for c in old.status.conditions):
             found += immutable("spec.scope", new.spec.scope, old.spec.scope)
             found += immutable("spec.names.kind", new.spec.names.kind, old.spec.names.kind)
-        return found + _stored_versions(new)
+        return found
 
     def validate_status(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
         return _stored_versions(new)
 
 
 def _note_storage(obj: v1.CustomResourceDefinition) -> None:
-    for version in obj.spec.versions:
-        if version.storage and version.name not in obj.status.stored_versions:
-            obj.status.stored_versions.append(version.name)
+    storage = next((version.name for version in obj.spec.versions if version.storage), None)
+    if storage is not None and storage not in obj.status.stored_versions:
+        obj.status.stored_versions.append(storage)
 
 
 def _stored_versions(obj: v1.CustomResourceDefinition) -> list[FieldError]:
-    names = {v.name for v in obj.spec.versions}
-    stored = obj.status.stored_versions
-    return [
-        errors.invalid_value(f"status.storedVersions[{index}]", name, "missing from spec.versions; "
+    path, stored = "status.storedVersions", obj.status.stored_versions
+    if not stored:
+        return [errors.invalid_value(path, None, "must have at least one stored version")]
+    names = {version.name for version in obj.spec.versions}
+    found = [
+        errors.invalid_value(path, stored, f"must have the storage version {version.name}")
+        for version in obj.spec.versions
+        if version.storage and version.name not in stored
+    ]
+    return found + [
+        errors.invalid_value(f"{path}[{index}]", name, "missing from spec.versions; "
                              f"{name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions")
         for index, name in enumerate(stored) if name not in names
     ]  # fmt: skip
@@ -145,33 +115,38 @@ def _names(obj: v1.CustomResourceDefinition) -> list[FieldError]:
         found.append(
             errors.invalid_value("metadata.name", obj.metadata.name, 'must be spec.names.plural+"."+spec.group')
         )
-    for key, value in (
-        ("plural", names.plural),
-        ("singular", names.singular),
-        ("kind", names.kind),
-        ("listKind", names.list_kind),
+    for key, value, mixed in (
+        ("plural", names.plural, False),
+        ("singular", names.singular, False),
+        ("kind", names.kind, True),
+        ("listKind", names.list_kind, True),
     ):
         path = f"spec.names.{key}"
+        problems = dns1035_errors(value.lower() if mixed else value) if value else []
         if not value:
             found.append(errors.required(path))
-        else:
-            found += [errors.invalid_value(path, value, why) for why in dns1035_errors(value.lower())]
+        elif problems:
+            told = "may have mixed case, but should otherwise match: " if mixed else ""
+            found.append(errors.invalid_value(path, value, told + ",".join(problems)))
     for key, values in (("shortNames", names.short_names), ("categories", names.categories)):
         for index, value in enumerate(values):
-            found += [errors.invalid_value(f"spec.names.{key}[{index}]", value, why) for why in dns1035_errors(value)]
+            if problems := dns1035_errors(value):
+                found.append(errors.invalid_value(f"spec.names.{key}[{index}]", value, ",".join(problems)))
     if names.kind and names.kind == names.list_kind:
         found.append(
             errors.invalid_value("spec.names.listKind", names.list_kind, "kind and listKind may not be the same")
         )
-    return found  # fmt: skip
+    return found
 
 
 def _group(obj: v1.CustomResourceDefinition) -> list[FieldError]:
     group = obj.spec.group
     if not group:
         return [errors.required("spec.group")]
-    found = [errors.invalid_value("spec.group", group, why) for why in dns_subdomain_errors(group)]
-    if len(group.split(".")) < 2:
+    problems, found = dns_subdomain_errors(group), []
+    if problems:
+        found.append(errors.invalid_value("spec.group", group, ",".join(problems)))
+    elif len(group.split(".")) < 2:
         found.append(errors.invalid_value("spec.group", group, "should be a domain with at least one dot"))
     if _PROTECTED.search(group):
         value = obj.metadata.annotations.get(_APPROVED)
@@ -193,236 +168,191 @@ def _group(obj: v1.CustomResourceDefinition) -> list[FieldError]:
     return found  # fmt: skip
 
 
-def _conversion(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
-    conversion = spec.conversion
-    if conversion is None:
-        return []
-    if conversion.strategy not in ("None", "Webhook"):
-        return [errors.not_supported("spec.conversion.strategy", conversion.strategy, ("None", "Webhook"))]
-    webhook = conversion.webhook
-    if conversion.strategy == "None":
-        if webhook is not None:
-            why = "should not be set when strategy is not set to Webhook"
-            return [errors.forbidden_field("spec.conversion.webhook", why)]
-        return []
-    if webhook is None or webhook.client_config is None:
-        return [errors.required("spec.conversion.webhook.clientConfig", 'required when strategy is set to "Webhook"')]
+def _spec(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
+    found, path = [], "spec.versions"
+    scopes = ("Cluster", "Namespaced")
+    if not spec.scope:
+        found.append(errors.required("spec.scope"))
+    elif spec.scope not in scopes:
+        found.append(errors.not_supported("spec.scope", spec.scope, scopes))
+    for index, version in enumerate(spec.versions):
+        if version.schema is None or version.schema.open_apiv3_schema is None:
+            found.append(errors.required(f"{path}[{index}].schema.openAPIV3Schema"))
+        if problems := dns1035_errors(version.name):
+            found.append(errors.invalid_value(f"{path}[{index}].name", version.name, ",".join(problems)))
+            if not index and version.name:
+                found.append(errors.invalid_value("spec.version", version.name, ",".join(problems)))
+    if len({version.name for version in spec.versions}) < len(spec.versions):
+        found.append(errors.invalid_value(path, _shown(spec), "must contain unique version names"))
+    if sum(version.storage for version in spec.versions) != 1:
+        why = "must have exactly one version marked as storage version"
+        found.append(errors.invalid_value(path, _shown(spec), why))
+    if spec.preserve_unknown_fields:
+        found.append(
+            errors.invalid_value(
+                "spec.preserveUnknownFields",
+                True,
+                "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+            )
+        )
+    return found + _versions(spec) + _conversion(spec)
+
+
+def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None:
+    """The versions as upstream prints them: what all of them say in the same words stands outside of them."""
+    kept = not _alike(spec, "schema")
+    return [
+        {
+            "Name": version.name, "Served": version.served, "Storage": version.storage, "Deprecated": version.deprecated,
+            "DeprecationWarning": version.deprecation_warning, "Schema": to_builtins(version.schema) if kept else None,
+            "Subresources": None, "AdditionalPrinterColumns": None, "SelectableFields": None,
+        }
+        for version in spec.versions
+    ]  # fmt: skip
+
+
+def _alike(spec: v1.CustomResourceDefinitionSpec, name: str) -> bool:
+    """Whether all versions say the same of it. Upstream tells of errors in it once then, as if it stood in the spec."""
+    values = [getattr(version, name) for version in spec.versions]
+    return all(value == values[0] for value in values)
+
+
+def _versions(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
     found = []
-    client = webhook.client_config
-    if bool(client.url) == (client.service is not None):
-        found.append(
-            errors.required("spec.conversion.webhook.clientConfig", "exactly one of url or service is required")
-        )
-    versions = webhook.conversion_review_versions
-    if not versions:
-        found.append(errors.required("spec.conversion.webhook.conversionReviewVersions"))
-    elif not {"v1", "v1beta1"} & set(versions):
-        found.append(
-            errors.invalid_value(
-                "spec.conversion.webhook.conversionReviewVersions",
-                list(versions),
-                "must include at least one of v1, v1beta1",
-            )
-        )
-    return found  # fmt: skip
+    for index, version in enumerate(spec.versions):
+        def place(name: str, attribute: str, outside: str = "", index: int = index) -> str | None:
+            """Where what the version says stands; None where it has been looked at."""
+            if not _alike(spec, attribute):
+                return f"spec.versions[{index}].{name}"
+            return f"spec.{outside or name}" if index == 0 else None
 
-
-def _version(version: v1.CustomResourceDefinitionVersion, path: str) -> list[FieldError]:
-    facts, found = schema_of(version), list[FieldError]()
-    where = f"{path}.schema.openAPIV3Schema"
-    if version.schema is None or version.schema.open_apiv3_schema is None:
-        found.append(errors.required(where, "schemas are required"))
-    else:
-        found += structural_errors(facts, where, root=True)
-        if not found:
-            found += _defaults(facts, where)
-            found += rule_errors(structural.compile_schema(facts), where)
-    for index, column in enumerate(version.additional_printer_columns):
-        at = f"{path}.additionalPrinterColumns[{index}]"
-        if not column.name:
-            found.append(errors.required(f"{at}.name"))
-        if column.type not in _COLUMN_TYPES:
-            found.append(
-                errors.not_supported(f"{at}.type", column.type, _COLUMN_TYPES)
-                if column.type
-                else errors.required(f"{at}.type", "must be one of " + ",".join(_COLUMN_TYPES))
-            )
-        found += _path_errors(column.json_path, f"{at}.jsonPath")
-    for index, selectable in enumerate(version.selectable_fields):
-        at = f"{path}.selectableFields[{index}].jsonPath"
-        if field_path(selectable.json_path) is None:
-            found.append(errors.invalid_value(at, selectable.json_path, "is an invalid path"))
-    scale = version.subresources.scale if version.subresources else None
-    if scale is not None:
-        for key, text, root in (
-            ("specReplicasPath", scale.spec_replicas_path, "spec"),
-            ("statusReplicasPath", scale.status_replicas_path, "status"),
-        ):
-            names = field_path(text)
-            at = f"{path}.subresources.scale.{key}"
-            if not text:
-                found.append(errors.required(at))
-            elif names is None or names[0] != root:
-                found.append(errors.invalid_value(at, text, f"should be a json path under .{root}"))
-    if version.deprecation_warning is not None and not version.deprecated:
-        found.append(
-            errors.invalid_value(
-                f"{path}.deprecationWarning", version.deprecation_warning, "can only be set for deprecated versions"
-            )
-        )
-    return found  # fmt: skip
-
-
-def _path_errors(text: str, at: str) -> list[FieldError]:
-    if not text:
-        return [errors.required(at)]
-    if not text.startswith("."):
-        return [errors.invalid_value(at, text, "is an invalid path: does not start with .")]
-    try:
-        compile_path(text)
-    except PathError as error:
-        return [errors.invalid_value(at, text, f"is an invalid path: {error}")]
-    return []
-
-
-def _defaults(facts: Any, path: str) -> list[FieldError]:
-    """Defaults must be what their own schema allows."""
-    found: list[FieldError] = []
-    if isinstance(facts, dict):
-        if facts.get("default") is not None:
-            schema = structural.compile_schema(facts)
-            problems = structural.validate(facts["default"], schema, f"{path}.default")
-            found += problems
-        for name, inner in (facts.get("properties") or {}).items():
-            found += _defaults(inner, f"{path}.properties[{name}]")
-        for key in ("items", "additionalProperties"):
-            if isinstance(facts.get(key), dict):
-                found += _defaults(facts[key], f"{path}.{key}")
+        found += _deprecation(version, f"spec.versions[{index}].deprecationWarning")
+        facts = schema_of(version)
+        has_status = version.subresources is not None and version.subresources.status is not None
+        if version.schema is not None and (at := place("schema", "schema", "validation")):
+            if version.schema.open_apiv3_schema is not None:
+                found += schema_errors(facts, f"{at}.openAPIV3Schema", has_status)
+        if at := place("subresources", "subresources"):
+            found += _scale(version, f"{at}.scale")
+        if at := place("additionalPrinterColumns", "additional_printer_columns"):
+            for number, column in enumerate(version.additional_printer_columns):
+                found += _column(column, f"{at}[{number}]")
+        if at := place("selectableFields", "selectable_fields"):
+            found += _selectable(version, facts, at)
     return found
 
 
-def structural_errors(facts: dict[str, Any], path: str, root: bool = False) -> list[FieldError]:
-    """What keeps a schema from being structural."""
-    found = [errors.forbidden_field(f"{path}.{key}", f"{key} is not supported") for key in _FORBIDDEN if facts.get(key)]
-    kind = facts.get("type", "")
-    loose = facts.get("x-kubernetes-int-or-string") or facts.get("x-kubernetes-preserve-unknown-fields")
-    if not kind and (root or not loose):
-        why = "must not be empty at the root" if root else "must not be empty for specified object fields"
-        found.append(errors.required(f"{path}.type", why))
-    elif kind and kind not in _TYPES:
-        found.append(errors.not_supported(f"{path}.type", kind, _TYPES))
-    if root and kind not in ("", "object"):
-        found.append(errors.invalid_value(f"{path}.type", kind, "must be object at the root"))
-    if facts.get("uniqueItems"):
-        why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        found.append(errors.forbidden_field(f"{path}.uniqueItems", why))
-    if kind == "array" and not isinstance(facts.get("items"), dict):
-        found.append(errors.required(f"{path}.items", "must be specified"))
-    if facts.get("properties") and facts.get("additionalProperties") not in (None, False):
-        found.append(
-            errors.forbidden_field(
-                f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
-            )
-        )
-    if isinstance(facts.get("additionalProperties"), bool) and not facts["additionalProperties"]:
-        found.append(errors.forbidden_field(f"{path}.additionalProperties", "must not be false"))
-    found += _list_rules(facts, path)
-    found += _pattern(facts, path)
-    for name, inner in (facts.get("properties") or {}).items():
-        if root and name in ("apiVersion", "kind", "metadata"):
+def _deprecation(version: v1.CustomResourceDefinitionVersion, path: str) -> list[FieldError]:
+    text = version.deprecation_warning
+    if text is None:
+        return []
+    if not version.deprecated:
+        return [errors.invalid_value(path, text, "can only be set for deprecated versions")]
+    problems = []
+    if len(text.encode()) > 256:
+        problems.append("must be <= 256 characters long")
+    if not text:
+        problems.append("must not be an empty string")
+    if not text.isprintable():
+        index = next(i for i, character in enumerate(text) if not character.isprintable())
+        problems.append(f"must only contain printable UTF-8 characters; non-printable character found at index {index}")
+    return [errors.invalid_value(path, text, why) for why in problems]
+
+
+def _scale(version: v1.CustomResourceDefinitionVersion, path: str) -> list[FieldError]:
+    scale = version.subresources.scale if version.subresources else None
+    if scale is None:
+        return []
+    found = []
+    for key, text, roots in (
+        ("specReplicasPath", scale.spec_replicas_path, ("spec",)),
+        ("statusReplicasPath", scale.status_replicas_path, ("status",)),
+        ("labelSelectorPath", scale.label_selector_path, ("spec", "status")),
+    ):
+        at = f"{path}.{key}"
+        if not text:
+            if key != "labelSelectorPath":
+                found.append(errors.required(at))
+        elif not text.startswith("."):
+            found.append(errors.invalid_value(at, text, "must be a simple json path starting with ."))
+        elif not text.startswith(tuple(f".{root}." for root in roots)):
+            where = f".{roots[0]}" if len(roots) == 1 else "either .spec or .status"
+            found.append(errors.invalid_value(at, text, f"should be a json path under {where}"))
+    return found
+
+
+def _column(column: v1.CustomResourceColumnDefinition, path: str) -> list[FieldError]:
+    found, types = [], "must be one of " + ",".join(_COLUMN_TYPES)
+    if not column.name:
+        found.append(errors.required(f"{path}.name"))
+    if not column.type:
+        found.append(errors.required(f"{path}.type", types))
+    elif column.type not in _COLUMN_TYPES:
+        found.append(errors.invalid_value(f"{path}.type", column.type, types))
+    if column.format and column.format not in _COLUMN_FORMATS:
+        why = "must be one of " + ",".join(_COLUMN_FORMATS)
+        found.append(errors.invalid_value(f"{path}.format", column.format, why))
+    text, at = column.json_path, f"{path}.JSONPath"
+    if not text:
+        found.append(errors.required(at))
+    elif not text.startswith("."):
+        found.append(errors.invalid_value(at, text, "must be a simple json path starting with ."))
+    return found
+
+
+def _selectable(version: v1.CustomResourceDefinitionVersion, facts: dict[str, Any], path: str) -> list[FieldError]:
+    found, seen = [], set[str]()
+    for index, selectable in enumerate(version.selectable_fields):
+        at, text = f"{path}[{index}].jsonPath", selectable.json_path
+        if not text:
+            found.append(errors.required(at))
             continue
-        found += structural_errors(inner, f"{path}.properties[{name}]")
-    for key in ("items", "additionalProperties"):
-        if isinstance(facts.get(key), dict):
-            found += structural_errors(facts[key], f"{path}.{key}")
-    for key in ("allOf", "anyOf", "oneOf"):
-        for index, inner in enumerate(facts.get(key) or ()):
-            found += _value_only(inner, f"{path}.{key}[{index}]", facts)
-    if facts.get("not"):
-        found += _value_only(facts["not"], f"{path}.not", facts)
-    return found  # fmt: skip
+        try:
+            name, inner = schema_path(text, facts, arrays=False)
+        except PathError as error:
+            found.append(errors.invalid_value(at, text, f"is an invalid path: {error}"))
+            continue
+        if name.startswith("metadata"):
+            found.append(errors.invalid_value(at, text, "must not point to fields in metadata"))
+        if inner.get("type") not in ("string", "boolean", "integer"):
+            why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
+            found.append(errors.invalid_value(at, text, why))
+        if name in seen:
+            found.append(errors.duplicate(at, text))
+        seen.add(name)
+    if len(seen) > _MOST_SELECTABLE:
+        told = f"Too many: {len(seen)}: must have at most {_MOST_SELECTABLE} items"
+        found.append(FieldError("FieldValueTooMany", path, told))
+    return found
 
 
-def _list_rules(facts: dict[str, Any], path: str) -> list[FieldError]:
-    kind, keys = facts.get("x-kubernetes-list-type"), facts.get("x-kubernetes-list-map-keys") or []
-    if kind is None:
-        return (
-            [
-                errors.invalid_value(
-                    f"{path}.x-kubernetes-list-map-keys", keys, "must only be set if x-kubernetes-list-type is map"
-                )
-            ]
-            if keys
-            else []
-        )
-    if kind not in ("atomic", "set", "map"):
-        return [errors.not_supported(f"{path}.x-kubernetes-list-type", kind, ("atomic", "set", "map"))]
-    if facts.get("type") != "array":
-        return [
-            errors.invalid_value(
-                f"{path}.type", facts.get("type", ""), "must be array if x-kubernetes-list-type is specified"
-            )
-        ]
-    if kind != "map":
+def _conversion(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
+    """Upstream names these fields as they stood in an older version."""
+    conversion, path = spec.conversion, "spec.conversion"
+    if conversion is None:
         return []
-    if not keys:
-        return [
-            errors.required(f"{path}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
-        ]
-    items = facts.get("items") or {}
+    if not conversion.strategy:
+        return [errors.required(f"{path}.strategy")]
+    if conversion.strategy not in ("None", "Webhook"):
+        return [errors.not_supported(f"{path}.strategy", conversion.strategy, ("None", "Webhook"))]
+    webhook = conversion.webhook
+    client, reviews = (webhook.client_config, webhook.conversion_review_versions) if webhook else (None, [])
+    at, listed = f"{path}.webhookClientConfig", f"{path}.conversionReviewVersions"
+    if conversion.strategy == "None":
+        why = "should not be set when strategy is not set to Webhook"
+        return [errors.forbidden_field(where, why) for where, value in ((at, client), (listed, reviews)) if value]
     found = []
-    for key in keys:
-        inner = (items.get("properties") or {}).get(key)
-        if inner is None:
-            found.append(
-                errors.invalid_value(
-                    f"{path}.x-kubernetes-list-map-keys", keys, "entries must all be names of item properties"
-                )
-            )
-        elif key not in (items.get("required") or ()) and inner.get("default") is None:
-            found.append(
-                errors.required(
-                    f"{path}.items.properties[{key}].default",
-                    "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
-                )
-            )
-    return found  # fmt: skip
-
-
-def _pattern(facts: dict[str, Any], path: str) -> list[FieldError]:
-    if not facts.get("pattern"):
-        return []
-    try:
-        compiled(facts["pattern"])
-    except RegexpError as error:
-        why = f"must be a valid regular expression, but isn't: {error}"
-        return [errors.invalid_value(f"{path}.pattern", facts["pattern"], why)]
-    return []
-
-
-def _value_only(facts: dict[str, Any], path: str, around: dict[str, Any]) -> list[FieldError]:
-    """Below allOf and its kin stand rules on values alone: what the fields are is said outside."""
-    loose = around.get("x-kubernetes-int-or-string")
-    found = []
-    for key in _VALUE_ONLY:
-        if facts.get(key) not in (None, "", False) and not (key == "type" and loose):
-            found.append(errors.forbidden_field(f"{path}.{key}", "must be empty to be structural"))
-    for name, inner in (facts.get("properties") or {}).items():
-        outer = (around.get("properties") or {}).get(name)
-        extra = around.get("additionalProperties")
-        if outer is None and isinstance(extra, dict):
-            outer = extra
-        if outer is None and not around.get("x-kubernetes-preserve-unknown-fields"):
-            where = path.rsplit(".", 1)[0]
-            found.append(
-                errors.required(f"{where}.properties[{name}]", f"because it is defined in {path}.properties[{name}]")
-            )
-        found += _value_only(inner, f"{path}.properties[{name}]", outer or {})
-    if isinstance(facts.get("items"), dict):
-        found += _value_only(facts["items"], f"{path}.items", around.get("items") or {})
-    for key in ("allOf", "anyOf", "oneOf"):
-        for index, inner in enumerate(facts.get(key) or ()):
-            found += _value_only(inner, f"{path}.{key}[{index}]", around)
-    if facts.get("not"):
-        found += _value_only(facts["not"], f"{path}.not", around)
-    return found  # fmt: skip
+    if client is None:
+        found.append(errors.required(at, "required when strategy is set to Webhook"))
+    else:
+        found += client_errors(client, at)
+    if not reviews:
+        return [*found, errors.required(listed)]
+    for index, name in enumerate(reviews):
+        if name in reviews[:index]:
+            found.append(errors.invalid_value(f"{listed}[{index}]", name, "duplicate version"))
+        else:
+            found += [errors.invalid_value(f"{listed}[{index}]", name, why) for why in dns1035_errors(name)]
+    if not {"v1", "v1beta1"} & set(reviews):
+        found.append(errors.invalid_value(listed, list(reviews), "must include at least one of v1, v1beta1"))
+    return found

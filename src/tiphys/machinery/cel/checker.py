@@ -214,6 +214,11 @@ def most(schema: Schema | None) -> int:
     return _REQUEST // (_least(inner) + (1 if schema.type == "array" else 5))
 
 
+def at_most(schema: Schema) -> int:
+    """How often a value of that schema may be in an object at most, if nothing but the size of a request bounds it."""
+    return _REQUEST // (_least(schema) + 1)
+
+
 def _least(schema: Schema | None) -> int:
     """Bytes that a value of that schema takes at least."""
     if schema is None:
