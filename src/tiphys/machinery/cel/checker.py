@@ -1,37 +1,28 @@
-"""What is wrong with a rule before it runs: fields its schema lacks, types that do not meet, work without bounds.
+"""What is wrong with an expression before it runs: fields its schema lacks, types that do not meet, work without bounds.
 
-It follows the types that a schema gives and lets pass what it does not know (dyn), so it never refuses a good rule.
+Types are inferred from the leaves up, as CEL's own checker does it: a call fits an overload or it is refused; what is not
+known is dyn, and fits everything.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
 from typing import Any
 
 from tiphys.machinery.cel.compiler import compile_expression, unescaped
+from tiphys.machinery.cel.library import parse_duration, parse_timestamp
+from tiphys.machinery.cel.overloads import Type, overloads
 from tiphys.machinery.cel.parser import Node, explain, parse
 from tiphys.machinery.cel.values import CelError, Uint
+from tiphys.machinery.regexp import RegexpError, compiled
 from tiphys.machinery.structural import Schema
 
 ESTIMATE_LIMIT = 10_000_000
 _REQUEST = 3 * 1024 * 1024  # bytes of the largest request: what bounds a list that no maxItems bounds
-_QUANTIFIERS = ("all", "exists", "exists_one", "existsOne", "filter", "map", "transformList", "transformMap", "sortBy")
-_BOOLEAN = frozenset((
-    "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_in_", "_&&_", "_||_", "!_", "has", "all", "exists", "exists_one",
-    "existsOne", "matches", "contains", "startsWith", "endsWith", "isSorted", "hasValue", "isQuantity", "isURL", "isIP",
-    "isCIDR",
-))  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
-    """name: a CEL type or "dyn"; schema: of an object, list or map that a schema declares."""
-
-    name: str
-    schema: Schema | None = None
-
-
-DYN = Type("dyn")
+DYN, BOOL, INT, STRING, NULL = (Type(name) for name in ("dyn", "bool", "int", "string", "null"))
 _SCALARS = {"string": "string", "integer": "int", "number": "double", "boolean": "bool"}
 _FORMATS = {
     "date-time": "timestamp",
@@ -40,6 +31,13 @@ _FORMATS = {
     "duration": "duration",
     "byte": "bytes",
 }
+_TYPE_NAMES = frozenset((
+    "int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type", "dyn",
+    "google.protobuf.Duration", "google.protobuf.Timestamp", "optional_type",
+))  # fmt: skip
+_LITERALS: dict[str, Callable[[str], Any]] = {"duration": parse_duration, "timestamp": parse_timestamp, "matches": compiled}
+_CLAUSE = re.compile(r"%(?:\.\d+)?[a-zA-Z]")
+_NULLABLE = frozenset(("null", "dyn", "object", "timestamp", "duration", "optional_type"))
 
 
 def type_of(schema: Schema | None) -> Type:
@@ -47,20 +45,62 @@ def type_of(schema: Schema | None) -> Type:
     if schema is None or schema.int_or_string:
         return DYN
     if schema.type == "object":
-        return Type("map" if schema.additional is not None else "object", schema)
+        if schema.additional is not None:
+            return Type("map", (STRING, type_of(schema.additional)), schema)
+        return Type("object", (), schema)
     if schema.type == "array":
-        return Type("list", schema)
+        return Type("list", (type_of(schema.items),), schema)
     if schema.type == "string" and schema.facts.get("format") in _FORMATS:
         return Type(_FORMATS[schema.facts["format"]])
     return Type(_SCALARS.get(schema.type, "dyn"))
 
 
-def check(text: str, variables: dict[str, Type], wanted: str = "bool") -> int:
-    """The estimated cost of a rule. Raises CelError for a rule that cannot be right."""
+# --- overloads ----------------------------------------------------------------------------------------------------
+
+
+def _fits(wanted: Type, given: Type, bound: dict[str, Type]) -> bool:
+    """Whether a value of the one type may stand where the other is wanted; `bound` keeps what letters stand for."""
+    if len(wanted.name) == 1 and wanted.name.isupper():
+        before = bound.get(wanted.name)
+        if before is None or _fits(given, before, {}):
+            # Of two types that fit each other the one that says less.
+            bound[wanted.name] = given if before is None or before != DYN else DYN
+            return True
+        return _fits(before, given, {})
+    if "dyn" in (wanted.name, given.name) or wanted.name.startswith("_var") or given.name.startswith("_var"):
+        return True
+    if given.name == "null" or wanted.name == "null":
+        return all(name in _NULLABLE or "." in name for name in (given.name, wanted.name))
+    if wanted.name != given.name or len(wanted.of) != len(given.of):
+        return False
+    if wanted.name == "object":
+        return wanted.schema is given.schema
+    if wanted.name == "type":
+        return True
+    return all(_fits(a, b, bound) for a, b in zip(wanted.of, given.of, strict=True))
+
+
+def _open(kind: Type) -> bool:
+    """Whether nothing is known yet of a part of the type: it is of an empty list or map."""
+    return kind.name.startswith("_var") or any(map(_open, kind.of))
+
+
+def _filled(result: Type, bound: dict[str, Type]) -> Type:
+    if len(result.name) == 1 and result.name.isupper():
+        return bound.get(result.name, Type("_var0"))
+    return Type(result.name, tuple(_filled(inner, bound) for inner in result.of), result.schema)
+
+
+# --- expressions --------------------------------------------------------------------------------------------------
+
+
+def check(text: str, variables: dict[str, Type], wanted: str | None = "bool") -> int:
+    """The estimated cost of an expression whose value must be of the type `wanted`. Raises CelError for one that cannot be
+    right."""
     compile_expression(text, frozenset(variables))
     checker = _Checker(text)
     found = checker.visit(parse(text), variables)
-    if found.name not in ("dyn", wanted):
+    if wanted and found.name not in ("dyn", wanted):
         raise CelError(f"must evaluate to a {wanted}")
     return checker.cost
 
@@ -71,136 +111,256 @@ class _Checker:
         self.cost = 0
         self._times = 1
 
-    def _fail(self, node: Node, why: str) -> CelError:
-        return CelError(explain(why, node.at, self._text))
+    def _fail(self, at: int, why: str) -> CelError:
+        return CelError(explain(why, max(at, 0), self._text))
 
     def visit(self, node: Node, known: dict[str, Type]) -> Type:
         self.cost += self._times
-        match node.kind:
-            case "literal":
-                return _literal(node.value)
-            case "name":
-                return known.get(node.value, DYN)
-            case "select":
-                return self._select(node, known)
-            case "index":
-                return self._index(node, known)
-            case "call":
-                return self._call(node, known)
-        for inner in node.args:
-            self.visit(inner, known)
-        return Type(node.kind)
+        return getattr(self, "_" + node.kind)(node, known)  # type: ignore[no-any-return]
+
+    # --- leaves and selections ---
+
+    def _literal(self, node: Node, known: dict[str, Type]) -> Type:
+        value = node.value
+        if value is None:
+            return NULL
+        for kind, name in ((bool, "bool"), (Uint, "uint"), (int, "int"), (float, "double"), (str, "string")):
+            if isinstance(value, kind):
+                return Type(name)
+        return Type("bytes")
+
+    def _name(self, node: Node, known: dict[str, Type]) -> Type:
+        if node.value in known:
+            return known[node.value]
+        return Type("type", (Type(node.value),)) if node.value in _TYPE_NAMES else DYN
 
     def _select(self, node: Node, known: dict[str, Type]) -> Type:
-        operand = self.visit(node.args[0], known)
-        if operand.name in ("int", "string", "bool", "double", "list", "bytes"):
-            raise self._fail(node, f"type '{operand.name}' does not support field selection")
-        found = self._field(node, operand, node.value)
-        return DYN if node.optional else found
+        if (dotted := _dotted(node)) in _TYPE_NAMES:
+            return Type("type", (Type(dotted),))
+        return self._selected(node, known, node.at)
 
-    def _field(self, node: Node, operand: Type, name: str) -> Type:
+    def _selected(self, node: Node, known: dict[str, Type], at: int) -> Type:
+        operand = self.visit(node.args[0], known)
+        optional = node.optional or operand.name == "optional_type"
+        if operand.name == "optional_type":
+            operand = operand.of[0]
+        found = self._field(operand, node.value, at)
+        return Type("optional_type", (found,)) if optional else found
+
+    def _field(self, operand: Type, name: str, at: int) -> Type:
+        if operand.name == "map":
+            return operand.of[1]
+        if operand.name == "dyn" or _open(operand):
+            return DYN
+        if operand.name != "object":
+            raise self._fail(at, f"type '{operand}' does not support field selection")
         schema = operand.schema
         if schema is None:
             return DYN
-        if operand.name == "map":
-            return type_of(schema.additional)
         inner = schema.properties.get(name) or schema.properties.get(unescaped(name))
         if inner is not None:
             return type_of(inner)
         if name in ("apiVersion", "kind", "metadata"):
             return DYN
-        raise self._fail(node, f"undefined field '{name}'")
+        raise self._fail(at, f"undefined field '{name}'")
 
     def _index(self, node: Node, known: dict[str, Type]) -> Type:
-        operand = self.visit(node.args[0], known)
-        self.visit(node.args[1], known)
-        if operand.schema is None or node.optional:
-            return DYN
-        return type_of(operand.schema.items if operand.name == "list" else operand.schema.additional)
-
-    def _call(self, node: Node, known: dict[str, Type]) -> Type:
-        name = node.value
-        if node.target is not None and name in _QUANTIFIERS and len(node.args) >= 2 and node.args[0].kind == "name":
-            return self._comprehension(node, known)
-        if node.target is not None and node.target.kind == "name" and node.target.value == "cel" and name == "bind":
-            value = self.visit(node.args[1], known)
-            return self.visit(node.args[2], {**known, node.args[0].value: value})
-        if node.target is not None:
-            if node.target.kind != "name" or node.target.value in known:
-                self.visit(node.target, known)
-            if name in ("optMap", "optFlatMap") and node.args[0].kind == "name":
-                self.visit(node.args[1], {**known, node.args[0].value: DYN})
-                return DYN
         types = [self.visit(arg, known) for arg in node.args]
-        if name in ("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_+_", "_-_"):
-            self._meets(node, *types)
-        if name in ("_&&_", "_||_", "!_") and any(t.name not in ("bool", "dyn") for t in types):
-            raise self._no_overload(node, types)
-        if name in _BOOLEAN:
-            return Type("bool")
-        if name == "size":
-            return Type("int")
-        if name in ("_+_", "_-_", "_*_", "_/_", "_%_") and types[0].name in ("int", "double", "string"):
-            return types[0]
+        return self._applied("_[?_]" if node.optional else "_[_]", node.at, types)
+
+    # --- containers ---
+
+    def _list(self, node: Node, known: dict[str, Type]) -> Type:
+        rows = zip(node.args, node.optional, strict=True)
+        entries = [self._entry(item, maybe, known) for item, maybe in rows]
+        return Type("list", (self._alike(entries) if entries else Type("_var0"),))
+
+    def _map(self, node: Node, known: dict[str, Type]) -> Type:
+        keys = self._alike([(key.at, self.visit(key, known)) for key in node.args[::2]])
+        rows = zip(node.args[1::2], node.optional, strict=True)
+        values = [self._entry(value, maybe, known) for value, maybe in rows]
+        return Type("map", (keys, self._alike(values)) if values else (Type("_var0"), Type("_var1")))
+
+    def _message(self, node: Node, known: dict[str, Type]) -> Type:
+        for value in node.args[1::2]:
+            self.visit(value, known)
         return DYN
 
-    def _meets(self, node: Node, left: Type, right: Type) -> None:
-        plain = {"int", "double", "string", "bool", "bytes", "timestamp", "duration"}
-        if left.name in plain and right.name in plain and left.name != right.name:
-            mixed = {left.name, right.name}
-            if mixed == {"timestamp", "duration"} or (
-                mixed == {"int", "double"}
-                and "=" not in node.value[1:2]
-                and node.value in ("_<_", "_>_", "_<=_", "_>=_")
-            ):
-                return
-            raise self._no_overload(node, [left, right])
+    def _entry(self, node: Node, maybe: bool, known: dict[str, Type]) -> tuple[int, Type]:
+        found = self.visit(node, known)
+        if not maybe:
+            return node.at, found
+        if found.name not in ("optional_type", "dyn"):
+            raise self._fail(node.at, f"expected type 'optional_type({found})' but found '{found}'")
+        return node.at, found.of[0] if found.of else DYN
 
-    def _no_overload(self, node: Node, types: list[Type]) -> CelError:
-        shown = ", ".join(t.name for t in types)
-        return self._fail(node, f"found no matching overload for '{node.value}' applied to '({shown})'")
+    def _alike(self, entries: list[tuple[int, Type]]) -> Type:
+        """The one type of all entries of a literal. Kubernetes has no literals of several."""
+        if not entries:
+            return DYN
+        first = entries[0][1]
+        for at, found in entries[1:]:
+            if (first != found and not (_open(first) or _open(found))) or not _fits(first, found, {}):
+                raise self._fail(at, f"expected type '{first}' but found '{found}'")
+        return first
 
-    def _comprehension(self, node: Node, known: dict[str, Type]) -> Type:
+    # --- calls ---
+
+    def _call(self, node: Node, known: dict[str, Type]) -> Type:
+        name, target = node.value, node.target
+        if target is None:
+            if name == "has" and len(node.args) == 1 and node.args[0].kind == "select":
+                self._selected(node.args[0], known, node.at)
+                return BOOL
+            types = [self.visit(arg, known) for arg in node.args]
+            self._check_literal(name, node.args)
+            if name in ("_&&_", "_||_"):
+                for arg, found in zip(node.args, types, strict=True):
+                    if found.name not in ("bool", "dyn"):
+                        raise self._fail(arg.at, f"expected type 'bool' but found '{found}'")
+            return self._applied(name, node.at, types)
+        space = _dotted(target)
+        if space and f"{space}.{name}" in overloads() and space.partition(".")[0] not in known:
+            return self._applied(f"{space}.{name}", node.at, [self.visit(arg, known) for arg in node.args])
+        macro = _MACROS.get((name, len(node.args)))
+        if macro is not None and node.args[0].kind == "name":
+            return macro(self, node, known)
+        if name == "format" and target.kind == "literal" and len(node.args) == 1 and node.args[0].kind == "list":
+            return self._format(node, known)
+        types = [self.visit(inner, known) for inner in (target, *node.args)]
+        self._check_literal(name, node.args)
+        return self._applied(name, node.at, types, method=True)
+
+    def _check_literal(self, name: str, args: list[Node]) -> None:
+        """Arguments that stand there in full must be what the function can read."""
+        read = _LITERALS.get(name)
+        if read is None or not args or args[-1].kind != "literal" or not isinstance(args[-1].value, str):
+            return
+        try:
+            read(args[-1].value)
+        except (CelError, RegexpError):
+            raise self._fail(args[-1].at, f"invalid {name} argument") from None
+
+    def _format(self, node: Node, known: dict[str, Type]) -> Type:
+        """Its list alone may have entries of several types."""
+        assert node.target is not None
+        target, given = self.visit(node.target, known), node.args[0]
+        for item in given.args:
+            self.visit(item, known)
+        found = self._applied("format", node.at, [target, Type("list", (DYN,))], method=True)
+        wanted = len(_CLAUSE.findall(str(node.target.value).replace("%%", "")))
+        if len(given.args) > wanted:
+            why = f"too many arguments supplied to string.format (expected {wanted}, got {len(given.args)})"
+            raise self._fail(given.at, why)
+        if len(given.args) < wanted:
+            raise self._fail(given.at, f"index {len(given.args)} out of range")
+        return found
+
+    def _applied(self, name: str, at: int, types: list[Type], method: bool = False) -> Type:
+        """The type of a function's value. Raises CelError when no overload fits."""
+        rows = overloads().get(name)
+        if rows is None:
+            raise self._fail(at, f"undeclared reference to '{name}' (in container '')")
+        results: list[Type] = []
+        for row in rows:
+            bound: dict[str, Type] = {}
+            if row.method is method and len(row.args) == len(types):
+                if all(_fits(wanted, given, bound) for wanted, given in zip(row.args, types, strict=True)):
+                    results.append(_filled(row.result, bound))
+        if results:
+            return results[0] if all(result == results[0] for result in results) else DYN
+        inner = ", ".join(map(str, types[1:] if method else types))
+        shown = f"{types[0]}.({inner})" if method else f"({inner})"
+        label = "@in" if name == "_in_" else name
+        raise self._fail(at, f"found no matching overload for '{label}' applied to '{shown}'")
+
+    # --- macros ---
+
+    def _elements(self, node: Node, known: dict[str, Type], count: int) -> tuple[Type, dict[str, Type]]:
+        """(what a comprehension goes over, the names with those that it binds)."""
+        assert node.target is not None
+        over = self.visit(node.target, known)
+        if over.name not in ("list", "map", "dyn"):
+            why = f"expression of type '{over}' cannot be range of a comprehension (must be list, map, or dynamic)"
+            raise self._fail(node.target.at, why)
+        names = [arg.value for arg in node.args[:count]]
+        if over.name == "dyn":
+            found = [DYN, DYN]
+        elif count == 1:
+            found = [over.of[0]]
+        else:
+            found = [INT, over.of[0]] if over.name == "list" else list(over.of)
+        return over, {**known, **dict(zip(names, found, strict=False))}
+
+    def _repeated(self, over: Type, bodies: list[Node], known: dict[str, Type]) -> list[Type]:
+        before, self._times = self._times, self._times * max(most(over.schema), 1)
+        found = [self.visit(body, known) for body in bodies]
+        self._times = before
+        return found
+
+    def _quantifier(self, node: Node, known: dict[str, Type]) -> Type:
+        over, inner = self._elements(node, known, len(node.args) - 1)
+        [found] = self._repeated(over, node.args[-1:], inner)
+        if node.value in ("all", "exists"):
+            self._applied("_&&_" if node.value == "all" else "_||_", node.at, [BOOL, found])
+        else:
+            self._applied("_?_:_", node.at, [found, INT, INT])
+        return BOOL
+
+    def _filter(self, node: Node, known: dict[str, Type]) -> Type:
+        over, inner = self._elements(node, known, 1)
+        [found] = self._repeated(over, node.args[-1:], inner)
+        result = Type("list", (over.of[0] if over.of else DYN,), over.schema if over.name == "list" else None)
+        self._applied("_?_:_", node.at, [found, result, result])
+        return result
+
+    def _mapping(self, node: Node, known: dict[str, Type]) -> Type:
+        count = 1 if node.value == "map" else 2
+        over, inner = self._elements(node, known, count)
+        *conditions, found = self._repeated(over, node.args[count:], inner)
+        if node.value == "transformMapEntry":
+            result = found if found.name == "map" else DYN
+        elif node.value == "transformMap":
+            result = Type("map", (over.of[0] if over.name == "map" else INT if over.of else DYN, found))
+        else:
+            result = Type("list", (found,))
+        for condition in conditions:
+            self._applied("_?_:_", node.at, [condition, result, result])
+        return result
+
+    def _optional(self, node: Node, known: dict[str, Type]) -> Type:
         assert node.target is not None
         target = self.visit(node.target, known)
-        names = [
-            arg.value
-            for arg in node.args[
-                : 2 if len(node.args) > 2 and node.args[1].kind == "name" and node.value not in ("map", "filter") else 1
-            ]
-        ]
-        if target.name in ("int", "string", "bool", "double"):
-            raise self._fail(
-                node,
-                f"expression of type '{target.name}' cannot be range of a comprehension (must be list, map, or dynamic)",
-            )
-        schema = target.schema
-        element = type_of(schema.items) if schema is not None and target.name == "list" else DYN
-        first = element if target.name == "list" else Type("string") if target.name == "map" else DYN
-        if len(names) == 2:
-            second = element if target.name == "list" else type_of(schema.additional) if schema is not None else DYN
-            bound = {names[0]: Type("int") if target.name == "list" else first, names[1]: second}
-        else:
-            bound = {names[0]: first}
-        before, self._times = self._times, self._times * max(most(schema), 1)
-        inner = DYN
-        for body in node.args[len(names) :]:
-            inner = self.visit(body, {**known, **bound})
-        self._times = before
-        if node.value in ("all", "exists", "exists_one", "existsOne"):
-            if inner.name not in ("bool", "dyn"):
-                raise self._no_overload(node, [inner])
-            return Type("bool")
-        return target if node.value == "filter" else Type("list")
+        self._applied("hasValue", node.at, [target], method=True)
+        held = target.of[0] if target.of else DYN
+        found = self.visit(node.args[1], {**known, node.args[0].value: held})
+        return found if node.value == "optFlatMap" else Type("optional_type", (found,))
+
+    def _sort_by(self, node: Node, known: dict[str, Type]) -> Type:
+        over, inner = self._elements(node, known, 1)
+        self._repeated(over, node.args[1:], inner)
+        return over
 
 
-def _literal(value: Any) -> Type:
-    if isinstance(value, bool):
-        return Type("bool")
-    for kind, name in ((Uint, "dyn"), (int, "int"), (float, "double"), (str, "string"), (bytes, "bytes")):
-        if isinstance(value, kind):
-            return Type(name)
-    return DYN
+_MACROS = {
+    **{(name, 2): _Checker._quantifier for name in ("all", "exists", "exists_one")},
+    **{(name, 3): _Checker._quantifier for name in ("all", "exists", "exists_one", "existsOne")},
+    ("filter", 2): _Checker._filter, ("map", 2): _Checker._mapping, ("map", 3): _Checker._mapping,
+    **{(f"transform{what}", count): _Checker._mapping for what in ("List", "Map", "MapEntry") for count in (3, 4)},
+    ("optMap", 2): _Checker._optional, ("optFlatMap", 2): _Checker._optional, ("sortBy", 2): _Checker._sort_by,
+}  # fmt: skip
+
+
+def _dotted(node: Node) -> str:
+    """``a.b`` of a chain of selections, the empty string of anything else."""
+    if node.kind == "name":
+        return str(node.value)
+    if node.kind == "select" and not node.optional and (head := _dotted(node.args[0])):
+        return f"{head}.{node.value}"
+    return ""
+
+
+# --- sizes --------------------------------------------------------------------------------------------------------
 
 
 def most(schema: Schema | None) -> int:

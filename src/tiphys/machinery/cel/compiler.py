@@ -10,8 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.machinery.cel.library import FUNCTIONS, METHODS
+from tiphys.machinery.cel.overloads import overloads
 from tiphys.machinery.cel.parser import Node, explain, parse
-from tiphys.machinery.cel.values import NONE, CelError, CostExceeded, Optional, TypeValue, Uint, equal, is_number, less
+from tiphys.machinery.cel.values import (
+    NONE,
+    PYTHON_TYPES,
+    CelError,
+    CostExceeded,
+    Optional,
+    TypeValue,
+    Uint,
+    equal,
+    is_number,
+    less,
+    type_name,
+)
 
 COST_LIMIT = 1_000_000
 Frame = dict[str, Any]
@@ -23,7 +36,7 @@ _TYPE_NAMES = {
     "timestamp": "google.protobuf.Timestamp", "dyn": "dyn", "optional_type": "optional_type",
 }  # fmt: skip
 _NAMESPACES = frozenset(
-    ("optional", "cel", "sets", "math", "ip", "cidr", "lists", "base64", "format", "google", "net", "kubernetes")
+    ("optional", "cel", "sets", "strings", "math", "ip", "cidr", "lists", "base64", "format", "google", "net", "kubernetes")
 )
 _ESCAPED = {"__dot__": ".", "__dash__": "-", "__slash__": "/", "__underscores__": "__"}
 
@@ -153,6 +166,17 @@ def optional_index(value: Any, index: Any) -> Optional:
         return NONE
 
 
+@functools.cache
+def accepted(name: str, method: bool, count: int) -> tuple[frozenset[type], ...]:
+    """For each argument the Python types that some overload takes, none where any will do."""
+    rows = [row.args for row in overloads().get(name, ()) if row.method is method and len(row.args) == count]
+    columns = []
+    for column in zip(*rows, strict=True):
+        kinds = [PYTHON_TYPES.get(wanted.name) for wanted in column]
+        columns.append(frozenset[type]() if None in kinds else frozenset(kind for kind in kinds if kind is not None))
+    return tuple(columns)
+
+
 class _Compiler:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -273,8 +297,8 @@ class _Compiler:
     def _qualified(self, node: Node) -> Evaluate:
         assert node.target is not None
         name = f"{node.target.value}.{node.value}"
-        if name == "cel.bind":
-            return self._bind(node)
+        if name not in FUNCTIONS:
+            raise self._fail(node.target, f"undeclared reference to '{node.target.value}' (in container '')")
         return self._function(Node("call", name, node.args, at=node.at))
 
     def _function(self, node: Node) -> Evaluate:
@@ -297,10 +321,14 @@ class _Compiler:
 
                 if own not in OWN_METHODS:
                     raise self._fail(node, f"undeclared reference to '{own}' (in container '')")
-        called = function
+        called, name = function, node.value
+        kinds = accepted(name, node.target is not None, len(args))
 
         def call(frame: Frame) -> Any:
             values = [arg(frame) for arg in args]
+            for value, allowed in zip(values, kinds, strict=False):
+                if allowed and type(value) not in allowed and not hasattr(value, "cel_call"):
+                    raise CelError(f"no such overload: {name}({', '.join(map(type_name, values))})")
             spend(frame, 1 + sum(len(v) // 10 for v in values if isinstance(v, str | list | bytes)))
             try:
                 return called(*values)
@@ -327,8 +355,6 @@ class _Compiler:
             try:
                 field_of(value, name)
             except CelError:
-                if value is None or is_number(value) or isinstance(value, str | bool | list):
-                    raise
                 return False
             return True
 
@@ -374,11 +400,6 @@ class _Compiler:
                 yield inner
 
         return names, frames
-
-    def _bind(self, node: Node) -> Evaluate:
-        [name] = self._variables(node, 1)
-        init, body = self.compile(node.args[1]), self._inside([name], node.args[2])
-        return lambda frame: body({**frame, name: init(frame)})
 
     def _all(self, node: Node) -> Evaluate:
         return self._quantifier(node, stop=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
+import functools
 import ipaddress
 import itertools
 import math
@@ -19,6 +19,7 @@ from tiphys.machinery.cel.values import (
     NONE,
     URL,
     CelError,
+    CostExceeded,
     Optional,
     QuantityValue,
     Semver,
@@ -85,6 +86,8 @@ def _int(value: Any) -> int:
         raise CelError("no such overload")
     if isinstance(value, datetime.datetime):
         return int(value.timestamp())
+    if isinstance(value, datetime.timedelta):
+        return value // datetime.timedelta(microseconds=1) * 1000
     if isinstance(value, str):
         if not re.fullmatch(r"[+-]?\d+", value):
             raise CelError(f'strconv.ParseInt: parsing "{value}": invalid syntax')
@@ -101,6 +104,10 @@ def _int(value: Any) -> int:
 
 
 def _uint(value: Any) -> Uint:
+    if isinstance(value, str) and not re.fullmatch(r"\d+", value):
+        raise CelError(f'strconv.ParseUint: parsing "{value}": invalid syntax')
+    if isinstance(value, float) and not 0 <= value < 2**64:
+        raise CelError("unsigned integer overflow")
     number = int(value)
     if not 0 <= number < 2**64:
         raise CelError("unsigned integer overflow")
@@ -108,9 +115,34 @@ def _uint(value: Any) -> Uint:
 
 
 def _double(value: Any) -> float:
-    if isinstance(value, str) or is_number(value):
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            raise CelError(f'strconv.ParseFloat: parsing "{value}": invalid syntax') from None
+    if is_number(value):
         return float(value)
     raise CelError("no such overload")
+
+
+_LONGEST = 1_000_000  # elements of a list made from nothing: more would cost more than any expression may
+_EXPONENT = 6  # from which on Go writes a double with one
+
+
+def _float_text(value: float) -> str:
+    """A double as Go prints it in its shortest form."""
+    if math.isnan(value) or math.isinf(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    mantissa, _, power = f"{value:.17e}".partition("e")
+    for precision in range(17):
+        text = f"{value:.{precision}e}"
+        if float(text) == value:
+            mantissa, _, power = text.partition("e")
+            break
+    exponent = int(power)
+    if -4 <= exponent < _EXPONENT:
+        return f"{value:.{max(len(mantissa.lstrip('-').replace('.', '')) - 1 - exponent, 0)}f}"
+    return f"{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
 
 
 def _string(value: Any) -> str:
@@ -121,11 +153,12 @@ def _string(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, float):
-        return f"{value:g}" if value != int(value) or abs(value) >= 1e21 else str(int(value))
+        return _float_text(value)
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, datetime.datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        text = value.isoformat().replace("+00:00", "Z")
+        return re.sub(r"(\.\d*?)0+(?=[Z+-])", r"\1", text) if value.microsecond else text
     if isinstance(value, datetime.timedelta):
         seconds = value.total_seconds()
         return f"{int(seconds)}s" if seconds == int(seconds) else f"{seconds:g}s"
@@ -170,6 +203,8 @@ def parse_timestamp(value: Any) -> datetime.datetime:
     if isinstance(value, datetime.datetime):
         return value
     if isinstance(value, int):
+        if not -62135596800 <= value <= 253402300799:
+            raise CelError("timestamp overflow")
         return datetime.datetime.fromtimestamp(value, UTC)
     try:
         made = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
@@ -220,13 +255,23 @@ def _join(items: list[str], by: str = "") -> str:
 
 def _index(value: Any, item: Any, start: int = 0) -> int:
     if isinstance(value, str):
-        return value.find(item, start)
+        if item == "" and start >= 0:
+            return min(start, len(value))
+        return value.find(item, _within(start))
     return next((n for n, other in enumerate(value) if equal(other, item)), -1)
 
 
-def _last_index(value: Any, item: Any) -> int:
+def _within(at: int) -> int:
+    if at < 0:
+        raise CelError(f"index out of range: {at}")
+    return at
+
+
+def _last_index(value: Any, item: Any, last: int | None = None) -> int:
     if isinstance(value, str):
-        return value.rfind(item)
+        if last is None:
+            return value.rfind(item)
+        return value.rfind(item, 0, last + len(item)) if _within(last) <= len(value) else -1
     return next((n for n in range(len(value) - 1, -1, -1) if equal(value[n], item)), -1)
 
 
@@ -330,16 +375,34 @@ def _distinct(items: list[Any]) -> list[Any]:
 
 
 def _flatten(items: list[Any], depth: int = 1) -> list[Any]:
+    if depth < 0:
+        raise CelError("level must be non-negative")
     made: list[Any] = []
     for item in items:
         made += (_flatten(item, depth - 1) if depth > 1 else item) if isinstance(item, list) else [item]
     return made
 
 
+def _slice(items: list[Any], start: int, end: int) -> list[Any]:
+    if start < 0 or end < 0:
+        raise CelError(f"cannot slice({start}, {end}), negative indexes not supported")
+    if start > end:
+        raise CelError(f"cannot slice({start}, {end}), start index must be less than or equal to end index")
+    if end > len(items):
+        raise CelError(f"cannot slice({start}, {end}), list is length {len(items)}")
+    return items[start:end]
+
+
+def _range(size: int) -> list[int]:
+    if size < 0:
+        raise CelError(f"lists.range: size must be non-negative, got {size}")
+    if size > _LONGEST:
+        raise CostExceeded("operation cancelled: actual cost limit exceeded")
+    return list(range(size))
+
+
 def sorted_list(pairs: list[tuple[Any, Any]]) -> list[Any]:
     """Items sorted by the key that stands beside each."""
-    import functools
-
     def compare(a: tuple[Any, Any], b: tuple[Any, Any]) -> int:
         return -1 if less(a[1], b[1]) else 1 if less(b[1], a[1]) else 0
 
@@ -362,6 +425,8 @@ def _last(items: Any) -> Any:
 
 
 def _zone(name: str) -> datetime.tzinfo:
+    if not name:
+        return UTC
     match = re.fullmatch(r"([+-]?)(\d\d):(\d\d)", name)
     if match:
         span = datetime.timedelta(hours=int(match[2]), minutes=int(match[3]))
@@ -488,9 +553,6 @@ def _of_non_zero(value: Any) -> Optional:
     )
 
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-
-
 class NamedFormat:
     """What `format.named("dns1123Label")` gives."""
 
@@ -502,14 +564,38 @@ class NamedFormat:
         return Optional(True, found) if found else NONE
 
 
-def _named_format(name: str) -> Optional:
+def _formats() -> dict[str, Callable[[str], list[str]]]:
     from tiphys.machinery import names
+    from tiphys.machinery.structural import FORMATS
 
-    known: dict[str, Callable[[str], list[str]]] = {
-        "dns1123Label": names.dns_label_errors, "dns1123Subdomain": names.dns_subdomain_errors,
-        "dns1035Label": names.dns1035_errors, "qualifiedName": names.label_key_errors, "labelValue": names.label_value_errors,
+    def matching(name: str) -> Callable[[str], list[str]]:
+        def check(text: str) -> list[str]:
+            try:
+                return [] if FORMATS[name](text) else [f"invalid {name}"]
+            except ValueError:
+                return [f"invalid {name}"]
+
+        return check
+
+    def prefix(check: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+        return lambda text: check(text[:-1] + "a" if text.endswith("-") else text)
+
+    return {
+        "dns1123Label": names.dns_label_errors, "dns1123LabelPrefix": prefix(names.dns_label_errors),
+        "dns1123Subdomain": names.dns_subdomain_errors, "dns1123SubdomainPrefix": prefix(names.dns_subdomain_errors),
+        "dns1035Label": names.dns1035_errors, "dns1035LabelPrefix": prefix(names.dns1035_errors),
+        "qualifiedName": names.label_key_errors, "labelValue": names.label_value_errors,
+        **{name: matching(name) for name in ("uri", "uuid", "byte", "date", "datetime")},
     }  # fmt: skip
-    return Optional(True, NamedFormat(known[name])) if name in known else NONE
+
+
+_FORMATS = ("dns1123Label", "dns1123LabelPrefix", "dns1123Subdomain", "dns1123SubdomainPrefix", "dns1035Label",
+            "dns1035LabelPrefix", "qualifiedName", "labelValue", "uri", "uuid", "byte", "date", "datetime")  # fmt: skip
+
+
+def _named_format(name: str) -> Optional:
+    found = _formats().get(name)
+    return Optional(True, NamedFormat(found)) if found else NONE
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -519,12 +605,9 @@ FUNCTIONS: dict[str, Function] = {
     "optional.of": lambda v: Optional(True, v), "optional.none": lambda: NONE, "optional.ofNonZeroValue": _of_non_zero,
     "sets.contains": _has_all, "sets.equivalent": lambda a, b: _has_all(a, b) and _has_all(b, a),
     "sets.intersects": lambda a, b: any(equal(x, y) for x in a for y in b),
-    "math.greatest": lambda *v: _greatest(list(v[0]) if len(v) == 1 and isinstance(v[0], list) else list(v)),
-    "math.least": lambda *v: _least(list(v[0]) if len(v) == 1 and isinstance(v[0], list) else list(v)),
-    "math.abs": abs, "math.ceil": lambda v: float(math.ceil(v)), "math.floor": lambda v: float(math.floor(v)),
-    "math.round": lambda v: float(math.floor(abs(v) + 0.5) * (1 if v >= 0 else -1)), "math.sign": lambda v: type(v)((v > 0) - (v < 0)),
-    "lists.range": lambda n: list(range(n)),
-    "base64.encode": lambda v: base64.b64encode(v).decode(), "base64.decode": lambda v: base64.b64decode(v),
+    "lists.range": _range,
+    "strings.quote": _quote, "sign": lambda v: (v.nano > 0) - (v.nano < 0),
+    "optional.unwrap": lambda v: [item.value for item in v if item.present],
     "ip": parse_ip, "isIP": _valid(parse_ip), "ip.isCanonical": lambda t: str(parse_ip(t).address) == t,
     "cidr": parse_cidr, "isCIDR": _valid(parse_cidr),
     "url": parse_url, "isURL": _valid(parse_url),
@@ -539,14 +622,14 @@ METHODS: dict[str, Function] = {
     "charAt": _char_at, "split": _split, "join": _join, "indexOf": _index, "lastIndexOf": _last_index,
     "lowerAscii": lambda t: "".join(c.lower() if c.isascii() else c for c in t),
     "upperAscii": lambda t: "".join(c.upper() if c.isascii() else c for c in t),
-    "trim": lambda t: t.strip(), "format": _format, "quote": _quote, "reverse": lambda v: v[::-1],
+    "trim": lambda t: t.strip(), "format": _format, "reverse": lambda v: v[::-1],
     "sum": _sum, "min": _least, "max": _greatest, "isSorted": _is_sorted, "distinct": _distinct, "flatten": _flatten,
-    "slice": lambda v, a, b: v[a:b], "sort": lambda v: sorted_list([(i, i) for i in v]), "first": _first, "last": _last,
+    "slice": _slice, "sort": lambda v: sorted_list([(i, i) for i in v]), "first": _first, "last": _last,
     "getFullYear": _part(lambda t: t.year), "getMonth": _part(lambda t: t.month - 1), "getDate": _part(lambda t: t.day),
     "getDayOfMonth": _part(lambda t: t.day - 1), "getDayOfWeek": _part(lambda t: t.isoweekday() % 7),
-    "getDayOfYear": _part(lambda t: t.timetuple().tm_yday - 1), "getHours": _part(lambda t: t.hour, lambda s: int(s // 3600)),
-    "getMinutes": _part(lambda t: t.minute, lambda s: int(s // 60)), "getSeconds": _part(lambda t: t.second, lambda s: int(s)),
-    "getMilliseconds": _part(lambda t: t.microsecond // 1000, lambda s: int(s * 1000) % 1000),
+    "getDayOfYear": _part(lambda t: t.timetuple().tm_yday - 1), "getHours": _part(lambda t: t.hour, lambda s: int(s / 3600)),
+    "getMinutes": _part(lambda t: t.minute, lambda s: int(s / 60)), "getSeconds": _part(lambda t: t.second, lambda s: int(s)),
+    "getMilliseconds": _part(lambda t: t.microsecond // 1000, lambda s: int(s * 1000)),
     "hasValue": lambda v: v.present, "value": _unwrap, "orValue": _or_value, "or": lambda a, b: a if a.present else b,
     "family": lambda v: v.address.version, "isUnspecified": lambda v: v.address.is_unspecified,
     "isLoopback": lambda v: v.address.is_loopback, "isLinkLocalMulticast": lambda v: v.address.is_multicast and v.address.is_link_local,
@@ -556,10 +639,11 @@ METHODS: dict[str, Function] = {
     "getScheme": lambda v: v.scheme, "getHost": lambda v: v.host, "getHostname": _hostname, "getPort": _port,
     "getEscapedPath": lambda v: urllib.parse.quote(v.path, safe="/%:@!$&'()*+,;=~-._"), "getQuery": _query,
     "isGreaterThan": lambda a, b: _key(a) > _key(b), "isLessThan": lambda a, b: _key(a) < _key(b),
-    "compareTo": lambda a, b: (_key(a) > _key(b)) - (_key(a) < _key(b)), "sign": lambda v: (v.nano > 0) - (v.nano < 0),
+    "compareTo": lambda a, b: (_key(a) > _key(b)) - (_key(a) < _key(b)),
     "isInteger": lambda v: v.nano % 10**9 == 0, "asInteger": _as_integer, "asApproximateFloat": lambda v: v.nano / 1e9,
     "add": _quantity_sum(1), "sub": _quantity_sum(-1),
-    "major": lambda v: v.parts[0], "minor": lambda v: v.parts[1], "patch": lambda v: v.parts[2],
+    "unwrapOpt": FUNCTIONS["optional.unwrap"], "major": lambda v: v.parts[0], "minor": lambda v: v.parts[1], "patch": lambda v: v.parts[2],
     "validate": lambda v, t: v.validate(t),
 }  # fmt: skip
 FUNCTIONS["format.named"] = _named_format
+FUNCTIONS |= {f"format.{name}": functools.partial(lambda name: _named_format(name).value, name) for name in _FORMATS}

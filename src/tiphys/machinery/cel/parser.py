@@ -208,7 +208,8 @@ class _Parser:
                 self._take()
                 label = name.text.strip("`")
                 if token.text == "." and self._is("("):
-                    node = Node("call", label, self._arguments(), target=node, at=name.at)
+                    at = self._now.at  # where upstream's messages point to
+                    node = Node("call", label, self._arguments(), target=node, at=at)
                 else:
                     node = Node("select", label, [node], optional=token.text == ".?", at=token.at)
             elif token.kind == "op" and token.text in ("[", "[?"):
@@ -255,7 +256,8 @@ class _Parser:
         if token.text in RESERVED or token.text == "in":
             raise ParseError(f"reserved identifier: {token.text}", token.at, self._text)
         if self._is("("):
-            return Node("call", token.text, self._arguments(), at=token.at)
+            at = self._now.at
+            return Node("call", token.text, self._arguments(), at=at)
         return Node("name", token.text, at=token.at)
 
     def _literal(self, token: _Token) -> Any:

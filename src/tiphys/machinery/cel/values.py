@@ -124,6 +124,11 @@ _TYPES: list[tuple[type, str]] = [
 ]  # fmt: skip
 
 
+PYTHON_TYPES: dict[str, type] = {
+    **{name: kind for kind, name in _TYPES}, "duration": datetime.timedelta, "timestamp": datetime.datetime,
+}  # fmt: skip
+
+
 def type_name(value: Any) -> str:
     if value is None:
         return "null_type"
