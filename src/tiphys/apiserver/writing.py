@@ -28,7 +28,7 @@ from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
 from tiphys.machinery.query import truth
 from tiphys.machinery.selectors import from_label_selector, from_labels
-from tiphys.machinery.structural import Schema
+from tiphys.machinery.structural import Schema, unreadable_embedded
 from tiphys.store.cache import Entry
 
 APPLY = "application/apply-patch+yaml"
@@ -84,6 +84,8 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     if custom and not obj.kind:
         raise _unreadable(f"Object 'Kind' is missing in '{data.decode(errors='replace')}'", data, kind, resource, True)
     _check_kind(obj, kind)
+    if (schema := schema_of(resource, kind)) and (problem := unreadable_embedded(obj.content, schema)):
+        raise _unreadable(problem, data, kind, resource)
     try:
         _check_fields(call, data, value, kind, resource)
     except _Strict as error:

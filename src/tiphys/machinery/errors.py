@@ -150,6 +150,8 @@ def _show(value: Any) -> str:
         return quoted(value)
     if value is None:
         return "null"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return str(int(value))
     if isinstance(value, int | float):
         return str(value)
     from tiphys.api.base import encode

@@ -10,10 +10,11 @@ from typing import Any
 from tiphys.api.custom import CustomObject
 from tiphys.machinery import structural
 from tiphys.machinery.cel import CelError, compile_expression
-from tiphys.machinery.cel.checker import DYN, ESTIMATE_LIMIT, at_most, check, type_of
+from tiphys.machinery.cel.checker import ESTIMATE_LIMIT, at_most, check, type_of
 from tiphys.machinery.cel.library import parse_duration, parse_timestamp
+from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.values import NONE, CostExceeded, Optional
-from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
+from tiphys.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
 from tiphys.machinery.structural import Schema
 
 _UNSET = structural.UNSET
@@ -78,7 +79,7 @@ def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: list[int]
             yield invalid_value(where, kind, f"{error} evaluating rule: {rule.get('message') or rule['rule']}")
             continue
         if holds is not True:
-            yield _broken(rule, where.lstrip("."), kind, _message(rule, variables))
+            yield _broken(rule, where.lstrip("."), kind, value, _message(rule, variables))
 
 
 def _message(rule: dict[str, Any], variables: dict[str, Any]) -> str:
@@ -93,15 +94,17 @@ def _message(rule: dict[str, Any], variables: dict[str, Any]) -> str:
     return (rule.get("message") or "").strip() or f"failed rule: {rule['rule'].strip()}"
 
 
-def _broken(rule: dict[str, Any], path: str, kind: str, why: str) -> FieldError:
+def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, why: str) -> FieldError:
     reason = rule.get("reason") or "FieldValueInvalid"
     if reason == "FieldValueRequired":
         return required(path, why)
     if reason == "FieldValueForbidden":
         return forbidden_field(path, why)
     if reason == "FieldValueDuplicate":
-        return FieldError(reason, path, f'Duplicate value: "{kind}"')
-    return invalid_value(path, kind, why)
+        return FieldError(reason, path, "Duplicate value") if kind in ("object", "array") else duplicate(path, value)
+    if kind in ("object", "array"):  # upstream shows no value of these
+        return FieldError("FieldValueInvalid", path, f"Invalid value: {why}")
+    return invalid_value(path, value, why)
 
 
 def cel_value(value: Any, schema: Schema | None) -> Any:
@@ -183,7 +186,8 @@ def node_errors(
     times = at_most(schema) if times is None else times
     for index, rule in enumerate(schema.rules):
         where, text, optional = f"{path}.x-kubernetes-validations[{index}]", rule["rule"], rule.get("optionalOldSelf")
-        variables = {"self": own, "oldSelf": DYN if optional else own}
+        variables = {"self": own, "oldSelf": Type("optional_type", (own,)) if optional else own}
+        changes = False
         try:
             cost = check(text, variables) * times
         except CelError as error:
@@ -191,10 +195,10 @@ def node_errors(
             why = "cel expression must evaluate to a bool" if told.startswith("must evaluate") else f"compilation failed: {told}"
             found.append(invalid_value(f"{where}.rule", _shown(rule), why))
         else:
+            changes = "oldSelf" in compile_expression(text).names
             costs.add(f"{where}.rule", cost)
             found += _over(f"{where}.rule", "estimated rule cost", cost, ESTIMATE_LIMIT)
             found += _message_errors(rule, variables, times, where, costs)
-        changes = _mentions_old(text)
         if changes and uncorrelated:
             why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
             found.append(invalid_value(f"{where}.rule", text, why))
@@ -220,13 +224,6 @@ def _message_errors(
         return [invalid_value(at, _shown(rule), why)]
     costs.add(at, cost)
     return _over(at, "estimated messageExpression cost", cost, ESTIMATE_LIMIT)
-
-
-def _mentions_old(text: str) -> bool:
-    try:
-        return "oldSelf" in compile_expression(text).names
-    except CelError:
-        return False
 
 
 def _shown(rule: dict[str, Any]) -> dict[str, Any]:

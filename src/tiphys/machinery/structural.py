@@ -5,18 +5,20 @@ A schema is compiled once from a CustomResourceDefinition's JSON. Sentences are 
 
 from __future__ import annotations
 
-import base64
 import copy
-import datetime
-import ipaddress
-import re
-import uuid
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.machinery.errors import FieldError, invalid_value, not_supported, required
+from tiphys.machinery import gowords
+from tiphys.machinery.errors import FieldError, invalid_value, not_supported, quoted, required
+from tiphys.machinery.formats import FORMATS
+from tiphys.machinery.names import label_key_errors, label_value_errors
 from tiphys.machinery.regexp import compiled
 from tiphys.machinery.schema import fields_of
 
@@ -47,6 +49,7 @@ class Schema:
     rules: tuple[dict[str, Any], ...] = ()
     has_defaults: bool = False
     has_rules: bool = False
+    has_embedded: bool = False
 
     @property
     def has_default(self) -> bool:
@@ -57,6 +60,7 @@ class Schema:
 
 
 ANYTHING = Schema({}, preserve=True)
+_NOTHING = Schema({})
 
 
 def compile_schema(facts: dict[str, Any]) -> Schema:
@@ -84,6 +88,7 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
     inner = [*node.properties.values(), *(n for n in (node.additional, node.items) if n is not None)]
     node.has_defaults = node.has_default or any(n.has_defaults for n in inner)
     node.has_rules = bool(node.rules) or any(n.has_rules for n in inner)
+    node.has_embedded = node.embedded or any(n.has_embedded for n in inner)
     return node
 
 
@@ -103,10 +108,10 @@ def _branches(facts: dict[str, Any]) -> list[tuple[str, tuple[Schema, ...]]]:
 def prune(value: Any, schema: Schema, root: bool = False, path: str = "", found: list[str] | None = None) -> None:
     """Takes out, in place, what the schema does not name; `found` collects the paths of what went."""
     if isinstance(value, list):
-        if schema.items is not None:
-            for index, item in enumerate(value):
-                if isinstance(item, dict | list):
-                    prune(item, schema.items, False, f"{path}[{index}]", found)
+        below = schema.items or _NOTHING
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list) and not (schema.items is None and schema.preserve):
+                prune(item, below, False, f"{path}[{index}]", found)
         return
     if not isinstance(value, dict) or schema is ANYTHING:
         return
@@ -189,8 +194,6 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> li
             return []
         return [_wrong_type(path, "null", schema)]
     found = _type_errors(value, schema, path)
-    if found:
-        return found
     for check in schema.checks:
         problem = check(value, path)
         if problem is not None:
@@ -244,7 +247,8 @@ def _list_errors(value: list[Any], schema: Schema, path: str) -> list[FieldError
     for index, item in enumerate(value):
         if schema.list_type == "map":
             if not isinstance(item, dict):
-                continue
+                why = "must be an object for an array of list-type map"
+                return [invalid_value(f"{path}[{index}]", item, why)]
             key: Any = list_key(item, schema)
             shown: Any = {k: item.get(k) for k in schema.list_keys if k in item}
         else:
@@ -258,28 +262,72 @@ def _list_errors(value: list[Any], schema: Schema, path: str) -> list[FieldError
 
 
 def _embedded_errors(value: dict[str, Any], path: str) -> list[FieldError]:
-    where = f"{path}." if path else ""
-    return [required(where + name, "must not be empty") for name in ("apiVersion", "kind") if not value.get(name)]
+    where, found = f"{path}." if path else "", []
+    for name in ("apiVersion", "kind"):
+        if name not in value:
+            found.append(required(where + name))
+        elif not value[name]:
+            found.append(invalid_value(where + name, value[name], "must not be empty"))
+    meta = value.get("metadata")
+    if isinstance(meta, dict):
+        found += embedded_meta_errors(meta, f"{where}metadata")
+    return found
+
+
+def unreadable_embedded(value: Any, schema: Schema, path: str = "") -> str:
+    """Why the kind or the metadata of an embedded object cannot be read at all; the empty string if all can."""
+    if not schema.has_embedded:
+        return ""
+    if isinstance(value, list) and schema.items is not None:
+        rows = ((f"{path}[{index}]", item, schema.items) for index, item in enumerate(value))
+        return next(filter(None, (unreadable_embedded(item, inner, at) for at, item, inner in rows)), "")
+    if not isinstance(value, dict):
+        return ""
+    for key, item in value.items():
+        where = f"{path}.{key}" if path else key
+        if schema.embedded and key in ("apiVersion", "kind") and not isinstance(item, str):
+            return str(invalid_value(where, item, "must be a string"))
+        if schema.embedded and key == "metadata":
+            try:
+                from_builtins(item, ObjectMeta)
+            except msgspec.ValidationError as error:
+                return str(invalid_value(where, item, gowords.mismatch(error, item, ObjectMeta)))
+        elif (inner := schema.child(key)) is not None and (problem := unreadable_embedded(item, inner, where)):
+            return problem
+    return ""
+
+
+def embedded_meta_errors(meta: dict[str, Any], path: str) -> list[FieldError]:
+    """What is wrong with labels and annotations in the metadata of an embedded object."""
+    found = []
+    for key, value in (meta.get("labels") or {}).items():
+        found += [invalid_value(f"{path}.labels", key, why) for why in label_key_errors(key)]
+        found += [invalid_value(f"{path}.labels", value, why) for why in label_value_errors(str(value))]
+    for key in meta.get("annotations") or {}:
+        found += [invalid_value(f"{path}.annotations", key, why) for why in label_key_errors(key.lower())]
+    return found
 
 
 def _branch_errors(keyword: str, schemas: tuple[Schema, ...], value: Any, path: str) -> list[FieldError]:
     results = [validate(value, schema, path) for schema in schemas]
     good = sum(not result for result in results)
-    if keyword == "allOf":
-        return [error for result in results for error in result]
+    if keyword == "allOf" and good < len(results):
+        none = "" if good else ". None validated"
+        return [*itertools.chain(*results), _nowhere(f'"{path}" must validate all the schemas (allOf){none}')]
     if keyword == "anyOf" and not good:
-        best = min(results, key=len)
-        return [*best, _invalid(path, value, "must validate at least one schema (anyOf)")]
+        return [*min(results, key=len), _nowhere(f'"{path}" must validate at least one schema (anyOf)')]
     if keyword == "oneOf" and good != 1:
         best = [] if good else min(results, key=len)
-        return [*best, _invalid(path, value, "must validate one and only one schema (oneOf)")]
+        many = f"Found {good} valid alternatives" if good else "Found none valid"
+        return [*best, _nowhere(f'"{path}" must validate one and only one schema (oneOf). {many}')]
     if keyword == "not" and good:
-        return [_invalid(path, value, "must not validate the schema (not)")]
+        return [_nowhere(f'"{path}" must not validate the schema (not)')]
     return []
 
 
-def _invalid(path: str, value: Any, why: str) -> FieldError:
-    return invalid_value(path, value, f'"{path}" {why}')
+def _nowhere(why: str) -> FieldError:
+    """An error that upstream's validator ties to no field."""
+    return invalid_value("<nil>", "", why)
 
 
 def json_type(value: Any) -> str:
@@ -296,19 +344,42 @@ def json_type(value: Any) -> str:
 
 def _type_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
     have = json_type(value)
+    whole = have == "integer" or (have == "number" and value.is_integer() and abs(value) < 2**63)
     if schema.int_or_string:
-        return [] if have in ("integer", "string") else [_wrong_type(path, have, schema, "integer,string")]
-    want = schema.type
-    if not want or have == want or (want == "number" and have == "integer"):
+        return [] if have == "string" or whole else [_wrong_type(path, have, schema, "integer,string")]
+    want, form = schema.type, schema.facts.get("format")
+    if want == "number" and have in ("integer", "number"):
         return []
-    if want == "integer" and have == "number" and value.is_integer():
+    if want == "integer" and have in ("integer", "number"):
+        return _whole_number_errors(value, whole, form, path)
+    if not want or have == want:
         return []
+    if want in ("integer", "number") and form in _NUMBERS and have in ("boolean", "object"):
+        return [_of_type(path, "", str(form))]
+    if want == "string" and form in FORMATS and have in ("integer", "number"):
+        return [_of_type(path, "int64" if have == "integer" else "float64", str(form))]
     return [_wrong_type(path, have, schema)]
 
 
+_NUMBERS = {"int32": 2**31, "int64": 2**63, "float": 0, "double": 0}
+
+
+def _whole_number_errors(value: Any, whole: bool, form: str | None, path: str) -> list[FieldError]:
+    told = f"with format {form}" if form in ("int32", "int64") else "(default format)"
+    unlike = _nowhere(f"Checked value must be of type integer {told} in {path}")
+    if whole:
+        limit = _NUMBERS.get(form or "") or 2**63
+        return [] if -limit <= value < limit else [unlike]
+    shown, kind = ("float64", form) if form in ("int32", "int64") else ("number", "integer")
+    return [_of_type(path, shown, str(kind)), unlike]
+
+
 def _wrong_type(path: str, have: str, schema: Schema, want: str = "") -> FieldError:
-    shown = f"{path} in body must be of type {want or schema.type}: {have!r}".replace("'", '"')
-    error = invalid_value(path, have, shown)
+    return _of_type(path, have, want or schema.type)
+
+
+def _of_type(path: str, shown: str, want: str) -> FieldError:
+    error = invalid_value(path, shown, f"{path} in body must be of type {want}: {quoted(shown)}")
     return FieldError("FieldValueTypeInvalid", error.field, error.detail)
 
 
@@ -392,7 +463,7 @@ def _pattern(text: str, facts: dict[str, Any]) -> Check:
 
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
-        if any(value == allowed and type(value) is type(allowed) for allowed in values):
+        if any(value == allowed and isinstance(value, bool) is isinstance(allowed, bool) for allowed in values):
             return None
         if facts.get("nullable") and value is None:
             return None
@@ -420,35 +491,10 @@ def _format(name: str, facts: dict[str, Any]) -> Check:
             good = False
         if good:
             return None
-        error = invalid_value(path, value, f'{path} in body must be of type {name}: "{value}"')
-        return error
+        return _of_type(path, value, name)
 
     return check
 
-
-def _matches(expression: str) -> Callable[[str], bool]:
-    compiled = re.compile(expression)
-    return lambda text: compiled.fullmatch(text) is not None
-
-
-_DURATION = r"[+-]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h|d|w))+|\d+\s*[a-z]*"
-FORMATS: dict[str, Callable[[str], bool]] = {
-    "date-time": lambda text: bool(re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)", text)),
-    "datetime": lambda text: bool(re.fullmatch(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)", text)),
-    "date": lambda text: bool(datetime.date.fromisoformat(text)) and len(text) == 10,
-    "duration": _matches(_DURATION),
-    "email": _matches(r"[^@\s]+@[^@\s]+"),
-    "hostname": _matches(r"(?=.{1,253}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"),
-    "ipv4": lambda text: bool(ipaddress.IPv4Address(text)) or True,
-    "ipv6": lambda text: bool(ipaddress.IPv6Address(text)) or True,
-    "ip": lambda text: bool(ipaddress.ip_address(text)) or True,
-    "cidr": lambda text: "/" in text and (bool(ipaddress.ip_network(text, strict=False)) or True),
-    "mac": _matches(r"([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}"),
-    "uri": _matches(r"[a-zA-Z][a-zA-Z0-9+.-]*:\S+|/\S*"),
-    "uuid": lambda text: bool(uuid.UUID(text)) and len(text) in (32, 36),
-    "byte": lambda text: base64.b64decode(text, validate=True) is not None,
-    "password": lambda text: True,
-}  # fmt: skip
 
 _KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
     "maximum": _maximum, "minimum": _minimum, "multipleOf": _multiple,

@@ -15,10 +15,11 @@ from typing import Any
 from tiphys.apiserver.request import warn
 from tiphys.machinery import errors, structural
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.formats import FORMATS
 from tiphys.machinery.jsonpath import PathError, schema_path
 from tiphys.machinery.regexp import RegexpError, compiled
 from tiphys.machinery.rules import RuleCosts, check_rules, node_errors
-from tiphys.machinery.structural import FORMATS, Schema
+from tiphys.machinery.structural import Schema
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _META = ("apiVersion", "kind", "metadata")
@@ -32,6 +33,7 @@ _BESIDE_STATUS = frozenset((
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 # With one of these there is no structural schema to look at; the errors about them come from elsewhere.
 _UNBUILT = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref", "$schema")
+_NUMBERS = {"integer": ("int32", "int64"), "number": ("float", "double")}
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _BREAK = re.compile(r"[\n\r]")
 
@@ -80,8 +82,9 @@ def _root_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fie
 
 def _warn_of_formats(facts: dict[str, Any]) -> None:
     for inner in _everywhere(facts):
-        name = inner.get("format")
-        if name and name not in FORMATS:
+        name, kind = inner.get("format"), inner.get("type", "string")
+        known = _NUMBERS.get(kind, ()) if kind != "string" else FORMATS
+        if name and name not in known:
             warn(f'unrecognized format "{name}"')
 
 

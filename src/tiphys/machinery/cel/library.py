@@ -566,7 +566,7 @@ class NamedFormat:
 
 def _formats() -> dict[str, Callable[[str], list[str]]]:
     from tiphys.machinery import names
-    from tiphys.machinery.structural import FORMATS
+    from tiphys.machinery.formats import FORMATS
 
     def matching(name: str) -> Callable[[str], list[str]]:
         def check(text: str) -> list[str]:
