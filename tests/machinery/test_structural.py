@@ -9,7 +9,6 @@ from tiphys.machinery import structural
 from tiphys.machinery.rules import check_rules
 from tiphys.machinery.structural import compile_schema
 
-
 HERE = "where-it-is"
 
 

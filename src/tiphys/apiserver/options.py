@@ -14,7 +14,7 @@ from tiphys.machinery.query import truth
 _GROUP = "meta.k8s.io"
 _MANAGER_LENGTH = 128
 _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
-_PROPAGATIONS = ("Background", "Foreground", "Orphan")
+_PROPAGATIONS = ("Foreground", "Background", "Orphan")
 _INCLUDED = ("", "Metadata", "Object", "None")
 
 
@@ -82,10 +82,7 @@ def check_list(call: Call) -> None:
         if match and not query.get("resourceVersion"):
             forbid("resourceVersionMatch is forbidden unless resourceVersion is provided")
         if match not in ("", "Exact", "NotOlderThan"):
-            # Upstream names the empty value last.
-            told = 'supported values: "Exact", "NotOlderThan", ""'
-            cause = errors.not_supported("resourceVersionMatch", match, [])
-            found.append(FieldError(cause.reason, cause.field, f'Unsupported value: "{match}": {told}'))
+            found.append(errors.not_one_of("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""]))
         if match == "Exact" and query.get("resourceVersion") == "0":
             forbid('resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
         if initial is not None:
@@ -118,7 +115,7 @@ def complete_delete(options: DeleteOptions, call: Call) -> None:
         why = "orphanDependents and deletionPropagation cannot be both set"
         found.append(errors.invalid_value("propagationPolicy", policy, why))
     if policy is not None and policy not in _PROPAGATIONS:
-        found.append(errors.not_supported("propagationPolicy", policy, [*_PROPAGATIONS, "nil"]))
+        found.append(errors.not_one_of("propagationPolicy", policy, [*_PROPAGATIONS, "nil"]))
     found += _dry_run_errors(options.dry_run)
     if options.grace_period_seconds is not None and options.grace_period_seconds < 0:
         options.grace_period_seconds = 1

@@ -245,7 +245,8 @@ class Registry:
         if wanted in ("", "0"):  # whatever there is
             if not strategy.unconditional_update:
                 missing = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
-                raise errors.invalid(resource.kind, resource.group, old.metadata.name, missing)
+                # Upstream puts the resource where the kind should be.
+                raise errors.invalid(resource.plural, resource.group, old.metadata.name, missing)
             return False
         if wanted != old.metadata.resource_version:
             raise errors.conflict(resource.group_resource, old.metadata.name, errors.MODIFIED)
@@ -473,13 +474,14 @@ def _finalizers(strategy: Any, meta: ObjectMeta, options: DeleteOptions) -> list
 def _check_preconditions(resource: Resource, meta: ObjectMeta, wanted: Preconditions | None) -> None:
     if wanted is None:
         return
-    for label, want, have in (
-        ("UID", wanted.uid, meta.uid),
-        ("ResourceVersion", wanted.resource_version, meta.resource_version),
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    for label, want, have, happened in (
+        ("UID", wanted.uid, meta.uid, "deleted and then recreated"),
+        ("ResourceVersion", wanted.resource_version, meta.resource_version, "modified"),
     ):
         if want is not None and want != have:
-            why = f"Precondition failed: {label} in precondition: {want}, {label} in object meta: {have}"
-            raise errors.conflict(resource.group_resource, meta.name, why)
+            why = f"the {label} in the precondition ({want}) does not match the {label} in record ({have}). The object might have been {happened}"
+            raise errors.conflict(kind, meta.name, why)
 
 
 def _unwritten(key: str, obj: Any, revision: int = 0) -> Entry:

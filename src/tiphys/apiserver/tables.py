@@ -45,12 +45,16 @@ NAME = Column(
     "Name", lambda obj: obj.metadata.name, format="name", description="Name must be unique within a namespace."
 )
 AGE = Column("Age", lambda obj: age(obj.metadata.creation_timestamp), description="Time since the object was made.")
+_AGE_OF_CUSTOM = v1.CustomResourceColumnDefinition(
+    name="Age", type="date", json_path=".metadata.creationTimestamp", description="Time since the object was made."
+)
 CREATED = Column("Created At", lambda obj: obj.metadata.creation_timestamp, format="date")
 
 
 def columns_of(resource: Resource) -> list[Column]:
     if isinstance(resource, CustomResource):
-        return [NAME, *(_custom_column(c) for c in resource.columns)] if resource.columns else [NAME, AGE]
+        asked = resource.columns or (_AGE_OF_CUSTOM,)
+        return [NAME, *map(_custom_column, asked)]
     rows = printers.COLUMNS.get(resource.kind)
     if rows is None:
         return [NAME, CREATED]

@@ -354,6 +354,7 @@ class Writer:
         if meta.setdefault("name", call.info.name) != call.info.name:
             why = f"the name of the object ({meta['name']}) does not match the name on the URL ({call.info.name})"
             raise errors.bad_request(why)
+        said = meta.get("namespace") or ""
         if resource.namespaced and meta.setdefault("namespace", call.info.namespace) != call.info.namespace:
             why = f"the namespace of the object ({meta['namespace']}) does not match the namespace on the URL ({call.info.namespace})"
             raise errors.bad_request(why)
@@ -361,7 +362,7 @@ class Writer:
         if unknown:
             paths = [problem.removeprefix('unknown field "').rstrip('"') for problem in unknown]
             told = [f".{path}: field not declared in schema" for path in paths]
-            where = f"{call.info.namespace}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
+            where = f"{said}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
             why = told[0] if len(told) == 1 else "\n  ".join(["errors:", *told])
             raise errors.bad_request(f"failed to create typed patch object ({where}): {why}")
         if double := decoding.yaml_problems(data):
@@ -389,6 +390,7 @@ class Writer:
         data = await body(call)
         check_write(call, "UpdateOptions")
         scale = read_object(call, data, autoscaling_v1.Scale, resource)
+        self._check_name(call, resource, scale.metadata)
         return await self._scale(call, resource, lambda old: scale)
 
     async def patch_scale(self, call: Call, resource: Resource) -> web.Response:
@@ -404,7 +406,8 @@ class Writer:
             try:
                 return decoding.convert(after, autoscaling_v1.Scale)
             except DecodeError as error:
-                raise errors.bad_request(str(error)) from None
+                why = errors.invalid_value("patch", gowords.marshalled(after), str(error))
+                raise errors.invalid("", "", "", [why]) from None
 
         return await self._scale(call, resource, change)
 
@@ -429,7 +432,7 @@ class Writer:
     async def _scale(self, call: Call, resource: Resource, wanted: Callable[[Any], Any]) -> web.Response:
         def change(old: Any) -> Any:
             scale, new = wanted(old), copy.deepcopy(old)
-            if scale.spec.replicas < 0:
+            if scale.spec.replicas < 0 and not isinstance(resource, CustomResource):  # they judge it themselves
                 why = [errors.invalid_value("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")]
                 raise errors.invalid("Scale", "autoscaling", call.info.name, why)
             if scale.metadata.resource_version and scale.metadata.resource_version != old.metadata.resource_version:

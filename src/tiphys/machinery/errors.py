@@ -169,7 +169,12 @@ def invalid_value(field: str, value: Any, why: str) -> FieldError:
 
 
 def not_supported(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
-    values = ", ".join(f'"{item}"' for item in sorted(allowed))
+    return not_one_of(field, value, sorted(allowed))
+
+
+def not_one_of(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
+    """As `not_supported`, where upstream names what is allowed in an order of its own."""
+    values = ", ".join(f'"{item}"' for item in allowed)
     return FieldError("FieldValueNotSupported", field, f"Unsupported value: {_show(value)}: supported values: {values}")
 
 

@@ -191,7 +191,8 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> li
         return []
     if value is None:
         if schema.nullable or not schema.type:
-            return []
+            allowed = schema.facts.get("enum")
+            return [not_supported(path, None, _enum_texts(allowed))] if allowed and None not in allowed else []
         return [_wrong_type(path, "null", schema)]
     found = _type_errors(value, schema, path)
     for check in schema.checks:
@@ -461,13 +462,15 @@ def _pattern(text: str, facts: dict[str, Any]) -> Check:
     return _says(lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'")
 
 
+def _enum_texts(values: list[Any]) -> list[str]:
+    return [v if isinstance(v, str) else _number(v) for v in values]
+
+
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if any(value == allowed and isinstance(value, bool) is isinstance(allowed, bool) for allowed in values):
             return None
-        if facts.get("nullable") and value is None:
-            return None
-        return not_supported(path, value, [v if isinstance(v, str) else _number(v) for v in values])
+        return not_supported(path, value, _enum_texts(values))
 
     return check
 

@@ -18,6 +18,7 @@ from tiphys.api.base import Struct
 from tiphys.api.core_v1 import ContainerPort, LocalObjectReference, ObjectReference, ServicePort
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.machinery.fieldsets import FieldSet, item_key, item_value
+from tiphys.machinery.gowords import formatted
 from tiphys.machinery.schema import Field, fields_of
 from tiphys.machinery.structural import ANYTHING, Schema
 
@@ -30,7 +31,15 @@ _WHOLE_ITEMS = (LocalObjectReference, ObjectReference, OwnerReference, Variable)
 
 
 class MergeError(ValueError):
-    """The object cannot be taken apart; the text is for the user."""
+    """The object cannot be taken apart; the text is for the user. path: where, ``.spec.ports``."""
+
+    def __init__(self, why: str, path: str = "") -> None:
+        super().__init__(f"{path}: {why}" if path else why)
+        self._why, self._path = why, path
+
+    def within(self, step: str) -> MergeError:
+        """The same, as seen from one step further out."""
+        return MergeError(self._why, step + self._path)
 
 
 @dataclass(slots=True, eq=False)
@@ -148,7 +157,13 @@ def key_element(item: Any, node: Node) -> str:
 def _items(value: list[Any], node: Node) -> list[tuple[str, Any]]:
     if node.kind == "set":
         return [(item_value(item), item) for item in value]
-    return [(key_element(item, node), item) for item in value]
+    found = []
+    for index, item in enumerate(value):
+        try:
+            found.append((key_element(item, node), item))
+        except MergeError as error:
+            raise MergeError(f"element {index}: {error}") from None
+    return found
 
 
 # --- which fields -------------------------------------------------------------------------------------------------
@@ -158,10 +173,16 @@ def fields_in(value: Any, node: Node, stored: bool = False) -> FieldSet:
     """The fields an applied configuration speaks of: leaves, items, and maps that are empty. Raises MergeError, but not of
     what is `stored` already."""
     result: FieldSet = {}
+    wanted = {"map": dict, "list": list, "set": list}.get(node.kind)
+    if wanted is not None and not stored and not isinstance(value, wanted | None):
+        raise MergeError(f"expected {'map' if wanted is dict else 'list'}, got &{{{formatted(value)}}}")
     if node.kind == "map" and isinstance(value, dict):
         for name, inner in value.items():
             child = node.child(name, inner)
-            below = fields_in(inner, child, stored)
+            try:
+                below = fields_in(inner, child, stored)
+            except MergeError as error:
+                raise error.within(f".{name}") from None
             if below:
                 result["f:" + name] = below if node.named(name) else {".": _SELF, **below}
             elif child.kind == "leaf" or inner is None or inner == {} or not node.named(name):
@@ -170,7 +191,10 @@ def fields_in(value: Any, node: Node, stored: bool = False) -> FieldSet:
         for element, item in _items_of_stored(value, node) if stored and node.kind == "list" else _items(value, node):
             if element in result and not stored:
                 raise MergeError(f"duplicate entries for key {_readable(element)}")
-            below = fields_in(item, node.item, stored) if node.kind == "list" and node.item is not None else {}
+            try:
+                below = fields_in(item, node.item, stored) if node.kind == "list" and node.item is not None else {}
+            except MergeError as error:
+                raise error.within(_readable(element)) from None
             result[element] = {".": _SELF, **below} if below else _SELF
     return result
 

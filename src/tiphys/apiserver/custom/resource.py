@@ -28,6 +28,8 @@ class CustomResource(Resource):
     scale: ScalePaths | None = None
     since: int = 0
 
+    verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
     __eq__ = object.__eq__  # two rows are the same only when they are one: a definition that changed makes new ones
     __hash__ = object.__hash__
 

@@ -398,9 +398,7 @@ def _list_type(facts: dict[str, Any], path: str) -> list[FieldError]:
         if items.get("type") == "object" and mapped != "atomic":
             found.append(errors.invalid_value(f"{path}.items.x-kubernetes-map-type", listed, why))
     if kind not in (None, "atomic", "set", "map"):
-        # Upstream names them in this order.
-        told = 'supported values: "atomic", "set", "map"'
-        found.append(FieldError("FieldValueNotSupported", at, f"Unsupported value: {errors.quoted(kind)}: {told}"))
+        found.append(errors.not_one_of(at, kind, ("atomic", "set", "map")))
     if keys and kind != "map":
         why = "must be map if x-kubernetes-list-map-keys is non-empty"
         found.append(errors.invalid_value(at, kind, why) if kind is not None else errors.required(at, why))
