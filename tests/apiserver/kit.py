@@ -71,6 +71,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "clusterrolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "ClusterRole", "name": "x"}},
     "rolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "Role", "name": "x"}},
     "priorityclasses.scheduling.k8s.io": {"value": 1},
+    "runtimeclasses.node.k8s.io": {"handler": "runc"},
     "storageclasses.storage.k8s.io": {"provisioner": "x"},
 }
 NAMES = {"ipaddresses.networking.k8s.io": "10.1.2.3"}

@@ -126,6 +126,12 @@ TABLE: list[Rules] = [
         pod("os.name", "Required value", os={"name": ""}),
         pod("containers[0].ports[0].hostPort", "must match `containerPort` when `hostNetwork` is true", hostNetwork=True, containers=[{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 81}]}]),
         pod("shareProcessNamespace", "ShareProcessNamespace and HostPID cannot both be enabled", shareProcessNamespace=True, hostPID=True),
+        pod("ephemeralContainers", "Forbidden: cannot be set on create", ephemeralContainers=[{"name": "x", "image": "i"}]),
+        pod("ephemeralContainers[0].name", 'Duplicate value: "c"', ephemeralContainers=[{"name": "c", "image": "i"}]),
+        pod("ephemeralContainers[0].targetContainerName", 'Not found: "z"', ephemeralContainers=[{"name": "x", "image": "i", "targetContainerName": "z"}]),
+        pod("ephemeralContainers[0].ports", "Forbidden: cannot be set for an Ephemeral Container", ephemeralContainers=[{"name": "x", "image": "i", "ports": [{"containerPort": 1}]}]),
+        pod("securityContext.fsGroupChangePolicy", 'Unsupported value: "x": supported values: "Always", "OnRootMismatch"', securityContext={"fsGroupChangePolicy": "x"}),
+        pod("securityContext.supplementalGroupsPolicy", 'Unsupported value: "x": supported values: "Merge", "Strict"', securityContext={"supplementalGroupsPolicy": "x"}),
     ], ("resourceClaims", "pod-level resources", "hostUsers with host namespaces", "windows options")),
     Rules("Containers", "core/validation: validateContainers", [
         container("name", f'Invalid value: "A": {LABEL}', name="A"),
@@ -168,6 +174,11 @@ TABLE: list[Rules] = [
         container("securityContext.seccompProfile.type", 'Unsupported value: "x": supported values: "Localhost", "RuntimeDefault", "Unconfined"', securityContext={"seccompProfile": {"type": "x"}}),
         container("securityContext.seccompProfile.localhostProfile", "Required value: must be set when seccomp type is Localhost", securityContext={"seccompProfile": {"type": "Localhost"}}),
         container("resizePolicy[0].restartPolicy", 'Unsupported value: "x"', resizePolicy=[{"resourceName": "cpu", "restartPolicy": "x"}]),
+        container("lifecycle.stopSignal", "Forbidden: may not be set for containers with empty `spec.os.name`", lifecycle={"stopSignal": "SIGTERM"}),
+        container("lifecycle.stopSignal", 'Unsupported value: "SIGFOO"', {"os": {"name": "linux"}}, lifecycle={"stopSignal": "SIGFOO"}),
+        container("securityContext.appArmorProfile.type", 'Unsupported value: "x": supported values: "Localhost", "RuntimeDefault", "Unconfined"', securityContext={"appArmorProfile": {"type": "x"}}),
+        container("securityContext.appArmorProfile.localhostProfile", "must be set when AppArmor type is Localhost", securityContext={"appArmorProfile": {"type": "Localhost"}}),
+        container("securityContext.appArmorProfile.localhostProfile", "can only be set when AppArmor type is Localhost", securityContext={"appArmorProfile": {"type": "Unconfined", "localhostProfile": "p"}}),
     ], ("volumeDevices", "restartPolicyRules", "resource claims")),
     Rules("Probes and handlers", "core/validation: validateProbe, validateHandler", [
         probe("", "must specify a handler type", exec=None),
@@ -210,6 +221,7 @@ TABLE: list[Rules] = [
         volume("projected.sources[0].configMap.name", "Required value", projected={"sources": [{"configMap": {"name": ""}}]}),
         volume("csi.driver", "Required value", csi={"driver": ""}),
         volume("image.reference", "Required value", image={"reference": ""}),
+        volume("image.pullPolicy", 'Unsupported value: "x": supported values: "Always", "IfNotPresent", "Never"', image={"reference": "r", "pullPolicy": "x"}),
     ], ("providers that are gone: disks of clouds, Ceph, Gluster and the like",)),
     Rules("Where pods may run", "core/validation: validateAffinity, ValidateTolerations, ValidateTopologySpreadConstraints", [
         pod("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms", "Required value: must have at least one node selector term", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}),
@@ -230,6 +242,9 @@ TABLE: list[Rules] = [
         pod("topologySpreadConstraints[0].minDomains", "can only use minDomains if whenUnsatisfiable=DoNotSchedule", topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2}]),
         pod("topologySpreadConstraints[0].nodeTaintsPolicy", 'Unsupported value: "x": supported values: "Honor", "Ignore"', topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "nodeTaintsPolicy": "x"}]),
         pod("topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}", "Duplicate value", topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}] * 2),
+        pod("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchFields[0].key", "not a valid field selector key", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": [{"key": "spec.x", "operator": "In", "values": ["a"]}]}]}}}),
+        pod("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchFields[0].operator", "not a valid selector operator", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "Gt", "values": ["1"]}]}]}}}),
+        pod("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchFields[0].values", "must be only one value when `operator` is 'In' or 'NotIn' for node field selector", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": []}]}]}}}),
     ]),
     Rules("Changes of pods", "core/validation: ValidatePodUpdate", [
         change("pods", "spec", "Forbidden: pod updates may not change fields other than", {}, {"spec": {"restartPolicy": "Never"}}),
@@ -261,6 +276,7 @@ TABLE: list[Rules] = [
         service("loadBalancerClass", "may only be used when `type` is 'LoadBalancer'", loadBalancerClass="a.b/c"),
         service("ipFamilies[0]", 'Unsupported value: "IPv5"', ipFamilies=["IPv5"]),
         change("services", "spec.clusterIPs[0]", "may not change once set", {}, {"spec": {"clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"]}}),
+        service("ipFamilyPolicy", 'Unsupported value: "x": supported values: "PreferDualStack", "RequireDualStack", "SingleStack"', ipFamilyPolicy="x"),
     ]),
     Rules("Workloads", "apps/validation, batch/validation", [
         workload("deployments.apps", "replicas", NATURAL, replicas=-1),
@@ -332,6 +348,7 @@ TABLE: list[Rules] = [
         Case("persistentvolumes", "spec", {"spec": {"hostPath": None}}, "Required value: must specify a volume type"),
         workload("persistentvolumes", "nfs", "may not specify more than 1 volume type", nfs={"server": "s", "path": "/p"}),
         change("persistentvolumes", "spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation", {}, {"spec": {"hostPath": {"path": "/y"}}}),
+        workload("persistentvolumes", "nodeAffinity.required.nodeSelectorTerms", "Required value: must have at least one node selector term", nodeAffinity={"required": {"nodeSelectorTerms": []}}),
         workload("persistentvolumeclaims", "accessModes", "Required value: at least 1 access mode is required", accessModes=[]),
         workload("persistentvolumeclaims", "accessModes", 'Unsupported value: "Some"', accessModes=["Some"]),
         workload("persistentvolumeclaims", "resources[storage]", "Required value", resources=None),
@@ -362,6 +379,8 @@ TABLE: list[Rules] = [
         Case("endpointslices.discovery.k8s.io", "endpoints[0].addresses", {"endpoints": [{"addresses": []}]}, "must contain at least 1 address"),
         Case("endpointslices.discovery.k8s.io", "endpoints[0].addresses[0]", {"endpoints": [{"addresses": ["x"]}]}, "must be a valid IP"),
         change("endpointslices.discovery.k8s.io", "addressType", IMMUTABLE, {}, {"addressType": "IPv6"}),
+        Case("endpointslices.discovery.k8s.io", "ports[0].protocol", {"ports": [{"port": 1, "protocol": "x"}]}, 'Unsupported value: "x": supported values: "SCTP", "TCP", "UDP"'),
+        Case("endpoints", "subsets[0].ports[0].protocol", {"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 1, "protocol": "x"}]}]}, 'Unsupported value: "x": supported values: "SCTP", "TCP", "UDP"'),
     ]),
     Rules("Configuration, rights and limits", "core/validation, rbac/validation, scheduling/validation", [
         Case("configmaps", "data[a/b]", {"data": {"a/b": "c"}}, "a valid config key must consist of alphanumeric characters"),
@@ -393,6 +412,13 @@ TABLE: list[Rules] = [
         Case("certificatesigningrequests.certificates.k8s.io", "spec.usages", {"spec": {"usages": []}}, "Required value"),
         Case("certificatesigningrequests.certificates.k8s.io", "spec.signerName", {"spec": {"signerName": "x"}}, "must be a fully qualified domain and path of the form 'example.com/signer-name'"),
         Case("certificatesigningrequests.certificates.k8s.io", "spec.expirationSeconds", {"spec": {"expirationSeconds": 5}}, "may not specify a duration less than 600 seconds (10 minutes)"),
+        workload("resourcequotas", "scopeSelector.matchExpressions[0].scopeName", "unsupported scope", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "Moon", "operator": "Exists"}]}),
+        workload("resourcequotas", "scopeSelector.matchExpressions[0].operator", "must be 'Exist' only operator when scope is any of", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "BestEffort", "operator": "In", "values": ["a"]}]}),
+        workload("resourcequotas", "scopeSelector.matchExpressions[0].values", "must be at least one value when `operator` is 'In' or 'NotIn'", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In"}]}),
+        Case("runtimeclasses.node.k8s.io", "handler", {"handler": ""}, "Required value"),
+        Case("runtimeclasses.node.k8s.io", "handler", {"handler": "A"}, f'Invalid value: "A": {LABEL}'),
+        Case("runtimeclasses.node.k8s.io", "scheduling.nodeSelector", {"scheduling": {"nodeSelector": {"a b": "c"}}}, "name part must consist of"),
+        change("runtimeclasses.node.k8s.io", "handler", IMMUTABLE, {}, {"handler": "other"}),
     ]),
 ]
 

@@ -47,6 +47,7 @@ STRATEGIES: dict[str, Strategy] = {
     "rolebindings.rbac.authorization.k8s.io": _RBAC,
     "roles.rbac.authorization.k8s.io": _RBAC,
     "priorityclasses.scheduling.k8s.io": core.PriorityClassStrategy(),
+    "runtimeclasses.node.k8s.io": pods.RuntimeClassStrategy(),
     "storageclasses.storage.k8s.io": storage.StorageClassStrategy(),
     "volumeattachments.storage.k8s.io": storage.AttachmentStrategy(),
     "apiservices.apiregistration.k8s.io": core.APIServiceStrategy(),

@@ -6,6 +6,7 @@ from typing import Any
 
 from tiphys.api.meta_v1 import LabelSelector
 from tiphys.apiserver.strategies.base import Strategy
+from tiphys.apiserver.strategies.checks import one_of
 from tiphys.apiserver.strategies.clients import client_errors
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError, compile_expression
@@ -65,6 +66,7 @@ def _webhook(hook: Any, path: str) -> list[FieldError]:
             found.append(errors.not_supported(f"{path}.sideEffects", hook.side_effects, allowed))
     if hook.failure_policy not in ("Fail", "Ignore"):
         found.append(errors.not_supported(f"{path}.failurePolicy", hook.failure_policy, ("Fail", "Ignore")))
+    found += one_of(getattr(hook, "reinvocation_policy", None), ("IfNeeded", "Never"), f"{path}.reinvocationPolicy")
     if hook.match_policy not in ("Equivalent", "Exact"):
         found.append(errors.not_supported(f"{path}.matchPolicy", hook.match_policy, ("Equivalent", "Exact")))
     if not 1 <= hook.timeout_seconds <= 30:
@@ -158,6 +160,15 @@ def _default_match(match: Any) -> None:
         rule.scope = rule.scope or "*"
 
 
+def _match_errors(match: Any, path: str) -> list[FieldError]:
+    """What is wrong with the resources that a policy or a binding is about."""
+    found = one_of(match.match_policy, ("Equivalent", "Exact"), f"{path}.matchPolicy")
+    for key, rules in (("resourceRules", match.resource_rules), ("excludeResourceRules", match.exclude_resource_rules)):
+        for index, rule in enumerate(rules):
+            found += rule_errors(rule, f"{path}.{key}[{index}]")
+    return found
+
+
 class PolicyStrategy(Strategy):
     """Validating and mutating admission policies."""
 
@@ -184,8 +195,9 @@ class PolicyStrategy(Strategy):
         else:
             if not spec.match_constraints.resource_rules:
                 found.append(errors.required("spec.matchConstraints.resourceRules"))
-            for index, rule in enumerate(spec.match_constraints.resource_rules):
-                found += rule_errors(rule, f"spec.matchConstraints.resourceRules[{index}]")
+            found += _match_errors(spec.match_constraints, "spec.matchConstraints")
+        if hasattr(spec, "reinvocation_policy"):
+            found += one_of(spec.reinvocation_policy, ("IfNeeded", "Never"), "spec.reinvocationPolicy")
         found += condition_errors(spec.match_conditions, "spec.matchConditions", _CONDITION_VARIABLES | {"params"})
         for index, variable in enumerate(spec.variables):
             where = f"spec.variables[{index}]"
@@ -242,6 +254,8 @@ class PolicyBindingStrategy(Strategy):
         spec, found = obj.spec, list[FieldError]()
         if not spec.policy_name:
             found.append(errors.required("spec.policyName"))
+        if spec.match_resources is not None:
+            found += _match_errors(spec.match_resources, "spec.matchResources")
         if hasattr(spec, "validation_actions"):
             actions = spec.validation_actions
             if not actions:

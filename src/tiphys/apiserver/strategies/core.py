@@ -149,6 +149,30 @@ class EventStrategy(Strategy):
         return []
 
 
+def _scope_errors(wanted: v1.ScopedResourceSelectorRequirement, at: str) -> list[FieldError]:
+    found, operator = list[FieldError](), wanted.operator
+    if wanted.scope_name not in _SCOPES:
+        found.append(errors.invalid_value(f"{at}.scopeName", wanted.scope_name, "unsupported scope"))
+    if wanted.scope_name in _SCOPES - {"PriorityClass", "VolumeAttributesClass"} and operator != "Exists":
+        why = (
+            "must be 'Exist' only operator when scope is any of ResourceQuotaScopeTerminating,"
+            " ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or"
+            " ResourceQuotaScopeCrossNamespacePodAffinity"
+        )
+        return [*found, errors.invalid_value(f"{at}.operator", operator, why)]
+    if operator in ("In", "NotIn"):
+        if not wanted.values:
+            why = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            found.append(errors.required(f"{at}.values", why))
+    elif operator in ("Exists", "DoesNotExist"):
+        if wanted.values:
+            why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            found.append(errors.invalid_value(f"{at}.values", wanted.values, why))
+    else:
+        found.append(errors.invalid_value(f"{at}.operator", operator, "not a valid selector operator"))
+    return found
+
+
 class ResourceQuotaStrategy(Strategy):
     def validate(self, obj: v1.ResourceQuota) -> list[FieldError]:
         def whole(name: str) -> bool:
@@ -160,6 +184,9 @@ class ResourceQuotaStrategy(Strategy):
         for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
             if {one, other} <= set(obj.spec.scopes):
                 found.append(errors.invalid_value("spec.scopes", obj.spec.scopes, "conflicting scopes"))
+        if obj.spec.scope_selector is not None:
+            for index, wanted in enumerate(obj.spec.scope_selector.match_expressions):
+                found += _scope_errors(wanted, f"spec.scopeSelector.matchExpressions[{index}]")
         return found
 
     def validate_update(self, new: v1.ResourceQuota, old: v1.ResourceQuota) -> list[FieldError]:

@@ -12,6 +12,8 @@ from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_subdomain_errors, is_ip
 
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+
 
 class EndpointsStrategy(Strategy):
     def default(self, obj: v1.Endpoints) -> None:
@@ -22,6 +24,8 @@ class EndpointsStrategy(Strategy):
     def validate(self, obj: v1.Endpoints) -> list[FieldError]:
         found = []
         for at, subset in enumerate(obj.subsets):
+            for index, port in enumerate(subset.ports):
+                found += checks.one_of(port.protocol, _PROTOCOLS, f"subsets[{at}].ports[{index}].protocol")
             for index, address in enumerate(subset.addresses + subset.not_ready_addresses):
                 if not is_ip(address.ip):
                     found.append(
@@ -57,6 +61,8 @@ class EndpointSliceStrategy(Strategy):
                 found.append(errors.required(f"endpoints[{index}].addresses", "must contain at least 1 address"))
             for number, address in enumerate(endpoint.addresses if obj.address_type != "FQDN" else ()):
                 found += checks.address(address, f"endpoints[{index}].addresses[{number}]")
+        for index, port in enumerate(obj.ports):
+            found += checks.one_of(port.protocol, _PROTOCOLS, f"ports[{index}].protocol")
         return found
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:

@@ -36,7 +36,10 @@ def validate_surroundings(spec: v1.PodSpec, path: str) -> list[FieldError]:
     found += one_of(spec.preemption_policy, ("Never", "PreemptLowerPriority"), f"{path}.preemptionPolicy")
     if (context := spec.security_context) is not None:
         found += _identity(context, f"{path}.securityContext")
-        found += within(context.fs_group, 0, _MOST, f"{path}.securityContext.fsGroup")
+        at = f"{path}.securityContext"
+        found += within(context.fs_group, 0, _MOST, f"{at}.fsGroup")
+        found += one_of(context.fs_group_change_policy, ("Always", "OnRootMismatch"), f"{at}.fsGroupChangePolicy")
+        found += one_of(context.supplemental_groups_policy, ("Merge", "Strict"), f"{at}.supplementalGroupsPolicy")
         for index, group in enumerate(context.supplemental_groups):
             found += within(group, 0, _MOST, f"{path}.securityContext.supplementalGroups[{index}]")
     return found
@@ -89,6 +92,15 @@ def _identity(context: Any, at: str) -> list[FieldError]:
         elif profile.localhost_profile:
             why = "can only be set when seccomp type is Localhost"
             found.append(errors.invalid_value(where, profile.localhost_profile, why))
+    if (armor := context.app_armor_profile) is not None:
+        found += one_of(armor.type, _SECCOMP, f"{at}.appArmorProfile.type")
+        found += given(armor.type, f"{at}.appArmorProfile.type", "type is required when appArmorProfile is set")
+        where = f"{at}.appArmorProfile.localhostProfile"
+        if armor.type == "Localhost":
+            found += given(armor.localhost_profile, where, "must be set when AppArmor type is Localhost")
+        elif armor.localhost_profile is not None:
+            why = "can only be set when AppArmor type is Localhost"
+            found.append(errors.invalid_value(where, armor.localhost_profile, why))
     return found
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api import core_v1 as v1
-from tiphys.apiserver.strategies.base import Strategy
+from tiphys.apiserver.metadata import validate_labels
+from tiphys.apiserver.strategies import checks
+from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
-from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
+from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template, validate_tolerations
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import dns_label_errors
 from tiphys.store.cache import Selectable
 
 
@@ -53,9 +56,12 @@ class PodStrategy(Strategy):
 
     def validate(self, obj: v1.Pod) -> list[FieldError]:
         found = validate_pod_spec(obj.spec, "spec")
-        if obj.spec.ephemeral_containers and not obj.metadata.uid:
+        if obj.spec.ephemeral_containers:
             found.append(errors.forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
         return found
+
+    def validate_change(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
+        return validate_pod_spec(new.spec, "spec") + self.validate_update(new, old)
 
     def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         if len(new.spec.containers) != len(old.spec.containers):
@@ -122,3 +128,15 @@ class PodTemplateStrategy(Strategy):
 
     def desired(self, obj: Any) -> Any:
         return obj.template
+
+
+class RuntimeClassStrategy(Strategy):
+    def validate(self, obj: Any) -> list[FieldError]:
+        found = checks.given(obj.handler, "handler") + checks.named(obj.handler, dns_label_errors, "handler")
+        if obj.scheduling is not None:
+            found += validate_labels(obj.scheduling.node_selector, "scheduling.nodeSelector")
+            found += validate_tolerations(obj.scheduling.tolerations, "scheduling.tolerations")
+        return found
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return immutable("handler", new.handler, old.handler)

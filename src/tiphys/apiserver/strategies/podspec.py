@@ -31,6 +31,12 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
     for kind, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
         for index, container in enumerate(containers):
             _container(container, f"{path}.{kind}[{index}]", volumes, seen, found, init=kind == "initContainers")
+            found += _stop_signal(container.lifecycle, spec, f"{path}.{kind}[{index}].lifecycle.stopSignal")
+    names = {container.name for container in spec.containers + spec.init_containers}
+    for index, ephemeral in enumerate(spec.ephemeral_containers):
+        at = f"{path}.ephemeralContainers[{index}]"
+        found += _ephemeral(ephemeral, at, names)
+        _container(ephemeral, at, volumes, seen, found, init=False)
     if spec.restart_policy not in _POLICIES:
         found.append(errors.not_supported(f"{path}.restartPolicy", spec.restart_policy, _POLICIES))
     if spec.dns_policy not in _DNS:
@@ -56,10 +62,54 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
             found += [errors.invalid_value(f"{path}.{name}", value, problem) for problem in check(value)]
     if spec.host_network:
         _host_ports(spec, path, found)
-    _tolerations(spec.tolerations, f"{path}.tolerations", found)
+    found += validate_tolerations(spec.tolerations, f"{path}.tolerations")
     _affinity(spec.affinity, f"{path}.affinity", found)
     _spread(spec.topology_spread_constraints, f"{path}.topologySpreadConstraints", found)
     return found + validate_surroundings(spec, path)
+
+
+_NOT_EPHEMERAL = {
+    "ports": "ports", "resources": "resources", "livenessProbe": "liveness_probe", "readinessProbe": "readiness_probe",
+    "startupProbe": "startup_probe", "lifecycle": "lifecycle", "resizePolicy": "resize_policy",
+    "restartPolicy": "restart_policy",
+}  # fmt: skip
+_NOTHING = v1.Container()
+
+
+def _ephemeral(container: v1.EphemeralContainer, at: str, others: set[str]) -> list[FieldError]:
+    """What a container that is added to a running pod may not ask for."""
+    why = "cannot be set for an Ephemeral Container"
+    found = [
+        errors.forbidden_field(f"{at}.{name}", why)
+        for name, attribute in _NOT_EPHEMERAL.items()
+        if getattr(container, attribute) != getattr(_NOTHING, attribute)
+    ]
+    for index, mount in enumerate(container.volume_mounts):
+        for name, value in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
+            if value:
+                found.append(errors.forbidden_field(f"{at}.volumeMounts[{index}].{name}", why))
+    if container.target_container_name and container.target_container_name not in others:
+        found.append(errors.field_not_found(f"{at}.targetContainerName", container.target_container_name))
+    return found
+
+
+_SIGNALS = frozenset((
+    *(f"SIG{name}" for name in (
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF",
+        "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2",
+        "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+    )),
+    *(f"SIGRTMIN+{n}" for n in range(1, 16)), *(f"SIGRTMAX-{n}" for n in range(1, 15)),
+))  # fmt: skip
+
+
+def _stop_signal(lifecycle: v1.Lifecycle | None, spec: v1.PodSpec, at: str) -> list[FieldError]:
+    signal = lifecycle.stop_signal if lifecycle is not None else None
+    if signal is None:
+        return []
+    if spec.os is None:
+        return [errors.forbidden_field(at, "may not be set for containers with empty `spec.os.name`")]
+    return one_of(signal, ("SIGKILL", "SIGTERM") if spec.os.name == "windows" else _SIGNALS, at)
 
 
 def _host_ports(spec: v1.PodSpec, path: str, found: list[FieldError]) -> None:
@@ -333,7 +383,8 @@ def _handler(handler: Any, at: str, found: list[FieldError], kinds: tuple[str, .
         found += checks.port(call.port, f"{at}.grpc.port")
 
 
-def _tolerations(tolerations: list[v1.Toleration], path: str, found: list[FieldError]) -> None:
+def validate_tolerations(tolerations: list[v1.Toleration], path: str) -> list[FieldError]:
+    found: list[FieldError] = []
     for index, toleration in enumerate(tolerations):
         at = f"{path}[{index}]"
         if toleration.key:
@@ -365,6 +416,7 @@ def _tolerations(tolerations: list[v1.Toleration], path: str, found: list[FieldE
                     f"{at}.effect", toleration.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"
                 )
             )
+    return found
 
 
 def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) -> None:
@@ -374,19 +426,11 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
         required = affinity.node_affinity.required_during_scheduling_ignored_during_execution
         at = f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
         if required is not None:
-            if not required.node_selector_terms:
-                found.append(errors.required(f"{at}.nodeSelectorTerms", "must have at least one node selector term"))
-            for index, term in enumerate(required.node_selector_terms):
-                for number, e in enumerate(term.match_expressions):
-                    validate_requirement(
-                        e, f"{at}.nodeSelectorTerms[{index}].matchExpressions[{number}]", found, _NODE_OPERATORS
-                    )
+            found += validate_node_selector(required, at)
         for index, wish in enumerate(affinity.node_affinity.preferred_during_scheduling_ignored_during_execution):
             at = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
             found += _weight(wish.weight, at)
-            for number, e in enumerate(wish.preference.match_expressions):
-                where = f"{at}.preference.matchExpressions[{number}]"
-                validate_requirement(e, where, found, _NODE_OPERATORS)
+            found += _node_term(wish.preference, f"{at}.preference")
     for kind, name in ((affinity.pod_affinity, "podAffinity"), (affinity.pod_anti_affinity, "podAntiAffinity")):
         if kind is None:
             continue
@@ -396,6 +440,29 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
             at = f"{path}.{name}.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
             found += _weight(weighted.weight, at)
             found += _neighbour(weighted.pod_affinity_term, f"{at}.podAffinityTerm")
+
+
+def validate_node_selector(selector: v1.NodeSelector, at: str) -> list[FieldError]:
+    if not selector.node_selector_terms:
+        return [errors.required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")]
+    terms = enumerate(selector.node_selector_terms)
+    return [error for index, term in terms for error in _node_term(term, f"{at}.nodeSelectorTerms[{index}]")]
+
+
+def _node_term(term: v1.NodeSelectorTerm, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for index, e in enumerate(term.match_expressions):
+        validate_requirement(e, f"{at}.matchExpressions[{index}]", found, _NODE_OPERATORS)
+    for index, e in enumerate(term.match_fields):
+        where = f"{at}.matchFields[{index}]"
+        if e.operator not in ("In", "NotIn"):
+            found.append(errors.invalid_value(f"{where}.operator", e.operator, "not a valid selector operator"))
+        elif len(e.values) != 1:
+            why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
+            found.append(errors.required(f"{where}.values", why))
+        if e.key != "metadata.name":
+            found.append(errors.invalid_value(f"{where}.key", e.key, "not a valid field selector key"))
+    return found
 
 
 def _weight(weight: int, at: str) -> list[FieldError]:

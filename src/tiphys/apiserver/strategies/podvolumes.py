@@ -63,6 +63,7 @@ def _source(volume: v1.Volume, at: str) -> list[FieldError]:
         found += given(csi.driver, f"{at}.csi.driver")
     if (image := volume.image) is not None:
         found += given(image.reference, f"{at}.image.reference")
+        found += one_of(image.pull_policy, ("Always", "IfNotPresent", "Never"), f"{at}.image.pullPolicy")
     return found
 
 

@@ -107,6 +107,8 @@ class ServiceStrategy(Strategy):
             ("externalTrafficPolicy", spec.external_traffic_policy), ("internalTrafficPolicy", spec.internal_traffic_policy),
         ):  # fmt: skip
             found += one_of(policy, ("Cluster", "Local"), f"spec.{name}")
+        policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
+        found += one_of(spec.ip_family_policy, policies, "spec.ipFamilyPolicy")
         for index, family in enumerate(spec.ip_families):
             found += one_of(family, ("IPv4", "IPv6"), f"spec.ipFamilies[{index}]")
         for index, source in enumerate(spec.load_balancer_source_ranges):

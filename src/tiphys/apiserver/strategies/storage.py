@@ -7,6 +7,7 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
+from tiphys.apiserver.strategies.podspec import validate_node_selector
 from tiphys.apiserver.strategies.podvolumes import host_path_errors, nfs_errors
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
@@ -83,6 +84,9 @@ class VolumeStrategy(Strategy):
             found += host_path_errors(obj.spec.host_path, "spec.hostPath")
         if obj.spec.nfs is not None:
             found += nfs_errors(obj.spec.nfs, "spec.nfs")
+        where = obj.spec.node_affinity
+        if where is not None and where.required is not None:
+            found += validate_node_selector(where.required, "spec.nodeAffinity.required")
         return found
 
     def validate_update(self, new: v1.PersistentVolume, old: v1.PersistentVolume) -> list[FieldError]:
