@@ -28,6 +28,7 @@ def signing_request() -> str:
     return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
 
 
+DEVICES = {"devices": {"requests": [{"name": "one", "exactly": {"deviceClassName": "gpu"}}]}}
 # What a resource's object needs beside its metadata. Those that are not here need nothing.
 BODIES: dict[str, dict[str, Any]] = {
     "pods": {"spec": TEMPLATE["spec"]},
@@ -72,6 +73,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "rolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "Role", "name": "x"}},
     "priorityclasses.scheduling.k8s.io": {"value": 1},
     "runtimeclasses.node.k8s.io": {"handler": "runc"},
+    "resourceclaims.resource.k8s.io": {"spec": DEVICES},
+    "resourceclaimtemplates.resource.k8s.io": {"spec": {"spec": DEVICES}},
+    "resourceslices.resource.k8s.io": {
+        "spec": {"driver": "gpu.example.com", "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1}, "nodeName": "n"}
+    },
     "storageclasses.storage.k8s.io": {"provisioner": "x"},
 }
 NAMES = {"ipaddresses.networking.k8s.io": "10.1.2.3"}

@@ -63,6 +63,26 @@ def change(resource: str, field: str, says: str, before: Parts, after: Parts) ->
     return Case(resource, field, after, says, before)
 
 
+def claim(field: str, says: str, exactly: Parts | None = None, **devices: Any) -> Case:
+    request = {"name": "one", "exactly": {"deviceClassName": "gpu", **(exactly or {})}}
+    return Case(CLAIMS, f"spec.devices.{field}", {"spec": {"devices": {"requests": [request], **devices}}}, says)
+
+
+def device(field: str, says: str, **parts: Any) -> Case:
+    return Case(SLICES, f"spec.devices[0]{field}", {"spec": {"devices": [{"name": "d", **parts}]}}, says)
+
+
+def shared(field: str, says: str, **policy: Any) -> Case:
+    """A device whose 10Gi of memory are shared as the policy says."""
+    memory = {"value": "10Gi", "requestPolicy": policy}
+    return device(f".capacity[memory].requestPolicy{field}", says, allowMultipleAllocations=True, capacity={"memory": memory})
+
+
+def slice_(field: str, says: str, **spec: Any) -> Case:
+    return Case(SLICES, f"spec{field}", {"spec": spec}, says)
+
+
+CLAIMS, SLICES, CLASSES = (f"{plural}.resource.k8s.io" for plural in ("resourceclaims", "resourceslices", "deviceclasses"))
 LABEL = "a lowercase RFC 1123 label must consist of"
 SUBDOMAIN = "a lowercase RFC 1123 subdomain must consist of"
 NATURAL = "must be greater than or equal to 0"
@@ -420,6 +440,79 @@ TABLE: list[Rules] = [
         Case("runtimeclasses.node.k8s.io", "scheduling.nodeSelector", {"scheduling": {"nodeSelector": {"a b": "c"}}}, "name part must consist of"),
         change("runtimeclasses.node.k8s.io", "handler", IMMUTABLE, {}, {"handler": "other"}),
     ]),
+    Rules("Devices", "resource/validation, apimachinery: api/validate", [
+        claim("requests[0].name", "Required value", requests=[{"name": "", "exactly": {"deviceClassName": "gpu"}}]),
+        claim("requests[0].name", f'Invalid value: "A": {LABEL}', requests=[{"name": "A", "exactly": {"deviceClassName": "gpu"}}]),
+        claim("requests[1].name", 'Duplicate value: "a"', requests=[{"name": "a", "exactly": {"deviceClassName": "gpu"}}] * 2),
+        claim("requests", "Too many: 33: must have at most 32 items", requests=[{"name": f"a{i}", "exactly": {"deviceClassName": "gpu"}} for i in range(33)]),
+        claim("requests[0]", "exactly one of `exactly` or `firstAvailable` is required", requests=[{"name": "a"}]),
+        claim("requests[0]", "is required, but multiple fields are set", requests=[{"name": "a", "exactly": {"deviceClassName": "gpu"}, "firstAvailable": [{"name": "b", "deviceClassName": "gpu"}]}]),
+        claim("requests[0].firstAvailable[0].deviceClassName", "Required value", requests=[{"name": "a", "firstAvailable": [{"name": "b", "deviceClassName": ""}]}]),
+        claim("requests[0].exactly.deviceClassName", "Required value", {"deviceClassName": ""}),
+        claim("requests[0].exactly.deviceClassName", SUBDOMAIN, {"deviceClassName": "A_"}),
+        claim("requests[0].exactly.allocationMode", 'Unsupported value: "Some": supported values: "All", "ExactCount"', {"allocationMode": "Some"}),
+        claim("requests[0].exactly.count", "must be greater than zero", {"count": -1}),
+        claim("requests[0].exactly.count", "must not be specified when allocationMode is 'All'", {"allocationMode": "All", "count": 1}),
+        claim("requests[0].exactly.adminAccess", "admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace", {"adminAccess": True}),
+        claim("requests[0].exactly.selectors[0].cel", "Required value", {"selectors": [{}]}),
+        claim("requests[0].exactly.selectors[0].cel.expression", "undefined field 'colour'", {"selectors": [{"cel": {"expression": "device.colour == 1"}}]}),
+        claim("requests[0].exactly.selectors[0].cel.expression", "must evaluate to a bool", {"selectors": [{"cel": {"expression": "device.driver"}}]}),
+        claim("requests[0].exactly.selectors[0].cel.expression", "Too long: may not be more than 10240 bytes", {"selectors": [{"cel": {"expression": "true" + " " * 10240}}]}),
+        claim("requests[0].exactly.tolerations[0].operator", 'Unsupported value: "Like": supported values: "Equal", "Exists"', {"tolerations": [{"key": "a", "operator": "Like"}]}),
+        claim("requests[0].exactly.tolerations[0].operator", "operator must be Exists when `key` is empty", {"tolerations": [{"operator": "Equal", "value": "a"}]}),
+        claim("requests[0].exactly.tolerations[0].value", "must be empty for operator `Exists`", {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}),
+        claim("requests[0].exactly.tolerations[0].effect", 'Unsupported value: "x": supported values: "NoExecute", "NoSchedule", "None"', {"tolerations": [{"key": "a", "operator": "Exists", "effect": "x"}]}),
+        claim("requests[0].exactly.capacity.requests[a-b]", "a valid C identifier must start with", {"capacity": {"requests": {"a-b": "1"}}}),
+        claim("constraints[0].requests[0]", "must be the name of a request in the claim", constraints=[{"requests": ["two"], "matchAttribute": "a.b/c"}]),
+        claim("constraints[0]", "exactly one of `matchAttribute` or `distinctAttribute` is required", constraints=[{}]),
+        claim("constraints[0].matchAttribute", "must include a domain", constraints=[{"matchAttribute": "numa"}]),
+        claim("config[0].opaque", "Required value", config=[{}]),
+        claim("config[0].opaque.driver", "Required value", config=[{"opaque": {"driver": "", "parameters": {}}}]),
+        claim("config[0].opaque.parameters", "must be a valid JSON object", config=[{"opaque": {"driver": "a.b", "parameters": [1]}}]),
+        change(CLAIMS, "spec", IMMUTABLE, {}, {"spec": {"devices": {"requests": []}}}),
+        Case("resourceclaimtemplates.resource.k8s.io", "spec.spec.devices.requests[0].name", {"spec": {"spec": {"devices": {"requests": [{"name": "", "exactly": {"deviceClassName": "gpu"}}]}}}}, "Required value"),
+        Case(CLASSES, "spec.selectors[0].cel.expression", {"spec": {"selectors": [{"cel": {"expression": "devise"}}]}}, "undeclared reference to 'devise'"),
+        Case(CLASSES, "spec.extendedResourceName", {"spec": {"extendedResourceName": "gpu"}}, "a name must be a domain-prefixed path"),
+        Case(CLASSES, "spec.extendedResourceName", {"spec": {"extendedResourceName": "kubernetes.io/gpu"}}, 'must not have "kubernetes.io/" domain'),
+        slice_(".driver", "Required value", driver=""),
+        slice_(".driver", "Too long: may not be more than 63 bytes", driver="a" * 64),
+        slice_(".pool.name", SUBDOMAIN, pool={"name": "a//b"}),
+        slice_(".pool.resourceSliceCount", "must be greater than zero", pool={"resourceSliceCount": 0}),
+        slice_(".pool.generation", NATURAL, pool={"generation": -1}),
+        slice_("", "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required", nodeName=None),
+        slice_("", 'Invalid value: "{`nodeName`, `allNodes`}": exactly one of', allNodes=True),
+        slice_(".allNodes", "must be either unset or set to true", allNodes=False),
+        slice_(".nodeSelector.nodeSelectorTerms", "must have exactly one node selector term", nodeName=None, nodeSelector={"nodeSelectorTerms": [{}, {}]}),
+        slice_(".devices[1].name", 'Duplicate value: "d"', devices=[{"name": "d"}] * 2),
+        slice_(".devices", "Too many: 129: must have at most 128 items", devices=[{"name": f"d{i}"} for i in range(129)]),
+        slice_(".devices", "Too many: 65: must have at most 64 items", devices=[{"name": f"d{i}", "taints": [{"key": "a", "effect": "None"}]} for i in range(65)]),
+        slice_(".sharedCounters[0].counters", "Required value", sharedCounters=[{"name": "s"}]),
+        slice_(".sharedCounters[0].counters", f'Invalid value: "A": {LABEL}', sharedCounters=[{"name": "s", "counters": {"A": {"value": "1"}}}]),
+        device(".name", f'Invalid value: "D": {LABEL}', name="D"),
+        device("", "the total number of attributes and capacities must not exceed 32", attributes={f"a{i}": {"int": i} for i in range(33)}),
+        device(".attributes[a.b/c d]", "a valid C identifier must start with", attributes={"a.b/c d": {"int": 1}}),
+        device(".attributes[/c]", "the domain must not be empty", attributes={"/c": {"int": 1}}),
+        device(".attributes[a]", "Required value: exactly one value must be specified", attributes={"a": {}}),
+        device(".attributes[a]", "exactly one value must be specified", attributes={"a": {"int": 1, "bool": True}}),
+        device(".attributes[a].string", "Too long: may not be more than 64 bytes", attributes={"a": {"string": "x" * 65}}),
+        device(".attributes[a].version", "must be a string compatible with semver.org spec 2.0.0", attributes={"a": {"version": "1.0"}}),
+        device(".taints[0].effect", 'Unsupported value: "PreferNoSchedule": supported values: "NoExecute", "NoSchedule", "None"', taints=[{"key": "a", "effect": "PreferNoSchedule"}]),
+        device(".taints[0].key", "name part must be non-empty", taints=[{"key": "", "effect": "None"}]),
+        device(".consumesCounters[0].counters", "Required value", consumesCounters=[{"counterSet": "s"}]),
+        device(".bindingConditions[0]", "name part must consist of", bindingConditions=["a b"]),
+        device("", "can only be set if `perDeviceNodeSelection` is set to true", allNodes=True),
+        device(".capacity[memory].requestPolicy", "allowMultipleAllocations must be true", capacity={"memory": {"value": "1", "requestPolicy": {"default": "1"}}}),
+        shared(".default", "required when validValues or validRange is defined", validValues=["1Gi"]),
+        shared(".default", "default is larger than capacity value: 10Gi", default="11Gi"),
+        shared(".validValues[1]", "values must be sorted in ascending order", default="1Gi", validValues=["2Gi", "1Gi"]),
+        shared(".validValues", "default value is not valid according to the requestPolicy", default="3Gi", validValues=["1Gi", "2Gi"]),
+        shared(".validRange.min", "min is larger than max value: 1Gi", default="1Gi", validRange={"min": "2Gi", "max": "1Gi"}),
+        shared(".validRange.max", "max is larger than capacity value: 10Gi", default="1Gi", validRange={"min": "1Gi", "max": "11Gi"}),
+        shared(".validRange.step", "value is not a multiple of a given step (2Gi) from (1Gi)", default="2Gi", validRange={"min": "1Gi", "step": "2Gi"}),
+        change(SLICES, "spec.driver", IMMUTABLE, {}, {"spec": {"driver": "b.c"}}),
+        change(SLICES, "spec.pool.name", IMMUTABLE, {}, {"spec": {"pool": {"name": "b"}}}),
+        change(SLICES, "spec.nodeName", IMMUTABLE, {}, {"spec": {"nodeName": "b"}}),
+    ], ("the most values of all attributes together", "mappings to node resources", "selectors with cel.bind or includes are parsed, not type-checked")),
 ]
 
 

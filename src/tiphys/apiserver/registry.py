@@ -167,7 +167,7 @@ class Registry:
         meta.self_link = ""
         meta.generation = 1 if strategy.generation else 0
         strategy.prepare_for_create(obj)
-        problems = validate_metadata(meta, resource, strategy) + strategy.validate(obj)
+        problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
         if problems:
             raise errors.invalid(resource.kind, resource.group, meta.name, problems)
         await self.admission.validate(attributes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.catalog import Resource
-from tiphys.apiserver.strategies import admission, core, network, pods, services, storage, workloads
+from tiphys.apiserver.strategies import admission, core, devices, network, pods, services, storage, workloads
 from tiphys.apiserver.strategies.base import Strategy
 from tiphys.apiserver.strategies.definitions import DefinitionStrategy
 from tiphys.store.cache import Selectable
@@ -48,6 +48,10 @@ STRATEGIES: dict[str, Strategy] = {
     "roles.rbac.authorization.k8s.io": _RBAC,
     "priorityclasses.scheduling.k8s.io": core.PriorityClassStrategy(),
     "runtimeclasses.node.k8s.io": pods.RuntimeClassStrategy(),
+    "deviceclasses.resource.k8s.io": devices.DeviceClassStrategy(),
+    "resourceclaims.resource.k8s.io": devices.ResourceClaimStrategy(),
+    "resourceclaimtemplates.resource.k8s.io": devices.ResourceClaimTemplateStrategy(),
+    "resourceslices.resource.k8s.io": devices.ResourceSliceStrategy(),
     "storageclasses.storage.k8s.io": storage.StorageClassStrategy(),
     "volumeattachments.storage.k8s.io": storage.AttachmentStrategy(),
     "apiservices.apiregistration.k8s.io": core.APIServiceStrategy(),

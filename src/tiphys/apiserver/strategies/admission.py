@@ -118,7 +118,7 @@ def condition_errors(
     """What is wrong with match conditions."""
     found: list[FieldError] = []
     if len(conditions) > 64:
-        found.append(FieldError("FieldValueTooMany", path, f"Too many: {len(conditions)}: must have at most 64 items"))
+        found.append(errors.too_many(path, len(conditions), 64))
     seen: set[str] = set()
     for index, condition in enumerate(conditions):
         where = f"{path}[{index}]"

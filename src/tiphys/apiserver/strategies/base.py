@@ -65,6 +65,10 @@ class Strategy:
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return []
 
+    def validate_new(self, obj: Any, registry: Any) -> list[FieldError]:
+        """Every rule for an object that is to be made; `registry` has what else there is."""
+        return self.validate(obj)
+
     def validate_change(self, new: Any, old: Any) -> list[FieldError]:
         """Every rule for an object that was `old` before."""
         return self.validate(new) + self.validate_update(new, old)

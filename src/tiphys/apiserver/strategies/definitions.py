@@ -321,8 +321,7 @@ def _selectable(version: v1.CustomResourceDefinitionVersion, facts: dict[str, An
             found.append(errors.duplicate(at, text))
         seen.add(name)
     if len(seen) > _MOST_SELECTABLE:
-        told = f"Too many: {len(seen)}: must have at most {_MOST_SELECTABLE} items"
-        found.append(FieldError("FieldValueTooMany", path, told))
+        found.append(errors.too_many(path, len(seen), _MOST_SELECTABLE))
     return found
 
 
