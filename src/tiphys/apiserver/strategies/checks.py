@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tiphys.apiserver.metadata import validate_labels
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import is_ip
+from tiphys.machinery.names import is_ip, label_key_errors, label_value_errors
 
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 NATURAL = "must be greater than or equal to 0"
@@ -79,4 +80,34 @@ def amounts(values: Mapping[str, str], at: str, whole: Callable[[str], bool] = l
             found.append(errors.invalid_value(f"{at}[{name}]", value, NATURAL))
         elif whole(name) and quantity.nano(value) % quantity.NANO:
             found.append(errors.invalid_value(f"{at}[{name}]", value, "must be an integer"))
+    return found
+
+
+_LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def requirement(
+    e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS
+) -> None:
+    if e.operator not in operators:
+        found.append(errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator"))
+    elif e.operator in ("In", "NotIn") and not e.values:
+        found.append(errors.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    elif e.operator in ("Exists", "DoesNotExist") and e.values:
+        found.append(
+            errors.forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+        )
+    found += [errors.invalid_value(f"{at}.key", e.key, problem) for problem in label_key_errors(e.key)]
+    if operators is _LABEL_OPERATORS:
+        for index, value in enumerate(e.values):
+            found += named(value, label_value_errors, f"{at}.values[{index}]")
+
+
+def label_selector(selector: Any, at: str) -> list[FieldError]:
+    """What is absent is no error."""
+    if selector is None:
+        return []
+    found = validate_labels(selector.match_labels, f"{at}.matchLabels")
+    for index, e in enumerate(selector.match_expressions):
+        requirement(e, f"{at}.matchExpressions[{index}]", found)
     return found

@@ -12,7 +12,7 @@ from tiphys.api import resource_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.checks import given, named, natural, one_of
-from tiphys.apiserver.strategies.podspec import validate_node_selector
+from tiphys.apiserver.strategies.podplacement import validate_node_selector
 from tiphys.machinery import errors, quantity, timestamps
 from tiphys.machinery.cel.checker import check, type_of
 from tiphys.machinery.cel.parser import parse

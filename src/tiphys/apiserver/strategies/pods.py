@@ -9,7 +9,8 @@ from tiphys.apiserver.metadata import validate_labels
 from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
-from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template, validate_tolerations
+from tiphys.apiserver.strategies.podplacement import validate_tolerations
+from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors

@@ -7,7 +7,7 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.podspec import validate_node_selector
+from tiphys.apiserver.strategies.podplacement import validate_node_selector
 from tiphys.apiserver.strategies.podvolumes import host_path_errors, nfs_errors
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError

@@ -8,9 +8,9 @@ from typing import Any
 
 from tiphys.api import apps_v1, batch_v1, core_v1
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.checks import given, natural, one_of
+from tiphys.apiserver.strategies.checks import given, label_selector, natural, one_of
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
-from tiphys.apiserver.strategies.podspec import validate_label_selector, validate_template
+from tiphys.apiserver.strategies.podspec import validate_template
 from tiphys.machinery import errors
 from tiphys.machinery.cron import ScheduleError, parse_schedule, zone_of
 from tiphys.machinery.errors import FieldError
@@ -63,7 +63,7 @@ class WorkloadStrategy(Strategy):
     def _selector(self, spec: Any) -> list[FieldError]:
         if spec.selector is None:
             return [errors.required("spec.selector")]
-        found = validate_label_selector(spec.selector, "spec.selector")
+        found = label_selector(spec.selector, "spec.selector")
         if not spec.selector.match_labels and not spec.selector.match_expressions:
             found.append(errors.invalid_value("spec.selector", {}, f"empty selector is invalid for {self.noun}"))
         selector = None if found else from_label_selector(spec.selector)
