@@ -49,6 +49,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "horizontalpodautoscalers.autoscaling": {
         "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}
     },
+    "controllerrevisions.apps": {"data": {"a": 1}, "revision": 1},
     "cronjobs.batch": {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": JOB}}},
     "jobs.batch": {"spec": JOB},
     **{
@@ -72,6 +73,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "clusterrolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "ClusterRole", "name": "x"}},
     "rolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "Role", "name": "x"}},
     "priorityclasses.scheduling.k8s.io": {"value": 1},
+    "flowschemas.flowcontrol.apiserver.k8s.io": {"spec": {"priorityLevelConfiguration": {"name": "x"}}},
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": {
+        "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Queue", "queuing": {}}}}
+    },
+    "csinodes.storage.k8s.io": {"spec": {"drivers": [{"name": "a.b", "nodeID": "n", "topologyKeys": ["a"]}]}},
+    "csistoragecapacities.storage.k8s.io": {"storageClassName": "x"},
+    "volumeattachments.storage.k8s.io": {
+        "spec": {"attacher": "a.b", "nodeName": "n", "source": {"persistentVolumeName": "v"}}
+    },
+    "volumeattributesclasses.storage.k8s.io": {"driverName": "a.b", "parameters": {"a": "b"}},
+    "ingressclasses.networking.k8s.io": {"spec": {"controller": "a.b/c"}},
+    "ipaddresses.networking.k8s.io": {"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "x"}}},
+    "servicecidrs.networking.k8s.io": {"spec": {"cidrs": ["10.77.0.0/24"]}},
     "runtimeclasses.node.k8s.io": {"handler": "runc"},
     "resourceclaims.resource.k8s.io": {"spec": DEVICES},
     "resourceclaimtemplates.resource.k8s.io": {"spec": {"spec": DEVICES}},

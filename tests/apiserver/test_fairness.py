@@ -54,7 +54,7 @@ async def test_the_answer_tells_the_flow(server: LocalCluster) -> None:
     }
     body = {
         "apiVersion": GROUP[6:], "kind": "FlowSchema", "metadata": {"name": "mine"},
-        "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": "mine"}, "rules": [rule]},
+        "spec": {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": "mine"}, "rules": [rule]},
     }  # fmt: skip
     schema = await call(server, "POST", f"{GROUP}/flowschemas", body)
     config = server.client_as("jane").config

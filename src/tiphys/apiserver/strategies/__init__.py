@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from tiphys.api.catalog import Resource
-from tiphys.apiserver.strategies import admission, core, devices, network, pods, services, storage, workloads
+from tiphys.apiserver.strategies import (
+    admission,
+    autoscaling,
+    core,
+    devices,
+    flowcontrol,
+    jobs,
+    network,
+    pods,
+    services,
+    storage,
+    workloads,
+)
 from tiphys.apiserver.strategies.base import Strategy
 from tiphys.apiserver.strategies.definitions import DefinitionStrategy
 from tiphys.store.cache import Selectable
 
 _DEFAULT = Strategy()
 _RBAC = core.RBACStrategy()
-_GENERATION = core.GenerationStrategy()
 
 STRATEGIES: dict[str, Strategy] = {
     "configmaps": core.ConfigMapStrategy(),
@@ -32,9 +43,9 @@ STRATEGIES: dict[str, Strategy] = {
     "deployments.apps": workloads.DeploymentStrategy(),
     "replicasets.apps": workloads.ReplicaSetStrategy(),
     "statefulsets.apps": workloads.StatefulSetStrategy(),
-    "horizontalpodautoscalers.autoscaling": workloads.AutoscalerStrategy(),
-    "cronjobs.batch": workloads.CronJobStrategy(),
-    "jobs.batch": workloads.JobStrategy(),
+    "horizontalpodautoscalers.autoscaling": autoscaling.AutoscalerStrategy(),
+    "cronjobs.batch": jobs.CronJobStrategy(),
+    "jobs.batch": jobs.JobStrategy(),
     "certificatesigningrequests.certificates.k8s.io": core.CSRStrategy(),
     "leases.coordination.k8s.io": core.LeaseStrategy(),
     "endpointslices.discovery.k8s.io": network.EndpointSliceStrategy(),
@@ -56,15 +67,21 @@ STRATEGIES: dict[str, Strategy] = {
     "volumeattachments.storage.k8s.io": storage.AttachmentStrategy(),
     "apiservices.apiregistration.k8s.io": core.APIServiceStrategy(),
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy(),
-    "ingressclasses.networking.k8s.io": _GENERATION,
+    "ingressclasses.networking.k8s.io": network.IngressClassStrategy(),
+    "servicecidrs.networking.k8s.io": network.ServiceCIDRStrategy(),
     "mutatingadmissionpolicies.admissionregistration.k8s.io": admission.PolicyStrategy(),
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io": admission.PolicyBindingStrategy(),
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": admission.WebhookStrategy(),
     "validatingadmissionpolicies.admissionregistration.k8s.io": admission.PolicyStrategy(),
     "validatingadmissionpolicybindings.admissionregistration.k8s.io": admission.PolicyBindingStrategy(),
     "validatingwebhookconfigurations.admissionregistration.k8s.io": admission.WebhookStrategy(),
-    "flowschemas.flowcontrol.apiserver.k8s.io": _GENERATION,
-    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": _GENERATION,
+    "flowschemas.flowcontrol.apiserver.k8s.io": flowcontrol.FlowSchemaStrategy(),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": flowcontrol.PriorityLevelStrategy(),
+    "controllerrevisions.apps": workloads.RevisionStrategy(),
+    "csidrivers.storage.k8s.io": storage.DriverStrategy(),
+    "csinodes.storage.k8s.io": storage.DriverNodeStrategy(),
+    "csistoragecapacities.storage.k8s.io": storage.CapacityStrategy(),
+    "volumeattributesclasses.storage.k8s.io": storage.AttributesClassStrategy(),
 }
 
 

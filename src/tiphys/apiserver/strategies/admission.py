@@ -6,7 +6,7 @@ from typing import Any
 
 from tiphys.api.meta_v1 import LabelSelector
 from tiphys.apiserver.strategies.base import Strategy
-from tiphys.apiserver.strategies.checks import one_of
+from tiphys.apiserver.strategies.checks import label_selector, one_of
 from tiphys.apiserver.strategies.clients import client_errors
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError, compile_expression
@@ -67,6 +67,8 @@ def _webhook(hook: Any, path: str) -> list[FieldError]:
     if hook.failure_policy not in ("Fail", "Ignore"):
         found.append(errors.not_supported(f"{path}.failurePolicy", hook.failure_policy, ("Fail", "Ignore")))
     found += one_of(getattr(hook, "reinvocation_policy", None), ("IfNeeded", "Never"), f"{path}.reinvocationPolicy")
+    found += label_selector(hook.namespace_selector, f"{path}.namespaceSelector")
+    found += label_selector(hook.object_selector, f"{path}.objectSelector")
     if hook.match_policy not in ("Equivalent", "Exact"):
         found.append(errors.not_supported(f"{path}.matchPolicy", hook.match_policy, ("Equivalent", "Exact")))
     if not 1 <= hook.timeout_seconds <= 30:
@@ -163,6 +165,8 @@ def _default_match(match: Any) -> None:
 def _match_errors(match: Any, path: str) -> list[FieldError]:
     """What is wrong with the resources that a policy or a binding is about."""
     found = one_of(match.match_policy, ("Equivalent", "Exact"), f"{path}.matchPolicy")
+    found += label_selector(match.namespace_selector, f"{path}.namespaceSelector")
+    found += label_selector(match.object_selector, f"{path}.objectSelector")
     for key, rules in (("resourceRules", match.resource_rules), ("excludeResourceRules", match.exclude_resource_rules)):
         for index, rule in enumerate(rules):
             found += rule_errors(rule, f"{path}.{key}[{index}]")
@@ -237,6 +241,11 @@ class PolicyStrategy(Strategy):
                 found.append(errors.required(f"{where}.expression", "expression is not specified"))
             else:
                 found += expression_errors(validation.expression, f"{where}.expression", _POLICY_VARIABLES, "bool")
+            reasons = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+            found += one_of(validation.reason, reasons, f"{where}.reason")
+            if "\n" in validation.message:
+                why = "message must not contain line breaks"
+                found.append(errors.invalid_value(f"{where}.message", validation.message, why))
             if validation.message_expression:
                 found += expression_errors(
                     validation.message_expression, f"{where}.messageExpression", _POLICY_VARIABLES, "string"

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tiphys.apiserver.metadata import validate_labels
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import is_ip, label_key_errors, label_value_errors
+from tiphys.machinery.names import (
+    dns_subdomain_errors,
+    is_ip,
+    label_key_errors,
+    label_value_errors,
+    path_segment_errors,
+)
 
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 NATURAL = "must be greater than or equal to 0"
 IP_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+_PATH_WORDS = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+_PATH = re.compile(_PATH_WORDS + r"\Z")
 
 
 def natural(value: int | None, at: str) -> list[FieldError]:
@@ -44,6 +53,39 @@ def port(value: Any, at: str) -> list[FieldError]:
 def named(value: str, problems: Callable[[str], list[str]], at: str) -> list[FieldError]:
     """A name that is absent is no error."""
     return [errors.invalid_value(at, value, problem) for problem in problems(value)] if value else []
+
+
+def qualified(value: str | None, at: str) -> list[FieldError]:
+    """A name with, maybe, a domain before it. What is absent is no error."""
+    return named(value or "", label_key_errors, at)
+
+
+def subdomain(value: str | None, at: str) -> list[FieldError]:
+    return named(value or "", dns_subdomain_errors, at)
+
+
+def segment(value: str, at: str) -> list[FieldError]:
+    """What can stand between the slashes of a path."""
+    return given(value, at) + named(value, path_segment_errors, at)
+
+
+def driver(value: str, at: str) -> list[FieldError]:
+    """The name of a driver of volumes or of devices."""
+    found = given(value, at) + named(value.lower(), dns_subdomain_errors, at)
+    return found + ([errors.too_long(at, 63)] if len(value) > 63 else [])
+
+
+def domain_path(value: str, at: str) -> list[FieldError]:
+    if not value:
+        return [errors.required(at)]
+    host, slash, path = value.partition("/")
+    if not (host and slash and path):
+        return [errors.invalid_value(at, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    found = [errors.invalid_value(at, host, why) for why in dns_subdomain_errors(host)]
+    if not _PATH.match(path):
+        why = f"Invalid path (regex used for validation is '{_PATH_WORDS}')"
+        found.append(errors.invalid_value(at, path, why))
+    return found
 
 
 def address(value: str, at: str) -> list[FieldError]:

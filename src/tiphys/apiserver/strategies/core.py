@@ -9,7 +9,13 @@ from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import config_key_errors, dns_label_errors, path_segment_errors
+from tiphys.machinery.names import (
+    config_key_errors,
+    dns_label_errors,
+    label_key_errors,
+    label_value_errors,
+    path_segment_errors,
+)
 from tiphys.machinery.quota import COUNTED
 from tiphys.store.cache import Selectable
 
@@ -42,6 +48,7 @@ class NodeStrategy(Strategy):
 
     def prepare_for_create(self, obj: v1.Node) -> None:
         """A node registers with its status."""
+        obj.spec.config_source = None  # of a feature that is gone
 
     def default(self, obj: v1.Node) -> None:
         obj.status.allocatable = obj.status.allocatable or dict(obj.status.capacity)
@@ -54,6 +61,12 @@ class NodeStrategy(Strategy):
             if taint.effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
                 allowed = ("NoSchedule", "PreferNoSchedule", "NoExecute")
                 found.append(errors.not_supported(f"spec.taints[{index}].effect", taint.effect, allowed))
+            found += checks.qualified(taint.key, f"spec.taints[{index}].key")
+            found += checks.named(taint.value, label_value_errors, f"spec.taints[{index}].value")
+        for index, block in enumerate(obj.spec.pod_cidrs):
+            found += checks.network(block, f"spec.podCIDRs[{index}]")
+        for kind, amounts in (("capacity", obj.status.capacity), ("allocatable", obj.status.allocatable)):
+            found += checks.amounts(amounts, f"status.{kind}")
         return found
 
 
@@ -217,6 +230,17 @@ class LimitRangeStrategy(Strategy):
             if item.type in seen:
                 found.append(errors.duplicate(f"{at}.type", item.type))
             seen.add(item.type)
+            found += checks.qualified(item.type, f"{at}.type")
+            if "/" not in item.type and item.type not in ("Container", "PersistentVolumeClaim", "Pod"):
+                why = "must be a standard limit type or fully qualified"
+                found.append(errors.invalid_value(f"{at}.type", item.type, why))
+            if item.type == "PersistentVolumeClaim" and "storage" not in item.min and "storage" not in item.max:
+                why = "either minimum or maximum storage value is required, but neither was provided"
+                found.append(errors.required(f"{at}.limits", why))
+            for resource, ratio in item.max_limit_request_ratio.items():
+                if quantity.nano(ratio) < quantity.NANO:
+                    why = f"ratio {ratio} is less than 1"
+                    found.append(errors.invalid_value(f"{at}.maxLimitRequestRatio[{resource}]", ratio, why))
             if item.type == "Pod":
                 for name, values in (("default", item.default), ("defaultRequest", item.default_request)):
                     if values:
@@ -252,17 +276,31 @@ class RBACStrategy(Strategy):
 
     def validate(self, obj: Any) -> list[FieldError]:
         if hasattr(obj, "role_ref"):
-            found = [] if obj.role_ref.name else [errors.required("roleRef.name")]
+            group = "rbac.authorization.k8s.io"
+            found = checks.one_of(obj.role_ref.api_group, (group,), "roleRef.apiGroup")
+            found += checks.segment(obj.role_ref.name, "roleRef.name")
             if obj.role_ref.kind not in ("Role", "ClusterRole"):
                 found.append(errors.not_supported("roleRef.kind", obj.role_ref.kind, ("ClusterRole", "Role")))
             for index, subject in enumerate(obj.subjects):
                 at = f"subjects[{index}]"
                 found += checks.given(subject.name, f"{at}.name") + checks.given(subject.kind, f"{at}.kind")
                 found += checks.one_of(subject.kind, ("Group", "ServiceAccount", "User"), f"{at}.kind")
-                if subject.kind == "ServiceAccount" and not obj.metadata.namespace:
-                    found += checks.given(subject.namespace, f"{at}.namespace")
+                if subject.kind == "ServiceAccount":
+                    found += checks.subdomain(subject.name, f"{at}.name")
+                    found += checks.one_of(subject.api_group, ("",), f"{at}.apiGroup")
+                    if not obj.metadata.namespace:
+                        found += checks.given(subject.namespace, f"{at}.namespace")
+                elif subject.kind in ("Group", "User"):
+                    found += checks.one_of(subject.api_group, (group,), f"{at}.apiGroup")
             return found
         found = []
+        if (aggregation := getattr(obj, "aggregation_rule", None)) is not None:
+            at = "aggregationRule.clusterRoleSelectors"
+            if not aggregation.cluster_role_selectors:
+                why = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+                found.append(errors.required(at, why))
+            for index, selector in enumerate(aggregation.cluster_role_selectors):
+                found += checks.label_selector(selector, f"{at}[{index}]")
         for index, rule in enumerate(obj.rules):
             if not rule.verbs:
                 found.append(errors.required(f"rules[{index}].verbs", "verbs must contain at least one value"))
@@ -290,9 +328,16 @@ class LeaseStrategy(Strategy):
 
     def validate(self, obj: Any) -> list[FieldError]:
         duration = obj.spec.lease_duration_seconds
+        found = checks.natural(obj.spec.lease_transitions, "spec.leaseTransitions")
         if duration is not None and duration <= 0:
-            return [errors.invalid_value("spec.leaseDurationSeconds", duration, "must be greater than 0")]
-        return []
+            found.append(errors.invalid_value("spec.leaseDurationSeconds", duration, "must be greater than 0"))
+        strategy, at = obj.spec.strategy, "spec.strategy"
+        if strategy is not None:
+            found += [errors.invalid_value(at, strategy, why) for why in label_key_errors(strategy.removeprefix("/"))]
+        elif obj.spec.preferred_holder:
+            why = "may only be specified if `strategy` is defined"
+            found.append(errors.forbidden_field("spec.preferredHolder", why))
+        return found
 
 
 class PriorityClassStrategy(Strategy):
@@ -376,9 +421,3 @@ class APIServiceStrategy(Strategy):
         elif spec.ca_bundle or spec.insecure_skip_tls_verify:
             found.append(errors.invalid_value("spec.caBundle", "", "local APIServices may not have a caBundle"))
         return found
-
-
-class GenerationStrategy(Strategy):
-    """Nothing of its own but a counted spec."""
-
-    generation = True

@@ -11,7 +11,7 @@ from typing import Any
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.checks import given, named, natural, one_of
+from tiphys.apiserver.strategies.checks import driver, given, named, natural, one_of
 from tiphys.apiserver.strategies.podplacement import validate_node_selector
 from tiphys.machinery import errors, quantity, timestamps
 from tiphys.machinery.cel.checker import check, type_of
@@ -83,11 +83,6 @@ def _name(value: str, at: str) -> list[FieldError]:
     return given(value, at) + named(value, dns_label_errors, at)
 
 
-def _driver(value: str, at: str) -> list[FieldError]:
-    found = given(value, at) + named(value.lower(), dns_subdomain_errors, at)
-    return found + ([errors.too_long(at, 63)] if len(value) > 63 else [])
-
-
 def _pool(value: str, at: str) -> list[FieldError]:
     if not value:
         return [errors.required(at)]
@@ -109,7 +104,7 @@ def _attribute_name(value: str, at: str) -> list[FieldError]:
     domain, slash, name = value.partition("/")
     if not slash:
         return _identifier(value, at)
-    found = _driver(domain, at) if domain else [errors.invalid_value(at, "", "the domain must not be empty")]
+    found = driver(domain, at) if domain else [errors.invalid_value(at, "", "the domain must not be empty")]
     return found + (_identifier(name, at) if name else [errors.invalid_value(at, "", "the name must not be empty")])
 
 
@@ -160,7 +155,7 @@ def _configuration(config: v1.DeviceConfiguration, at: str) -> list[FieldError]:
     if config.opaque is None:
         return [errors.required(f"{at}.opaque")]
     at = f"{at}.opaque"
-    return _driver(config.opaque.driver, f"{at}.driver") + _raw(config.opaque.parameters, f"{at}.parameters")
+    return driver(config.opaque.driver, f"{at}.driver") + _raw(config.opaque.parameters, f"{at}.parameters")
 
 
 def _toleration(toleration: v1.DeviceToleration, at: str) -> list[FieldError]:
@@ -344,7 +339,7 @@ def _device_key(device: Any) -> tuple[str, ...]:
 
 
 def _device_reference(device: Any, at: str) -> list[FieldError]:
-    found = _driver(device.driver, f"{at}.driver") + _pool(device.pool, f"{at}.pool") + _name(device.device, f"{at}.device")
+    found = driver(device.driver, f"{at}.driver") + _pool(device.pool, f"{at}.pool") + _name(device.device, f"{at}.device")
     if device.share_id is not None and not _UUID.match(device.share_id):
         why = "must be a lowercase UUID in 8-4-4-4-12 format"
         found.append(errors.invalid_value(f"{at}.shareID", device.share_id, why))
@@ -415,7 +410,7 @@ class ResourceSliceStrategy(Strategy):
 
     def validate(self, obj: v1.ResourceSlice) -> list[FieldError]:
         spec = obj.spec
-        found = _driver(spec.driver, "spec.driver") + _pool(spec.pool.name, "spec.pool.name")
+        found = driver(spec.driver, "spec.driver") + _pool(spec.pool.name, "spec.pool.name")
         if spec.pool.resource_slice_count <= 0:
             count = spec.pool.resource_slice_count
             found.append(errors.invalid_value("spec.pool.resourceSliceCount", count, "must be greater than zero"))

@@ -7,7 +7,7 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.checks import PORT_RANGE, one_of
-from tiphys.apiserver.strategies.podcontext import validate_security
+from tiphys.apiserver.strategies.podcontext import claim_names, validate_security
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, port_name_errors
@@ -24,6 +24,7 @@ def validate_containers(spec: v1.PodSpec, path: str, volumes: set[str]) -> list[
         for index, container in enumerate(containers):
             _container(container, f"{path}.{kind}[{index}]", volumes, seen, found, init=kind == "initContainers")
             found += _stop_signal(container.lifecycle, spec, f"{path}.{kind}[{index}].lifecycle.stopSignal")
+            found += _of_the_pod(container, spec, f"{path}.{kind}[{index}]")
     names = {container.name for container in spec.containers + spec.init_containers}
     for index, ephemeral in enumerate(spec.ephemeral_containers):
         at = f"{path}.ephemeralContainers[{index}]"
@@ -78,6 +79,99 @@ def _stop_signal(lifecycle: v1.Lifecycle | None, spec: v1.PodSpec, at: str) -> l
     return one_of(signal, ("SIGKILL", "SIGTERM") if spec.os.name == "windows" else _SIGNALS, at)
 
 
+def _of_the_pod(c: v1.Container, spec: v1.PodSpec, at: str) -> list[FieldError]:
+    """What a container refers to in the rest of its pod, and what that must be like."""
+    found: list[FieldError] = []
+    if c.volume_devices:
+        found += _volume_devices(c, spec, f"{at}.volumeDevices")
+    if c.resources.claims:
+        found += claim_names(c.resources.claims, spec, f"{at}.resources.claims")
+    if c.resize_policy:
+        found += _resize(c.resize_policy, spec, f"{at}.resizePolicy")
+    grace = spec.termination_grace_period_seconds
+    for name, hook in () if c.lifecycle is None else (("postStart", c.lifecycle.post_start), ("preStop", c.lifecycle.pre_stop)):
+        if hook is not None and hook.sleep is not None and grace is not None and not 0 <= hook.sleep.seconds <= grace:
+            why = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+            found.append(errors.invalid_value(f"{at}.lifecycle.{name}.sleep", hook.sleep.seconds, why))
+    return found
+
+
+def _volume_devices(c: v1.Container, spec: v1.PodSpec, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    volumes = {volume.name: volume for volume in spec.volumes}
+    mounted = {mount.name for mount in c.volume_mounts}
+    places = {mount.mount_path for mount in c.volume_mounts}
+    seen: set[str] = set()
+    for index, device in enumerate(c.volume_devices):
+        at = f"{path}[{index}]"
+        if not device.name:
+            found.append(errors.required(f"{at}.name"))
+        elif device.name in seen:
+            found.append(errors.invalid_value(f"{at}.name", device.name, "must be unique"))
+        elif device.name in mounted:
+            why = "must not already exist in volumeMounts"
+            found.append(errors.invalid_value(f"{at}.name", device.name, why))
+        elif (volume := volumes.get(device.name)) is None:
+            found.append(errors.field_not_found(f"{at}.name", device.name))
+        elif volume.persistent_volume_claim is None and volume.ephemeral is None:
+            why = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            found.append(errors.invalid_value(f"{at}.name", device.name, why))
+        seen.add(device.name)
+        found += checks.given(device.device_path, f"{at}.devicePath")
+        if ".." in device.device_path.split("/"):
+            found.append(errors.invalid_value(f"{at}.devicePath", device.device_path, "can not contain backsteps ('..')"))
+        elif device.device_path in places:
+            why = "must not already exist as a path in volumeMounts"
+            found.append(errors.invalid_value(f"{at}.devicePath", device.device_path, why))
+    return found
+
+
+def _resize(policies: list[v1.ContainerResizePolicy], spec: v1.PodSpec, at: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for index, policy in enumerate(policies):
+        if policy.resource_name in seen:
+            found.append(errors.duplicate(f"{at}[{index}]", policy.resource_name))
+        seen.add(policy.resource_name)
+        found += checks.given(policy.resource_name, at) + one_of(policy.resource_name, ("cpu", "memory"), at)
+        found += checks.given(policy.restart_policy, at)
+        found += one_of(policy.restart_policy, ("NotRequired", "RestartContainer"), at)
+        if spec.restart_policy == "Never" and policy.restart_policy == "RestartContainer":
+            why = "must be 'NotRequired' when `restartPolicy` is 'Never'"
+            found.append(errors.invalid_value(at, policy.restart_policy, why))
+    return found
+
+
+_MOST_RESTART_RULES, _MOST_EXIT_CODES = 20, 255
+
+
+def _restart(c: Any, at: str) -> list[FieldError]:
+    """When a container starts anew, whatever its pod says."""
+    found = one_of(c.restart_policy, ("Always", "Never", "OnFailure"), f"{at}.restartPolicy")
+    if c.restart_policy_rules and c.restart_policy is None:
+        found.append(errors.required(f"{at}.restartPolicy", "must specify restartPolicy when restart rules are used"))
+    if len(c.restart_policy_rules) > _MOST_RESTART_RULES:
+        found.append(errors.too_many(f"{at}.restartPolicyRules", len(c.restart_policy_rules), _MOST_RESTART_RULES))
+    for index, rule in enumerate(c.restart_policy_rules):
+        where = f"{at}.restartPolicyRules[{index}]"
+        if rule.action not in ("Restart", "RestartAllContainers"):
+            found.append(errors.not_supported(f"{where}.action", rule.action, ("Restart", "RestartAllContainers")))
+        if (codes := rule.exit_codes) is None:
+            found.append(errors.required(f"{where}.exitCodes", "must be specified"))
+            continue
+        if codes.operator not in ("In", "NotIn"):
+            found.append(errors.not_supported(f"{where}.exitCodes.operator", codes.operator, ("In", "NotIn")))
+        if not codes.values:
+            found.append(errors.required(f"{where}.exitCodes.values", "must specify at least one value"))
+        elif len(codes.values) > _MOST_EXIT_CODES:
+            found.append(errors.too_many(f"{where}.exitCodes.values", len(codes.values), _MOST_EXIT_CODES))
+        for number, code in enumerate(codes.values):
+            if not 0 <= code <= 255:
+                why = "must be between 0 and 255, inclusive"
+                found.append(errors.invalid_value(f"{where}.exitCodes.values[{number}]", code, why))
+    return found
+
+
 def _host_ports(spec: v1.PodSpec, path: str, found: list[FieldError]) -> None:
     for at, container in enumerate(spec.containers):
         for index, port in enumerate(container.ports):
@@ -112,9 +206,8 @@ def _container(c: Any, at: str, volumes: set[str], seen: set[str], found: list[F
     _resources(c.resources, f"{at}.resources", found)
     if c.security_context is not None:
         found += validate_security(c.security_context, f"{at}.securityContext")
-    for index, policy in enumerate(c.resize_policy):
-        where = f"{at}.resizePolicy[{index}].restartPolicy"
-        found += one_of(policy.restart_policy, ("NotRequired", "RestartContainer"), where)
+    if c.restart_policy is not None or c.restart_policy_rules:
+        found += _restart(c, at)
     if init and c.restart_policy is None:
         for name, part in (
             ("lifecycle", c.lifecycle),
@@ -220,7 +313,7 @@ def _environment(c: Any, at: str, found: list[FieldError]) -> None:
             found.append(errors.invalid_value(where, "", "must specify one of: `configMapRef` or `secretRef`"))
         for name, ref in (("configMapRef", source.config_map_ref), ("secretRef", source.secret_ref)):
             if ref is not None:
-                found += checks.given(ref.name, f"{where}.{name}.name")
+                found += checks.given(ref.name, f"{where}.{name}.name") + checks.subdomain(ref.name, f"{where}.{name}.name")
 
 
 _FIELDS = frozenset((

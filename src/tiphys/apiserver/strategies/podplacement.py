@@ -109,7 +109,8 @@ def _weight(weight: int, at: str) -> list[FieldError]:
 
 
 def _neighbour(term: v1.PodAffinityTerm, at: str) -> list[FieldError]:
-    found = [] if term.topology_key else [errors.required(f"{at}.topologyKey", "can not be empty")]
+    found = checks.given(term.topology_key, f"{at}.topologyKey", "can not be empty")
+    found += checks.qualified(term.topology_key, f"{at}.topologyKey")
     for index, name in enumerate(term.namespaces):
         found += checks.named(name, dns_label_errors, f"{at}.namespaces[{index}]")
     for key, selector in (("labelSelector", term.label_selector), ("namespaceSelector", term.namespace_selector)):
@@ -124,8 +125,9 @@ def _spread(constraints: list[v1.TopologySpreadConstraint], path: str, found: li
         at = f"{path}[{index}]"
         if constraint.max_skew <= 0:
             found.append(errors.invalid_value(f"{at}.maxSkew", constraint.max_skew, "must be greater than zero"))
-        if not constraint.topology_key:
-            found.append(errors.required(f"{at}.topologyKey", "can not be empty"))
+        found += checks.given(constraint.topology_key, f"{at}.topologyKey", "can not be empty")
+        found += checks.qualified(constraint.topology_key, f"{at}.topologyKey")
+        found += checks.label_selector(constraint.label_selector, f"{at}.labelSelector")
         allowed = ("DoNotSchedule", "ScheduleAnyway")
         if constraint.when_unsatisfiable not in allowed:
             found.append(errors.not_supported(f"{at}.whenUnsatisfiable", constraint.when_unsatisfiable, allowed))

@@ -17,7 +17,7 @@ from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.checks import PORT_RANGE, network, one_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, is_ip
+from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, is_ip, port_name_errors
 from tiphys.store.cache import Selectable
 from tiphys.store.engine import Conflict
 
@@ -113,11 +113,19 @@ class ServiceStrategy(Strategy):
             found += one_of(family, ("IPv4", "IPv6"), f"spec.ipFamilies[{index}]")
         for index, source in enumerate(spec.load_balancer_source_ranges):
             found += network(source.strip(), f"spec.loadBalancerSourceRanges[{index}]")
+        spreads = ("PreferClose", "PreferSameNode", "PreferSameZone")
+        found += one_of(spec.traffic_distribution, spreads, "spec.trafficDistribution")
+        if spec.health_check_node_port and (spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local"):
+            why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+            found.append(errors.invalid_value("spec.healthCheckNodePort", spec.health_check_node_port, why))
         if spec.load_balancer_class is not None and spec.type != "LoadBalancer":
             why = "may only be used when `type` is 'LoadBalancer'"
             found.append(errors.forbidden_field("spec.loadBalancerClass", why))
         config = spec.session_affinity_config
         seconds = config.client_ip.timeout_seconds if config is not None and config.client_ip is not None else None
+        if spec.session_affinity == "None" and config is not None:
+            why = "must not be set when session affinity is None"
+            found.append(errors.forbidden_field("spec.sessionAffinityConfig", why))
         if spec.session_affinity == "ClientIP" and seconds is not None and not 0 < seconds <= 86400:
             why = "must be greater than 0 and less than 86400"
             found.append(errors.invalid_value("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why))
@@ -140,6 +148,9 @@ class ServiceStrategy(Strategy):
                 names.add(port.name)
             if not 0 < port.port < 65536:
                 found.append(errors.invalid_value(f"{at}.port", port.port, PORT_RANGE))
+            found += checks.qualified(port.app_protocol, f"{at}.appProtocol")
+            if isinstance(port.target_port, str):
+                found += checks.named(port.target_port, port_name_errors, f"{at}.targetPort")
             if port.protocol not in ("TCP", "UDP", "SCTP"):
                 found.append(errors.not_supported(f"{at}.protocol", port.protocol, ("SCTP", "TCP", "UDP")))
             if isinstance(port.target_port, int) and not 0 < port.target_port < 65536:

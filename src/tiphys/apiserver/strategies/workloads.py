@@ -6,14 +6,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tiphys.api import apps_v1, batch_v1, core_v1
+from tiphys.api import apps_v1, core_v1
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.checks import given, label_selector, natural, one_of
+from tiphys.apiserver.strategies.checks import given, label_selector, named, natural, one_of
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
 from tiphys.apiserver.strategies.podspec import validate_template
 from tiphys.machinery import errors
-from tiphys.machinery.cron import ScheduleError, parse_schedule, zone_of
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import dns_label_errors
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.store.cache import Selectable
 
@@ -222,6 +222,12 @@ class StatefulSetStrategy(WorkloadStrategy):
             found += count_or_percent(rolling.max_unavailable, "spec.updateStrategy.rollingUpdate.maxUnavailable")
         if spec.ordinals is not None:
             found += natural(spec.ordinals.start, "spec.ordinals.start")
+        found += named(spec.service_name, dns_label_errors, "spec.serviceName")
+        found += natural(spec.revision_history_limit, "spec.revisionHistoryLimit")
+        if (kept := spec.persistent_volume_claim_retention_policy) is not None:
+            at = "spec.persistentVolumeClaimRetentionPolicy"
+            found += one_of(kept.when_deleted, ("Delete", "Retain"), f"{at}.whenDeleted")
+            found += one_of(kept.when_scaled, ("Delete", "Retain"), f"{at}.whenScaled")
         return found
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
@@ -287,185 +293,6 @@ class DaemonSetStrategy(WorkloadStrategy):
         return found + natural(spec.revision_history_limit, "spec.revisionHistoryLimit")
 
 
-class JobStrategy(WorkloadStrategy):
-    restart = ("OnFailure", "Never")
-    noun = "job"
-    fields = (Selectable("status.successful", "0", "status.succeeded"),)
-    orphans = True
-
-    def default(self, obj: batch_v1.Job) -> None:
-        default_job_spec(obj.spec)
-
-    def prepare_for_create(self, obj: batch_v1.Job) -> None:
-        obj.status = batch_v1.JobStatus()
-        if obj.spec.manual_selector:
-            return
-        import uuid
-
-        # The controller tells its pods by the job's uid, which nobody else can have.
-        uid = obj.metadata.uid or str(uuid.uuid4())
-        labels = obj.spec.template.metadata.labels
-        for key in ("controller-uid", "batch.kubernetes.io/controller-uid"):
-            labels.setdefault(key, uid)
-        for key in ("job-name", "batch.kubernetes.io/job-name"):
-            labels.setdefault(key, obj.metadata.name)
-        from tiphys.api.meta_v1 import LabelSelector
-
-        obj.spec.selector = obj.spec.selector or LabelSelector(match_labels={"batch.kubernetes.io/controller-uid": uid})
-
-    def validate(self, obj: batch_v1.Job) -> list[FieldError]:
-        found = super().validate(obj)
-        return found + job_errors(obj.spec, "spec")
-
-    def _restart(self, policy: str, at: str) -> list[FieldError]:
-        if policy in self.restart:
-            return []
-        return [errors.required(at, 'valid values: "OnFailure", "Never"')]
-
-    def validate_update(self, new: batch_v1.Job, old: batch_v1.Job) -> list[FieldError]:
-        found = immutable("spec.completionMode", new.spec.completion_mode, old.spec.completion_mode)
-        found += immutable("spec.selector", new.spec.selector, old.spec.selector)
-        if not old.spec.suspend or old.status.start_time:
-            found += immutable("spec.template", new.spec.template, old.spec.template)
-        if old.spec.completion_mode != "Indexed":
-            found += immutable("spec.completions", new.spec.completions, old.spec.completions)
-        return found
-
-
-def job_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
-    """What is wrong with a job's numbers and policies."""
-    found: list[FieldError] = []
-    for name, value in (
-        ("parallelism", spec.parallelism), ("completions", spec.completions), ("backoffLimit", spec.backoff_limit),
-        ("activeDeadlineSeconds", spec.active_deadline_seconds), ("maxFailedIndexes", spec.max_failed_indexes),
-        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished), ("backoffLimitPerIndex", spec.backoff_limit_per_index),
-    ):  # fmt: skip
-        found += natural(value, f"{path}.{name}")
-    found += one_of(spec.completion_mode, ("Indexed", "NonIndexed"), f"{path}.completionMode")
-    found += one_of(spec.pod_replacement_policy, ("Failed", "TerminatingOrFailed"), f"{path}.podReplacementPolicy")
-    if spec.managed_by is not None and not re.fullmatch(r"[a-z0-9.-]+/.+", spec.managed_by):
-        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
-        found.append(errors.invalid_value(f"{path}.managedBy", spec.managed_by, why))
-    if spec.completion_mode == "Indexed":
-        if spec.completions is None:
-            found.append(errors.required(f"{path}.completions", "when completion mode is Indexed"))
-        elif spec.max_failed_indexes is not None and spec.max_failed_indexes > spec.completions:
-            why = "must be less than or equal to completions when specified"
-            found.append(errors.invalid_value(f"{path}.maxFailedIndexes", spec.max_failed_indexes, why))
-    else:
-        for name, policy in (
-            ("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes),
-            ("successPolicy", spec.success_policy),
-        ):  # fmt: skip
-            if policy is not None:
-                found.append(errors.invalid_value(f"{path}.{name}", policy, "requires indexed completion mode"))
-    return found + _failure_policy_errors(spec, f"{path}.podFailurePolicy")
-
-
-def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    if spec.pod_failure_policy is None:
-        return found
-    if spec.template.spec.restart_policy != "Never":
-        why = 'only "Never" is supported when podFailurePolicy is specified'
-        at = path.replace("podFailurePolicy", "template.spec.restartPolicy")
-        found.append(errors.invalid_value(at, spec.template.spec.restart_policy, why))
-    for index, rule in enumerate(spec.pod_failure_policy.rules):
-        at, codes = f"{path}.rules[{index}]", rule.on_exit_codes
-        found += given(rule.action, f"{at}.action")
-        found += one_of(rule.action, ("Count", "FailIndex", "FailJob", "Ignore"), f"{at}.action")
-        if codes is not None and rule.on_pod_conditions:
-            why = "specifying both OnExitCodes and OnPodConditions is not supported"
-            found.append(errors.invalid_value(at, rule, why))
-        elif codes is None and not rule.on_pod_conditions:
-            found.append(
-                errors.invalid_value(at, rule, "specifying one of OnExitCodes and OnPodConditions is required")
-            )
-        if codes is not None:
-            found += one_of(codes.operator, ("In", "NotIn"), f"{at}.onExitCodes.operator")
-            for number, code in enumerate(codes.values):
-                if code == 0 and codes.operator == "In":
-                    why = "must not be 0 for the In operator"
-                    found.append(errors.invalid_value(f"{at}.onExitCodes.values[{number}]", code, why))
-    return found
-
-
-def default_job_spec(spec: batch_v1.JobSpec) -> None:
-    default_pod_spec(spec.template.spec)
-    if spec.completions is None and spec.parallelism is None:
-        spec.completions = 1
-    if spec.parallelism is None:
-        spec.parallelism = 1
-    if spec.backoff_limit is None:
-        spec.backoff_limit = 2147483647 if spec.backoff_limit_per_index is not None else 6
-    if spec.completion_mode is None:
-        spec.completion_mode = "NonIndexed"
-    if spec.suspend is None:
-        spec.suspend = False
-    if spec.pod_replacement_policy is None:
-        spec.pod_replacement_policy = "Failed" if spec.pod_failure_policy else "TerminatingOrFailed"
-
-
-class CronJobStrategy(Strategy):
-    generation = True
-
-    def default(self, obj: batch_v1.CronJob) -> None:
-        spec = obj.spec
-        spec.concurrency_policy = spec.concurrency_policy or "Allow"
-        if spec.suspend is None:
-            spec.suspend = False
-        if spec.successful_jobs_history_limit is None:
-            spec.successful_jobs_history_limit = 3
-        if spec.failed_jobs_history_limit is None:
-            spec.failed_jobs_history_limit = 1
-        default_job_spec(spec.job_template.spec)
-        # A template's completions and parallelism are defaulted when the job is made.
-
-    def validate(self, obj: batch_v1.CronJob) -> list[FieldError]:
-        found = []
-        if not obj.spec.schedule:
-            found.append(errors.required("spec.schedule"))
-        else:
-            found += _schedule_errors(obj.spec)
-        allowed = ("Allow", "Forbid", "Replace")
-        if obj.spec.concurrency_policy not in allowed:
-            found.append(errors.not_supported("spec.concurrencyPolicy", obj.spec.concurrency_policy, allowed))
-        if len(obj.metadata.name) > 52:  # its jobs add eleven characters to it
-            why = "must be no more than 52 characters"
-            found.append(errors.invalid_value("metadata.name", obj.metadata.name, why))
-        for name, value in (
-            ("startingDeadlineSeconds", obj.spec.starting_deadline_seconds),
-            ("successfulJobsHistoryLimit", obj.spec.successful_jobs_history_limit),
-            ("failedJobsHistoryLimit", obj.spec.failed_jobs_history_limit),
-        ):
-            found += natural(value, f"spec.{name}")
-        found += job_errors(obj.spec.job_template.spec, "spec.jobTemplate.spec")
-        return found + validate_template(obj.spec.job_template.spec.template, "spec.jobTemplate.spec.template")
-
-
-def _schedule_errors(spec: batch_v1.CronJobSpec) -> list[FieldError]:
-    found = []
-    try:
-        parse_schedule(spec.schedule)
-    except ScheduleError as error:
-        found.append(errors.invalid_value("spec.schedule", spec.schedule, str(error)))
-    if "TZ=" in spec.schedule:
-        why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        found = [errors.invalid_value("spec.schedule", spec.schedule, why)]
-    if spec.time_zone is not None:
-        try:
-            if not spec.time_zone or spec.time_zone.lower() == "local":
-                raise ScheduleError(
-                    "timeZone must be nil or non-empty string"
-                    if not spec.time_zone
-                    else "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
-                )
-            zone_of(spec.time_zone)
-        except ScheduleError as error:
-            found.append(errors.invalid_value("spec.timeZone", spec.time_zone, str(error)))
-    return found
-
-
 class PodDisruptionBudgetStrategy(Strategy):
     generation = True
 
@@ -473,43 +300,16 @@ class PodDisruptionBudgetStrategy(Strategy):
         spec = obj.spec
         if spec.min_available is not None and spec.max_unavailable is not None:
             return [errors.invalid_value("spec", {}, "minAvailable and maxUnavailable cannot be both set")]
-        found = count_or_percent(spec.min_available, "spec.minAvailable")
+        found = count_or_percent(spec.min_available, "spec.minAvailable") + label_selector(spec.selector, "spec.selector")
         allowed = ("AlwaysAllow", "IfHealthyBudget")
         found += one_of(spec.unhealthy_pod_eviction_policy, allowed, "spec.unhealthyPodEvictionPolicy")
         return found + count_or_percent(spec.max_unavailable, "spec.maxUnavailable")
 
 
-class AutoscalerStrategy(Strategy):
-    generation = False
-
-    def default(self, obj: Any) -> None:
-        from tiphys.api import autoscaling_v2 as v2
-
-        if obj.spec.min_replicas is None:
-            obj.spec.min_replicas = 1
-        if not obj.spec.metrics:
-            target = v2.MetricTarget(type="Utilization", average_utilization=80)
-            obj.spec.metrics = [
-                v2.MetricSpec(type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target))
-            ]
-
+class RevisionStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
-        found, spec = [], obj.spec
-        if spec.max_replicas < 1:
-            found.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, "must be greater than 0"))
-        if spec.min_replicas is not None and spec.max_replicas < spec.min_replicas:
-            found.append(
-                errors.invalid_value(
-                    "spec.maxReplicas", spec.max_replicas, "must be greater than or equal to `minReplicas`"
-                )
-            )
-        if spec.min_replicas is not None and spec.min_replicas < 1:
-            why = "must be greater than or equal to 1"
-            found.append(errors.invalid_value("spec.minReplicas", spec.min_replicas, why))
-        for index, metric in enumerate(spec.metrics):
-            found += given(metric.type, f"spec.metrics[{index}].type", "must specify a metric source type")
-        if not spec.scale_target_ref.name:
-            found.append(errors.required("spec.scaleTargetRef.name"))
-        if not spec.scale_target_ref.kind:
-            found.append(errors.required("spec.scaleTargetRef.kind"))
-        return found
+        found = given(obj.data, "data", "data is mandatory")
+        return found + natural(obj.revision, "revision")
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return immutable("data", new.data, old.data)
