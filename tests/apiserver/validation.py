@@ -342,6 +342,8 @@ TABLE: list[Rules] = [
         service("sessionAffinityConfig", "must not be set when session affinity is None", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}}),
         service("ports[0].appProtocol", "name part must consist of", ports=[{"port": 1, "appProtocol": "a b"}]),
         service("ports[0].targetPort", "must contain only alpha-numeric characters", ports=[{"port": 1, "targetPort": "a b"}]),
+        service("clusterIPs", "first value must match `clusterIP`", clusterIP="10.98.1.1", clusterIPs=["10.98.1.2"]),
+        service("clusterIPs", "'None' must be the first and only value", clusterIP="None", clusterIPs=["None", "10.98.1.2"]),
     ]),
     Rules("Workloads", "apps/validation, batch/validation", [
         workload("deployments.apps", "replicas", NATURAL, replicas=-1),
@@ -565,6 +567,10 @@ TABLE: list[Rules] = [
         Case("clusterroles.rbac.authorization.k8s.io", "aggregationRule.clusterRoleSelectors", {"aggregationRule": {"clusterRoleSelectors": []}}, "at least one clusterRoleSelector required if aggregationRule is non-nil"),
         Case("leases.coordination.k8s.io", "spec.leaseTransitions", {"spec": {"leaseTransitions": -1}}, NATURAL),
         Case("leases.coordination.k8s.io", "spec.preferredHolder", {"spec": {"preferredHolder": "a"}}, "may only be specified if `strategy` is defined"),
+        Case("events", "involvedObject.namespace", {"involvedObject": {"namespace": "other"}}, "does not match event.namespace"),
+        Case("events", "reportingComponent", {"eventTime": "2020-01-01T00:00:00.000000Z", "reportingInstance": "a", "action": "a", "reason": "a"}, "Required value"),
+        Case("events", "action", {"eventTime": "2020-01-01T00:00:00.000000Z", "reportingComponent": "a", "reportingInstance": "a", "action": "a" * 129, "reason": "a"}, "can have at most 128 characters"),
+        Case("runtimeclasses.node.k8s.io", "overhead.podFixed[cpu]", {"overhead": {"podFixed": {"cpu": "-1"}}}, NATURAL),
     ]),
     Rules("Flow control", "flowcontrol/validation", [
         Case("flowschemas.flowcontrol.apiserver.k8s.io", "spec.matchingPrecedence", {"spec": {"matchingPrecedence": -1}}, "must be a positive value"),

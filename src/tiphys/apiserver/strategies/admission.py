@@ -235,6 +235,15 @@ class PolicyStrategy(Strategy):
             found.append(
                 errors.required("spec.validations", "validations or auditAnnotations must contain at least one item")
             )
+        for index, annotation in enumerate(spec.audit_annotations):
+            where = f"spec.auditAnnotations[{index}]"
+            if not annotation.key:
+                found.append(errors.required(f"{where}.key"))
+            found += [errors.invalid_value(f"{where}.key", annotation.key, why) for why in label_key_errors(annotation.key)]
+            if not annotation.value_expression.strip():
+                found.append(errors.required(f"{where}.valueExpression", "valueExpression is not specified"))
+            else:
+                found += expression_errors(annotation.value_expression, f"{where}.valueExpression", _POLICY_VARIABLES)
         for index, validation in enumerate(spec.validations):
             where = f"spec.validations[{index}]"
             if not validation.expression.strip():

@@ -152,14 +152,25 @@ class EventStrategy(Strategy):
     create_on_update = True
 
     def validate(self, obj: v1.Event) -> list[FieldError]:
-        wanted = obj.involved_object.namespace or "default"
-        if obj.metadata.namespace and wanted != obj.metadata.namespace:
-            return [
-                errors.invalid_value(
-                    "involvedObject.namespace", obj.involved_object.namespace, "does not match event.namespace"
-                )
-            ]
-        return []
+        about, space, found = obj.involved_object.namespace, obj.metadata.namespace, list[FieldError]()
+        if obj.event_time is None:
+            strange = about != space if about else space not in ("", "default")
+        else:  # told through the newer API
+            strange = not about and space not in ("default", "kube-system")
+            found += checks.given(obj.reporting_component, "reportingComponent")
+            found += checks.qualified(obj.reporting_component, "reportingComponent")
+            texts = (
+                ("reportingInstance", obj.reporting_instance), ("action", obj.action), ("reason", obj.reason),
+            )  # fmt: skip
+            for name, text in texts:
+                found += checks.given(text, name)
+            for name, text, most in (*((name, text, 128) for name, text in texts), ("message", obj.message, 1024)):
+                if len(text) > most:
+                    found.append(errors.invalid_value(name, "", f"can have at most {most} characters"))
+        if strange:
+            why = "does not match event.namespace"
+            found.append(errors.invalid_value("involvedObject.namespace", about, why))
+        return found
 
 
 def _scope_errors(wanted: v1.ScopedResourceSelectorRequirement, at: str) -> list[FieldError]:

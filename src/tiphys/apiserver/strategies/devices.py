@@ -11,7 +11,7 @@ from typing import Any
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.strategies.base import Strategy, immutable
-from tiphys.apiserver.strategies.checks import driver, given, named, natural, one_of
+from tiphys.apiserver.strategies.checks import amounts, driver, given, named, natural, one_of
 from tiphys.apiserver.strategies.podplacement import validate_node_selector
 from tiphys.machinery import errors, quantity, timestamps
 from tiphys.machinery.cel.checker import check, type_of
@@ -243,6 +243,7 @@ def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, at: str) -> lis
     if request.capacity is not None:
         for name in request.capacity.requests:
             found += _attribute_name(name, f"{at}.capacity.requests[{name}]")
+        found += amounts(request.capacity.requests, f"{at}.capacity.requests")
     return found
 
 

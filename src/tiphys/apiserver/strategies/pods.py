@@ -134,6 +134,8 @@ class PodTemplateStrategy(Strategy):
 class RuntimeClassStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
         found = checks.given(obj.handler, "handler") + checks.named(obj.handler, dns_label_errors, "handler")
+        if obj.overhead is not None:
+            found += checks.amounts(obj.overhead.pod_fixed, "overhead.podFixed")
         if obj.scheduling is not None:
             found += validate_labels(obj.scheduling.node_selector, "scheduling.nodeSelector")
             found += validate_tolerations(obj.scheduling.tolerations, "scheduling.tolerations")

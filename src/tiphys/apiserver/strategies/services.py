@@ -17,7 +17,7 @@ from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.checks import PORT_RANGE, network, one_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, is_ip, port_name_errors
+from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, port_name_errors
 from tiphys.store.cache import Selectable
 from tiphys.store.engine import Conflict
 
@@ -84,20 +84,29 @@ class ServiceStrategy(Strategy):
                 ]
         elif not spec.ports and spec.cluster_ip != "None":
             found.append(errors.required("spec.ports"))
-        if spec.cluster_ip not in ("", "None") and not is_ip(spec.cluster_ip):
-            found.append(
-                errors.invalid_value(
-                    "spec.clusterIPs[0]",
-                    spec.cluster_ip,
-                    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                )
-            )
+        found += self._addresses(spec)
         if spec.session_affinity not in ("ClientIP", "None"):
             found.append(errors.not_supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None")))
         self._ports(spec, found)
         for index, outside in enumerate(spec.external_ips):
             found += checks.address(outside, f"spec.externalIPs[{index}]")
         return found + self._traffic(spec)
+
+    @staticmethod
+    def _addresses(spec: v1.ServiceSpec) -> list[FieldError]:
+        """Of the service itself, as far as the user gives them."""
+        told, at = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else []), "spec.clusterIPs"
+        found: list[FieldError] = []
+        if spec.cluster_ips and spec.cluster_ips[0] != spec.cluster_ip:
+            found.append(errors.invalid_value(at, spec.cluster_ips, "first value must match `clusterIP`"))
+        if "None" in told and len(told) > 1:
+            found.append(errors.invalid_value(at, told, "'None' must be the first and only value"))
+        if len(told) > 2:
+            found.append(errors.invalid_value(at, told, "may only hold up to 2 values"))
+        for index, one in enumerate(told):
+            if one != "None":
+                found += checks.address(one, f"{at}[{index}]")
+        return found
 
     @staticmethod
     def _traffic(spec: v1.ServiceSpec) -> list[FieldError]:
