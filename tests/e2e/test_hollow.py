@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.apiserver.test_custom import CRONS, call, cron, definition, established
@@ -493,3 +494,31 @@ async def test_a_quota_keeps_what_admission_counted(cluster: LocalCluster) -> No
         return bool(await counted() == "3")
 
     await cluster.eventually(freed)
+
+
+async def test_a_pod_goes_once_the_server_lets_it(cluster: LocalCluster) -> None:
+    """The node's last word on a pod may be refused: it says it again until the pod's object is gone."""
+    await ready(cluster)
+    await cluster.client.create(pod("p"))
+    await cluster.eventually(lambda: _phase(cluster, "p", "Running"))
+    group, name = "/apis/admissionregistration.k8s.io/v1", {"metadata": {"name": "stay"}}
+    rule = {"operations": ["DELETE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+    at_once = "has(request.options.gracePeriodSeconds) && request.options.gracePeriodSeconds == 0"
+    policy = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": f"!({at_once})"}]}
+    await call(cluster, "POST", f"{group}/validatingadmissionpolicies", {**name, "spec": policy})
+    binding = {"policyName": "stay", "validationActions": ["Deny"]}
+    await call(cluster, "POST", f"{group}/validatingadmissionpolicybindings", {**name, "spec": binding})
+
+    async def refused(times: int) -> bool:
+        text = (await cluster.client.request("GET", "/metrics")).decode()
+        counts = [line.rpartition(" ")[2] for line in text.splitlines() if _REFUSED.match(line)]
+        return sum(map(float, counts)) >= times
+
+    await cluster.client.delete(core_v1.Pod, "p", "default")
+    await cluster.eventually(lambda: refused(1))
+    assert (await cluster.client.get(core_v1.Pod, "p", "default")).metadata.deletion_timestamp
+    await call(cluster, "DELETE", f"{group}/validatingadmissionpolicybindings/stay")
+    await gone(cluster, core_v1.Pod, "p")
+
+
+_REFUSED = re.compile(r'apiserver_request_total\{verb="delete",resource="pods",code="422"', re.IGNORECASE)

@@ -383,7 +383,7 @@ class Registry:
                 raise errors.not_found(resource.group_resource, name)
             obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
-            attributes = Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run)
+            attributes = Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run, options=options)
             await self.admission.mutate(attributes)
             await self.admission.validate(attributes)
             try:

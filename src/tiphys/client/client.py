@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 # What is written from our types has no field that the server does not know: it need not look for any.
 _TYPED = {"fieldValidation": "Ignore"}
+
+_IN_FLIGHT = 256  # requests of one client at a time: more would only wait at the server, which refuses what it cannot queue
+_ATTEMPTS = 10
+_BUSY = (429, 500, 502, 503, 504)
 
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -71,6 +76,7 @@ class Client:
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
         self._token = ("", 0.0)
+        self._seats = asyncio.Semaphore(_IN_FLIGHT)
 
     async def __aenter__(self) -> Client:
         return self
@@ -117,22 +123,32 @@ class Client:
         timeout: float = 60.0,
         accept: str = "application/json",
     ) -> bytes:
-        """Raw bytes of an answer. Raises StatusError as the server says, Unreachable when it says nothing."""
+        """Raw bytes of an answer. A server that says when to come again is asked again then, as often as fits `timeout`
+        (seconds). Raises StatusError as the server says, Unreachable when it says nothing."""
+        refusal: StatusError | None = None
         try:
-            async with asyncio.timeout(timeout):
-                async with self._http().request(
-                    method,
-                    self.config.server + path,
-                    data=body,
-                    params=query,
-                    headers=self._headers(content if body else "", accept),
-                ) as answer:
-                    data = await answer.read()
-                    if answer.status >= 400:
-                        raise StatusError(_status(data, answer.status))
-                    return data
+            async with asyncio.timeout(timeout), self._seats:
+                for _ in range(_ATTEMPTS):
+                    async with self._http().request(
+                        method,
+                        self.config.server + path,
+                        data=body,
+                        params=query,
+                        headers=self._headers(content if body else "", accept),
+                    ) as answer:
+                        data = await answer.read()
+                        if answer.status < 400:
+                            return data
+                        refusal = StatusError(_status(data, answer.status))
+                        later = answer.headers.get("Retry-After", "") if answer.status in _BUSY else ""
+                    if not later.isdigit():
+                        raise refusal
+                    await asyncio.sleep(int(later) * random.uniform(1.0, 1.5))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from None
+            if refusal is None:
+                raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from None
+        assert refusal is not None
+        raise refusal
 
     # --- reading ---
 

@@ -100,8 +100,11 @@ class PodWorker:
         status["startTime"] = timestamps.rfc3339(self._node.now())
         meta = self.pod.metadata
         change = {"metadata": {"uid": meta.uid}, "status": status}
-        with contextlib.suppress(StatusError):  # it is gone
+        try:
             await self._node.client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
+        except StatusError as error:
+            if error.code not in (404, 409):
+                raise
 
     async def run(self) -> None:
         """Until the pod is gone from this node."""
@@ -155,7 +158,7 @@ class PodWorker:
             else:
                 log.info("%s: %s", self.pod.metadata.name, error)
             with contextlib.suppress(StatusError, Unreachable):
-                await self._report()
+                await self._report(final=self._terminating)
             return _RETRY
         except Exception:  # a mistake of ours in one step must not end the pod's only worker
             log.exception("pod %s/%s", self.pod.metadata.namespace, self.pod.metadata.name)
@@ -468,8 +471,11 @@ class PodWorker:
         await self._report(final=True)
         self.holds_room = False
         meta = self.pod.metadata
-        with contextlib.suppress(StatusError):
+        try:
             await self._node.client.delete(core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid)
+        except StatusError as error:
+            if error.code not in (404, 409):  # it still stands there, and nobody else will take it away
+                raise
         # Nothing runs and the address is given back: what is left on disk is nobody's business but ours.
         self.gone = True
         await self._clean_up()

@@ -13,7 +13,8 @@ from tiphys.apiserver.request import User
 @dataclass(slots=True)
 class Attributes:
     """What a plugin sees. `obj` is None for a deletion; for a stream (operation CONNECT) it is the stream's options.
-    `kind` (``group/version/Kind``) is what `obj` is when it is not of the resource's own kind."""
+    `kind` (``group/version/Kind``) is what `obj` is when it is not of the resource's own kind. `options` are those of a
+    deletion, or of a stream."""
 
     resource: Resource
     operation: str
@@ -25,7 +26,7 @@ class Attributes:
     dry_run: bool = False
     subresource: str = ""
     kind: str = ""
-    options: dict[str, Any] | None = None
+    options: Any = None
     changed: bool = False
     """Set by a webhook or policy that changed the object: every plugin that changes objects sees it once more."""
     second: bool = False

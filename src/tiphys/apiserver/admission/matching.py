@@ -185,7 +185,10 @@ _OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "Del
 
 def _options(a: Attributes) -> dict[str, Any] | None:
     kind = _OPTIONS[a.operation]
-    return {"kind": kind, "apiVersion": "meta.k8s.io/v1", **(a.options or {})} if kind else None
+    if not kind:
+        return None
+    given = to_builtins(a.options) if a.options is not None else {"dryRun": ["All"]} if a.dry_run else {}
+    return {**given, "kind": kind, "apiVersion": "meta.k8s.io/v1"}
 
 
 def conditions_hold(conditions: Iterable[Any], variables: dict[str, Any]) -> bool:
