@@ -146,6 +146,19 @@ def test_a_pod_that_is_resized_takes_what_it_has_or_is_to_have() -> None:
     assert occupied(one)["cpu"] == 500
 
 
+def test_a_pod_that_has_become_smaller_leaves_room() -> None:
+    view = Snapshot()
+    view.put_node(node("a"))
+    one = asking(4000)
+    one.metadata.uid = "one"
+    view.put_pod(PodInfo(one), "a")
+    assert not Placer(view).place(PodInfo(asking(1000))).node
+    smaller = asking(3000)
+    smaller.metadata.uid = "one"
+    view.put_pod(PodInfo(smaller), "a")
+    assert Placer(view).place(PodInfo(asking(1000))).node == "a"
+
+
 def test_removed_pods_and_nodes_leave_nothing_behind() -> None:
     view = Snapshot()
     view.put_node(node("a"))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from tiphys.api import core_v1, storage_v1
@@ -19,23 +20,14 @@ from tiphys.client.informer import Informer, Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps, volumes
 from tiphys.machinery.errors import StatusError
-from tiphys.scheduler import preemption
+from tiphys.scheduler import changes, preemption
+from tiphys.scheduler.changes import NAMESPACES, POD_GONE, VOLUMES, Change
 from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.extenders import Extender, ExtenderError
 from tiphys.scheduler.kinship import Kinship
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
-from tiphys.scheduler.plugins.base import (
-    NAMESPACES,
-    NODE_ADDED,
-    NODE_LABELS,
-    NODE_SIZE,
-    NODE_TAINTS,
-    POD_GONE,
-    POD_LABELS,
-    POD_PLACED,
-    VOLUMES,
-)
+from tiphys.scheduler.plugins.base import Plugin
 from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.queue import SchedulingQueue
@@ -112,7 +104,7 @@ class Scheduler:
 
         def moved(old: Any, new: Any) -> None:
             self._claim_moved.set()
-            self._changed(VOLUMES)
+            self._changed(Change(VOLUMES, stored=new if new is not None else old))
 
         stores: tuple[Informer[Any], ...] = (claims, found, kinds, nodes, drivers, capacities)
         for informer in stores:
@@ -132,45 +124,28 @@ class Scheduler:
             self.view.namespaces.pop(old.metadata.name, None)
         elif old is None or old.metadata.labels != new.metadata.labels:
             self.view.namespaces[new.metadata.name] = new.metadata.labels
-            self._changed(NAMESPACES)
+            self._changed(Change(NAMESPACES))
 
-    def _node_changed(self, old: Any, new: Any) -> None:
-        if new is None:
-            self.view.remove_node(old.metadata.name)  # type: ignore[union-attr]
-            self._changed(NODE_LABELS)  # pods may be spread more evenly over those that are left
-            return
-        self.view.put_node(new)
-        if old is None:
-            self._changed(NODE_ADDED)
-            return
-        for what, before, after in (
-            (NODE_SIZE, old.status.allocatable, new.status.allocatable),
-            (NODE_LABELS, old.metadata.labels, new.metadata.labels),
-            (NODE_TAINTS, (old.spec.taints, old.spec.unschedulable), (new.spec.taints, new.spec.unschedulable)),
-        ):
-            if before != after:
-                self._changed(what)
+    def _node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+        if new is not None:
+            self.view.put_node(new)
+        elif old is not None:
+            self.view.remove_node(old.metadata.name)
+        for change in changes.of_node(old, new):
+            self._changed(change)
 
-    def _pod_changed(self, old: Any, new: Any) -> None:
-        if new is None or new.status.phase in ("Succeeded", "Failed"):
+    def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        if new is None or changes.ended(new):
             uid = (new or old).metadata.uid  # type: ignore[union-attr]
             self._queue.remove(uid)
             self._assumed.discard(uid)
             self.view.remove_pod(uid)
             self._release(uid)
             self._nominated.pop(uid, None)
-            if (old or new).spec.node_name:  # one that was nowhere leaves no room
-                self._changed(POD_GONE)
         elif new.spec.node_name:
             self._queue.remove(new.metadata.uid)
             self._assumed.discard(new.metadata.uid)
             self.view.put_pod(PodInfo(new), new.spec.node_name)
-            if old is None or not old.spec.node_name:
-                self._changed(POD_PLACED)
-            elif old.metadata.labels != new.metadata.labels:
-                self._changed(POD_LABELS)
-            elif old.spec != new.spec:
-                self._changed(POD_GONE)  # smaller than before, perhaps
         elif (
             new.spec.scheduler_name in self._placers
             and not new.metadata.deletion_timestamp
@@ -181,9 +156,12 @@ class Scheduler:
             ):
                 self._queue.put(PodInfo(new))
                 self._wake.set()
+        if self._queue.stuck:
+            for change in changes.of_pod(old, new):
+                self._changed(change)
 
-    def _changed(self, what: str) -> None:
-        self._queue.something_changed(what)
+    def _changed(self, change: Change) -> None:
+        self._queue.something_changed(change)
         self._wake.set()
 
     # --- placing ---
@@ -199,7 +177,8 @@ class Scheduler:
                 self.view.put_pod(pod, placement.node)
                 self._tasks.start(self._bind(pod, placement.node), "bind")
             else:
-                self._queue.failed(pod, placement.helped)
+                objectors = tuple(placement.objectors)
+                self._queue.failed(pod, partial(self._helped, pod, objectors) if objectors else None)
                 eviction = await self._make_room(pod, placement)
                 self._tasks.start(self._tell(pod, placement, eviction.node if eviction else ""), "tell")
                 if eviction is not None:
@@ -207,6 +186,9 @@ class Scheduler:
             if time.monotonic() - started > _SLICE:
                 await asyncio.sleep(0)
                 started = time.monotonic()
+
+    def _helped(self, pod: PodInfo, objectors: tuple[Plugin, ...], change: Change) -> bool:
+        return any(change.kind in plugin.hints and plugin.helps(change, self.view, pod) for plugin in objectors)
 
     async def _place(self, pod: PodInfo) -> Placement:
         """Where the plugins, and then the extenders, would have the pod."""
@@ -231,7 +213,7 @@ class Scheduler:
                     placement.reasons[why] = placement.reasons.get(why, 0) + 1
             nodes = [node for node in nodes if node.metadata.name in passed]
             if not nodes:
-                placement.helped.clear()  # nobody knows what would help an extender
+                placement.objectors.clear()  # nobody knows what would help an extender
                 return placement
             for host, more in (await extender.prioritize(pod.pod, nodes)).items():
                 points[host] = points.get(host, 0.0) + more
@@ -344,7 +326,7 @@ class Scheduler:
             if not (isinstance(error, StatusError) and error.code == 404):
                 log.info("binding %s to %s: %s", pod.key, node, error)
                 self._queue.again(pod)
-                self._wake.set()
+            self._changed(Change(POD_GONE, pod=pod))  # what it would have taken is free
         finally:
             self._slots.release()
 

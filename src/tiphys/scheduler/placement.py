@@ -16,11 +16,11 @@ from tiphys.scheduler.snapshot import Bools, Snapshot
 
 @dataclass
 class Placement:
-    """`node` is empty when nothing fits; then `reasons` counts nodes by why not, and `message` says it. `helped` is what
-    may change that (the hints of the plugins that objected)."""
+    """`node` is empty when nothing fits; then `reasons` counts nodes by why not, and `message` says it. `objectors` are
+    the plugins that kept the pod from some node."""
 
     node: str = ""
-    helped: set[str] = field(default_factory=set)
+    objectors: list[Plugin] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     total: int = 0
     refused: str = ""  # why it can be nowhere, whatever the nodes are like
@@ -60,7 +60,7 @@ class Placer:
         placement = Placement(total=int(view.alive.sum()))
         for plugin in self._refusing:
             if why := plugin.refuse(view, pod):
-                placement.refused, placement.helped = why, set(plugin.hints)
+                placement.refused, placement.objectors = why, [plugin]
                 return placement, feasible, None
         shared = self._shared(pod)
         for index, plugin in enumerate(self._plugins):
@@ -70,7 +70,8 @@ class Placer:
                 failing = int((before & ~rows).sum())
                 if failing:
                     placement.reasons[reason] = placement.reasons.get(reason, 0) + failing
-                    placement.helped |= plugin.hints
+                    if plugin not in placement.objectors:
+                        placement.objectors.append(plugin)
                     feasible = feasible & rows
             if not feasible.any():
                 return placement, feasible, None

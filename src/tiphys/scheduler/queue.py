@@ -6,7 +6,10 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+from tiphys.scheduler.changes import Change
 from tiphys.scheduler.podinfo import PodInfo
+
+Helped = Callable[[Change], bool]
 
 FIRST, LIMIT = 1.0, 10.0  # seconds of back-off
 STUCK = 300.0  # seconds after which a pod is tried again whatever happened
@@ -20,7 +23,9 @@ class SchedulingQueue:
         self._active: list[tuple[int, float, int, str]] = []
         self._backoff: list[tuple[float, str]] = []
         self._unschedulable: dict[str, float] = {}  # since when
-        self._helped: dict[str, set[str]] = {}  # by what; by anything when it is not known
+        self._helped: dict[str, Helped] = {}  # whether a change may help; any may when it is not known
+        self._trying = ""  # the pod that somebody has taken out and not said anything of yet
+        self._missed: list[Change] = []  # what has happened since then
         self._pods: dict[str, PodInfo] = {}
         self._attempts: dict[str, int] = {}
         self._since: dict[str, float] = {}
@@ -63,11 +68,19 @@ class SchedulingQueue:
             uid = heapq.heappop(self._active)[3]
             pod = self._pods.get(uid)
             if pod is not None and uid not in self._unschedulable:
+                self._trying = uid
+                self._missed.clear()
                 return pod
+        self._trying = ""
         return None
 
-    def failed(self, pod: PodInfo, helped: set[str] | None = None) -> None:
-        """The pod fits nowhere now; `helped` names what may change that."""
+    @property
+    def stuck(self) -> bool:
+        """Whether anybody would be told of a change."""
+        return bool(self._unschedulable or self._trying)
+
+    def failed(self, pod: PodInfo, helped: Helped | None = None) -> None:
+        """The pod fits nowhere now; `helped` says whether a change may alter that."""
         if pod.uid in self._pods:
             self._attempts[pod.uid] = self._attempts.get(pod.uid, 0) + 1
             self._unschedulable[pod.uid] = self._now()
@@ -75,6 +88,10 @@ class SchedulingQueue:
                 self._helped[pod.uid] = helped
             else:
                 self._helped.pop(pod.uid, None)
+        if self._trying == pod.uid:
+            self._trying = ""
+            for change in self._missed:
+                self.something_changed(change)
 
     def again(self, pod: PodInfo) -> None:
         """The pod could not be bound: try once more after a back-off."""
@@ -86,11 +103,13 @@ class SchedulingQueue:
         pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)
         heapq.heappush(self._backoff, (self._now() + pause, uid))
 
-    def something_changed(self, what: str = "") -> None:
+    def something_changed(self, change: Change) -> None:
         """A node or a pod came, went or changed: those that are helped by that may fit now."""
+        if self._trying:
+            self._missed.append(change)
         for uid in list(self._unschedulable):
             helped = self._helped.get(uid)
-            if helped and what and what not in helped:
+            if helped is not None and not helped(change):
                 continue
             failed_at = self._unschedulable.pop(uid)
             pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)

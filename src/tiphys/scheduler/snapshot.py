@@ -191,8 +191,9 @@ class Snapshot:
     def put_pod(self, info: PodInfo, node: str) -> None:
         """A pod that is bound, or about to be."""
         if info.uid in self.pods:
-            if self.pods[info.uid][1].labels == info.labels and self.names[self.pods[info.uid][0]] == node:
-                self.pods[info.uid][1].pod = info.pod
+            row, known = self.pods[info.uid]
+            if known.labels == info.labels and self.names[row] == node and known.requests == info.requests:
+                known.pod = info.pod
                 return
             self.remove_pod(info.uid)
         at = self.row.get(node)

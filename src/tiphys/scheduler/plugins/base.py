@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tiphys.scheduler.changes import Change
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -13,17 +14,10 @@ Floats = Any  # npt.NDArray[np.float64]; numpy's own types are too narrow for mi
 Verdicts = list[tuple[Bools, str]]
 
 
-# What may happen in the cluster, as far as pods that fit nowhere are concerned.
-NODE_ADDED, NODE_SIZE, NODE_LABELS, NODE_TAINTS = "node added", "node size", "node labels", "node taints"
-POD_GONE, POD_PLACED, POD_LABELS = "pod gone", "pod placed", "pod labels"
-VOLUMES, NAMESPACES = "volumes", "namespaces"
-NODES_AND_PODS = frozenset((NODE_ADDED, NODE_LABELS, NODE_TAINTS, POD_GONE, POD_PLACED, POD_LABELS))
-
-
 class Plugin:
     """`weight` 0: the plugin does not score. `static`: its filter looks at nodes alone, so pods that are alike share it.
-    `hints`: what can make a pod fit that the plugin's filter kept from some node. `preemptible`: whether the going of
-    other pods can."""
+    `hints`: the kinds of changes that can make a pod fit that the plugin's filter kept from some node. `preemptible`:
+    whether the going of other pods can."""
 
     name = ""
     static = False
@@ -40,6 +34,11 @@ class Plugin:
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         """(rows that pass, why the others do not), for each reason there may be; empty: everything passes."""
         return []
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        """Whether a change, of a kind among the hints, may let the plugin's filter pass a pod somewhere that it kept from
+        there. When in doubt, yes: a pod that is not tried again waits for minutes."""
+        return True
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         """0 to 100 for each row, or what `normalize` makes that of; None: all alike. Of a static plugin, pods that are

@@ -8,8 +8,18 @@ from typing import Any
 import numpy as np
 
 from tiphys.machinery.selectors import Selector
+from tiphys.scheduler.changes import (
+    NAMESPACES,
+    NODE_ADDED,
+    NODE_GONE,
+    NODE_LABELS,
+    POD_GONE,
+    POD_LABELS,
+    POD_PLACED,
+    Change,
+)
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import NAMESPACES, NODES_AND_PODS, Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
 from tiphys.scheduler.podinfo import HARD, PodInfo, Term
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
@@ -18,7 +28,7 @@ class InterPodAffinity(Plugin):
     """`arguments`: hardPodAffinityWeight (0 to 100, 1), ignorePreferredTermsOfExistingPods (false)."""
 
     name = "InterPodAffinity"
-    hints = NODES_AND_PODS | {NAMESPACES}
+    hints = frozenset((NODE_ADDED, NODE_GONE, NODE_LABELS, POD_GONE, POD_LABELS, POD_PLACED, NAMESPACES))
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)
@@ -45,6 +55,39 @@ class InterPodAffinity(Plugin):
                 rows &= counts == 0
             verdicts.append((rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
         return verdicts
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        if change.kind == POD_PLACED:
+            return self._accompanies(view, pod, change.pod)
+        if change.kind in (POD_GONE, POD_LABELS):
+            others = [other for other in (change.pod, change.old_pod) if other is not None]
+            # The last of those it wants to be with may go too: then it is the first of its group.
+            return any(self._accompanies(view, pod, other) or self._repels(view, pod, other) for other in others)
+        if change.kind == NODE_ADDED:
+            assert change.node is not None
+            labels = change.node.metadata.labels
+            return all(term.topology in labels for term in pod.required_affinity)
+        if change.kind == NODE_LABELS:
+            assert change.node is not None and change.old_node is not None
+            now, before = change.node.metadata.labels, change.old_node.metadata.labels
+            terms = [*pod.required_affinity, *pod.required_anti_affinity]
+            if view.anti:
+                terms += [term for term, _ in view.anti.about(pod, view.labels_of(pod.namespace))]
+            return any(now.get(term.topology) != before.get(term.topology) for term in terms)
+        return True
+
+    @staticmethod
+    def _accompanies(view: Snapshot, pod: PodInfo, other: PodInfo | None) -> bool:
+        """Whether another pod is one that the pod has to be with."""
+        if other is None or not pod.required_affinity:
+            return False
+        return all(view.is_about(term, other) for term in pod.required_affinity)
+
+    @staticmethod
+    def _repels(view: Snapshot, pod: PodInfo, other: PodInfo) -> bool:
+        """Whether one of two pods may not be with the other."""
+        mine = any(view.is_about(term, other) for term in pod.required_anti_affinity)
+        return mine or any(view.is_about(term, pod) for term in other.required_anti_affinity)
 
     @staticmethod
     def _affine(view: Snapshot, pod: PodInfo) -> Bools:

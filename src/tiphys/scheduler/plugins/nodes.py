@@ -11,16 +11,8 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import clash
 from tiphys.machinery.nodes import matches_node, matches_term, tolerated
-from tiphys.scheduler.plugins.base import (
-    NODE_ADDED,
-    NODE_LABELS,
-    NODE_TAINTS,
-    POD_GONE,
-    Floats,
-    Plugin,
-    Verdicts,
-    stretched,
-)
+from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, NODE_TAINTS, POD_GONE, Change
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -37,6 +29,10 @@ class NodeUnschedulable(Plugin):
             return []
         return [(view.schedulable, "node(s) were unschedulable")]
 
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        assert change.node is not None
+        return not change.node.spec.unschedulable and (change.old_node is None or bool(change.old_node.spec.unschedulable))
+
 
 class NodeName(Plugin):
     name = "NodeName"
@@ -51,6 +47,9 @@ class NodeName(Plugin):
         if wanted in view.row:
             rows[view.row[wanted]] = True
         return [(rows, "node(s) didn't match the requested node name")]
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        return change.node is not None and change.node.metadata.name == pod.pod.spec.node_name
 
 
 class TaintToleration(Plugin):
@@ -69,6 +68,9 @@ class TaintToleration(Plugin):
                     break
         return [(rows, reason) for reason, rows in verdicts.items()]
 
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        return _bears(pod, change.node) and not (change.old_node is not None and _bears(pod, change.old_node))
+
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         raw = np.zeros(len(view.names))
         preferring = [t for t in pod.pod.spec.tolerations if t.effect in ("", "PreferNoSchedule")]
@@ -79,6 +81,12 @@ class TaintToleration(Plugin):
 
     def normalize(self, raw: Floats, feasible: Bools) -> Floats | None:
         return stretched(raw, feasible, reverse=True)
+
+
+def _bears(pod: PodInfo, node: core_v1.Node | None) -> bool:
+    """Whether a pod tolerates every taint of a node that would keep it off."""
+    taints = [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")] if node is not None else []
+    return all(tolerated(taint, pod.pod.spec.tolerations) for taint in taints)
 
 
 class NodeAffinity(Plugin):
@@ -101,6 +109,15 @@ class NodeAffinity(Plugin):
             rows = [node is not None and any(matches_term(term, node) for term in terms) for node in view.nodes]
             verdicts.append((np.array(rows, np.bool_), "node(s) didn't match scheduler-enforced node affinity"))
         return verdicts
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        return self._suits(change.node, pod) and not self._suits(change.old_node, pod)
+
+    def _suits(self, node: core_v1.Node | None, pod: PodInfo) -> bool:
+        required = self._added.required_during_scheduling_ignored_during_execution if self._added else None
+        if node is None or not matches_node(pod.pod.spec, node):
+            return False
+        return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
 
     @staticmethod
     def _wanted(view: Snapshot, pod: PodInfo) -> Verdicts:
@@ -146,3 +163,7 @@ class NodePorts(Plugin):
                 clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports
             )
         return [(rows, "node(s) didn't have free ports for the requested pod ports")]
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        gone = change.pod.ports if change.pod is not None else ()
+        return change.kind == NODE_ADDED or any(clash(mine, theirs) for theirs in gone for mine in pod.ports)

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tiphys.api import core_v1
+from tiphys.machinery.quantity import nano
+from tiphys.scheduler.changes import NODE_ADDED, NODE_SIZE, POD_GONE, POD_SIZE, Change
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import NODE_ADDED, NODE_SIZE, POD_GONE, Floats, Plugin, Verdicts
-from tiphys.scheduler.podinfo import PodInfo
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.podinfo import PODS, PodInfo
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
 _BOTH: tuple[Mapping[str, Any], ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
@@ -22,7 +25,7 @@ class NodeResourcesFit(Plugin):
     (RequestedToCapacityRatio)."""
 
     name = "NodeResourcesFit"
-    hints = frozenset((NODE_ADDED, NODE_SIZE, POD_GONE))
+    hints = frozenset((NODE_ADDED, NODE_SIZE, POD_GONE, POD_SIZE))
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)
@@ -39,13 +42,32 @@ class NodeResourcesFit(Plugin):
 
     def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
         verdicts: Verdicts = [(view.requested[3] + 1 <= view.allocatable[3], "Too many pods")]
-        for name, value in pod.requests.items():
-            if not value or name in self._ignored or name.startswith(self._ignored_groups or "\0"):
-                continue
+        for name, value in self._asked(pod):
             at = view.resources.get(name)
             free = np.zeros(len(view.names), np.int64) if at is None else view.allocatable[at] - view.requested[at]
             verdicts.append((value <= free, f"Insufficient {name}"))
         return verdicts
+
+    def _asked(self, pod: PodInfo) -> Iterator[tuple[str, int]]:
+        for name, value in pod.requests.items():
+            if value and name not in self._ignored and not name.startswith(self._ignored_groups or "\0"):
+                yield name, value
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        if change.kind == POD_GONE:
+            return True
+        if change.kind == POD_SIZE:
+            assert change.pod is not None and change.old_pod is not None
+            now, before = change.pod.requests, change.old_pod.requests
+            return any(now.get(name, 0) < before.get(name, 0) for name, _ in self._asked(pod))
+        assert change.node is not None
+        row = view.row.get(change.node.metadata.name)
+        if row is None:
+            return True
+        ats = [(view.resources.get(name), value) for name, value in self._asked(pod)]
+        if any(at is None or value > view.allocatable[at][row] for at, value in ats):
+            return False  # it would not fit there if nobody else were there
+        return change.old_node is None or _grew(change.old_node, change.node, pod)
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         total, weights = np.zeros(len(view.names)), np.zeros(len(view.names))
@@ -71,6 +93,12 @@ class NodeResourcesFit(Plugin):
                 continue
             used = view.scored[at] + pod.scored[at] if at < 2 else view.requested[at] + pod.requests.get(name, 0)
             yield view.allocatable[at], used, weight
+
+
+def _grew(before: core_v1.Node, now: core_v1.Node, pod: PodInfo) -> bool:
+    """Whether a node has more than before of something that a pod takes."""
+    was, has = before.status.allocatable, now.status.allocatable
+    return any(nano(has.get(name, "0")) > nano(was.get(name, "0")) for name in (*pod.requests, PODS))
 
 
 def _curve(strategy: Mapping[str, Any], name: str) -> tuple[list[int], list[int]]:

@@ -11,8 +11,18 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery.nodes import matches_node, tolerated
 from tiphys.machinery.selectors import Requirement, Selector, from_label_selector
+from tiphys.scheduler.changes import (
+    NODE_ADDED,
+    NODE_GONE,
+    NODE_LABELS,
+    NODE_TAINTS,
+    POD_GONE,
+    POD_LABELS,
+    POD_PLACED,
+    Change,
+)
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import NODES_AND_PODS, Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -36,7 +46,7 @@ class PodTopologySpread(Plugin):
     one that has no constraints: those that its services and its owner select; None: there is nobody."""
 
     name = "PodTopologySpread"
-    hints = NODES_AND_PODS
+    hints = frozenset((NODE_ADDED, NODE_GONE, NODE_LABELS, NODE_TAINTS, POD_GONE, POD_LABELS, POD_PLACED))
 
     def __init__(
         self,
@@ -88,6 +98,21 @@ class PodTopologySpread(Plugin):
                 (rows + own - least <= constraint.max_skew, "node(s) didn't match pod topology spread constraints")
             )
         return verdicts
+
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        hard = self._constraints(pod, "DoNotSchedule")
+        if change.kind in (POD_GONE, POD_LABELS, POD_PLACED):
+            others = [p for p in (change.pod, change.old_pod) if p is not None and p.namespace == pod.namespace]
+            return any(selector.matches(other.labels) for other in others for _, selector in hard)
+        if change.kind == NODE_TAINTS:
+            return any(constraint.node_taints_policy == "Honor" for constraint, _ in hard)
+        assert change.node is not None
+        labels, keys = change.node.metadata.labels, [constraint.topology_key for constraint, _ in hard]
+        if change.old_node is None:  # it came or went
+            return all(key in labels for key in keys)
+        before, spec = change.old_node.metadata.labels, pod.pod.spec
+        picky = bool(spec.node_selector or (spec.affinity and spec.affinity.node_affinity))  # its domains depend on labels
+        return picky or any(labels.get(key) != before.get(key) for key in keys)
 
     @staticmethod
     def _eligible(view: Snapshot, pod: PodInfo, constraint: core_v1.TopologySpreadConstraint) -> Bools:

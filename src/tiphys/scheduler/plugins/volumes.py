@@ -12,7 +12,8 @@ from tiphys.api import core_v1, storage_v1
 from tiphys.machinery import volumes
 from tiphys.machinery.quantity import nano
 from tiphys.machinery.selectors import from_label_selector
-from tiphys.scheduler.plugins.base import NODE_ADDED, NODE_LABELS, POD_GONE, VOLUMES, Plugin, Verdicts
+from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, POD_GONE, VOLUMES, Change
+from tiphys.scheduler.plugins.base import Plugin, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -81,6 +82,19 @@ class Stored(Plugin):
         super().__init__()
         self._stock = stock
 
+    def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
+        """Claims of other pods are of no use to it."""
+        if change.kind == POD_GONE:
+            return self._gives_back(change.pod, pod)
+        claim = change.stored
+        if not isinstance(claim, core_v1.PersistentVolumeClaim):
+            return True
+        return claim.metadata.namespace == pod.namespace and claim.metadata.name in pod.claims
+
+    def _gives_back(self, gone: PodInfo | None, pod: PodInfo) -> bool:
+        """Whether a pod that is gone used what the pod needs."""
+        return True
+
 
 class VolumeRestrictions(Stored):
     """What may be used by one pod, or written from one node, at a time."""
@@ -104,6 +118,14 @@ class VolumeRestrictions(Stored):
                     rows[at] = False
             verdicts.append((rows, "node(s) had no available disk"))
         return verdicts
+
+
+    def _gives_back(self, gone: PodInfo | None, pod: PodInfo) -> bool:
+        if gone is None:
+            return True
+        if gone.namespace == pod.namespace and set(gone.claims) & set(pod.claims):
+            return True
+        return bool({disk for disk, _ in gone.disks} & {disk for disk, _ in pod.disks})
 
 
 def _taken(view: Snapshot, pod: PodInfo, claim: core_v1.PersistentVolumeClaim) -> bool:
@@ -139,6 +161,9 @@ class NodeVolumeLimits(Stored):
         for at, found in limits.items():
             rows[at] = all(len(there.get((at, d), set()) | wanted[d]) <= most for d, most in found.items())
         return [(rows, "node(s) exceed max volume count")]
+
+    def _gives_back(self, gone: PodInfo | None, pod: PodInfo) -> bool:
+        return gone is None or bool(gone.claims)
 
     def _limits(self, name: str, drivers: Iterable[str]) -> dict[str, int]:
         node = self._stock.node(name)
