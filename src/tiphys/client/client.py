@@ -26,7 +26,7 @@ STRATEGIC = "application/strategic-merge-patch+json"
 # What is written from our types has no field that the server does not know: it need not look for any.
 _TYPED = {"fieldValidation": "Ignore"}
 
-_IN_FLIGHT = 256  # requests of one client at a time: more would only wait at the server, which refuses what it cannot queue
+_IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server, which refuses what it cannot queue
 _ATTEMPTS = 10
 _BUSY = (429, 500, 502, 503, 504)
 
