@@ -139,11 +139,22 @@ def test_a_pod_that_is_resized_takes_what_it_has_or_is_to_have() -> None:
     one = asking(1000)
     status = core_v1.ContainerStatus(name="c", allocated_resources={"cpu": "3"})  # type: ignore[dict-item]
     one.status.container_statuses = [status]
+    assert occupied(one)["cpu"] == 1000  # nothing is known of what it has
+    status.resources = core_v1.ResourceRequirements(requests={"cpu": "2"})  # type: ignore[dict-item]
     assert occupied(one)["cpu"] == 3000
     status.allocated_resources = {"cpu": "500m"}  # type: ignore[dict-item]
+    status.resources.requests = {"cpu": "700m"}  # type: ignore[dict-item]
     assert occupied(one)["cpu"] == 1000
     one.status.conditions = [core_v1.PodCondition(type="PodResizePending", status="True", reason="Infeasible")]
-    assert occupied(one)["cpu"] == 500
+    assert occupied(one)["cpu"] == 700
+
+
+def test_what_a_pod_asks_for_as_a_whole_counts_instead() -> None:
+    whole = {"requests": {"cpu": "4", "example.com/gpu": "1"}}  # devices are asked for by containers alone
+    one = pod(resources=whole, overhead={"cpu": "1"})
+    assert occupied(one) == {"cpu": 5000}
+    one.status.resources = core_v1.ResourceRequirements(requests={"cpu": "6"})  # type: ignore[dict-item]
+    assert occupied(one)["cpu"] == 7000
 
 
 def test_a_pod_that_has_become_smaller_leaves_room() -> None:

@@ -7,9 +7,13 @@ import copy
 from collections.abc import Mapping
 
 from tiphys.api import core_v1
+from tiphys.api.base import Quantity
 from tiphys.machinery import quantity
 
 CPU, MEMORY = "cpu", "memory"
+_HUGE = "hugepages-"
+_ZERO = Quantity("0")
+Requests = Mapping[str, str]
 
 Port = tuple[str, str, int]  # address, protocol, host port
 
@@ -46,42 +50,43 @@ def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> d
             peak[name] = max(peak.get(name, 0), own.get(name, 0) + sidecars.get(name, 0))
     result = {name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()}
     if spec.resources is not None:
-        result |= {name: units(name, value) for name, value in spec.resources.requests.items()}
+        told = spec.resources.requests
+        result |= {name: units(name, value) for name, value in told.items() if name in (CPU, MEMORY) or name.startswith(_HUGE)}
     for name, over in spec.overhead.items():
         result[name] = result.get(name, 0) + units(name, over)
     return result
 
 
 def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What a pod on a node takes of it: while it is being resized, the more of what it has and what it is to have. A wish
-    that its node can never fulfil does not count. `least` stands for what a container says nothing of."""
-    held = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses] if _held(s)}
-    if not held:
+    """What a pod on a node takes of it: while it is being resized, the most of what it has, what it is let have and what it
+    is to have. A wish that its node can never fulfil does not count. `least` stands for what a container says nothing of."""
+    status = pod.status
+    told = {s.name: s for s in [*status.container_statuses, *status.init_container_statuses] if s.resources is not None}
+    if not told and status.resources is None:
         return requests_of(pod.spec, least)
-    pending = next((c for c in pod.status.conditions if c.type == "PodResizePending"), None)
+    pending = next((c for c in status.conditions if c.type == "PodResizePending"), None)
     hopeless = pending is not None and pending.reason == "Infeasible"
+
+    def taken(wish: Requests, actual: core_v1.ResourceRequirements, allocated: Requests) -> core_v1.ResourceRequirements:
+        lists = [actual.requests, allocated] if hopeless else [wish, actual.requests, allocated]
+        return core_v1.ResourceRequirements(requests=quantity.maximum(lists))
+
+    def resized(container: core_v1.Container) -> core_v1.Container:
+        seen = told.get(container.name)
+        if seen is None or seen.resources is None:
+            return container
+        made = copy.copy(container)
+        made.resources = taken(container.resources.requests, seen.resources, seen.allocated_resources)
+        return made
+
     spec = copy.copy(pod.spec)
-    spec.containers = [_resized(c, held.get(c.name), hopeless) for c in spec.containers]
-    spec.init_containers = [_resized(c, held.get(c.name), hopeless) for c in spec.init_containers]
+    spec.containers = [resized(c) for c in spec.containers]
+    spec.init_containers = [resized(c) if c.restart_policy == "Always" else c for c in spec.init_containers]
+    if spec.resources is not None and status.resources is not None:
+        whole = taken(spec.resources.requests, status.resources, status.allocated_resources)
+        whole.requests = {name: whole.requests.get(name, _ZERO) for name in spec.resources.requests}
+        spec.resources = whole
     return requests_of(spec, least)
-
-
-def _held(status: core_v1.ContainerStatus) -> bool:
-    return bool(status.allocated_resources) or (status.resources is not None and bool(status.resources.requests))
-
-
-def _resized(
-    container: core_v1.Container, status: core_v1.ContainerStatus | None, hopeless: bool
-) -> core_v1.Container:
-    if status is None:
-        return container
-    actual = status.resources.requests if status.resources is not None else {}
-    wished = {} if hopeless else container.resources.requests
-    made = copy.copy(container)
-    made.resources = core_v1.ResourceRequirements(
-        requests=quantity.maximum([dict(status.allocated_resources), dict(actual), dict(wished)])
-    )
-    return made
 
 
 def ports_of(spec: core_v1.PodSpec) -> tuple[Port, ...]:

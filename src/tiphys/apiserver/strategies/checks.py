@@ -129,8 +129,9 @@ _LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def requirement(
-    e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS
+    e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS, strict: bool = True
 ) -> None:
+    """One requirement of a selector; `strict`: its values must be such as labels have."""
     if e.operator not in operators:
         found.append(errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator"))
     elif e.operator in ("In", "NotIn") and not e.values:
@@ -139,8 +140,10 @@ def requirement(
         found.append(
             errors.forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
         )
+    elif e.operator in ("Gt", "Lt") and len(e.values) != 1:
+        found.append(errors.required(f"{at}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"))
     found += [errors.invalid_value(f"{at}.key", e.key, problem) for problem in label_key_errors(e.key)]
-    if operators is _LABEL_OPERATORS:
+    if strict:
         for index, value in enumerate(e.values):
             found += named(value, label_value_errors, f"{at}.values[{index}]")
 

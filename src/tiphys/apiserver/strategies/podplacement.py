@@ -64,11 +64,11 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
         required = affinity.node_affinity.required_during_scheduling_ignored_during_execution
         at = f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
         if required is not None:
-            found += validate_node_selector(required, at)
+            found += validate_node_selector(required, at, strict=True)
         for index, wish in enumerate(affinity.node_affinity.preferred_during_scheduling_ignored_during_execution):
             at = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
             found += _weight(wish.weight, at)
-            found += _node_term(wish.preference, f"{at}.preference")
+            found += _node_term(wish.preference, f"{at}.preference", strict=False)
     for kind, name in ((affinity.pod_affinity, "podAffinity"), (affinity.pod_anti_affinity, "podAntiAffinity")):
         if kind is None:
             continue
@@ -80,17 +80,18 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
             found += _neighbour(weighted.pod_affinity_term, f"{at}.podAffinityTerm")
 
 
-def validate_node_selector(selector: v1.NodeSelector, at: str) -> list[FieldError]:
+def validate_node_selector(selector: v1.NodeSelector, at: str, strict: bool = False) -> list[FieldError]:
+    """`strict`: values must be such as labels have."""
     if not selector.node_selector_terms:
         return [errors.required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")]
     terms = enumerate(selector.node_selector_terms)
-    return [error for index, term in terms for error in _node_term(term, f"{at}.nodeSelectorTerms[{index}]")]
+    return [error for index, term in terms for error in _node_term(term, f"{at}.nodeSelectorTerms[{index}]", strict)]
 
 
-def _node_term(term: v1.NodeSelectorTerm, at: str) -> list[FieldError]:
+def _node_term(term: v1.NodeSelectorTerm, at: str, strict: bool) -> list[FieldError]:
     found: list[FieldError] = []
     for index, e in enumerate(term.match_expressions):
-        checks.requirement(e, f"{at}.matchExpressions[{index}]", found, _NODE_OPERATORS)
+        checks.requirement(e, f"{at}.matchExpressions[{index}]", found, _NODE_OPERATORS, strict)
     for index, e in enumerate(term.match_fields):
         where = f"{at}.matchFields[{index}]"
         if e.operator not in ("In", "NotIn"):
