@@ -307,6 +307,7 @@ TABLE: list[Rules] = [
         pod("topologySpreadConstraints[0].labelSelector.matchLabels", "name part must consist of", topologySpreadConstraints=[{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"a b": "c"}}}]),
         pod("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values", "must be specified single value when `operator` is 'Lt' or 'Gt'", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1", "2"]}]}]}}}),
         pod("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values[0]", "a valid label must be", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["-3"]}]}]}}}),
+        pod("tolerations[0].value", "must be a valid decimal integer in canonical form", tolerations=[{"key": "a", "operator": "Gt", "value": "007"}]),
     ]),
     Rules("Changes of pods", "core/validation: ValidatePodUpdate", [
         change("pods", "spec", "Forbidden: pod updates may not change fields other than", {}, {"spec": {"restartPolicy": "Never"}}),

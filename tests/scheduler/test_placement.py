@@ -11,6 +11,7 @@ from tests.builders import node, pod
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
 from tiphys.machinery.footprint import occupied, requests_of
+from tiphys.machinery.nodes import tolerated
 from tiphys.scheduler.placement import Placer
 from tiphys.scheduler.plugins.interpod import InterPodAffinity
 from tiphys.scheduler.podinfo import PodInfo
@@ -114,6 +115,19 @@ def test_reasons_are_counted_by_filter() -> None:
     assert made.message.startswith(
         "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu."
     )
+
+
+def test_taints_are_borne_by_name_by_value_or_by_number() -> None:
+    taint = core_v1.Taint(key="speed", value="5", effect="NoSchedule")
+
+    def bears(**toleration: Any) -> bool:
+        return tolerated(taint, [core_v1.Toleration(key="speed", **toleration)])
+
+    assert bears(operator="Exists") and bears(value="5") and not bears(value="6")
+    assert bears(operator="Gt", value="-1") and not bears(operator="Gt", value="5")
+    assert bears(operator="Lt", value="10") and not bears(operator="Lt", value="5")
+    assert not bears(operator="Lt", value="010") and not bears(operator="Lt", value="fast")
+    assert not bears(operator="Exists", effect="NoExecute")
 
 
 def test_the_emptier_node_is_preferred_and_ports_are_exclusive() -> None:

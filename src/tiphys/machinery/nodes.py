@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from tiphys.api import core_v1
@@ -14,7 +15,25 @@ def toleration_of(taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration
         if t.effect in ("", taint.effect) and t.key in ("", taint.key):
             if t.operator == "Exists" or (t.operator in ("", "Equal") and t.key and t.value == taint.value):
                 return t
+            if t.operator in ("Gt", "Lt") and _compares(taint.value, t.operator, t.value):
+                return t
     return None
+
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+
+
+def whole_number(text: str) -> int | None:
+    """An integer of 64 bits as it is written without ornament; None for anything else."""
+    number = int(text) if len(text) < 21 and _WHOLE.fullmatch(text) else None
+    return number if number is not None and -(1 << 63) <= number < 1 << 63 else None
+
+
+def _compares(value: str, operator: str, bound: str) -> bool:
+    number, limit = whole_number(value), whole_number(bound)
+    if number is None or limit is None:
+        return False
+    return number > limit if operator == "Gt" else number < limit
 
 
 def tolerated(taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration]) -> bool:

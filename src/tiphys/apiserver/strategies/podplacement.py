@@ -8,9 +8,11 @@ from tiphys.apiserver.strategies.checks import one_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, label_key_errors
+from tiphys.machinery.nodes import whole_number
 
 _TOLERATIONS = ("Equal", "Exists", "Gt", "Lt")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_WHOLE = "must be a valid decimal integer in canonical form"
 _NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
@@ -46,6 +48,8 @@ def validate_tolerations(tolerations: list[v1.Toleration], path: str) -> list[Fi
                     f"{at}.operator", toleration.value, "value must be empty when `operator` is 'Exists'"
                 )
             )
+        if toleration.operator in ("Gt", "Lt") and whole_number(toleration.value) is None:
+            found.append(errors.invalid_value(f"{at}.value", toleration.value, _WHOLE))
         if toleration.effect and toleration.effect not in _EFFECTS:
             found.append(errors.not_supported(f"{at}.effect", toleration.effect, _EFFECTS))
         if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
