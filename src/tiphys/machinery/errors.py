@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
@@ -143,6 +145,24 @@ def quoted(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + '"'
 
 
+def shortest(value: float) -> str:
+    """A number as Go prints it: the fewest digits that say it, with an exponent from a million on and below 0.0001."""
+    if not math.isfinite(value):
+        return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, "NaN")
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text, power = "".join(map(str, digits)), len(digits) - 1 + int(exponent)
+    minus = "-" if sign else ""
+    if value == 0:
+        return f"{minus}0"
+    if power < -4 or power >= 6:
+        mantissa = text[0] + ("." + text[1:] if len(text) > 1 else "")
+        return f"{minus}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    if power < 0:
+        return f"{minus}0.{'0' * (-power - 1)}{text}"
+    whole, rest = text[: power + 1].ljust(power + 1, "0"), text[power + 1 :]
+    return f"{minus}{whole}{'.' + rest if rest else ''}"
+
+
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
@@ -150,9 +170,9 @@ def _show(value: Any) -> str:
         return quoted(value)
     if value is None:
         return "null"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    if isinstance(value, int | float):
+    if isinstance(value, float):
+        return shortest(value)
+    if isinstance(value, int):
         return str(value)
     from tiphys.api.base import encode
 
