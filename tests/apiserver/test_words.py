@@ -4,9 +4,11 @@ Each row was compared with a server of release 1.36."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.apiserver.test_custom import CRONS, call, cron, definition, established
@@ -212,3 +214,24 @@ async def test_yaml_reads_as_upstreams(server: LocalCluster) -> None:
     await call(server, "POST", MAPS, {**CONFIG, "data": {"n": "5", "y": "yes", "two": "a\nb\n", "plain": "x y"}})
     text = (await server.client.request("GET", f"{MAPS}/a", accept=YAML)).decode()
     assert 'data:\n  "n": "5"\n  plain: x y\n  two: |\n    a\n    b\n  "y": "yes"\n' in text
+
+
+async def test_long_addresses_and_headers_are_read_and_what_is_no_request_is_not_told_of(
+    server: LocalCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    tls = server.client.config.ssl_context()
+    labels = ",".join(f"a{number}=b" for number in range(5000))
+    found = json.loads(await server.client.request("GET", "/api/v1/pods", query={"labelSelector": labels}))
+    assert found["kind"] == "PodList"
+    long = {"X-Long": "a" * 100_000}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
+        session.get(f"{server.url}/version", headers=long) as answer,
+    ):
+        assert answer.status == 200
+    port = int(server.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+    writer.write(b"NONSENSE\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+    writer.close()
+    assert "Traceback" not in caplog.text and not caplog.records

@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
@@ -54,6 +55,8 @@ VERSION = {
     "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
 }  # fmt: skip
 MAX_BODY = 3 * 1024 * 1024
+HEAD_LIMIT = 1 << 20  # bytes of a request line, or of one header: commands go in the one, tokens in the other
+_MOST_HEADERS = 1000
 
 Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
@@ -118,8 +121,6 @@ class APIServer:
         call: Call | None = None
         try:
             path, _, query_text = request._message.path.partition("?")
-            if len(request._message.path) > 32768:
-                raise errors.too_large("URI too long")
             query = parse_query(query_text)
             info = parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
@@ -534,9 +535,19 @@ class _Front(web.Server):  # type: ignore[misc]
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """What is no HTTP at all has had its answer; it needs no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
 async def serve(server: APIServer, host: str, port: int, context: ssl.SSLContext) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
-    front = _Front(server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None)
+    logging.getLogger("aiohttp.server").addFilter(_worth_telling)
+    front = _Front(
+        server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None, max_line_size=HEAD_LIMIT,
+        max_field_size=HEAD_LIMIT, max_headers=_MOST_HEADERS,
+    )  # fmt: skip
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
     await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024).start()

@@ -154,7 +154,7 @@ def complete(deployment: Deployment, status: apps_v1.DeploymentStatus) -> bool:
 
 class DeploymentController(Controller):
     name = "deployment"
-    workers = 8
+    workers = 32  # each waits for the server most of the time
 
     def watch(self) -> None:
         self._deployments, self._sets = self.informer(Deployment), self.informer(ReplicaSet)

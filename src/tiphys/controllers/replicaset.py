@@ -76,7 +76,7 @@ class Expectations:
 
 class ReplicaSetController(Controller):
     name = "replicaset"
-    workers = 8
+    workers = 32  # each waits for the server most of the time
     kind: Any = apps_v1.ReplicaSet
 
     def __init__(self, context: Context) -> None:

@@ -49,6 +49,9 @@ class Hosted(Protocol):
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str: ...
 
 
+_HEAD_LIMIT = 1 << 20  # bytes of a request line: the command to run stands in it
+
+
 class StreamingServer:
     def __init__(self, host: Hosted) -> None:
         self._host, self._started = host, time.time()
@@ -61,7 +64,8 @@ class StreamingServer:
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_REQUIRED
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), access_log=None, shutdown_timeout=1)
+        front = web.Server(self._handle, access_log=None, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT)
+        self._runner = web.ServerRunner(front, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, address, port, ssl_context=context)
         await site.start()
