@@ -33,19 +33,20 @@ class LeaderElection:
         self._name, self._namespace, self._identity = name, namespace, identity
         self._now = now
         self._seen: tuple[str, float] = ("", 0.0)  # the lease's revision and when we saw it first
+        self._renewed = 0.0  # when the attempt began that renewed it last
 
     async def acquire(self) -> None:
         while True:
-            if await self._attempt():
+            if await self._attempt(RENEW):
                 return
             await asyncio.sleep(RETRY)
 
     async def hold(self) -> None:
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < RENEW:
-            await asyncio.sleep(RETRY)
-            if await self._attempt():
-                renewed = time.monotonic()
+        """Another copy may take over DURATION after the lease was last renewed: RENEW after that it is given up, even if
+        the server has not answered by then."""
+        while (left := self._renewed + RENEW - time.monotonic()) > 0:
+            await asyncio.sleep(min(RETRY, left))
+            await self._attempt(self._renewed + RENEW - time.monotonic())
 
     async def release(self) -> None:
         """Lets another copy take over at once."""
@@ -57,12 +58,17 @@ class LeaderElection:
         except (StatusError, Unreachable):
             pass  # it runs out by itself
 
-    async def _attempt(self) -> bool:
+    async def _attempt(self, seconds: float) -> bool:
+        began = time.monotonic()
         try:
-            return await self._try()
-        except (StatusError, Unreachable) as error:
+            async with asyncio.timeout(seconds):
+                if not await self._try():
+                    return False
+        except (StatusError, Unreachable, TimeoutError) as error:
             log.debug("lease %s: %s", self._name, error)
             return False
+        self._renewed = began  # the server may have written it as early as that
+        return True
 
     async def _try(self) -> bool:
         stamp = timestamps.rfc3339_micro(self._now())
