@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from tiphys.client.component import Ending
+    from tiphys.client.informer import Informers
+    from tiphys.client.tasks import TaskGroup
+
+T = TypeVar("T")
 FOLDER = click.Path(path_type=Path)
 
 
@@ -232,7 +240,7 @@ def _logging(level: str = "INFO") -> None:
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
 
 
-def _run(main: Any) -> None:
+def _run(main: Coroutine[Any, Any, T]) -> T:
     import gc
 
     import uvloop
@@ -241,7 +249,20 @@ def _run(main: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
-    uvloop.run(main)
+    return uvloop.run(main)
+
+
+def _end(ending: Ending) -> None:
+    """Exits as the component ended, or runs the same command again in this process."""
+    import logging
+
+    from tiphys.client.component import Ending
+
+    if ending is Ending.LOST:
+        raise SystemExit(1)
+    if ending is Ending.EBBED:
+        logging.getLogger(__name__).info("beginning anew: %s", ending.value)
+        os.execv(sys.executable, sys.orig_argv)
 
 
 @cli.command()
@@ -343,16 +364,17 @@ def controllers(
 ) -> None:
     """Run the controllers."""
     from tiphys.client.client import Client
+    from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
-    from tiphys.controllers.main import lead_and_run, run_controllers
+    from tiphys.controllers.main import run_controllers
 
     _logging()
     profiles = _profiles(scheduler_config) if scheduler_kubeconfig is not None else []
 
-    async def main() -> None:
+    async def main() -> Ending:
         async with Client(load(kubeconfig), "tiphys-controllers") as client:
 
-            async def start(tasks: Any) -> None:
+            async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
                 informers = await run_controllers(client, tasks, ca.read_text(), key)
                 if scheduler_kubeconfig is not None:
@@ -360,11 +382,11 @@ def controllers(
 
                     other = Client(load(scheduler_kubeconfig), "tiphys-scheduler")
                     tasks.start(Scheduler(other, tasks, profiles, informers).run(), "scheduler", vital=True)
+                return informers
 
-            if not await lead_and_run(client, "kube-controller-manager", leader_elect, start):
-                raise SystemExit(1)
+            return await lead_and_run(client, "kube-controller-manager", leader_elect, start)
 
-    _run(main())
+    _end(_run(main()))
 
 
 @cli.command()
@@ -374,23 +396,25 @@ def controllers(
 def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None:
     """Run the scheduler."""
     from tiphys.client.client import Client
+    from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
-    from tiphys.controllers.main import lead_and_run
+    from tiphys.client.informer import Informers
     from tiphys.scheduler.main import Scheduler
 
     _logging()
     wanted = _profiles(config)
 
-    async def main() -> None:
+    async def main() -> Ending:
         async with Client(load(kubeconfig), "tiphys-scheduler") as client:
 
-            async def start(tasks: Any) -> None:
-                tasks.start(Scheduler(client, tasks, wanted).run(), "scheduler", vital=True)
+            async def start(tasks: TaskGroup) -> Informers:
+                informers = Informers(client, tasks)
+                tasks.start(Scheduler(client, tasks, wanted, informers).run(), "scheduler", vital=True)
+                return informers
 
-            if not await lead_and_run(client, "kube-scheduler", leader_elect, start):
-                raise SystemExit(1)
+            return await lead_and_run(client, "kube-scheduler", leader_elect, start)
 
-    _run(main())
+    _end(_run(main()))
 
 
 @cli.command()

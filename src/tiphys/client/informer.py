@@ -244,6 +244,11 @@ class Informers:
         """The informer of a kind if somebody has asked for it already."""
         return self._made.get(kind)
 
+    @property
+    def held(self) -> int:
+        """How many objects all of them hold."""
+        return sum(map(len, self._made.values()))
+
     async def synced(self) -> None:
         """Waits until every informer has listed once."""
         for informer in list(self._made.values()):
