@@ -11,6 +11,7 @@ from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.apiserver import flowcontrol
+from tiphys.apiserver.admission.rbac import covered
 from tiphys.apiserver.authorization import aggregated
 from tiphys.apiserver.registry import Registry
 from tiphys.machinery import errors
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 READ = ["get", "list", "watch"]
 WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 _AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 
@@ -114,6 +116,8 @@ NODE_RULES = [
     _rule(["create", "delete", "get", "patch", "update"], "storage.k8s.io", "csinodes"),
     _rule(READ, "storage.k8s.io", "csidrivers"),
     _rule(READ, "node.k8s.io", "runtimeclasses"),
+    _rule(["get"], "resource.k8s.io", "resourceclaims"),
+    _rule(["create", "delete", "deletecollection", "patch", "update", *READ], "resource.k8s.io", "resourceslices"),
 ]
 # What the proxy and the name server of a node look at; they share the node's identity.
 _NETWORK = [
@@ -155,6 +159,8 @@ _SCHEDULER = [
     _rule(
         READ, "storage.k8s.io", "csinodes", "csidrivers", "csistoragecapacities", "storageclasses", "volumeattachments"
     ),
+    _rule(READ, "resource.k8s.io", "deviceclasses", "resourceclaims", "resourceslices"),
+    _rule(["patch", "update"], "resource.k8s.io", "resourceclaims", "resourceclaims/status"),
 ]
 # One identity for all controllers: they run in one process.
 _CONTROLLERS = [rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]), _urls("*")]
@@ -222,7 +228,7 @@ async def bootstrap(
     authorities: dict[str, str] | None = None,
     volumes: str = "",
 ) -> None:
-    """Writes what is missing. `address` and `port` are where this server is reached; `authorities` is what servers
+    """Writes what is missing, and completes roles that lack something. `address` and `port` are where this server is reached; `authorities` is what servers
     behind this one read to know whom to believe; `volumes` is the folder of the default storage class."""
     await asyncio.gather(*(_ensure(registry, core_v1.Namespace(metadata=_meta(name))) for name in NAMESPACES))
     await _roles(registry)
@@ -272,7 +278,7 @@ async def _roles(registry: Registry) -> None:
     roles = []
     for name, rules, labels, aggregate in _ROLES:
         role = rbac_v1.ClusterRole(metadata=_meta(name, labels={**_LABELS, **labels}), rules=rules)
-        role.metadata.annotations["rbac.authorization.kubernetes.io/autoupdate"] = "true"
+        role.metadata.annotations[_AUTOUPDATE] = "true"
         if aggregate:
             from tiphys.api.meta_v1 import LabelSelector
 
@@ -282,7 +288,7 @@ async def _roles(registry: Registry) -> None:
     for name in ("view", "edit", "admin"):
         role = next(r for r in roles if r.metadata.name == name)
         role.rules = aggregated(role, roles)
-    await asyncio.gather(*(_ensure(registry, role) for role in roles))
+    await asyncio.gather(*(_complete(registry, role) for role in roles))
     reader = rbac_v1.Role(metadata=_meta("extension-apiserver-authentication-reader", labels=dict(_LABELS)))
     reader.rules = [_rule(READ, "", "configmaps", names=["extension-apiserver-authentication"])]
     await _ensure(registry, reader, "kube-system")
@@ -297,10 +303,35 @@ async def _roles(registry: Registry) -> None:
     bindings = []
     for name, role_name, subjects in _BINDINGS:
         binding = rbac_v1.ClusterRoleBinding(metadata=_meta(name, labels=dict(_LABELS)))
+        binding.metadata.annotations[_AUTOUPDATE] = "true"
         binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=role_name)
         binding.subjects = [rbac_v1.Subject(kind=kind, name=who) for kind, who in subjects]
         bindings.append(binding)
-    await asyncio.gather(*(_ensure(registry, binding) for binding in bindings))
+    await asyncio.gather(*(_complete(registry, binding) for binding in bindings))
+
+
+async def _complete(registry: Registry, wanted: Any) -> None:
+    """Makes a role or a binding, or adds to the one there what it lacks (it may be from an older release, or somebody
+    has taken something out), unless its annotation says that it is to be left alone."""
+    resource, meta = resource_of(type(wanted)), wanted.metadata
+    there = registry.lookup(resource.plural, "", meta.name, resource.group)
+    if there is None:
+        return await _ensure(registry, wanted)
+    binding = isinstance(wanted, rbac_v1.ClusterRoleBinding)
+    if binding:
+        missing: list[Any] = [one for one in wanted.subjects if one not in there.subjects]
+    else:
+        missing = [rule for rule in wanted.rules if rule not in there.rules and not covered(there.rules, rule)]
+    left_alone = there.metadata.annotations.get(_AUTOUPDATE) == "false" or getattr(wanted, "aggregation_rule", None)
+    if not missing or left_alone:
+        return None
+
+    def change(old: Any) -> Any:
+        (old.subjects if binding else old.rules).extend(missing)
+        return old
+
+    await registry.update(resource, "", meta.name, change)
+    return None
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from tiphys.api import core_v1, rbac_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.api.resource_v1 import ResourceSlice
 from tiphys.apiserver.authorization import Asked, rule_allows
 from tiphys.apiserver.request import User
 from tiphys.machinery.podrefs import references
@@ -22,6 +23,7 @@ from tiphys.store.store import Store
 GROUP, PREFIX = "system:nodes", "system:node:"
 LEASES = "kube-node-lease"
 _PODS, _VOLUMES = BY_PATH["", "v1", "pods"], BY_PATH["", "v1", "persistentvolumes"]
+_SLICES = BY_PATH["resource.k8s.io", "v1", "resourceslices"]
 _ATTACHMENTS = BY_PATH["storage.k8s.io", "v1", "volumeattachments"]
 _READ = ("get", "list", "watch")
 _WRITE = ("get", "create", "update", "patch", "delete")
@@ -42,7 +44,7 @@ class NodeAuthorizer:
         self._rules = [
             narrowed for rule in rules
             if (narrowed := _without(rule, {"nodes", "pods", "secrets", "configmaps", "persistentvolumeclaims",
-                "persistentvolumes", "serviceaccounts", "leases", "csinodes", "volumeattachments"})).resources
+                "persistentvolumes", "serviceaccounts", "leases", "csinodes", "volumeattachments", "resourceclaims", "resourceslices"})).resources
         ]  # fmt: skip
 
     def allows(self, user: User, asked: Asked) -> bool:
@@ -70,6 +72,10 @@ class NodeAuthorizer:
                 return asked.verb in _WRITE and (asked.name == node or asked.verb == "create") and not asked.subresource
             case "storage.k8s.io", "volumeattachments":
                 return asked.verb == "get" and not asked.subresource and self._attached(node, asked.name)
+            case "resource.k8s.io", "resourceclaims":
+                return asked.verb == "get" and not asked.subresource and self._names(node, asked)
+            case "resource.k8s.io", "resourceslices":
+                return self._slices(node, asked)
         return any(rule_allows(rule, asked) for rule in self._rules)
 
     @staticmethod
@@ -77,6 +83,17 @@ class NodeAuthorizer:
         if asked.subresource:
             return asked.subresource == "status" and asked.verb in ("update", "patch") and asked.name == node
         return asked.verb == "create" or (asked.verb in (*_WRITE, "list", "watch") and asked.name == node)
+
+    def _slices(self, node: str, asked: Asked) -> bool:
+        """Slices of the node itself; which one a new one is of is left to NodeRestriction."""
+        if asked.subresource:
+            return False
+        if asked.verb in ("list", "watch", "deletecollection"):
+            return _selects(asked.fields, "spec.nodeName", node)
+        if asked.verb == "create":
+            return True
+        entry = self._store.cache(_SLICES.prefix).get(_SLICES.key("", asked.name))
+        return asked.verb in _WRITE and entry is not None and decode(entry.data, ResourceSlice).spec.node_name == node
 
     def _pod(self, node: str, asked: Asked) -> bool:
         if asked.verb in _OF_PODS.get(asked.subresource, ()):

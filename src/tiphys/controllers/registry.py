@@ -21,6 +21,7 @@ from tiphys.controllers.podgc import PodGarbageCollector
 from tiphys.controllers.policystatus import PolicyStatusController
 from tiphys.controllers.quota import QuotaController
 from tiphys.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from tiphys.controllers.resourceclaims import ResourceClaimController
 from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from tiphys.controllers.shell import Controller
 from tiphys.controllers.statefulset import StatefulSetController
@@ -47,6 +48,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     # what workloads keep
     VolumeController,
     AttachDetachController,
+    ResourceClaimController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,

@@ -31,6 +31,7 @@ class HollowRuntime:
     """`subnet` is the first two numbers of the addresses that pods seem to have."""
 
     name = "hollow://1.0"
+    gives_devices = True
 
     def __init__(self, number: int = 0, now: Callable[[], float] = time.time) -> None:
         self._now = now

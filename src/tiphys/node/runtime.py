@@ -103,6 +103,8 @@ class RuntimeFault(Exception):
 class Runtime(Protocol):
     name: str
     """As nodes report it: ``containerd://1.6.20``."""
+    gives_devices: bool
+    """Whether containers get the devices that claims of their pods were given."""
 
     async def start(self, wake: Callable[[str], None]) -> None:
         """Connects. `wake` is called with a container's id, or "", when something may have changed."""

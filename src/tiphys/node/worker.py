@@ -253,6 +253,9 @@ class PodWorker:
     # --- starting ---
 
     async def _make_sandbox(self) -> None:
+        if self.pod.spec.resource_claims and not self._node.runtime.gives_devices:
+            why = "Failed to prepare dynamic resources: no DRA driver is registered on this node"
+            raise RuntimeFault("FailedPrepareDynamicResources", why)
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
         if self.state.sandbox is not None:

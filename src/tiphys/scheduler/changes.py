@@ -12,13 +12,14 @@ from tiphys.scheduler.podinfo import PodInfo
 NODE_ADDED, NODE_SIZE, NODE_LABELS, NODE_TAINTS = "node added", "node size", "node labels", "node taints"
 NODE_GONE = "node gone"
 POD_GONE, POD_PLACED, POD_LABELS, POD_SIZE = "pod gone", "pod placed", "pod labels", "pod size"
-VOLUMES, NAMESPACES = "volumes", "namespaces"
+VOLUMES, NAMESPACES, DEVICES = "volumes", "namespaces", "devices"
 
 
 @dataclass(frozen=True)
 class Change:
     """Something happened. `node` and `pod` are as they are now, or were last; `old_node` and `old_pod` as they were
-    before, where they changed. `pod` is or was on a node. `stored` is an object that volumes depend on."""
+    before, where they changed. `pod` is or was on a node. `stored` is an object that volumes or devices depend on, and
+    `before` what it was, if that is known."""
 
     kind: str
     node: core_v1.Node | None = None
@@ -26,6 +27,7 @@ class Change:
     pod: PodInfo | None = None
     old_pod: PodInfo | None = None
     stored: Any = None
+    before: Any = None
 
 
 def of_node(old: core_v1.Node | None, new: core_v1.Node | None) -> Iterator[Change]:

@@ -23,13 +23,12 @@ WEIGHTS: Mapping[str, int] = {
     "VolumeZone": 0,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
+    "DynamicResources": 0,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
 }
 # What upstream has as plugins of their own and ours does elsewhere or not at all: may be named, changes nothing.
-_ELSEWHERE = frozenset((
-    "PrioritySort", "SchedulingGates", "DefaultPreemption", "DefaultBinder", "DynamicResources",
-))  # fmt: skip
+_ELSEWHERE = frozenset(("PrioritySort", "SchedulingGates", "DefaultPreemption", "DefaultBinder"))
 _POINTS = frozenset((
     "preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "preScore", "score", "reserve", "permit", "preBind",
     "bind", "postBind", "multiPoint",

@@ -23,11 +23,13 @@ from tiphys.machinery.errors import StatusError
 from tiphys.scheduler import changes, preemption
 from tiphys.scheduler.changes import NAMESPACES, POD_GONE, VOLUMES, Change
 from tiphys.scheduler.configuration import Profile
+from tiphys.scheduler.devices.binder import DeviceBinder
 from tiphys.scheduler.extenders import Extender, ExtenderError
 from tiphys.scheduler.kinship import Kinship
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.base import Plugin
+from tiphys.scheduler.plugins.devices import ELSEWHERE, DynamicResources
 from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.queue import SchedulingQueue
@@ -61,6 +63,7 @@ class Scheduler:
         self.view = Snapshot()
         self._stock = Stock()
         self._kinship: Kinship | None = None
+        self._devices: DeviceBinder | None = None
         self._placers = self._make_placers()
         self._claim_moved = asyncio.Event()
         self._queue = SchedulingQueue(time.monotonic)
@@ -75,6 +78,7 @@ class Scheduler:
         informers = self._informers
         nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
         self._kinship = Kinship(informers)
+        self._devices = DeviceBinder(self._client, informers, self._changed, self._enqueue)
         self._follow_volumes(informers)
         namespaces = informers.of(core_v1.Namespace)
         self._budgets = informers.of(PodDisruptionBudget)
@@ -112,7 +116,14 @@ class Scheduler:
 
     def _make_placers(self) -> dict[str, Placer]:
         alike = self._kinship.selector if self._kinship is not None else lambda pod: None
-        return {profile.name: Placer(self.view, plugins(self._stock, profile, alike)) for profile in self._profiles}
+        devices = self._devices.devices if self._devices is not None else None
+        return {
+            profile.name: Placer(self.view, plugins(self._stock, profile, alike, devices)) for profile in self._profiles
+        }
+
+    def _enqueue(self, pod: PodInfo) -> None:
+        self._queue.put(pod)
+        self._wake.set()
 
     def _say(self, pod: PodInfo, kind: str, reason: str, message: str, about: PodInfo | None = None) -> None:
         self._recorders[pod.pod.spec.scheduler_name].record((about or pod).pod, kind, reason, message)
@@ -142,6 +153,8 @@ class Scheduler:
             self.view.remove_pod(uid)
             self._release(uid)
             self._nominated.pop(uid, None)
+            if self._devices is not None:
+                self._devices.drop(new or old)  # type: ignore[arg-type]
         elif new.spec.node_name:
             self._queue.remove(new.metadata.uid)
             self._assumed.discard(new.metadata.uid)
@@ -152,10 +165,14 @@ class Scheduler:
             and not new.spec.scheduling_gates
         ):
             if new.metadata.uid not in self._assumed and (
-                old is None or old.spec != new.spec or old.metadata.labels != new.metadata.labels
+                old is None
+                or old.spec != new.spec
+                or old.metadata.labels != new.metadata.labels
+                or old.status.resource_claim_statuses != new.status.resource_claim_statuses
             ):
-                self._queue.put(PodInfo(new))
-                self._wake.set()
+                info = PodInfo(new)
+                if self._devices is None or not self._devices.hold_back(info):
+                    self._enqueue(info)
         if self._queue.stuck:
             for change in changes.of_pod(old, new):
                 self._changed(change)
@@ -172,6 +189,9 @@ class Scheduler:
             self._release(pod.uid)
             placement = await self._place(pod)
             if placement.node:
+                if not self._set_aside(pod, placement.node):
+                    self._queue.again(pod)
+                    continue
                 await self._slots.acquire()
                 self._assumed.add(pod.uid)
                 self.view.put_pod(pod, placement.node)
@@ -180,6 +200,7 @@ class Scheduler:
                 objectors = tuple(placement.objectors)
                 self._queue.failed(pod, partial(self._helped, pod, objectors) if objectors else None)
                 eviction = await self._make_room(pod, placement)
+                self._say_of_claims(pod, placement)
                 self._tasks.start(self._tell(pod, placement, eviction.node if eviction else ""), "tell")
                 if eviction is not None:
                     self._tasks.start(self._evict(pod, eviction), "preempt")
@@ -227,6 +248,33 @@ class Scheduler:
                 scores[self.view.row[host]] += more
         placement.node = self.view.names[placer.best(feasible, scores)]
         return placement
+
+    # --- devices ---
+
+    def _set_aside(self, pod: PodInfo, node: str) -> bool:
+        """Keeps the devices that a pod needs on its node from others. False: somebody has had them meanwhile."""
+        if self._devices is None or not pod.pod.spec.resource_claims:
+            return True
+        found = self.view.nodes[self.view.row[node]] if node in self.view.row else None
+        return found is not None and self._devices.devices.promise(pod.pod, found)
+
+    def _say_of_claims(self, pod: PodInfo, placement: Placement) -> None:
+        """What can be done about claims comes before what can be done about other pods."""
+        if DynamicResources.name not in self._placers[pod.pod.spec.scheduler_name].names or not placement.preemption:
+            return
+        said = "no new claims to deallocate"
+        if pod.pod.spec.resource_claims:
+            said = "still not schedulable"
+            if ELSEWHERE in placement.reasons and self._devices is not None:
+                self._tasks.start(self._give_back(self._devices, pod), "give back devices")
+        placement.preemption = f"{said}, {placement.preemption}"
+
+    async def _give_back(self, devices: DeviceBinder, pod: PodInfo) -> None:
+        try:
+            if await devices.give_back(pod):
+                log.info("%s: its claims may have devices elsewhere", pod.key)
+        except (StatusError, Unreachable) as error:
+            log.info("%s: %s", pod.key, error)
 
     # --- making room ---
 
@@ -312,6 +360,8 @@ class Scheduler:
         )
         try:
             await self._bind_claims(pod, node)
+            if self._devices is not None and pod.pod.spec.resource_claims:
+                await self._devices.bind(pod)
             binder = next((e for e in self._extenders.get(pod.pod.spec.scheduler_name, ()) if e.bind_verb), None)
             if binder is not None and binder.wants(pod.pod):
                 await binder.bind(pod.pod, node)
@@ -323,6 +373,8 @@ class Scheduler:
         except (StatusError, Unreachable, ExtenderError) as error:
             self._assumed.discard(pod.uid)
             self.view.remove_pod(pod.uid)
+            if self._devices is not None:
+                self._devices.devices.forget(pod.pod)
             if not (isinstance(error, StatusError) and error.code == 404):
                 log.info("binding %s to %s: %s", pod.key, node, error)
                 self._queue.again(pod)

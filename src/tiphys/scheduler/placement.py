@@ -43,6 +43,7 @@ class Placer:
     def __init__(self, view: Snapshot, chain: tuple[Plugin, ...] | None = None) -> None:
         self._view = view
         self._plugins = chain if chain is not None else plugins(Stock())
+        self.names = frozenset(plugin.name for plugin in self._plugins)
         self._refusing = [p for p in self._plugins if type(p).refuse is not Plugin.refuse]
         self._static: OrderedDict[bytes, tuple[int, list[Verdicts], list[Floats | None]]] = OrderedDict()
         self._turn = 0

@@ -1,4 +1,4 @@
-"""NodeRestriction: a node changes its own Node, Lease and CSINode and the pods bound to it, nothing of its neighbours'.
+"""NodeRestriction: a node changes its own Node, Lease, CSINode and ResourceSlices and the pods bound to it, nothing of its neighbours'.
 
 The node authorizer lets through what only the object can decide; here the object is looked at.
 """
@@ -34,6 +34,7 @@ _NAMED = {
 class NodeRestriction(Base):
     resources = frozenset((
         "nodes", "pods", "persistentvolumeclaims", "serviceaccounts", "leases.coordination.k8s.io", "csinodes.storage.k8s.io",
+        "resourceslices.resource.k8s.io",
     ))  # fmt: skip
 
     def __init__(self, registry: Callable[[], Any]) -> None:
@@ -70,6 +71,11 @@ class NodeRestriction(Base):
             case "csinodes", _:
                 if a.name != node:
                     raise _refused(a, "can only access CSINode with the same name as the requesting node")
+            case "resourceslices", _:
+                slice_ = a.old if a.operation == "DELETE" else a.obj
+                if a.operation in ("CREATE", "DELETE") and (slice_ is None or slice_.spec.node_name != node):
+                    verb = a.operation.lower()
+                    raise _refused(a, f"can only {verb} ResourceSlice with the same NodeName as the requesting node")
 
     def _pod_named(self, a: Attributes) -> core_v1.Pod:
         return decode(self._registry().entry(_PODS, a.namespace, a.name).data, core_v1.Pod)

@@ -50,6 +50,11 @@ def covers(owned: rbac_v1.PolicyRule, wanted: rbac_v1.PolicyRule) -> bool:
     )
 
 
+def covered(owned: list[rbac_v1.PolicyRule], wanted: rbac_v1.PolicyRule) -> bool:
+    """Whether rules together give everything that a rule gives."""
+    return all(any(covers(rule, single) for rule in owned) for single in single_rules([wanted]))
+
+
 def _has(values: list[str], value: str) -> bool:
     return "*" in values or value in values
 

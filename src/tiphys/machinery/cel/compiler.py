@@ -151,9 +151,10 @@ def index_of(value: Any, index: Any) -> Any:
     if isinstance(value, dict):
         if isinstance(index, list | dict):
             raise CelError("no such overload")
-        if index in value:
+        try:
             return value[index]
-        raise CelError(f"no such key: {index}")
+        except KeyError:
+            raise CelError(f"no such key: {index}") from None
     raise CelError("no such overload")
 
 
@@ -288,7 +289,7 @@ class _Compiler:
             return self._has(node)
         if node.target is not None:
             if node.target.kind == "name" and node.target.value in _NAMESPACES and node.target.value not in self._bound:
-                return self._qualified(node)
+                return self._bind(node) if (node.target.value, name, len(node.args)) == _BIND else self._qualified(node)
             macro = _MACROS.get((name, len(node.args)))
             if macro is not None:
                 return macro(self, node)
@@ -489,6 +490,12 @@ class _Compiler:
 
         return run
 
+    def _bind(self, node: Node) -> Evaluate:
+        """``cel.bind(name, value, expression)``: the value has the name in the expression."""
+        [name] = self._variables(node, 1)
+        value, body = self.compile(node.args[1]), self._inside([name], node.args[2])
+        return lambda frame: body({**frame, name: value(frame)})
+
     def _sort_by(self, node: Node) -> Evaluate:
         from tiphys.machinery.cel.library import sorted_list
 
@@ -505,6 +512,8 @@ OWN_METHODS = frozenset((
     "path", "group", "serviceAccount", "resource", "subresource", "namespace", "name", "check", "allowed", "reason",
     "errored", "error", "fieldSelector", "labelSelector",
 ))  # fmt: skip
+
+_BIND = ("cel", "bind", 3)
 
 _MACROS: dict[tuple[str, int], Callable[[_Compiler, Node], Evaluate]] = {
     ("all", 2): _Compiler._all, ("all", 3): _Compiler._all,

@@ -644,6 +644,8 @@ METHODS: dict[str, Function] = {
     "add": _quantity_sum(1), "sub": _quantity_sum(-1),
     "unwrapOpt": FUNCTIONS["optional.unwrap"], "major": lambda v: v.parts[0], "minor": lambda v: v.parts[1], "patch": lambda v: v.parts[2],
     "validate": lambda v, t: v.validate(t),
+    # Selectors of devices alone: attributes that may be lists.
+    "includes": lambda v, item: any(equal(one, item) for one in (v if isinstance(v, list) else [v])),
 }  # fmt: skip
 FUNCTIONS["format.named"] = _named_format
 FUNCTIONS |= {f"format.{name}": functools.partial(lambda name: _named_format(name).value, name) for name in _FORMATS}

@@ -42,6 +42,8 @@ _RELIST = 3.0  # seconds between looks at everything, should an event be lost
 class CRIRuntime:
     """`logs` is the folder of container logs, `cgroup` the parent of every pod's control group."""
 
+    gives_devices = False
+
     def __init__(self, socket: str, logs: Path, cgroup: str) -> None:
         self._client = CRIClient(socket)
         self._logs, self._cgroup = logs, cgroup

@@ -10,8 +10,10 @@ from typing import Any
 from tiphys.api.core_v1 import Pod
 from tiphys.machinery.selectors import Selector
 from tiphys.scheduler.configuration import WEIGHTS, ConfigurationError, Profile, profiles
+from tiphys.scheduler.devices.stock import Devices
 from tiphys.scheduler.extenders import extenders
 from tiphys.scheduler.plugins.base import Plugin, ScoreOnly
+from tiphys.scheduler.plugins.devices import DynamicResources
 from tiphys.scheduler.plugins.images import ImageLocality
 from tiphys.scheduler.plugins.interpod import InterPodAffinity
 from tiphys.scheduler.plugins.nodes import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
@@ -52,16 +54,21 @@ def read(file: Path) -> list[Profile]:
 
 
 def plugins(
-    stock: Stock, profile: Profile | None = None, alike: Callable[[Pod], Selector | None] = lambda pod: None
+    stock: Stock,
+    profile: Profile | None = None,
+    alike: Callable[[Pod], Selector | None] = lambda pod: None,
+    devices: Devices | None = None,
 ) -> tuple[Plugin, ...]:
-    """The plugins of a profile; `stock` is what is known of volumes, `alike` which pods belong together. Raises
-    ConfigurationError."""
+    """The plugins of a profile; `stock` is what is known of volumes, `devices` of devices, `alike` which pods belong
+    together. Raises ConfigurationError."""
     profile = profile or Profile()
     made: list[Plugin] = []
     for name in WEIGHTS:
         weight = profile.weights.get(name, 0)
         if name in _STORED:
             plugin: Plugin = _STORED[name](stock)
+        elif name == DynamicResources.name:
+            plugin = DynamicResources(devices or Devices())
         else:
             told: dict[str, Any] = {"arguments": profile.arguments.get(name, {})} if name in _TOLD else {}
             if name == PodTopologySpread.name:

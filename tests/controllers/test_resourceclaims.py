@@ -1,0 +1,189 @@
+"""Devices from end to end: pods wait for their claims, get devices of their own, and give them back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.builders import node, pod
+from tests.scheduler.devices import ask, claim, class_of, device, slice_of
+from tiphys.api import core_v1
+from tiphys.api import resource_v1 as v1
+from tiphys.api.base import from_builtins
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE
+from tiphys.machinery.devices import FINALIZER, POD_CLAIM
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[LocalCluster]:
+    """Two nodes with two devices each, one class, and nobody to run pods."""
+    async with LocalCluster(controllers=True) as made:
+        for name in ("a", "b"):
+            ready = node(name)
+            ready.status.conditions = [core_v1.NodeCondition(type="Ready", status="True")]
+            await made.client.create(ready)
+            await made.client.create(slice_of(name, device("d0"), device("d1")))
+        await made.client.create(class_of("gpu"))
+        yield made
+
+
+async def template(cluster: LocalCluster, name: str = "t", count: int = 1) -> None:
+    spec = from_builtins({"devices": {"requests": [ask(count=count)]}}, v1.ResourceClaimSpec)
+    made = v1.ResourceClaimTemplate(metadata=ObjectMeta(name=name, namespace="default"))
+    made.spec.metadata.labels, made.spec.spec = {"made": "yes"}, spec
+    await cluster.client.create(made)
+
+
+def user(name: str, **sources: str) -> core_v1.Pod:
+    """A pod with one claim; `sources` is a template or a claim by name."""
+    said = {("resourceClaimTemplateName" if kind == "template" else "resourceClaimName"): of for kind, of in sources.items()}
+    containers = [{"name": "c", "image": "img", "resources": {"claims": [{"name": "gpu"}]}}]
+    made = pod(name, resourceClaims=[{"name": "gpu", **said}], containers=containers)
+    return made
+
+
+async def node_of(cluster: LocalCluster, name: str) -> str:
+    return (await cluster.client.get(core_v1.Pod, name, "default")).spec.node_name
+
+
+async def claims(cluster: LocalCluster) -> list[v1.ResourceClaim]:
+    return (await cluster.client.list(v1.ResourceClaim, "default")).items
+
+
+async def end(cluster: LocalCluster, name: str) -> None:
+    """The pod has run."""
+    await cluster.client.patch(core_v1.Pod, name, {"status": {"phase": "Succeeded"}}, "default", "status", MERGE)
+
+
+async def test_a_pod_gets_a_claim_of_its_own_and_devices(cluster: LocalCluster) -> None:
+    await template(cluster)
+    await cluster.client.create(user("p", template="t"))
+    await cluster.eventually(lambda: node_of(cluster, "p"))
+    [made] = await claims(cluster)
+    bound = await cluster.client.get(core_v1.Pod, "p", "default")
+    assert made.metadata.name.startswith("p-gpu-") and made.metadata.labels == {"made": "yes"}
+    assert made.metadata.annotations[POD_CLAIM] == "gpu" and made.metadata.finalizers == [FINALIZER]
+    assert [owner.uid for owner in made.metadata.owner_references] == [bound.metadata.uid]
+    assert [(one.resource, one.name, one.uid) for one in made.status.reserved_for] == [("pods", "p", bound.metadata.uid)]
+    assert made.status.allocation is not None and made.status.allocation.node_selector is not None
+    [term] = made.status.allocation.node_selector.node_selector_terms
+    assert term.match_fields[0].values == [bound.spec.node_name]
+    assert [r.pool for r in made.status.allocation.devices.results] == [bound.spec.node_name]
+    [status] = bound.status.resource_claim_statuses
+    assert (status.name, status.resource_claim_name) == ("gpu", made.metadata.name)
+
+    await end(cluster, "p")
+
+    async def gone() -> bool:
+        return not await claims(cluster)
+
+    await cluster.eventually(gone)
+
+
+async def test_devices_go_round(cluster: LocalCluster) -> None:
+    await template(cluster, count=2)
+    for name in ("p0", "p1", "p2"):
+        await cluster.client.create(user(name, template="t"))
+
+    async def waiting() -> list[core_v1.Pod]:
+        pods = (await cluster.client.list(core_v1.Pod, "default")).items
+        return [p for p in pods if not p.spec.node_name and any(c.status == "False" for c in p.status.conditions)]
+
+    async def settled() -> bool:
+        return len(await waiting()) == 1 and sum(c.status.allocation is not None for c in await claims(cluster)) == 2
+
+    await cluster.eventually(settled)
+    [stuck] = await waiting()
+    [condition] = stuck.status.conditions
+    assert condition.message == (
+        "0/2 nodes are available: 2 cannot allocate all claims. still not schedulable, preemption: "
+        "0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    )
+    first = next(name for name in ("p0", "p1", "p2") if name != stuck.metadata.name)
+    freed = await node_of(cluster, first)
+    await end(cluster, first)
+    await cluster.eventually(lambda: node_of(cluster, stuck.metadata.name))
+    assert await node_of(cluster, stuck.metadata.name) == freed
+
+
+async def test_pods_share_a_claim_and_follow_it(cluster: LocalCluster) -> None:
+    await cluster.client.create(user("early", claim="shared"))
+    made = claim("shared", ask())
+    made.metadata.uid = ""
+    await cluster.client.create(made)
+    await cluster.client.create(user("late", claim="shared"))
+    await cluster.eventually(lambda: node_of(cluster, "early"))
+    await cluster.eventually(lambda: node_of(cluster, "late"))
+    assert await node_of(cluster, "early") == await node_of(cluster, "late")
+    [shared] = await claims(cluster)
+    assert {one.name for one in shared.status.reserved_for} == {"early", "late"}
+
+    await cluster.client.delete(v1.ResourceClaim, "shared", "default")
+    [leaving] = await claims(cluster)
+    assert leaving.metadata.deletion_timestamp and leaving.status.allocation is not None
+    await end(cluster, "early")
+    await end(cluster, "late")
+
+    async def gone() -> bool:
+        return not await claims(cluster)
+
+    await cluster.eventually(gone)
+
+
+async def test_a_claim_that_nobody_uses_gives_way(cluster: LocalCluster) -> None:
+    made = claim("mine", ask())
+    made.metadata.uid = ""
+    await cluster.client.create(made)
+    await cluster.client.create(user("first", claim="mine"))
+    await cluster.eventually(lambda: node_of(cluster, "first"))
+    there = await node_of(cluster, "first")
+    [mine] = await claims(cluster)
+    allocation = mine.status.allocation
+    await end(cluster, "first")
+
+    async def unused() -> bool:
+        [now] = await claims(cluster)
+        return not now.status.reserved_for and now.status.allocation is None and not now.metadata.finalizers
+
+    await cluster.eventually(unused)
+    [mine] = await claims(cluster)
+    mine.status.allocation = allocation  # somebody allocated it by hand
+    await cluster.client.update_status(mine)
+    second = user("second", claim="mine")
+    second.spec.node_selector = {"kubernetes.io/hostname": "b" if there == "a" else "a"}
+    await cluster.client.create(second)
+    await cluster.eventually(lambda: node_of(cluster, "second"))
+    assert await node_of(cluster, "second") != there
+
+
+async def test_what_is_missing_is_told(cluster: LocalCluster) -> None:
+    await cluster.client.create(user("p", template="nothing"))
+
+    async def told() -> bool:
+        events = (await cluster.client.list(core_v1.Event, "default")).items
+        return any(
+            e.reason == "FailedResourceClaimCreation" and 'resourceclaimtemplates.resource.k8s.io "nothing" not found' in e.message
+            for e in events
+        )
+
+    await cluster.eventually(told)
+    made = claim("odd", {"name": "r", "exactly": {"deviceClassName": "none", "allocationMode": "ExactCount", "count": 1}})
+    made.metadata.uid = ""
+    await cluster.client.create(made)
+    await cluster.client.create(user("q", claim="odd"))
+
+    async def refused() -> bool:
+        found = await cluster.client.get(core_v1.Pod, "q", "default")
+        return any("request r: device class none does not exist" in c.message for c in found.status.conditions)
+
+    await cluster.eventually(refused)
+    await cluster.client.create(class_of("none"))
+    await cluster.eventually(lambda: node_of(cluster, "q"))
+    await template(cluster, "nothing")
+    await cluster.eventually(lambda: node_of(cluster, "p"))
+    with pytest.raises(StatusError, match="not found"):
+        await cluster.client.get(core_v1.Pod, "nobody", "default")
