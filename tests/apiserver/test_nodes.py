@@ -9,7 +9,8 @@ import pytest
 
 from tests.apiserver.test_custom import call, refused
 from tests.builders import config_map, pod
-from tiphys.api import authentication_v1, coordination_v1, core_v1, policy_v1
+from tiphys.api import authentication_v1, coordination_v1, core_v1, policy_v1, resource_v1
+from tiphys.api.base import from_builtins
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client
@@ -108,3 +109,34 @@ async def test_a_pod_gets_the_zone_of_its_node(node: Client, server: LocalCluste
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "free"}, "target": {"name": "two"}}
     await call(server, "POST", "/api/v1/namespaces/default/pods/free/binding", binding)
     assert (await server.client.get(core_v1.Pod, "free", "default")).metadata.labels["topology.kubernetes.io/zone"] == "zone-two"  # fmt: skip
+
+
+async def test_a_node_offers_its_own_devices(node: Client, server: LocalCluster) -> None:
+    def offered(name: str, of: str) -> resource_v1.ResourceSlice:
+        pool = resource_v1.ResourcePool(name=of, generation=1, resource_slice_count=1)
+        spec = resource_v1.ResourceSliceSpec(driver="d.example.com", pool=pool, node_name=of)
+        return resource_v1.ResourceSlice(metadata=ObjectMeta(name=name), spec=spec)
+
+    made = await node.create(offered("mine", "one"))
+    theirs = await server.client.create(offered("theirs", "two"))
+    assert (await node.update(made)).metadata.name == "mine"
+    assert [s.metadata.name for s in (await node.list(resource_v1.ResourceSlice, fields="spec.nodeName=one")).items] == ["mine"]
+    error = await refused(node.create(offered("false", "two")))
+    assert error.code == 403 and "can only create ResourceSlice with the same NodeName as the requesting node" in str(error)
+    assert (await refused(node.update(theirs))).code == 403
+    assert (await refused(node.delete(resource_v1.ResourceSlice, "theirs"))).code == 403
+    assert (await refused(node.list(resource_v1.ResourceSlice))).code == 403
+    await node.delete(resource_v1.ResourceSlice, "mine")
+
+
+async def test_a_node_reads_the_claims_of_its_pods(node: Client, server: LocalCluster) -> None:
+    for name in ("used", "other"):
+        request = {"name": "r", "exactly": {"deviceClassName": "gpu"}}
+        spec = from_builtins({"devices": {"requests": [request]}}, resource_v1.ResourceClaimSpec)
+        await server.client.create(
+            resource_v1.ResourceClaim(metadata=ObjectMeta(name=name, namespace="default"), spec=spec)
+        )
+    claims = [{"name": "g", "resourceClaimName": "used"}]
+    await server.client.create(pod("with-claim", nodeName="one", resourceClaims=claims))
+    assert await node.get(resource_v1.ResourceClaim, "used", "default")
+    assert (await refused(node.get(resource_v1.ResourceClaim, "other", "default"))).code == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +135,28 @@ async def test_a_plugin_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValueError, match="unknown admission plugins: Nonesuch"):
         async with LocalCluster(disable_admission=("Nonesuch",)):
             pass
+
+
+async def test_default_roles_are_completed_at_start(tmp_path: Path) -> None:
+    async with LocalCluster(store="sqlite", root=tmp_path) as cluster:
+        role = await cluster.client.get(rbac_v1.ClusterRole, "system:kube-scheduler")
+        whole, role.rules = list(role.rules), [role.rules[0], rule("get", "extras", group="x.example.com")]
+        await cluster.client.update(role)
+        binding = await cluster.client.get(rbac_v1.ClusterRoleBinding, "system:kube-scheduler")
+        binding.subjects = [rbac_v1.Subject(kind="User", name="mine", api_group="rbac.authorization.k8s.io")]
+        await cluster.client.update(binding)
+        kept = await cluster.client.get(rbac_v1.ClusterRole, "system:node-proxier")
+        kept.rules, kept.metadata.annotations["rbac.authorization.kubernetes.io/autoupdate"] = [], "false"
+        await cluster.client.update(kept)
+    async with LocalCluster(store="sqlite", root=tmp_path) as cluster:
+        role = await cluster.client.get(rbac_v1.ClusterRole, "system:kube-scheduler")
+        assert role.rules == [whole[0], rule("get", "extras", group="x.example.com"), *whole[1:]]
+        binding = await cluster.client.get(rbac_v1.ClusterRoleBinding, "system:kube-scheduler")
+        assert [subject.name for subject in binding.subjects] == ["mine", "system:kube-scheduler"]
+        assert not (await cluster.client.get(rbac_v1.ClusterRole, "system:node-proxier")).rules
+        unchanged = await cluster.client.get(rbac_v1.ClusterRole, "view")
+    async with LocalCluster(store="sqlite", root=tmp_path) as cluster:
+        again = await cluster.client.get(rbac_v1.ClusterRole, "view")
+        assert again.metadata.resource_version == unchanged.metadata.resource_version
+        role = await cluster.client.get(rbac_v1.ClusterRole, "system:kube-scheduler")
+        assert len(role.rules) == len(whole) + 1
