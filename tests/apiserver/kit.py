@@ -41,6 +41,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "persistentvolumes": {
         "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}
     },
+    "events.events.k8s.io": {
+        "eventTime": "2020-01-01T00:00:00.000000Z", "reportingController": "x", "reportingInstance": "x", "action": "x",
+        "reason": "x", "type": "Normal", "regarding": {"namespace": "default"},
+    },
     "events": {"involvedObject": {"namespace": "default"}},
     "daemonsets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
     "deployments.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},

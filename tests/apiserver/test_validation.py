@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.apiserver.test_resources import BY_NAME, body_of
+from tests.apiserver.test_resources import body_of
 from tests.apiserver.validation import TABLE, Case, document
 from tiphys.api import core_v1
+from tiphys.api.catalog import RESOURCES
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.patch import merge
 from tiphys.testing import LocalCluster
 
+SERVED = {resource.group_resource: resource for resource in reversed(RESOURCES)}  # the first version of each
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
 
 
@@ -33,7 +35,7 @@ def whole(text: str, parts: dict[str, Any]) -> Any:
 
 async def broken(server: LocalCluster, case: Case, number: int) -> str:
     """What the server says of the case; "" when it takes it."""
-    resource = BY_NAME[case.resource]
+    resource = SERVED[case.resource]
     name = f"case-{number}"
     valid = json.dumps(body_of(resource, name))
     space = "default" if resource.namespaced else ""

@@ -38,6 +38,10 @@ def pod(field: str, says: str, **spec: Any) -> Case:
     return Case("pods", f"spec.{field}", {"spec": spec}, says)
 
 
+def told(field: str, says: str, **parts: Any) -> Case:
+    return Case("events.events.k8s.io", field, parts, says)
+
+
 def container(field: str, says: str, more: Parts | None = None, **parts: Any) -> Case:
     one = {"name": "c", "image": "i", **parts}
     return Case("pods", f"spec.containers[0].{field}", {"spec": {"containers": [one], **(more or {})}}, says)
@@ -573,6 +577,17 @@ TABLE: list[Rules] = [
         Case("events", "involvedObject.namespace", {"involvedObject": {"namespace": "other"}}, "does not match event.namespace"),
         Case("events", "reportingComponent", {"eventTime": "2020-01-01T00:00:00.000000Z", "reportingInstance": "a", "action": "a", "reason": "a"}, "Required value"),
         Case("events", "action", {"eventTime": "2020-01-01T00:00:00.000000Z", "reportingComponent": "a", "reportingInstance": "a", "action": "a" * 129, "reason": "a"}, "can have at most 128 characters"),
+        told("eventTime", "Required value", eventTime=None),
+        told("reportingController", "Required value", reportingController=""),
+        told("type", "has invalid value: Loud", type="Loud"),
+        told("series.count", "should be at least 2", series={"count": 1, "lastObservedTime": "2020-01-01T00:00:00.000000Z"}),
+        told("series.lastObservedTime", "Required value", series={"count": 2}),
+        told("firstTimestamp", "needs to be unset", deprecatedFirstTimestamp="2020-01-01T00:00:00Z"),
+        told("count", "needs to be unset", deprecatedCount=1),
+        told("source", "needs to be unset", deprecatedSource={"component": "x"}),
+        change("events.events.k8s.io", "reason", IMMUTABLE, {}, {"reason": "other"}),
+        change("events.events.k8s.io", "message", IMMUTABLE, {}, {"note": "other"}),
+        change("events.events.k8s.io", "involvedObject", IMMUTABLE, {}, {"regarding": {"name": "other"}}),
         Case("runtimeclasses.node.k8s.io", "overhead.podFixed[cpu]", {"overhead": {"podFixed": {"cpu": "-1"}}}, NATURAL),
     ]),
     Rules("Flow control", "flowcontrol/validation", [

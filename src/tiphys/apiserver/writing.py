@@ -23,6 +23,7 @@ from tiphys.apiserver.options import check_list, check_write, complete_delete
 from tiphys.apiserver.reading import listed, view_of
 from tiphys.apiserver.registry import Lens, Registry
 from tiphys.apiserver.request import Call
+from tiphys.apiserver.strategies import written_as
 from tiphys.machinery import decoding, errors, gowords, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
@@ -221,7 +222,7 @@ class Writer:
         check_write(call, "CreateOptions")
         obj = self._stored(resource, read_object(call, data, resource.type, resource))
         entry = await self._registry.create(
-            storage_of(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
+            written_as(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
         )
         return await self._answer(call, resource, entry, 201)
 
@@ -261,7 +262,7 @@ class Writer:
     ) -> web.Response:
         namespace = "" if not resource.namespaced else call.info.namespace
         entry, created = await self._registry.update(
-            storage_of(resource), namespace, call.info.name, change, call.user, call.dry_run,
+            written_as(resource), namespace, call.info.name, change, call.user, call.dry_run,
             call.info.subresource, create, patching, manager_of(call),
         )  # fmt: skip
         return await self._answer(call, resource, entry, 201 if created else 200)
@@ -313,7 +314,7 @@ class Writer:
     async def _apply_config(
         self, call: Call, resource: Resource, config: dict[str, Any], pick: Callable[[Any], Any]
     ) -> web.Response:
-        manager, stored = call.query["fieldManager"], storage_of(resource)
+        manager, stored = call.query["fieldManager"], written_as(resource)
 
         def typed(merged: dict[str, Any]) -> Any:
             try:

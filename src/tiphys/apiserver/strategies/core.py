@@ -150,6 +150,7 @@ class EventStrategy(Strategy):
         Selectable("reason"), Selectable("reportingComponent"), Selectable("source", path="source.component|reportingComponent"), Selectable("type"),
     )  # fmt: skip
     create_on_update = True
+    component = "reportingComponent"
 
     def validate(self, obj: v1.Event) -> list[FieldError]:
         about, space, found = obj.involved_object.namespace, obj.metadata.namespace, list[FieldError]()
@@ -157,8 +158,8 @@ class EventStrategy(Strategy):
             strange = about != space if about else space not in ("", "default")
         else:  # told through the newer API
             strange = not about and space not in ("default", "kube-system")
-            found += checks.given(obj.reporting_component, "reportingComponent")
-            found += checks.qualified(obj.reporting_component, "reportingComponent")
+            found += checks.given(obj.reporting_component, self.component)
+            found += checks.qualified(obj.reporting_component, self.component)
             texts = (
                 ("reportingInstance", obj.reporting_instance), ("action", obj.action), ("reason", obj.reason),
             )  # fmt: skip
@@ -171,6 +172,42 @@ class EventStrategy(Strategy):
             why = "does not match event.namespace"
             found.append(errors.invalid_value("involvedObject.namespace", about, why))
         return found
+
+
+class ToldEventStrategy(EventStrategy):
+    """Events that come through events.k8s.io: they have a time of their own, and are not counted but in series."""
+
+    component = "reportingController"
+    _FIXED = (
+        ("involvedObject", "involved_object"), ("reason", "reason"), ("message", "message"),
+        ("firstTimestamp", "first_timestamp"), ("lastTimestamp", "last_timestamp"), ("count", "count"), ("type", "type"),
+        ("eventTime", "event_time"), ("action", "action"), ("related", "related"),
+        ("reportingController", "reporting_component"), ("reportingInstance", "reporting_instance"),
+    )  # fmt: skip
+
+    def validate_new(self, obj: v1.Event, registry: Any) -> list[FieldError]:
+        found = self.validate(obj) + _series(obj.series)
+        found += [] if obj.event_time is not None else [errors.required("eventTime")]
+        if obj.type not in ("Normal", "Warning"):
+            found.append(errors.invalid_value("type", "", f"has invalid value: {obj.type}"))
+        unset = (
+            ("firstTimestamp", obj.first_timestamp), ("lastTimestamp", obj.last_timestamp), ("count", obj.count),
+            ("source", obj.source.component or obj.source.host),
+        )  # fmt: skip
+        return found + [errors.invalid_value(name, "", "needs to be unset") for name, value in unset if value]
+
+    def validate_change(self, new: v1.Event, old: v1.Event) -> list[FieldError]:
+        found = self.validate(new) + (_series(new.series) if new.series != old.series else [])
+        for name, attribute in self._FIXED:
+            found += immutable(name, getattr(new, attribute), getattr(old, attribute))
+        return found
+
+
+def _series(series: v1.EventSeries | None) -> list[FieldError]:
+    if series is None:
+        return []
+    found = [] if series.count > 1 else [errors.invalid_value("series.count", "", "should be at least 2")]
+    return found + ([] if series.last_observed_time is not None else [errors.required("series.lastObservedTime")])
 
 
 def _scope_errors(wanted: v1.ScopedResourceSelectorRequirement, at: str) -> list[FieldError]:
