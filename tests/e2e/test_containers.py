@@ -308,6 +308,24 @@ def test_host_ports_lead_to_their_pods_from_loopback_addresses_too(machine: Mach
     machine.eventually(lambda: fetch("127.0.0.1", port) == "")
 
 
+def test_a_debugger_joins_a_running_pod(machine: Machine) -> None:
+    run_pod(machine, "patient", "exec sleep 3600")
+    running(machine, "patient")
+    machine.kubectl("debug", "patient", f"--image={IMAGE}", "--container=doctor", "--target=c", "--", "sleep", "3600")
+    status = machine.eventually(lambda: machine.get("pod/patient")["status"].get("ephemeralContainerStatuses"))
+    assert [one["name"] for one in status] == ["doctor"]
+    seen = machine.eventually(
+        lambda: machine.kubectl("exec", "patient", "-c", "doctor", "--", "ps", check=False) if _runs(machine) else ""
+    )
+    assert "sleep 3600" in seen
+    gone(machine, "patient")
+
+
+def _runs(machine: Machine) -> bool:
+    [status] = machine.get("pod/patient")["status"]["ephemeralContainerStatuses"]
+    return "running" in status["state"]
+
+
 def test_an_agent_that_dies_finds_its_pods_running(machine: Machine) -> None:
     run_pod(machine, "steady", "date +%s%N > /tmp/born; exec sleep 3600")
     running(machine, "steady")

@@ -330,7 +330,7 @@ class Registry:
         if sub == "status":
             problems += strategy.validate_status(new, old)
         elif not problems:
-            problems += strategy.validate(new) if sub not in ("", "scale") else strategy.validate_change(new, old)
+            problems += strategy.validate_change(new, old) if sub in ("", "scale") else strategy.validate_part(new, old, sub)
         if problems:
             raise errors.invalid(resource.kind, resource.group, before.name, problems)
         if not to.admitted:

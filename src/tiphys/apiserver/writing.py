@@ -24,6 +24,7 @@ from tiphys.apiserver.reading import listed, view_of
 from tiphys.apiserver.registry import Lens, Registry
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import written_as
+from tiphys.apiserver.strategies.podresize import resized
 from tiphys.machinery import decoding, errors, gowords, patch, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
@@ -632,17 +633,6 @@ def _ephemeral(new: Any, old: Any) -> Any:
     return kept
 
 
-def _resize(new: Any, old: Any) -> Any:
-    kept = copy.deepcopy(old)
-    kept.metadata.resource_version = new.metadata.resource_version
-    wanted = {c.name: c for c in new.spec.containers}
-    for container in kept.spec.containers:
-        if container.name in wanted:
-            container.resources = wanted[container.name].resources
-            container.resize_policy = wanted[container.name].resize_policy
-    return kept
-
-
 _SUBRESOURCES: dict[str, Callable[[Any, Any], Any]] = {
-    "finalize": _finalize, "approval": _approval, "ephemeralcontainers": _ephemeral, "resize": _resize,
+    "finalize": _finalize, "approval": _approval, "ephemeralcontainers": _ephemeral, "resize": resized,
 }  # fmt: skip

@@ -73,6 +73,10 @@ class Strategy:
         """Every rule for an object that was `old` before."""
         return self.validate(new) + self.validate_update(new, old)
 
+    def validate_part(self, new: Any, old: Any, subresource: str) -> list[FieldError]:
+        """Every rule for an object that was `old` before and is changed through a subresource other than its status."""
+        return self.validate(new)
+
     def validate_status(self, new: Any, old: Any) -> list[FieldError]:
         return []
 

@@ -10,6 +10,7 @@ from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.poddefaults import default_pod_spec
 from tiphys.apiserver.strategies.podplacement import validate_tolerations
+from tiphys.apiserver.strategies.podresize import resize_errors
 from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
@@ -63,6 +64,10 @@ class PodStrategy(Strategy):
 
     def validate_change(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         return validate_pod_spec(new.spec, "spec") + self.validate_update(new, old)
+
+    def validate_part(self, new: v1.Pod, old: v1.Pod, subresource: str) -> list[FieldError]:
+        found = validate_pod_spec(new.spec, "spec")
+        return found + (resize_errors(new, old, qos_class(new.spec)) if subresource == "resize" else [])
 
     def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         if len(new.spec.containers) != len(old.spec.containers):

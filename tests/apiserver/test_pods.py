@@ -1,0 +1,102 @@
+"""What may be changed of a pod through its subresources."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.apiserver.test_custom import refused
+from tests.builders import pod
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE
+from tiphys.testing import LocalCluster
+
+Parts = dict[str, Any]
+
+
+async def account(server: LocalCluster) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+
+
+async def test_ephemeral_containers_come_and_stay(server: LocalCluster) -> None:
+    await account(server)
+    made = await server.client.create(pod("p", nodeName="n"))
+    path = "/api/v1/namespaces/default/pods/p/ephemeralcontainers"
+
+    async def patch(*containers: Parts) -> core_v1.Pod:
+        body = {"spec": {"ephemeralContainers": list(containers)}}
+        return await server.client.patch(core_v1.Pod, "p", body, "default", "ephemeralcontainers")
+
+    debugger = {"name": "d", "image": "busybox", "targetContainerName": made.spec.containers[0].name}
+    changed = await patch(debugger)
+    assert [c.name for c in changed.spec.ephemeral_containers] == ["d"]
+    assert changed.metadata.generation == made.metadata.generation + 1
+    assert [c.name for c in (await patch({"name": "e", "image": "busybox"})).spec.ephemeral_containers] == ["e", "d"]
+    assert "spec.ephemeralContainers[0].image: Required value" in str(await refused(patch({"name": "f"})))
+    body = json.loads(await server.client.request("GET", path))
+    body["spec"]["ephemeralContainers"] = []
+    error = await refused(server.client.request("PUT", path, json.dumps(body).encode()))
+    assert error.code == 422 and "may not be removed" in str(error)
+    error = await refused(server.client.create(pod("q", ephemeralContainers=[debugger])))
+    assert "spec.ephemeralContainers: Forbidden: cannot be set on create" in str(error)
+
+
+def sized(cpu: str, limits: dict[str, str] | None = None) -> Parts:
+    return {"requests": {"cpu": cpu, "memory": "100Mi"}, **({"limits": limits} if limits else {})}
+
+
+async def test_a_resize_changes_resources_and_nothing_else(server: LocalCluster) -> None:
+    await account(server)
+    sidecar = {"name": "s", "image": "i", "restartPolicy": "Always", "resources": sized("100m")}
+    containers = [{"name": "c", "image": "i", "resources": sized("100m")}]
+    made = await server.client.create(pod("p", containers=containers, initContainers=[sidecar]))
+    wish = {
+        "metadata": {"labels": {"new": "label"}},
+        "spec": {
+            "containers": [{"name": "c", "image": "other", "resources": {"requests": {"cpu": "200m"}}}],
+            "initContainers": [{"name": "s", "resources": {"requests": {"memory": "200Mi"}}}],
+        },
+    }
+    changed = await server.client.patch(core_v1.Pod, "p", wish, "default", "resize")
+    [container], [aside] = changed.spec.containers, changed.spec.init_containers
+    assert (container.image, container.resources.requests) == ("i", {"cpu": "200m", "memory": "100Mi"})
+    assert aside.resources.requests == {"cpu": "100m", "memory": "200Mi"}
+    assert not changed.metadata.labels and changed.metadata.generation == made.metadata.generation + 1
+    same = await server.client.request("GET", "/api/v1/namespaces/default/pods/p/resize")
+    assert json.loads(same) == json.loads(await server.client.request("GET", "/api/v1/namespaces/default/pods/p"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ({}, sized("1"), 'spec: Invalid value: "BestEffort": Pod QOS Class may not change as a result of resizing'),
+        (sized("1"), sized("1", {"cpu": "1", "memory": "100Mi"}), "Pod QOS Class may not change as a result of resizing"),
+        (sized("1"), {"requests": {"cpu": "1", "memory": None}}, "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"),
+        (sized("1", {"cpu": "2"}), {"limits": {"cpu": None}}, "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"),
+        (sized("1"), {"requests": {"ephemeral-storage": "1Gi"}}, "spec: Forbidden: only cpu and memory resources are mutable"),
+        (sized("1", {"cpu": "2"}), sized("3"), "spec.containers[0].resources.requests: Invalid value: \"3\": must be less than or equal to cpu limit of 2"),
+    ],
+)  # fmt: skip
+async def test_a_resize_that_is_refused(server: LocalCluster, before: Parts, after: Parts, why: str) -> None:
+    await account(server)
+    await server.client.create(pod("p", containers=[{"name": "c", "image": "i", "resources": before}]))
+    wish = {"spec": {"containers": [{"name": "c", "resources": after}]}}
+    error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
+    assert error.code == 422 and why in str(error)
+
+
+async def test_who_cannot_be_resized(server: LocalCluster) -> None:
+    await account(server)
+    setup = {"name": "i", "image": "i", "resources": sized("100m")}
+    containers = [{"name": "c", "image": "i", "resources": sized("100m")}]
+    await server.client.create(pod("p", containers=containers, initContainers=[setup]))
+    wish: Parts = {"spec": {"initContainers": [{"name": "i", "resources": sized("200m")}]}}
+    error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
+    assert "spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable" in str(error)
+    await server.client.patch(core_v1.Pod, "p", {"status": {"phase": "Running"}}, "default", "status", MERGE)
+    wish = {"spec": {"containers": [{"name": "c", "resources": sized("200m")}]}}
+    error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
+    assert "spec: Forbidden: Pod running on node without support for resize" in str(error)
