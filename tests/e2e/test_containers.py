@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import ssl
@@ -30,8 +31,6 @@ def run_pod(machine: Machine, name: str, script: str, **spec: Any) -> None:
         "metadata": {"name": name, "labels": spec.pop("labels", {})},
         "spec": {"terminationGracePeriodSeconds": 1, "containers": [container], **spec},
     }
-    import json
-
     machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
 
@@ -306,6 +305,39 @@ def test_host_ports_lead_to_their_pods_from_loopback_addresses_too(machine: Mach
     assert machine.kubectl("exec", "anywhere", "--", "wget", "-qO-", f"http://{address}:{port}/") == "anywhere\n"
     gone(machine, "anywhere", "loopback")
     machine.eventually(lambda: fetch("127.0.0.1", port) == "")
+
+
+def test_a_container_is_resized_while_it_runs(machine: Machine) -> None:
+    sizes = {"requests": {"cpu": "100m", "memory": "20Mi"}, "limits": {"cpu": "200m", "memory": "40Mi"}}
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    run_pod(machine, "growing", "exec sleep 3600", container={"resources": sizes, "resizePolicy": policy})
+    running(machine, "growing")
+    [before] = machine.get("pod/growing")["status"]["containerStatuses"]
+    assert before["resources"] == sizes and before["allocatedResources"] == sizes["requests"]
+
+    def resize(**limits: str) -> None:
+        body = {"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}}
+        machine.kubectl("patch", "pod", "growing", "--subresource=resize", "-p", json.dumps(body))
+
+    def shown(name: str, value: str, restarts: int) -> bool:
+        [status] = machine.get("pod/growing")["status"]["containerStatuses"]
+        return status["resources"]["limits"][name] == value and status["restartCount"] == restarts and status["ready"]
+
+    def held(v1: str, v2: str) -> str:
+        """What the control group of the container says."""
+        script = f"cat /sys/fs/cgroup/{v2} 2>/dev/null || cat /sys/fs/cgroup/{v1}"
+        return machine.kubectl("exec", "growing", "--", "sh", "-c", script).split()[0]
+
+    assert held("cpu/cpu.cfs_quota_us", "cpu.max") == "20000"
+    resize(cpu="300m")
+    machine.eventually(lambda: shown("cpu", "300m", 0))
+    [after] = machine.get("pod/growing")["status"]["containerStatuses"]
+    assert held("cpu/cpu.cfs_quota_us", "cpu.max") == "30000" and after["containerID"] == before["containerID"]
+    resize(memory="50Mi")
+    machine.eventually(lambda: shown("memory", "50Mi", 1))
+    assert held("memory/memory.limit_in_bytes", "memory.max") == str(50 << 20)
+    assert not [c for c in machine.get("pod/growing")["status"]["conditions"] if c["type"].startswith("PodResize")]
+    gone(machine, "growing")
 
 
 def test_a_debugger_joins_a_running_pod(machine: Machine) -> None:

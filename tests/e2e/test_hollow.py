@@ -436,6 +436,42 @@ async def test_a_node_refuses_what_it_has_no_room_for(cluster: LocalCluster) -> 
     await cluster.eventually(lambda: _running(cluster, "default", 1))
 
 
+async def test_a_pod_grows_in_place_when_there_is_room(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    node = (await cluster.client.list(core_v1.Node)).items[0]
+    room = int(node.status.allocatable["cpu"])
+    for name in ("first", "second"):
+        sizes = {"requests": {"cpu": "1", "memory": "1Gi"}}
+        policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+        containers = [{"name": "c", "image": "i", "resources": sizes, "resizePolicy": policy}]
+        await cluster.client.create(pod(name, nodeName=node.metadata.name, containers=containers))
+    await cluster.eventually(lambda: _running(cluster, "default", 2))
+
+    async def resize(name: str, **sizes: str) -> None:
+        body = {"spec": {"containers": [{"name": "c", "resources": {"requests": sizes}}]}}
+        await cluster.client.patch(core_v1.Pod, name, body, "default", "resize")
+
+    async def shows(name: str, cpu: str, restarts: int = 0, **conditions: str) -> bool:
+        found = await cluster.client.get(core_v1.Pod, name, "default")
+        [status] = found.status.container_statuses
+        held = {c.type: c.reason for c in found.status.conditions if c.type.startswith("PodResize")}
+        assert status.resources is not None
+        return (status.resources.requests["cpu"], status.restart_count, held) == (cpu, restarts, conditions)
+
+    await resize("first", cpu="2")
+    await cluster.eventually(lambda: shows("first", "2"))
+    await resize("second", cpu=str(room - 1))
+    await cluster.eventually(lambda: shows("second", "1", PodResizePending="Deferred"))
+    await resize("second", cpu=str(room + 1))
+    await cluster.eventually(lambda: shows("second", "1", PodResizePending="Infeasible"))
+    await resize("second", cpu=str(room - 1))
+    await cluster.eventually(lambda: shows("second", "1", PodResizePending="Deferred"))
+    await resize("first", memory="2Gi")
+    await cluster.eventually(lambda: shows("first", "2", restarts=1))
+    await cluster.client.delete(core_v1.Pod, "first", "default")
+    await cluster.eventually(lambda: shows("second", str(room - 1)))
+
+
 async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
     await ready(cluster)
     held = pod("held")

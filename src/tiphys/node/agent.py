@@ -14,9 +14,10 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.admission import MISPLACED, refusal
+from tiphys.node.admission import MISPLACED, Footprint, refusal
 from tiphys.node.references import References
 from tiphys.node.registration import Registration, capacity
+from tiphys.node.resize import shortage
 from tiphys.node.runtime import PodState, Runtime, RuntimeFault
 from tiphys.node.streaming import StreamingServer
 from tiphys.node.volumes import Volumes
@@ -63,7 +64,7 @@ class Agent:
         self._node = Node(
             options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]
             (list(options.dns_servers), options.domain), options.resolver, self._resources,
-            starting=asyncio.Semaphore(64 if hollow else 6),
+            starting=asyncio.Semaphore(64 if hollow else 6), shortage=self._shortage,
         )  # fmt: skip
         self._client = client
         self._workers: dict[str, PodWorker] = {}
@@ -144,6 +145,7 @@ class Agent:
         finally:
             if self._workers.get(worker.pod.metadata.uid) is worker:
                 del self._workers[worker.pod.metadata.uid]
+            self._room_made()
 
     async def _admitted(self, worker: PodWorker) -> bool:
         while True:
@@ -166,6 +168,17 @@ class Agent:
             refused, worker.holds_room = MISPLACED, False
         await worker.reject(*refused)
         return bool(worker.pod.metadata.deletion_timestamp)
+
+    def _shortage(self, worker: PodWorker, wanted: Footprint) -> tuple[str, str] | None:
+        """Why a pod cannot be so large."""
+        others = [other.footprint for other in self._workers.values() if other.holds_room and other is not worker]
+        return shortage(wanted, others, self._resources)
+
+    def _room_made(self) -> None:
+        """Pods that wait to be larger look again."""
+        for worker in self._workers.values():
+            if worker.resources.pending is not None:
+                worker.look()
 
     async def _evict(self, worker: PodWorker) -> None:
         """The pod's object is gone without us: whatever still runs ends now."""

@@ -121,6 +121,9 @@ class HollowRuntime:
         state = self._pods.get(self._of.get(id, ""))
         return next((c for c in state.containers.values() if c.id == id), None) if state else None
 
+    async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
+        return None
+
     async def stop_container(self, id: str, grace: float) -> None:
         found = self._find(id)
         if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,9 +56,16 @@ def restarts(policy: str, state: ContainerState) -> bool:
 
 
 def decide(
-    pod: core_v1.Pod, state: PodState, now: float, started: set[str], unhealthy: set[str], backoffs: dict[str, Backoff]
+    pod: core_v1.Pod,
+    state: PodState,
+    now: float,
+    started: set[str],
+    unhealthy: set[str],
+    backoffs: dict[str, Backoff],
+    renewing: Collection[str] = (),
 ) -> Plan:
-    """`started` names sidecars whose startup is over, `unhealthy` containers whose liveness failed."""
+    """`started` names sidecars whose startup is over, `unhealthy` containers whose liveness failed, `renewing` those that
+    were ended to be started anew."""
     plan = Plan()
     spec, policy = pod.spec, pod.spec.restart_policy
     if _deadline_passed(pod, now):
@@ -66,13 +74,19 @@ def decide(
     if spec.active_deadline_seconds is not None and state.sandbox is not None:
         plan.look_again(max(0.1, state.sandbox.created_at + spec.active_deadline_seconds - now))
     main = [state.containers.get(c.name) for c in spec.containers]
-    if all(c is not None and c.state == EXITED and not restarts(policy, c) for c in main):
+    if all(c is not None and c.state == EXITED and c.name not in renewing and not restarts(policy, c) for c in main):
         plan.finished = plan.kill_pod = True
         return plan
     if state.sandbox is None or not state.sandbox.ready:
         plan.sandbox = True
         if any(c.state == RUNNING for c in state.containers.values()):
             plan.kill_pod = True
+        return plan
+    for container in [*spec.containers, *spec.init_containers]:
+        found = state.containers.get(container.name)
+        if container.name in renewing and found is not None and found.state == EXITED:
+            plan.start.append((container, found.attempt + 1))
+    if plan.start:
         return plan
     if not _initialize(pod, state, now, started, unhealthy, backoffs, plan):
         return plan

@@ -7,6 +7,7 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.machinery import timestamps
 from tiphys.node.lifecycle import is_sidecar, restarts
+from tiphys.node.resize import Resources
 from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
 
 
@@ -28,9 +29,17 @@ def container_status(
     scheme: str,
     default: str,
     before: v1.ContainerStatus | None,
+    resources: Resources | None = None,
 ) -> v1.ContainerStatus:
     found, last = state.containers.get(container.name), state.previous.get(container.name)
     status = v1.ContainerStatus(name=container.name, image=container.image, ready=False, started=False)
+    if resources is not None:
+        allocated = resources.of(container).resources
+        actual = resources.actual(container.name, found.id) if found is not None and found.state == RUNNING else None
+        status.allocated_resources = allocated.requests
+        status.resources = v1.ResourceRequirements(
+            limits=(actual or allocated).limits, requests=(actual or allocated).requests
+        )
     if found is None:
         reason, message = waiting.get(container.name, (default, ""))
         status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
@@ -92,7 +101,9 @@ def phase(pod: v1.Pod, state: PodState) -> str:
     return "Failed" if any(c.exit_code for c in known) else "Succeeded"
 
 
-def conditions(pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float) -> list[v1.PodCondition]:
+def conditions(
+    pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float, resources: Resources | None = None
+) -> list[v1.PodCondition]:
     """The conditions that are the node's to set; a transition time changes only with the value."""
     stamp = timestamps.rfc3339(now)
     standing = {c.type: c for c in pod.status.conditions}
@@ -138,6 +149,7 @@ def conditions(pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float) -
         ("Ready", not gate_reason, gate_reason, gate_message),
         ("ContainersReady", not ready_reason, ready_reason, ready_message),
         ("PodScheduled", True, "", ""),
+        *((kind, True, why, text) for kind, why, text in (resources.conditions(pod, state) if resources else ())),
     ]
     made = []
     for kind, ok, reason, message in rows:
@@ -161,6 +173,7 @@ def pod_status(
     scheme: str,
     host_ip: str,
     now: float,
+    resources: Resources | None = None,
 ) -> v1.PodStatus:
     """The whole status. `ready` and `started` name containers whose probes say so."""
     spec = pod.spec
@@ -173,10 +186,10 @@ def pod_status(
     before = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]}
     has_init = any(not is_sidecar(c) for c in spec.init_containers) or bool(spec.init_containers)
 
-    def make(container: Any, default: str) -> v1.ContainerStatus:
+    def make(container: Any, default: str, resources: Resources | None = resources) -> v1.ContainerStatus:
         name = container.name
         return container_status(
-            container, state, waiting, name in ready, name in started, scheme, default, before.get(name)
+            container, state, waiting, name in ready, name in started, scheme, default, before.get(name), resources
         )
 
     status.container_statuses = [
@@ -186,7 +199,7 @@ def pod_status(
     for container, s in zip(spec.init_containers, status.init_container_statuses, strict=True):
         if not is_sidecar(container) and s.state.terminated is not None:
             s.ready = s.state.terminated.exit_code == 0
-    status.ephemeral_container_statuses = [make(c, "ContainerCreating") for c in spec.ephemeral_containers]
+    status.ephemeral_container_statuses = [make(c, "ContainerCreating", None) for c in spec.ephemeral_containers]
     status.phase = phase(pod, state)
     if pod.status.reason in ("DeadlineExceeded", "Evicted"):
         status.phase, status.reason, status.message = "Failed", pod.status.reason, pod.status.message
@@ -197,5 +210,5 @@ def pod_status(
     ip = ip or pod.status.pod_ip
     if ip:
         status.pod_ip, status.pod_ips = ip, [v1.PodIP(ip=ip)]
-    status.conditions = conditions(pod, state, status, now)
+    status.conditions = conditions(pod, state, status, now, resources)
     return status

@@ -24,6 +24,7 @@ from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
 from tiphys.node.naming import host_and_domain, resolver_of
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
+from tiphys.node.resize import IN_PROGRESS, PENDING, Resources
 from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, Runtime, RuntimeFault
 from tiphys.node.status import pod_status
 from tiphys.node.volumes import VolumeError, Volumes
@@ -53,6 +54,7 @@ class Node:
     allocatable: dict[str, str] = field(default_factory=dict)
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     now: Callable[[], float] = time.time
+    shortage: Callable[[PodWorker, Footprint], tuple[str, str] | None] = lambda worker, wanted: None  # if it were so large
 
 
 class PodWorker:
@@ -70,7 +72,8 @@ class PodWorker:
         self._stale = state is not None
         self._terminating = False
         self.gone = False
-        self.footprint = Footprint(pod.spec)
+        self.resources = Resources(pod)
+        self.footprint = Footprint(self.resources.spec(pod))
         self.holds_room = False
 
     # --- from outside ---
@@ -140,9 +143,12 @@ class PodWorker:
             if self.pod.metadata.deletion_timestamp:
                 return await self._terminate()
             self._health.watch(self.pod, self.state)
+            self._allocate()
             plan = decide(
-                self.pod, self.state, self._node.now(), self._health.started, self._health.unhealthy, self._backoffs
-            )
+                self.pod, self.state, self._node.now(), self._health.started, self._health.unhealthy, self._backoffs,
+                self.resources.renewing,
+            )  # fmt: skip
+            await self._resize(plan)
             return await self._carry_out(plan)
         except (RuntimeFault, VolumeError, StatusError, Unreachable, TimeoutError, OSError) as error:
             reason = (
@@ -250,6 +256,48 @@ class PodWorker:
         limit, begun = self.pod.spec.active_deadline_seconds, timestamps.parse(self.pod.status.start_time)
         return limit is not None and bool(begun) and self._node.now() - begun >= limit
 
+    # --- resizing ---
+
+    def _allocate(self) -> None:
+        """Lets the pod have what its spec says, if there is room."""
+        resources = self.resources
+        if resources.wishes(self.pod) == resources.allocated:
+            resources.pending = None
+            return
+        wanted, before = Footprint(self.pod.spec), resources.pending
+        resources.pending = self._node.shortage(self, wanted)
+        if resources.pending is None:
+            resources.allocate(self.pod)
+            self.footprint = wanted
+        elif resources.pending != before:
+            reason, message = resources.pending
+            self._event("Warning", f"Resize{reason}", message)
+
+    async def _resize(self, plan: Plan) -> None:
+        """Gives running containers what they are let have now; those that must be started anew for it end."""
+        resources = self.resources
+        if plan.kill_pod or plan.sandbox or plan.finished:
+            return
+        unfinished = resources.unfinished(self.pod, self.state)
+        for container, id, anew in unfinished:
+            found = self.state.containers[container.name]
+            if anew:
+                resources.renewing.add(container.name)
+                if all(found is not other for other, _ in plan.kill):
+                    plan.kill.append((found, f"Container {container.name} resize requires restart"))
+                continue
+            try:
+                await self._node.runtime.resize_container(self.pod, container, id)
+            except (RuntimeFault, TimeoutError) as error:
+                resources.error = str(error)
+                self._event("Warning", "ResizeError", f"Resizing container {container.name}: {error}", container.name)
+                plan.look_again(_RETRY)
+                continue
+            resources.error = ""
+            resources.give(container.name, id, container.resources)
+        if unfinished and not resources.renewing and not resources.unfinished(self.pod, self.state):
+            self._event("Normal", "ResizeCompleted", "Pod resize completed")
+
     # --- starting ---
 
     async def _make_sandbox(self) -> None:
@@ -308,6 +356,7 @@ class PodWorker:
 
     async def _start(self, container: Any, attempt: int) -> None:
         name, node = container.name, self._node
+        container = self.resources.of(container)
         try:
             await have_image(node.runtime, node.references, self.pod, container, self._event)
             self._pulls.pop(name, None)
@@ -329,13 +378,16 @@ class PodWorker:
         except (VolumeError, StatusError, Unreachable, OSError, TimeoutError) as error:
             return self._failed_to_start(container, attempt, RuntimeFault("CreateContainerConfigError", str(error)))
         self._waiting.pop(name, None)
+        self.resources.give(name, state.id, container.resources)
+        renewed = name in self.resources.renewing
+        self.resources.renewing.discard(name)
         before = self.state.containers.get(name)
         if before is not None and before.id != state.id:
             older, self.state.previous[name] = self.state.previous.get(name), before
             if older is not None:
                 asyncio.get_running_loop().create_task(self._discard(older))
         self.state.containers[name] = state
-        if attempt or before is not None:
+        if (attempt or before is not None) and not renewed:
             self._backoffs.setdefault(name, Backoff()).started(node.now())
         self._event("Normal", "Created", f"Created container: {name}", name)
         self._event("Normal", "Started", f"Started container {name}", name)
@@ -511,6 +563,7 @@ class PodWorker:
             scheme,
             self._node.address,
             self._node.now(),
+            self.resources,
         )
         if (
             final
@@ -530,6 +583,9 @@ class PodWorker:
             return
         for name in ("reason", "message"):
             value.setdefault(name, None)
+        held = {condition.type for condition in status.conditions}
+        over = [c.type for c in self.pod.status.conditions if c.type in (PENDING, IN_PROGRESS) and c.type not in held]
+        value["conditions"] += [{"type": kind, "$patch": "delete"} for kind in over]
         change = {"metadata": {"uid": self.pod.metadata.uid}, "status": value}
         meta = self.pod.metadata
         try:

@@ -196,6 +196,15 @@ class LinuxContainerResources(Struct):
     memory_swap_limit_in_bytes: Annotated[Int64, F(10)] = 0
 
 
+class UpdateContainerResourcesRequest(Struct):
+    container_id: Annotated[str, F(1)] = ""
+    linux: Annotated[LinuxContainerResources | None, F(2)] = None
+
+
+class UpdateContainerResourcesResponse(Struct):
+    pass
+
+
 class Capability(Struct):
     add_capabilities: Annotated[list[str], F(1)] = []
     drop_capabilities: Annotated[list[str], F(2)] = []

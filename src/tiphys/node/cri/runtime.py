@@ -277,6 +277,14 @@ class CRIRuntime:
             linux=m.LinuxContainerConfig(resources=_resources(pod, c), security_context=_security(pod.spec, c)),
         )  # fmt: skip
 
+    async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
+        linux = _resources(pod, container)
+        linux.oom_score_adj = 0  # not to be changed
+        request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
+        await self._client.call(
+            "RuntimeService/UpdateContainerResources", request, m.UpdateContainerResourcesResponse
+        )
+
     async def stop_container(self, id: str, grace: float) -> None:
         request = m.StopContainerRequest(container_id=id, timeout=max(0, round(grace)))
         await self._client.call("RuntimeService/StopContainer", request, m.StopContainerResponse, timeout=grace + 60)
