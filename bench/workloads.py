@@ -116,6 +116,7 @@ async def run(folder: Path) -> None:
     await measured(folder, "all deleted, every pod gone", empty, MANY * each + REPLICAS)
     if LARGE:
         await measured(folder, "a minute of calm", calm, NODES)
+        await measured(folder, "another", calm, NODES)  # after a minute of calm processes that have shrunk begin anew
     await client.close()
 
 

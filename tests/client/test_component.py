@@ -27,6 +27,10 @@ def test_who_holds_far_less_than_once_begins_anew() -> None:
     assert anew((MANY, 0), (FEW, 10), (FEW, 69), (FEW, 70)) == [False, False, False, True]
 
 
+def test_it_waits_until_the_rush_is_over() -> None:
+    assert not any(anew((MANY, 0), *((MANY - 400 * second, second) for second in range(120)), (MANY - 48_000, 170)))
+
+
 @pytest.mark.parametrize(
     "seen",
     [

@@ -8,7 +8,7 @@ import pytest
 
 from tiphys.api import autoscaling_v2
 from tiphys.api.base import from_builtins
-from tiphys.controllers.autoscaler import (
+from tiphys.controllers.autoscaling import (
     Bounded,
     MetricError,
     PodView,

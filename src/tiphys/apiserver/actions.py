@@ -15,9 +15,9 @@ from tiphys.apiserver import respond
 from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer
+from tiphys.apiserver.bodies import body, read_object
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call, User
-from tiphys.apiserver.writing import body, read_object
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.store.cache import Filter

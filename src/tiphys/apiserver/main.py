@@ -22,7 +22,8 @@ from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.expiry import expire_events
 from tiphys.apiserver.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.server import APIServer, serve, tls_context
+from tiphys.apiserver.server import APIServer
+from tiphys.apiserver.serving import serve, tls_context
 from tiphys.apiserver.strategies import selectable_fields
 from tiphys.apiserver.strategies.services import ServiceStrategy
 from tiphys.apiserver.usage import Usage

@@ -15,17 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource as resources
-import ssl
-import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl
 
-import msgspec
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
@@ -37,27 +29,21 @@ from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.fairness import Fairness
 from tiphys.apiserver.nodeauthorizer import GROUP as NODES
+from tiphys.apiserver.pages import Pages
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
+from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError
-from tiphys.machinery.cel.library import parse_duration
+from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
 
-VERSION = {
-    "major": "1", "minor": "36", "gitVersion": "v1.36.0+tiphys", "gitCommit": "", "gitTreeState": "clean",
-    "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "cpython", "platform": "linux/amd64",
-    "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-}  # fmt: skip
 MAX_BODY = 3 * 1024 * 1024
-HEAD_LIMIT = 1 << 20  # bytes of a request line, or of one header: commands go in the one, tokens in the other
-_MOST_HEADERS = 1000
-
 Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
 
@@ -74,13 +60,13 @@ class APIServer:
         usage: Usage,
         address: str,
     ) -> None:
-        self._authenticator = authenticator
+        self.authenticator = authenticator
         self._authorizer = authorizer
-        self._registry = registry
-        self._address = address
-        self.reader, self._writer = Reader(registry), Writer(registry, authorizer)
+        self.registry = registry
+        self.address = address
+        self.reader = Reader(registry)
         self._catalogue = registry.catalogue
-        self._discovery, self._documents = (
+        self.discovery, self.documents = (
             discovery.Discovery(self._catalogue, aggregator),
             openapi.OpenAPI(self._catalogue, aggregator),
         )
@@ -90,8 +76,10 @@ class APIServer:
         actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
         self.ready = False
+        self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
-        reader, writer = self.reader, self._writer
+        reader, writer = self.reader, Writer(registry, authorizer)
+        scales = Scales(registry, writer)
         self._verbs: dict[str, Handler] = {
             "get": reader.get, "list": reader.collect, "watch": reader.watch, "create": writer.create,
             "update": writer.update, "patch": writer.patch, "delete": writer.delete,
@@ -100,7 +88,7 @@ class APIServer:
         stored: dict[str, Handler] = {"get": reader.get, "update": writer.update, "patch": writer.patch}
         self._subresources: dict[str, dict[str, Handler]] = {
             "status": stored, "finalize": stored, "approval": stored, "ephemeralcontainers": stored, "resize": stored,
-            "scale": {"get": writer.get_scale, "update": writer.put_scale, "patch": writer.patch_scale},
+            "scale": {"get": scales.get, "update": scales.update, "patch": scales.patch},
             "binding": {"create": actions.bind}, "eviction": {"create": actions.evict}, "token": {"create": actions.token},
             "log": {"get": connector.log},
             "exec": dict.fromkeys(("get", "create"), connector.stream),
@@ -168,13 +156,13 @@ class APIServer:
     def _authenticate(self, request: web.BaseRequest) -> User:
         der = request.protocol.certificate  # type: ignore[attr-defined]
         if der:
-            return self._authenticator.certificate(der)
+            return self.authenticator.certificate(der)
         header = request.headers.get(hdrs.AUTHORIZATION, "")
         token = header[7:].strip() if header[:7].lower() == "bearer " else _websocket_token(request)
         if not token:
             return ANONYMOUS
         try:
-            return self._authenticator.token(token)
+            return self.authenticator.token(token)
         except InvalidToken:
             raise errors.unauthorized() from None
 
@@ -240,7 +228,7 @@ class APIServer:
         info = call.info
         if not info.is_resource:
             remote = self._behind(info.path)
-            return self._non_resource(call) if remote is None else await self._aggregator.pass_on(call, remote)
+            return self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
@@ -297,140 +285,6 @@ class APIServer:
             raise errors.method_not_allowed(resource.group_resource, info.verb) if custom else errors.method_refused()
         return handler
 
-    def _non_resource(self, call: Call) -> web.StreamResponse:
-        path, method = call.info.path.rstrip("/") or "/", call.http.method
-        if method not in ("GET", "HEAD"):
-            raise errors.method_not_allowed("", method)
-        parts = path.strip("/").split("/")
-        match parts:
-            case ["healthz" | "livez" | "readyz", *rest]:
-                return self._health(call, parts[0], rest)
-            case ["version"]:
-                return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
-            case ["metrics"]:
-                return web.Response(text=self._metrics(), content_type="text/plain")
-            case ["api"] | ["apis"]:
-                return self._groups(call, core=path == "/api")
-            case ["api", version] if body := self._discovery.api_resources("", version):
-                return respond.answer(body)
-            case ["apis", group] if body := self._discovery.api_group(group):
-                return respond.answer(body)
-            case ["apis", group, version] if body := self._discovery.api_resources(group, version):
-                return respond.answer(body)
-            case ["openapi", *rest]:
-                return self._openapi(call, rest)
-            case [".well-known", "openid-configuration"]:
-                return respond.answer(self._issuer())
-            case ["openid", "v1", "jwks"]:
-                return respond.answer(
-                    msgspec.json.encode(self._authenticator.tokens.jwks()), content_type="application/jwk-set+json"
-                )
-            case [""]:
-                paths = [
-                    "/api",
-                    "/api/v1",
-                    "/apis",
-                    "/healthz",
-                    "/livez",
-                    "/metrics",
-                    "/openapi/v2",
-                    "/openapi/v3",
-                    "/readyz",
-                    "/version",
-                ]
-                return respond.answer(msgspec.json.encode({"paths": paths}))
-        raise errors.page_not_found()
-
-    def _groups(self, call: Call, core: bool) -> web.Response:
-        accept = call.http.headers.get("Accept", "")
-        if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept.replace("v=v2beta1", ""):
-            body, tag = self._discovery.aggregated(core)
-            if call.http.headers.get("If-None-Match") == f'"{tag}"':
-                return web.Response(status=304, headers={"ETag": f'"{tag}"'})
-            response = respond.answer(body, content_type=discovery.AGGREGATED)
-            response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
-            return response
-        return respond.answer(self._discovery.api_versions(self._address) if core else self._discovery.api_groups())
-
-    def _openapi(self, call: Call, rest: list[str]) -> web.Response:
-        if rest == ["v2"]:
-            accept = call.http.headers.get("Accept", "")
-            if "proto-openapi" in accept and "application/json" not in accept:
-                from tiphys.apiserver import openapi_proto
-
-                return respond.answer(
-                    openapi_proto.v2(self._documents.v2_document()),
-                    content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-                )
-            return respond.answer(self._documents.v2())
-        if rest == ["v3"]:
-            return respond.answer(self._documents.v3_index())
-        made = None
-        if rest[:2] == ["v3", "api"] and len(rest) == 3:
-            made = self._documents.v3("", rest[2])
-        elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
-            made = self._documents.v3(rest[2], rest[3])
-        if made is None:
-            raise errors.page_not_found()
-        response = respond.answer(made[0])
-        response.headers["ETag"] = f'"{made[1]}"'
-        return response
-
-    def _issuer(self) -> bytes:
-        issuer = self._authenticator.tokens.issuer
-        return msgspec.json.encode({
-            "issuer": issuer, "jwks_uri": f"https://{self._address}/openid/v1/jwks", "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
-        })  # fmt: skip
-
-    def _health(self, call: Call, kind: str, rest: list[str]) -> web.Response:
-        started = self.ready or kind == "livez"
-        checks = {"ping": True, "log": True, "etcd": True, "store": True, **dict.fromkeys(_STARTED_PARTS, started)}
-        if kind == "readyz":
-            checks |= {"informer-sync": started, "shutdown": not self.reader.closing.is_set()}
-        excluded = parse_qsl(call.query_text)
-        checks = {name: ok for name, ok in checks.items() if ("exclude", name) not in excluded}
-        if rest:
-            checks = {name: ok for name, ok in checks.items() if name == "/".join(rest)}
-            if not checks:
-                raise errors.page_not_found()
-        healthy = all(checks.values())
-        if healthy and "verbose" not in call.query:
-            return web.Response(text="ok", content_type="text/plain")
-        lines = [
-            f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}" for name, ok in checks.items()
-        ]
-        lines.append(f"{kind} check {'passed' if healthy else 'failed'}")
-        return web.Response(text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain")
-
-    def _metrics(self) -> str:
-        lines = [
-            "# HELP apiserver_request_total Requests by verb, resource and code.",
-            "# TYPE apiserver_request_total counter",
-        ]
-        lines += [
-            f'apiserver_request_total{{verb="{v}",resource="{r}",code="{c}"}} {n}'
-            for (v, r, c), n in sorted(self.requests.items())
-        ]
-        lines += [
-            "# HELP apiserver_storage_objects Objects stored, by prefix.",
-            "# TYPE apiserver_storage_objects gauge",
-        ]
-        lines += [
-            f'apiserver_storage_objects{{resource="{prefix}"}} {n}'
-            for prefix, n in sorted(self._registry.store.counts().items())
-        ]
-        usage = resources.getrusage(resources.RUSAGE_SELF)
-        for name, kind, value in (
-            ("apiserver_registered_watchers", "gauge", self.reader.watchers),
-            ("apiserver_storage_commits_total", "counter", self._registry.store.commits),
-            ("process_cpu_seconds_total", "counter", round(usage.ru_utime + usage.ru_stime, 3)),
-            ("process_resident_memory_bytes", "gauge", resident_memory()),
-            ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
-        ):
-            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join([*lines, *self.fairness.metrics()]) + "\n"
-
 
 _STREAMING = frozenset(("exec", "attach", "portforward", "proxy", "log"))
 _PATIENCE = 60.0  # seconds that any request may take
@@ -448,26 +302,6 @@ def _deadline(text: str) -> float:
     except CelError:
         raise errors.bad_request(f'invalid timeout specified in the request URL: time: invalid duration "{text}"') from None
     return min(seconds, _PATIENCE) if seconds > 0 else _PATIENCE
-
-
-_STARTED = time.time()
-# Parts of a server as upstream names them, as far as ours has the like. They are there when it is ready, all at once.
-_STARTED_PARTS = ("bootstrap", "autoregister-completion", *(f"poststarthook/{name}" for name in (
-    "start-kube-apiserver-admission-initializer", "generic-apiserver-start-informers", "start-apiextensions-informers",
-    "start-apiextensions-controllers", "crd-informer-synced", "bootstrap-controller", "rbac/bootstrap-roles",
-    "scheduling/bootstrap-system-priority-classes", "priority-and-fairness-config-consumer",
-    "priority-and-fairness-config-producer", "start-cluster-authentication-info-controller",
-    "start-kube-aggregator-informers", "apiservice-registration-controller", "apiservice-discovery-controller",
-    "apiservice-status-available-controller", "kube-apiserver-autoregistration", "apiservice-openapi-controller",
-    "apiservice-openapiv3-controller",
-)))  # fmt: skip
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
-    return 0
 
 
 _TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
@@ -499,60 +333,3 @@ async def _no_components(call: Call, resource: Resource) -> web.StreamResponse:
     call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
     body = b'{"kind":"ComponentStatusList","apiVersion":"v1","metadata":{},"items":[]}'
     return respond.answer(body, 200, call.warnings)
-
-
-class _Request(web.BaseRequest):
-    """A request whose body may be as large as upstream allows."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, client_max_size=MAX_BODY, **kwargs)
-
-
-def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer; client certificates are asked for and verified, not demanded."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(client_ca)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-class _Connection(web.RequestHandler):  # type: ignore[misc]
-    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None."""
-
-    __slots__ = ("certificate",)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        self.certificate = tls.getpeercert(True) if tls else None
-
-
-class _Front(web.Server):  # type: ignore[misc]
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-
-def _worth_telling(record: logging.LogRecord) -> bool:
-    """What is no HTTP at all has had its answer; it needs no traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
-
-
-async def serve(server: APIServer, host: str, port: int, context: ssl.SSLContext) -> web.ServerRunner:
-    """Listens; returns what `cleanup()` stops."""
-    logging.getLogger("aiohttp.server").addFilter(_worth_telling)
-    front = _Front(
-        server.handle, request_factory=_request_factory, keepalive_timeout=3630, access_log=None, max_line_size=HEAD_LIMIT,
-        max_field_size=HEAD_LIMIT, max_headers=_MOST_HEADERS,
-    )  # fmt: skip
-    runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
-    await runner.setup()
-    await web.TCPSite(runner, host, port, ssl_context=context, backlog=1024).start()
-    return runner
-
-
-def _request_factory(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())

@@ -25,9 +25,9 @@ from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import ListMeta, ObjectMeta
 from tiphys.api.metrics_v1beta1 import ContainerMetrics, NodeMetrics, NodeMetricsList, PodMetrics, PodMetricsList
 from tiphys.apiserver import respond
-from tiphys.apiserver.reading import view_of
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
+from tiphys.apiserver.views import view_of
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.quantity import NANO, nano
 

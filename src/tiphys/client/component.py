@@ -36,20 +36,20 @@ class Ebb:
     copy that has shrunk begins anew, which takes half a second and is what any crash asks of it anyway (decision 0011).
     """
 
-    FEWER, CALM = 20_000, 60.0  # objects fewer than at most, and no more than half of it; for so many seconds
+    FEWER, CALM = 20_000, 60.0  # objects fewer than at most, and no more than half of it; seconds without much change
+    _MUCH = 1_000  # objects
 
     def __init__(self) -> None:
-        self._most = 0
-        self._low = float("inf")  # since when
+        self._most = self._level = 0
+        self._since = float("-inf")  # when that level was reached
 
     def out(self, held: int, now: float) -> bool:
         """Whether to begin anew, given how many objects are held `now` (seconds of any clock)."""
         self._most = max(self._most, held)
-        if held > self._most // 2 or self._most - held < self.FEWER:
-            self._low = float("inf")
-            return False
-        self._low = min(self._low, now)
-        return now - self._low >= self.CALM
+        if abs(held - self._level) > self._MUCH:
+            self._level, self._since = held, now
+        low = held <= self._most // 2 and self._most - held >= self.FEWER
+        return low and now - self._since >= self.CALM
 
 
 async def lead_and_run(

@@ -76,7 +76,7 @@ def parse_schedule(text: str) -> Schedule:
     """A schedule. Raises ScheduleError in words for the user."""
     text = text.strip()
     if text.startswith("@every "):
-        from tiphys.machinery.cel.library import parse_duration
+        from tiphys.machinery.cel.conversions import parse_duration
         from tiphys.machinery.cel.values import CelError
 
         try:

@@ -11,7 +11,7 @@ from tiphys.api.custom import CustomObject
 from tiphys.machinery import structural
 from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.cel.checker import ESTIMATE_LIMIT, at_most, check, type_of
-from tiphys.machinery.cel.library import parse_duration, parse_timestamp
+from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
 from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.values import NONE, CostExceeded, Optional
 from tiphys.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required

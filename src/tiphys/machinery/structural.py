@@ -16,10 +16,10 @@ import msgspec
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import gowords
-from tiphys.machinery.errors import FieldError, invalid_value, not_supported, quoted, required
+from tiphys.machinery.errors import FieldError, duplicate, invalid_value, not_supported, required
 from tiphys.machinery.formats import FORMATS
+from tiphys.machinery.keywords import checks_of, enum_texts, of_type
 from tiphys.machinery.names import label_key_errors, label_value_errors
-from tiphys.machinery.regexp import compiled
 from tiphys.machinery.schema import fields_of
 
 UNSET: Any = object()
@@ -81,7 +81,7 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
         list_keys=tuple(facts.get("x-kubernetes-list-map-keys") or ()),
         map_type=facts.get("x-kubernetes-map-type") or "",
         required=tuple(facts.get("required") or ()),
-        checks=tuple(_checks(facts)),
+        checks=tuple(checks_of(facts)),
         branches=tuple(_branches(facts)),
         rules=tuple(facts.get("x-kubernetes-validations") or ()),
     )
@@ -192,7 +192,7 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> li
     if value is None:
         if schema.nullable or not schema.type:
             allowed = schema.facts.get("enum")
-            return [not_supported(path, None, _enum_texts(allowed))] if allowed and None not in allowed else []
+            return [not_supported(path, None, enum_texts(allowed))] if allowed and None not in allowed else []
         return [_wrong_type(path, "null", schema)]
     found = _type_errors(value, schema, path)
     for check in schema.checks:
@@ -255,8 +255,6 @@ def _list_errors(value: list[Any], schema: Schema, path: str) -> list[FieldError
         else:
             key, shown = (repr(item) if isinstance(item, dict | list) else (type(item).__name__, item)), item
         if key in seen:
-            from tiphys.machinery.errors import duplicate
-
             found.append(duplicate(f"{path}[{index}]", shown))
         seen.add(key)
     return found
@@ -356,9 +354,9 @@ def _type_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
     if not want or have == want:
         return []
     if want in ("integer", "number") and form in _NUMBERS and have in ("boolean", "object"):
-        return [_of_type(path, "", str(form))]
+        return [of_type(path, "", str(form))]
     if want == "string" and form in FORMATS and have in ("integer", "number"):
-        return [_of_type(path, "int64" if have == "integer" else "float64", str(form))]
+        return [of_type(path, "int64" if have == "integer" else "float64", str(form))]
     return [_wrong_type(path, have, schema)]
 
 
@@ -372,141 +370,8 @@ def _whole_number_errors(value: Any, whole: bool, form: str | None, path: str) -
         limit = _NUMBERS.get(form or "") or 2**63
         return [] if -limit <= value < limit else [unlike]
     shown, kind = ("float64", form) if form in ("int32", "int64") else ("number", "integer")
-    return [_of_type(path, shown, str(kind)), unlike]
+    return [of_type(path, shown, str(kind)), unlike]
 
 
 def _wrong_type(path: str, have: str, schema: Schema, want: str = "") -> FieldError:
-    return _of_type(path, have, want or schema.type)
-
-
-def _of_type(path: str, shown: str, want: str) -> FieldError:
-    error = invalid_value(path, shown, f"{path} in body must be of type {want}: {quoted(shown)}")
-    return FieldError("FieldValueTypeInvalid", error.field, error.detail)
-
-
-# --- keywords -----------------------------------------------------------------------------------------------------
-
-Check = Callable[[Any, str], FieldError | None]
-
-
-def _number(text: Any) -> str:
-    return f"{text:g}" if isinstance(text, float) and abs(text) < 1e15 else str(text)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _checks(facts: dict[str, Any]) -> list[Check]:
-    found: list[Check] = []
-    for keyword, make in _KEYWORDS.items():
-        given = facts.get(keyword)
-        if given is not None and given is not False and given not in ("", []):
-            found.append(make(facts[keyword], facts))
-    return found
-
-
-def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) -> Check:
-    def check(value: Any, path: str) -> FieldError | None:
-        if fits(value) and breaks(value):
-            return invalid_value(path, value, f"{path} in body {why}")
-        return None
-
-    return check
-
-
-def _maximum(limit: Any, facts: dict[str, Any]) -> Check:
-    if facts.get("exclusiveMaximum"):
-        return _says(_is_number, lambda v: v >= limit, f"should be less than {_number(limit)}")
-    return _says(_is_number, lambda v: v > limit, f"should be less than or equal to {_number(limit)}")
-
-
-def _minimum(limit: Any, facts: dict[str, Any]) -> Check:
-    if facts.get("exclusiveMinimum"):
-        return _says(_is_number, lambda v: v <= limit, f"should be greater than {_number(limit)}")
-    return _says(_is_number, lambda v: v < limit, f"should be greater than or equal to {_number(limit)}")
-
-
-def _multiple(step: Any, facts: dict[str, Any]) -> Check:
-    def breaks(value: Any) -> bool:
-        rest = value / step
-        return bool(abs(rest - round(rest)) > 1e-9)
-
-    return _says(_is_number, breaks, f"should be a multiple of {_number(step)}")
-
-
-def _max_length(limit: int, facts: dict[str, Any]) -> Check:
-    def check(value: Any, path: str) -> FieldError | None:
-        if isinstance(value, str) and len(value) > limit:
-            return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {limit} bytes")
-        return None
-
-    return check
-
-
-def _too_many(kind: type) -> Callable[[int, dict[str, Any]], Check]:
-    def make(limit: int, facts: dict[str, Any]) -> Check:
-        def check(value: Any, path: str) -> FieldError | None:
-            if isinstance(value, kind) and len(value) > limit:  # type: ignore[arg-type]
-                why = f"Too many: {len(value)}: must have at most {limit} items"  # type: ignore[arg-type]
-                return FieldError("FieldValueTooMany", path, why)
-            return None
-
-        return check
-
-    return make
-
-
-def _pattern(text: str, facts: dict[str, Any]) -> Check:
-    expression = compiled(text)
-    return _says(lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'")
-
-
-def _enum_texts(values: list[Any]) -> list[str]:
-    return [v if isinstance(v, str) else _number(v) for v in values]
-
-
-def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
-    def check(value: Any, path: str) -> FieldError | None:
-        if any(value == allowed and isinstance(value, bool) is isinstance(allowed, bool) for allowed in values):
-            return None
-        return not_supported(path, value, _enum_texts(values))
-
-    return check
-
-
-def _unique(wanted: bool, facts: dict[str, Any]) -> Check:
-    def breaks(value: Any) -> bool:
-        return any(item in value[:index] for index, item in enumerate(value))
-
-    return _says(lambda v: isinstance(v, list), breaks, "shouldn't contain duplicates")
-
-
-def _format(name: str, facts: dict[str, Any]) -> Check:
-    test = FORMATS.get(name)
-
-    def check(value: Any, path: str) -> FieldError | None:
-        if test is None or not isinstance(value, str):
-            return None
-        try:
-            good = test(value)
-        except ValueError:
-            good = False
-        if good:
-            return None
-        return _of_type(path, value, name)
-
-    return check
-
-
-_KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
-    "maximum": _maximum, "minimum": _minimum, "multipleOf": _multiple,
-    "maxLength": _max_length,
-    "minLength": lambda n, f: _says(lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"),
-    "pattern": _pattern, "format": _format, "enum": _enum,
-    "maxItems": _too_many(list),
-    "minItems": lambda n, f: _says(lambda v: isinstance(v, list), lambda v: len(v) < n, f"should have at least {n} items"),
-    "uniqueItems": _unique,
-    "maxProperties": _too_many(dict),
-    "minProperties": lambda n, f: _says(lambda v: isinstance(v, dict), lambda v: len(v) < n, f"should have at least {n} properties"),
-}  # fmt: skip
+    return of_type(path, have, want or schema.type)

@@ -212,3 +212,10 @@ def pod_status(
         status.pod_ip, status.pod_ips = ip, [v1.PodIP(ip=ip)]
     status.conditions = conditions(pod, state, status, now, resources)
     return status
+
+
+def settle(status: v1.PodStatus) -> None:
+    """Nothing of the pod will run any more: it has succeeded or failed, if it ever ran."""
+    ended = [s.state.terminated for s in status.container_statuses if s.state.terminated is not None]
+    if status.phase not in ("Failed", "Succeeded") and ended and len(ended) == len(status.container_statuses):
+        status.phase = "Failed" if any(one.exit_code for one in ended) else "Succeeded"

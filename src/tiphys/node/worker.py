@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.api.base import to_builtins
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.machinery import timestamps
@@ -24,15 +23,16 @@ from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
 from tiphys.node.naming import host_and_domain, resolver_of
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
-from tiphys.node.resize import IN_PROGRESS, PENDING, Resources
+from tiphys.node.reporting import StatusWriter
+from tiphys.node.resize import Resources
 from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, Runtime, RuntimeFault
-from tiphys.node.status import pod_status
+from tiphys.node.status import pod_status, settle
 from tiphys.node.volumes import VolumeError, Volumes
+from tiphys.node.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
-_PULL_FIRST, _PULL_LIMIT = 10.0, 300.0
 _RETRY = 2.0  # seconds after a step that failed
 _PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
@@ -62,13 +62,12 @@ class PodWorker:
         self._node, self.pod = node, pod
         self.state = state or PodState(pod.metadata.uid)
         self._wake = asyncio.Event()
+        self._waiting = Waiting(node.now, self._event, self._wake.set)
         self._backoffs: dict[str, Backoff] = {}
-        self._pulls: dict[str, Backoff] = {}
-        self._waiting: dict[str, tuple[str, str]] = {}
         self._health = Health(node.runtime, self._address, self._event, self._wake.set)
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._paths: dict[str, str] | None = None
-        self._reported: Any = None
+        self._status = StatusWriter(node.client)
         self._stale = state is not None
         self._terminating = False
         self.gone = False
@@ -209,25 +208,7 @@ class PodWorker:
         return ""
 
     async def _carry_out(self, plan: Plan) -> float | None:
-        self._waiting = {
-            name: w
-            for name, w in self._waiting.items()
-            if name in self._starting
-            or w[0]
-            in (
-                "ErrImagePull",
-                "ImagePullBackOff",
-                "ErrImageNeverPull",
-                "CreateContainerConfigError",
-                "CreateContainerError",
-                "RunContainerError",
-            )
-        }
-        meta = self.pod.metadata
-        self._waiting |= {
-            name: (reason, f"{text}{meta.name}_{meta.namespace}({meta.uid})")
-            for name, (reason, text) in plan.waiting.items()
-        }
+        self._waiting.renew(plan.waiting, self._starting, self.pod)
         if plan.kill_pod:
             await self._kill(30.0)
         for found, why in plan.kill:
@@ -340,11 +321,8 @@ class PodWorker:
     def _begin(self, container: Any, attempt: int) -> None:
         if container.name in self._starting:
             return
-        blocked = self._pulls.get(container.name)
-        if blocked is not None and blocked.last + blocked.delay > self._node.now():
-            asyncio.get_running_loop().call_later(
-                blocked.last + blocked.delay - self._node.now() + 0.05, self._wake.set
-            )
+        if pause := self._waiting.pause(container.name):
+            asyncio.get_running_loop().call_later(pause + 0.05, self._wake.set)
             return
         task = asyncio.get_running_loop().create_task(self._start(container, attempt), name=f"start-{container.name}")
         self._starting[container.name] = task
@@ -359,7 +337,7 @@ class PodWorker:
         container = self.resources.of(container)
         try:
             await have_image(node.runtime, node.references, self.pod, container, self._event)
-            self._pulls.pop(name, None)
+            self._waiting.pulled(name)
             paths = await self._volumes()
             env = await environment(
                 self.pod, container, node.references, node.services(), node.address, node.allocatable
@@ -374,10 +352,10 @@ class PodWorker:
             async with node.starting:
                 state = await node.runtime.start_container(self.pod, self.state.sandbox, plan)
         except RuntimeFault as fault:
-            return self._failed_to_start(container, attempt, fault)
+            return self._waiting.failed(container, fault)
         except (VolumeError, StatusError, Unreachable, OSError, TimeoutError) as error:
-            return self._failed_to_start(container, attempt, RuntimeFault("CreateContainerConfigError", str(error)))
-        self._waiting.pop(name, None)
+            return self._waiting.failed(container, RuntimeFault("CreateContainerConfigError", str(error)))
+        self._waiting.started(name)
         self.resources.give(name, state.id, container.resources)
         renewed = name in self.resources.renewing
         self.resources.renewing.discard(name)
@@ -408,36 +386,6 @@ class PodWorker:
     async def _discard(self, container: ContainerState) -> None:
         with contextlib.suppress(RuntimeFault, TimeoutError):
             await self._node.runtime.remove_container(container.id)
-
-    def _failed_to_start(self, container: Any, attempt: int, fault: RuntimeFault) -> None:
-        reason = fault.reason
-        self._event(
-            "Warning",
-            "Failed",
-            f"Error: {fault}" if "Pull" not in reason else f'Failed to pull image "{container.image}": {fault}',
-            container.name,
-        )
-        backoff = self._pulls.setdefault(container.name, Backoff())
-        backoff.delay = min(max(backoff.delay * 2, _PULL_FIRST if "Pull" in reason else 2.0), _PULL_LIMIT)
-        backoff.last = self._node.now()
-        self._waiting[container.name] = (reason, str(fault))
-        if reason == "ErrImagePull" and backoff.delay > _PULL_FIRST:
-            self._waiting[container.name] = (
-                "ImagePullBackOff",
-                f'Back-off pulling image "{container.image}": ErrImagePull: {fault}',
-            )
-            self._event("Normal", "BackOff", f'Back-off pulling image "{container.image}"', container.name)
-        elif reason == "ErrImagePull":
-            later = asyncio.get_running_loop()
-            later.call_later(1.5, self._show_pull_backoff, container, str(fault))
-
-    def _show_pull_backoff(self, container: Any, fault: str) -> None:
-        if self._waiting.get(container.name, ("", ""))[0] == "ErrImagePull":
-            self._waiting[container.name] = (
-                "ImagePullBackOff",
-                f'Back-off pulling image "{container.image}": ErrImagePull: {fault}',
-            )
-            self._wake.set()
 
     async def _post_start(self, container: Any, state: ContainerState) -> None:
         ok, output = await probes.ask(
@@ -557,7 +505,7 @@ class PodWorker:
         status = pod_status(
             self.pod,
             self.state,
-            self._waiting,
+            self._waiting.reasons,
             ready,
             self._health.started,
             scheme,
@@ -565,35 +513,10 @@ class PodWorker:
             self._node.now(),
             self.resources,
         )
-        if (
-            final
-            and status.phase not in ("Failed", "Succeeded")
-            and all(s.state.terminated for s in status.container_statuses)
-            and status.container_statuses
-        ):
-            status.phase = (
-                "Failed"
-                if any(s.state.terminated.exit_code for s in status.container_statuses if s.state.terminated)
-                else "Succeeded"
-            )
+        if final:
+            settle(status)
         if status.phase in ("Succeeded", "Failed"):
             self.holds_room = False  # before anybody hears of it, and sends the next pod
-        value = to_builtins(status)
-        if value == self._reported:
-            return
-        for name in ("reason", "message"):
-            value.setdefault(name, None)
-        held = {condition.type for condition in status.conditions}
-        over = [c.type for c in self.pod.status.conditions if c.type in (PENDING, IN_PROGRESS) and c.type not in held]
-        value["conditions"] += [{"type": kind, "$patch": "delete"} for kind in over]
-        change = {"metadata": {"uid": self.pod.metadata.uid}, "status": value}
-        meta = self.pod.metadata
-        try:
-            updated = await self._node.client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
-        except StatusError as error:
-            if error.code in (404, 409):
-                return
-            raise
-        self._reported = to_builtins(status)
-        if int(updated.metadata.resource_version) > int(meta.resource_version):
-            self.pod = updated
+        written = await self._status.write(self.pod, status)
+        if int(written.metadata.resource_version) > int(self.pod.metadata.resource_version):  # else news has come meanwhile
+            self.pod = written

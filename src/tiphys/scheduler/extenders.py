@@ -164,7 +164,7 @@ def _lower(answer: Any) -> Any:
 
 def extenders(document: Any) -> list[Extender]:
     """The extenders of a KubeSchedulerConfiguration. Raises ConfigurationError."""
-    from tiphys.machinery.cel.library import parse_duration
+    from tiphys.machinery.cel.conversions import parse_duration
 
     found = []
     for at, said in enumerate(document.get("extenders") or ()):

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.machinery.cel.compiler import compile_expression, unescaped
-from tiphys.machinery.cel.library import parse_duration, parse_timestamp
+from tiphys.machinery.cel.compiler import compile_expression
+from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
+from tiphys.machinery.cel.frames import unescaped
 from tiphys.machinery.cel.overloads import Type, overloads
 from tiphys.machinery.cel.parser import Node, explain, parse
 from tiphys.machinery.cel.values import CelError, Uint

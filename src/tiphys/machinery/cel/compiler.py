@@ -9,7 +9,22 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tiphys.machinery.cel.frames import (
+    COST,
+    COST_LIMIT,
+    Evaluate,
+    Frame,
+    as_bool,
+    field_of,
+    index_of,
+    optional_field,
+    optional_index,
+    spend,
+    unescaped,
+)
 from tiphys.machinery.cel.library import FUNCTIONS, METHODS
+from tiphys.machinery.cel.lists import sorted_list
+from tiphys.machinery.cel.operators import OPERATORS
 from tiphys.machinery.cel.overloads import overloads
 from tiphys.machinery.cel.parser import Node, explain, parse
 from tiphys.machinery.cel.values import (
@@ -19,17 +34,9 @@ from tiphys.machinery.cel.values import (
     CostExceeded,
     Optional,
     TypeValue,
-    Uint,
-    equal,
-    is_number,
-    less,
     type_name,
 )
 
-COST_LIMIT = 1_000_000
-Frame = dict[str, Any]
-Evaluate = Callable[[Frame], Any]
-_COST = "\0cost"
 _TYPE_NAMES = {
     "int": "int", "uint": "uint", "double": "double", "bool": "bool", "string": "string", "bytes": "bytes", "list": "list",
     "map": "map", "null_type": "null_type", "type": "type", "duration": "google.protobuf.Duration",
@@ -38,7 +45,6 @@ _TYPE_NAMES = {
 _NAMESPACES = frozenset(
     ("optional", "cel", "sets", "strings", "math", "ip", "cidr", "lists", "base64", "format", "google", "net", "kubernetes")
 )
-_ESCAPED = {"__dot__": ".", "__dash__": "-", "__slash__": "/", "__underscores__": "__"}
 
 
 class Program:
@@ -57,7 +63,7 @@ class Program:
         """(value, cost)."""
         cost = [limit]
         try:
-            value = self._evaluate({**variables, _COST: cost})
+            value = self._evaluate({**variables, COST: cost})
         except RecursionError:
             raise CelError("expression is nested too deeply") from None
         return value, limit - cost[0]
@@ -87,84 +93,6 @@ def _place(node: Node, name: str) -> int:
         if at >= 0:
             return at
     return -1
-
-
-def spend(frame: Frame, units: int) -> None:
-    left = frame[_COST]
-    left[0] -= units
-    if left[0] < 0:
-        raise CostExceeded("operation cancelled: actual cost limit exceeded")
-
-
-def as_bool(value: Any) -> bool:
-    if value is True or value is False:
-        return bool(value)
-    raise CelError("no such overload")
-
-
-def field_of(value: Any, name: str) -> Any:
-    """`value.name`. Raises CelError when it is not there."""
-    if isinstance(value, Optional):
-        return optional_field(value, name)
-    if isinstance(value, dict):
-        if name in value:
-            return value[name]
-        plain = unescaped(name)
-        if plain in value:
-            return value[plain]
-        raise CelError(f"no such key: {name}")
-    found = getattr(value, "cel_field", None)
-    if found is not None:
-        return found(name)
-    raise CelError("no such overload" if value is not None else f"no such key: {name}")
-
-
-def unescaped(name: str) -> str:
-    """The property behind an escaped name: ``a__dash__b`` is ``a-b``, ``__namespace__`` is ``namespace``."""
-    if "__" not in name:
-        return name
-    if name.startswith("__") and name.endswith("__") and name not in _ESCAPED:
-        return name[2:-2]
-    for escaped, plain in _ESCAPED.items():
-        name = name.replace(escaped, plain)
-    return name
-
-
-def optional_field(value: Any, name: str) -> Optional:
-    if isinstance(value, Optional):
-        return optional_field(value.value, name) if value.present else NONE
-    try:
-        return Optional(True, field_of(value, name))
-    except CelError:
-        return NONE
-
-
-def index_of(value: Any, index: Any) -> Any:
-    if isinstance(value, Optional):
-        return optional_index(value, index)
-    if isinstance(value, list):
-        if not is_number(index) or int(index) != index:
-            raise CelError("no such overload")
-        if not 0 <= index < len(value):
-            raise CelError(f"index out of bounds: {index}")
-        return value[int(index)]
-    if isinstance(value, dict):
-        if isinstance(index, list | dict):
-            raise CelError("no such overload")
-        try:
-            return value[index]
-        except KeyError:
-            raise CelError(f"no such key: {index}") from None
-    raise CelError("no such overload")
-
-
-def optional_index(value: Any, index: Any) -> Optional:
-    if isinstance(value, Optional):
-        return optional_index(value.value, index) if value.present else NONE
-    try:
-        return Optional(True, index_of(value, index))
-    except CelError:
-        return NONE
 
 
 @functools.cache
@@ -282,7 +210,7 @@ class _Compiler:
 
     def _call(self, node: Node) -> Evaluate:
         name = node.value
-        special = _OPERATORS.get(name) if node.target is None else None
+        special = OPERATORS.get(name) if node.target is None else None
         if special is not None:
             return special(*(self.compile(arg) for arg in node.args))
         if node.target is None and name == "has":
@@ -497,8 +425,6 @@ class _Compiler:
         return lambda frame: body({**frame, name: value(frame)})
 
     def _sort_by(self, node: Node) -> Evaluate:
-        from tiphys.machinery.cel.library import sorted_list
-
         names, frames = self._rows(node, 1)
         body = self._inside(names, node.args[1])
         return lambda frame: sorted_list([(inner[names[0]], body(inner)) for inner in frames(frame)])
@@ -526,122 +452,4 @@ _MACROS: dict[tuple[str, int], Callable[[_Compiler, Node], Evaluate]] = {
     ("transformMapEntry", 3): _Compiler._transform_entry, ("transformMapEntry", 4): _Compiler._transform_entry,
     ("optMap", 2): _Compiler._opt_map, ("optFlatMap", 2): _Compiler._opt_flat_map,
     ("sortBy", 2): _Compiler._sort_by,
-}  # fmt: skip
-
-
-# --- operators ----------------------------------------------------------------------------------------------------
-
-
-def _and(left: Evaluate, right: Evaluate) -> Evaluate:
-    return _logic(left, right, False)
-
-
-def _or(left: Evaluate, right: Evaluate) -> Evaluate:
-    return _logic(left, right, True)
-
-
-def _logic(left: Evaluate, right: Evaluate, decisive: bool) -> Evaluate:
-    def run(frame: Frame) -> bool:
-        try:
-            if as_bool(left(frame)) is decisive:
-                return decisive
-            failure: CelError | None = None
-        except CostExceeded:
-            raise
-        except CelError as error:
-            failure = error
-        if as_bool(right(frame)) is decisive:
-            return decisive
-        if failure is not None:
-            raise failure
-        return not decisive
-
-    return run
-
-
-def _choose(test: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
-    return lambda frame: yes(frame) if as_bool(test(frame)) else no(frame)
-
-
-def _simple(function: Callable[..., Any]) -> Callable[..., Evaluate]:
-    def make(*args: Evaluate) -> Evaluate:
-        if len(args) == 1:
-            [only] = args
-            return lambda frame: function(only(frame))
-        left, right = args
-
-        def run(frame: Frame) -> Any:
-            a, b = left(frame), right(frame)
-            spend(
-                frame, 1 + (min(len(a), len(b)) // 10 if isinstance(a, str | list) and isinstance(b, str | list) else 0)
-            )
-            return function(a, b)
-
-        return run
-
-    return make
-
-
-def _in(item: Any, container: Any) -> bool:
-    if isinstance(container, dict):
-        return not isinstance(item, list | dict) and item in container
-    if isinstance(container, list):
-        return any(equal(item, other) for other in container)
-    raise CelError("no such overload")
-
-
-def ranged(value: int, unsigned: bool = False) -> int:
-    low, high = (0, 2**64) if unsigned else (-(2**63), 2**63)
-    if not low <= value < high:
-        raise CelError("unsigned integer overflow" if unsigned else "integer overflow")
-    return Uint(value) if unsigned else value
-
-
-def _arithmetic(operator: str) -> Callable[[Any, Any], Any]:
-    from tiphys.machinery.cel.library import divide, modulo, plus
-
-    def run(a: Any, b: Any) -> Any:
-        if is_number(a) and is_number(b):
-            if isinstance(a, float) and isinstance(b, float):
-                if operator == "%":
-                    raise CelError("no such overload")
-                return _float(operator, a, b)
-            if isinstance(a, float) or isinstance(b, float) or isinstance(a, Uint) is not isinstance(b, Uint):
-                raise CelError("no such overload")
-            made = {
-                "+": lambda: a + b,
-                "-": lambda: a - b,
-                "*": lambda: a * b,
-                "/": lambda: divide(a, b),
-                "%": lambda: modulo(a, b),
-            }
-            return ranged(int(made[operator]()), isinstance(a, Uint))  # type: ignore[no-untyped-call]
-        return plus(operator, a, b)
-
-    return run
-
-
-def _float(operator: str, a: float, b: float) -> float:
-    if operator == "/":
-        if b == 0:
-            return (
-                float("nan") if a == 0 or a != a else float("inf") if (a > 0) == (str(b)[0] != "-") else float("-inf")
-            )
-        return a / b
-    return a + b if operator == "+" else a - b if operator == "-" else a * b
-
-
-def _negate(value: Any) -> Any:
-    if isinstance(value, Uint) or not is_number(value):
-        raise CelError("no such overload")
-    return -value if isinstance(value, float) else ranged(-value)
-
-
-_OPERATORS: dict[str, Callable[..., Evaluate]] = {
-    "_&&_": _and, "_||_": _or, "_?_:_": _choose,
-    "_==_": _simple(equal), "_!=_": _simple(lambda a, b: not equal(a, b)),
-    "_<_": _simple(less), "_>_": _simple(lambda a, b: less(b, a)),
-    "_<=_": _simple(lambda a, b: less(a, b) or equal(a, b)), "_>=_": _simple(lambda a, b: less(b, a) or equal(a, b)),
-    "_in_": _simple(_in), "!_": _simple(lambda v: not as_bool(v)), "-_": _simple(_negate),
-    **{f"_{op}_": _simple(_arithmetic(op)) for op in "+-*/%"},
 }  # fmt: skip

@@ -1,0 +1,188 @@
+"""What is served beside resources: discovery, OpenAPI, health, metrics, the version, keys of tokens."""
+
+from __future__ import annotations
+
+import contextlib
+import resource as resources
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from tiphys.apiserver import discovery, respond
+from tiphys.apiserver.request import Call
+from tiphys.machinery import errors
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.server import APIServer
+
+VERSION = {
+    "major": "1", "minor": "36", "gitVersion": "v1.36.0+tiphys", "gitCommit": "", "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "cpython", "platform": "linux/amd64",
+    "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+}  # fmt: skip
+
+_STARTED = time.time()
+# Parts of a server as upstream names them, as far as ours has the like. They are there when it is ready, all at once.
+_STARTED_PARTS = ("bootstrap", "autoregister-completion", *(f"poststarthook/{name}" for name in (
+    "start-kube-apiserver-admission-initializer", "generic-apiserver-start-informers", "start-apiextensions-informers",
+    "start-apiextensions-controllers", "crd-informer-synced", "bootstrap-controller", "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes", "priority-and-fairness-config-consumer",
+    "priority-and-fairness-config-producer", "start-cluster-authentication-info-controller",
+    "start-kube-aggregator-informers", "apiservice-registration-controller", "apiservice-discovery-controller",
+    "apiservice-status-available-controller", "kube-apiserver-autoregistration", "apiservice-openapi-controller",
+    "apiservice-openapiv3-controller",
+)))  # fmt: skip
+
+
+
+
+class Pages:
+    """Answers for one server."""
+
+    def __init__(self, server: APIServer) -> None:
+        self._server = server
+
+    def answer(self, call: Call) -> web.StreamResponse:
+        path, method = call.info.path.rstrip("/") or "/", call.http.method
+        if method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed("", method)
+        parts = path.strip("/").split("/")
+        match parts:
+            case ["healthz" | "livez" | "readyz", *rest]:
+                return self._health(call, parts[0], rest)
+            case ["version"]:
+                return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
+            case ["metrics"]:
+                return web.Response(text=self._metrics(), content_type="text/plain")
+            case ["api"] | ["apis"]:
+                return self._groups(call, core=path == "/api")
+            case ["api", version] if body := self._server.discovery.api_resources("", version):
+                return respond.answer(body)
+            case ["apis", group] if body := self._server.discovery.api_group(group):
+                return respond.answer(body)
+            case ["apis", group, version] if body := self._server.discovery.api_resources(group, version):
+                return respond.answer(body)
+            case ["openapi", *rest]:
+                return self._openapi(call, rest)
+            case [".well-known", "openid-configuration"]:
+                return respond.answer(self._issuer())
+            case ["openid", "v1", "jwks"]:
+                return respond.answer(
+                    msgspec.json.encode(self._server.authenticator.tokens.jwks()), content_type="application/jwk-set+json"
+                )
+            case [""]:
+                paths = [
+                    "/api",
+                    "/api/v1",
+                    "/apis",
+                    "/healthz",
+                    "/livez",
+                    "/metrics",
+                    "/openapi/v2",
+                    "/openapi/v3",
+                    "/readyz",
+                    "/version",
+                ]
+                return respond.answer(msgspec.json.encode({"paths": paths}))
+        raise errors.page_not_found()
+
+    def _groups(self, call: Call, core: bool) -> web.Response:
+        accept = call.http.headers.get("Accept", "")
+        if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept.replace("v=v2beta1", ""):
+            body, tag = self._server.discovery.aggregated(core)
+            if call.http.headers.get("If-None-Match") == f'"{tag}"':
+                return web.Response(status=304, headers={"ETag": f'"{tag}"'})
+            response = respond.answer(body, content_type=discovery.AGGREGATED)
+            response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
+            return response
+        return respond.answer(self._server.discovery.api_versions(self._server.address) if core else self._server.discovery.api_groups())
+
+    def _openapi(self, call: Call, rest: list[str]) -> web.Response:
+        if rest == ["v2"]:
+            accept = call.http.headers.get("Accept", "")
+            if "proto-openapi" in accept and "application/json" not in accept:
+                from tiphys.apiserver import openapi_proto
+
+                return respond.answer(
+                    openapi_proto.v2(self._server.documents.v2_document()),
+                    content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+                )
+            return respond.answer(self._server.documents.v2())
+        if rest == ["v3"]:
+            return respond.answer(self._server.documents.v3_index())
+        made = None
+        if rest[:2] == ["v3", "api"] and len(rest) == 3:
+            made = self._server.documents.v3("", rest[2])
+        elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
+            made = self._server.documents.v3(rest[2], rest[3])
+        if made is None:
+            raise errors.page_not_found()
+        response = respond.answer(made[0])
+        response.headers["ETag"] = f'"{made[1]}"'
+        return response
+
+    def _issuer(self) -> bytes:
+        issuer = self._server.authenticator.tokens.issuer
+        return msgspec.json.encode({
+            "issuer": issuer, "jwks_uri": f"https://{self._server.address}/openid/v1/jwks", "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+        })  # fmt: skip
+
+    def _health(self, call: Call, kind: str, rest: list[str]) -> web.Response:
+        started = self._server.ready or kind == "livez"
+        checks = {"ping": True, "log": True, "etcd": True, "store": True, **dict.fromkeys(_STARTED_PARTS, started)}
+        if kind == "readyz":
+            checks |= {"informer-sync": started, "shutdown": not self._server.reader.closing.is_set()}
+        excluded = parse_qsl(call.query_text)
+        checks = {name: ok for name, ok in checks.items() if ("exclude", name) not in excluded}
+        if rest:
+            checks = {name: ok for name, ok in checks.items() if name == "/".join(rest)}
+            if not checks:
+                raise errors.page_not_found()
+        healthy = all(checks.values())
+        if healthy and "verbose" not in call.query:
+            return web.Response(text="ok", content_type="text/plain")
+        lines = [
+            f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}" for name, ok in checks.items()
+        ]
+        lines.append(f"{kind} check {'passed' if healthy else 'failed'}")
+        return web.Response(text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain")
+
+    def _metrics(self) -> str:
+        lines = [
+            "# HELP apiserver_request_total Requests by verb, resource and code.",
+            "# TYPE apiserver_request_total counter",
+        ]
+        lines += [
+            f'apiserver_request_total{{verb="{v}",resource="{r}",code="{c}"}} {n}'
+            for (v, r, c), n in sorted(self._server.requests.items())
+        ]
+        lines += [
+            "# HELP apiserver_storage_objects Objects stored, by prefix.",
+            "# TYPE apiserver_storage_objects gauge",
+        ]
+        lines += [
+            f'apiserver_storage_objects{{resource="{prefix}"}} {n}'
+            for prefix, n in sorted(self._server.registry.store.counts().items())
+        ]
+        usage = resources.getrusage(resources.RUSAGE_SELF)
+        for name, kind, value in (
+            ("apiserver_registered_watchers", "gauge", self._server.reader.watchers),
+            ("apiserver_storage_commits_total", "counter", self._server.registry.store.commits),
+            ("process_cpu_seconds_total", "counter", round(usage.ru_utime + usage.ru_stime, 3)),
+            ("process_resident_memory_bytes", "gauge", resident_memory()),
+            ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
+        ):
+            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
+        return "\n".join([*lines, *self._server.fairness.metrics()]) + "\n"
+
+
+def resident_memory() -> int:
+    """Bytes of this process in memory."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
+    return 0

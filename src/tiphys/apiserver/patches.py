@@ -1,0 +1,55 @@
+"""Patches as they come in requests: their media types, how they are read, and how they are applied to an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tiphys.api.catalog import Resource
+from tiphys.machinery import errors, gowords, patch
+
+APPLY = "application/apply-patch+yaml"
+PATCHES = (
+    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    APPLY,
+)  # fmt: skip
+_LIST, _MAP = "[]handlers.jsonPatchOp", "map[string]interface {}"  # what upstream reads patches into
+
+
+def read_patch(media: str, data: bytes) -> Any:
+    """The patch of a body, plain. Raises 400."""
+    wanted, name = (list, _LIST) if "json-patch" in media else (dict, _MAP)
+    try:
+        wish = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise errors.bad_request(f"error decoding patch: {gowords.syntax(data)}") from None
+    if wish is None and wanted is dict:
+        raise errors.bad_request("Invalid JSON Patch")
+    if not isinstance(wish, wanted | None):
+        told = f"json: cannot unmarshal {gowords.name_of(wish)} into Go value of type {name}"
+        raise errors.bad_request(f"error decoding patch: {told}")
+    return [] if wish is None else wish
+
+
+def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
+    """The function that applies a patch of the given media type to plain dicts."""
+    if media == "application/json-patch+json":
+        return lambda value: patch.json_patch(value, wish)
+    if media == "application/strategic-merge-patch+json":
+        return lambda value: patch.strategic(value, wish, kind)
+    return lambda value: patch.merge(value, wish)
+
+
+def patched(apply: Callable[[Any], Any], value: Any, resource: Resource, name: str) -> Any:
+    try:
+        return apply(value)
+    except patch.PatchError as error:
+        if error.invalid:
+            failure = errors.invalid(resource.kind, resource.group, name, [])
+            failure.status.message = f"the server rejected our request due to an error in our request: {error}"
+            raise failure from None
+        raise errors.bad_request(str(error)) from None
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError) as error:
+        raise errors.bad_request(f"error applying patch: the patch does not fit the object: {error!r}") from None

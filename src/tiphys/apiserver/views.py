@@ -1,0 +1,97 @@
+"""Which objects a list, a watch or a deletion of a collection is about: selectors and versions in a request."""
+
+from __future__ import annotations
+
+import json
+
+from tiphys.api.catalog import Resource, storage_of
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.request import Call
+from tiphys.apiserver.strategies import NAMES, strategy_of
+from tiphys.machinery import errors
+from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
+from tiphys.store.cache import Entry, Filter
+
+
+def view_of(call: Call, resource: Resource) -> Filter:
+    """The part of the resource that a list, watch or collection delete is about. Raises 400."""
+    prefix = resource.prefix
+    if resource.namespaced and call.info.namespace:
+        prefix += call.info.namespace + "/"
+    labels = _labels(call.query.get("labelSelector", ""))
+    fields = _fields(call.query.get("fieldSelector", ""), resource)
+    name = fields.exact("metadata.name")
+    if name and (call.info.namespace or not resource.namespaced):
+        fields = Selector(tuple(r for r in fields.requirements if r.key != "metadata.name" or r.operator != "="))
+        return _Exact(prefix + name, labels, fields)
+    namespace = fields.exact("metadata.namespace")
+    if namespace and resource.namespaced and not call.info.namespace:
+        prefix += namespace + "/"
+    return Filter(prefix, labels, fields)
+
+
+class _Exact(Filter):
+    """A view of one object."""
+
+    __slots__ = ()
+
+    def __init__(self, prefix: str, labels: Selector, fields: Selector) -> None:
+        super().__init__(prefix, labels, fields)
+        self.matches_all = False
+
+    def matches(self, entry: Entry) -> bool:
+        return entry.key == self.prefix and self.labels.matches(entry.labels) and self.fields.matches(entry.fields)
+
+
+def _labels(text: str) -> Selector:
+    try:
+        return parse_labels(text) if text else EVERYTHING
+    except SelectorError as error:
+        raise errors.bad_request(f"unable to parse requirement: {error}") from None
+
+
+_MIRRORED = {"regarding": "involvedObject", "reportingController": "reportingComponent"}
+
+
+def _fields(text: str, resource: Resource) -> Selector:
+    if not text:
+        return EVERYTHING
+    try:
+        selector = parse_fields(text)
+    except SelectorError as error:
+        raise errors.bad_request(str(error)) from None
+    if resource.group == "events.k8s.io":
+        from tiphys.machinery.selectors import Requirement
+
+        selector = Selector(tuple(
+            Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements
+        ))  # fmt: skip
+    allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
+    for requirement in selector.requirements:
+        if requirement.key not in allowed:
+            raise errors.bad_request(_unsupported(resource, requirement.key))
+    return selector
+
+
+# Kinds whose fields upstream converts by a rule of their own say it in other words.
+_WORDED = frozenset(("Pod", "Node", "Namespace", "Secret", "Event", "ReplicationController", "Service"))
+
+
+def _unsupported(resource: Resource, key: str) -> str:
+    if isinstance(resource, CustomResource) or (resource.kind in _WORDED and resource.group == ""):
+        return f"field label not supported: {key}"
+    return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+
+
+def _mirror(key: str) -> str:
+    head, dot, rest = key.partition(".")
+    return _MIRRORED.get(head, head) + dot + rest
+
+
+def number(text: str, doing: str = "") -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 20:
+        shown = json.dumps(text, ensure_ascii=False)
+        raise errors.bad_request(
+            f"{doing}resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
+        )
+    return int(text)

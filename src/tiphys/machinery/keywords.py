@@ -1,0 +1,140 @@
+"""Keywords of structural schemas that judge a value by itself: ranges, lengths, patterns, formats, enumerations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.machinery.errors import FieldError, invalid_value, not_supported, quoted
+from tiphys.machinery.formats import FORMATS
+from tiphys.machinery.regexp import compiled
+
+Check = Callable[[Any, str], FieldError | None]
+
+
+def of_type(path: str, shown: str, want: str) -> FieldError:
+    error = invalid_value(path, shown, f"{path} in body must be of type {want}: {quoted(shown)}")
+    return FieldError("FieldValueTypeInvalid", error.field, error.detail)
+
+
+def number_text(text: Any) -> str:
+    return f"{text:g}" if isinstance(text, float) and abs(text) < 1e15 else str(text)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def checks_of(facts: dict[str, Any]) -> list[Check]:
+    found: list[Check] = []
+    for keyword, make in _KEYWORDS.items():
+        given = facts.get(keyword)
+        if given is not None and given is not False and given not in ("", []):
+            found.append(make(facts[keyword], facts))
+    return found
+
+
+def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) -> Check:
+    def check(value: Any, path: str) -> FieldError | None:
+        if fits(value) and breaks(value):
+            return invalid_value(path, value, f"{path} in body {why}")
+        return None
+
+    return check
+
+
+def _maximum(limit: Any, facts: dict[str, Any]) -> Check:
+    if facts.get("exclusiveMaximum"):
+        return _says(is_number, lambda v: v >= limit, f"should be less than {number_text(limit)}")
+    return _says(is_number, lambda v: v > limit, f"should be less than or equal to {number_text(limit)}")
+
+
+def _minimum(limit: Any, facts: dict[str, Any]) -> Check:
+    if facts.get("exclusiveMinimum"):
+        return _says(is_number, lambda v: v <= limit, f"should be greater than {number_text(limit)}")
+    return _says(is_number, lambda v: v < limit, f"should be greater than or equal to {number_text(limit)}")
+
+
+def _multiple(step: Any, facts: dict[str, Any]) -> Check:
+    def breaks(value: Any) -> bool:
+        rest = value / step
+        return bool(abs(rest - round(rest)) > 1e-9)
+
+    return _says(is_number, breaks, f"should be a multiple of {number_text(step)}")
+
+
+def _max_length(limit: int, facts: dict[str, Any]) -> Check:
+    def check(value: Any, path: str) -> FieldError | None:
+        if isinstance(value, str) and len(value) > limit:
+            return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {limit} bytes")
+        return None
+
+    return check
+
+
+def _too_many(kind: type) -> Callable[[int, dict[str, Any]], Check]:
+    def make(limit: int, facts: dict[str, Any]) -> Check:
+        def check(value: Any, path: str) -> FieldError | None:
+            if isinstance(value, kind) and len(value) > limit:  # type: ignore[arg-type]
+                why = f"Too many: {len(value)}: must have at most {limit} items"  # type: ignore[arg-type]
+                return FieldError("FieldValueTooMany", path, why)
+            return None
+
+        return check
+
+    return make
+
+
+def _pattern(text: str, facts: dict[str, Any]) -> Check:
+    expression = compiled(text)
+    return _says(lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'")
+
+
+def enum_texts(values: list[Any]) -> list[str]:
+    return [v if isinstance(v, str) else number_text(v) for v in values]
+
+
+def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
+    def check(value: Any, path: str) -> FieldError | None:
+        if any(value == allowed and isinstance(value, bool) is isinstance(allowed, bool) for allowed in values):
+            return None
+        return not_supported(path, value, enum_texts(values))
+
+    return check
+
+
+def _unique(wanted: bool, facts: dict[str, Any]) -> Check:
+    def breaks(value: Any) -> bool:
+        return any(item in value[:index] for index, item in enumerate(value))
+
+    return _says(lambda v: isinstance(v, list), breaks, "shouldn't contain duplicates")
+
+
+def _format(name: str, facts: dict[str, Any]) -> Check:
+    test = FORMATS.get(name)
+
+    def check(value: Any, path: str) -> FieldError | None:
+        if test is None or not isinstance(value, str):
+            return None
+        try:
+            good = test(value)
+        except ValueError:
+            good = False
+        if good:
+            return None
+        return of_type(path, value, name)
+
+    return check
+
+
+_KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
+    "maximum": _maximum, "minimum": _minimum, "multipleOf": _multiple,
+    "maxLength": _max_length,
+    "minLength": lambda n, f: _says(lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"),
+    "pattern": _pattern, "format": _format, "enum": _enum,
+    "maxItems": _too_many(list),
+    "minItems": lambda n, f: _says(lambda v: isinstance(v, list), lambda v: len(v) < n, f"should have at least {n} items"),
+    "uniqueItems": _unique,
+    "maxProperties": _too_many(dict),
+    "minProperties": lambda n, f: _says(lambda v: isinstance(v, dict), lambda v: len(v) < n, f"should have at least {n} properties"),
+}  # fmt: skip
