@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tiphys.api.catalog import BY_PATH, RESOURCES, GroupVersion, Resource
 
-_BUILT_IN = frozenset((resource.group, resource.version) for resource in RESOURCES)
+_BUILT_IN = frozenset(resource.group for resource in RESOURCES)
 
 
 class Catalogue:
@@ -32,9 +32,9 @@ class Catalogue:
         return self._by_path.get((group, version, plural))
 
     @staticmethod
-    def serves(group: str, version: str) -> bool:
-        """Whether there are built-in resources of that version."""
-        return (group, version) in _BUILT_IN
+    def has_built_in(group: str) -> bool:
+        """Whether there are built-in resources of that group."""
+        return group in _BUILT_IN
 
     def equivalents(self, resource: Resource) -> list[Resource]:
         """The other served versions of a resource: the same objects under other names."""

@@ -87,6 +87,13 @@ class Discovery:
                 versions.append(remote.gv)
         return found
 
+    def paths(self) -> list[str]:
+        """Of every group and version."""
+        return [
+            "/apis", "/apis/",
+            *(f"/apis/{path}" for group, versions in self._versions().items() if group for path in (group, *map(str, versions))),
+        ]  # fmt: skip
+
     def api_versions(self, address: str) -> bytes:
         where = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
         return msgspec.json.encode({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": where})

@@ -36,8 +36,7 @@ _STARTED_PARTS = ("bootstrap", "autoregister-completion", *(f"poststarthook/{nam
     "apiservice-status-available-controller", "kube-apiserver-autoregistration", "apiservice-openapi-controller",
     "apiservice-openapiv3-controller",
 )))  # fmt: skip
-
-
+_ANY_METHOD = frozenset(("healthz", "livez", "readyz", "metrics", "openapi", ""))  # pages that look at none
 
 
 class Pages:
@@ -47,10 +46,14 @@ class Pages:
         self._server = server
 
     def answer(self, call: Call) -> web.StreamResponse:
-        path, method = call.info.path.rstrip("/") or "/", call.http.method
-        if method not in ("GET", "HEAD"):
-            raise errors.method_not_allowed("", method)
-        parts = path.strip("/").split("/")
+        """Raises 405 for methods that a page does not have."""
+        parts = call.info.path.strip("/").split("/")
+        found = self._found(call, parts)
+        if call.http.method != "GET" and parts[0] not in _ANY_METHOD and found.status == 200:
+            raise errors.method_refused()
+        return found
+
+    def _found(self, call: Call, parts: list[str]) -> web.Response:
         match parts:
             case ["healthz" | "livez" | "readyz", *rest]:
                 return self._health(call, parts[0], rest)
@@ -59,7 +62,7 @@ class Pages:
             case ["metrics"]:
                 return web.Response(text=self._metrics(), content_type="text/plain")
             case ["api"] | ["apis"]:
-                return self._groups(call, core=path == "/api")
+                return self._groups(call, core=parts[0] == "api")
             case ["api", version] if body := self._server.discovery.api_resources("", version):
                 return respond.answer(body)
             case ["apis", group] if body := self._server.discovery.api_group(group):
@@ -75,20 +78,19 @@ class Pages:
                     msgspec.json.encode(self._server.authenticator.tokens.jwks()), content_type="application/jwk-set+json"
                 )
             case [""]:
-                paths = [
-                    "/api",
-                    "/api/v1",
-                    "/apis",
-                    "/healthz",
-                    "/livez",
-                    "/metrics",
-                    "/openapi/v2",
-                    "/openapi/v3",
-                    "/readyz",
-                    "/version",
-                ]
-                return respond.answer(msgspec.json.encode({"paths": paths}))
-        raise errors.page_not_found()
+                return self._index(200)
+            case ["apis", *_]:
+                return no_page()
+        return self._index(404)
+
+    def _index(self, status: int) -> web.Response:
+        """Every page there is: of the root, and of what is not there."""
+        checks = [f"/{kind}/{name}" for kind in ("healthz", "livez", "readyz") for name in ("ping", "log", "etcd", *_STARTED_PARTS)]
+        paths = [
+            "/.well-known/openid-configuration", "/api", "/api/v1", *self._server.discovery.paths(), "/healthz", "/livez",
+            "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version", *checks,
+        ]  # fmt: skip
+        return respond.answer(msgspec.json.encode({"paths": sorted(paths)}), status)
 
     def _groups(self, call: Call, core: bool) -> web.Response:
         accept = call.http.headers.get("Accept", "")
@@ -120,7 +122,7 @@ class Pages:
         elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
             made = self._server.documents.v3(rest[2], rest[3])
         if made is None:
-            raise errors.page_not_found()
+            return self._index(404)
         response = respond.answer(made[0])
         response.headers["ETag"] = f'"{made[1]}"'
         return response
@@ -142,7 +144,7 @@ class Pages:
         if rest:
             checks = {name: ok for name, ok in checks.items() if name == "/".join(rest)}
             if not checks:
-                raise errors.page_not_found()
+                return self._index(404)
         healthy = all(checks.values())
         if healthy and "verbose" not in call.query:
             return web.Response(text="ok", content_type="text/plain")
@@ -179,6 +181,11 @@ class Pages:
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
         return "\n".join([*lines, *self._server.fairness.metrics()]) + "\n"
+
+
+def no_page() -> web.Response:
+    """What upstream answers where no group of its API is."""
+    return web.Response(text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8")
 
 
 def resident_memory() -> int:

@@ -29,7 +29,7 @@ from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.fairness import Fairness
 from tiphys.apiserver.nodeauthorizer import GROUP as NODES
-from tiphys.apiserver.pages import Pages
+from tiphys.apiserver.pages import Pages, no_page
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
@@ -87,7 +87,7 @@ class APIServer:
         }  # fmt: skip
         stored: dict[str, Handler] = {"get": reader.get, "update": writer.update, "patch": writer.patch}
         self._subresources: dict[str, dict[str, Handler]] = {
-            "status": stored, "finalize": stored, "approval": stored, "ephemeralcontainers": stored, "resize": stored,
+            "status": stored, "finalize": {"update": writer.update}, "approval": stored, "ephemeralcontainers": stored, "resize": stored,
             "scale": {"get": scales.get, "update": scales.update, "patch": scales.patch},
             "binding": {"create": actions.bind}, "eviction": {"create": actions.evict}, "token": {"create": actions.token},
             "log": {"get": connector.log},
@@ -235,13 +235,17 @@ class APIServer:
             if remote is not None:
                 return await self._aggregator.pass_on(call, remote)
         if resource is None:
-            if self._catalogue.serves(info.group, info.version):
+            if self._catalogue.has_built_in(info.group):
                 raise errors.page_not_found()
-            return _no_page()
+            return no_page()
+        if info.verb == "watch" and call.http.method != "GET":
+            raise errors.method_refused()
         if isinstance(resource, CustomResource):
             if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
-                return _no_page()
+                return no_page()
             self._check_custom(call, resource)
+        else:
+            _check_path(info, resource, call.http.method)
         call.resource = resource
         return await self._handler(call, resource)(
             call, storage_of(resource) if info.subresource == "scale" else resource
@@ -272,7 +276,7 @@ class APIServer:
         elif resource.plural in self._virtual:
             handler = self._virtual[resource.plural] if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
-            handler = _no_components
+            handler = _no_components if info.verb in ("get", "list") else None
         elif resource.group == "metrics.k8s.io":
             handler = self._usage.answer if info.verb in resource.verbs else None
         else:
@@ -281,7 +285,7 @@ class APIServer:
                 handler = None
             if custom and not info.name and info.verb in ("update", "patch"):
                 raise errors.bad_request("name must be provided")
-        if handler is None or _misses_namespace(info, resource):
+        if handler is None:
             raise errors.method_not_allowed(resource.group_resource, info.verb) if custom else errors.method_refused()
         return handler
 
@@ -319,17 +323,29 @@ def _websocket_token(request: web.BaseRequest) -> str:
     return ""
 
 
+def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:
+    """What a router that knows every path says to those it does not know, and to methods that a path does not have.
+    Custom resources have none. Raises 404 and 405."""
+    name, collection = "".join(info.parts[1:2]), len(info.parts) < 2
+    outside = resource.namespaced and not info.namespace
+    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
+        raise errors.page_not_found()
+    if outside and (name or "list" not in resource.verbs):
+        raise errors.page_not_found()
+    if method == "HEAD" or (collection and info.verb in ("update", "patch")):
+        raise errors.method_refused()
+    if outside and info.verb not in ("list", "watch"):
+        raise errors.method_refused()
+
+
 def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
     """Whether a request names no namespace that has to name one: all but lists and watches of everything."""
     return resource.namespaced and not info.namespace and info.verb not in ("list", "watch")
 
 
-def _no_page() -> web.Response:
-    """What upstream answers where nothing of its API is."""
-    return web.Response(text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8")
-
-
 async def _no_components(call: Call, resource: Resource) -> web.StreamResponse:
+    if call.info.name:
+        raise errors.not_found("componentstatuses", call.info.name)
     call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
     body = b'{"kind":"ComponentStatusList","apiVersion":"v1","metadata":{},"items":[]}'
     return respond.answer(body, 200, call.warnings)

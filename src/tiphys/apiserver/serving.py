@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
+from tiphys.apiserver import respond
 from tiphys.apiserver.server import MAX_BODY, APIServer
+from tiphys.machinery import errors
 
 HEAD_LIMIT = 1 << 20  # bytes of a request line, or of one header: commands go in the one, tokens in the other
 _MOST_HEADERS = 1000
@@ -44,6 +46,16 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
+
+    def handle_error(
+        self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A method that no parser knows is one that no path has."""
+        if isinstance(exc, BadHttpMethod) and " HTTP/1" in str(exc):  # else it is no request line at all
+            response = respond.failure(errors.method_refused())
+            response.force_close()
+            return response
+        return super().handle_error(request, status, exc, message)
 
 
 class _Front(web.Server):  # type: ignore[misc]

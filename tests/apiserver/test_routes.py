@@ -1,0 +1,66 @@
+"""Which paths there are, and which methods they have: what a real API server (release 1.20) answers to each."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from tiphys.testing import LocalCluster
+
+UNKNOWN, REFUSED, TEXT, INDEX = "could not find the requested resource", "does not allow this method", "404 page not found", '"paths"'
+SPACE = "/api/v1/namespaces/default"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
+
+
+@pytest.mark.parametrize(
+    ("methods", "path", "code", "says"),
+    [
+        ("GET PUT PATCH DELETE", "/api/v1/pods/x", 404, UNKNOWN),  # it is somewhere in a namespace
+        ("POST PUT PATCH DELETE HEAD FOO TRACE", "/api/v1/pods", 405, REFUSED),
+        ("GET", f"{ROLES}/r", 404, UNKNOWN),
+        ("POST", ROLES, 405, REFUSED),
+        ("GET POST", f"{SPACE}/nodes", 404, UNKNOWN),  # they are in none
+        ("GET", f"{SPACE}/nodes/x", 404, UNKNOWN),
+        ("PUT PATCH", f"{SPACE}/pods", 405, REFUSED),
+        ("POST LOCK", f"{SPACE}/pods/x", 405, REFUSED),
+        ("PUT", "/api/v1/nodes", 405, REFUSED),
+        ("POST", "/api/v1/nodes/x", 405, REFUSED),
+        ("GET", f"{SPACE}/pods/x/binding", 405, REFUSED),
+        ("GET", f"{SPACE}/pods/x/nothing", 404, UNKNOWN),
+        ("GET", f"{SPACE}/nothing", 404, UNKNOWN),
+        ("POST", f"{SPACE}/pods/x/log", 405, REFUSED),
+        ("DELETE", f"{SPACE}/pods/x/status", 405, REFUSED),
+        ("DELETE", f"{SPACE}/pods/x/exec", 405, REFUSED),
+        ("GET", f"{SPACE}/finalize", 405, REFUSED),
+        ("GET", "/api/v1/bindings", 404, UNKNOWN),
+        ("GET", f"{SPACE}/bindings", 405, REFUSED),
+        ("GET DELETE", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 405, REFUSED),
+        ("DELETE", "/api/v1/componentstatuses/x", 405, REFUSED),
+        ("DELETE", "/api/v1/namespaces", 405, REFUSED),
+        ("POST", "/api/v1/watch/pods", 405, REFUSED),
+        ("GET", "/api/v1/watch/nothing", 404, UNKNOWN),
+        ("GET", "/apis/apps/v9/deployments", 404, UNKNOWN),
+        ("GET", "/api/v2/pods", 404, UNKNOWN),
+        ("GET POST", "/apis/nothing", 404, TEXT),
+        ("GET", "/apis/nothing/v1", 404, TEXT),
+        ("GET", "/apis/nothing/v1/things", 404, TEXT),
+        ("POST HEAD TRACE", "/version", 405, REFUSED),
+        ("POST", "/api", 405, REFUSED),
+        ("GET", "/", 200, INDEX),
+        ("GET POST", "/foo/bar", 404, INDEX),
+        ("GET", "/healthz/nothing", 404, INDEX),
+        ("GET", "/openapi/v9", 404, INDEX),
+        ("GET POST HEAD", "/healthz", 200, "ok"),
+        ("GET", "/api/v1/namespaces//pods", 200, "PodList"),
+        ("GET", f"{SPACE}/pods/", 200, "PodList"),
+    ],
+)
+async def test_paths_and_methods(server: LocalCluster, methods: str, path: str, code: int, says: str) -> None:
+    tls = server.client.config.ssl_context()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        for method in methods.split():
+            body = b"{}" if method in ("POST", "PUT", "PATCH") else None
+            async with session.request(method, server.url + path, data=body) as answer:
+                text = await answer.text()
+                assert answer.status == code, (method, text)
+                assert method == "HEAD" or says in text
