@@ -38,10 +38,10 @@ def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) 
     errors += _owners(meta)
     # Upstream asks for a domain in front only where its core validation runs: not of definitions and their objects.
     strict = resource.path_key in BY_PATH and resource.group != "apiextensions.k8s.io"
-    for finalizer in meta.finalizers:
+    for index, finalizer in enumerate(meta.finalizers):
         if strict and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
-            errors.append(invalid_value("metadata.finalizers", finalizer, why))
+            errors.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
         errors += [invalid_value("metadata.finalizers", finalizer, problem) for problem in label_key_errors(finalizer)]
     if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
         why = "finalizer orphan and foregroundDeletion cannot be both set"

@@ -81,16 +81,16 @@ def request_errors(spec: Any) -> list[FieldError]:
     found = []
     request = parse_request(spec.request)
     if request is None:
-        found.append(errors.invalid_value("spec.request", "", "PEM block type must be CERTIFICATE REQUEST"))
+        found.append(errors.invalid_value("spec.request", spec.request or None, "PEM block type must be CERTIFICATE REQUEST"))
     elif not request.is_signature_valid:
-        found.append(errors.invalid_value("spec.request", "", "x509: the request's signature is not valid"))
+        found.append(errors.invalid_value("spec.request", spec.request, "x509: the request's signature is not valid"))
     if not spec.signer_name:
         found.append(errors.required("spec.signerName"))
     elif spec.signer_name.count("/") != 1 or "." not in spec.signer_name.partition("/")[0]:
         why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
         found.append(errors.invalid_value("spec.signerName", spec.signer_name, why))
     if not spec.usages:
-        found.append(errors.required("spec.usages"))
+        found.append(errors.required("spec.usages", "usages must be provided"))
     for index, usage in enumerate(spec.usages):
         if usage not in USAGES:
             found.append(errors.not_supported(f"spec.usages[{index}]", usage, USAGES))

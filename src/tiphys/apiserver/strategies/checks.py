@@ -55,6 +55,11 @@ def named(value: str, problems: Callable[[str], list[str]], at: str) -> list[Fie
     return [errors.invalid_value(at, value, problem) for problem in problems(value)] if value else []
 
 
+def qualified_name(value: str, at: str) -> list[FieldError]:
+    """A name that has to be there, with, maybe, a domain before it; one that is absent is wrong in every way."""
+    return [errors.invalid_value(at, value, problem) for problem in label_key_errors(value)]
+
+
 def qualified(value: str | None, at: str) -> list[FieldError]:
     """A name with, maybe, a domain before it. What is absent is no error."""
     return named(value or "", label_key_errors, at)
@@ -71,7 +76,7 @@ def segment(value: str, at: str) -> list[FieldError]:
 
 def driver(value: str, at: str) -> list[FieldError]:
     """The name of a driver of volumes or of devices."""
-    found = given(value, at) + named(value.lower(), dns_subdomain_errors, at)
+    found = given(value, at) + [errors.invalid_value(at, value, why) for why in dns_subdomain_errors(value.lower())]
     return found + ([errors.too_long(at, 63)] if len(value) > 63 else [])
 
 

@@ -57,12 +57,12 @@ class NodeStrategy(Strategy):
         found = []
         for index, taint in enumerate(obj.spec.taints):
             if not taint.key:
-                found.append(errors.required(f"spec.taints[{index}].key"))
+                found.append(errors.required(f"metadata.taints[{index}].key"))
             if taint.effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
                 allowed = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-                found.append(errors.not_supported(f"spec.taints[{index}].effect", taint.effect, allowed))
-            found += checks.qualified(taint.key, f"spec.taints[{index}].key")
-            found += checks.named(taint.value, label_value_errors, f"spec.taints[{index}].value")
+                found.append(errors.not_supported(f"metadata.taints[{index}].effect", taint.effect, allowed))
+            found += checks.qualified(taint.key, f"metadata.taints[{index}].key")
+            found += checks.named(taint.value, label_value_errors, f"metadata.taints[{index}].value")
         for index, block in enumerate(obj.spec.pod_cidrs):
             found += checks.network(block, f"spec.podCIDRs[{index}]")
         for kind, amounts in (("capacity", obj.status.capacity), ("allocatable", obj.status.allocatable)):
@@ -159,7 +159,7 @@ class EventStrategy(Strategy):
         else:  # told through the newer API
             strange = not about and space not in ("default", "kube-system")
             found += checks.given(obj.reporting_component, self.component)
-            found += checks.qualified(obj.reporting_component, self.component)
+            found += checks.qualified_name(obj.reporting_component, self.component)
             texts = (
                 ("reportingInstance", obj.reporting_instance), ("action", obj.action), ("reason", obj.reason),
             )  # fmt: skip
@@ -246,8 +246,8 @@ class ResourceQuotaStrategy(Strategy):
             if {one, other} <= set(obj.spec.scopes):
                 found.append(errors.invalid_value("spec.scopes", obj.spec.scopes, "conflicting scopes"))
         if obj.spec.scope_selector is not None:
-            for index, wanted in enumerate(obj.spec.scope_selector.match_expressions):
-                found += _scope_errors(wanted, f"spec.scopeSelector.matchExpressions[{index}]")
+            for wanted in obj.spec.scope_selector.match_expressions:
+                found += _scope_errors(wanted, "spec.scopeSelector.matchExpressions")
         return found
 
     def validate_update(self, new: v1.ResourceQuota, old: v1.ResourceQuota) -> list[FieldError]:
@@ -295,18 +295,31 @@ class LimitRangeStrategy(Strategy):
                         found.append(
                             errors.forbidden_field(f"{at}.{name}", "may not be specified when `type` is 'Pod'")
                         )
-            parts = (
-                ("min", item.min), ("defaultRequest", item.default_request), ("default", item.default), ("max", item.max)
-            )  # fmt: skip
-            shown = {"min": "min", "defaultRequest": "default request", "default": "default", "max": "max"}
-            for place, (low, lower) in enumerate(parts):
-                for high, higher in parts[place + 1 :]:
-                    for resource in lower.keys() & higher.keys():
-                        less, more = lower[resource], higher[resource]
-                        if quantity.nano(less) > quantity.nano(more):
-                            why = f"{shown[low]} value {less} is greater than {shown[high]} value {more}"
-                            found.append(errors.invalid_value(f"{at}.{low}[{resource}]", less, why))
+            found += _bounds(item, at)
         return found
+
+
+# Of each two bounds of a resource: the lower, the higher, which of them the field is, which the value, what they are called.
+_ORDERED = (
+    ("min", "max", "min", "min", "min", "max"),
+    ("min", "defaultRequest", "defaultRequest", "defaultRequest", "min", "default request"),
+    ("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request", "max"),
+    ("defaultRequest", "default", "defaultRequest", "defaultRequest", "default request", "default limit"),
+    ("min", "default", "default", "min", "min", "default"),
+    ("default", "max", "default", "max", "default", "max"),
+)
+
+
+def _bounds(item: v1.LimitRangeItem, at: str) -> list[FieldError]:
+    parts = {"min": item.min, "defaultRequest": item.default_request, "default": item.default, "max": item.max}
+    found = []
+    for low, high, field, valued, lower, higher in _ORDERED:
+        for resource in sorted(parts[low].keys() & parts[high].keys()):
+            less, more = parts[low][resource], parts[high][resource]
+            if quantity.nano(less) > quantity.nano(more):
+                why = f"{lower} value {less} is greater than {higher} value {more}"
+                found.append(errors.invalid_value(f"{at}.{field}[{resource}]", parts[valued][resource], why))
+    return found
 
 
 class RBACStrategy(Strategy):
@@ -367,7 +380,9 @@ class RBACStrategy(Strategy):
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         if hasattr(new, "role_ref") and new.role_ref != old.role_ref:
-            return [errors.invalid_value("roleRef", {}, "cannot change roleRef")]
+            ref = new.role_ref
+            told = {"APIGroup": ref.api_group, "Kind": ref.kind, "Name": ref.name}  # as upstream's own type is shown
+            return [errors.invalid_value("roleRef", told, "cannot change roleRef")]
         return []
 
 

@@ -93,7 +93,7 @@ class IngressStrategy(Strategy):
 
     def validate(self, obj: Any) -> list[FieldError]:
         if not obj.spec.rules and obj.spec.default_backend is None:
-            return [errors.invalid_value("spec", {}, "either `defaultBackend` or `rules` must be specified")]
+            return [errors.invalid_value("spec", None, "either `defaultBackend` or `rules` must be specified")]
         found = _backend_errors(obj.spec.default_backend, "spec.defaultBackend")
         found += checks.subdomain(obj.spec.ingress_class_name, "spec.ingressClassName")
         for at, tls in enumerate(obj.spec.tls):

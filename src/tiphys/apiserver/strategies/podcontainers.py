@@ -202,7 +202,7 @@ def _container(c: Any, at: str, volumes: set[str], seen: set[str], found: list[F
     _ports(c.ports, f"{at}.ports", found)
     _environment(c, at, found)
     privileged = bool(c.security_context is not None and c.security_context.privileged)
-    _mounts(c.volume_mounts, f"{at}.volumeMounts", volumes, found, privileged)
+    _mounts(c.volume_mounts, c.volume_devices, f"{at}.volumeMounts", volumes, found, privileged)
     _resources(c.resources, f"{at}.resources", found)
     if c.security_context is not None:
         found += validate_security(c.security_context, f"{at}.securityContext")
@@ -310,7 +310,7 @@ def _environment(c: Any, at: str, found: list[FieldError]) -> None:
     for index, source in enumerate(c.env_from):
         where = f"{at}.envFrom[{index}]"
         if source.config_map_ref is None and source.secret_ref is None:
-            found.append(errors.invalid_value(where, "", "must specify one of: `configMapRef` or `secretRef`"))
+            found.append(errors.invalid_value(f"{at}.envFrom", "", "must specify one of: `configMapRef` or `secretRef`"))
         for name, ref in (("configMapRef", source.config_map_ref), ("secretRef", source.secret_ref)):
             if ref is not None:
                 found += checks.given(ref.name, f"{where}.{name}.name") + checks.subdomain(ref.name, f"{where}.{name}.name")
@@ -344,7 +344,12 @@ def _value_source(source: v1.EnvVarSource, at: str) -> list[FieldError]:
 
 
 def _mounts(
-    mounts: list[v1.VolumeMount], path: str, volumes: set[str], found: list[FieldError], privileged: bool
+    mounts: list[v1.VolumeMount],
+    devices: list[v1.VolumeDevice],
+    path: str,
+    volumes: set[str],
+    found: list[FieldError],
+    privileged: bool,
 ) -> None:
     seen: set[str] = set()
     for index, mount in enumerate(mounts):
@@ -358,6 +363,11 @@ def _mounts(
         elif mount.mount_path in seen:
             found.append(errors.invalid_value(f"{at}.mountPath", mount.mount_path, "must be unique"))
         seen.add(mount.mount_path)
+        if any(device.name == mount.name for device in devices):
+            found.append(errors.invalid_value(f"{at}.name", mount.name, "must not already exist in volumeDevices"))
+        if any(device.device_path == mount.mount_path for device in devices):
+            why = "must not already exist as a path in volumeDevices"
+            found.append(errors.invalid_value(f"{at}.mountPath", mount.mount_path, why))
         if mount.sub_path and mount.sub_path_expr:
             found.append(
                 errors.invalid_value(
@@ -366,11 +376,11 @@ def _mounts(
             )
         for name, value in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
             if value:
-                found += checks.local_path(value, f"{at}.{name}")
-        found += one_of(mount.mount_propagation, ("Bidirectional", "HostToContainer", "None"), f"{at}.mountPropagation")
+                found += checks.local_path(value, f"{path}.{name}")  # upstream tells no index
+        found += one_of(mount.mount_propagation, ("Bidirectional", "HostToContainer", "None"), f"{path}.mountPropagation")
         if mount.mount_propagation == "Bidirectional" and not privileged:
             why = "Bidirectional mount propagation is available only to privileged containers"
-            found.append(errors.forbidden_field(f"{at}.mountPropagation", why))
+            found.append(errors.forbidden_field(f"{path}.mountPropagation", why))
 
 
 def _resources(resources: v1.ResourceRequirements, at: str, found: list[FieldError]) -> None:
@@ -379,9 +389,8 @@ def _resources(resources: v1.ResourceRequirements, at: str, found: list[FieldErr
             if quantity.nano(value) < 0:
                 found.append(errors.invalid_value(f"{at}.{kind}[{name}]", value, "must be greater than or equal to 0"))
             if name not in STANDARD and "/" not in name and not name.startswith("hugepages-"):
-                found.append(
-                    errors.invalid_value(f"{at}.{kind}[{name}]", name, "must be a standard resource for containers")
-                )
+                for why in ("must be a standard resource type or fully qualified", "must be a standard resource for containers"):
+                    found.append(errors.invalid_value(f"{at}.{kind}[{name}]", name, why))
             elif name not in STANDARD and quantity.nano(value) % quantity.NANO:
                 found.append(errors.invalid_value(f"{at}.{kind}[{name}]", value, "must be an integer"))
     for name, value in resources.requests.items():

@@ -45,7 +45,7 @@ def validate_surroundings(spec: v1.PodSpec, path: str) -> list[FieldError]:
         found += _whole(spec, f"{path}.resources")
     if spec.share_process_namespace and spec.host_pid:
         why = "ShareProcessNamespace and HostPID cannot both be enabled"
-        found.append(errors.invalid_value(f"{path}.shareProcessNamespace", True, why))
+        found.append(errors.invalid_value(f"{path}.securityContext.shareProcessNamespace", True, why))
     found += named(spec.priority_class_name, dns_subdomain_errors, f"{path}.priorityClassName")
     found += named(spec.runtime_class_name or "", dns_subdomain_errors, f"{path}.runtimeClassName")
     found += one_of(spec.preemption_policy, ("Never", "PreemptLowerPriority"), f"{path}.preemptionPolicy")

@@ -115,9 +115,9 @@ def _weight(weight: int, at: str) -> list[FieldError]:
 
 def _neighbour(term: v1.PodAffinityTerm, at: str) -> list[FieldError]:
     found = checks.given(term.topology_key, f"{at}.topologyKey", "can not be empty")
-    found += checks.qualified(term.topology_key, f"{at}.topologyKey")
-    for index, name in enumerate(term.namespaces):
-        found += checks.named(name, dns_label_errors, f"{at}.namespaces[{index}]")
+    found += checks.qualified_name(term.topology_key, f"{at}.topologyKey")
+    for name in term.namespaces:
+        found += checks.named(name, dns_label_errors, f"{at}.namespace")
     for key, selector in (("labelSelector", term.label_selector), ("namespaceSelector", term.namespace_selector)):
         if selector is not None:
             found += checks.label_selector(selector, f"{at}.{key}")

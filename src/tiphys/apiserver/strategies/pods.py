@@ -138,9 +138,9 @@ class PodTemplateStrategy(Strategy):
 
 class RuntimeClassStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
-        found = checks.given(obj.handler, "handler") + checks.named(obj.handler, dns_label_errors, "handler")
+        found = [errors.invalid_value("handler", obj.handler, why) for why in dns_label_errors(obj.handler)]
         if obj.overhead is not None:
-            found += checks.amounts(obj.overhead.pod_fixed, "overhead.podFixed")
+            found += checks.amounts(obj.overhead.pod_fixed, "overhead.limits")
         if obj.scheduling is not None:
             found += validate_labels(obj.scheduling.node_selector, "scheduling.nodeSelector")
             found += validate_tolerations(obj.scheduling.tolerations, "scheduling.tolerations")

@@ -122,5 +122,5 @@ def _projection(source: v1.VolumeProjection, at: str) -> list[FieldError]:
         elif seconds is not None and seconds > 1 << 32:
             why = "may not specify a duration larger than 2^32 seconds"
             found.append(errors.invalid_value(f"{where}.expirationSeconds", seconds, why))
-        found += local_path(token.path, f"{where}.path")
+        found += local_path(token.path, f"{at.rpartition('.sources')[0]}.path")  # upstream tells not of which source
     return found

@@ -93,7 +93,8 @@ class VolumeStrategy(Strategy):
         if not obj.spec.access_modes:
             found.append(errors.required("spec.accessModes"))
         if "storage" not in obj.spec.capacity:
-            found.append(errors.required("spec.capacity"))
+            found += [] if obj.spec.capacity else [errors.required("spec.capacity")]
+            found.append(errors.not_supported("spec.capacity", dict(obj.spec.capacity) or None, ("storage",)))
         found += _modes(obj.spec) + checks.amounts(obj.spec.capacity, "spec.capacity")
         policy = obj.spec.persistent_volume_reclaim_policy
         found += checks.one_of(policy, ("Delete", "Recycle", "Retain"), "spec.persistentVolumeReclaimPolicy")
@@ -127,7 +128,7 @@ def _kept_errors(spec: v1.PersistentVolumeSpec) -> list[FieldError]:
     if spec.local is not None:
         found += checks.given(spec.local.path, "spec.local.path")
         if where is None:
-            found.append(errors.required("metadata.annotations", "Local volume requires node affinity"))
+            found.append(errors.required("spec.nodeAffinity", "Local volume requires node affinity"))
     found += checks.subdomain(spec.storage_class_name, "spec.storageClassName")
     attributes, at = spec.volume_attributes_class_name, "spec.volumeAttributesClassName"
     if attributes is not None:
@@ -260,9 +261,9 @@ class DriverStrategy(Strategy):
 
     def validate(self, obj: Any) -> list[FieldError]:
         spec, found = obj.spec, checks.driver(obj.metadata.name, "metadata.name")
-        for index, mode in enumerate(spec.volume_lifecycle_modes):
+        for mode in spec.volume_lifecycle_modes:
             if mode not in ("Ephemeral", "Persistent"):
-                found.append(errors.not_supported(f"spec.volumeLifecycleModes[{index}]", mode, ("Ephemeral", "Persistent")))
+                found.append(errors.not_supported("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent")))
         policies = ("File", "None", "ReadWriteOnceWithFSType")
         found += checks.one_of(spec.fs_group_policy, policies, "spec.fsGroupPolicy")
         seen: set[str] = set()

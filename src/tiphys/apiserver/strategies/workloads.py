@@ -107,7 +107,8 @@ class DeploymentStrategy(WorkloadStrategy):
     def validate(self, obj: apps_v1.Deployment) -> list[FieldError]:
         found, strategy = super().validate(obj), obj.spec.strategy
         if strategy.type not in ("Recreate", "RollingUpdate"):
-            found.append(errors.not_supported("spec.strategy.type", strategy.type, ("Recreate", "RollingUpdate")))
+            told = {"Type": strategy.type, "RollingUpdate": None}  # as upstream's own type is shown
+            found.append(errors.not_supported("spec.strategy", told, ("Recreate", "RollingUpdate")))
         elif strategy.type == "Recreate" and strategy.rolling_update is not None:
             why = "may not be specified when strategy `type` is 'Recreate'"
             found.append(errors.forbidden_field("spec.strategy.rollingUpdate", why))
@@ -285,11 +286,13 @@ class DaemonSetStrategy(WorkloadStrategy):
 
     def validate(self, obj: apps_v1.DaemonSet) -> list[FieldError]:
         found, spec = super().validate(obj), obj.spec
-        found += one_of(spec.update_strategy.type, ("OnDelete", "RollingUpdate"), "spec.updateStrategy.type")
+        if spec.update_strategy.type not in ("OnDelete", "RollingUpdate"):
+            told = {"Type": spec.update_strategy.type, "RollingUpdate": None}  # as upstream's own type is shown
+            found.append(errors.not_supported("spec.updateStrategy", told, ("OnDelete", "RollingUpdate")))
         if spec.template.spec.active_deadline_seconds is not None:
             why = "activeDeadlineSeconds in DaemonSet is not Supported"
             at = "spec.template.spec.activeDeadlineSeconds"
-            found.append(errors.invalid_value(at, spec.template.spec.active_deadline_seconds, why))
+            found.append(errors.forbidden_field(at, why))
         return found + natural(spec.revision_history_limit, "spec.revisionHistoryLimit")
 
 
