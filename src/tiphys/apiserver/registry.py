@@ -21,8 +21,9 @@ from tiphys.apiserver.admission import Admission, Attributes
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.conversion import Converter
 from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, validate_metadata_update
-from tiphys.apiserver.request import SYSTEM, User
+from tiphys.apiserver.request import SYSTEM, User, warn
 from tiphys.apiserver.strategies import strategy_of
+from tiphys.apiserver.strategies.warnings import warnings_of
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
@@ -170,6 +171,8 @@ class Registry:
         problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
         if problems:
             raise errors.invalid(resource.kind, resource.group, meta.name, problems)
+        for text in warnings_of(resource, obj, None):
+            warn(text)
         await self.admission.validate(attributes)
         key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
         if cache.get(key) is not None:
@@ -333,6 +336,8 @@ class Registry:
             problems += strategy.validate_change(new, old) if sub in ("", "scale") else strategy.validate_part(new, old, sub)
         if problems:
             raise errors.invalid(resource.kind, resource.group, before.name, problems)
+        for text in warnings_of(resource, new, old) if not sub else ():
+            warn(text)
         if not to.admitted:
             await self.admission.validate(attributes)
         meta.resource_version = ""

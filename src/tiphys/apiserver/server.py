@@ -246,6 +246,8 @@ class APIServer:
             self._check_custom(call, resource)
         else:
             _check_path(info, resource, call.http.method)
+            if (old := _OLD.get(resource.group_resource)) is not None:
+                call.warnings.append(old)
         call.resource = resource
         return await self._handler(call, resource)(
             call, storage_of(resource) if info.subresource == "scale" else resource
@@ -290,6 +292,7 @@ class APIServer:
         return handler
 
 
+_OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _STREAMING = frozenset(("exec", "attach", "portforward", "proxy", "log"))
 _PATIENCE = 60.0  # seconds that any request may take
 

@@ -95,10 +95,6 @@ class Strategy:
     def mark_deleted(self, obj: Any) -> None:
         """Shows in the object that it is being deleted."""
 
-    def warnings(self, obj: Any) -> list[str]:
-        """Sentences for the Warning header."""
-        return []
-
     async def reserve(self, registry: Any, new: Any, old: Any | None) -> Callable[[], Any] | None:
         """Takes cluster-wide things the object needs (addresses, ports). Returns what gives them back on failure."""
         return None

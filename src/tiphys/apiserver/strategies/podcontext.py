@@ -29,8 +29,6 @@ def validate_surroundings(spec: v1.PodSpec, path: str) -> list[FieldError]:
         found += address(alias.ip, f"{at}.ip")
         for number, name in enumerate(alias.hostnames):
             found += named(name, dns_subdomain_errors, f"{at}.hostnames[{number}]")
-    for index, secret in enumerate(spec.image_pull_secrets):
-        found += given(secret.name, f"{path}.imagePullSecrets[{index}].name")
     for index, gate in enumerate(spec.readiness_gates):
         found += named(gate.condition_type, label_key_errors, f"{path}.readinessGates[{index}].conditionType")
     found += _gates(spec.scheduling_gates, f"{path}.schedulingGates")

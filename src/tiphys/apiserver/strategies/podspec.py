@@ -26,11 +26,6 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
         found.append(errors.not_supported(f"{path}.restartPolicy", spec.restart_policy, _POLICIES))
     if spec.dns_policy not in _DNS:
         found.append(errors.not_supported(f"{path}.dnsPolicy", spec.dns_policy, _DNS))
-    grace = spec.termination_grace_period_seconds
-    if grace is not None and grace < 0:
-        found.append(
-            errors.invalid_value(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0")
-        )
     deadline = spec.active_deadline_seconds
     if deadline is not None and deadline < 1:
         why = "must be between 1 and 2147483647, inclusive"
