@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.e2e.conftest import Machine
 from tiphys.testing.cluster import free_port
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 # Each row: a command, and what its answer has to contain. {folder} has the files of `written`, {node} is a node.
 DAY = """
 create namespace day                                                   | namespace/day created
@@ -177,3 +179,19 @@ def test_every_command_of_a_users_day(hollow: Machine) -> None:
             failed.append(f"{command}: {answer[:300]}")
     assert not failed, "\n".join(failed)
     assert hollow.kubectl("diff", "-f", str(hollow.root / "one.yaml"), check=False).count("+") > 3
+
+
+def test_the_example_of_devices(hollow: Machine) -> None:
+    hollow.kubectl("apply", "-f", str(EXAMPLES / "gpus.yaml"))
+
+    def settled() -> bool:
+        pods = hollow.get("pods")["items"]
+        waiting = [pod for pod in pods if pod["status"]["phase"] == "Pending" and pod["status"].get("conditions")]
+        return len(pods) == 3 and sum(pod["status"]["phase"] == "Running" for pod in pods) == 2 and len(waiting) == 1
+
+    hollow.eventually(settled)
+    states = hollow.kubectl("get", "resourceclaims", "--no-headers").split()
+    assert (states.count("allocated,reserved"), states.count("pending")) == (2, 1)
+    assert "2 cannot allocate all claims" in hollow.kubectl("describe", "pods")
+    hollow.kubectl("scale", "deploy/train", "--replicas=2")
+    hollow.eventually(lambda: len(hollow.get("resourceclaims")["items"]) == 2)
