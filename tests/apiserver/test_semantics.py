@@ -337,3 +337,31 @@ async def test_a_grace_for_ever_is_a_long_one(server: LocalCluster) -> None:
     await server.client.create(pod("p", nodeName="n"))
     await server.client.delete(core_v1.Pod, "p", "default", grace=1 << 62)
     assert (await server.client.get(core_v1.Pod, "p", "default")).metadata.deletion_grace_period_seconds == (1 << 31) - 1
+
+
+async def test_templates_leave_to_pods_what_only_they_get(server: LocalCluster) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    container = {
+        "name": "c", "image": "i", "ports": [{"containerPort": 80}], "resources": {"limits": {"cpu": "1"}},
+    }  # fmt: skip
+    spec = {"hostNetwork": True, "containers": [container]}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
+    body = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    made = await call(server, "POST", "/apis/apps/v1/namespaces/default/deployments", body)
+    kept = made["spec"]["template"]["spec"]
+    assert "enableServiceLinks" not in kept and kept["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+    assert kept["containers"][0]["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
+    made = await call(server, "POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": spec})
+    assert made["spec"]["enableServiceLinks"] is True
+    assert made["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "1"}
+    assert made["spec"]["containers"][0]["ports"][0]["hostPort"] == 80
+
+
+async def test_a_job_without_labels_has_those_of_its_pods(server: LocalCluster) -> None:
+    path = "/apis/batch/v1/namespaces/default/jobs"
+    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+    made = await call(server, "POST", path, {"metadata": {"name": "plain"}, "spec": spec})
+    assert made["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
+    assert made["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "plain"
+    made = await call(server, "POST", path, {"metadata": {"name": "named", "labels": {"own": "one"}}, "spec": spec})
+    assert made["metadata"]["labels"] == {"own": "one"}

@@ -206,7 +206,7 @@ def _source(event: Any) -> str:
 
 def _involved(event: Any) -> str:
     ref = getattr(event, "involved_object", None) or event.regarding
-    return f"{ref.kind.lower()}/{ref.name}"
+    return f"{ref.kind.lower()}/{ref.name}" if ref.name else str(ref.kind.lower())
 
 
 def _seen(event: Any, *names: str) -> str:
@@ -241,6 +241,13 @@ def _csr_condition(csr: Any) -> str:
     return text + (",Issued" if csr.status.certificate else "")
 
 
+def _cpu(hpa: Any) -> str:
+    """What an autoscaler of autoscaling/v1 goes by."""
+    wanted, seen = hpa.spec.target_cpu_utilization_percentage, hpa.status.current_cpu_utilization_percentage
+    shown = f"{seen}%" if seen is not None else "<unknown>"
+    return f"cpu: {shown}/{wanted}%" if wanted is not None else "<none>"
+
+
 def _metrics(autoscaler: Any) -> str:
     found = []
     current = {m.resource.name: m.resource.current for m in autoscaler.status.current_metrics or [] if m.resource}
@@ -264,10 +271,6 @@ def _condition(obj: Any, name: str) -> str:
 def _quota(used: dict[str, str], hard: dict[str, str], limits: bool) -> str:
     names = sorted(name for name in hard if name.startswith("limits.") == limits)
     return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
-
-
-def _bool(value: Any) -> str:
-    return "true" if value else "false"
 
 
 _TEMPLATE_WIDE: list[Any] = [("Containers", _containers, "string", "", 1), ("Images", _images, "string", "", 1)]
@@ -300,7 +303,7 @@ COLUMNS: dict[str, list[Any]] = {
     ],
     "Deployment": [
         ("Ready", lambda o: f"{o.status.ready_replicas}/{o.spec.replicas}"),
-        ("Up-to-date", lambda o: o.status.updated_replicas, INT), ("Available", lambda o: o.status.available_replicas, INT),
+        ("Up-to-date", lambda o: o.status.updated_replicas), ("Available", lambda o: o.status.available_replicas),
         "AGE", *_TEMPLATE_WIDE, ("Selector", lambda o: _selector(o.spec.selector), "string", "", 1),
     ],
     "StatefulSet": [("Ready", lambda o: f"{o.status.ready_replicas}/{o.spec.replicas}"), "AGE", *_TEMPLATE_WIDE],
@@ -353,14 +356,14 @@ COLUMNS: dict[str, list[Any]] = {
         ("Kernel-Version", lambda o: o.status.node_info.kernel_version or "<unknown>", "string", "", 1),
         ("Container-Runtime", lambda o: o.status.node_info.container_runtime_version or "<unknown>", "string", "", 1),
     ],
-    "Secret": [("Type", lambda o: o.type), ("Data", lambda o: len(o.data), INT), "AGE"],
-    "ConfigMap": [("Data", lambda o: len(o.data) + len(o.binary_data), INT), "AGE"],
-    "ServiceAccount": [("Secrets", lambda o: len(o.secrets), INT), "AGE"],
+    "Secret": [("Type", lambda o: o.type), ("Data", lambda o: len(o.data)), "AGE"],
+    "ConfigMap": [("Data", lambda o: len(o.data) + len(o.binary_data)), "AGE"],
+    "ServiceAccount": [("Secrets", lambda o: len(o.secrets)), "AGE"],
     "ResourceQuota": [
         ("Request", lambda o: _quota(o.status.used, o.status.hard or o.spec.hard, False)),
         ("Limit", lambda o: _quota(o.status.used, o.status.hard or o.spec.hard, True)), "AGE",
     ],
-    "LimitRange": [("Created At", lambda o: o.metadata.creation_timestamp, "string", "date")],
+    "LimitRange": [("Created At", lambda o: o.metadata.creation_timestamp, "date")],
     "PersistentVolume": [
         ("Capacity", lambda o: o.spec.capacity.get("storage", "")), ("Access Modes", lambda o: _modes(o.spec.access_modes)),
         ("Reclaim Policy", lambda o: o.spec.persistent_volume_reclaim_policy),
@@ -376,16 +379,16 @@ COLUMNS: dict[str, list[Any]] = {
     ],
     "StorageClass": [
         ("Provisioner", lambda o: o.provisioner), ("ReclaimPolicy", lambda o: o.reclaim_policy),
-        ("VolumeBindingMode", lambda o: o.volume_binding_mode), ("AllowVolumeExpansion", lambda o: _bool(o.allow_volume_expansion)), "AGE",
+        ("VolumeBindingMode", lambda o: o.volume_binding_mode), ("AllowVolumeExpansion", lambda o: bool(o.allow_volume_expansion)), "AGE",
     ],
     "VolumeAttachment": [
-        ("Attacher", lambda o: o.spec.attacher), ("PV", lambda o: o.spec.source.persistent_volume_name or ""),
-        ("Node", lambda o: o.spec.node_name), ("Attached", lambda o: _bool(o.status.attached)), "AGE",
+        ("Attacher", lambda o: o.spec.attacher, "string", "name"), ("PV", lambda o: o.spec.source.persistent_volume_name or ""),
+        ("Node", lambda o: o.spec.node_name), ("Attached", lambda o: bool(o.status.attached), "boolean"), "AGE",
     ],
     "CSIDriver": [
-        ("AttachRequired", lambda o: _bool(o.spec.attach_required)), ("PodInfoOnMount", lambda o: _bool(o.spec.pod_info_on_mount)),
-        ("StorageCapacity", lambda o: _bool(o.spec.storage_capacity)), ("TokenRequests", lambda o: _join((t.audience for t in o.spec.token_requests), "<unset>")),
-        ("RequiresRepublish", lambda o: _bool(o.spec.requires_republish)), ("Modes", lambda o: _join(o.spec.volume_lifecycle_modes)), "AGE",
+        ("AttachRequired", lambda o: bool(o.spec.attach_required), "boolean"), ("PodInfoOnMount", lambda o: bool(o.spec.pod_info_on_mount), "boolean"),
+        ("StorageCapacity", lambda o: bool(o.spec.storage_capacity), "boolean"), ("TokenRequests", lambda o: _join((t.audience for t in o.spec.token_requests), "<unset>")),
+        ("RequiresRepublish", lambda o: bool(o.spec.requires_republish), "boolean"), ("Modes", lambda o: _join(o.spec.volume_lifecycle_modes)), "AGE",
     ],
     "CSINode": [("Drivers", lambda o: len(o.spec.drivers), INT), "AGE"],
     "CSIStorageCapacity": [("StorageClassName", lambda o: o.storage_class_name), ("Capacity", lambda o: o.capacity or "")],
@@ -395,11 +398,11 @@ COLUMNS: dict[str, list[Any]] = {
         ("Object", _involved), ("Subobject", lambda o: (getattr(o, "involved_object", None) or o.regarding).field_path, "string", "", 1),
         ("Source", lambda o: _source(o) if hasattr(o, "source") else o.reporting_controller, "string", "", 1),
         ("Message", lambda o: str(getattr(o, "message", None) or getattr(o, "note", "")).strip()),
-        ("First Seen", lambda o: _seen(o, "first_timestamp", "deprecated_first_timestamp"), "string", "", 1), ("Count", _count, INT, "", 1),
-        ("Name", lambda o: o.metadata.name, "string", "", 1),
+        ("First Seen", lambda o: _seen(o, "first_timestamp", "deprecated_first_timestamp"), "string", "", 1), ("Count", _count, "string", "", 1),
+        ("Name", lambda o: o.metadata.name, "string", "name", 1),
     ],
-    "Role": [("Created At", lambda o: o.metadata.creation_timestamp, "string", "date")],
-    "ClusterRole": [("Created At", lambda o: o.metadata.creation_timestamp, "string", "date")],
+    "Role": [("Created At", lambda o: o.metadata.creation_timestamp, "date")],
+    "ClusterRole": [("Created At", lambda o: o.metadata.creation_timestamp, "date")],
     "RoleBinding": [
         ("Role", lambda o: f"{o.role_ref.kind}/{o.role_ref.name}"), "AGE", ("Users", lambda o: _subjects(o, "User"), "string", "", 1),
         ("Groups", lambda o: _subjects(o, "Group"), "string", "", 1), ("ServiceAccounts", lambda o: _subjects(o, "ServiceAccount"), "string", "", 1),
@@ -421,12 +424,12 @@ COLUMNS: dict[str, list[Any]] = {
     "RuntimeClass": [("Handler", lambda o: o.handler), "AGE"],
     "ControllerRevision": [
         ("Controller", lambda o: next((f"{r.kind.lower()}.{r.api_version.split('/')[0]}/{r.name}" for r in o.metadata.owner_references if r.controller), "<none>")),
-        ("Revision", lambda o: o.revision, INT), "AGE",
+        ("Revision", lambda o: o.revision), "AGE",
     ],
     "HorizontalPodAutoscaler": [
-        ("Reference", lambda o: f"{o.spec.scale_target_ref.kind}/{o.spec.scale_target_ref.name}"), ("Targets", lambda o: _metrics(o) if hasattr(o.spec, "metrics") else "<unknown>"),
-        ("MinPods", lambda o: str(o.spec.min_replicas) if o.spec.min_replicas is not None else "<unset>"), ("MaxPods", lambda o: o.spec.max_replicas, INT),
-        ("Replicas", lambda o: o.status.current_replicas, INT), "AGE",
+        ("Reference", lambda o: f"{o.spec.scale_target_ref.kind}/{o.spec.scale_target_ref.name}"), ("Targets", lambda o: _metrics(o) if hasattr(o.spec, "metrics") else _cpu(o)),
+        ("MinPods", lambda o: str(o.spec.min_replicas) if o.spec.min_replicas is not None else "<unset>"), ("MaxPods", lambda o: o.spec.max_replicas),
+        ("Replicas", lambda o: o.status.current_replicas), "AGE",
     ],
     "CertificateSigningRequest": [
         "AGE", ("SignerName", lambda o: o.spec.signer_name), ("Requestor", lambda o: o.spec.username),
@@ -449,7 +452,7 @@ COLUMNS: dict[str, list[Any]] = {
         ("Service", lambda o: f"{o.spec.service.namespace}/{o.spec.service.name}" if o.spec.service else "Local"),
         ("Available", lambda o: _condition(o, "Available")), "AGE",
     ],
-    "CustomResourceDefinition": [("Created At", lambda o: o.metadata.creation_timestamp, "string", "date")],
+    "CustomResourceDefinition": [("Created At", lambda o: o.metadata.creation_timestamp, "date")],
     "ComponentStatus": [
         ("Status", lambda o: "Healthy" if any(c.status == "True" for c in o.conditions) else "Unhealthy"),
         ("Message", lambda o: _join((c.message for c in o.conditions), "")), ("Error", lambda o: _join((c.error for c in o.conditions), "")),

@@ -404,6 +404,12 @@ class LeaseStrategy(Strategy):
 
 
 class PriorityClassStrategy(Strategy):
+    generation = True
+
+    def desired(self, obj: Any) -> Any:
+        """Nothing that may change counts."""
+        return None
+
     def default(self, obj: Any) -> None:
         obj.preemption_policy = obj.preemption_policy or "PreemptLowerPriority"
 

@@ -28,8 +28,13 @@ class JobStrategy(WorkloadStrategy):
 
     def prepare_for_create(self, obj: batch_v1.Job) -> None:
         obj.status = batch_v1.JobStatus()
-        if obj.spec.manual_selector:
-            return
+        if not obj.spec.manual_selector:
+            self._select_by_uid(obj)
+        # A job without labels has those of its pods.
+        obj.metadata.labels = obj.metadata.labels or dict(obj.spec.template.metadata.labels)
+
+    @staticmethod
+    def _select_by_uid(obj: batch_v1.Job) -> None:
         import uuid
 
         # The controller tells its pods by the job's uid, which nobody else can have.
@@ -229,7 +234,7 @@ def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
 
 
 def default_job_spec(spec: batch_v1.JobSpec) -> None:
-    default_pod_spec(spec.template.spec)
+    default_pod_spec(spec.template.spec, template=True)
     if spec.completions is None and spec.parallelism is None:
         spec.completions = 1
     if spec.parallelism is None:

@@ -175,7 +175,7 @@ def _restart(c: Any, at: str) -> list[FieldError]:
 def _host_ports(spec: v1.PodSpec, path: str, found: list[FieldError]) -> None:
     for at, container in enumerate(spec.containers):
         for index, port in enumerate(container.ports):
-            if port.host_port != port.container_port:
+            if port.host_port and port.host_port != port.container_port:  # of a template it may be left to the pods
                 why = "must match `containerPort` when `hostNetwork` is true"
                 found.append(
                     errors.invalid_value(f"{path}.containers[{at}].ports[{index}].hostPort", port.host_port, why)

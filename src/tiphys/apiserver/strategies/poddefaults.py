@@ -7,7 +7,8 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 
 
-def default_pod_spec(spec: v1.PodSpec) -> None:
+def default_pod_spec(spec: v1.PodSpec, template: bool = False) -> None:
+    """A `template` leaves to its pods what only they get: service links, requests for limits, ports of the host."""
     spec.dns_policy = spec.dns_policy or "ClusterFirst"
     spec.restart_policy = spec.restart_policy or "Always"
     spec.scheduler_name = spec.scheduler_name or "default-scheduler"
@@ -15,25 +16,25 @@ def default_pod_spec(spec: v1.PodSpec) -> None:
         spec.termination_grace_period_seconds = 30
     if spec.security_context is None:
         spec.security_context = v1.PodSecurityContext()
-    if spec.enable_service_links is None:
+    if spec.enable_service_links is None and not template:
         spec.enable_service_links = True
     if spec.service_account_name:
         spec.service_account = spec.service_account_name
     elif spec.service_account:
         spec.service_account_name = spec.service_account
     for container in spec.init_containers:
-        default_container(container, spec.host_network)
+        default_container(container, spec.host_network, template)
     for container in spec.containers:
-        default_container(container, spec.host_network)
+        default_container(container, spec.host_network, template)
     for ephemeral in spec.ephemeral_containers:
-        default_container(ephemeral, False)
+        default_container(ephemeral, False, template)
     for volume in spec.volumes:
         default_volume(volume)
     for constraint in spec.topology_spread_constraints:
         constraint.node_affinity_policy = constraint.node_affinity_policy or None
 
 
-def default_container(container: Any, host_network: bool) -> None:
+def default_container(container: Any, host_network: bool, template: bool) -> None:
     if not container.image_pull_policy:
         name = container.image.rpartition("/")[2]
         latest = "@" not in name and (":" not in name or name.endswith(":latest"))
@@ -42,9 +43,9 @@ def default_container(container: Any, host_network: bool) -> None:
     container.termination_message_policy = container.termination_message_policy or "File"
     for port in container.ports:
         port.protocol = port.protocol or "TCP"
-        if host_network and not port.host_port:
+        if host_network and not port.host_port and not template:
             port.host_port = port.container_port
-    for name, value in container.resources.limits.items():
+    for name, value in container.resources.limits.items() if not template else ():
         container.resources.requests.setdefault(name, value)
     for probe in (container.liveness_probe, container.readiness_probe, container.startup_probe):
         if probe is not None:

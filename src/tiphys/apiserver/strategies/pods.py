@@ -125,7 +125,7 @@ def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
 
 class PodTemplateStrategy(Strategy):
     def default(self, obj: Any) -> None:
-        default_pod_spec(obj.template.spec)
+        default_pod_spec(obj.template.spec, template=True)
 
     def validate(self, obj: Any) -> list[FieldError]:
         return validate_template(obj.template, "template")

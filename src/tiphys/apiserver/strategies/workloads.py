@@ -44,7 +44,7 @@ class WorkloadStrategy(Strategy):
     fixed_selector = True
 
     def default(self, obj: Any) -> None:
-        default_pod_spec(obj.spec.template.spec)
+        default_pod_spec(obj.spec.template.spec, template=True)
 
     def validate(self, obj: Any) -> list[FieldError]:
         spec, found = obj.spec, list[FieldError]()
@@ -147,7 +147,7 @@ class ReplicationControllerStrategy(WorkloadStrategy):
     def default(self, obj: core_v1.ReplicationController) -> None:
         spec = obj.spec
         if spec.template is not None:
-            default_pod_spec(spec.template.spec)
+            default_pod_spec(spec.template.spec, template=True)
             spec.selector = spec.selector or dict(spec.template.metadata.labels)
             obj.metadata.labels = obj.metadata.labels or dict(spec.template.metadata.labels)
         if spec.replicas is None:
