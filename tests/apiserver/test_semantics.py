@@ -365,3 +365,21 @@ async def test_a_job_without_labels_has_those_of_its_pods(server: LocalCluster) 
     assert made["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "plain"
     made = await call(server, "POST", path, {"metadata": {"name": "named", "labels": {"own": "one"}}, "spec": spec})
     assert made["metadata"]["labels"] == {"own": "one"}
+
+
+async def test_volumes_elsewhere_get_their_defaults(server: LocalCluster) -> None:
+    common = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
+    sources: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "iscsi": ({"targetPortal": "1.2.3.4", "iqn": "iqn.2001-04.com.example:x", "lun": 0}, {"iscsiInterface": "default"}),
+        "rbd": ({"monitors": ["a"], "image": "i"}, {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"}),
+        "azureDisk": (
+            {"diskName": "a", "diskURI": "https://a.blob.core.windows.net/c/d.vhd"},
+            {"cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared", "readOnly": False},
+        ),
+    }
+    for name, (given, added) in sources.items():
+        body = {"metadata": {"name": name.lower()}, "spec": {**common, name: given}}
+        made = await call(server, "POST", "/api/v1/persistentvolumes", body)
+        assert made["spec"][name] == {**given, **added}
+    made = await call(server, "POST", "/api/v1/nodes", {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24"}})
+    assert made["spec"]["podCIDRs"] == ["10.0.0.0/24"]

@@ -70,6 +70,7 @@ def _autoscaler_to_v1(obj: dict[str, Any]) -> dict[str, Any]:
         if resource.get("name") == "cpu" and "averageUtilization" in resource.get("current", {}):
             status["currentCPUUtilizationPercentage"] = resource["current"]["averageUtilization"]
     status.pop("conditions", None)
+    status = {"currentReplicas": 0, "desiredReplicas": 0, **status}  # always there in this version
     return {**obj, "apiVersion": "autoscaling/v1", "spec": spec, "status": status}
 
 

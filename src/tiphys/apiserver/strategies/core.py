@@ -52,6 +52,11 @@ class NodeStrategy(Strategy):
 
     def default(self, obj: v1.Node) -> None:
         obj.status.allocatable = obj.status.allocatable or dict(obj.status.capacity)
+        spec = obj.spec
+        if spec.pod_cidr and not spec.pod_cidrs:  # two names of one thing
+            spec.pod_cidrs = [spec.pod_cidr]
+        elif spec.pod_cidrs and not spec.pod_cidr:
+            spec.pod_cidr = spec.pod_cidrs[0]
 
     def validate(self, obj: v1.Node) -> list[FieldError]:
         found = []

@@ -97,9 +97,25 @@ def default_volume(volume: v1.Volume) -> None:
                 _default_downward(source.downward_api.items)
             if source.service_account_token is not None and source.service_account_token.expiration_seconds is None:
                 source.service_account_token.expiration_seconds = 3600
+    default_source(volume)
     if volume.ephemeral is not None and volume.ephemeral.volume_claim_template is not None:
         spec = volume.ephemeral.volume_claim_template.spec
         spec.volume_mode = spec.volume_mode or "Filesystem"
+
+
+def default_source(source: Any) -> None:
+    """Of storage elsewhere, as volumes of pods and persistent volumes have it."""
+    if (iscsi := source.iscsi) is not None:
+        iscsi.iscsi_interface = iscsi.iscsi_interface or "default"
+    if (rbd := source.rbd) is not None:
+        rbd.pool, rbd.user = rbd.pool or "rbd", rbd.user or "admin"
+        rbd.keyring = rbd.keyring or "/etc/ceph/keyring"
+    if (azure := source.azure_disk) is not None:
+        azure.caching_mode, azure.kind = azure.caching_mode or "ReadWrite", azure.kind or "Shared"
+        azure.fs_type = azure.fs_type or "ext4"
+        azure.read_only = bool(azure.read_only)
+    if (scale := source.scale_io) is not None:
+        scale.storage_mode, scale.fs_type = scale.storage_mode or "ThinProvisioned", scale.fs_type or "xfs"
 
 
 def _default_downward(items: list[v1.DownwardAPIVolumeFile]) -> None:

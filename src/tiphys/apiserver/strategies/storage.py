@@ -7,6 +7,7 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
+from tiphys.apiserver.strategies.poddefaults import default_source
 from tiphys.apiserver.strategies.podplacement import validate_node_selector
 from tiphys.apiserver.strategies.podvolumes import host_path_errors, nfs_errors
 from tiphys.machinery import errors, quantity
@@ -84,6 +85,7 @@ class VolumeStrategy(Strategy):
         obj.spec.persistent_volume_reclaim_policy = obj.spec.persistent_volume_reclaim_policy or "Retain"
         if obj.spec.host_path is not None and obj.spec.host_path.type is None:
             obj.spec.host_path.type = ""
+        default_source(obj.spec)
 
     def prepare_for_create(self, obj: v1.PersistentVolume) -> None:
         obj.status = v1.PersistentVolumeStatus(phase="Pending")
