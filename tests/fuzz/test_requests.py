@@ -11,4 +11,4 @@ from tests.fuzz.requests import fuzz
 async def test_nothing_breaks_the_server(seed: int) -> None:
     made = await fuzz(2000, seed)
     assert not made.failures, "\n".join(line[:500] for line in made.failures[:5])
-    assert made.codes[200] > 100 and made.codes[422] > 50
+    assert made.codes[200] > 60 and made.codes[422] > 50  # it gets past the door
