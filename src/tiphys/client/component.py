@@ -26,7 +26,7 @@ class Ending(enum.Enum):
 
     STOPPED = "a signal asked for it"
     LOST = "the lead was lost, or something vital failed"
-    EBBED = "it holds far less than it once did: begin anew, in a process without the memory of then"
+    EBBED = "it holds far less than it once did"  # a process without the memory of then should go on
 
 
 class Ebb:
