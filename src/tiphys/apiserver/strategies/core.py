@@ -183,13 +183,6 @@ class ToldEventStrategy(EventStrategy):
     """Events that come through events.k8s.io: they have a time of their own, and are not counted but in series."""
 
     component = "reportingController"
-    _FIXED = (
-        ("involvedObject", "involved_object"), ("reason", "reason"), ("message", "message"),
-        ("firstTimestamp", "first_timestamp"), ("lastTimestamp", "last_timestamp"), ("count", "count"), ("type", "type"),
-        ("eventTime", "event_time"), ("action", "action"), ("related", "related"),
-        ("reportingController", "reporting_component"), ("reportingInstance", "reporting_instance"),
-    )  # fmt: skip
-
     def validate_new(self, obj: v1.Event, registry: Any) -> list[FieldError]:
         found = self.validate(obj) + _series(obj.series)
         found += [] if obj.event_time is not None else [errors.required("eventTime")]
@@ -202,10 +195,7 @@ class ToldEventStrategy(EventStrategy):
         return found + [errors.invalid_value(name, "", "needs to be unset") for name, value in unset if value]
 
     def validate_change(self, new: v1.Event, old: v1.Event) -> list[FieldError]:
-        found = self.validate(new) + (_series(new.series) if new.series != old.series else [])
-        for name, attribute in self._FIXED:
-            found += immutable(name, getattr(new, attribute), getattr(old, attribute))
-        return found
+        return self.validate(new) + (_series(new.series) if new.series != old.series else [])
 
 
 def _series(series: v1.EventSeries | None) -> list[FieldError]:
