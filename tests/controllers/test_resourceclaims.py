@@ -187,3 +187,19 @@ async def test_what_is_missing_is_told(cluster: LocalCluster) -> None:
     await cluster.eventually(lambda: node_of(cluster, "p"))
     with pytest.raises(StatusError, match="not found"):
         await cluster.client.get(core_v1.Pod, "nobody", "default")
+
+
+async def test_a_claim_that_somebody_deletes_is_made_again(cluster: LocalCluster) -> None:
+    await template(cluster, count=5)  # more than any node has
+    await cluster.client.create(user("p", template="t"))
+    await cluster.eventually(lambda: claims(cluster))
+    [first] = await claims(cluster)
+    await cluster.client.delete(v1.ResourceClaim, first.metadata.name, "default")
+
+    async def renewed() -> bool:
+        names = [made.metadata.name for made in await claims(cluster)]
+        found = await cluster.client.get(core_v1.Pod, "p", "default")
+        told = [status.resource_claim_name for status in found.status.resource_claim_statuses]
+        return len(names) == 1 and names != [first.metadata.name] and told == names
+
+    await cluster.eventually(renewed)

@@ -11,7 +11,16 @@ from tiphys.api.base import decode, encode
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers.pods import is_active, owner_reference
 from tiphys.controllers.shell import Controller, controller_of, split_key
-from tiphys.machinery.devices import FINALIZER, MOST_USERS, POD_CLAIM, belongs_to, consumer, is_reserved_for
+from tiphys.machinery.devices import (
+    FINALIZER,
+    MOST_USERS,
+    POD_CLAIM,
+    NotMade,
+    belongs_to,
+    claims_of,
+    consumer,
+    is_reserved_for,
+)
 from tiphys.machinery.errors import StatusError
 
 
@@ -66,6 +75,7 @@ class ResourceClaimController(Controller):
         self.queue.add(f"claim/{meta.namespace}/{meta.name}")
         owner = controller_of(new or old)
         if owner is not None:
+            self._made.pop((owner.uid, meta.annotations.get(POD_CLAIM, "")), None)  # seen now
             self.queue.add(f"pod/{meta.namespace}/{owner.name}")
 
     def _template_changed(self, old: Any, new: Any) -> None:
@@ -87,7 +97,7 @@ class ResourceClaimController(Controller):
     # --- pods ---
 
     async def _pod(self, pod: core_v1.Pod) -> None:
-        if not is_active(pod) or pod.metadata.deletion_timestamp:
+        if not is_active(pod):
             return
         statuses: list[dict[str, str]] = []
         known = {s.name: s.resource_claim_name for s in pod.status.resource_claim_statuses}
@@ -117,7 +127,7 @@ class ResourceClaimController(Controller):
                 template = await self.client.get(v1.ResourceClaimTemplate, name, pod.metadata.namespace)
             made = await self.client.create(from_template(template, pod, entry.name))
         except StatusError as error:
-            text = f"PodResourceClaim {entry.name}: resource claim template {name!r}: {error}".replace("'", '"')
+            text = f'PodResourceClaim {entry.name}: resource claim template "{name}": {error}'
             self.context.recorder.record(pod, "Warning", "FailedResourceClaimCreation", text)
             raise
         self._made[pod.metadata.uid, entry.name] = made
@@ -125,16 +135,18 @@ class ResourceClaimController(Controller):
 
     def _forget(self, pod_name: str) -> None:
         """The pod is gone: what was remembered for it is not needed."""
-        _, name = split_key(pod_name)
+        namespace, name = split_key(pod_name)
         for key, claim in list(self._made.items()):
             owner = controller_of(claim)
-            if owner is not None and owner.name == name:
+            if owner is not None and (claim.metadata.namespace, owner.name) == (namespace, name):
                 del self._made[key]
 
     async def _reserve(self, pod: core_v1.Pod) -> None:
-        for entry in pod.spec.resource_claims:
-            names = {s.name: s.resource_claim_name for s in pod.status.resource_claim_statuses}
-            name = entry.resource_claim_name or names.get(entry.name)
+        try:
+            names = [name for _, name in claims_of(pod)]
+        except NotMade:
+            return  # the status that tells of them comes back as a change of the pod
+        for name in names:
             claim = self._claims.get(f"{pod.metadata.namespace}/{name}")
             if claim is None or claim.status.allocation is None or is_reserved_for(claim, pod):
                 continue
@@ -149,8 +161,7 @@ class ResourceClaimController(Controller):
         claim = self._claims.get(key)
         if claim is None:
             return
-        if (owner := controller_of(claim)) is not None:
-            self._made.pop((owner.uid, claim.metadata.annotations.get(POD_CLAIM, "")), None)
+        owner = controller_of(claim)
         users = [one for one in claim.status.reserved_for if one.resource != "pods" or await self._uses(claim, one)]
         dropped, leaving = len(users) < len(claim.status.reserved_for), bool(claim.metadata.deletion_timestamp)
         emptied = not users and (dropped or leaving)

@@ -56,13 +56,21 @@ def unescaped(name: str) -> str:
     return name
 
 
-def optional_field(value: Any, name: str) -> Optional:
+def _optional(value: Any, key: Any, look: Callable[[Any, Any], Any]) -> Optional:
     if isinstance(value, Optional):
-        return optional_field(value.value, name) if value.present else NONE
+        return _optional(value.value, key, look) if value.present else NONE
     try:
-        return Optional(True, field_of(value, name))
+        return Optional(True, look(value, key))
     except CelError:
         return NONE
+
+
+def optional_field(value: Any, name: str) -> Optional:
+    return _optional(value, name, field_of)
+
+
+def optional_index(value: Any, index: Any) -> Optional:
+    return _optional(value, index, index_of)
 
 
 def index_of(value: Any, index: Any) -> Any:
@@ -82,12 +90,3 @@ def index_of(value: Any, index: Any) -> Any:
         except KeyError:
             raise CelError(f"no such key: {index}") from None
     raise CelError("no such overload")
-
-
-def optional_index(value: Any, index: Any) -> Optional:
-    if isinstance(value, Optional):
-        return optional_index(value.value, index) if value.present else NONE
-    try:
-        return Optional(True, index_of(value, index))
-    except CelError:
-        return NONE
