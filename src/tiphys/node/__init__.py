@@ -1,6 +1,6 @@
 """The node agent: what a kubelet does. Pods bound to this node run, are probed, restarted, stopped and reported.
 
-`lifecycle` and `status` are pure: a pod's spec and what the runtime shows go in, actions and a status come out.
-`worker` carries them out for one pod over a `runtime` (containerd over CRI, or hollow: no containers, only the life
-cycle). `streaming` serves logs, exec, attach and port-forward. May import client.
+`lifecycle`, `resize` and `status` are pure: a pod's spec and what the runtime shows go in, actions and a status come out.
+`worker` carries them out for one pod over a `runtime` (containerd over CRI, or hollow: no containers, only the life cycle);
+it keeps why containers are `waiting` and has `reporting` write the status. `streaming` serves logs, exec, attach and port-forward. May import client.
 """
