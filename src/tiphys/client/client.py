@@ -1,30 +1,32 @@
-"""Typed calls to an API server, one method for each verb."""
+"""Calls to an API server, one method for each verb.
+
+Objects are structs of `tiphys.api` or dictionaries as YAML gives them, custom resources among them (`kinds`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import aiohttp
 import msgspec
 
 from tiphys.api.base import Struct, decode, decoder, encode
-from tiphys.api.catalog import Resource, resource_of
+from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, ListMeta, Status
 from tiphys.client.config import Config
+from tiphys.client.kinds import Kinds, Manifest, Named, name_of, namespace_of
 from tiphys.machinery.errors import StatusError
 
 T = TypeVar("T", bound=Struct)
+Obj = TypeVar("Obj", bound=Struct | Mapping[str, Any])  # an object in either form
 
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
-
-# What is written from our types has no field that the server does not know: it need not look for any.
-_TYPED = {"fieldValidation": "Ignore"}
+STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 
 _IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server, which refuses what it cannot queue
 _ATTEMPTS = 10
@@ -39,20 +41,20 @@ class Unreachable(Exception):
 
 
 @dataclass(slots=True)
-class Page(Generic[T]):
+class Page(Generic[Obj]):
     """A list as it stood at `revision`; `token` continues it."""
 
-    items: list[T]
+    items: list[Obj]
     revision: str
     token: str = ""
 
 
 @dataclass(slots=True)
-class WatchEvent(Generic[T]):
+class WatchEvent(Generic[Obj]):
     """`kind` is ADDED, MODIFIED, DELETED or BOOKMARK."""
 
     kind: str
-    obj: T
+    obj: Obj
 
 
 class _List(msgspec.Struct):
@@ -77,6 +79,7 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
         self._token = ("", 0.0)
         self._seats = asyncio.Semaphore(_IN_FLIGHT)
+        self._kinds = Kinds(lambda path: self.request("GET", path))
 
     async def __aenter__(self) -> Client:
         return self
@@ -152,47 +155,61 @@ class Client:
 
     # --- reading ---
 
-    async def get(self, kind: type[T], name: str, namespace: str = "") -> T:
-        resource = resource_of(kind)
-        return decode(await self.request("GET", resource.path(namespace, name)), kind)
+    @overload
+    async def get(self, kind: type[T], name: str, namespace: str = "") -> T: ...
+    @overload
+    async def get(self, kind: Mapping[str, Any], name: str = "", namespace: str = "") -> Manifest: ...
+    async def get(self, kind: Named, name: str = "", namespace: str = "") -> Any:
+        """One object. For a whole manifest as `kind`, its own name and namespace are the defaults."""
+        target = await self._kinds.find(kind)
+        path = target.object_path(namespace or namespace_of(kind), name or name_of(kind))
+        return target.decode(await self.request("GET", path))
 
+    @overload
     async def list(
-        self,
-        kind: type[T],
-        namespace: str = "",
-        labels: str = "",
-        fields: str = "",
-        limit: int = 0,
-        token: str = "",
-        revision: str = "",
-        resource: Resource | None = None,
-    ) -> Page[T]:
-        """A page of objects; with `resource`, the metadata alone of any resource (kind: PartialObjectMetadata)."""
+        self, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
+        revision: str = "", resource: Resource | None = None,
+    ) -> Page[T]: ...
+    @overload
+    async def list(
+        self, kind: Mapping[str, Any], namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
+        revision: str = "", resource: None = None,
+    ) -> Page[Manifest]: ...
+    async def list(
+        self, kind: Named, namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
+        revision: str = "", resource: Resource | None = None,
+    ) -> Page[Any]:  # fmt: skip
+        """A page of objects; with `resource`, the metadata alone of any resource (kind: PartialObjectMetadata).
+        Without a namespace: of all namespaces."""
         query = _query(labelSelector=labels, fieldSelector=fields, limit=str(limit or ""), resourceVersion=revision)
         query |= {"continue": token} if token else {}
-        path = (resource or resource_of(kind)).path(namespace)
+        read, path = await self._collection(kind, namespace, resource)
         data = await self.request("GET", path, query=query, accept=METADATA_LIST if resource else "application/json")
-        page, read = _list.decode(data), decoder(kind).decode
+        page = _list.decode(data)
         meta = page.metadata
         return Page([read(item) for item in page.items], meta.resource_version, meta.continue_)
 
-    async def watch(
-        self,
-        kind: type[T],
-        namespace: str = "",
-        labels: str = "",
-        fields: str = "",
-        revision: str = "",
-        timeout: int = 0,
+    @overload
+    def watch(
+        self, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", revision: str = "", timeout: int = 0,
         resource: Resource | None = None,
-    ) -> AsyncIterator[WatchEvent[T]]:
+    ) -> AsyncIterator[WatchEvent[T]]: ...
+    @overload
+    def watch(
+        self, kind: Mapping[str, Any], namespace: str = "", labels: str = "", fields: str = "", revision: str = "",
+        timeout: int = 0, resource: None = None,
+    ) -> AsyncIterator[WatchEvent[Manifest]]: ...
+    async def watch(
+        self, kind: Named, namespace: str = "", labels: str = "", fields: str = "", revision: str = "", timeout: int = 0,
+        resource: Resource | None = None,
+    ) -> AsyncIterator[WatchEvent[Any]]:  # fmt: skip
         """Events after `revision` until the server ends the watch. Raises StatusError (410: list again)."""
         query = _query(
             watch="1", allowWatchBookmarks="true", labelSelector=labels, fieldSelector=fields, resourceVersion=revision,
             timeoutSeconds=str(timeout or ""),
         )  # fmt: skip
-        read = decoder(kind).decode
-        url = self.config.server + (resource or resource_of(kind)).path(namespace)
+        read, path = await self._collection(kind, namespace, resource)
+        url = self.config.server + path
         headers = self._headers(accept=METADATA if resource else "application/json")
         try:
             async with self._http().get(url, params=query, headers=headers) as answer:
@@ -209,43 +226,75 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(f"watch {url}: {type(error).__name__}: {error}") from None
 
+    async def _collection(self, kind: Named, namespace: str, resource: Resource | None) -> tuple[Any, str]:
+        """(decode, path) of a list or watch."""
+        if resource is not None:  # the kind is PartialObjectMetadata, which no resource has
+            return decoder(kind).decode, resource.path(namespace)
+        target = await self._kinds.find(kind)
+        return target.decode, target.resource.path(namespace)
+
     # --- writing ---
 
-    async def create(self, obj: T, namespace: str = "") -> T:
-        kind = type(obj)
-        where = namespace or getattr(getattr(obj, "metadata", None), "namespace", "")
-        return decode(await self.request("POST", resource_of(kind).path(where), encode(obj), _TYPED), kind)
+    async def create(self, obj: Obj, namespace: str = "") -> Obj:
+        target = await self._kinds.find(obj)
+        path = target.collection_path(namespace or namespace_of(obj))
+        return target.decode(await self.request("POST", path, encode(obj), target.write_query))  # type: ignore[no-any-return]
 
-    async def update(self, obj: T, subresource: str = "") -> T:
-        kind, meta = type(obj), obj.metadata  # type: ignore[attr-defined]
-        path = resource_of(kind).path(meta.namespace, meta.name, subresource)
-        return decode(await self.request("PUT", path, encode(obj), _TYPED), kind)
+    async def update(self, obj: Obj, subresource: str = "") -> Obj:
+        target = await self._kinds.find(obj)
+        path = target.object_path(namespace_of(obj), name_of(obj), subresource)
+        return target.decode(await self.request("PUT", path, encode(obj), target.write_query))  # type: ignore[no-any-return]
 
-    async def update_status(self, obj: T) -> T:
+    async def update_status(self, obj: Obj) -> Obj:
         return await self.update(obj, "status")
 
+    async def apply(
+        self, obj: Obj, namespace: str = "", manager: str = "tiphys", force: bool = False, subresource: str = ""
+    ) -> Obj:
+        """Server-side apply of `obj` as field manager `manager`. Raises StatusError 409 when another manager has a field
+        of it and `force` is not given. A dictionary says exactly what is applied; of a struct, its set fields are."""
+        target = await self._kinds.find(obj)
+        path = target.object_path(namespace or namespace_of(obj), name_of(obj), subresource)
+        query = {**target.write_query, "fieldManager": manager, "force": "true" if force else "false"}
+        return target.decode(await self.request("PATCH", path, encode(obj), query, content=APPLY))  # type: ignore[no-any-return]
+
+    @overload
     async def patch(
         self, kind: type[T], name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = STRATEGIC
-    ) -> T:
-        path = resource_of(kind).path(namespace, name, subresource)
-        return decode(await self.request("PATCH", path, encode(patch), _TYPED, content=media), kind)
+    ) -> T: ...
+    @overload
+    async def patch(
+        self, kind: Mapping[str, Any], name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = MERGE
+    ) -> Manifest: ...
+    async def patch(
+        self, kind: Named, name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = ""
+    ) -> Any:
+        """`media` defaults to a strategic merge for struct types, and to a merge patch for dictionaries, since custom
+        resources have no strategic one."""
+        target = await self._kinds.find(kind)
+        media = media or (MERGE if isinstance(kind, Mapping) else STRATEGIC)
+        path = target.object_path(namespace, name, subresource)
+        return target.decode(await self.request("PATCH", path, encode(patch), target.write_query, content=media))
 
     async def delete(
         self,
-        kind: type[Struct],
-        name: str,
+        kind: type[Struct] | Mapping[str, Any],
+        name: str = "",
         namespace: str = "",
         grace: int | None = None,
         propagation: str | None = None,
         uid: str | None = None,
         revision: str | None = None,
     ) -> None:
+        """Deletes the object of that name. A whole manifest as `kind` names itself."""
         options = DeleteOptions(grace_period_seconds=grace, propagation_policy=propagation)
         if uid or revision:
             from tiphys.api.meta_v1 import Preconditions
 
             options.preconditions = Preconditions(uid=uid, resource_version=revision)
-        await self.request("DELETE", resource_of(kind).path(namespace, name), encode(options))
+        target = await self._kinds.find(kind)
+        path = target.object_path(namespace or namespace_of(kind), name or name_of(kind))
+        await self.request("DELETE", path, encode(options))
 
     async def post(self, resource: Resource, namespace: str, name: str, subresource: str, obj: Struct) -> bytes:
         """POST to a subresource: binding, eviction, token."""
