@@ -42,14 +42,14 @@ _name = click.option(
     "--runtime",
     type=click.Choice(["containerd", "hollow", "none"]),
     default=None,
-    help="What pods run on; none: control plane only.",
+    help="containerd: real containers. hollow: pods that only pretend. none: control plane only.",
 )
 @click.option("--store", default=None, help="sqlite, etcd (a local one), or https://... of an etcd cluster.")
 @click.option(
     "--etcd-tls", nargs=3, default=None, metavar="CA CERT KEY", help="PEM files for an etcd cluster over TLS."
 )
-@click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration: profiles, plugins.")
-@click.option("--wait", is_flag=True, help="Wait until the nodes are ready, too.")
+@click.option("--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration.")
+@click.option("--wait", is_flag=True, help="Wait until the nodes are ready and the pods that were there run again.")
 def up(
     name: str,
     data_dir: Path | None,
@@ -61,101 +61,41 @@ def up(
     scheduler_config: Path | None,
     wait: bool,
 ) -> None:
-    """Bring a cluster up and enter it into your kubeconfig."""
-    from tiphys.cli.progress import Steps
-    from tiphys.cluster import kubeconfig, state
-    from tiphys.cluster import up as cluster_up
+    """Start a cluster and add it to your kubeconfig.
 
-    steps = Steps()
+    A cluster that exists keeps its options; those you give change it, once it is down.
+    """
+    from tiphys.cli import up as command
+
     with _explained():
-        cluster = _configured(state, cluster_up, name, data_dir, port, nodes, runtime, store)
-        cluster.etcd_tls = [str(Path(file).absolute()) for file in etcd_tls] if etcd_tls else cluster.etcd_tls
-        cluster.scheduler_config = str(scheduler_config.absolute()) if scheduler_config else cluster.scheduler_config
-        if cluster_up.is_running(cluster):
-            path = kubeconfig.merge(cluster)
-            click.echo(f"{name} is already running at {cluster.server} (context {name} in {path})")
-            return
-        with steps.step("Certificates and configuration"):
-            cluster_up.check(cluster)  # what cannot be is not remembered
-            state.remember(cluster)
-            cluster_up.prepare(cluster)
-        with steps.step("API server"):
-            cluster_up.start(cluster)
-            if cluster.runtime == "containerd":
-                cluster_up.load_pause(cluster)
-            cluster_up.wait_ready(cluster)
-        path = kubeconfig.merge(cluster)
-        if wait and cluster.runtime != "none":
-            with steps.step(f"{cluster.nodes} node{'s' if cluster.nodes > 1 else ''} on {cluster.runtime}"):
-                cluster_up.wait_nodes(cluster)
-    click.echo(
-        f"Cluster {name} is up at {cluster.server} after {steps.elapsed():.1f} s. Your kubectl context is {name} ({path})."
-    )
-
-
-def _configured(
-    state: Any,
-    cluster_up: Any,
-    name: str,
-    data_dir: Path | None,
-    port: int | None,
-    nodes: int | None,
-    runtime: str | None,
-    store: str | None,
-) -> Any:
-    """The cluster as it was, with what the command line changes."""
-    import re
-
-    from tiphys.cluster import sandboxes
-
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
-        raise state.ClusterError(
-            f"{name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens"
-        )
-    cluster = state.load(name, data_dir) or state.Cluster(
-        name, str((data_dir or state.home() / name).absolute()), runtime=runtime or _default_runtime()
-    )
-    if cluster.name != name:
-        raise state.ClusterError(f"{data_dir} belongs to cluster {cluster.name}; choose another --data-dir")
-    cluster.port = port or cluster.port
-    cluster.runtime = runtime or cluster.runtime
-    cluster.store = store or cluster.store
-    cluster.nodes = nodes or cluster.nodes
-    if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
-        raise state.ClusterError(
-            f"at most {sandboxes.MOST} nodes can run containers on one machine; use --runtime hollow for more"
-        )
-    return cluster
-
-
-def _default_runtime() -> str:
-    import os
-
-    from tiphys.cluster import containerd
-
-    return "containerd" if os.geteuid() == 0 and not containerd.missing() else "hollow"
+        command.run(command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config), wait)
 
 
 @cli.command()
 @_name
-@click.option("--purge", is_flag=True, help="Remove the data, too.")
+@click.option("--purge", is_flag=True, help="Remove its data as well.")
 def down(name: str, purge: bool) -> None:
-    """End a cluster and remove every trace of its running."""
+    """Stop a cluster and everything that runs in it.
+
+    Its data stays, so that `tiphys up` continues where it was; --purge removes it.
+    """
     from tiphys.cluster import up as cluster_up
 
     with _explained():
         cluster = _existing(name)
-        cluster_up.down(cluster, purge)
+        context = cluster_up.down(cluster, purge)
     click.echo(
         f"Cluster {name} is down." + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
     )
+    if context:
+        click.echo(f"Your kubectl context is now {context}.")
 
 
 @cli.command()
 @_name
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(name: str, output: str) -> None:
-    """Tell how a cluster and its components are."""
+    """Show the status of a cluster and its components."""
     from tiphys.cluster import up as cluster_up
 
     with _explained():
@@ -170,7 +110,7 @@ def status(name: str, output: str) -> None:
     for row in found["components"]:
         restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
         click.echo(
-            f"  {row['name']:<12} {row['health']:<10} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}"
+            f"  {row['name']:<12} {row['health']:<19} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}"
         )
 
 
@@ -188,14 +128,14 @@ def kubeconfig(name: str) -> None:
 
 @cli.group()
 def image() -> None:
-    """Images in the cluster's runtime."""
+    """Manage the container images of a cluster."""
 
 
 @image.command("load")
 @_name
 @click.argument("files", nargs=-1, required=True, type=FOLDER)
 def image_load(name: str, files: tuple[Path, ...]) -> None:
-    """Load image tar files (OCI layout or docker save)."""
+    """Load images from tar files (docker save or an OCI layout)."""
     from tiphys.cluster import images
 
     with _explained():
@@ -438,7 +378,7 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")
 @click.option("--table", default="tiphys", show_default=True, help="Name of the nftables table.")
 def node(**options: Any) -> None:
-    """Run a node: agent, service proxy and DNS."""
+    """Run a node: its agent, service proxy and DNS server."""
     from tiphys.cluster.nodeprocess import NodeProcess, run
 
     _logging()

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tiphys.cluster.state import ClusterError
 
 _DAY = datetime.timedelta(days=1)
 
@@ -72,10 +75,7 @@ class Authority:
         self.path = folder / "ca.crt"
         if not self.path.exists():
             self._make()
-        self._certificate = x509.load_pem_x509_certificate(self.path.read_bytes())
-        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        self._key = key
+        self._certificate, self._key = _read_pair(self.path, folder / "ca.key")
 
     def _make(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -116,11 +116,61 @@ class Authority:
     ) -> tuple[Path, Path]:
         """(certificate file, key file) of `stem`, made when they are missing, for other names, or about to end."""
         certificate, key = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
-        if not (certificate.exists() and key.exists() and _good(certificate, names)):
+        if not self._is_good(certificate, key, names):
             pair = self.issue(common, organizations, names, server)
             write_private(key, pair.key)
             write_private(certificate, pair.certificate)
         return certificate, key
+
+    def _is_good(self, certificate: Path, key: Path, names: tuple[str, ...]) -> bool:
+        """Whether what is there is ours, for these names, and lasts another month. What is damaged is made again."""
+        try:
+            found, _ = _read_pair(certificate, key)
+            found.verify_directly_issued_by(self._certificate)
+        except (OSError, ValueError, TypeError, InvalidSignature):
+            return False
+        if found.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
+            return False
+        if not names:
+            return True
+        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {str(item.value) for item in alternatives} >= set(names)
+
+
+def check(folder: Path) -> None:
+    """Whether what cannot be made again is whole: the authorities and the key that signs tokens. Raises ClusterError."""
+    for authority in (folder, folder / "front-proxy"):
+        certificate, key = authority / "ca.crt", authority / "ca.key"
+        if not (certificate.exists() or key.exists()):
+            continue
+        try:
+            _read_pair(certificate, key)
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(certificate, key, error) from None
+    signer = folder / "sa.key"
+    try:
+        if signer.exists():
+            serialization.load_pem_private_key(signer.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(signer, signer, error) from None
+
+
+def _damaged(file: Path, key: Path, error: Exception) -> ClusterError:
+    files = str(file) if file == key else f"{file} and {key.name}"
+    reason = error.strerror if isinstance(error, OSError) else str(error).partition(". ")[0]
+    return ClusterError(
+        f"{files} cannot be used ({reason}); restore them from a backup, or remove them: then they are made again, and "
+        "every certificate or token that they signed is worthless"
+    )
+
+
+def _read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Raises OSError when one is missing, ValueError when one is damaged or they do not belong together."""
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
+        raise ValueError(f"{key.name} is not the key of {certificate.name}")
+    return found, private
 
 
 def _alternative(name: str) -> x509.GeneralName:
@@ -128,13 +178,3 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _good(path: Path, names: tuple[str, ...]) -> bool:
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    if certificate.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
-        return False
-    if not names:
-        return True
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return {str(item.value) for item in found} >= set(names)

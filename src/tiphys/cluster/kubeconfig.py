@@ -10,6 +10,8 @@ from typing import Any
 from tiphys.cluster.certificates import write_private
 from tiphys.cluster.state import Cluster, ClusterError
 
+_LISTS = ("clusters", "users", "contexts")
+
 
 def document(name: str, server: str, ca: bytes, certificate: bytes, key: bytes) -> dict[str, Any]:
     """A whole kubeconfig with everything in it."""
@@ -48,16 +50,32 @@ def admin(cluster: Cluster) -> dict[str, Any]:
     return document(cluster.name, cluster.server, *files)
 
 
+def check() -> None:
+    """Raises ClusterError when we could not enter a cluster into the user's file."""
+    path = user_file()
+    _load(path)
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ClusterError(f"{path} cannot be written; set KUBECONFIG to another file")
+
+
 def _load(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ClusterError(f"{path} cannot be read ({error}); mend it or set KUBECONFIG to another file") from None
-    return dict(found)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ClusterError(f"{path} cannot be read ({reason}); mend it or set KUBECONFIG to another file") from None
+    if not isinstance(content, dict) or not all(_is_list_of_rows(content.get(key)) for key in _LISTS):
+        raise ClusterError(f"{path} is not a kubeconfig; mend it or set KUBECONFIG to another file")
+    return content
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(row, dict) for row in value))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -71,23 +89,25 @@ def merge(cluster: Cluster) -> Path:
     """Enters the cluster into the user's file as the current context."""
     path, ours = user_file(), admin(cluster)
     content = _load(path)
-    for key in ("clusters", "users", "contexts"):
+    for key in _LISTS:
         content[key] = [row for row in content.get(key) or [] if row.get("name") != cluster.name] + ours[key]
     content |= {"apiVersion": "v1", "kind": "Config", "current-context": cluster.name}
     _write(path, content)
     return path
 
 
-def remove(cluster: Cluster) -> None:
-    """Takes the cluster's entries out again."""
+def remove(cluster: Cluster) -> str | None:
+    """Takes the cluster's entries out again. If it was the current context, another one becomes it, and its name is
+    returned."""
     path = user_file()
     content = _load(path)
-    if not any(
-        row.get("name") == cluster.name for key in ("clusters", "users", "contexts") for row in content.get(key) or []
-    ):
-        return
-    for key in ("clusters", "users", "contexts"):
+    if not any(row.get("name") == cluster.name for key in _LISTS for row in content.get(key) or []):
+        return None
+    for key in _LISTS:
         content[key] = [row for row in content.get(key) or [] if row.get("name") != cluster.name]
+    chosen = None
     if content.get("current-context") == cluster.name:
-        content["current-context"] = ""
+        chosen = next((row["name"] for row in content["contexts"] if row.get("name")), None)
+        content["current-context"] = chosen or ""
     _write(path, content)
+    return chosen

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -96,17 +96,26 @@ class Cluster:
 
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.root / "cluster.json").write_text(json.dumps(asdict(self), indent=1))
+        temporary = self.root / "cluster.json.new"
+        temporary.write_text(json.dumps(asdict(self), indent=1))
+        temporary.rename(self.root / "cluster.json")
 
 
 def load(name: str, data_dir: Path | None = None) -> Cluster | None:
-    """The cluster of that name, if there is one."""
+    """The cluster of that name, if there is one. Raises ClusterError when its file cannot be read."""
     known = _registry().get(name)
     root = data_dir or (Path(known) if known else home() / name)
+    file = root / "cluster.json"
     try:
-        return Cluster(**json.loads((root / "cluster.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        return Cluster(**json.loads(file.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise ClusterError(f"{file}: permission denied; are you the user who made this cluster?") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise ClusterError(
+            f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin afresh without its data"
+        ) from None
 
 
 def _registry_file() -> Path:
@@ -136,7 +145,7 @@ def _registry_lock() -> Iterator[dict[str, str]]:
 def remember(cluster: Cluster) -> None:
     """Enters a new cluster into the user's list and gives it a number that no other has."""
     with _registry_lock() as known:
-        taken = {other.number for name in known if name != cluster.name and (other := load(name)) is not None}
+        taken = {other.number for other in _readable(known) if other.name != cluster.name}
         cluster.number = next(n for n in range(128) if n not in taken)
         cluster.save()
         known[cluster.name] = cluster.data_dir
@@ -148,4 +157,13 @@ def forget(cluster: Cluster) -> None:
 
 
 def everyone() -> list[Cluster]:
-    return [found for name in sorted(_registry()) if (found := load(name)) is not None]
+    """Every cluster of this user whose file can be read."""
+    return list(_readable(_registry()))
+
+
+def _readable(names: Iterable[str]) -> Iterator[Cluster]:
+    for name in sorted(names):
+        with suppress(ClusterError):
+            cluster = load(name)
+            if cluster is not None:
+                yield cluster

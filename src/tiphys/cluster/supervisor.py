@@ -28,6 +28,7 @@ class Component:
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
+    failures: int = 0  # deaths in a row, each before it had lived for CALM seconds
     started: float = 0.0
     due: float = 0.0
     pause: float = 0.0
@@ -74,6 +75,7 @@ class Supervisor:
                 component.pause = FIRST if calm or not component.pause else min(component.pause * 2, LIMIT)
                 component.due, component.process = now + component.pause, None
                 component.restarts += 1
+                component.failures = 1 if calm else component.failures + 1
                 changed = True
             if component.process is None and now >= component.due:
                 self._start(component)
@@ -94,7 +96,7 @@ class Supervisor:
         rows = [
             {
                 "name": c.name, "pid": c.process.pid if c.process else None, "address": c.address, "restarts": c.restarts,
-                "last_exit": c.last_exit, "started": time.time() - (time.monotonic() - c.started),
+                "failures": c.failures, "last_exit": c.last_exit, "started": time.time() - (time.monotonic() - c.started),
             }
             for c in self._components
         ]  # fmt: skip

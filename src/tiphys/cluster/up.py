@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -23,23 +24,12 @@ from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
 
 Step = Callable[[str], None]
+CRASH_LOOP = 3  # quick deaths in a row
+_STEADY = 10.0  # seconds that a component lives before it is believed to stay
 _UNSETTLED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 # --- up ---
-
-
-def check(cluster: Cluster) -> None:
-    """Whether the cluster can be on this machine as it is configured. Raises ClusterError."""
-    if cluster.runtime == "containerd":
-        containerd.check()
-    if time.time() < 1_700_000_000:
-        raise ClusterError(
-            "the clock of this machine is years behind: certificates would not be valid; set it and try again"
-        )
-    if cluster.scheduler_config:
-        _check_profiles(Path(cluster.scheduler_config))
-    _check_port(cluster)
 
 
 def prepare(cluster: Cluster) -> None:
@@ -58,27 +48,6 @@ def prepare(cluster: Cluster) -> None:
     for place in places(cluster):
         sandboxes.set_up(place)
         containerd.write_config(place)
-
-
-def _check_profiles(file: Path) -> None:
-    from tiphys.scheduler.configuration import ConfigurationError
-    from tiphys.scheduler.plugins import read
-
-    try:
-        read(file)
-    except (ConfigurationError, OSError) as error:
-        raise ClusterError(f"{file}: {error}") from None
-
-
-def _check_port(cluster: Cluster) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", cluster.port))
-        except OSError as error:
-            raise ClusterError(
-                f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port"
-            ) from None
 
 
 def _certificates(cluster: Cluster) -> None:
@@ -199,10 +168,13 @@ def start(cluster: Cluster) -> None:
     plan.write_text(json.dumps({"root": str(cluster.root), "components": components(cluster)}))
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as out:
-        subprocess.Popen(
+        supervisor = subprocess.Popen(
             [sys.executable, "-m", "tiphys.cluster.supervisor", str(plan)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip
+    # The supervisor writes this file as soon as it can. Until then, `down` must find it all the same.
+    with contextlib.suppress(FileExistsError), open(cluster.status_file, "x") as status_file:
+        json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
 
 
 def load_pause(cluster: Cluster) -> None:
@@ -235,12 +207,12 @@ def wait_ready(cluster: Cluster, seconds: float = 60.0) -> None:
 
 
 def _check_alive(cluster: Cluster, name: str) -> None:
-    found = next((row for row in read_status(cluster)["components"] if row["name"] == name), None)
-    if found is not None and found["restarts"] >= 3:
-        tail = (cluster.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise ClusterError(
-            f"{name} keeps dying: {tail[0] if tail else 'no output'}; see {cluster.logs / f'{name}.log'}"
-        )
+    row = next((row for row in read_status(cluster)["components"] if row["name"] == name), None)
+    if row is None or row.get("failures", 0) < CRASH_LOOP:
+        return
+    log = cluster.logs / f"{name}.log"
+    last_line = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise ClusterError(f"{name} is in a crash loop: {last_line[0] if last_line else 'no output'}; see {log}")
 
 
 def request(cluster: Cluster, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
@@ -264,30 +236,91 @@ def is_ready(cluster: Cluster) -> bool:
         return False
 
 
-def nodes_ready(cluster: Cluster) -> tuple[int, int]:
-    """(ready, all) nodes."""
+def _items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
     try:
-        code, body = request(cluster, "/api/v1/nodes")
+        code, body = request(cluster, path)
     except (OSError, http.client.HTTPException):
-        return 0, 0
-    items = json.loads(body)["items"] if code == 200 else []
-    ready = [
-        n
-        for n in items
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", ()))
-    ]
+        return []
+    return list(json.loads(body)["items"]) if code == 200 else []
+
+
+def nodes_ready(cluster: Cluster) -> tuple[int, int]:
+    """(ready, all) nodes. What a node said before its agent started last does not count."""
+    nodes = _items(cluster, "/api/v1/nodes")
+    since = _started(cluster, "node")
+    return sum(is_node_ready(node, since) for node in nodes), len(nodes)
+
+
+def is_node_ready(node: dict[str, Any], since: float) -> bool:
+    """`since`: seconds since the epoch; an older heartbeat is from an earlier life."""
     # One that has just become ready takes no pods until the controllers have seen it, too.
-    settled = [n for n in ready if not any(t["key"] in _UNSETTLED for t in n["spec"].get("taints", ()))]
-    return len(settled), len(items)
+    if any(taint["key"] in _UNSETTLED for taint in node["spec"].get("taints", ())):
+        return False
+    conditions = node["status"].get("conditions", ())
+    ready = next((one for one in conditions if one["type"] == "Ready"), None)
+    if ready is None or ready["status"] != "True":
+        return False
+    return seconds(ready.get("lastHeartbeatTime")) >= int(since)
 
 
-def wait_nodes(cluster: Cluster, seconds: float = 60.0) -> None:
-    deadline, wanted = time.monotonic() + seconds, cluster.nodes
-    while nodes_ready(cluster)[0] < wanted:
+def _started(cluster: Cluster, prefix: str) -> float:
+    """When the last of the components with this prefix was started, in seconds since the epoch."""
+    rows = read_status(cluster)["components"]
+    return max((row["started"] for row in rows if row["name"].startswith(prefix)), default=0.0)
+
+
+def wait_nodes(cluster: Cluster, timeout: float = 60.0) -> None:
+    """Until all nodes are ready."""
+    deadline = time.monotonic() + timeout
+    agents = ["node", *(f"node{place.suffix}" for place in places(cluster))]
+    while nodes_ready(cluster)[0] < cluster.nodes:
         if time.monotonic() > deadline:
-            raise ClusterError(f"not all nodes became ready in {seconds:g} s; see {cluster.logs / 'node.log'}")
-        _check_alive(cluster, "node")
+            raise ClusterError(f"not all nodes became ready in {timeout:g} s; see {cluster.logs / 'node.log'}")
+        for agent in agents:
+            _check_alive(cluster, agent)
         time.sleep(0.05)
+
+
+def wait_pods(cluster: Cluster, timeout: float = 60.0) -> list[str]:
+    """Until the pods that were there before run again. Returns those that do not after `timeout` seconds."""
+    since = _started(cluster, "containerd")
+    deadline = time.monotonic() + timeout
+    while True:
+        pods = _items(cluster, "/api/v1/pods")
+        pending = [f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods if is_awaited(pod, since)]
+        if not pending or time.monotonic() > deadline:
+            return pending
+        time.sleep(0.1)
+
+
+# A container that waits for one of these may never run; nobody should wait for it.
+_HOPELESS = (
+    "CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+)  # fmt: skip
+
+
+def is_awaited(pod: dict[str, Any], since: float) -> bool:
+    """Whether a pod of a node is about to run. `since`: when the runtime started, in seconds since the epoch; what was said
+    of containers before is no longer true."""
+    status = pod["status"]
+    if not pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
+        return False
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return False
+    for container in status.get("containerStatuses", ()):
+        state = container.get("state", {})
+        if state.get("waiting", {}).get("reason") in _HOPELESS:
+            return False
+        if "running" in state and seconds(state["running"].get("startedAt")) < int(since):
+            return True
+    conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
+    return conditions.get("Ready") != "True"
+
+
+def seconds(timestamp: str | None) -> float:
+    """Seconds since the epoch of a timestamp as the API writes it; 0 for none."""
+    return datetime.datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
 # --- status ---
@@ -325,14 +358,22 @@ def memory_of(pid: int | None) -> int:
     return 0
 
 
+def health(row: dict[str, Any], now: float) -> str:
+    """How a component is, in a few words. `row` is from the supervisor's file, `now` in seconds since the epoch."""
+    alive = row["pid"] is not None and _alive(row["pid"])
+    if row.get("failures", 0) >= CRASH_LOOP and (not alive or now - row["started"] < _STEADY):
+        return f"crash loop (exit {row['last_exit']})"
+    return "ok" if alive else f"restarting (exit {row['last_exit']})"
+
+
 def status(cluster: Cluster) -> dict[str, Any]:
     found, rows = read_status(cluster), []
     up = is_running(cluster)
     for row in found["components"] if up else ():
-        alive = row["pid"] is not None and _alive(row["pid"])
-        healthy = alive and (row["name"] != "apiserver" or is_ready(cluster))
-        health = "ok" if healthy else "starting" if alive else f"restarting (exit {row['last_exit']})"
-        rows.append({**row, "health": health, "memory": memory_of(row["pid"])})
+        words = health(row, time.time())
+        if words == "ok" and row["name"] == "apiserver" and not is_ready(cluster):
+            words = "starting"
+        rows.append({**row, "health": words, "memory": memory_of(row["pid"])})
     ready = nodes_ready(cluster) if up and is_ready(cluster) else (0, 0)
     return {
         "name": cluster.name, "running": up, "server": cluster.server, "runtime": cluster.runtime, "store": cluster.store,
@@ -344,8 +385,9 @@ def status(cluster: Cluster) -> dict[str, Any]:
 # --- down ---
 
 
-def down(cluster: Cluster, purge: bool) -> None:
-    """Ends everything and takes away every trace; the data stays unless `purge`."""
+def down(cluster: Cluster, purge: bool) -> str | None:
+    """Ends everything and takes away every trace; the data stays unless `purge`. Returns kubectl's current context when it
+    had to become another one."""
     pid = read_status(cluster)["supervisor"]
     if pid is not None and _alive(pid):
         with contextlib.suppress(ProcessLookupError):
@@ -363,8 +405,10 @@ def down(cluster: Cluster, purge: bool) -> None:
             nft(f"delete table ip {cluster.table}\n")
         for place in places(cluster):
             shutil.rmtree(place.data, ignore_errors=True)
+    context = None
     with contextlib.suppress(ClusterError):
-        kubeconfig.remove(cluster)
+        context = kubeconfig.remove(cluster)
     if purge:
         shutil.rmtree(cluster.root, ignore_errors=True)
         state.forget(cluster)
+    return context

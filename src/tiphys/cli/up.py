@@ -1,0 +1,163 @@
+"""`tiphys up`: what it was asked for, beside what is there; and nothing left running when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import fcntl
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from tiphys.cli.progress import Steps
+from tiphys.cluster import containerd, kubeconfig, preflight, sandboxes, state
+from tiphys.cluster import up as cluster_up
+from tiphys.cluster.state import Cluster, ClusterError
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+@dataclass
+class Asked:
+    """The command line. None: as it was, or the default for a new cluster."""
+
+    name: str
+    data_dir: Path | None = None
+    port: int | None = None
+    nodes: int | None = None
+    runtime: str | None = None
+    store: str | None = None
+    etcd_tls: tuple[str, ...] | None = None
+    scheduler_config: Path | None = None
+
+
+def run(asked: Asked, wait: bool) -> None:
+    """Raises ClusterError; then nothing of the cluster is running, unless it was before."""
+    if not _NAME.fullmatch(asked.name):
+        raise ClusterError(
+            f"{asked.name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens"
+        )
+    with _alone(asked.name):
+        existing = state.load(asked.name, asked.data_dir)
+        cluster = configured(existing, asked)
+        if existing is not None and cluster_up.is_running(existing):
+            preflight.check_unchanged(existing, cluster)
+            _already_running(existing, wait)
+            return
+        preflight.check(cluster)  # what cannot be is not remembered
+        _say_how_pods_run(cluster, asked)
+        with _nothing_left_on_failure(cluster):
+            _start(cluster, wait)
+
+
+def configured(existing: Cluster | None, asked: Asked) -> Cluster:
+    """The cluster as it was, or a new one, with what the command line changes."""
+    if existing is None:
+        folder = (asked.data_dir or state.home() / asked.name).absolute()
+        cluster = Cluster(asked.name, str(folder), runtime=asked.runtime or _default_runtime())
+    else:
+        cluster = copy.deepcopy(existing)
+    if cluster.name != asked.name:
+        raise ClusterError(f"{asked.data_dir} belongs to cluster {cluster.name}; choose another --data-dir")
+    cluster.port = asked.port or cluster.port
+    cluster.runtime = asked.runtime or cluster.runtime
+    cluster.store = asked.store or cluster.store
+    cluster.nodes = asked.nodes or cluster.nodes
+    if asked.etcd_tls:
+        cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
+    if asked.scheduler_config:
+        cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
+        raise ClusterError(
+            f"at most {sandboxes.MOST} nodes can run containers on one machine; use --runtime hollow for more"
+        )
+    return cluster
+
+
+def _default_runtime() -> str:
+    return "hollow" if _why_hollow() else "containerd"
+
+
+def _why_hollow() -> str:
+    """Why containers cannot run here; empty when they can."""
+    if os.geteuid() != 0:
+        return "containers need root"
+    missing = containerd.missing()
+    return f"{', '.join(missing)} must be installed to run containers" if missing else ""
+
+
+def _say_how_pods_run(cluster: Cluster, asked: Asked) -> None:
+    if cluster.runtime != "hollow" or asked.runtime == "hollow":
+        return
+    reason = _why_hollow() or "this cluster was made so; --runtime containerd changes it"
+    click.echo(f"Nodes are hollow: pods go through their life, but nothing runs in them ({reason}).")
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Two commands that bring the same cluster up at once: the second waits, and then finds it running."""
+    state.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(state.home() / f"{name}.up.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            click.echo(f"Another command is bringing {name} up; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _nothing_left_on_failure(cluster: Cluster) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except BaseException:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it
+        cluster_up.down(cluster, purge=False)
+        click.echo(f"Nothing of {cluster.name} is left running; its data is in {cluster.data_dir}.", err=True)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start(cluster: Cluster, wait: bool) -> None:
+    steps = Steps()
+    with steps.step("Certificates and configuration"):
+        state.remember(cluster)
+        cluster_up.prepare(cluster)
+    with steps.step("API server"):
+        cluster_up.start(cluster)
+        if cluster.runtime == "containerd":
+            cluster_up.load_pause(cluster)
+        cluster_up.wait_ready(cluster)
+    path = kubeconfig.merge(cluster)
+    if wait:
+        _wait(cluster, steps)
+    click.echo(
+        f"Cluster {cluster.name} is up at {cluster.server} after {steps.elapsed():.1f} s. "
+        f"Your kubectl context is {cluster.name} ({path})."
+    )
+
+
+def _already_running(cluster: Cluster, wait: bool) -> None:
+    path = kubeconfig.merge(cluster)
+    if wait:
+        cluster_up.wait_ready(cluster)
+        _wait(cluster, Steps())
+    click.echo(f"{cluster.name} is already running at {cluster.server} (context {cluster.name} in {path})")
+
+
+def _wait(cluster: Cluster, steps: Steps) -> None:
+    if cluster.runtime == "none":
+        return
+    with steps.step(f"{cluster.nodes} node{'s' if cluster.nodes > 1 else ''} on {cluster.runtime}"):
+        cluster_up.wait_nodes(cluster)
+    if cluster.runtime == "containerd":
+        pending = cluster_up.wait_pods(cluster)
+        if pending:
+            click.echo(f"These pods do not run yet: {', '.join(pending)}")

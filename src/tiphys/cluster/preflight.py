@@ -1,0 +1,103 @@
+"""What is looked at before anything starts, so that a user's mistake costs a line and not a broken cluster.
+
+Every check raises ClusterError with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tiphys.cluster import certificates, containerd, kubeconfig
+from tiphys.cluster.state import Cluster, ClusterError
+
+_BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
+
+
+def check(cluster: Cluster) -> None:
+    """Whether the cluster can run on this machine as it is configured."""
+    if cluster.runtime == "containerd":
+        containerd.check()
+    if time.time() < _BEFORE_OUR_TIME:
+        raise ClusterError(
+            "the clock of this machine is years behind: certificates would not be valid; set it and try again"
+        )
+    _check_store(cluster)
+    if cluster.scheduler_config:
+        _check_profiles(Path(cluster.scheduler_config))
+    kubeconfig.check()
+    certificates.check(cluster.pki)
+    _check_port(cluster)
+
+
+def changed_options(running: Cluster, asked: Cluster) -> list[str]:
+    """The options of `tiphys up` by which `asked` differs from the running cluster, as a user would write them."""
+    pairs = (
+        ("--port", running.port, asked.port),
+        ("--runtime", running.runtime, asked.runtime),
+        ("--nodes", running.nodes, asked.nodes),
+        ("--store", running.store, asked.store),
+        ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
+        ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+    )
+    return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
+
+
+def check_unchanged(running: Cluster, asked: Cluster) -> None:
+    """A cluster that runs keeps its options until it is taken down."""
+    changed = changed_options(running, asked)
+    if not changed:
+        return
+    options = " ".join(changed)
+    raise ClusterError(
+        f"{running.name} is running without {options}, and nothing was changed; to restart it so (the data stays): "
+        f"tiphys down --name {running.name} && tiphys up --name {running.name} {options}"
+    )
+
+
+def _as_typed(value: object) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def _check_store(cluster: Cluster) -> None:
+    store = cluster.store
+    if store == "sqlite":
+        return
+    if store == "etcd":
+        if shutil.which("etcd") is None:
+            raise ClusterError("--store etcd needs the etcd program: apt-get install etcd-server")
+        return
+    for endpoint in store.split(","):
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ClusterError(
+                f"--store {store} is not a store: use sqlite, etcd (a local one), or the addresses of an etcd cluster "
+                "(https://HOST:2379,...)"
+            )
+    for file in cluster.etcd_tls:
+        if not Path(file).is_file():
+            raise ClusterError(f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key")
+
+
+def _check_profiles(file: Path) -> None:
+    from tiphys.scheduler.configuration import ConfigurationError
+    from tiphys.scheduler.plugins import read
+
+    try:
+        read(file)
+    except (ConfigurationError, OSError) as error:
+        raise ClusterError(f"{file}: {error}") from None
+
+
+def _check_port(cluster: Cluster) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", cluster.port))
+        except OSError as error:
+            raise ClusterError(
+                f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port"
+            ) from None

@@ -1,0 +1,172 @@
+"""What `tiphys up`, `down` and `status` say and do when something is not as it should be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tiphys.cli.main import cli
+from tiphys.cluster import certificates, kubeconfig, preflight, state
+from tiphys.cluster import up as cluster_up
+from tiphys.cluster.certificates import Authority
+from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.testing.cluster import free_port
+
+NOW = 1_790_000_000.0
+STAMP = "2026-09-21T14:13:20Z"  # NOW
+EARLIER = "2026-09-21T14:13:19Z"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    made = Cluster("mine", str(tmp_path / "data"), free_port(), "hollow")
+    made.save()
+    Authority(made.pki).ensure("admin", "admin", ("system:masters",))
+    return made
+
+
+# --- before anything starts ---
+
+
+def test_options_that_a_running_cluster_does_not_have_are_told_with_what_to_do(cluster: Cluster) -> None:
+    asked = Cluster("mine", cluster.data_dir, cluster.port, "hollow", nodes=3, store="etcd")
+    with pytest.raises(ClusterError) as refused:
+        preflight.check_unchanged(cluster, asked)
+    assert "without --nodes 3 --store etcd, and nothing was changed" in str(refused.value)
+    assert "tiphys down --name mine && tiphys up --name mine --nodes 3 --store etcd" in str(refused.value)
+    preflight.check_unchanged(cluster, cluster)
+
+
+@pytest.mark.parametrize("store", ["foo", "ftp://x", "https://", "http://a:1,b"])
+def test_what_is_no_store_is_refused(cluster: Cluster, store: str) -> None:
+    cluster.store = store
+    with pytest.raises(ClusterError, match="is not a store: use sqlite, etcd"):
+        preflight.check(cluster)
+
+
+@pytest.mark.parametrize("text", ["{ broken: [", "just words", "users: 3", "clusters: [1]", "\x00"])
+def test_a_kubeconfig_that_is_none_is_found_and_left_alone(cluster: Cluster, text: str) -> None:
+    kubeconfig.user_file().write_text(text)
+    with pytest.raises(ClusterError, match="set KUBECONFIG to another file"):
+        preflight.check(cluster)
+    assert kubeconfig.user_file().read_text() == text
+
+
+def test_a_truncated_cluster_file_is_told_and_forgotten_by_nobody(cluster: Cluster) -> None:
+    (cluster.root / "cluster.json").write_text('{"name": "mi')
+    with pytest.raises(ClusterError, match=r"cluster\.json is damaged .* to begin afresh without its data"):
+        state.load("mine", cluster.root)
+
+
+def test_an_authority_that_is_damaged_or_halved_is_told(cluster: Cluster) -> None:
+    certificates.check(cluster.pki)
+    (cluster.pki / "ca.key").unlink()
+    with pytest.raises(ClusterError, match=r"ca\.crt and ca\.key cannot be used \(No such file"):
+        certificates.check(cluster.pki)
+    (cluster.pki / "ca.crt").write_text("x")
+    with pytest.raises(ClusterError, match="Unable to load PEM file"):
+        certificates.check(cluster.pki)
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_text("x"), lambda file: file.unlink()])
+def test_a_leaf_that_is_damaged_or_missing_is_made_again(cluster: Cluster, spoil: Callable[[Path], Any]) -> None:
+    spoil(cluster.pki / "admin.crt")
+    certificate, _ = Authority(cluster.pki).ensure("admin", "admin", ("system:masters",))
+    assert certificate.read_text().startswith("-----BEGIN CERTIFICATE")
+
+
+def test_a_leaf_of_another_authority_is_made_again(cluster: Cluster) -> None:
+    before = (cluster.pki / "admin.crt").read_bytes()
+    for name in ("ca.crt", "ca.key"):
+        (cluster.pki / name).unlink()
+    Authority(cluster.pki).ensure("admin", "admin", ("system:masters",))
+    assert (cluster.pki / "admin.crt").read_bytes() != before
+
+
+# --- what is running ---
+
+
+def node(heartbeat: str, status: str = "True", taint: str = "") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": status, "lastHeartbeatTime": heartbeat}]
+    return {"spec": {"taints": [{"key": taint}] if taint else []}, "status": {"conditions": conditions}}
+
+
+def test_a_node_is_ready_by_what_it_said_since_its_agent_started() -> None:
+    assert cluster_up.is_node_ready(node(STAMP), NOW)
+    assert not cluster_up.is_node_ready(node(EARLIER), NOW)
+    assert not cluster_up.is_node_ready(node(STAMP, "Unknown"), NOW)
+    assert not cluster_up.is_node_ready(node(STAMP, taint="node.kubernetes.io/not-ready"), NOW)
+
+
+def pod(state_: dict[str, Any], ready: str = "True", **other: Any) -> dict[str, Any]:
+    status = {"containerStatuses": [{"state": state_}], "conditions": [{"type": "Ready", "status": ready}], **other}
+    return {"metadata": {}, "spec": {"nodeName": "here"}, "status": status}
+
+
+def test_pods_of_an_earlier_life_are_awaited_and_hopeless_ones_are_not() -> None:
+    assert cluster_up.is_awaited(pod({"running": {"startedAt": EARLIER}}), NOW)
+    assert cluster_up.is_awaited(pod({"running": {"startedAt": STAMP}}, ready="False"), NOW)
+    assert not cluster_up.is_awaited(pod({"running": {"startedAt": STAMP}}), NOW)
+    assert not cluster_up.is_awaited(pod({"waiting": {"reason": "CrashLoopBackOff"}}, ready="False"), NOW)
+    assert not cluster_up.is_awaited(pod({}, ready="False", phase="Succeeded"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("pid", "failures", "age", "words"),
+    [
+        (os.getpid(), 0, 1, "ok"),
+        (os.getpid(), 5, 60, "ok"),
+        (os.getpid(), 5, 1, "crash loop (exit 1)"),
+        (None, 3, 60, "crash loop (exit 1)"),
+        (None, 1, 60, "restarting (exit 1)"),
+    ],
+)
+def test_a_component_that_dies_again_and_again_is_in_a_crash_loop(
+    pid: int | None, failures: int, age: float, words: str
+) -> None:
+    row = {"pid": pid, "failures": failures, "started": NOW - age, "last_exit": 1}
+    assert cluster_up.health(row, NOW) == words
+
+
+def test_down_chooses_another_context_when_there_is_one(cluster: Cluster) -> None:
+    theirs = {"clusters": [], "users": [], "contexts": [{"name": "work", "context": {}}]}
+    kubeconfig.user_file().write_text(yaml.safe_dump(theirs))
+    kubeconfig.merge(cluster)
+    assert kubeconfig.remove(cluster) == "work"
+    assert yaml.safe_load(kubeconfig.user_file().read_text())["current-context"] == "work"
+
+
+# --- the command ---
+
+
+def test_a_mistake_is_one_line_and_no_traceback(cluster: Cluster) -> None:
+    result = CliRunner().invoke(cli, ["up", "--name", "mine", "--data-dir", cluster.data_dir, "--store", "foo"])
+    assert result.exit_code == 1 and result.output.startswith("Error: --store foo is not a store")
+    assert len(result.output.splitlines()) == 1 and not (cluster.root / "logs").exists()
+
+
+def test_a_running_cluster_keeps_its_options_and_an_interrupted_up_leaves_nothing(cluster: Cluster) -> None:
+    command = [sys.executable, "-m", "tiphys.cli.main", "up", "--name", "mine", "--data-dir", cluster.data_dir]
+    up = subprocess.Popen([*command, "--wait"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert up.stderr is not None
+    assert "Certificates" in up.stderr.readline()
+    up.send_signal(signal.SIGTERM)
+    _, said = up.communicate(timeout=60)
+    assert up.returncode == 1 and "Nothing of mine is left running" in said
+    assert not cluster_up.is_running(cluster)
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    try:
+        again = subprocess.run([*command, "--port", "1"], capture_output=True, text=True, timeout=60)
+        assert again.returncode == 1 and "running without --port 1, and nothing was changed" in again.stderr
+    finally:
+        cluster_up.down(cluster, purge=True)
