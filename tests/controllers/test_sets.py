@@ -205,3 +205,24 @@ def test_a_revision_keeps_the_template_in_the_order_of_its_names() -> None:
     text = encode(made.data).decode()
     assert json.loads(text)["spec"]["template"]["$patch"] == "replace"
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "said"),
+    [
+        ({"schedule": "59 23 31 2 *"}, "InvalidSchedule", "59 23 31 2 * : time difference between two schedules is less"),
+        ({"schedule": "61 * * * *"}, "UnparseableSchedule", '"61 * * * *" : end of range (61) above maximum (59): 61'),
+        ({"timeZone": "Moon/Sea"}, "UnknownTimeZone", 'invalid timeZone: "Moon/Sea": unknown time zone Moon/Sea'),
+    ],
+)
+def test_a_schedule_that_never_comes_is_told(spec: dict[str, Any], reason: str, said: str) -> None:
+    made = cronjob.plan(cron(**spec), [], NOW)
+    assert [event[:2] for event in made.events] == [("Warning", reason)] and said in made.events[0][2]
+    assert made.start is None and made.wake is None
+
+
+def test_an_active_job_that_nobody_sees_is_looked_for() -> None:
+    owner = cron()
+    owner.status.active = [cronjob.reference(job("lost"))]
+    assert [ref.name for ref in cronjob.plan(owner, [], NOW).missing] == ["lost"]
+    assert not cronjob.plan(owner, [job("lost")], NOW).missing

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api import core_v1
@@ -57,14 +58,22 @@ class EventRecorder:
         self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue(_WAITING)
         self._seen: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
 
-    def record(self, obj: Any, kind: str, reason: str, message: str, path: str = "") -> None:
-        """`kind` is Normal or Warning; `path` names a part of the object, such as spec.containers{web}."""
+    def record(
+        self, obj: Any, kind: str, reason: str, message: str, path: str = "", component: str | None = None
+    ) -> None:
+        """`kind` is Normal or Warning; `path` names a part of the object, such as spec.containers{web}; `component` is who
+        says so, when it is not the recorder's own."""
         ref = reference(obj)
         ref.field_path = path
+        source = component or self._component
         try:
-            self._queue.put_nowait((ref, kind, reason, message[:1024], self._now()))
+            self._queue.put_nowait((source, ref, kind, reason, message[:1024], self._now()))
         except asyncio.QueueFull:
             log.debug("event dropped: %s %s", reason, message)
+
+    def as_component(self, component: str) -> ComponentRecorder:
+        """For one of several components of this process: its own name, the budget of all."""
+        return ComponentRecorder(self, component)
 
     async def run(self) -> None:
         while True:
@@ -76,8 +85,10 @@ class EventRecorder:
             except (StatusError, Unreachable) as error:
                 log.debug("event not written: %s", error)
 
-    async def _write(self, ref: core_v1.ObjectReference, kind: str, reason: str, message: str, when: float) -> None:
-        key = (ref.namespace, ref.name, ref.uid, ref.field_path, kind, reason, message)
+    async def _write(
+        self, component: str, ref: core_v1.ObjectReference, kind: str, reason: str, message: str, when: float
+    ) -> None:
+        key = (component, ref.namespace, ref.name, ref.uid, ref.field_path, kind, reason, message)
         stamp = timestamps.rfc3339(when)
         known = self._seen.get(key)
         namespace = ref.namespace or "default"
@@ -95,13 +106,27 @@ class EventRecorder:
         name = f"{ref.name}.{int(when * 1e9):x}"
         event = core_v1.Event(
             metadata=ObjectMeta(name=name, namespace=namespace), involved_object=ref, type=kind, reason=reason, message=message,
-            source=core_v1.EventSource(component=self._component, host=self._host), first_timestamp=stamp, last_timestamp=stamp,
-            count=1, reporting_component=self._component, reporting_instance=self._host,
+            source=core_v1.EventSource(component=component, host=self._host), first_timestamp=stamp, last_timestamp=stamp,
+            count=1, reporting_component=component, reporting_instance=self._host,
         )  # fmt: skip
         await self._client.create(event)
         self._seen[key] = (name, 1)
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class ComponentRecorder:
+    """Records as `component` through a recorder that several share."""
+
+    shared: EventRecorder
+    component: str
+
+    def record(self, obj: Any, kind: str, reason: str, message: str, path: str = "") -> None:
+        self.shared.record(obj, kind, reason, message, path, self.component)
+
+    def as_component(self, component: str) -> ComponentRecorder:
+        return ComponentRecorder(self.shared, component)
 
 
 def reference(obj: Any) -> core_v1.ObjectReference:

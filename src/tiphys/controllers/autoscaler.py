@@ -44,6 +44,7 @@ _STARTUP, _READINESS = 300.0, 30.0  # seconds in which a pod's cpu says little
 
 class AutoscalerController(Controller):
     name = "horizontalpodautoscaler"
+    event_source = "horizontal-pod-autoscaler"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

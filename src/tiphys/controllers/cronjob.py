@@ -33,18 +33,40 @@ class Plan:
     replace: list[Job] = field(default_factory=list)
     expire: list[Job] = field(default_factory=list)
     events: list[tuple[str, str, str]] = field(default_factory=list)
+    missing: list[ObjectReference] = field(default_factory=list)  # jobs of the status that the informer does not show
     wake: float | None = None
 
 
+class InvalidSchedule(Exception):
+    """A schedule that can be read and never comes, such as the 31st of February."""
+
+
 def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
-    """One look at a cron job and its jobs. Raises ScheduleError."""
+    """One look at a cron job and its jobs."""
     made = Plan(_status(owner, jobs))
     made.events = _finished_events(owner, jobs)
     made.expire = _history(owner, jobs)
-    if owner.metadata.deletion_timestamp or owner.spec.suspend:
+    present = {job.metadata.uid for job in jobs}
+    made.missing = [ref for ref in owner.status.active if ref.uid not in present]
+    if owner.metadata.deletion_timestamp:
         return made
-    schedule, zone = parse_schedule(owner.spec.schedule), zone_of(owner.spec.time_zone)
-    due, missed = most_recent(owner, schedule, zone, now)
+    try:
+        zone = zone_of(owner.spec.time_zone)
+    except ScheduleError as error:
+        made.events.append(("Warning", "UnknownTimeZone", f'invalid timeZone: "{owner.spec.time_zone}": {error}'))
+        return made
+    if owner.spec.suspend:
+        return made
+    written = owner.spec.schedule
+    try:
+        schedule = parse_schedule(written)
+        due, missed = most_recent(owner, schedule, zone, now)
+    except ScheduleError as error:
+        made.events.append(("Warning", "UnparseableSchedule", f'unparseable schedule: "{written}" : {error}'))
+        return made
+    except InvalidSchedule as error:
+        made.events.append(("Warning", "InvalidSchedule", f"invalid schedule: {written} : {error}"))
+        return made
     upcoming = schedule.after(now, zone)
     made.wake = upcoming - now + 0.1 if upcoming is not None else None
     if missed > _MANY:
@@ -52,14 +74,14 @@ def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
             (
                 "Warning",
                 "TooManyMissedTimes",
-                f"too many missed start times: {missed}. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
+                "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
             )
         )
     if due is None:
         return made
     if (deadline := owner.spec.starting_deadline_seconds) is not None and due + deadline < now:
         made.events.append(
-            ("Warning", "MissSchedule", f"Missed scheduled time to start a job: {timestamps.rfc3339(due)}")
+            ("Warning", "MissSchedule", f"Missed scheduled time to start a job: {timestamps.rfc1123(due)}")
         )
         return made
     running = [job for job in jobs if not is_over(job.status)]
@@ -81,7 +103,7 @@ def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
 
 
 def most_recent(owner: CronJob, schedule: Schedule, zone: Any, now: float) -> tuple[float | None, int]:
-    """(the last scheduled time that has come and no job was started for, how many were missed)."""
+    """(the last scheduled time that has come and no job was started for, how many were missed). Raises InvalidSchedule."""
     begin = timestamps.parse(owner.status.last_schedule_time or owner.metadata.creation_timestamp)
     deadline = owner.spec.starting_deadline_seconds
     if deadline is not None:
@@ -89,7 +111,9 @@ def most_recent(owner: CronJob, schedule: Schedule, zone: Any, now: float) -> tu
     if begin > now:
         return None, 0
     first = schedule.after(begin, zone)
-    if first is None or first > now:
+    if first is None:
+        raise InvalidSchedule("time difference between two schedules is less than 1 second")
+    if first > now:
         return None, 0
     second = schedule.after(first, zone)
     if second is None or second > now:
@@ -181,11 +205,8 @@ class CronJobController(Controller):
         if owner is None:
             return None
         record = self.context.recorder.record
-        try:
-            todo = plan(owner, self._jobs.by("cronjob", owner.metadata.uid), self.context.now())
-        except ScheduleError as error:
-            record(owner, "Warning", "UnparseableSchedule", f"unparseable schedule: {owner.spec.schedule}: {error}")
-            return None
+        todo = plan(owner, self._jobs.by("cronjob", owner.metadata.uid), self.context.now())
+        await self._look_for(owner, todo)
         for kind, reason, text in todo.events:
             record(owner, kind, reason, text)
         for job in (*todo.expire, *todo.replace):
@@ -197,6 +218,18 @@ class CronJobController(Controller):
             changed.status = todo.status
             await self.client.update_status(changed)
         return todo.wake
+
+    async def _look_for(self, owner: CronJob, todo: Plan) -> None:
+        """A job that the informer does not show may only not have been seen yet: then it stays in the status."""
+        for ref in todo.missing:
+            try:
+                await self.client.get(Job, ref.name, ref.namespace)
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+                self.context.recorder.record(owner, "Normal", "MissingJob", f"Active job went missing: {ref.name}")
+            else:
+                todo.status.active.append(ref)
 
     async def _start(self, owner: CronJob, todo: Plan) -> None:
         assert todo.start is not None

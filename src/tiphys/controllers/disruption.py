@@ -84,6 +84,7 @@ def needs_scale(budget: PodDisruptionBudget) -> bool:
 
 class DisruptionController(Controller):
     name = "disruption"
+    event_source = "controllermanager"
 
     def watch(self) -> None:
         self._budgets, self._pods = self.informer(PodDisruptionBudget), self.informer(core_v1.Pod)

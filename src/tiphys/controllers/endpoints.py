@@ -155,6 +155,7 @@ def _same(old: Pod, new: Pod) -> bool:
 
 class EndpointSliceController(_ServiceController):
     name = "endpointslice"
+    event_source = "endpoint-slice-controller"
 
     def watch(self) -> None:
         super().watch()
@@ -219,6 +220,7 @@ class EndpointSliceController(_ServiceController):
 
 class EndpointsController(_ServiceController):
     name = "endpoints"
+    event_source = "endpoint-controller"
 
     def watch(self) -> None:
         super().watch()

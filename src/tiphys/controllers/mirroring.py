@@ -51,6 +51,7 @@ def _endpoint(address: core_v1.EndpointAddress, ready: bool) -> discovery_v1.End
 
 class EndpointSliceMirroringController(Controller):
     name = "endpointslicemirroring"
+    event_source = "endpoint-slice-mirroring-controller"
     workers = 2
 
     def watch(self) -> None:

@@ -104,6 +104,7 @@ def eviction_time(pod: core_v1.Pod, taints: list[core_v1.Taint], now: float) -> 
 
 class NodeLifecycleController(Controller):
     name = "node-lifecycle"
+    event_source = "node-controller"
 
     def watch(self) -> None:
         self._nodes, self._leases = self.informer(core_v1.Node), self.informer(coordination_v1.Lease)
@@ -112,6 +113,7 @@ class NodeLifecycleController(Controller):
         self._nodes.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
         self._heard: dict[str, tuple[str, float]] = {}
+        self._eviction_recorder = self.context.recorder.as_component("taint-eviction-controller")
         self._next_emptied: dict[str, float] = {}  # by zone: when the next node may be emptied
 
     def _pod_changed(self, old: Any, new: Any) -> None:
@@ -210,7 +212,7 @@ class NodeLifecycleController(Controller):
             if when > now:
                 soonest = when if soonest is None else min(soonest, when)
                 continue
-            self.context.recorder.record(
+            self._eviction_recorder.record(
                 pod,
                 "Normal",
                 "TaintManagerEviction",

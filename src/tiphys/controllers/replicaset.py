@@ -223,6 +223,7 @@ class ReplicationControllerController(ReplicaSetController):
     """The same, for the older kind."""
 
     name = "replicationcontroller"
+    event_source = "replication-controller"
     workers = 2
     kind = core_v1.ReplicationController
 

@@ -46,6 +46,7 @@ class ResourceClaimController(Controller):
     """Keys are ``claim/NAMESPACE/NAME`` and ``pod/NAMESPACE/NAME``."""
 
     name = "resource-claim-controller"
+    event_source = "resource_claim"
 
     def watch(self) -> None:
         self._claims, self._templates = self.informer(v1.ResourceClaim), self.informer(v1.ResourceClaimTemplate)

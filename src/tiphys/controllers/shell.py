@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiphys.client.client import Client, Unreachable
-from tiphys.client.events import EventRecorder
+from tiphys.client.events import ComponentRecorder, EventRecorder
 from tiphys.client.informer import Informer, Informers, key_of
 from tiphys.client.queue import WorkQueue
 from tiphys.client.tasks import TaskGroup
@@ -25,7 +25,7 @@ class Context:
 
     client: Client
     informers: Informers
-    recorder: EventRecorder
+    recorder: EventRecorder | ComponentRecorder
     tasks: TaskGroup
     now: Callable[[], float] = time.time
     settings: dict[str, Any] = field(default_factory=dict)
@@ -35,10 +35,12 @@ class Controller:
     """A reconciler: `watch` says what puts keys into the queue, `reconcile` works on one key."""
 
     name = ""
+    event_source = ""  # as events name the controller; empty: its name and "-controller"
     workers = 4
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        source = self.event_source or f"{self.name}-controller"
+        self.context = replace(context, recorder=context.recorder.as_component(source))
         self.client = context.client
         self.queue: WorkQueue[str] = WorkQueue()
         self.reconciled = 0

@@ -63,6 +63,7 @@ class VolumeController(Controller):
     """Keys are ``claim/NAMESPACE/NAME`` and ``volume/NAME``."""
 
     name = "persistentvolume-binder"
+    event_source = "persistentvolume-controller"
 
     def watch(self) -> None:
         self._claims, self._volumes = self.informer(Claim), self.informer(Volume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import email.utils
 import functools
 
 
@@ -21,6 +22,11 @@ def rfc3339_micro(seconds: float, micros: int = 0) -> str:
     """``2026-01-02T03:04:05.000006Z``. `micros` are counted on top: a float cannot hold those of a time far away."""
     moment = _moment(seconds) + datetime.timedelta(microseconds=micros)
     return moment.isoformat(timespec="microseconds") + "Z"
+
+
+def rfc1123(seconds: float) -> str:
+    """``Fri, 02 Jan 2026 03:04:05 +0000``, as some of upstream's messages have it."""
+    return email.utils.format_datetime(_moment(seconds).replace(tzinfo=datetime.UTC))
 
 
 def _moment(seconds: float) -> datetime.datetime:
