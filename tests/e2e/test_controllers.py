@@ -14,6 +14,7 @@ from tiphys.api.base import encode
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
 from tiphys.client.config import Config
+from tiphys.controllers import garbage
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
@@ -136,3 +137,17 @@ async def test_a_volume_of_a_driver_is_attached_for_its_pod(cluster: LocalCluste
     await cluster.eventually(attached)
     await client.delete(core_v1.Pod, "p", "default", grace=0)
     await gone(cluster, storage_v1.VolumeAttachment, wish.metadata.name, "")
+
+
+async def test_what_a_deleted_owner_had_goes_without_waiting_for_the_owner_to_appear(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "_PATIENCE", 3600.0)
+    await cluster.client.create(deployment())
+    await cluster.eventually(lambda: _count(cluster, 3))
+    await cluster.client.delete(apps_v1.Deployment, "web", "default")
+    await cluster.eventually(lambda: _count(cluster, 0))
+
+
+async def _count(cluster: LocalCluster, pods: int) -> bool:
+    return len(await cluster.pods()) == pods

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 _PATIENCE = 0.2  # seconds that an owner may come later than what it owns
-_REMEMBERED = 1000  # owners that are known to be gone
+_REMEMBERED = 5000  # owners that are known to be gone
 _IGNORED = frozenset(("events", "events.events.k8s.io"))
 
 
@@ -155,7 +155,12 @@ class GarbageCollector(Controller):
 
     def _changed(self, resource: Resource) -> Any:
         def handler(old: Any, new: Any) -> None:
-            again = self.graph.put(resource, new.metadata) if new is not None else self.graph.remove(old.metadata)
+            if new is not None:
+                again = self.graph.put(resource, new.metadata)
+            else:
+                again = self.graph.remove(old.metadata)
+                if old.metadata.uid in self.graph.nodes:  # it had dependents, which need not wait for it to appear
+                    self._note_absent(old.metadata.uid)
             for uid in again:
                 self.queue.add(uid)
 
@@ -206,7 +211,7 @@ class GarbageCollector(Controller):
         elif node.deleting and FOREGROUND in node.finalizers:
             await self._finish_foreground(node)
         elif node.owners and not node.deleting:
-            if not node.waited and not all(self._known(owner.uid) for owner in node.owners):
+            if not node.waited and not all(self._is_decided(owner.uid) for owner in node.owners):
                 node.waited = True
                 return _PATIENCE
             await self._judge(node)
@@ -216,9 +221,15 @@ class GarbageCollector(Controller):
         node = self.graph.nodes.get(uid)
         return node is not None and node.deleting and FOREGROUND in node.finalizers
 
-    def _known(self, uid: str) -> bool:
+    def _is_decided(self, uid: str) -> bool:
+        """Whether an owner was seen, or was seen to go."""
         node = self.graph.nodes.get(uid)
-        return node is not None and node.known
+        return uid in self._absent or (node is not None and node.known)
+
+    def _note_absent(self, uid: str) -> None:
+        self._absent[uid] = None
+        if len(self._absent) > _REMEMBERED:
+            del self._absent[next(iter(self._absent))]
 
     # --- an owner on its way out ---
 
@@ -288,9 +299,7 @@ class GarbageCollector(Controller):
             return "solid"  # a kind we do not know: nothing is deleted on a guess
         live = await self._get(resource.path(namespace if resource.namespaced else "", owner.name))
         if live is None or live.uid != owner.uid:
-            self._absent[owner.uid] = None
-            if len(self._absent) > _REMEMBERED:
-                del self._absent[next(iter(self._absent))]
+            self._note_absent(owner.uid)
             return "dangling"
         return "waiting" if live.deletion_timestamp and FOREGROUND in live.finalizers else "solid"
 
