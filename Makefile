@@ -32,7 +32,7 @@ down:  ## remove the demo's cluster and every trace of it
 
 test: $(VENV)/.dev test-machine  ## all checks and tests
 	@$(VENV)/bin/ruff check -q .
-	@$(VENV)/bin/lint-imports --no-cache 2>&1 | tail -n 3
+	@$(VENV)/bin/lint-imports --no-cache > $(VENV)/.imports || { cat $(VENV)/.imports; exit 1; }
 	@$(VENV)/bin/mypy
 	@$(PYTHON) -m pytest
 
