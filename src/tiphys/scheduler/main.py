@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.catalog import resource_of
@@ -28,9 +31,9 @@ from tiphys.scheduler.extenders import Extender, ExtenderError
 from tiphys.scheduler.kinship import Kinship
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
-from tiphys.scheduler.plugins.base import Plugin
+from tiphys.scheduler.plugins.base import Plugin, PluginError
 from tiphys.scheduler.plugins.devices import ELSEWHERE, DynamicResources
-from tiphys.scheduler.plugins.volumes import Stock
+from tiphys.scheduler.plugins.volumes import Stock, VolumeBinding
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.snapshot import Snapshot
@@ -41,6 +44,7 @@ _BINDING = 64  # bindings on their way at once
 _PATIENCE = 600.0  # seconds for the volumes of a pod to be made and bound
 _SLICE = 0.01  # seconds of placing before the event loop gets its turn
 _PODS = resource_of(core_v1.Pod)
+UNSCHEDULABLE, SCHEDULER_ERROR = "Unschedulable", "SchedulerError"  # reasons why a pod is not scheduled
 
 
 class Scheduler:
@@ -72,11 +76,13 @@ class Scheduler:
         self._assumed: set[str] = set()
         self._nominated: dict[str, str] = {}  # pods that room is being made for: uid → node
         self._budgets: Any = ()
+        self._pods: Informer[core_v1.Pod] | None = None
         self.scheduled = 0
 
     async def run(self) -> None:
         informers = self._informers
         nodes, pods = informers.of(core_v1.Node), informers.of(core_v1.Pod)
+        self._pods = pods
         self._kinship = Kinship(informers)
         self._devices = DeviceBinder(self._client, informers, self._changed, self._enqueue)
         self._follow_volumes(informers)
@@ -164,6 +170,7 @@ class Scheduler:
             and not new.metadata.deletion_timestamp
             and not new.spec.scheduling_gates
         ):
+            self._nominate(old, new)
             if new.metadata.uid not in self._assumed and (
                 old is None
                 or old.spec != new.spec
@@ -187,9 +194,15 @@ class Scheduler:
         started = time.monotonic()
         while (pod := self._queue.pop()) is not None:
             self._release(pod.uid)
-            placement = await self._place(pod)
-            if placement.node:
+            with self._without_lesser(pod):
+                placement = await self._place(pod)
+            if placement.error:
+                self._queue.again(pod)
+                self._withdraw(pod.uid)
+                self._tasks.start(self._tell(pod, placement.error, SCHEDULER_ERROR, nominated=""), "tell")
+            elif placement.node:
                 if not self._set_aside(pod, placement.node):
+                    self._hold(pod)
                     self._queue.again(pod)
                     continue
                 await self._slots.acquire()
@@ -199,9 +212,10 @@ class Scheduler:
             else:
                 objectors = tuple(placement.objectors)
                 self._queue.failed(pod, partial(self._helped, pod, objectors) if objectors else None)
-                eviction = await self._make_room(pod, placement)
+                eviction = await self._make_room(pod, placement) if placement.total else None
                 self._say_of_claims(pod, placement)
-                self._tasks.start(self._tell(pod, placement, eviction.node if eviction else ""), "tell")
+                nominated = self._nominated.get(pod.uid, "")
+                self._tasks.start(self._tell(pod, placement.message, UNSCHEDULABLE, nominated), "tell")
                 if eviction is not None:
                     self._tasks.start(self._evict(pod, eviction), "preempt")
             if time.monotonic() - started > _SLICE:
@@ -215,38 +229,46 @@ class Scheduler:
         """Where the plugins, and then the extenders, would have the pod."""
         name = pod.pod.spec.scheduler_name
         placer, asked = self._placers[name], [e for e in self._extenders.get(name, ()) if e.wants(pod.pod)]
+        nominated = self._nominated.get(pod.uid, "")
         if not asked:
-            return placer.place(pod)
+            return placer.place(pod, nominated)
         placement, feasible, scores = placer.survey(pod)
         if scores is None:
             return placement
+        feasible = feasible.copy()
         nodes = [node for node, fits in zip(list(self.view.nodes), feasible, strict=True) if fits and node is not None]
         points: dict[str, float] = {}
         for extender in asked:
             try:
-                passed, failed = await extender.filter(pod.pod, nodes)
+                verdict = await extender.filter(pod.pod, nodes)
             except ExtenderError as error:
                 log.warning("extender %s: %s", extender.url, error)
-                passed, failed = set(), {node.metadata.name: f"extender failed: {error}" for node in nodes}
-            for node in nodes:
-                if node.metadata.name not in passed:
-                    why = failed.get(node.metadata.name, "node(s) were refused by an extender")
-                    placement.reasons[why] = placement.reasons.get(why, 0) + 1
-            nodes = [node for node in nodes if node.metadata.name in passed]
+                placement.error = str(error)
+                return placement
+            for reason in verdict.failed.values():
+                placement.reasons[reason] = placement.reasons.get(reason, 0) + 1
+            hopeless = [self.view.row[name] for name in verdict.unresolvable if name in self.view.row]
+            if hopeless:
+                rows = np.zeros(len(self.view.alive), np.bool_)
+                rows[hopeless] = True
+                known = placement.unresolvable
+                placement.unresolvable = rows if known is None or len(known) != len(rows) else known | rows
+            nodes = [node for node in nodes if node.metadata.name in verdict.passed]
             if not nodes:
                 placement.objectors.clear()  # nobody knows what would help an extender
                 return placement
             for host, more in (await extender.prioritize(pod.pod, nodes)).items():
                 points[host] = points.get(host, 0.0) + more
-        rows = {self.view.row[n.metadata.name] for n in nodes if n.metadata.name in self.view.row}
-        if len(scores) < len(self.view.names) or not rows:  # nodes came or went meanwhile
-            return await self._place(pod) if rows else placement
+        left = {self.view.row[n.metadata.name] for n in nodes if n.metadata.name in self.view.row}
+        if len(scores) < len(self.view.names) or not left:  # nodes came or went meanwhile
+            return await self._place(pod) if left else placement
         for row in range(len(feasible)):
-            feasible[row] = row in rows and self.view.alive[row]
+            feasible[row] = row in left and self.view.alive[row]
         for host, more in points.items():
             if host in self.view.row:
                 scores[self.view.row[host]] += more
-        placement.node = self.view.names[placer.best(feasible, scores)]
+        row = self.view.row.get(nominated, -1)
+        placement.node = self.view.names[row if row in left else placer.best(feasible, scores)]
         return placement
 
     # --- devices ---
@@ -263,7 +285,7 @@ class Scheduler:
         if DynamicResources.name not in self._placers[pod.pod.spec.scheduler_name].names or not placement.preemption:
             return
         said = "no new claims to deallocate"
-        if pod.pod.spec.resource_claims:
+        if pod.pod.spec.resource_claims and not placement.refused:
             said = "still not schedulable"
             if ELSEWHERE in placement.reasons and self._devices is not None:
                 self._tasks.start(self._give_back(self._devices, pod), "give back devices")
@@ -280,28 +302,45 @@ class Scheduler:
 
     async def _make_room(self, pod: PodInfo, placement: Placement) -> preemption.Eviction | None:
         """Looks for pods of lower priority that could go. Room that is made is kept for the pod meanwhile."""
-        nominated = self._nominated.get(pod.uid)
-        if nominated is not None and any(
-            view.pod.metadata.deletion_timestamp
-            and row == self.view.row.get(nominated)
-            and view.priority < pod.priority
-            for row, view in self.view.pods.values()
-        ):
-            self._reserve(pod, nominated)
-            return None  # those who were asked to go are still going
         if not preemption.may_preempt(pod):
             placement.preemption = "preemption: not eligible due to preemptionPolicy=Never."
+            self._hold(pod)
+            return None
+        if self._waits_for_victims(pod, placement):
+            placement.preemption = "preemption: not eligible due to a terminating pod on the nominated node."
+            self._hold(pod)
             return None
         placer = self._placers[pod.pod.spec.scheduler_name]
-        outcome = preemption.find(self.view, placer, pod, list(self._budgets))
+        try:
+            with self._without_lesser(pod):
+                outcome = preemption.find(self.view, placer, pod, list(self._budgets), placement)
+        except PluginError as error:
+            outcome = preemption.Outcome(total=placement.total, error=str(error))
+        if not outcome.candidates:
+            placement.preemption = outcome.message
+            if outcome.error:
+                self._hold(pod)
+            else:
+                self._withdraw(pod.uid)
+            return None
         await self._agree(pod, outcome)
         eviction = outcome.eviction
         if eviction is None:
-            placement.preemption = outcome.message
-            self._nominated.pop(pod.uid, None)
+            placement.preemption = f"preemption: {outcome.error or 'no candidate node for preemption'}"
+            self._hold(pod)
             return None
         self._reserve(pod, eviction.node)
         return eviction
+
+    def _waits_for_victims(self, pod: PodInfo, placement: Placement) -> bool:
+        """Whether those who were asked to go from the pod's node are still going, and their going can help."""
+        row = self.view.row.get(self._nominated.get(pod.uid, ""))
+        if row is None or not placement.resolvable(self.view)[row]:
+            return False
+        return any(
+            at == row and other.priority < pod.priority and preemption.going(other)
+            for at, other in self.view.pods.values()
+        )
 
     async def _agree(self, pod: PodInfo, outcome: preemption.Outcome) -> None:
         """Leaves of the ways to make room those that every extender agrees with."""
@@ -313,13 +352,12 @@ class Scheduler:
                 left = await extender.preempt(pod.pod, victims)
             except ExtenderError as error:
                 log.warning("extender %s: %s", extender.url, error)
-                left = {}
-            agreed = [
+                outcome.candidates, outcome.error = [], str(error)
+                return
+            outcome.candidates = [
                 preemption.Eviction(e.node, [v for v in e.victims if v.uid in left[e.node][0]], left[e.node][1])
                 for e in outcome.candidates if e.node in left and left[e.node][0]
             ]  # fmt: skip
-            outcome.no_victims += len(outcome.candidates) - len(agreed)
-            outcome.candidates = agreed
 
     def _reserve(self, pod: PodInfo, node: str) -> None:
         """The pod counts on the node as if it were there, once the victims are gone."""
@@ -328,24 +366,80 @@ class Scheduler:
         held.uid = preemption.NOMINATED + pod.uid
         self.view.put_pod(held, node)
 
+    def _hold(self, pod: PodInfo) -> None:
+        """Goes on keeping what room there is for the pod, if any."""
+        if node := self._nominated.get(pod.uid):
+            self._reserve(pod, node)
+
     def _release(self, uid: str) -> None:
         if uid in self._nominated:
             self.view.remove_pod(preemption.NOMINATED + uid)
 
+    def _withdraw(self, uid: str) -> None:
+        """No room is kept for the pod any more."""
+        self._release(uid)
+        self._nominated.pop(uid, None)
+
+    def _nominate(self, old: core_v1.Pod | None, new: core_v1.Pod) -> None:
+        """Somebody says where the pod is to be, or the scheduler said so before it was restarted."""
+        uid, node = new.metadata.uid, new.status.nominated_node_name
+        before = old.status.nominated_node_name if old is not None else ""
+        if node == before or uid in self._assumed:
+            return
+        if node and uid not in self._nominated:
+            self._reserve(PodInfo(new), node)
+        elif not node and self._nominated.get(uid) == before:
+            self._withdraw(uid)
+
+    @contextmanager
+    def _without_lesser(self, pod: PodInfo) -> Iterator[None]:
+        """Rooms that are kept for pods of lower priority are free for this one meanwhile."""
+        entries = [self.view.pods.get(preemption.NOMINATED + uid) for uid in self._nominated]
+        lesser = [
+            (entry[1], self.view.names[entry[0]])
+            for entry in entries
+            if entry is not None and entry[1].priority < pod.priority
+        ]
+        for held, _ in lesser:
+            self.view.remove_pod(held.uid)
+        try:
+            yield
+        finally:
+            for held, node in lesser:
+                if held.uid.removeprefix(preemption.NOMINATED) in self._nominated:
+                    self.view.put_pod(held, node)
+
+    def _try_now(self, uid: str) -> None:
+        self._queue.retry(uid)
+        self._wake.set()
+
+    async def _displace(self, pod: PodInfo, node: str) -> None:
+        """Pods of lower priority that the node was promised to look for another one."""
+        for uid in [uid for uid, promised in self._nominated.items() if promised == node and uid != pod.uid]:
+            entry = self.view.pods.get(preemption.NOMINATED + uid)
+            if entry is not None and entry[1].priority < pod.priority:
+                self._withdraw(uid)
+                self._try_now(uid)
+                await self._patch_status(entry[1].pod, {"nominatedNodeName": None})
+
     async def _evict(self, pod: PodInfo, eviction: preemption.Eviction) -> None:
+        await self._displace(pod, eviction.node)
         text = f"{pod.pod.spec.scheduler_name}: preempting to accommodate a higher priority pod"
         for victim in eviction.victims:
             meta = victim.pod.metadata
-            mark = {
-                "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": text,
-                "lastTransitionTime": timestamps.rfc3339(time.time()),
-            }  # fmt: skip
-            change = {"metadata": {"uid": meta.uid}, "status": {"conditions": [mark]}}
+            if meta.deletion_timestamp:
+                continue
             try:
-                await self._client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
+                mark = _condition(victim.pod, "DisruptionTarget", "True", preemption.BY_SCHEDULER, text)
+                if mark is not None:
+                    change = {"metadata": {"uid": meta.uid}, "status": {"conditions": [mark]}}
+                    await self._client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
                 await self._client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
             except (StatusError, Unreachable) as error:
                 log.info("preempting %s: %s", victim.key, error)
+                if not (isinstance(error, StatusError) and error.code == 404):
+                    self._try_now(pod.uid)  # nothing else would happen that has it tried again
+                    return
                 continue
             said = f"Preempted by pod {pod.uid} on node {eviction.node}"
             self._say(pod, "Normal", "Preempted", said, victim)
@@ -358,10 +452,14 @@ class Scheduler:
         binding = core_v1.Binding(
             metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), target=target
         )
+        stage = f'PreBind plugin "{VolumeBinding.name}"'
         try:
+            await self._announce(pod, node)
             await self._bind_claims(pod, node)
             if self._devices is not None and pod.pod.spec.resource_claims:
+                stage = f'PreBind plugin "{DynamicResources.name}"'
                 await self._devices.bind(pod)
+            stage = 'Bind plugin "DefaultBinder"'
             binder = next((e for e in self._extenders.get(pod.pod.spec.scheduler_name, ()) if e.bind_verb), None)
             if binder is not None and binder.wants(pod.pod):
                 await binder.bind(pod.pod, node)
@@ -373,14 +471,22 @@ class Scheduler:
         except (StatusError, Unreachable, ExtenderError) as error:
             self._assumed.discard(pod.uid)
             self.view.remove_pod(pod.uid)
+            self._withdraw(pod.uid)
             if self._devices is not None:
                 self._devices.devices.forget(pod.pod)
             if not (isinstance(error, StatusError) and error.code == 404):
                 log.info("binding %s to %s: %s", pod.key, node, error)
                 self._queue.again(pod)
+                self._tasks.start(self._tell(pod, f"running {stage}: {error}", SCHEDULER_ERROR, nominated=""), "tell")
             self._changed(Change(POD_GONE, pod=pod))  # what it would have taken is free
         finally:
             self._slots.release()
+
+    async def _announce(self, pod: PodInfo, node: str) -> None:
+        """Says where a pod will be whose claims have to be bound first, so that others count on it."""
+        spec = pod.pod.spec
+        if spec.resource_claims or (spec.volumes and self._stock.waiting_claims(pod.pod)):
+            await self._patch_status(pod.pod, {"nominatedNodeName": node})
 
     async def _bind_claims(self, pod: PodInfo, node: str) -> None:
         """Says on which node the claims that wait for the pod are needed, and waits until they have their volumes."""
@@ -399,32 +505,42 @@ class Scheduler:
         except TimeoutError:
             raise Unreachable(f"the volumes of {pod.key} were not bound in time") from None
 
-    async def _tell(self, pod: PodInfo, placement: Placement, nominated: str) -> None:
-        """Says in the pod and in an event why it waits."""
-        self._say(pod, "Warning", "FailedScheduling", placement.message)
-        stamp = timestamps.rfc3339(time.time())
-        standing = next((c for c in pod.pod.status.conditions if c.type == "PodScheduled"), None)
-        if standing is not None and standing.message == placement.message and not nominated:
+    async def _tell(self, pod: PodInfo, message: str, reason: str, nominated: str) -> None:
+        """Says in the pod and in an event why it waits, and on which node room is made for it."""
+        self._say(pod, "Warning", "FailedScheduling", message)
+        found = self._pods.get(pod.key) if self._pods is not None else None
+        if found is None or found.metadata.uid != pod.uid or found.spec.node_name:
             return
-        since = standing.last_transition_time if standing is not None and standing.status == "False" else stamp
-        change = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": placement.message,
-            "lastTransitionTime": since,
-        }
-        status: dict[str, Any] = {"conditions": [change]}
-        if nominated:
-            status["nominatedNodeName"] = nominated
-        meta = pod.pod.metadata
+        status: dict[str, Any] = {}
+        if (change := _condition(found, "PodScheduled", "False", reason, message)) is not None:
+            status["conditions"] = [change]
+        if (found.status.nominated_node_name or "") != nominated:
+            status["nominatedNodeName"] = nominated or None
+        if status:
+            await self._patch_status(found, status)
+
+    async def _patch_status(self, pod: core_v1.Pod, status: dict[str, Any]) -> None:
+        meta = pod.metadata
+        change = {"metadata": {"uid": meta.uid}, "status": status}
         try:
-            await self._client.patch(
-                core_v1.Pod,
-                meta.name,
-                {"metadata": {"uid": meta.uid}, "status": status},
-                meta.namespace,
-                "status",
-            )
+            await self._client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
         except (StatusError, Unreachable) as error:
-            log.debug("%s: %s", pod.key, error)
+            log.debug("status of %s/%s: %s", meta.namespace, meta.name, error)
+
+
+def _condition(pod: core_v1.Pod, kind: str, value: str, reason: str, message: str) -> dict[str, Any] | None:
+    """A condition as the pod is to have it; None when it has it already."""
+    standing = next((c for c in pod.status.conditions if c.type == kind), None)
+    generation = pod.metadata.generation
+    since = standing.last_transition_time if standing is not None and standing.status == value else None
+    if since and standing is not None:
+        if (standing.reason, standing.message, standing.observed_generation) == (reason, message, generation):
+            return None
+    return {
+        "type": kind,
+        "status": value,
+        "reason": reason,
+        "message": message,
+        "observedGeneration": generation,
+        "lastTransitionTime": since or timestamps.rfc3339(time.time()),
+    }

@@ -19,7 +19,7 @@ from tiphys.scheduler.changes import (
     Change,
 )
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import HARD, PodInfo, Term
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
@@ -38,22 +38,22 @@ class InterPodAffinity(Plugin):
             raise ConfigurationError(f"hardPodAffinityWeight: Invalid value: {self._hard}: not in valid range [0-100]")
         self._ignores_preferred = bool(said.get("ignorePreferredTermsOfExistingPods"))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = []
         if pod.required_affinity:
-            verdicts.append((self._affine(view, pod), "node(s) didn't match pod affinity rules"))
+            verdicts.append(Verdict(self._affine(view, pod), "node(s) didn't match pod affinity rules", True))
         if pod.required_anti_affinity:
             rows = np.ones(len(view.names), np.bool_)
             for term in pod.required_anti_affinity:
                 counts, _ = view.per_domain(term.topology, view.matching_term(term))
                 rows &= counts == 0
-            verdicts.append((rows, "node(s) didn't match pod anti-affinity rules"))
+            verdicts.append(Verdict(rows, "node(s) didn't match pod anti-affinity rules"))
         if view.anti:
             rows = np.ones(len(view.names), np.bool_)
             for term, holders in view.anti.about(pod, view.labels_of(pod.namespace)):
                 counts, _ = view.per_domain(term.topology, holders)
                 rows &= counts == 0
-            verdicts.append((rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
+            verdicts.append(Verdict(rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
         return verdicts
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:

@@ -12,7 +12,7 @@ from tiphys.api import core_v1
 from tiphys.machinery.quantity import nano
 from tiphys.scheduler.changes import NODE_ADDED, NODE_SIZE, POD_GONE, POD_SIZE, Change
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PODS, PodInfo
 from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
 
@@ -26,6 +26,7 @@ class NodeResourcesFit(Plugin):
 
     name = "NodeResourcesFit"
     hints = frozenset((NODE_ADDED, NODE_SIZE, POD_GONE, POD_SIZE))
+    cumulative = True
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)
@@ -40,12 +41,15 @@ class NodeResourcesFit(Plugin):
             raise ConfigurationError(f"{self.name}: {path}: Unsupported value: {kind!r}")
         self._kind, self._curve = kind, _curve(strategy, self.name) if kind == "RequestedToCapacityRatio" else ([], [])
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
-        verdicts: Verdicts = [(view.requested[3] + 1 <= view.allocatable[3], "Too many pods")]
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
+        verdicts: Verdicts = [Verdict(view.requested[3] < view.allocatable[3], "Too many pods")]
         for name, value in self._asked(pod):
             at = view.resources.get(name)
-            free = np.zeros(len(view.names), np.int64) if at is None else view.allocatable[at] - view.requested[at]
-            verdicts.append((value <= free, f"Insufficient {name}"))
+            if at is None:
+                verdicts.append(Verdict(np.zeros(len(view.names), np.bool_), f"Insufficient {name}", True))
+                continue
+            size = view.allocatable[at]
+            verdicts.append(Verdict(view.requested[at] <= size - value, f"Insufficient {name}", value > size))
         return verdicts
 
     def _asked(self, pod: PodInfo) -> Iterator[tuple[str, int]]:

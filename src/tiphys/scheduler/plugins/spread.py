@@ -22,7 +22,7 @@ from tiphys.scheduler.changes import (
     Change,
 )
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Bools, Snapshot
 
@@ -32,6 +32,7 @@ _SYSTEM = [
     {"maxSkew": 3, "topologyKey": _HOSTNAME, "whenUnsatisfiable": "ScheduleAnyway"},
     {"maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
 ]
+_UNEVEN = "node(s) didn't match pod topology spread constraints"
 Constraints = list[core_v1.TopologySpreadConstraint]
 
 
@@ -77,15 +78,13 @@ class PodTopologySpread(Plugin):
             return []
         return [(c, selector) for c in wanted]
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = []
         hard = self._constraints(pod, "DoNotSchedule")
         keyed = _keyed(view, hard) if hard else view.alive
         for constraint, selector in hard:
             domains, _ = view.domains(constraint.topology_key)
-            verdicts.append(
-                (domains >= 0, "node(s) didn't match pod topology spread constraints (missing required label)")
-            )
+            verdicts.append(Verdict(domains >= 0, f"{_UNEVEN} (missing required label)", True))
             eligible = self._eligible(view, pod, constraint) & keyed
             counts = np.where(eligible, view.matching(frozenset((pod.namespace,)), selector), 0)
             rows, totals = view.per_domain(constraint.topology_key, counts)
@@ -94,9 +93,7 @@ class PodTopologySpread(Plugin):
             if constraint.min_domains is not None and len(present) < constraint.min_domains:
                 least = 0
             own = 1 if selector.matches(pod.labels) else 0
-            verdicts.append(
-                (rows + own - least <= constraint.max_skew, "node(s) didn't match pod topology spread constraints")
-            )
+            verdicts.append(Verdict(rows + own - least <= constraint.max_skew, _UNEVEN))
         return verdicts
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
