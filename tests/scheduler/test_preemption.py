@@ -30,8 +30,8 @@ def world(**running: list[PodInfo]) -> Snapshot:
     view = Snapshot()
     for name, pods in running.items():
         view.put_node(node(name, "2"))
-        for pod in pods:
-            view.put_pod(pod, name)
+        for one in pods:
+            view.put_pod(one, name)
     return view
 
 
