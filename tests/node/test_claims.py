@@ -41,7 +41,7 @@ async def test_a_claim_for_nothing_needs_nobody(server: LocalCluster) -> None:
 
 async def test_a_claim_with_devices_needs_their_driver(server: LocalCluster) -> None:
     using = await user(server, claim("c", ask()))
-    with pytest.raises(RuntimeFault, match="DRA driver gpu.example.com is not registered") as fault:
+    with pytest.raises(RuntimeFault, match=r"DRA driver gpu\.example\.com is not registered") as fault:
         await prepare(server.client, using)
     assert fault.value.reason == "FailedPrepareDynamicResources"
 
