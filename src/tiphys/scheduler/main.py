@@ -232,7 +232,7 @@ class Scheduler:
         nominated = self._nominated.get(pod.uid, "")
         if not asked:
             return placer.place(pod, nominated)
-        placement, feasible, scores = placer.survey(pod)
+        placement, feasible, scores = placer.survey(pod, reasons=True)
         if scores is None:
             return placement
         feasible = feasible.copy()

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tiphys.scheduler.counting import Bools
 from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.base import Floats, Plugin, PluginError, Verdict
 from tiphys.scheduler.plugins.volumes import Stock
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 
 @dataclass
@@ -44,6 +45,9 @@ class Placement:
             return np.zeros(len(view.alive), np.bool_)
         return view.alive if self.unresolvable is None else view.alive & ~self.unresolvable
 
+    def copy(self) -> Placement:
+        return replace(self, objectors=list(self.objectors), reasons=dict(self.reasons))
+
     def reject(self, plugin: Plugin, verdict: Verdict, failing: Bools, count: int) -> None:
         """A plugin has kept the pod from `count` nodes, the rows `failing`."""
         self.reasons[verdict.reason] = self.reasons.get(verdict.reason, 0) + count
@@ -58,6 +62,11 @@ def available(total: int, reasons: Mapping[str, int], refused: str = "") -> str:
     """How upstream says that of `total` nodes none is available, and why."""
     parts = refused or ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     return f"0/{total} nodes are available:{f' {parts}.' if parts else ''}"
+
+
+def _blamed(plugin: Plugin, error: PluginError) -> PluginError:
+    """The error, and which plugin it comes from."""
+    return PluginError(f'running "{plugin.name}" filter plugin: {error}')
 
 
 @dataclass
@@ -95,8 +104,9 @@ class Placer:
             placement.node = self._view.names[row if row >= 0 and feasible[row] else self.best(feasible, scores)]
         return placement
 
-    def survey(self, pod: PodInfo) -> tuple[Placement, Bools, Floats | None]:
-        """(what was found, the rows that fit, the score of each row; None when none fits)."""
+    def survey(self, pod: PodInfo, reasons: bool = False) -> tuple[Placement, Bools, Floats | None]:
+        """(what was found, the rows that fit, the score of each row; None when none fits). Why others do not fit is found
+        out when none does, or when the `reasons` are wanted."""
         view = self._view
         if not view.row:
             return Placement(), view.alive, None
@@ -104,25 +114,36 @@ class Placer:
             if why := plugin.refuse(view, pod):
                 return Placement(objectors=[plugin], total=len(view.row), refused=why), view.alive, None
         shared = self._shared(pod)
-        feasible = shared.feasible
-        placement = replace(
-            shared.placement, objectors=list(shared.placement.objectors), reasons=dict(shared.placement.reasons)
-        )
-        if not shared.count:
-            return placement, feasible, None
+        placement, feasible = Placement(total=len(view.row)), shared.feasible
         try:
-            feasible, count = self._filtered(pod, placement, feasible, shared.count)
+            if shared.count and not reasons:
+                feasible = self._passing(pod, feasible)
+                if feasible.any():
+                    return placement, feasible, self._scores(pod, feasible, shared.scores)
+            placement = shared.placement.copy()
+            feasible, count = self._filtered(pod, placement, shared.feasible, shared.count)
         except PluginError as error:
             placement.error = str(error)
             return placement, feasible, None
         return placement, feasible, self._scores(pod, feasible, shared.scores) if count else None
 
+    def _passing(self, pod: PodInfo, feasible: Bools) -> Bools:
+        """The rows of `feasible` that fit. Raises PluginError."""
+        for plugin in self._filtering:
+            try:
+                rows = plugin.passing(self._view, pod, feasible)
+            except PluginError as error:
+                raise _blamed(plugin, error) from None
+            if rows is not None:
+                feasible = feasible & rows
+        return feasible
+
     def _filtered(self, pod: PodInfo, placement: Placement, feasible: Bools, count: int) -> tuple[Bools, int]:
         """(the rows of `feasible` that fit, how many). Raises PluginError."""
         for plugin in self._filtering:
-            feasible, count = self._judged(plugin, pod, placement, feasible, count)
             if not count:
                 break
+            feasible, count = self._judged(plugin, pod, placement, feasible, count)
         return feasible, count
 
     def _judged(
@@ -132,7 +153,7 @@ class Placer:
         try:
             verdicts = plugin.filter(self._view, pod, among)
         except PluginError as error:
-            raise PluginError(f'running "{plugin.name}" filter plugin: {error}') from None
+            raise _blamed(plugin, error) from None
         passing, passes = among, count
         for verdict in verdicts:
             left = passing & verdict.rows

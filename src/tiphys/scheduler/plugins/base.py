@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tiphys.scheduler.changes import Change
+from tiphys.scheduler.counting import Bools
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 Floats = Any  # npt.NDArray[np.float64]; numpy's own types are too narrow for mixed arithmetic
 
@@ -55,6 +56,17 @@ class Plugin:
         """A verdict for each reason there may be; empty: everything passes. Only what is said of the rows `among` counts:
         a plugin that takes long for a row need not look at others. Raises PluginError."""
         return []
+
+    def passing(self, view: Snapshot, pod: PodInfo, among: Bools) -> Bools | None:
+        """The rows that `filter` lets pass, None: all do. For plugins that know these sooner than the reasons, which are
+        asked for when a pod fits nowhere."""
+        verdicts = self.filter(view, pod, among)
+        if not verdicts:
+            return None
+        rows = verdicts[0].rows
+        for verdict in verdicts[1:]:
+            rows = rows & verdict.rows
+        return rows
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         """Whether a change, of a kind among the hints, may let the plugin's filter pass a pod somewhere that it kept from

@@ -6,11 +6,12 @@ import numpy as np
 
 from tiphys.api import resource_v1 as v1
 from tiphys.scheduler.changes import DEVICES, NODE_ADDED, NODE_LABELS, Change
+from tiphys.scheduler.counting import Bools
 from tiphys.scheduler.devices.allocator import AllocationError, Unfit
 from tiphys.scheduler.devices.stock import Devices, usable_from
 from tiphys.scheduler.plugins.base import Plugin, PluginError, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 ELSEWHERE = "resourceclaim not available on the node"
 

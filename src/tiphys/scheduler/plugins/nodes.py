@@ -12,9 +12,10 @@ from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import clash
 from tiphys.machinery.nodes import matches_node, matches_term, tolerated
 from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, NODE_TAINTS, POD_GONE, Change
+from tiphys.scheduler.counting import Bools
 from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts, stretched
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 _UNSCHEDULABLE = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 

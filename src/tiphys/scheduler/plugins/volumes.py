@@ -13,9 +13,10 @@ from tiphys.machinery import volumes
 from tiphys.machinery.quantity import nano
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, POD_GONE, VOLUMES, Change
+from tiphys.scheduler.counting import Bools
 from tiphys.scheduler.plugins.base import Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 _CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
 _NONE_FITS = "node(s) didn't find available persistent volumes to bind"
