@@ -111,6 +111,17 @@ def _kind(info: PodInfo) -> int:
     return next(k for k in range(len(KINDS)) if made_pod(int(info.uid[1:]), k).pod.spec == info.pod.spec)
 
 
+def test_pods_on_nodes_that_do_not_count_are_not_counted_later_either() -> None:
+    view = Snapshot()
+    for number, size in ((0, 4), (1, 1), (2, 4)):
+        view.put_node(made_node(number, "ab"[number // 2], size))
+    placer, wanted = Placer(view), made_pod(100, 4)  # for large nodes alone, spread over zones
+    for name in ("n1", "n0"):
+        assert {view.names[at] for at in np.flatnonzero(placer.survey(wanted)[1])} == {"n0", "n2"}
+        view.put_pod(made_pod(int(name[1:]) * 2, 0), name)
+    assert {view.names[at] for at in np.flatnonzero(placer.survey(wanted)[1])} == {"n2"}
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 7).map(lambda at: [at]), st.just([-1]), st.just([5] * 600)), max_size=12))
 def test_a_column_is_as_if_worked_out_anew(touches: list[list[int]]) -> None:

@@ -75,6 +75,7 @@ class Scheduler:
         self._slots = asyncio.Semaphore(_BINDING)
         self._assumed: set[str] = set()
         self._nominated: dict[str, str] = {}  # pods that room is being made for: uid → node
+        self._evicting: set[str] = set()  # pods that others are just being asked to make room for
         self._budgets: Any = ()
         self._pods: Informer[core_v1.Pod] | None = None
         self.scheduled = 0
@@ -217,6 +218,7 @@ class Scheduler:
                 nominated = self._nominated.get(pod.uid, "")
                 self._tasks.start(self._tell(pod, placement.message, UNSCHEDULABLE, nominated), "tell")
                 if eviction is not None:
+                    self._evicting.add(pod.uid)
                     self._tasks.start(self._evict(pod, eviction), "preempt")
             if time.monotonic() - started > _SLICE:
                 await asyncio.sleep(0)
@@ -310,12 +312,7 @@ class Scheduler:
             placement.preemption = "preemption: not eligible due to a terminating pod on the nominated node."
             self._hold(pod)
             return None
-        placer = self._placers[pod.pod.spec.scheduler_name]
-        try:
-            with self._without_lesser(pod):
-                outcome = preemption.find(self.view, placer, pod, list(self._budgets), placement)
-        except PluginError as error:
-            outcome = preemption.Outcome(total=placement.total, error=str(error))
+        outcome = await self._search(pod, placement)
         if not outcome.candidates:
             placement.preemption = outcome.message
             if outcome.error:
@@ -332,15 +329,29 @@ class Scheduler:
         self._reserve(pod, eviction.node)
         return eviction
 
+    async def _search(self, pod: PodInfo, placement: Placement) -> preemption.Outcome:
+        """Whose going would make room; other tasks have their turn between nodes."""
+        placer, outcome = self._placers[pod.pod.spec.scheduler_name], preemption.Outcome(total=placement.total)
+        started = time.monotonic()
+        try:
+            with self._without_lesser(pod):
+                steps = preemption.search(self.view, placer, pod, list(self._budgets), placement, outcome)
+                for _ in steps:
+                    if time.monotonic() - started > _SLICE:
+                        await asyncio.sleep(0)
+                        started = time.monotonic()
+        except PluginError as error:
+            return preemption.Outcome(total=placement.total, error=str(error))
+        return outcome
+
     def _waits_for_victims(self, pod: PodInfo, placement: Placement) -> bool:
         """Whether those who were asked to go from the pod's node are still going, and their going can help."""
+        if pod.uid in self._evicting:
+            return True
         row = self.view.row.get(self._nominated.get(pod.uid, ""))
         if row is None or not placement.resolvable(self.view)[row]:
             return False
-        return any(
-            at == row and other.priority < pod.priority and preemption.going(other)
-            for at, other in self.view.pods.values()
-        )
+        return any(o.priority < pod.priority and preemption.going(o) for o in self.view.pods_on(row))
 
     async def _agree(self, pod: PodInfo, outcome: preemption.Outcome) -> None:
         """Leaves of the ways to make room those that every extender agrees with."""
@@ -423,7 +434,13 @@ class Scheduler:
                 await self._patch_status(entry[1].pod, {"nominatedNodeName": None})
 
     async def _evict(self, pod: PodInfo, eviction: preemption.Eviction) -> None:
-        await self._displace(pod, eviction.node)
+        try:
+            await self._displace(pod, eviction.node)
+            await self._ask_to_go(pod, eviction)
+        finally:
+            self._evicting.discard(pod.uid)
+
+    async def _ask_to_go(self, pod: PodInfo, eviction: preemption.Eviction) -> None:
         text = f"{pod.pod.spec.scheduler_name}: preempting to accommodate a higher priority pod"
         for victim in eviction.victims:
             meta = victim.pod.metadata

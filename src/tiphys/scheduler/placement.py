@@ -165,6 +165,14 @@ class Placer:
             passing, passes = left, number
         return passing, passes
 
+    def fits(self, pod: PodInfo, row: int) -> bool:
+        """Whether the pod fits on one row now. Raises PluginError."""
+        if not self._shared(pod).feasible[row]:
+            return False
+        only = np.zeros(len(self._view.alive), np.bool_)
+        only[row] = True
+        return bool(self._passing(pod, only)[row])
+
     def obstacles(self, pod: PodInfo, row: int) -> list[str]:
         """Why the pod does not fit on one row now; empty: it does. Raises PluginError."""
         shared, placement = self._shared(pod), Placement()

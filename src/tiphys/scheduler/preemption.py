@@ -6,7 +6,6 @@ The view is changed while a node is tried and put back as it was.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -121,29 +120,42 @@ def going(pod: PodInfo) -> bool:
 def find(
     view: Snapshot, placer: Placer, pod: PodInfo, budgets: Iterable[PodDisruptionBudget], placement: Placement
 ) -> Outcome:
-    """The ways to make room for a pod that fits nowhere, as its `placement` says."""
-    rows = [int(row) for row in np.flatnonzero(placement.resolvable(view))]
+    """The ways to make room for a pod that fits nowhere, as its `placement` says. Raises PluginError."""
     outcome = Outcome(total=placement.total)
-    if not rows:
-        return outcome
-    lower: dict[int, list[PodInfo]] = defaultdict(list)
-    for row, info in view.pods.values():
-        if info.priority < pod.priority and not info.uid.startswith(NOMINATED):
-            lower[row].append(info)
+    for _ in search(view, placer, pod, budgets, placement, outcome):
+        pass
+    return outcome
+
+
+def search(
+    view: Snapshot,
+    placer: Placer,
+    pod: PodInfo,
+    budgets: Iterable[PodDisruptionBudget],
+    placement: Placement,
+    outcome: Outcome,
+) -> Iterator[None]:
+    """Fills the outcome; yields after each node, when the view is as it was and may change: a node full of pods takes
+    milliseconds. Raises PluginError."""
+    rows = [(int(row), view.names[row]) for row in np.flatnonzero(placement.resolvable(view))]
     enough = max(_LEAST, len(rows) // 10)  # as many as upstream is content with
     known = list(_budgets(budgets))
-    for row in rows:
-        if not lower[row]:
+    for row, node in rows:
+        if view.names[row] != node:
+            continue  # it has gone meanwhile
+        lower = [
+            other for other in view.pods_on(row)
+            if other.priority < pod.priority and not other.uid.startswith(NOMINATED)
+        ]  # fmt: skip
+        if not lower:
             outcome.fail([NO_VICTIMS])
-            continue
-        found = _try(view, placer, pod, row, lower[row], known)
-        if isinstance(found, Eviction):
+        elif isinstance(found := _try(view, placer, pod, row, lower, known), Eviction):
             outcome.candidates.append(found)
             if len(outcome.candidates) >= enough:
-                break
+                return
         else:
             outcome.fail(found)
-    return outcome
+        yield
 
 
 def _budgets(budgets: Iterable[PodDisruptionBudget]) -> Iterator[tuple[PodDisruptionBudget, Selector]]:
@@ -176,7 +188,7 @@ def _try(
         for group, counts in ((breaking, True), (others, False)):
             for victim in group:
                 view.put_pod(victim, node)
-                if placer.obstacles(pod, row):
+                if not placer.fits(pod, row):
                     view.remove_pod(victim.uid)
                     gone.add(victim.uid)
                     broken += counts

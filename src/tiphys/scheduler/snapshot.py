@@ -39,6 +39,7 @@ class Snapshot:
         self.schedulable: Bools = np.zeros(0, np.bool_)
         self.generation = 0  # changes when something of the nodes themselves does
         self.pods: dict[str, tuple[int, PodInfo]] = {}
+        self._on: dict[int, dict[str, PodInfo]] = {}  # the same by row
         self._waiting: dict[str, dict[str, PodInfo]] = {}  # pods on nodes that are not known yet
         self.ports: dict[int, dict[str, tuple[tuple[str, str, int], ...]]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}  # the labels of each
@@ -113,10 +114,9 @@ class Snapshot:
         at = self.row.pop(name, None)
         if at is None:
             return
-        for uid, (row, info) in list(self.pods.items()):
-            if row == at:
-                self.remove_pod(uid)
-                self._waiting.setdefault(name, {})[info.uid] = info
+        for info in self.pods_on(at):
+            self.remove_pod(info.uid)
+            self._waiting.setdefault(name, {})[info.uid] = info
         self.alive[at] = self.schedulable[at] = False
         self.allocatable[:, at] = self.requested[:, at] = self.scored[:, at] = 0
         self.columns.touch(at)
@@ -143,6 +143,7 @@ class Snapshot:
 
     def _place(self, info: PodInfo, at: int) -> None:
         self.pods[info.uid] = (at, info)
+        self._on.setdefault(at, {})[info.uid] = info
         self._count(info, at, 1)
         for label in info.labels.items():
             self._labelled.setdefault(label, set()).add(info.uid)
@@ -156,6 +157,7 @@ class Snapshot:
                 waiting.pop(uid, None)
             return
         at, info = found
+        del self._on[at][uid]
         self._count(info, at, -1)
         for label in info.labels.items():
             alike = self._labelled[label]
@@ -183,6 +185,9 @@ class Snapshot:
             self.wishes.add(term, at, sign, len(self.names))
 
     # --- questions ---
+
+    def pods_on(self, row: int) -> list[PodInfo]:
+        return list(self._on.get(row, {}).values())
 
     def matching(self, namespaces: frozenset[str], selector: Selector) -> Counter:
         """The pods that match; counted once, then kept."""
