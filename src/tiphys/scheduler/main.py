@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,7 @@ from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.devices.binder import DeviceBinder
 from tiphys.scheduler.extenders import Extender, ExtenderError
 from tiphys.scheduler.kinship import Kinship
+from tiphys.scheduler.nominations import Nominations
 from tiphys.scheduler.placement import Placement, Placer
 from tiphys.scheduler.plugins import plugins
 from tiphys.scheduler.plugins.base import Plugin, PluginError
@@ -74,7 +74,7 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_BINDING)
         self._assumed: set[str] = set()
-        self._nominated: dict[str, str] = {}  # pods that room is being made for: uid → node
+        self._nominations = Nominations(self.view)
         self._evicting: set[str] = set()  # pods that others are just being asked to make room for
         self._budgets: Any = ()
         self._pods: Informer[core_v1.Pod] | None = None
@@ -158,8 +158,7 @@ class Scheduler:
             self._queue.remove(uid)
             self._assumed.discard(uid)
             self.view.remove_pod(uid)
-            self._release(uid)
-            self._nominated.pop(uid, None)
+            self._nominations.withdraw(uid)
             if self._devices is not None:
                 self._devices.drop(new or old)  # type: ignore[arg-type]
         elif new.spec.node_name:
@@ -171,7 +170,8 @@ class Scheduler:
             and not new.metadata.deletion_timestamp
             and not new.spec.scheduling_gates
         ):
-            self._nominate(old, new)
+            if new.metadata.uid not in self._assumed:
+                self._nominations.follow(old, new)
             if new.metadata.uid not in self._assumed and (
                 old is None
                 or old.spec != new.spec
@@ -194,16 +194,16 @@ class Scheduler:
     async def _drain(self) -> None:
         started = time.monotonic()
         while (pod := self._queue.pop()) is not None:
-            self._release(pod.uid)
-            with self._without_lesser(pod):
+            self._nominations.release(pod.uid)
+            with self._nominations.without_lesser(pod):
                 placement = await self._place(pod)
             if placement.error:
                 self._queue.again(pod)
-                self._withdraw(pod.uid)
+                self._nominations.withdraw(pod.uid)
                 self._tasks.start(self._tell(pod, placement.error, SCHEDULER_ERROR, nominated=""), "tell")
             elif placement.node:
                 if not self._set_aside(pod, placement.node):
-                    self._hold(pod)
+                    self._nominations.hold(pod)
                     self._queue.again(pod)
                     continue
                 await self._slots.acquire()
@@ -215,7 +215,7 @@ class Scheduler:
                 self._queue.failed(pod, partial(self._helped, pod, objectors) if objectors else None)
                 eviction = await self._make_room(pod, placement) if placement.total else None
                 self._say_of_claims(pod, placement)
-                nominated = self._nominated.get(pod.uid, "")
+                nominated = self._nominations.node_of(pod.uid)
                 self._tasks.start(self._tell(pod, placement.message, UNSCHEDULABLE, nominated), "tell")
                 if eviction is not None:
                     self._evicting.add(pod.uid)
@@ -231,7 +231,7 @@ class Scheduler:
         """Where the plugins, and then the extenders, would have the pod."""
         name = pod.pod.spec.scheduler_name
         placer, asked = self._placers[name], [e for e in self._extenders.get(name, ()) if e.wants(pod.pod)]
-        nominated = self._nominated.get(pod.uid, "")
+        nominated = self._nominations.node_of(pod.uid)
         if not asked:
             return placer.place(pod, nominated)
         placement, feasible, scores = placer.survey(pod, reasons=True)
@@ -306,27 +306,27 @@ class Scheduler:
         """Looks for pods of lower priority that could go. Room that is made is kept for the pod meanwhile."""
         if not preemption.may_preempt(pod):
             placement.preemption = "preemption: not eligible due to preemptionPolicy=Never."
-            self._hold(pod)
+            self._nominations.hold(pod)
             return None
         if self._waits_for_victims(pod, placement):
             placement.preemption = "preemption: not eligible due to a terminating pod on the nominated node."
-            self._hold(pod)
+            self._nominations.hold(pod)
             return None
         outcome = await self._search(pod, placement)
         if not outcome.candidates:
             placement.preemption = outcome.message
             if outcome.error:
-                self._hold(pod)
+                self._nominations.hold(pod)
             else:
-                self._withdraw(pod.uid)
+                self._nominations.withdraw(pod.uid)
             return None
         await self._agree(pod, outcome)
         eviction = outcome.eviction
         if eviction is None:
             placement.preemption = f"preemption: {outcome.error or 'no candidate node for preemption'}"
-            self._hold(pod)
+            self._nominations.hold(pod)
             return None
-        self._reserve(pod, eviction.node)
+        self._nominations.reserve(pod, eviction.node)
         return eviction
 
     async def _search(self, pod: PodInfo, placement: Placement) -> preemption.Outcome:
@@ -334,7 +334,7 @@ class Scheduler:
         placer, outcome = self._placers[pod.pod.spec.scheduler_name], preemption.Outcome(total=placement.total)
         started = time.monotonic()
         try:
-            with self._without_lesser(pod):
+            with self._nominations.without_lesser(pod):
                 steps = preemption.search(self.view, placer, pod, list(self._budgets), placement, outcome)
                 for _ in steps:
                     if time.monotonic() - started > _SLICE:
@@ -348,7 +348,7 @@ class Scheduler:
         """Whether those who were asked to go from the pod's node are still going, and their going can help."""
         if pod.uid in self._evicting:
             return True
-        row = self.view.row.get(self._nominated.get(pod.uid, ""))
+        row = self.view.row.get(self._nominations.node_of(pod.uid))
         if row is None or not placement.resolvable(self.view)[row]:
             return False
         return any(o.priority < pod.priority and preemption.going(o) for o in self.view.pods_on(row))
@@ -370,68 +370,17 @@ class Scheduler:
                 for e in outcome.candidates if e.node in left and left[e.node][0]
             ]  # fmt: skip
 
-    def _reserve(self, pod: PodInfo, node: str) -> None:
-        """The pod counts on the node as if it were there, once the victims are gone."""
-        self._nominated[pod.uid] = node
-        held = PodInfo(pod.pod)
-        held.uid = preemption.NOMINATED + pod.uid
-        self.view.put_pod(held, node)
-
-    def _hold(self, pod: PodInfo) -> None:
-        """Goes on keeping what room there is for the pod, if any."""
-        if node := self._nominated.get(pod.uid):
-            self._reserve(pod, node)
-
-    def _release(self, uid: str) -> None:
-        if uid in self._nominated:
-            self.view.remove_pod(preemption.NOMINATED + uid)
-
-    def _withdraw(self, uid: str) -> None:
-        """No room is kept for the pod any more."""
-        self._release(uid)
-        self._nominated.pop(uid, None)
-
-    def _nominate(self, old: core_v1.Pod | None, new: core_v1.Pod) -> None:
-        """Somebody says where the pod is to be, or the scheduler said so before it was restarted."""
-        uid, node = new.metadata.uid, new.status.nominated_node_name
-        before = old.status.nominated_node_name if old is not None else ""
-        if node == before or uid in self._assumed:
-            return
-        if node and uid not in self._nominated:
-            self._reserve(PodInfo(new), node)
-        elif not node and self._nominated.get(uid) == before:
-            self._withdraw(uid)
-
-    @contextmanager
-    def _without_lesser(self, pod: PodInfo) -> Iterator[None]:
-        """Rooms that are kept for pods of lower priority are free for this one meanwhile."""
-        entries = [self.view.pods.get(preemption.NOMINATED + uid) for uid in self._nominated]
-        lesser = [
-            (entry[1], self.view.names[entry[0]])
-            for entry in entries
-            if entry is not None and entry[1].priority < pod.priority
-        ]
-        for held, _ in lesser:
-            self.view.remove_pod(held.uid)
-        try:
-            yield
-        finally:
-            for held, node in lesser:
-                if held.uid.removeprefix(preemption.NOMINATED) in self._nominated:
-                    self.view.put_pod(held, node)
-
     def _try_now(self, uid: str) -> None:
         self._queue.retry(uid)
         self._wake.set()
 
     async def _displace(self, pod: PodInfo, node: str) -> None:
         """Pods of lower priority that the node was promised to look for another one."""
-        for uid in [uid for uid, promised in self._nominated.items() if promised == node and uid != pod.uid]:
-            entry = self.view.pods.get(preemption.NOMINATED + uid)
-            if entry is not None and entry[1].priority < pod.priority:
-                self._withdraw(uid)
-                self._try_now(uid)
-                await self._patch_status(entry[1].pod, {"nominatedNodeName": None})
+        for held in self._nominations.lesser(pod, node):
+            uid = held.pod.metadata.uid
+            self._nominations.withdraw(uid)
+            self._try_now(uid)
+            await self._patch_status(held.pod, {"nominatedNodeName": None})
 
     async def _evict(self, pod: PodInfo, eviction: preemption.Eviction) -> None:
         try:
@@ -483,12 +432,12 @@ class Scheduler:
             else:
                 await self._client.post(_PODS, meta.namespace, meta.name, "binding", binding)
             self.scheduled += 1
-            self._nominated.pop(pod.uid, None)
+            self._nominations.withdraw(pod.uid)
             self._say(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
         except (StatusError, Unreachable, ExtenderError) as error:
             self._assumed.discard(pod.uid)
             self.view.remove_pod(pod.uid)
-            self._withdraw(pod.uid)
+            self._nominations.withdraw(pod.uid)
             if self._devices is not None:
                 self._devices.devices.forget(pod.pod)
             if not (isinstance(error, StatusError) and error.code == 404):
