@@ -12,7 +12,7 @@ from tests.builders import pod
 from tests.e2e.test_hollow import ready
 from tiphys.api import core_v1
 from tiphys.scheduler.configuration import ConfigurationError, Profile
-from tiphys.scheduler.extenders import Extender, ExtenderError, extenders
+from tiphys.scheduler.extenders import Extender, ExtenderError, FilterAnswer, extenders
 from tiphys.scheduler.main import Scheduler
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
@@ -88,7 +88,7 @@ async def test_one_that_fails_stops_the_pod_unless_it_may_be_ignored(service: Se
     node.metadata.name = "n"
     with pytest.raises(ExtenderError, match="500"):
         await Extender(service.url, "filter").filter(pod(), [node])
-    assert await Extender(service.url, "filter", ignorable=True).filter(pod(), [node]) == ({"n"}, {})
+    assert await Extender(service.url, "filter", ignorable=True).filter(pod(), [node]) == FilterAnswer({"n"})
 
 
 def test_only_pods_with_its_resources_are_its_business() -> None:

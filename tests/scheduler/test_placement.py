@@ -113,8 +113,43 @@ def test_reasons_are_counted_by_filter() -> None:
         view.put_node(one)
     made = Placer(view).place(PodInfo(asking(9000)))
     assert made.message.startswith(
-        "0/3 nodes are available: 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu."
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
     )
+
+
+def test_a_pod_for_a_node_by_name_says_so() -> None:
+    """As the pods of daemon sets ask for their nodes."""
+    view = Snapshot()
+    for one in (node("a", cpu="1"), node("b"), node("c")):
+        view.put_node(one)
+
+    def named(*names: str) -> core_v1.Pod:
+        rows = [{"key": "metadata.name", "operator": "In", "values": [name]} for name in names]
+        terms = {"nodeSelectorTerms": [{"matchFields": rows}]}
+        return asking(2000, affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
+
+    assert Placer(view).place(PodInfo(named("b"))).node == "b"
+    assert Placer(view).place(PodInfo(named("a"))).message == (
+        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]."
+    )
+    assert Placer(view).place(PodInfo(named("a", "b"))).message == (
+        "0/3 nodes are available: pod affinity terms conflict."
+    )
+
+
+def test_without_nodes_nothing_else_is_said() -> None:
+    assert Placer(Snapshot()).place(PodInfo(asking(1))).message == "no nodes available to schedule pods"
+
+
+def test_only_the_first_reason_of_a_plugin_counts_but_all_resources_do() -> None:
+    view = Snapshot()
+    view.put_node(node("a", cpu="1", memory="1Gi"))
+    one = asking(2000, topologySpreadConstraints=SPREAD + [{**SPREAD[0], "topologyKey": "rack"}])
+    one.spec.containers[0].resources.requests["memory"] = "2Gi"  # type: ignore[assignment]
+    assert Placer(view).place(PodInfo(one)).reasons == {"Insufficient cpu": 1, "Insufficient memory": 1}
+    one.spec.containers[0].resources.requests.clear()
+    missing = "node(s) didn't match pod topology spread constraints (missing required label)"
+    assert Placer(view).place(PodInfo(one)).reasons == {missing: 1}
 
 
 def test_taints_are_borne_by_name_by_value_or_by_number() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.builders import node
+import pytest
+
+from tests.builders import node, pod
 from tests.scheduler.test_placement import asking
 from tiphys.api import core_v1
+from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.scheduler import preemption
@@ -27,14 +30,19 @@ def world(**running: list[PodInfo]) -> Snapshot:
     view = Snapshot()
     for name, pods in running.items():
         view.put_node(node(name, "2"))
-        for pod in pods:
-            view.put_pod(pod, name)
+        for one in pods:
+            view.put_pod(one, name)
     return view
+
+
+def outcome(view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None) -> preemption.Outcome:
+    placer = Placer(view)
+    return preemption.find(view, placer, pod, budgets or [], placer.survey(pod)[0])
 
 
 def victims(view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None) -> tuple[str, list[str]]:
     before = view.requested.copy()
-    found = preemption.find(view, Placer(view), pod, budgets or []).eviction
+    found = outcome(view, pod, budgets).eviction
     assert (view.requested == before).all(), "the view is as it was"
     return (found.node, sorted(v.uid for v in found.victims)) if found else ("", [])
 
@@ -52,9 +60,9 @@ def test_the_node_whose_victims_matter_least_is_chosen() -> None:
 
 def test_nobody_of_equal_importance_goes() -> None:
     view = world(a=[info("x", 2000, 10)])
-    outcome = preemption.find(view, Placer(view), info("new", 1000, 10), [])
-    assert outcome.eviction is None
-    assert outcome.message == "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    found = outcome(view, info("new", 1000, 10))
+    assert found.eviction is None
+    assert found.message == "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
 
 
 def test_a_taint_cannot_be_preempted() -> None:
@@ -62,8 +70,8 @@ def test_a_taint_cannot_be_preempted() -> None:
     tainted = node("a", "2")
     tainted.spec.taints = [core_v1.Taint(key="k", effect="NoSchedule")]
     view.put_node(tainted)
-    outcome = preemption.find(view, Placer(view), info("new", 1000, 10), [])
-    assert outcome.message == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    found = outcome(view, info("new", 1000, 10))
+    assert found.message == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 
 
 def test_budgets_are_kept_where_they_can_be() -> None:
@@ -71,3 +79,74 @@ def test_budgets_are_kept_where_they_can_be() -> None:
     budget.spec.selector = LabelSelector(match_labels={"app": "kept"})
     view = world(a=[info("x", 2000, 1, app="kept")], b=[info("y", 2000, 2)])
     assert victims(view, info("new", 1000, 10), [budget]) == ("b", ["y"])
+
+
+def test_the_message_tells_apart_what_was_tried_and_what_is_hopeless() -> None:
+    """One node has nobody less important, one is too small for ever, on one a pod as important stays."""
+    view = world(a=[info("x", 2000, 10)], b=[], c=[info("y", 1000, 1), info("z", 1500, 10)])
+    view.put_node(node("b", "1"))
+    found = outcome(view, info("new", 1500, 10))
+    assert found.message == (
+        "preemption: 0/3 nodes are available: 1 Insufficient cpu, 1 No preemption victims found for incoming pod, "
+        "1 Preemption is not helpful for scheduling."
+    )
+
+
+def test_a_pod_that_can_be_nowhere_makes_nobody_go() -> None:
+    view = world(a=[info("x", 2000, 1)])
+    lost = info("new", 1000, 10)
+    lost.pod.spec.volumes = from_builtins([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}], list[core_v1.Volume])
+    found = outcome(view, lost)
+    assert not found.candidates
+    assert found.message == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+
+
+def test_budgets_that_are_about_nobody_are_not_broken() -> None:
+    empty = PodDisruptionBudget(metadata=ObjectMeta(name="b", namespace="default"))
+    empty.spec.selector = LabelSelector()
+    already = PodDisruptionBudget(metadata=ObjectMeta(name="d", namespace="default"))
+    already.spec.selector = LabelSelector(match_labels={"app": "kept"})
+    already.status.disrupted_pods = {"x": "2026-01-01T00:00:00Z"}
+    view = world(a=[info("x", 2000, 1, app="kept")])
+    found = outcome(view, info("new", 1000, 10), [empty, already]).eviction
+    assert found is not None and found.violations == 0
+
+
+ANTI = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+]}}  # fmt: skip
+WITH = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "nobody"}}}
+]}}  # fmt: skip
+SPREAD = {"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "helps"),
+    [
+        ({"nodeSelector": {"no": "where"}}, False),
+        ({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}]}, False),
+        ({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]}, True),
+        ({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}]}, True),
+        ({"affinity": ANTI}, True),
+        ({"affinity": WITH}, False),
+        ({"topologySpreadConstraints": [SPREAD | {"topologyKey": "missing"}]}, False),
+        ({"labels": {"app": "x"}, "topologySpreadConstraints": [SPREAD | {"topologyKey": "zone"}]}, True),
+    ],
+    ids=["labels", "too large", "full", "ports", "anti-affinity", "affinity", "no label", "skew"],
+)  # fmt: skip
+def test_which_refusals_others_can_mend(spec: dict[str, Any], helps: bool) -> None:
+    """As upstream's plugins tell Unschedulable from UnschedulableAndUnresolvable."""
+    view = Snapshot()
+    view.put_node(node("a", "2", zone="1"))
+    view.put_node(node("empty", "0", zone="2"))
+    there = pod(
+        "there", labels={"app": "x"},
+        containers=[{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}],
+                     "resources": {"requests": {"cpu": "2"}}}],
+    )  # fmt: skip
+    view.put_pod(PodInfo(there), "a")
+    wanted = pod("wanted", **({"containers": [{"name": "c", "image": "i"}]} | spec))
+    placement, feasible, _ = Placer(view).survey(PodInfo(wanted))
+    assert not feasible[view.row["a"]]
+    assert bool(placement.resolvable(view)[view.row["a"]]) == helps

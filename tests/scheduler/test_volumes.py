@@ -83,7 +83,7 @@ def test_a_claim_of_one_pod_is_used_by_one() -> None:
     storage.volume("pv")
     storage.claim("c", "pv", "", "ReadWriteOncePod")
     assert storage.place("c").node
-    assert "2 node has pod using PersistentVolumeClaim with the same name" in storage.place("c").message
+    assert "2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode" in storage.place("c").message
 
 
 def test_a_disk_is_written_from_one_node_and_read_from_many() -> None:

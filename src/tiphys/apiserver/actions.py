@@ -70,6 +70,7 @@ class Actions:
                 raise errors.conflict("pods/binding", name, why)
             new = copy.deepcopy(old)
             new.spec.node_name = binding.target.name
+            new.status.nominated_node_name = ""  # it is no expectation any more
             new.metadata.annotations.update(binding.metadata.annotations)
             new.metadata.labels.update(binding.metadata.labels)
             others = [c for c in new.status.conditions if c.type != "PodScheduled"]

@@ -327,7 +327,8 @@ class Registry:
             strategy.prepare_for_status(new, old)
         elif not sub:
             strategy.prepare_for_update(new, old)
-        if strategy.generation and strategy.desired(new) != strategy.desired(old):
+        # A pod that gets its node is the pod its author wanted: upstream counts that as no change.
+        if strategy.generation and sub != "binding" and strategy.desired(new) != strategy.desired(old):
             meta.generation = before.generation + 1
         problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
         if sub == "status":

@@ -15,7 +15,7 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
-from tiphys.node import probes
+from tiphys.node import claims, probes
 from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
 from tiphys.node.health import Health
@@ -283,8 +283,7 @@ class PodWorker:
 
     async def _make_sandbox(self) -> None:
         if self.pod.spec.resource_claims and not self._node.runtime.gives_devices:
-            why = "Failed to prepare dynamic resources: no DRA driver is registered on this node"
-            raise RuntimeFault("FailedPrepareDynamicResources", why)
+            await claims.prepare(self._node.client, self.pod)
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
         if self.state.sandbox is not None:

@@ -30,6 +30,16 @@ class ExtenderError(Exception):
 
 
 @dataclass(frozen=True)
+class FilterAnswer:
+    """Names of the nodes that `passed`, and why others `failed`. `unresolvable`: those where the going of pods would not
+    help, and those of which nothing was said."""
+
+    passed: set[str]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    unresolvable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Extender:
     """One extender, as a KubeSchedulerConfiguration describes it. Verbs that are empty are not asked."""
 
@@ -52,24 +62,27 @@ class Extender:
         containers = [*pod.spec.containers, *pod.spec.init_containers]
         return any(self.resources & (c.resources.requests.keys() | c.resources.limits.keys()) for c in containers)
 
-    async def filter(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> tuple[set[str], dict[str, str]]:
-        """(names of nodes that pass, why others do not). Raises ExtenderError."""
+    async def filter(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> FilterAnswer:
+        """Raises ExtenderError."""
         names = {node.metadata.name for node in nodes}
         if not self.filter_verb:
-            return names, {}
+            return FilterAnswer(names)
         answer = await self._ask(self.filter_verb, self._arguments(pod, nodes))
         if answer is None:
-            return names, {}
+            return FilterAnswer(names)
         if answer.get("error"):
             raise ExtenderError(str(answer["error"]))
-        failed = {**(answer.get("failednodes") or {}), **(answer.get("failedandunresolvablenodes") or {})}
         if answer.get("nodenames") is not None:
             passed = set(answer["nodenames"])
         elif answer.get("nodes") is not None:
             passed = {node["metadata"]["name"] for node in answer["nodes"].get("items") or ()}
         else:
             passed = set()
-        return passed & names, {str(name): str(why) for name, why in failed.items()}
+        hopeless = answer.get("failedandunresolvablenodes") or {}
+        failed = {**(answer.get("failednodes") or {}), **hopeless}
+        told = {str(name): str(reason) for name, reason in failed.items() if name in names}
+        passed &= names
+        return FilterAnswer(passed, told, frozenset(hopeless) | (names - passed - told.keys()))
 
     async def prioritize(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> dict[str, float]:
         """Points by node, on the scale of plugins and weighed. One that does not answer gives none."""

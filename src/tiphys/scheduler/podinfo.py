@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,13 +20,74 @@ _LEAST = {CPU: 100, MEMORY: 200 << 20}  # what a pod that asks for nothing count
 
 @dataclass(frozen=True)
 class Term:
-    """A pod (anti-)affinity term: which pods, within which topology. `within` chooses more namespaces by labels."""
+    """A pod (anti-)affinity term: which pods, within which topology. `within` chooses more namespaces by labels. Terms are
+    looked up for every pod that comes or goes, so their hash is kept."""
 
     namespaces: frozenset[str]  # empty without `within`: all
     selector: Selector
     topology: str
     weight: int = 0
     within: Selector | None = None
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.namespaces, self.selector, self.topology, self.weight))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a pod says of other pods. Preferred terms of anti-affinity have a negative weight."""
+
+    affinity: tuple[Term, ...] = ()
+    anti_affinity: tuple[Term, ...] = ()
+    preferred: tuple[Term, ...] = ()
+    wishes: tuple[Term, ...] = ()
+    spread: tuple[tuple[core_v1.TopologySpreadConstraint, Selector], ...] = ()
+
+
+_NO_RULES = Rules()
+_TEMPLATES = 512  # rules that are kept
+_known: OrderedDict[tuple[bytes, str, tuple[tuple[str, str], ...]], Rules] = OrderedDict()
+
+
+def _rules(pod: core_v1.Pod) -> Rules:
+    """The rules of a pod; those that were made from one template share them, which spares their parsing."""
+    affinity, spread = pod.spec.affinity, pod.spec.topology_spread_constraints
+    if affinity is None and not spread:
+        return _NO_RULES
+    said = encode([affinity, spread])
+    by_labels = b"atchLabelKeys" in said  # then they depend on the pod's own labels
+    key = said, pod.metadata.namespace, tuple(pod.metadata.labels.items()) if by_labels else ()
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = _parsed(pod)
+        if len(_known) > _TEMPLATES:
+            _known.popitem(last=False)
+    return found
+
+
+def _parsed(pod: core_v1.Pod) -> Rules:
+    affinity = pod.spec.affinity or core_v1.Affinity()
+    near, far = affinity.pod_affinity, affinity.pod_anti_affinity
+    required = _terms(near.required_during_scheduling_ignored_during_execution, pod) if near else ()
+    apart = _terms(far.required_during_scheduling_ignored_during_execution, pod) if far else ()
+    preferred = tuple(
+        _term(weighted.pod_affinity_term, pod, sign * weighted.weight)
+        for part, sign in ((near, 1), (far, -1)) if part is not None
+        for weighted in part.preferred_during_scheduling_ignored_during_execution
+    )  # fmt: skip
+    spread = tuple((rule, _spread_selector(rule, pod)) for rule in pod.spec.topology_spread_constraints)
+    return Rules(required, apart, preferred, (*preferred, *(replace(term, weight=HARD) for term in required)), spread)
+
+
+def _spread_selector(rule: core_v1.TopologySpreadConstraint, pod: core_v1.Pod) -> Selector:
+    selector = from_label_selector(rule.label_selector) or Selector((Requirement("none/none", "in", ()),))
+    labels = pod.metadata.labels
+    extra = tuple(Requirement(k, "in", (labels[k],)) for k in rule.match_label_keys if k in labels)
+    return Selector(selector.requirements + extra)
 
 
 def _terms(terms: list[core_v1.PodAffinityTerm], pod: core_v1.Pod) -> tuple[Term, ...]:
@@ -103,34 +165,24 @@ class PodInfo:
         return encode([spec.node_selector, affinity, spec.tolerations, spec.node_name])
 
     @cached_property
+    def rules(self) -> Rules:
+        return _rules(self.pod)
+
+    @property
     def required_affinity(self) -> tuple[Term, ...]:
-        affinity = self.pod.spec.affinity
-        if affinity is None or affinity.pod_affinity is None:
-            return ()
-        return _terms(affinity.pod_affinity.required_during_scheduling_ignored_during_execution, self.pod)
+        return self.rules.affinity
 
-    @cached_property
+    @property
     def required_anti_affinity(self) -> tuple[Term, ...]:
-        affinity = self.pod.spec.affinity
-        if affinity is None or affinity.pod_anti_affinity is None:
-            return ()
-        return _terms(affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution, self.pod)
+        return self.rules.anti_affinity
 
-    @cached_property
+    @property
     def preferred(self) -> tuple[Term, ...]:
         """Preferred terms; anti-affinity has a negative weight."""
-        affinity = self.pod.spec.affinity
-        if affinity is None:
-            return ()
-        found = []
-        for part, sign in ((affinity.pod_affinity, 1), (affinity.pod_anti_affinity, -1)):
-            if part is not None:
-                for weighted in part.preferred_during_scheduling_ignored_during_execution:
-                    found.append(_term(weighted.pod_affinity_term, self.pod, sign * weighted.weight))
-        return tuple(found)
+        return self.rules.preferred
 
-    @cached_property
+    @property
     def wishes(self) -> tuple[Term, ...]:
         """Terms that draw other pods to this one's node, or away from it, once it is there. Required ones have the
         weight HARD, for which a profile may put another."""
-        return (*self.preferred, *(replace(term, weight=HARD) for term in self.required_affinity))
+        return self.rules.wishes

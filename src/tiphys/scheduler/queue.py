@@ -99,6 +99,11 @@ class SchedulingQueue:
             self._attempts[pod.uid] = self._attempts.get(pod.uid, 0) + 1
             self._wait(pod.uid)
 
+    def retry(self, uid: str) -> None:
+        """The pod is tried at once, whatever it waits for."""
+        if self._unschedulable.pop(uid, None) is not None:
+            self._push(uid)
+
     def _wait(self, uid: str) -> None:
         pause = min(FIRST * 2 ** (self._attempts.get(uid, 1) - 1), LIMIT)
         heapq.heappush(self._backoff, (self._now() + pause, uid))

@@ -6,87 +6,23 @@ Rows of nodes that are gone are used again. `alive` tells which rows count.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import CPU, MEMORY, units
 from tiphys.machinery.selectors import Selector
+from tiphys.scheduler.columns import Columns
+from tiphys.scheduler.counting import Bools, Counter, Domains, Ints, Label, Tallied, Tally, TermIndex
 from tiphys.scheduler.podinfo import PODS, STORAGE, PodInfo, Term
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-Label = tuple[str, str]
 _CELLS = 2_000_000  # numbers that all counters together may hold (16 MB); those not asked for longest go first
 _NOBODY = frozenset(("\0",))  # namespaces, when a selector chooses none
 
 
-class Counter:
-    """How many pods of each row match a selector within namespaces; kept as pods come and go. `anchor` is a label that
-    every pod it counts has."""
-
-    def __init__(self, namespaces: frozenset[str], selector: Selector, rows: int) -> None:
-        self.namespaces, self.selector = namespaces, selector
-        self.rows: Ints = np.zeros(rows, np.int64)
-        wanted = (r for r in selector.requirements if r.operator in ("=", "in") and len(r.values) == 1)
-        self.anchor: Label | None = next(((r.key, r.values[0]) for r in wanted), None)
-
-    def matches(self, info: PodInfo) -> bool:
-        return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(info.labels)
-
-
 _NO_COUNTERS: dict[int, Counter] = {}
-
-
-class TermIndex:
-    """Affinity terms that pods on nodes have, and how many pods of each row have them. What nobody has is dropped."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Term, Ints] = {}
-        self._holders: dict[Term, int] = {}
-        self._within: dict[str, set[Term]] = {}  # by the namespaces they are about; "": all
-
-    def __bool__(self) -> bool:
-        return bool(self._rows)
-
-    def add(self, term: Term, at: int, sign: int, rows: int) -> None:
-        if term not in self._rows:
-            self._rows[term], self._holders[term] = np.zeros(rows, np.int64), 0
-            for namespace in self._filed(term):
-                self._within.setdefault(namespace, set()).add(term)
-        self._rows[term][at] += sign
-        self._holders[term] += sign
-        if self._holders[term]:
-            return
-        del self._rows[term], self._holders[term]
-        for namespace in self._filed(term):
-            self._within[namespace].discard(term)
-            if not self._within[namespace]:
-                del self._within[namespace]
-
-    @staticmethod
-    def _filed(term: Term) -> Iterable[str]:
-        return ("",) if term.within is not None or not term.namespaces else term.namespaces
-
-    def about(self, info: PodInfo, labels: Mapping[str, str]) -> Iterator[tuple[Term, Ints]]:
-        """The terms that a pod matches, with their holders in each row. `labels` are those of the pod's namespace."""
-        for namespace in (info.namespace, ""):
-            for term in self._within.get(namespace, ()):
-                if (
-                    term.within is not None
-                    and info.namespace not in term.namespaces
-                    and not term.within.matches(labels)
-                ):
-                    continue
-                if term.selector.matches(info.labels):
-                    yield term, self._rows[term]
-
-    def grow(self, more: int) -> None:
-        for term, rows in self._rows.items():
-            self._rows[term] = np.pad(rows, (0, more))
 
 
 class Snapshot:
@@ -103,6 +39,7 @@ class Snapshot:
         self.schedulable: Bools = np.zeros(0, np.bool_)
         self.generation = 0  # changes when something of the nodes themselves does
         self.pods: dict[str, tuple[int, PodInfo]] = {}
+        self._on: dict[int, dict[str, PodInfo]] = {}  # the same by row
         self._waiting: dict[str, dict[str, PodInfo]] = {}  # pods on nodes that are not known yet
         self.ports: dict[int, dict[str, tuple[tuple[str, str, int], ...]]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}  # the labels of each
@@ -111,7 +48,8 @@ class Snapshot:
         self._labelled: dict[Label, set[str]] = {}  # uids of pods by each of their labels
         self.anti = TermIndex()  # required anti-affinity: it holds both ways
         self.wishes = TermIndex()  # preferred terms, and required affinity with a weight: so do these
-        self._domains: dict[str, tuple[int, Ints, list[str]]] = {}
+        self._domains: dict[str, tuple[int, Domains]] = {}
+        self.columns = Columns()
         self.images: dict[str, dict[int, int]] = {}  # by name: the rows that have it, and its size
 
     # --- nodes ---
@@ -123,7 +61,7 @@ class Snapshot:
         self.scored = np.pad(self.scored, pad)
         self.alive, self.schedulable = np.pad(self.alive, (0, more)), np.pad(self.schedulable, (0, more))
         for counter in self._counters.values():
-            counter.rows = np.pad(counter.rows, (0, more))
+            counter.grow(more)
         self.anti.grow(more)
         self.wishes.grow(more)
         start = len(self.names)
@@ -153,6 +91,7 @@ class Snapshot:
         for resource, value in node.status.allocatable.items():
             column = self._column(resource)  # may put another array in the place of this one
             self.allocatable[column, at] = units(resource, value)
+        self.columns.touch(at)
         if before is None or before.status.images != node.status.images:
             self._put_images(before, node, at)
         if before is None or _looks(before) != _looks(node):
@@ -175,12 +114,12 @@ class Snapshot:
         at = self.row.pop(name, None)
         if at is None:
             return
-        for uid, (row, info) in list(self.pods.items()):
-            if row == at:
-                self.remove_pod(uid)
-                self._waiting.setdefault(name, {})[info.uid] = info
+        for info in self.pods_on(at):
+            self.remove_pod(info.uid)
+            self._waiting.setdefault(name, {})[info.uid] = info
         self.alive[at] = self.schedulable[at] = False
         self.allocatable[:, at] = self.requested[:, at] = self.scored[:, at] = 0
+        self.columns.touch(at)
         self._put_images(self.nodes[at], None, at)
         self.names[at], self.nodes[at] = "", None
         self._free.append(at)
@@ -204,6 +143,7 @@ class Snapshot:
 
     def _place(self, info: PodInfo, at: int) -> None:
         self.pods[info.uid] = (at, info)
+        self._on.setdefault(at, {})[info.uid] = info
         self._count(info, at, 1)
         for label in info.labels.items():
             self._labelled.setdefault(label, set()).add(info.uid)
@@ -217,6 +157,7 @@ class Snapshot:
                 waiting.pop(uid, None)
             return
         at, info = found
+        del self._on[at][uid]
         self._count(info, at, -1)
         for label in info.labels.items():
             alike = self._labelled[label]
@@ -233,10 +174,11 @@ class Snapshot:
         self.requested[3, at] += sign
         self.scored[0, at] += sign * info.scored[0]
         self.scored[1, at] += sign * info.scored[1]
+        self.columns.touch(at)
         for anchor in (None, *info.labels.items()):
             for counter in self._anchored.get(anchor, _NO_COUNTERS).values():
                 if counter.matches(info):
-                    counter.rows[at] += sign
+                    counter.add(at, sign)
         for term in info.required_anti_affinity:
             self.anti.add(term, at, sign, len(self.names))
         for term in info.wishes:
@@ -244,13 +186,16 @@ class Snapshot:
 
     # --- questions ---
 
-    def matching(self, namespaces: frozenset[str], selector: Selector) -> Ints:
-        """How many pods of each row match; counted once, then kept."""
+    def pods_on(self, row: int) -> list[PodInfo]:
+        return list(self._on.get(row, {}).values())
+
+    def matching(self, namespaces: frozenset[str], selector: Selector) -> Counter:
+        """The pods that match; counted once, then kept."""
         key = (namespaces, selector)
         counter = self._counters.get(key)
         if counter is not None:
             self._counters.move_to_end(key)
-            return counter.rows
+            return counter
         counter = self._counters[key] = Counter(namespaces, selector, len(self.names))
         self._anchored.setdefault(counter.anchor, {})[id(counter)] = counter
         for uid in self._labelled.get(counter.anchor, ()) if counter.anchor else self.pods:
@@ -263,10 +208,10 @@ class Snapshot:
             del alike[id(old)]
             if not alike:
                 del self._anchored[old.anchor]
-        return counter.rows
+        return counter
 
-    def matching_term(self, term: Term) -> Ints:
-        """How many pods of each row a term is about."""
+    def matching_term(self, term: Term) -> Counter:
+        """The pods that a term is about."""
         return self.matching(self.namespaces_of(term), term.selector)
 
     def namespaces_of(self, term: Term) -> frozenset[str]:
@@ -283,10 +228,10 @@ class Snapshot:
     def labels_of(self, namespace: str) -> Mapping[str, str]:
         return self.namespaces.get(namespace, {})
 
-    def domains(self, topology: str) -> tuple[Ints, list[str]]:
-        """(domain of each row, -1 where the label is missing; the domains' values)."""
+    def domains(self, topology: str) -> Domains:
+        """The values that a label has on the nodes."""
         found = self._domains.get(topology)
-        if found is None or found[0] != self.generation:
+        if found is None or found[0] != self.generation or len(found[1].rows) != len(self.names):
             values: dict[str, int] = {}
             rows = np.full(len(self.names), -1, np.int64)
             for at in self.row.values():
@@ -294,17 +239,12 @@ class Snapshot:
                 value = labels.get(topology)
                 if value is not None:
                     rows[at] = values.setdefault(value, len(values))
-            found = self._domains[topology] = (self.generation, rows, list(values))
-        return found[1], found[2]
+            found = self._domains[topology] = self.generation, Domains(topology, list(values), rows, rows >= 0)
+        return found[1]
 
-    def per_domain(self, topology: str, counts: Ints) -> tuple[Ints, Ints]:
-        """(count of each row's domain, 0 where there is none; count of each domain)."""
-        rows, values = self.domains(topology)
-        known = rows >= 0
-        totals = np.bincount(rows[known], weights=counts[known], minlength=len(values)).astype(np.int64)
-        if not len(totals):
-            return np.zeros(len(rows), np.int64), totals
-        return np.where(known, totals[rows], 0), totals
+    def tally(self, term: Term, pods: Tallied | None = None) -> Tally:
+        """How many pods the domains of a term's topology have: `pods`, or those that the term is about."""
+        return (self.matching_term(term) if pods is None else pods).tally(self.domains(term.topology))
 
 
 def _looks(node: core_v1.Node) -> Any:

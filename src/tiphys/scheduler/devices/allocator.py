@@ -24,6 +24,11 @@ class Unfit(Exception):
     """Why a node cannot give what is asked; the text is for the user."""
 
 
+class AllocationError(Exception):
+    """Something is wrong with a claim, a class or a pool, so that nobody knows what a node can give. Upstream gives the
+    scheduling of the pod up then, whatever other nodes have."""
+
+
 @dataclass
 class Used:
     """What is taken of a device: how many claims have all of it or a share, and how much the shares take."""
@@ -38,7 +43,8 @@ class _Ask:
     """A request, or one of its alternatives."""
 
     name: str
-    selectors: list[str]
+    selectors: list[tuple[str, str]]  # (whose it is, as errors name it; expression)
+    claim: str  # namespace/name
     mode: str
     count: int
     admin: bool
@@ -74,32 +80,38 @@ class Allocator:
         self._choices: list[list[tuple[v1.DeviceRequest, list[_Ask]]]] = []
 
     def allocate(self, claims: Sequence[v1.ResourceClaim]) -> list[v1.AllocationResult] | None:
-        """What each claim gets; None: the node does not have it. Once for each Allocator. Raises Unfit."""
+        """What each claim gets; None: the node does not have it. Once for each Allocator. Raises Unfit,
+        AllocationError."""
         if not self.possible(claims):
             return None
         return [self._result(claim, grants) for claim, grants in zip(claims, self._grants, strict=True)]
 
     def possible(self, claims: Sequence[v1.ResourceClaim]) -> bool:
-        """Whether the node has what the claims ask for. Raises Unfit."""
+        """Whether the node has what the claims ask for. Raises Unfit, AllocationError."""
         for claim in claims:
-            self._choices.append([(request, list(self._asks(request))) for request in claim.spec.devices.requests])
+            self._choices.append([(request, list(self._asks(claim, request))) for request in claim.spec.devices.requests])
             self._rules.append([_Rule(one) for one in claim.spec.devices.constraints])
             self._grants.append([])
         return self._claim(0, 0)
 
-    def _asks(self, request: v1.DeviceRequest) -> Iterator[_Ask]:
-        rows: list[tuple[str, Any]]
+    def _asks(self, claim: v1.ResourceClaim, request: v1.DeviceRequest) -> Iterator[_Ask]:
+        key = f"{claim.metadata.namespace}/{claim.metadata.name}"
+        alternatives: list[tuple[str, Any]]
         if request.exactly is not None:
-            rows = [(request.name, request.exactly)]
+            alternatives = [(request.name, request.exactly)]
         else:
-            rows = [(f"{request.name}/{sub.name}", sub) for sub in request.first_available]
-        for name, said in rows:
+            alternatives = [(f"{request.name}/{sub.name}", sub) for sub in request.first_available]
+        for name, said in alternatives:
             kind = self._kind(said.device_class_name)
             if kind is None:
                 raise Unfit(f"request {name}: device class {said.device_class_name} does not exist")
-            selectors = [s.cel.expression for s in (*kind.spec.selectors, *said.selectors) if s.cel is not None]
+            whose = ((f"class {kind.metadata.name}", kind.spec.selectors), (f"claim {key}", said.selectors))
+            selectors = [
+                (f"{owner}: selector #{number}", selector.cel.expression)
+                for owner, rows in whose for number, selector in enumerate(rows) if selector.cel is not None
+            ]  # fmt: skip
             yield _Ask(
-                name, selectors, said.allocation_mode or "ExactCount", said.count or 1,
+                name, selectors, key, said.allocation_mode or "ExactCount", said.count or 1,
                 bool(getattr(said, "admin_access", None)), said.tolerations,
                 said.capacity.requests if said.capacity is not None else {}, kind,
             )  # fmt: skip
@@ -129,10 +141,13 @@ class Allocator:
                         yield pool, offer
 
     def _suits(self, ask: _Ask, offer: Offer) -> bool:
-        try:
-            return all(offer.chosen_by(expression) for expression in ask.selectors)
-        except SelectorError as error:
-            raise Unfit(f"request {ask.name}: device {'/'.join(offer.id)}: CEL runtime error: {error}") from None
+        for selector, expression in ask.selectors:
+            try:
+                if not offer.chosen_by(expression):
+                    return False
+            except SelectorError as error:
+                raise AllocationError(f"{selector}: CEL runtime error: {error}") from None
+        return True
 
     def _some(self, at: int, number: int, ask: _Ask, candidates: _Lazy, start: int, count: int) -> bool:
         if count == 0:
@@ -152,12 +167,13 @@ class Allocator:
     def _all(self, at: int, number: int, ask: _Ask) -> bool:
         wanted = []
         for pool in self._pools:
-            for offer in pool.offers:
-                if self._suits(ask, offer):
-                    if pool.wrong or not pool.complete:
-                        state = f"currently invalid: {pool.wrong}" if pool.wrong else "currently being updated"
-                        raise Unfit(f"request {ask.name}: asks for all devices, but resource pool {pool.name} is {state}")
-                    wanted.append((pool, offer))
+            if pool.wrong or not pool.complete:
+                state = "being updated" if not pool.complete else "invalid"
+                raise AllocationError(
+                    f"claim {ask.claim}, request {ask.name}: asks for all devices, but resource pool "
+                    f"{pool.driver}/{pool.name} is currently {state}"
+                )
+            wanted += [(pool, offer) for offer in pool.offers if self._suits(ask, offer)]
         done: list[Pool] = []
         for pool, offer in wanted:
             if not self._take(at, ask, pool, offer):

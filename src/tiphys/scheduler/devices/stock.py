@@ -12,7 +12,7 @@ from tiphys.api.base import encode
 from tiphys.machinery.devices import MOST_USERS, NotMade, belongs_to, claims_of, is_reserved_for
 from tiphys.machinery.nodes import matches_term
 from tiphys.machinery.quantity import nano
-from tiphys.scheduler.devices.allocator import Allocator, Unfit, Used
+from tiphys.scheduler.devices.allocator import AllocationError, Allocator, Unfit, Used
 from tiphys.scheduler.devices.inventory import DeviceID, Inventory, Pool
 
 CANNOT = "cannot allocate all claims"
@@ -147,7 +147,7 @@ class Devices:
     ) -> dict[str, list[int]]:
         """Which of the nodes, given with their rows, cannot give claims without devices what they ask for: rows by why
         not. What was found out for claims that are alike holds as long as nothing of a node's pools was taken or given
-        back."""
+        back. Raises AllocationError."""
         key, why = encode([claim.spec for claim in claims]), dict[str, list[int]]()
         known = self._verdicts.setdefault(key, {})
         self._verdicts.move_to_end(key)
@@ -176,7 +176,8 @@ class Devices:
         return Allocator(pools, used, self._spent, self._kind)
 
     def allocate(self, claims: Sequence[v1.ResourceClaim], node: core_v1.Node) -> list[v1.AllocationResult] | None:
-        """What claims without devices would get on a node; None: it does not have that. Raises Unfit."""
+        """What claims without devices would get on a node; None: it does not have that. Raises Unfit,
+        AllocationError."""
         return self._allocator(self.inventory.pools(node)).allocate(claims)
 
     def promise(self, pod: core_v1.Pod, node: core_v1.Node) -> bool:
@@ -184,7 +185,7 @@ class Devices:
         try:
             waiting = [claim for claim in self.claims(pod) if self.allocation(claim) is None]
             found = self.allocate(waiting, node)
-        except Unfit:
+        except (Unfit, AllocationError):
             return False
         if found is None:
             return False

@@ -6,9 +6,10 @@ import numpy as np
 
 from tiphys.api import resource_v1 as v1
 from tiphys.scheduler.changes import DEVICES, NODE_ADDED, NODE_LABELS, Change
-from tiphys.scheduler.devices.allocator import Unfit
+from tiphys.scheduler.counting import Bools
+from tiphys.scheduler.devices.allocator import AllocationError, Unfit
 from tiphys.scheduler.devices.stock import Devices, usable_from
-from tiphys.scheduler.plugins.base import Plugin, Verdicts
+from tiphys.scheduler.plugins.base import Plugin, PluginError, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -18,7 +19,6 @@ ELSEWHERE = "resourceclaim not available on the node"
 class DynamicResources(Plugin):
     name = "DynamicResources"
     hints = frozenset((NODE_ADDED, NODE_LABELS, DEVICES))
-    preemptible = False  # claims outlive the going of a pod for a while
 
     def __init__(self, devices: Devices) -> None:
         super().__init__()
@@ -27,26 +27,28 @@ class DynamicResources(Plugin):
     def refuse(self, view: Snapshot, pod: PodInfo) -> str:
         return self._devices.refusal(pod.pod) if pod.pod.spec.resource_claims else ""
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         if not pod.pod.spec.resource_claims:
             return []
         try:
             claims = self._devices.claims(pod.pod)
         except Unfit as error:
-            return [(np.zeros(len(view.names), np.bool_), str(error))]
+            return [Verdict(np.zeros(len(view.names), np.bool_), str(error), True)]
         having = [found for claim in claims if (found := self._devices.allocation(claim)) is not None]
         wanting = [claim for claim in claims if self._devices.allocation(claim) is None]
-        here = np.array([n is not None and all(usable_from(a, n) for a in having) for n in view.nodes], np.bool_)
-        verdicts: Verdicts = [(here, ELSEWHERE)] if having else []
+        nodes = [(int(row), view.nodes[row]) for row in np.flatnonzero(among)]
+        elsewhere = [
+            row for row, node in nodes
+            if node is not None and not all(usable_from(allocation, node) for allocation in having)
+        ]  # fmt: skip
+        verdicts: Verdicts = [_without(view, elsewhere, ELSEWHERE)] if elsewhere else []
         if not wanting:
             return verdicts
-        nodes = ((row, node) for row, node in enumerate(view.nodes) if node is not None and here[row])
-        why = self._devices.survey(wanting, nodes)
-        for reason, rows in why.items():
-            passing = np.ones(len(view.names), np.bool_)
-            passing[rows] = False
-            verdicts.append((passing, reason))
-        return verdicts
+        try:
+            lacking = self._devices.survey(wanting, ((row, node) for row, node in nodes if node is not None))
+        except AllocationError as error:
+            raise PluginError(str(error)) from None
+        return verdicts + [_without(view, rows, reason) for reason, rows in lacking.items()]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         """A claim of somebody else helps when it gives devices back."""
@@ -56,6 +58,12 @@ class DynamicResources(Plugin):
         if claim.metadata.namespace == pod.namespace and claim.metadata.name in _names(pod):
             return True
         return before is not None and before.status.allocation is not None and claim.status.allocation is None
+
+
+def _without(view: Snapshot, rows: list[int], reason: str) -> Verdict:
+    passing = np.ones(len(view.names), np.bool_)
+    passing[rows] = False
+    return Verdict(passing, reason, True)  # claims outlive the going of a pod for a while
 
 
 def _names(pod: PodInfo) -> set[str | None]:

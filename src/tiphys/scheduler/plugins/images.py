@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiphys.scheduler.counting import Bools
 from tiphys.scheduler.plugins.base import Floats, Plugin
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 _LEAST, _MOST = 23 << 20, 1000 << 20  # bytes that are worth nothing yet, and all there is to gain, for each container
 
@@ -19,7 +20,7 @@ class ImageLocality(Plugin):
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         containers = [*pod.pod.spec.init_containers, *pod.pod.spec.containers]
         total = np.zeros(len(view.names))
-        nodes, found = max(1, int(view.alive.sum())), False
+        nodes, found = max(1, len(view.row)), False
         for container in containers:
             holders = view.images.get(normalized(container.image))
             if holders:

@@ -19,9 +19,10 @@ from tiphys.scheduler.changes import (
     Change,
 )
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.counting import Bools, Counter
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import HARD, PodInfo, Term
-from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 
 class InterPodAffinity(Plugin):
@@ -38,22 +39,20 @@ class InterPodAffinity(Plugin):
             raise ConfigurationError(f"hardPodAffinityWeight: Invalid value: {self._hard}: not in valid range [0-100]")
         self._ignores_preferred = bool(said.get("ignorePreferredTermsOfExistingPods"))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = []
         if pod.required_affinity:
-            verdicts.append((self._affine(view, pod), "node(s) didn't match pod affinity rules"))
+            verdicts.append(Verdict(self._affine(view, pod), "node(s) didn't match pod affinity rules", True))
         if pod.required_anti_affinity:
             rows = np.ones(len(view.names), np.bool_)
             for term in pod.required_anti_affinity:
-                counts, _ = view.per_domain(term.topology, view.matching_term(term))
-                rows &= counts == 0
-            verdicts.append((rows, "node(s) didn't match pod anti-affinity rules"))
+                rows &= view.tally(term).empty()
+            verdicts.append(Verdict(rows, "node(s) didn't match pod anti-affinity rules"))
         if view.anti:
             rows = np.ones(len(view.names), np.bool_)
             for term, holders in view.anti.about(pod, view.labels_of(pod.namespace)):
-                counts, _ = view.per_domain(term.topology, holders)
-                rows &= counts == 0
-            verdicts.append((rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
+                rows &= view.tally(term, holders).empty()
+            verdicts.append(Verdict(rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
         return verdicts
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
@@ -94,14 +93,14 @@ class InterPodAffinity(Plugin):
         rows = np.ones(len(view.names), np.bool_)
         nobody, companions = True, _companions(view, pod.required_affinity)
         for term in pod.required_affinity:
-            counts, totals = view.per_domain(term.topology, companions)
-            rows &= counts > 0
-            nobody = nobody and not totals.any()
+            tally = companions.tally(view.domains(term.topology))
+            rows &= ~tally.empty()
+            nobody = nobody and not tally.totals.any()
         if nobody and all(view.is_about(term, pod) for term in pod.required_affinity):
             # The first of a group that wants to be together: any node with the label will do.
             rows = np.ones(len(view.names), np.bool_)
             for term in pod.required_affinity:
-                rows &= view.domains(term.topology)[0] >= 0
+                rows &= view.domains(term.topology).labelled
         return rows
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
@@ -109,12 +108,10 @@ class InterPodAffinity(Plugin):
             return None
         raw = np.zeros(len(view.names))
         for term in pod.preferred:
-            counts, _ = view.per_domain(term.topology, view.matching_term(term))
-            raw += term.weight * counts
+            raw += (term.weight * view.tally(term).totals)[view.domains(term.topology).rows]
         for term, holders in view.wishes.about(pod, view.labels_of(pod.namespace)):
             if weight := self._weight(term):
-                counts, _ = view.per_domain(term.topology, holders)
-                raw += weight * counts
+                raw += (weight * view.tally(term, holders).totals)[view.domains(term.topology).rows]
         seen = raw[feasible]
         if not len(seen) or seen.max() == seen.min():
             return None
@@ -126,8 +123,8 @@ class InterPodAffinity(Plugin):
         return 0 if self._ignores_preferred else term.weight
 
 
-def _companions(view: Snapshot, terms: tuple[Term, ...]) -> Ints:
-    """How many pods of each row all required terms are about: one that only some are about does not count."""
+def _companions(view: Snapshot, terms: tuple[Term, ...]) -> Counter:
+    """The pods that all required terms are about: one that only some are about does not count."""
     if len(terms) == 1:
         return view.matching_term(terms[0])
     found = [spaces for term in terms if (spaces := view.namespaces_of(term))]

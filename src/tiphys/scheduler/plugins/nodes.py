@@ -12,9 +12,10 @@ from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import clash
 from tiphys.machinery.nodes import matches_node, matches_term, tolerated
 from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, NODE_TAINTS, POD_GONE, Change
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts, stretched
+from tiphys.scheduler.counting import Bools
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts, stretched
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 _UNSCHEDULABLE = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
@@ -24,10 +25,10 @@ class NodeUnschedulable(Plugin):
     static = True
     hints = frozenset((NODE_ADDED, NODE_TAINTS))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         if tolerated(_UNSCHEDULABLE, pod.pod.spec.tolerations):
             return []
-        return [(view.schedulable, "node(s) were unschedulable")]
+        return [Verdict(view.schedulable, "node(s) were unschedulable", True)]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         assert change.node is not None
@@ -39,14 +40,14 @@ class NodeName(Plugin):
     static = True
     hints = frozenset((NODE_ADDED,))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         wanted = pod.pod.spec.node_name
         if not wanted:
             return []
         rows = np.zeros(len(view.names), np.bool_)
         if wanted in view.row:
             rows[view.row[wanted]] = True
-        return [(rows, "node(s) didn't match the requested node name")]
+        return [Verdict(rows, "node(s) didn't match the requested node name", True)]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         return change.node is not None and change.node.metadata.name == pod.pod.spec.node_name
@@ -57,16 +58,15 @@ class TaintToleration(Plugin):
     static = True
     hints = frozenset((NODE_ADDED, NODE_TAINTS))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         tolerations = pod.pod.spec.tolerations
-        verdicts: dict[str, Bools] = {}
+        rows = np.ones(len(view.names), np.bool_)
         for at, node in enumerate(view.nodes):
             for taint in node.spec.taints if node else ():
                 if taint.effect in ("NoSchedule", "NoExecute") and not tolerated(taint, tolerations):
-                    reason = f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-                    verdicts.setdefault(reason, np.ones(len(view.names), np.bool_))[at] = False
+                    rows[at] = False
                     break
-        return [(rows, reason) for reason, rows in verdicts.items()]
+        return [Verdict(rows, "node(s) had untolerated taint(s)", True)]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         return _bears(pod, change.node) and not (change.old_node is not None and _bears(pod, change.old_node))
@@ -101,14 +101,24 @@ class NodeAffinity(Plugin):
         said = (arguments or {}).get("addedAffinity")
         self._added = from_builtins(said, core_v1.NodeAffinity) if said else None
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
-        verdicts = self._wanted(view, pod)
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
+        verdicts: Verdicts = []
         required = self._added.required_during_scheduling_ignored_during_execution if self._added else None
         if required is not None:
             terms = required.node_selector_terms
             rows = [node is not None and any(matches_term(term, node) for term in terms) for node in view.nodes]
-            verdicts.append((np.array(rows, np.bool_), "node(s) didn't match scheduler-enforced node affinity"))
-        return verdicts
+            reason = "node(s) didn't match scheduler-enforced node affinity"
+            verdicts.append(Verdict(np.array(rows, np.bool_), reason, True))
+        return verdicts + self._wanted(view, pod)
+
+    def narrow(self, pod: PodInfo) -> frozenset[str] | None:
+        """The nodes that every term of the required affinity names, as the pods of daemon sets do."""
+        affinity = pod.pod.spec.affinity.node_affinity if pod.pod.spec.affinity else None
+        required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+        if required is None or not required.node_selector_terms:
+            return None
+        named = [_named(term) for term in required.node_selector_terms]
+        return None if None in named else frozenset().union(*(names for names in named if names))
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         return self._suits(change.node, pod) and not self._suits(change.old_node, pod)
@@ -130,7 +140,7 @@ class NodeAffinity(Plugin):
         rows = np.fromiter(
             (node is not None and matches_node(spec, node) for node in view.nodes), np.bool_, len(view.nodes)
         )
-        return [(rows, "node(s) didn't match Pod's node affinity/selector")]
+        return [Verdict(rows, "node(s) didn't match Pod's node affinity/selector", True)]
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         affinity = pod.pod.spec.affinity.node_affinity if pod.pod.spec.affinity else None
@@ -150,11 +160,19 @@ class NodeAffinity(Plugin):
         return stretched(raw, feasible)
 
 
+def _named(term: core_v1.NodeSelectorTerm) -> frozenset[str] | None:
+    """The nodes that a term names; None: it names none."""
+    named = [
+        frozenset(row.values) for row in term.match_fields if row.key == "metadata.name" and row.operator == "In"
+    ]
+    return frozenset.intersection(*named) if named else None
+
+
 class NodePorts(Plugin):
     name = "NodePorts"
     hints = frozenset((NODE_ADDED, POD_GONE))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         if not pod.ports:
             return []
         rows = np.ones(len(view.names), np.bool_)
@@ -162,7 +180,7 @@ class NodePorts(Plugin):
             rows[at] = not any(
                 clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports
             )
-        return [(rows, "node(s) didn't have free ports for the requested pod ports")]
+        return [Verdict(rows, "node(s) didn't have free ports for the requested pod ports")]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         gone = change.pod.ports if change.pod is not None else ()

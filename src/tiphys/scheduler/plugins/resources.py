@@ -11,12 +11,15 @@ import numpy as np
 from tiphys.api import core_v1
 from tiphys.machinery.quantity import nano
 from tiphys.scheduler.changes import NODE_ADDED, NODE_SIZE, POD_GONE, POD_SIZE, Change
+from tiphys.scheduler.columns import Column, Rows
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.counting import Bools
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PODS, PodInfo
-from tiphys.scheduler.snapshot import Bools, Ints, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 _BOTH: tuple[Mapping[str, Any], ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
+Compared = tuple[tuple[int, int, int], ...]  # (index of a resource, what a pod takes, weight) of each
 _NATIVE = frozenset(("cpu", "memory", "ephemeral-storage"))
 
 
@@ -26,6 +29,7 @@ class NodeResourcesFit(Plugin):
 
     name = "NodeResourcesFit"
     hints = frozenset((NODE_ADDED, NODE_SIZE, POD_GONE, POD_SIZE))
+    cumulative = True
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)
@@ -40,13 +44,29 @@ class NodeResourcesFit(Plugin):
             raise ConfigurationError(f"{self.name}: {path}: Unsupported value: {kind!r}")
         self._kind, self._curve = kind, _curve(strategy, self.name) if kind == "RequestedToCapacityRatio" else ([], [])
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
-        verdicts: Verdicts = [(view.requested[3] + 1 <= view.allocatable[3], "Too many pods")]
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
+        verdicts: Verdicts = [Verdict(view.requested[3] < view.allocatable[3], "Too many pods")]
         for name, value in self._asked(pod):
             at = view.resources.get(name)
-            free = np.zeros(len(view.names), np.int64) if at is None else view.allocatable[at] - view.requested[at]
-            verdicts.append((value <= free, f"Insufficient {name}"))
+            if at is None:
+                verdicts.append(Verdict(np.zeros(len(view.names), np.bool_), f"Insufficient {name}", True))
+                continue
+            size = view.allocatable[at]
+            verdicts.append(Verdict(view.requested[at] <= size - value, f"Insufficient {name}", value > size))
         return verdicts
+
+    def passing(self, view: Snapshot, pod: PodInfo, among: Bools) -> Bools | None:
+        asked = tuple((view.resources.get(name), value) for name, value in self._asked(pod))
+
+        def compute(rows: Rows) -> Column:
+            passes = view.requested[3][rows] < view.allocatable[3][rows]
+            for at, value in asked:
+                if at is None:
+                    return passes & False
+                passes &= view.requested[at][rows] <= view.allocatable[at][rows] - value
+            return passes
+
+        return view.columns.get(("fit", asked), len(view.names), compute)  # type: ignore[no-any-return]
 
     def _asked(self, pod: PodInfo) -> Iterator[tuple[str, int]]:
         for name, value in pod.requests.items():
@@ -70,8 +90,16 @@ class NodeResourcesFit(Plugin):
         return change.old_node is None or _grew(change.old_node, change.node, pod)
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
-        total, weights = np.zeros(len(view.names)), np.zeros(len(view.names))
-        for size, used, weight in self._columns(view, pod):
+        compared = tuple(self._compared(view, pod))
+        return view.columns.get(
+            (self.name, self, compared), len(view.names), lambda rows: self._points(view, rows, compared)
+        )
+
+    def _points(self, view: Snapshot, rows: Rows, compared: Compared) -> Column:
+        number = len(view.alive[rows])
+        total, weights = np.zeros(number), np.zeros(number)
+        for at, wanted, weight in compared:
+            size, used = view.allocatable[at][rows], (view.scored if at < 2 else view.requested)[at][rows] + wanted
             there, most = size > 0, np.maximum(size, 1)
             if self._kind == "LeastAllocated":
                 score = np.where(used <= size, (size - used) * 100 // most, 0)
@@ -85,14 +113,13 @@ class NodeResourcesFit(Plugin):
         mean = total / np.maximum(weights, 1)
         return np.rint(mean) if self._kind == "RequestedToCapacityRatio" else np.floor(mean)
 
-    def _columns(self, view: Snapshot, pod: PodInfo) -> Iterator[tuple[Ints, Ints, int]]:
-        """(what each node has, what would be taken of it, weight) of each resource that is compared."""
+    def _compared(self, view: Snapshot, pod: PodInfo) -> Iterator[tuple[int, int, int]]:
+        """(index, what the pod takes, weight) of each resource that is compared."""
         for name, weight in self._resources:
             at = view.resources.get(name)
             if at is None or (name not in _NATIVE and not pod.requests.get(name)):
                 continue
-            used = view.scored[at] + pod.scored[at] if at < 2 else view.requested[at] + pod.requests.get(name, 0)
-            yield view.allocatable[at], used, weight
+            yield at, pod.scored[at] if at < 2 else pod.requests.get(name, 0), weight
 
 
 def _grew(before: core_v1.Node, now: core_v1.Node, pod: PodInfo) -> bool:
@@ -128,13 +155,19 @@ class BalancedAllocation(Plugin):
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         if not pod.requests:
             return None
-        fractions = []
-        for name in self._names:
-            at = view.resources.get(name)
-            if at is None or (name not in _NATIVE and not pod.requests.get(name)):
-                continue
-            size = np.maximum(view.allocatable[at], 1)
-            fractions.append(np.minimum((view.requested[at] + pod.requests.get(name, 0)) / size, 1.0))
-        if len(fractions) == 2:
-            return np.floor((1 - np.abs(fractions[0] - fractions[1]) / 2) * 100)
-        return np.floor((1 - np.std(fractions, axis=0)) * 100) if fractions else None
+        known = ((view.resources.get(name), pod.requests.get(name, 0), name) for name in self._names)
+        asked = tuple((at, taken) for at, taken, name in known if at is not None and (taken or name in _NATIVE))
+        if not asked:
+            return None
+        return view.columns.get((self.name, asked), len(view.names), lambda rows: _balance(view, rows, asked))
+
+
+def _balance(view: Snapshot, rows: Rows, asked: tuple[tuple[int, int], ...]) -> Column:
+    """100 where what is asked would leave all resources used to the same part."""
+    fractions = []
+    for at, taken in asked:
+        size = np.maximum(view.allocatable[at][rows], 1)
+        fractions.append(np.minimum((view.requested[at][rows] + taken) / size, 1.0))
+    if len(fractions) == 2:
+        return np.floor((1 - np.abs(fractions[0] - fractions[1]) / 2) * 100)
+    return np.floor((1 - np.std(fractions, axis=0)) * 100)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery.nodes import matches_node, tolerated
-from tiphys.machinery.selectors import Requirement, Selector, from_label_selector
+from tiphys.machinery.selectors import Selector
 from tiphys.scheduler.changes import (
     NODE_ADDED,
     NODE_GONE,
@@ -22,9 +23,10 @@ from tiphys.scheduler.changes import (
     Change,
 )
 from tiphys.scheduler.configuration import ConfigurationError
-from tiphys.scheduler.plugins.base import Floats, Plugin, Verdicts
+from tiphys.scheduler.counting import Bools, Tally
+from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
 _HOSTNAME = "kubernetes.io/hostname"
 # What pods of a service or a set are spread by when they say nothing of it themselves, as upstream does.
@@ -32,13 +34,10 @@ _SYSTEM = [
     {"maxSkew": 3, "topologyKey": _HOSTNAME, "whenUnsatisfiable": "ScheduleAnyway"},
     {"maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
 ]
+_UNEVEN = "node(s) didn't match pod topology spread constraints"
 Constraints = list[core_v1.TopologySpreadConstraint]
-
-
-def _selector(constraint: core_v1.TopologySpreadConstraint, pod: PodInfo) -> Selector:
-    selector = from_label_selector(constraint.label_selector) or Selector((Requirement("none/none", "in", ()),))
-    extra = tuple(Requirement(k, "in", (pod.labels[k],)) for k in constraint.match_label_keys if k in pod.labels)
-    return Selector(selector.requirements + extra)
+Selected = list[tuple[core_v1.TopologySpreadConstraint, Selector]]  # each with the pods that it is about
+_REMEMBERED = 256  # ways in which nodes count
 
 
 class PodTopologySpread(Plugin):
@@ -67,37 +66,52 @@ class PodTopologySpread(Plugin):
         rows = _SYSTEM if self._system else listed
         self._defaults: Constraints = [from_builtins(row, core_v1.TopologySpreadConstraint) for row in rows]
         self._alike = alike
+        # Which rows count, by what that depends on: (generation, number of rows, rows; None: all with the label).
+        self._counting: OrderedDict[Hashable, tuple[int, int, Bools | None]] = OrderedDict()
 
-    def _constraints(self, pod: PodInfo, when: str) -> list[tuple[core_v1.TopologySpreadConstraint, Selector]]:
+    def _constraints(self, pod: PodInfo, when: str) -> Selected:
         own = pod.pod.spec.topology_spread_constraints
         if own:
-            return [(c, _selector(c, pod)) for c in own if c.when_unsatisfiable == when]
+            return [rule for rule in pod.rules.spread if rule[0].when_unsatisfiable == when]
         wanted = [c for c in self._defaults if c.when_unsatisfiable == when]
         if not wanted or not pod.labels or (selector := self._alike(pod.pod)) is None:
             return []
         return [(c, selector) for c in wanted]
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = []
         hard = self._constraints(pod, "DoNotSchedule")
-        keyed = _keyed(view, hard) if hard else view.alive
         for constraint, selector in hard:
-            domains, _ = view.domains(constraint.topology_key)
-            verdicts.append(
-                (domains >= 0, "node(s) didn't match pod topology spread constraints (missing required label)")
-            )
-            eligible = self._eligible(view, pod, constraint) & keyed
-            counts = np.where(eligible, view.matching(frozenset((pod.namespace,)), selector), 0)
-            rows, totals = view.per_domain(constraint.topology_key, counts)
-            present = np.unique(domains[eligible])
-            least = int(totals[present].min()) if len(present) else 0
-            if constraint.min_domains is not None and len(present) < constraint.min_domains:
-                least = 0
+            tally = self._tally(view, pod, constraint, selector, hard)
+            verdicts.append(Verdict(tally.domains.labelled, f"{_UNEVEN} (missing required label)", True))
+            few = constraint.min_domains is not None and len(tally.present) < constraint.min_domains
+            least = 0 if few else tally.least()
             own = 1 if selector.matches(pod.labels) else 0
-            verdicts.append(
-                (rows + own - least <= constraint.max_skew, "node(s) didn't match pod topology spread constraints")
-            )
+            even = tally.totals <= constraint.max_skew + least - own
+            verdicts.append(Verdict(even[tally.domains.rows], _UNEVEN))
         return verdicts
+
+    def _tally(
+        self,
+        view: Snapshot,
+        pod: PodInfo,
+        constraint: core_v1.TopologySpreadConstraint,
+        selector: Selector,
+        together: Selected,
+    ) -> Tally:
+        """How many pods that a constraint is about the domains have, of the nodes that count."""
+        keys = tuple(other.topology_key for other, _ in together)
+        key = (constraint.node_affinity_policy, constraint.node_taints_policy, keys, pod.static_key)
+        found = self._counting.get(key)
+        if found is None or found[0] != view.generation or found[1] != len(view.names):
+            counting = self._eligible(view, pod, constraint) & _keyed(view, together)
+            everybody = np.array_equal(counting, view.alive & view.domains(constraint.topology_key).labelled)
+            found = self._counting[key] = view.generation, len(view.names), None if everybody else counting
+            if len(self._counting) > _REMEMBERED:
+                self._counting.popitem(last=False)
+        rows = found[2]
+        matching = view.matching(frozenset((pod.namespace,)), selector)
+        return matching.tally(view.domains(constraint.topology_key), rows, None if rows is None else key)
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         hard = self._constraints(pod, "DoNotSchedule")
@@ -146,24 +160,23 @@ class PodTopologySpread(Plugin):
             return None
         raw = np.zeros(len(view.names))
         for constraint, selector in soft:
-            domains, _ = view.domains(constraint.topology_key)
-            counts = view.matching(frozenset((pod.namespace,)), selector)
+            domains = view.domains(constraint.topology_key)
             if constraint.topology_key == _HOSTNAME:
-                size = int(candidates.sum())
+                counts = view.matching(frozenset((pod.namespace,)), selector).rows
+                size = int(np.count_nonzero(candidates))
             else:
-                counts = np.where(self._eligible(view, pod, constraint) & keyed, counts, 0)
-                counts, _ = view.per_domain(constraint.topology_key, counts)
-                size = int(np.count_nonzero(np.bincount(domains[candidates] + 1)))
-            raw += np.where(domains >= 0, counts * np.log(size + 2) + (constraint.max_skew - 1), 0)
+                counts = self._tally(view, pod, constraint, selector, soft if asked else []).by_row()
+                size = int(np.count_nonzero(np.bincount(domains.rows[candidates] + 1)))
+            raw += np.where(domains.labelled, counts * np.log(size + 2) + (constraint.max_skew - 1), 0)
         raw = np.floor(raw + 0.5)
         highest, lowest = raw[candidates].max(), raw[candidates].min()
         points = np.floor(100.0 * (highest + lowest - raw) / highest) if highest else np.full(len(raw), 100.0)
         return np.where(candidates, points, 0.0)
 
 
-def _keyed(view: Snapshot, constraints: list[tuple[core_v1.TopologySpreadConstraint, Selector]]) -> Bools:
+def _keyed(view: Snapshot, constraints: Selected) -> Bools:
     """The rows that have the labels of all constraints."""
     rows = view.alive.copy()
     for constraint, _ in constraints:
-        rows &= view.domains(constraint.topology_key)[0] >= 0
+        rows &= view.domains(constraint.topology_key).labelled
     return rows

@@ -13,13 +13,17 @@ from tiphys.machinery import volumes
 from tiphys.machinery.quantity import nano
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, POD_GONE, VOLUMES, Change
-from tiphys.scheduler.plugins.base import Plugin, Verdicts
+from tiphys.scheduler.counting import Bools
+from tiphys.scheduler.plugins.base import Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Bools, Snapshot
+from tiphys.scheduler.snapshot import Snapshot
 
-_CONFLICT = "node(s) had volume node affinity conflict"
+_CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
 _NONE_FITS = "node(s) didn't find available persistent volumes to bind"
 _NO_ROOM = "node(s) did not have enough free storage"
+_ALONE = (
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
+)
 _ZONES = (
     "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region",
@@ -96,27 +100,33 @@ class Stored(Plugin):
         return True
 
 
+def _missing(pod: PodInfo, name: str) -> str:
+    """Why there is no such claim: those of ephemeral volumes are made after the pod."""
+    if name in {f"{pod.pod.metadata.name}-{v.name}" for v in pod.pod.spec.volumes if v.ephemeral is not None}:
+        return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+    return f'persistentvolumeclaim "{name}" not found'
+
+
 class VolumeRestrictions(Stored):
     """What may be used by one pod, or written from one node, at a time."""
 
     name = "VolumeRestrictions"
     hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         if not pod.pod.spec.volumes:
             return []
         verdicts: Verdicts = []
         claims = self._stock.claims(pod.pod) if pod.claims else []
         if any("ReadWriteOncePod" in c.spec.access_modes and _taken(view, pod, c) for c in claims):
-            why = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
-            verdicts.append((np.zeros(len(view.names), np.bool_), why))
+            verdicts.append(Verdict(np.zeros(len(view.names), np.bool_), _ALONE))
         disks = dict(pod.disks)
         if disks:
             rows = np.ones(len(view.names), np.bool_)
             for at, other in view.pods.values():
                 if any(k in disks and not (disks[k] and read_only) for k, read_only in other.disks):
                     rows[at] = False
-            verdicts.append((rows, "node(s) had no available disk"))
+            verdicts.append(Verdict(rows, "node(s) had no available disk"))
         return verdicts
 
 
@@ -141,7 +151,7 @@ class NodeVolumeLimits(Stored):
     name = "NodeVolumeLimits"
     hints = frozenset((NODE_ADDED, POD_GONE, VOLUMES))
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         if not pod.claims:
             return []
         wanted: dict[str, set[str]] = {}
@@ -160,7 +170,7 @@ class NodeVolumeLimits(Stored):
         rows = np.ones(len(view.names), np.bool_)
         for at, found in limits.items():
             rows[at] = all(len(there.get((at, d), set()) | wanted[d]) <= most for d, most in found.items())
-        return [(rows, "node(s) exceed max volume count")]
+        return [Verdict(rows, "node(s) exceed max volume count")]
 
     def _gives_back(self, gone: PodInfo | None, pod: PodInfo) -> bool:
         return gone is None or bool(gone.claims)
@@ -178,9 +188,8 @@ class VolumeZone(Stored):
 
     name = "VolumeZone"
     hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
-    preemptible = False
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         wanted = [
             (key, frozenset(volume.metadata.labels[key].split("__")))
             for claim in (self._stock.claims(pod.pod) if pod.claims else ())
@@ -194,34 +203,38 @@ class VolumeZone(Stored):
             labels = node.metadata.labels
             return not any(key in labels for key in _ZONES) or all(labels.get(key) in zones for key, zones in wanted)
 
-        return [(_rows(view, good), "node(s) had no available volume zone")]
+        return [Verdict(_rows(view, good), "node(s) had no available volume zone", True)]
 
 
 class VolumeBinding(Stored):
     name = "VolumeBinding"
+    cumulative = True
     hints = frozenset((NODE_ADDED, NODE_LABELS, VOLUMES))
-    preemptible = False
 
     def refuse(self, view: Snapshot, pod: PodInfo) -> str:
         for name in pod.claims:
             claim = self._stock.claim(f"{pod.namespace}/{name}")
             if claim is None:
-                return f'persistentvolumeclaim "{name}" not found'
-            if claim.metadata.deletion_timestamp:
-                return f'persistentvolumeclaim "{name}" is being deleted'
+                return _missing(pod, name)
             if claim.status.phase == "Lost":
                 return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{claim.spec.volume_name}"'
+            if claim.metadata.deletion_timestamp:
+                return f'persistentvolumeclaim "{name}" is being deleted'
         if not pod.claims:
             return ""
         unbound = (c for c in self._stock.waiting_claims(pod.pod) if not self._stock.waits(c))
         return "pod has unbound immediate PersistentVolumeClaims" if any(unbound) else ""
 
-    def filter(self, view: Snapshot, pod: PodInfo) -> Verdicts:
+    def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         if not pod.claims:
             return []
-        return [verdict for claim in self._stock.claims(pod.pod) for verdict in self._claim(view, claim)]
+        rows: dict[str, Bools] = {}  # several claims may lack the same
+        for claim in self._stock.claims(pod.pod):
+            for passing, reason in self._claim(view, claim):
+                rows[reason] = rows[reason] & passing if reason in rows else passing
+        return [Verdict(passing, reason, True) for reason, passing in rows.items()]
 
-    def _claim(self, view: Snapshot, claim: core_v1.PersistentVolumeClaim) -> Verdicts:
+    def _claim(self, view: Snapshot, claim: core_v1.PersistentVolumeClaim) -> list[tuple[Bools, str]]:
         if volumes.is_bound(claim):
             volume = self._stock.volume(claim.spec.volume_name)
             if volume is None:
@@ -232,13 +245,13 @@ class VolumeBinding(Stored):
             return [(_rows(view, lambda node: volumes.reachable(volume, node)), _CONFLICT)]
         chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
         if chosen:
-            return [(_rows(view, lambda node: node.metadata.name == chosen), _CONFLICT)]
+            return [(_rows(view, lambda node: node.metadata.name == chosen), _NONE_FITS)]
         free = [v for v in self._stock.volumes() if v.spec.claim_ref is None or volumes.reserved_for(v, claim)]
         found = _rows(view, lambda node: volumes.best(free, claim, node) is not None)
         kind = self._stock.kind(claim.spec.storage_class_name or "")
         if kind is None or kind.provisioner == "kubernetes.io/no-provisioner":
             return [(found, _NONE_FITS)]
-        verdicts: Verdicts = []
+        verdicts: list[tuple[Bools, str]] = []
         if kind.allowed_topologies:
             verdicts.append((found | _rows(view, lambda node: volumes.allowed(kind, node)), _NONE_FITS))
         driver = self._stock.driver(kind.provisioner)
