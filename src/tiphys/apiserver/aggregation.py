@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -34,6 +35,7 @@ from tiphys.store.cache import Filter
 log = logging.getLogger(__name__)
 _SERVICES = resource_of(APIService)
 _EVERY, _AGAIN = 30.0, 1.0  # seconds between checks of a server that answers, and of one that does not
+_HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -110,7 +112,8 @@ class Aggregator:
         if user.uid:
             rows.append(("X-Remote-Uid", user.uid))
         for key, values in user.extra.items():
-            rows += [(f"X-Remote-Extra-{key}", value) for value in values]
+            name = f"X-Remote-Extra-{quote(key, safe=_HEADER_SAFE)}"
+            rows += [(name, value) for value in values]
         return rows
 
     def _where(self, service: APIService) -> tuple[str, str, ssl.SSLContext]:

@@ -20,6 +20,8 @@ def view_of(call: Call, resource: Resource) -> Filter:
         prefix += call.info.namespace + "/"
     labels = _labels(call.query.get("labelSelector", ""))
     fields = _fields(call.query.get("fieldSelector", ""), resource)
+    if call.info.path_name:
+        return _named(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
     if name and (call.info.namespace or not resource.namespaced):
         fields = Selector(tuple(r for r in fields.requirements if r.key != "metadata.name" or r.operator != "="))
@@ -28,6 +30,14 @@ def view_of(call: Call, resource: Resource) -> Filter:
     if namespace and resource.namespaced and not call.info.namespace:
         prefix += namespace + "/"
     return Filter(prefix, labels, fields)
+
+
+def _named(call: Call, prefix: str, labels: Selector, fields: Selector) -> Filter:
+    """The view of a watch whose path names an object: that one alone. Raises 400."""
+    name = call.info.path_name
+    if fields.requirements and fields.exact("metadata.name") != name:
+        raise errors.bad_request("fieldSelector metadata.name doesn't match requested name")
+    return _Exact(prefix + name, labels, fields)
 
 
 class _Exact(Filter):
