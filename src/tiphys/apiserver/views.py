@@ -9,7 +9,7 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import NAMES, strategy_of
 from tiphys.machinery import errors
-from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
+from tiphys.machinery.selectors import EVERYTHING, Requirement, Selector, SelectorError, parse_fields, parse_labels
 from tiphys.store.cache import Entry, Filter
 
 
@@ -24,7 +24,9 @@ def view_of(call: Call, resource: Resource) -> Filter:
         return _named(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
     if name and (call.info.namespace or not resource.namespaced):
-        fields = Selector(tuple(r for r in fields.requirements if r.key != "metadata.name" or r.operator != "="))
+        # The key says it already; another name that is asked for besides still has to match.
+        chosen = Requirement("metadata.name", "=", (name,))
+        fields = Selector(tuple(requirement for requirement in fields.requirements if requirement != chosen))
         return _Exact(prefix + name, labels, fields)
     namespace = fields.exact("metadata.namespace")
     if namespace and resource.namespaced and not call.info.namespace:
@@ -71,8 +73,6 @@ def _fields(text: str, resource: Resource) -> Selector:
     except SelectorError as error:
         raise errors.bad_request(str(error)) from None
     if resource.group == "events.k8s.io":
-        from tiphys.machinery.selectors import Requirement
-
         selector = Selector(tuple(
             Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements
         ))  # fmt: skip
