@@ -430,18 +430,6 @@ class PriorityClassStrategy(Strategy):
         )
 
 
-class CSRStrategy(Strategy):
-    fields = (Selectable("spec.signerName"),)
-
-    def validate(self, obj: Any) -> list[FieldError]:
-        from tiphys.apiserver.admission.certificates import request_errors
-
-        return request_errors(obj.spec)
-
-    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
-        return immutable("spec", new.spec, old.spec)
-
-
 class APIServiceStrategy(Strategy):
     """The name says what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
 
