@@ -5,6 +5,7 @@ Who has the verb `escalate` (on roles) or `bind` (on the role that is bound) may
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ from tiphys.apiserver.request import MASTERS
 from tiphys.machinery import errors
 
 _GROUP = "rbac.authorization.k8s.io"
+_FULL = [
+    rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]),
+    rbac_v1.PolicyRule(verbs=["*"], non_resource_urls=["*"]),
+]
 
 
 def single_rules(rules: list[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule]:
@@ -70,33 +75,40 @@ class RBACEscalation(Base):
     async def validate(self, a: Attributes) -> None:
         if a.operation not in ("CREATE", "UPDATE") or a.obj is None or MASTERS in a.user.groups:
             return
-        authorizer = self._authorizer()
+        if a.old is not None and _without_bookkeeping(a.obj) == _without_bookkeeping(a.old):
+            return
         if a.resource.plural.endswith("roles"):
-            if (
-                a.old is not None
-                and a.obj.rules == a.old.rules
-                and getattr(a.obj, "aggregation_rule", None) == getattr(a.old, "aggregation_rule", None)
-            ):
-                return
-            asked = Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, a.name)
-            if authorizer.authorize(a.user, asked)[0]:
-                return
-            rules = list(a.obj.rules)
-            if getattr(a.obj, "aggregation_rule", None) is not None:
-                rules.append(rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]))
+            self._check_role(a)
         else:
-            if a.old is not None and a.obj.subjects == a.old.subjects and a.obj.role_ref == a.old.role_ref:
-                return
-            ref = a.obj.role_ref
-            plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
-            if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[0]:
-                return
-            rules = authorizer.rules(a.namespace, ref)
-        missing = self._missing(authorizer, a, rules)
+            self._check_binding(a)
+
+    def _check_role(self, a: Attributes) -> None:
+        authorizer = self._authorizer()
+        name = "" if a.operation == "CREATE" else a.name  # a path that creates names nothing
+        if authorizer.authorize(a.user, Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, name))[0]:
+            return
+        self._confirm(a, list(a.obj.rules))
+        # It gathers anything, and what it gathered cannot be tightened.
+        if (_gathers(a.obj) or _gathers(a.old)) and self._missing(authorizer, a, _FULL):
+            raise _forbidden(a, "must have cluster-admin privileges to use the aggregationRule")
+
+    def _check_binding(self, a: Attributes) -> None:
+        """Raises 403, and 404 for a role that is not there: who could bind it once it is, could bind anything."""
+        authorizer, ref = self._authorizer(), a.obj.role_ref
+        plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
+        if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[0]:
+            return
+        rules = authorizer.find_rules(a.namespace, ref)
+        if rules is None:
+            raise errors.not_found(f"{plural}.{_GROUP}", ref.name)
+        self._confirm(a, rules)
+
+    def _confirm(self, a: Attributes, rules: list[rbac_v1.PolicyRule]) -> None:
+        missing = self._missing(self._authorizer(), a, rules)
         if missing:
             groups = ", ".join(f'"{g}"' for g in a.user.groups)
             why = f'user "{a.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
-            raise errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why + "\n".join(missing))
+            raise _forbidden(a, why + "\n".join(missing))
 
     @staticmethod
     def _missing(authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]) -> list[str]:
@@ -109,6 +121,25 @@ class RBACEscalation(Base):
             if not any(covers(rule, wanted) for rule in owned):
                 found.append(_shown(wanted))
         return list(dict.fromkeys(found))
+
+
+def _gathers(role: Any) -> bool:
+    rule = getattr(role, "aggregation_rule", None)
+    return rule is not None and bool(rule.cluster_role_selectors)
+
+
+def _without_bookkeeping(obj: Any) -> Any:
+    """The object without what the garbage collector changes to delete it, which gives nobody anything. Labels count:
+    they carry a role's rules into the roles that gather them."""
+    kept = copy.deepcopy(obj)
+    meta = kept.metadata
+    meta.owner_references, meta.finalizers, meta.managed_fields = [], [], []
+    meta.resource_version = ""
+    return kept
+
+
+def _forbidden(a: Attributes, why: str) -> errors.StatusError:
+    return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
 
 
 def _shown(rule: rbac_v1.PolicyRule) -> str:
