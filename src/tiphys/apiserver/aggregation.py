@@ -24,11 +24,12 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
-from tiphys.apiserver.connect import relay
+from tiphys.apiserver.proxying import relay
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM, Call
 from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
 from tiphys.machinery import errors, timestamps
+from tiphys.machinery.addresses import authority
 from tiphys.machinery.errors import StatusError
 from tiphys.store.cache import Filter
 
@@ -129,7 +130,7 @@ class Aggregator:
             context = ssl.create_default_context(cadata=bundle or None)
         if self._proxy is not None:
             context.load_cert_chain(self._proxy.certificate, self._proxy.key)
-        return f"https://{host}:{port}", f"{target.name}.{target.namespace}.svc", context
+        return f"https://{authority(host, port)}", f"{target.name}.{target.namespace}.svc", context
 
     # --- the loop ---
 

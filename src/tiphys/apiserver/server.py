@@ -32,6 +32,7 @@ from tiphys.apiserver.fairness import Fairness
 from tiphys.apiserver.impersonation import impersonated
 from tiphys.apiserver.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.pages import Pages, no_page
+from tiphys.apiserver.proxying import TOKEN_PROTOCOL
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
@@ -96,7 +97,7 @@ class APIServer:
             "exec": dict.fromkeys(("get", "create"), connector.stream),
             "attach": dict.fromkeys(("get", "create"), connector.stream),
             "portforward": dict.fromkeys(("get", "create"), connector.stream),
-            "proxy": dict.fromkeys(("get", "create", "update", "patch", "delete"), connector.proxy),
+            "proxy": dict.fromkeys(("get", "create", "update", "patch", "delete", ""), connector.proxy),
         }  # fmt: skip
         self._virtual: dict[str, Handler] = {
             "bindings": actions.bind, "tokenreviews": actions.token_review, "selfsubjectreviews": actions.self_subject,
@@ -300,16 +301,13 @@ def _bearer(header: str) -> str:
     return words[1] if len(words) > 1 and words[0].lower() == "bearer" else ""
 
 
-_TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
-
-
 def _websocket_token(request: web.BaseRequest) -> str:
     """Browsers cannot set headers on a WebSocket: the token may come as a subprotocol."""
     for name in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
-        if name.strip().startswith(_TOKEN_PROTOCOL):
+        if name.strip().startswith(TOKEN_PROTOCOL):
             import base64
 
-            text = name.strip()[len(_TOKEN_PROTOCOL) :]
+            text = name.strip()[len(TOKEN_PROTOCOL) :]
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
@@ -324,7 +322,7 @@ def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:
         raise errors.page_not_found()
     if outside and (name or "list" not in resource.verbs):
         raise errors.page_not_found()
-    if method == "HEAD" or (collection and info.verb in ("update", "patch")):
+    if (method == "HEAD" and info.subresource != "proxy") or (collection and info.verb in ("update", "patch")):
         raise errors.method_refused()
     if outside and info.verb not in ("list", "watch"):
         raise errors.method_refused()
