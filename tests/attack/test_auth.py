@@ -6,6 +6,7 @@ import base64
 import contextlib
 import datetime
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.apiserver.strategies.pods import MIRROR
 from tiphys.client.client import Client
 from tiphys.client.config import Config
-from tiphys.cluster.certificates import key_pem, new_key
+from tiphys.cluster.certificates import Authority, key_pem, new_key
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
@@ -285,6 +286,13 @@ async def test_a_certificate_without_a_name_is_nobody(server: LocalCluster, tmp_
     unnamed.config.token = await token_of(server)
     answer = await ask(unnamed, "GET", SECRETS)
     assert answer.status == 403 and 'User "system:serviceaccount:default:robot"' in answer.json["message"]
+
+
+async def test_a_certificate_of_another_authority_is_told_so(server: LocalCluster, tmp_path: Path) -> None:
+    pair = Authority(tmp_path / "other").ensure("admin", "admin", ("system:masters",))
+    stranger = Client(Config(server.url, server.authority.path, *pair, token=await token_of(server)))
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        await ask(stranger, "GET", SECRETS)
 
 
 async def test_of_two_names_the_last_is_the_users(server: LocalCluster, tmp_path: Path) -> None:
