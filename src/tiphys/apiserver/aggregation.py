@@ -24,7 +24,7 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
-from tiphys.apiserver.proxying import relay
+from tiphys.apiserver.proxying import new_session, raw_target, relay
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM, Call
 from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
@@ -84,10 +84,7 @@ class Aggregator:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-            )  # fmt: skip
+            self._session = new_session()
         return self._session
 
     # --- requests ---
@@ -103,7 +100,7 @@ class Aggregator:
             url, name, context = self._where(remote.service)
         except WebhookError:
             raise errors.unavailable("service unavailable") from None
-        target = yarl.URL(f"{url}{call.http._message.path}", encoded=True)
+        target = yarl.URL(f"{url}{raw_target(call.http._message.path)}", encoded=True)
         return await relay(self._http(), call, target, self._identity(call), context, name)
 
     @staticmethod
@@ -204,7 +201,8 @@ class Aggregator:
             async with (
                 asyncio.timeout(5),
                 self._http().get(
-                    path, ssl=context, server_hostname=name, headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")]
+                    path, ssl=context, server_hostname=name, allow_redirects=False,
+                    headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")],
                 ) as answer,
             ):
                 body = await answer.read()
@@ -224,7 +222,9 @@ class Aggregator:
             headers = [*_SYSTEM_IDENTITY, ("Accept", "application/json")]
             async with (
                 asyncio.timeout(10),
-                self._http().get(f"{url}/openapi/v2", ssl=context, server_hostname=name, headers=headers) as answer,
+                self._http().get(
+                    f"{url}/openapi/v2", ssl=context, server_hostname=name, headers=headers, allow_redirects=False
+                ) as answer,
             ):
                 document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, WebhookError, msgspec.DecodeError) as error:

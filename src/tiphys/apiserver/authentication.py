@@ -91,7 +91,7 @@ class ServiceAccountTokens:
         self._private, self.public = private, private.public_key()
         self.issuer = issuer
         self._store = store
-        self._now = now
+        self.now = now
         der = self.public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
         self._known: dict[str, _Claims] = {}
@@ -107,7 +107,7 @@ class ServiceAccountTokens:
         extra: dict[str, Any] | None = None,
     ) -> tuple[str, float]:
         """(token, expiry). `bound` is (kind, name, uid) of what the token ends with."""
-        now = int(self._now())
+        now = int(self.now())
         private: dict[str, Any] = {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}
         if bound:
             private[bound[0].lower()] = {"name": bound[1], "uid": bound[2]}
@@ -170,7 +170,7 @@ class ServiceAccountTokens:
         return claims
 
     def _check_times(self, claims: _Claims) -> None:
-        now = self._now()
+        now = self.now()
         if not claims.exp > now - _LEEWAY:
             raise InvalidToken("service account token has expired")
         if claims.nbf > now + _LEEWAY:
@@ -184,7 +184,7 @@ class ServiceAccountTokens:
         meta = _identity(entry.data).metadata if entry else None
         if meta is None or not claim.uid or meta.uid != claim.uid:
             raise InvalidToken(f"{resource.kind} {claim.name} has been deleted")
-        if meta.deletionTimestamp and timestamps.parse(meta.deletionTimestamp) < self._now() - _LEEWAY:
+        if meta.deletionTimestamp and timestamps.parse(meta.deletionTimestamp) < self.now() - _LEEWAY:
             raise InvalidToken("service account token has been invalidated")
 
     def jwks(self) -> dict[str, Any]:
@@ -212,13 +212,15 @@ class Authenticator:
     def __init__(self, tokens: ServiceAccountTokens, static: Path | None = None) -> None:
         self.tokens = tokens
         self._static = _read_static(static) if static else []
-        self._certificates: dict[bytes, User] = {}
+        self._certificates: dict[bytes, tuple[User, float]] = {}
 
     def certificate(self, der: bytes) -> User | None:
-        """The user named by a client certificate that TLS has already verified: CN and O. None when it names nobody."""
-        user = self._certificates.get(der)
+        """The user named by a client certificate that TLS has already verified: CN and O. None when it names nobody.
+        Raises InvalidToken when it has ended since: connections live longer."""
+        user, ends = self._certificates.get(der, (None, 0.0))
         if user is None:
-            subject = x509.load_der_x509_certificate(der).subject
+            certificate = x509.load_der_x509_certificate(der)
+            subject, ends = certificate.subject, certificate.not_valid_after_utc.timestamp()
             names = [str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
             if not names or not names[-1]:
                 return None
@@ -228,7 +230,9 @@ class Authenticator:
             user = User(names[-1], _with_authenticated(groups), extra=extra)
             if len(self._certificates) > 4096:
                 self._certificates.clear()
-            self._certificates[der] = user
+            self._certificates[der] = user, ends
+        if self.tokens.now() > ends:
+            raise InvalidToken("x509: certificate has expired or is not yet valid")
         return user
 
     def token(self, token: str) -> User:

@@ -26,8 +26,10 @@ from tiphys.apiserver.links import Rewriter
 from tiphys.apiserver.proxying import (
     METHODS,
     Named,
+    new_session,
     port_number,
     quoted_path,
+    raw_target,
     relay,
     split_name,
     split_path,
@@ -67,10 +69,7 @@ class Connector:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
-            )
+            self._session = new_session()
         return self._session
 
     async def close(self) -> None:
@@ -208,7 +207,7 @@ class Connector:
         prefix, path = split_path(call.info)
         await self._admit(call, resource, _PROXIES[kind], path)
         target = self._target(call.info, split_name(call.info.name, kind[:-1]))
-        query = f"?{call.query_text}" if call.query_text else ""
+        query = raw_target(f"?{call.query_text}") if call.query_text else ""
         if not path and call.http.method in ("GET", "HEAD"):
             return web.Response(status=301, headers={"Location": f"{quoted_path(prefix)}/{query}"})
         host = authority(target.host, target.port)

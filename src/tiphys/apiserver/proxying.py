@@ -96,6 +96,20 @@ def quoted_path(path: str) -> str:
     return quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
 
 
+def raw_target(text: str) -> str:
+    """A path with its query as it goes into a request. What follows a `#` is a part of it, as here, and no fragment, which
+    would stay behind."""
+    return text.replace("#", "%23")
+
+
+def new_session() -> aiohttp.ClientSession:
+    """Connections of the server for its clients. It keeps no cookies: those of one would be sent for another."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+    )  # fmt: skip
+
+
 async def relay(
     session: aiohttp.ClientSession, call: Call, url: yarl.URL, extra: list[tuple[str, str]], tls: ssl.SSLContext,
     server_name: str | None, links: Rewriter | None = None,

@@ -157,15 +157,13 @@ class APIServer:
         return await self._route(call)
 
     def _authenticate(self, request: web.BaseRequest) -> User:
-        """Certificate, then token, then nobody. A token that is not valid is an error, even beside none else."""
+        """Certificate, then token, then nobody. One that is not valid is an error, not nobody."""
         der = request.protocol.certificate  # type: ignore[attr-defined]
-        if der and (user := self.authenticator.certificate(der)) is not None:
-            return user
-        token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(request)
-        if not token:
-            return ANONYMOUS
         try:
-            return self.authenticator.token(token)
+            if der and (user := self.authenticator.certificate(der)) is not None:
+                return user
+            token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(request)
+            return self.authenticator.token(token) if token else ANONYMOUS
         except InvalidToken:
             raise errors.unauthorized() from None
 

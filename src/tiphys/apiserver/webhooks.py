@@ -42,8 +42,9 @@ class WebhookCaller:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "kube-apiserver-admission"}
-            )
+                connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "kube-apiserver-admission"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )  # fmt: skip
         return self._session
 
     def _context(self, bundle: bytes) -> ssl.SSLContext:
@@ -70,6 +71,7 @@ class WebhookCaller:
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                     ssl=self._context(config.ca_bundle),
                     server_hostname=server_name or None,
+                    allow_redirects=False,  # a webhook does not send this server elsewhere
                 ) as answer,
             ):
                 body = await answer.content.read(_LIMIT)
