@@ -508,6 +508,9 @@ async def test_a_binding_to_what_is_not_there_is_not_made(server: LocalCluster) 
     body = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "b"}, "roleRef": reference}
     answer = await ask(jane, "POST", BINDINGS, body=body)
     assert (answer.status, answer.json["message"]) == (404, f'clusterroles.{RBAC} "later" not found')
+    body["roleRef"] = {**reference, "kind": "Role"}
+    assert (await ask(server.client, "POST", BINDINGS, body=body)).status == 422
+    body["roleRef"] = reference
     await grant(server, "jim", rule("create", "clusterrolebindings", group=RBAC), rule("bind", "clusterroles", "later", group=RBAC))
     assert (await ask(server.client_as("jim"), "POST", BINDINGS, body=body)).status == 201
 
