@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import json
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -522,6 +523,17 @@ async def test_labels_do_not_carry_a_role_into_another(server: LocalCluster) -> 
     merge = {"Content-Type": "application/merge-patch+json"}
     assert (await ask(jane, "PATCH", f"{ROLES}/strong", merge, change)).status == 403
     assert (await ask(jane, "PATCH", f"{ROLES}/strong", merge, {"metadata": {"finalizers": ["a.b/c"]}})).status == 200
+
+
+async def test_a_role_of_many_millions_of_rights_is_judged_at_once(server: LocalCluster) -> None:
+    jane = await jane_who_may(server, rule("create", "clusterroles", group=RBAC), rule("get list", "pods"))
+    many = [f"w{number}" for number in range(500)]
+    body = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": "g"}, "rules": [
+        {"verbs": ["get", *many], "apiGroups": ["", *many], "resources": ["pods", *many], "resourceNames": many},
+    ]}  # fmt: skip
+    began = time.process_time()
+    assert (await ask(jane, "POST", ROLES, body=body)).status == 403
+    assert time.process_time() - began < 1
 
 
 async def test_what_gathers_roles_takes_every_right(server: LocalCluster) -> None:

@@ -14,7 +14,7 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.api.resource_v1 import ResourceSlice
 from tiphys.apiserver.authorization import Asked, rule_allows
-from tiphys.apiserver.request import User
+from tiphys.apiserver.request import LONG_SELECTOR, User
 from tiphys.apiserver.strategies.pods import MIRROR
 from tiphys.machinery.podrefs import References, references
 from tiphys.machinery.selectors import SelectorError, parse_fields
@@ -145,7 +145,7 @@ def _named_by(pod: core_v1.Pod) -> References:
 
 def _selects(fields: str, key: str, value: str) -> bool:
     try:
-        return bool(fields) and parse_fields(fields).exact(key) == value
+        return 0 < len(fields) <= LONG_SELECTOR and parse_fields(fields).exact(key) == value
     except SelectorError:
         return False
 

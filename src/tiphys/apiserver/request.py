@@ -117,8 +117,14 @@ def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
         info.verb = "deletecollection"
 
 
+LONG_SELECTOR = 2048
+"""Characters beyond which a selector is not looked into to find out who may ask for it: reading it would take time."""
+
+
 def _selected_name(selector: str) -> str:
     """The one name that a field selector leaves, for rules with `resourceNames`; empty when there is none."""
+    if len(selector) > LONG_SELECTOR:
+        return ""
     try:
         name = parse_fields(selector).exact("metadata.name") or ""
     except SelectorError:
