@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import ssl
@@ -149,8 +150,6 @@ async def _page(
     call: Call, answer: aiohttp.ClientResponse, response: web.StreamResponse, links: Rewriter
 ) -> web.StreamResponse:
     """A page of HTML, whole when it is not too large: its links are not known before it is here."""
-    import asyncio
-
     body = b""
     with contextlib.suppress(ConnectionError, aiohttp.ClientError):
         while len(body) <= MOST and (chunk := await answer.content.readany()):
