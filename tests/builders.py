@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from tiphys.api import apps_v1, core_v1
@@ -16,6 +17,14 @@ def pod(name: str = "p", namespace: str = "default", **spec: Any) -> core_v1.Pod
     return core_v1.Pod(
         metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), spec=from_builtins(spec, core_v1.PodSpec)
     )
+
+
+def machine_address() -> str:
+    """An address of this machine that is not the loopback's, which the API server does not connect to for anybody. Nothing
+    is sent to find it out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
 
 
 def node(name: str, cpu: str = "4", memory: str = "8Gi", **labels: str) -> core_v1.Node:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.apiserver.test_custom import call, refused
+from tests.builders import machine_address
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
@@ -61,7 +62,7 @@ class Sample:
         context.verify_mode = ssl.CERT_REQUIRED
         runner = web.ServerRunner(web.Server(self.handle))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=context).start()
+        await web.TCPSite(runner, machine_address(), self.port, ssl_context=context).start()
         return runner
 
 
@@ -79,7 +80,7 @@ async def sample(server: LocalCluster) -> AsyncIterator[Sample]:
     slice_ = {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "sample", "labels": {"kubernetes.io/service-name": "sample"}},
-        "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [{"name": "", "port": made.port}],
+        "endpoints": [{"addresses": [machine_address()]}], "ports": [{"name": "", "port": made.port}],
     }  # fmt: skip
     await call(server, "POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
     yield made

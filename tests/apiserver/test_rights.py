@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.apiserver.test_custom import call, refused
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.base import encode
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
-from tiphys.apiserver.admission.rbac import covers, single_rules
+from tiphys.apiserver.coverage import Owned
 from tiphys.testing import LocalCluster
 
 ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
@@ -27,11 +30,66 @@ def rule(verbs: str, resources: str, *names: str, group: str = "") -> rbac_v1.Po
     return rbac_v1.PolicyRule(verbs=verbs.split(), api_groups=[group], resources=resources.split(), resource_names=list(names))  # fmt: skip
 
 
+# The model: rules counted out, each held against each.
+
+def single_rules(rules: list[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule]:
+    """Rules of one verb on one thing each."""
+    for rule in rules:
+        for verb in rule.verbs:
+            for url in rule.non_resource_urls:
+                yield rbac_v1.PolicyRule(verbs=[verb], non_resource_urls=[url])
+            for group in rule.api_groups:
+                for resource in rule.resources:
+                    for name in rule.resource_names or [""]:
+                        names = [name] if name else []
+                        yield rbac_v1.PolicyRule(
+                            verbs=[verb], api_groups=[group], resources=[resource], resource_names=names
+                        )
+
+
+def covers(owned: rbac_v1.PolicyRule, wanted: rbac_v1.PolicyRule) -> bool:
+    """Whether a rule gives everything that a single rule gives."""
+    if not _has(owned.verbs, wanted.verbs[0]):
+        return False
+    if wanted.non_resource_urls:
+        url = wanted.non_resource_urls[0]
+        return any(u in ("*", url) or (u.endswith("*") and url.startswith(u[:-1])) for u in owned.non_resource_urls)
+    if not _has(owned.api_groups, wanted.api_groups[0]):
+        return False
+    resource = wanted.resources[0]
+    sub = resource.partition("/")[2]
+    if not (_has(owned.resources, resource) or (sub and f"*/{sub}" in owned.resources)):
+        return False
+    return not owned.resource_names or (
+        bool(wanted.resource_names) and wanted.resource_names[0] in owned.resource_names
+    )
+
+
+def _has(values: list[str], value: str) -> bool:
+    return "*" in values or value in values
+
+
 def test_what_covers_what() -> None:
     assert all(covers(rule("get list", "pods"), one) for one in single_rules([rule("get", "pods", "a")]))
     assert not covers(rule("get", "pods", "a"), rule("get", "pods"))
     assert covers(rule("*", "*"), rule("get", "pods/log")) and not covers(rule("get", "pods"), rule("get", "pods/log"))
     assert not covers(rule("get", "pods"), rule("get", "pods", group="apps"))
+
+
+words = st.lists(st.sampled_from(["a", "b", "a/x", "*/x", "*"]), min_size=1, max_size=3)
+rules = st.lists(
+    st.builds(
+        lambda verbs, groups, resources, names, urls: rbac_v1.PolicyRule(verbs, groups, resources, names, urls),
+        words, words, words, st.lists(st.sampled_from("nm"), max_size=2), st.lists(st.sampled_from(["/a", "/a/*", "*"]), max_size=2),
+    ), max_size=4,
+)  # fmt: skip
+
+
+@given(rules, rules)
+def test_what_is_missing_is_what_no_rule_covers(owned: list[rbac_v1.PolicyRule], wanted: list[rbac_v1.PolicyRule]) -> None:
+    expected = [one for one in single_rules(wanted) if not any(covers(rule, one) for rule in owned)]
+    missing = list(Owned(owned).missing(wanted))
+    assert {encode(one) for one in missing} == {encode(one) for one in expected}
 
 
 async def grant(server: LocalCluster, user: str, *rules: rbac_v1.PolicyRule) -> None:

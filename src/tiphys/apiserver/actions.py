@@ -12,9 +12,10 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, Status
 from tiphys.apiserver import respond
+from tiphys.apiserver.accessreviews import asked_of, review_errors
 from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.authentication import Authenticator, InvalidToken
-from tiphys.apiserver.authorization import Asked, Authorizer
+from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bodies import body, read_object
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call, User
@@ -183,24 +184,17 @@ class Actions:
         account = self._registry.lookup("serviceaccounts", namespace, name)
         if account is None:
             raise errors.not_found("serviceaccounts", name)
-        seconds = request.spec.expiration_seconds or 3600
-        if seconds < 600:
-            why = [
-                errors.invalid_value(
-                    "spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"
-                )
-            ]
-            raise errors.invalid("TokenRequest", "authentication.k8s.io", name, why)
+        seconds = 3600 if request.spec.expiration_seconds is None else request.spec.expiration_seconds
+        _check_token_request(request, namespace, name, seconds, account.metadata.uid)
         bound, ref = None, request.spec.bound_object_ref
         extra: dict[str, Any] = {}
         if ref is not None:
             bound, extra = self._bound(namespace, name, ref)
         tokens = self._authenticator.tokens
         audiences = request.spec.audiences or [tokens.issuer]
-        text, expiry = tokens.sign(
-            namespace, name, account.metadata.uid, min(seconds, 1 << 32), audiences, bound, extra
-        )
+        text, expiry = tokens.sign(namespace, name, account.metadata.uid, seconds, audiences, bound, extra)
         request.metadata.name, request.metadata.namespace = name, namespace
+        request.metadata.uid = account.metadata.uid
         request.metadata.creation_timestamp = timestamps.rfc3339(self._registry.now())
         request.spec.audiences, request.spec.expiration_seconds = audiences, seconds
         request.status.token, request.status.expiration_timestamp = text, timestamps.rfc3339(expiry)
@@ -208,8 +202,9 @@ class Actions:
 
     def _bound(self, namespace: str, account: str, ref: Any) -> tuple[tuple[str, str, str], dict[str, Any]]:
         plurals = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
-        if ref.kind not in plurals:
-            why = f"cannot bind token to object of type {ref.api_version}, Kind={ref.kind}"
+        if ref.kind not in plurals or "/" in ref.api_version:
+            shown = ref.api_version if "/" in ref.api_version else f"/{ref.api_version}"
+            why = f"cannot bind token to object of type {shown}, Kind={ref.kind}"
             raise errors.bad_request(why)
         target = self._registry.lookup(plurals[ref.kind], "" if ref.kind == "Node" else namespace, ref.name)
         if target is None:
@@ -230,17 +225,14 @@ class Actions:
 
     async def token_review(self, call: Call, resource: Resource) -> web.Response:
         review = read_object(call, await body(call), authentication_v1.TokenReview, resource)
+        if not review.spec.token:
+            raise errors.bad_request("token is required for TokenReview in authentication")
         status = review.status = authentication_v1.TokenReviewStatus()
         try:
-            if review.spec.audiences:
-                user = self._authenticator.tokens.verify(review.spec.token, review.spec.audiences)
-                status.audiences = list(review.spec.audiences)
-            else:
-                user = self._authenticator.token(review.spec.token)
-                status.audiences = [self._authenticator.tokens.issuer]
+            user, status.audiences = self._authenticator.review(review.spec.token, review.spec.audiences)
             status.authenticated, status.user = True, _info(user)
         except InvalidToken as error:
-            status.error, status.audiences = str(error), []
+            status.error = str(error)
         return respond.status(call, review, 201)
 
     async def self_subject(self, call: Call, resource: Resource) -> web.Response:
@@ -255,30 +247,11 @@ class Actions:
         review = read_object(call, await body(call), resource.type, resource)
         spec = review.spec
         user = call.user
+        if problems := review_errors(review, resource.kind, call.info.namespace):
+            raise errors.invalid(resource.kind, resource.group, "", problems)
         if resource.kind != "SelfSubjectAccessReview":
-            if not spec.user and not spec.groups:
-                why = [errors.invalid_value("spec.user", "", "at least one of user or group must be specified")]
-                raise errors.invalid(resource.kind, resource.group, "", why)
             user = User(spec.user, tuple(spec.groups), spec.uid, spec.extra)
-        if (spec.resource_attributes is None) == (spec.non_resource_attributes is None):
-            why = [
-                errors.invalid_value(
-                    "spec.resourceAttributes",
-                    None,
-                    "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-                )
-            ]
-            raise errors.invalid(resource.kind, resource.group, "", why)
-        if resource.kind == "LocalSubjectAccessReview" and spec.resource_attributes.namespace != call.info.namespace:
-            why = [
-                errors.invalid_value(
-                    "spec.resourceAttributes.namespace",
-                    spec.resource_attributes.namespace,
-                    "must match metadata.namespace",
-                )
-            ]
-            raise errors.invalid(resource.kind, resource.group, "", why)
-        allowed, reason = self._authorizer.authorize(user, _asked(spec))
+        allowed, reason = self._authorizer.authorize(user, asked_of(spec))
         review.status = authorization_v1.SubjectAccessReviewStatus(allowed=allowed, reason=reason)
         return respond.status(call, review, 201)
 
@@ -306,12 +279,25 @@ class Actions:
         return respond.status(call, review, 201)
 
 
+def _check_token_request(request: Any, namespace: str, name: str, seconds: int, uid: str) -> None:
+    """Raises 422 and 409."""
+    meta, field = request.metadata, "spec.expirationSeconds"
+    problems = []
+    if meta.name and meta.name != name:
+        problems.append(errors.invalid_value("metadata.name", meta.name, "must match the service account name if specified"))
+    if meta.namespace and meta.namespace != namespace:
+        why = "must match the service account namespace if specified"
+        problems.append(errors.invalid_value("metadata.namespace", meta.namespace, why))
+    if seconds < 600:
+        problems.append(errors.invalid_value(field, seconds, "may not specify a duration less than 10 minutes"))
+    if seconds > 1 << 32:
+        problems.append(errors.invalid_value(field, seconds, "may not specify a duration larger than 2^32 seconds"))
+    if problems:
+        raise errors.invalid("TokenRequest", "authentication.k8s.io", name, problems)
+    if meta.uid and meta.uid != uid:
+        why = f"the UID in the token request ({meta.uid}) does not match the UID of the service account ({uid})"
+        raise errors.conflict("TokenRequest.authentication.k8s.io", name, why)
+
+
 def _info(user: User) -> Any:
     return authentication_v1.UserInfo(username=user.name, uid=user.uid, groups=list(user.groups), extra=user.extra)
-
-
-def _asked(spec: Any) -> Asked:
-    if spec.non_resource_attributes is not None:
-        return Asked(spec.non_resource_attributes.verb, path=spec.non_resource_attributes.path)
-    a = spec.resource_attributes
-    return Asked(a.verb, a.group, a.resource, a.subresource, a.namespace, a.name, version=a.version)

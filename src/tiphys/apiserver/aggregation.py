@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -23,17 +24,19 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
-from tiphys.apiserver.connect import relay
+from tiphys.apiserver.proxying import new_session, raw_target, relay
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM, Call
 from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
 from tiphys.machinery import errors, timestamps
+from tiphys.machinery.addresses import authority
 from tiphys.machinery.errors import StatusError
 from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
 _SERVICES = resource_of(APIService)
 _EVERY, _AGAIN = 30.0, 1.0  # seconds between checks of a server that answers, and of one that does not
+_HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -81,10 +84,7 @@ class Aggregator:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-            )  # fmt: skip
+            self._session = new_session()
         return self._session
 
     # --- requests ---
@@ -100,7 +100,7 @@ class Aggregator:
             url, name, context = self._where(remote.service)
         except WebhookError:
             raise errors.unavailable("service unavailable") from None
-        target = yarl.URL(f"{url}{call.http._message.path}", encoded=True)
+        target = yarl.URL(f"{url}{raw_target(call.http._message.path)}", encoded=True)
         return await relay(self._http(), call, target, self._identity(call), context, name)
 
     @staticmethod
@@ -110,7 +110,8 @@ class Aggregator:
         if user.uid:
             rows.append(("X-Remote-Uid", user.uid))
         for key, values in user.extra.items():
-            rows += [(f"X-Remote-Extra-{key}", value) for value in values]
+            name = f"X-Remote-Extra-{quote(key, safe=_HEADER_SAFE)}"
+            rows += [(name, value) for value in values]
         return rows
 
     def _where(self, service: APIService) -> tuple[str, str, ssl.SSLContext]:
@@ -126,7 +127,7 @@ class Aggregator:
             context = ssl.create_default_context(cadata=bundle or None)
         if self._proxy is not None:
             context.load_cert_chain(self._proxy.certificate, self._proxy.key)
-        return f"https://{host}:{port}", f"{target.name}.{target.namespace}.svc", context
+        return f"https://{authority(host, port)}", f"{target.name}.{target.namespace}.svc", context
 
     # --- the loop ---
 
@@ -200,7 +201,8 @@ class Aggregator:
             async with (
                 asyncio.timeout(5),
                 self._http().get(
-                    path, ssl=context, server_hostname=name, headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")]
+                    path, ssl=context, server_hostname=name, allow_redirects=False,
+                    headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")],
                 ) as answer,
             ):
                 body = await answer.read()
@@ -220,7 +222,9 @@ class Aggregator:
             headers = [*_SYSTEM_IDENTITY, ("Accept", "application/json")]
             async with (
                 asyncio.timeout(10),
-                self._http().get(f"{url}/openapi/v2", ssl=context, server_hostname=name, headers=headers) as answer,
+                self._http().get(
+                    f"{url}/openapi/v2", ssl=context, server_hostname=name, headers=headers, allow_redirects=False
+                ) as answer,
             ):
                 document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, WebhookError, msgspec.DecodeError) as error:

@@ -125,9 +125,13 @@ class Authorizer:
 
     def rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule]:
         """The rules behind a role reference; none when the role is missing."""
+        return self.find_rules(namespace, ref) or []
+
+    def find_rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule] | None:
+        """The same, but None when the role is missing."""
         resource, kind = (_CLUSTER_ROLES, rbac_v1.ClusterRole) if ref.kind == "ClusterRole" else (_ROLES, rbac_v1.Role)
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, ref.name))
-        return decode(entry.data, kind).rules if entry else []  # type: ignore[attr-defined]
+        return decode(entry.data, kind).rules if entry else None  # type: ignore[attr-defined]
 
 
 def _applies(subjects: list[rbac_v1.Subject], user: User, namespace: str) -> str:

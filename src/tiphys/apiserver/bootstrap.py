@@ -11,8 +11,8 @@ from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.apiserver import flowcontrol
-from tiphys.apiserver.admission.rbac import covered
 from tiphys.apiserver.authorization import aggregated
+from tiphys.apiserver.coverage import Owned
 from tiphys.apiserver.registry import Registry
 from tiphys.machinery import errors
 
@@ -321,7 +321,7 @@ async def _complete(registry: Registry, wanted: Any) -> None:
     if binding:
         missing: list[Any] = [one for one in wanted.subjects if one not in there.subjects]
     else:
-        missing = [rule for rule in wanted.rules if rule not in there.rules and not covered(there.rules, rule)]
+        missing = [rule for rule in wanted.rules if rule not in there.rules and any(Owned(there.rules).missing([rule]))]
     left_alone = there.metadata.annotations.get(_AUTOUPDATE) == "false" or getattr(wanted, "aggregation_rule", None)
     if not missing or left_alone:
         return None

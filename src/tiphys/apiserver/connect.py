@@ -9,21 +9,39 @@ import asyncio
 import base64
 import contextlib
 import ssl
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import aiohttp
+import yarl
 from aiohttp import web
+from multidict import CIMultiDict
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.apiserver.admission import Attributes
+from tiphys.apiserver.links import Rewriter
+from tiphys.apiserver.proxying import (
+    METHODS,
+    Named,
+    new_session,
+    port_number,
+    quoted_path,
+    raw_target,
+    relay,
+    split_name,
+    split_path,
+    without_identity,
+)
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import Call
+from tiphys.apiserver.request import Call, RequestInfo
 from tiphys.apiserver.webhooks import endpoint_of
 from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import errors
+from tiphys.machinery.addresses import authority, is_global_unicast
+from tiphys.machinery.names import is_ip
 from tiphys.machinery.query import truth
 
 _PODS = BY_PATH["", "v1", "pods"]
@@ -36,22 +54,6 @@ _STREAMS = {
     "portforward": core_v1.PodPortForwardOptions,
 }
 _PROXIES = {"pods": core_v1.PodProxyOptions, "services": core_v1.ServiceProxyOptions, "nodes": core_v1.NodeProxyOptions}
-_HOP = frozenset(
-    (
-        "connection",
-        "upgrade",
-        "host",
-        "transfer-encoding",
-        "content-length",
-        "authorization",
-        "keep-alive",
-        "te",
-        "trailer",
-        "content-encoding",
-    )
-)
-
-
 _BASE64 = "base64.binary.k8s.io"
 
 
@@ -67,10 +69,7 @@ class Connector:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
-            )
+            self._session = new_session()
         return self._session
 
     async def close(self) -> None:
@@ -83,11 +82,13 @@ class Connector:
         return decode(self._registry.entry(_PODS, call.info.namespace, call.info.name).data, core_v1.Pod)
 
     def _node_address(self, name: str) -> tuple[str, int]:
+        """Where a node's own server listens. Names are not resolved: a node says its address. Raises 404 and 503."""
         node = decode(self._registry.entry(_NODES, "", name).data, core_v1.Node)
         addresses = {a.type: a.address for a in node.status.addresses}
-        address = addresses.get("InternalIP") or addresses.get("Hostname")
+        known = (addresses.get(kind, "") for kind in ("InternalIP", "ExternalIP"))
+        address = next((address for address in known if is_ip(address)), "")
         port = node.status.daemon_endpoints.kubelet_endpoint.port
-        if not address or not port:
+        if not address or not 0 < port < 1 << 16:
             raise errors.unavailable(f"no preferred addresses found; known addresses: {list(addresses.values())}")
         return address, port
 
@@ -126,17 +127,17 @@ class Connector:
         names = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
         query = urlencode({name: call.query[name] for name in names if name in call.query})
         path = f"/containerLogs/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
-        url = f"https://{host}:{port}{path}" + (f"?{query}" if query else "")
+        url = yarl.URL(f"https://{authority(host, port)}{path}" + (f"?{query}" if query else ""), encoded=True)
         if "websocket" in call.http.headers.get("Upgrade", "").lower():
-            return await self._over_socket(call, url)
-        return await self._relay(call, url, "GET", self._tls)
+            return await self._over_socket(call, url, pod.spec.node_name)
+        return await relay(self._http(), call, url, [], self._tls or self._plain_tls, pod.spec.node_name)
 
-    async def _over_socket(self, call: Call, url: str) -> web.StreamResponse:
+    async def _over_socket(self, call: Call, url: yarl.URL, node: str) -> web.StreamResponse:
         """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that have no others."""
         socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
         await socket.prepare(call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
-            async with self._http().get(url, ssl=self._tls or self._plain_tls) as answer:
+            async with self._http().get(url, ssl=self._tls or self._plain_tls, server_hostname=node) as answer:
                 async for chunk in answer.content.iter_any():
                     if socket.ws_protocol == _BASE64:
                         await socket.send_str(base64.b64encode(chunk).decode())
@@ -162,9 +163,10 @@ class Connector:
             container = ""
         host, port = self._node_address(pod.spec.node_name)
         path = f"/{ {'portforward': 'portForward'}.get(kind, kind) }/{pod.metadata.namespace}/{pod.metadata.name}{container}"
-        return await self._tunnel(call, host, port, path + ("?" + call.query_text if call.query_text else ""))
+        target = path + ("?" + call.query_text if call.query_text else "")
+        return await self._tunnel(call, host, port, target, pod.spec.node_name)
 
-    async def _admit(self, call: Call, resource: Resource, kind: Any) -> None:
+    async def _admit(self, call: Call, resource: Resource, kind: Any, path: str | None = None) -> None:
         """A stream is a request like others: what judges writes may judge it."""
         info = call.info
         options = kind()
@@ -173,6 +175,8 @@ class Connector:
                 text = call.query[name]
                 value: Any = truth(text) if isinstance(getattr(options, field), bool) else text
                 setattr(options, field, [text] if isinstance(getattr(options, field), list) else value)
+        if path is not None:
+            options.path = path
         attributes = Attributes(
             resource, "CONNECT", info.namespace, info.name, options, None, call.user, subresource=info.subresource,
             kind=f"v1/{options.kind}",
@@ -180,106 +184,105 @@ class Connector:
         await self._registry.admission.mutate(attributes)
         await self._registry.admission.validate(attributes)
 
-    async def _tunnel(self, call: Call, host: str, port: int, target: str) -> web.StreamResponse:
+    async def _tunnel(self, call: Call, host: str, port: int, target: str, node: str) -> web.StreamResponse:
         if "upgrade" not in call.http.headers.get("Connection", "").lower():
             raise errors.bad_request("Upgrade request required")
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=self._tls), 10)
+            async with asyncio.timeout(10):
+                tls = self._tls or self._plain_tls
+                reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=node)
         except (TimeoutError, OSError) as error:
             raise errors.internal(f"error dialing backend: {error}") from None
-        writer.write(request_head(call.http.method, target, f"{host}:{port}", call.http.headers))
+        headers = CIMultiDict(without_identity(call.http.headers.items()))
+        writer.write(request_head(call.http.method, target, authority(host, port), headers))
         await splice(call.http, reader, writer)
         return web.StreamResponse()
 
     # --- proxies ---
 
     async def proxy(self, call: Call, resource: Resource) -> web.StreamResponse:
-        scheme, name, port = _split(call.info.name)
+        if call.http.method not in METHODS:
+            raise errors.method_refused()
         kind = call.info.resource
-        tls = self._plain_tls
-        await self._admit(call, resource, _PROXIES[kind])
-        if kind == "pods":
-            pod = decode(self._registry.entry(_PODS, call.info.namespace, name).data, core_v1.Pod)
-            host = pod.status.pod_ip
-            number = int(port) if port.isdigit() else _pod_port(pod, port)
-        elif kind == "services":
-            host, number = self._endpoint(call.info.namespace, name, port)
-        else:
-            host, number = self._node_address(name)
-            scheme, tls = "https", self._tls or tls
-        if not host:
-            raise errors.unavailable(f"no endpoints available for {kind[:-1]} {name!r}".replace("'", '"'))
-        at = call.info.path.split("/proxy", 1)[1] if "/proxy" in call.info.path else ""
-        if not at and call.http.method in ("GET", "HEAD"):
-            where = call.info.path + "/" + (f"?{call.query_text}" if call.query_text else "")
-            return web.Response(status=301, headers={"Location": where})
-        url = f"{scheme}://{host}:{number}{quote(at or '/', safe='/%:@!$&()*+,;=~-._')}" + (
-            f"?{call.query_text}" if call.query_text else ""
-        )
-        return await self._relay(call, url, call.http.method, tls)
+        prefix, path = split_path(call.info)
+        await self._admit(call, resource, _PROXIES[kind], path)
+        target = self._target(call.info, split_name(call.info.name, kind[:-1]))
+        query = raw_target(f"?{call.query_text}") if call.query_text else ""
+        if not path and call.http.method in ("GET", "HEAD"):
+            return web.Response(status=301, headers={"Location": f"{quoted_path(prefix)}/{query}"})
+        host = authority(target.host, target.port)
+        url = yarl.URL(f"{target.scheme}://{host}{quoted_path(path or '/')}{query}", encoded=True)
+        links = Rewriter(quoted_path(prefix), host, call.http.headers.get("Host", ""))
+        extra = [("X-Forwarded-Uri", quoted_path(prefix + path))]
+        if (peer := call.http.remote) is not None:
+            told = call.http.headers.getall("X-Forwarded-For", [])
+            extra.append(("X-Forwarded-For", ", ".join([*told, peer])))
+        return await relay(self._http(), call, url, extra, target.tls, target.server_name, links)
+
+    def _target(self, info: RequestInfo, named: Named) -> _Target:
+        """Where a proxied request goes: never back to this machine, or to what only it can reach. Raises 400 and 503."""
+        if info.resource == "services":
+            host, port = self._endpoint(info.namespace, named.name, named.port)
+            return _Target(named.scheme, host, port, self._plain_tls)
+        if info.resource == "nodes":
+            return self._node_target(named)
+        pod = decode(self._registry.entry(_PODS, info.namespace, named.name).data, core_v1.Pod)
+        host = pod.status.pod_ips[0].ip if pod.status.pod_ips else pod.status.pod_ip
+        _check_address(host)
+        return _Target(named.scheme, host, _pod_port(pod, named), self._plain_tls)
+
+    def _node_target(self, named: Named) -> _Target:
+        host, port = self._node_address(named.name)
+        _check_address(host)
+        asked = port_number(named.port) if named.port else port
+        if asked == port:
+            return _Target("https", host, port, self._tls or self._plain_tls, named.name)
+        return _Target(named.scheme, host, asked, self._plain_tls)
 
     def _endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
         service = decode(self._registry.entry(_SERVICES, namespace, name).data, core_v1.Service)
         wanted = next((p for p in service.spec.ports if port in ("", p.name, str(p.port))), None)
         if wanted is None:
             raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
-        found = endpoint_of(self._registry.cache(_SLICES), namespace, name, wanted.name)
+        found = endpoint_of(
+            self._registry.cache(_SLICES), namespace, name, wanted.name,
+            lambda endpoint: self._is_a_pods(namespace, endpoint),
+        )  # fmt: skip
         if found is None:
             raise errors.unavailable(f'no endpoints available for service "{name}"')
         return found
 
-    async def _relay(self, call: Call, url: str, method: str, tls: ssl.SSLContext | None) -> web.StreamResponse:
-        import yarl
-
-        return await relay(self._http(), call, yarl.URL(url, encoded=True), [], tls or self._plain_tls, None, method)
-
-
-async def relay(
-    session: aiohttp.ClientSession, call: Call, url: Any, identity: list[tuple[str, str]], tls: ssl.SSLContext,
-    server_name: str | None, method: str = "",
-) -> web.StreamResponse:  # fmt: skip
-    """Passes a request on and its answer back, as it comes. `identity` are headers that say who asks: those that the
-    client sent under such names are dropped. Raises 503."""
-    method = method or call.http.method
-    claims = ("x-remote-",)
-    headers = [
-        (k, v) for k, v in call.http.headers.items() if k.lower() not in _HOP and not k.lower().startswith(claims)
-    ]
-    data = await call.http.read() if method in ("POST", "PUT", "PATCH", "DELETE") else None
-    try:
-        answer = await session.request(
-            method, url, headers=[*headers, *identity], data=data or None, ssl=tls, server_hostname=server_name,
-            allow_redirects=False, skip_auto_headers=("Content-Type", "User-Agent"),  # what the client did not say
-        )  # fmt: skip
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise errors.unavailable(f"error trying to reach service: {error}") from None
-    async with answer:
-        response = web.StreamResponse(status=answer.status)
-        for key, value in answer.headers.items():
-            if key.lower() not in ("connection", "transfer-encoding", "keep-alive", "content-length"):
-                response.headers.add(key, value)
-        if "Content-Length" in answer.headers and method != "HEAD":
-            response.content_length = int(answer.headers["Content-Length"])
-        await response.prepare(call.http)
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
-    return response
+    def _is_a_pods(self, namespace: str, endpoint: discovery_v1.Endpoint) -> bool:
+        """Whether an endpoint is a pod of the namespace: whoever writes endpoints does not choose where this server
+        connects to."""
+        reference = endpoint.target_ref
+        if reference is None or reference.kind != "Pod" or reference.namespace != namespace:
+            return False
+        pod = self._registry.lookup("pods", namespace, reference.name)
+        addresses = {pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)} if pod is not None else set()
+        return endpoint.addresses[0] in addresses
 
 
-def _split(name: str) -> tuple[str, str, str]:
-    """(scheme, name, port) of ``[https:]name[:port]``."""
-    parts = name.split(":")
-    if len(parts) == 3:
-        return parts[0] or "http", parts[1], parts[2]
-    if len(parts) == 2:
-        return ("http", parts[0], parts[1]) if parts[0] not in ("http", "https") else (parts[0], parts[1], "")
-    return "http", name, ""
+@dataclass(frozen=True)
+class _Target:
+    """`server_name` is what the other side's certificate must be for, where it is verified."""
+
+    scheme: str
+    host: str
+    port: int
+    tls: ssl.SSLContext
+    server_name: str | None = None
 
 
-def _pod_port(pod: core_v1.Pod, name: str) -> int:
-    ports = [p for c in pod.spec.containers for p in c.ports]
-    if not name:
-        return ports[0].container_port if ports else 80
-    return next((p.container_port for p in ports if p.name == name), 80)
+def _check_address(host: str) -> None:
+    if not is_global_unicast(host):
+        raise errors.bad_request("address not allowed")
+
+
+def _pod_port(pod: core_v1.Pod, named: Named) -> int:
+    """A port by number or by its name in the pod; none asked for: the first there is, or the scheme's own."""
+    ports = [port for container in pod.spec.containers for port in container.ports]
+    if named.port:
+        by_name = next((port.container_port for port in ports if port.name == named.port), 0)
+        return by_name or port_number(named.port)
+    return ports[0].container_port if ports else 443 if named.scheme == "https" else 80

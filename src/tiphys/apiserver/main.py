@@ -153,7 +153,9 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
     context.load_cert_chain(options.node_certificate, options.node_key)
-    context.check_hostname = False  # nodes are reached by address; the authority is what counts
+    # Nodes are reached by address, but it is the node that has to be there: a node that says another's address, or this
+    # server's own, gets nobody's requests there. The name is given with each connection.
+    context.check_hostname = True
     return context
 
 

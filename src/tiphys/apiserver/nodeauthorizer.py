@@ -14,8 +14,9 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.api.resource_v1 import ResourceSlice
 from tiphys.apiserver.authorization import Asked, rule_allows
-from tiphys.apiserver.request import User
-from tiphys.machinery.podrefs import references
+from tiphys.apiserver.request import LONG_SELECTOR, User
+from tiphys.apiserver.strategies.pods import MIRROR
+from tiphys.machinery.podrefs import References, references
 from tiphys.machinery.selectors import SelectorError, parse_fields
 from tiphys.store.cache import Filter
 from tiphys.store.store import Store
@@ -55,12 +56,13 @@ class NodeAuthorizer:
             case "", "secrets" | "configmaps":
                 return asked.verb in _READ and not asked.subresource and self._names(node, asked)
             case "", "persistentvolumeclaims":
-                verbs = {"": ("get",), "status": ("get", "update", "patch")}.get(asked.subresource, ())
+                verbs = {"": ("get",), "status": ("update", "patch")}.get(asked.subresource, ())
                 return asked.verb in verbs and self._names(node, asked)
             case "", "persistentvolumes":
                 return asked.verb == "get" and not asked.subresource and self._uses_volume(node, asked.name)
             case "", "serviceaccounts":
-                return (asked.verb, asked.subresource) == ("create", "token") and self._names(node, asked)
+                allowed = (asked.verb, asked.subresource) in (("create", "token"), ("get", ""))
+                return allowed and self._names(node, asked)
             case "", "nodes":
                 return self._node(node, asked)
             case "", "pods":
@@ -82,7 +84,7 @@ class NodeAuthorizer:
     def _node(node: str, asked: Asked) -> bool:
         if asked.subresource:
             return asked.subresource == "status" and asked.verb in ("update", "patch") and asked.name == node
-        return asked.verb == "create" or (asked.verb in (*_WRITE, "list", "watch") and asked.name == node)
+        return asked.verb == "create" or (asked.verb in (*_READ, "update", "patch") and asked.name == node)
 
     def _slices(self, node: str, asked: Asked) -> bool:
         """Slices of the node itself; which one a new one is of is left to NodeRestriction."""
@@ -116,7 +118,7 @@ class NodeAuthorizer:
             return False
         quoted, ephemeral = msgspec.json.encode(asked.name), asked.resource == "persistentvolumeclaims"
         return any(
-            asked.name in references(decode(data, core_v1.Pod)).get(asked.resource, ())
+            asked.name in _named_by(decode(data, core_v1.Pod)).get(asked.resource, ())
             for data in self._pods(node, asked.namespace) if quoted in data or ephemeral
         )  # fmt: skip
 
@@ -136,9 +138,14 @@ class NodeAuthorizer:
         return entry is not None and decode(entry.data, storage_v1.VolumeAttachment).spec.node_name == node
 
 
+def _named_by(pod: core_v1.Pod) -> References:
+    """What a node may read for a pod's sake: for a mirror pod, which the node itself writes, nothing."""
+    return {} if MIRROR in pod.metadata.annotations else references(pod)
+
+
 def _selects(fields: str, key: str, value: str) -> bool:
     try:
-        return bool(fields) and parse_fields(fields).exact(key) == value
+        return 0 < len(fields) <= LONG_SELECTOR and parse_fields(fields).exact(key) == value
     except SelectorError:
         return False
 

@@ -9,7 +9,9 @@ from urllib.parse import parse_qsl, unquote
 
 from tiphys.api.catalog import Resource
 from tiphys.machinery import errors
+from tiphys.machinery.names import path_segment_errors
 from tiphys.machinery.query import truth
+from tiphys.machinery.selectors import SelectorError, parse_fields
 
 _warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
 
@@ -56,6 +58,12 @@ class RequestInfo:
     subresource: str = ""
     name: str = ""
     parts: tuple[str, ...] = ()
+    by_path: bool = False  # whether the path begins with `watch`, as clients of long ago write it
+
+    @property
+    def path_name(self) -> str:
+        """The name in the path; `name` may be a field selector's instead."""
+        return self.parts[1] if len(self.parts) > 1 else ""
 
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -65,9 +73,11 @@ _NAMESPACE_SUBRESOURCES = frozenset(("status", "finalize"))
 def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
     """Names the request. A path that is no resource keeps the method as its verb, as RBAC expects."""
     info = RequestInfo(path, method.lower())
+    if "%" in path:  # before it is split, as upstream does: no name holds a slash
+        path = unquote(path)
     if "/namespaces//" in path:  # no namespace, as some clients write it
         path = path.replace("/namespaces//", "/", 1)
-    parts = [unquote(part) if "%" in part else part for part in path.split("/") if part]
+    parts = [part for part in path.split("/") if part]
     if not parts or parts[0] not in ("api", "apis") or len(parts) < (3 if parts[0] == "api" else 4):
         return info
     info.is_resource, info.prefix = True, parts[0]
@@ -77,7 +87,7 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
     info.version, parts = parts[1], parts[2:]
     info.verb = _VERBS.get(method, "")
     if parts[0] == "watch" and len(parts) > 1:
-        info.verb, parts = "watch", parts[1:]
+        info.verb, info.by_path, parts = "watch", True, parts[1:]
     if parts[0] == "namespaces":
         if len(parts) > 1:
             info.namespace = parts[1]
@@ -95,17 +105,31 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
 
 
 def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
+    """A read without a name is a list, or a watch if it says so; with a name it is a get, whatever it says."""
     if info.name:
-        if info.verb == "get" and truth(query.get("watch")) and not info.subresource:
-            info.verb = "watch"
         return
     if info.verb == "get":
         info.verb = "watch" if truth(query.get("watch")) else "list"
         selector = query.get("fieldSelector", "")
-        if selector.startswith("metadata.name=") and "," not in selector:
-            info.name = selector[len("metadata.name=") :].lstrip("=")
+        if "metadata.name" in selector:
+            info.name = _selected_name(selector)
     elif info.verb == "delete":
         info.verb = "deletecollection"
+
+
+LONG_SELECTOR = 2048
+"""Characters beyond which a selector is not looked into to find out who may ask for it: reading it would take time."""
+
+
+def _selected_name(selector: str) -> str:
+    """The one name that a field selector leaves, for rules with `resourceNames`; empty when there is none."""
+    if len(selector) > LONG_SELECTOR:
+        return ""
+    try:
+        name = parse_fields(selector).exact("metadata.name") or ""
+    except SelectorError:
+        return ""
+    return "" if path_segment_errors(name) else name
 
 
 def whole_number(text: str) -> int:

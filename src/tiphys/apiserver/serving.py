@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from tiphys.apiserver import respond
+from tiphys.apiserver.handshakes import Handshake
 from tiphys.apiserver.server import MAX_BODY, APIServer
 from tiphys.machinery import errors
 
@@ -33,6 +34,7 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(client_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.sslobject_class = Handshake
     context.set_alpn_protocols(["http/1.1"])
     return context
 

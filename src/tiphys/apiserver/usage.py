@@ -29,6 +29,8 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.views import view_of
 from tiphys.machinery import errors, timestamps
+from tiphys.machinery.addresses import authority
+from tiphys.machinery.names import is_ip
 from tiphys.machinery.quantity import NANO, nano
 
 log = logging.getLogger(__name__)
@@ -90,13 +92,14 @@ class Usage:
 
     async def _node(self, node: core_v1.Node) -> None:
         addresses = {a.type: a.address for a in node.status.addresses}
-        host, port = addresses.get("InternalIP"), node.status.daemon_endpoints.kubelet_endpoint.port
-        if not host or not port or self._tls is None:
+        host, port = addresses.get("InternalIP", ""), node.status.daemon_endpoints.kubelet_endpoint.port
+        if not is_ip(host) or not 0 < port < 1 << 16 or self._tls is None:
             return
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         try:
-            async with self._session.get(f"https://{host}:{port}/stats/summary", ssl=self._tls) as answer:
+            url, name = f"https://{authority(host, port)}/stats/summary", node.metadata.name
+            async with self._session.get(url, ssl=self._tls, server_hostname=name, allow_redirects=False) as answer:
                 summary = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
         except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
             log.debug("metrics of %s: %s", node.metadata.name, error)

@@ -9,7 +9,7 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import NAMES, strategy_of
 from tiphys.machinery import errors
-from tiphys.machinery.selectors import EVERYTHING, Selector, SelectorError, parse_fields, parse_labels
+from tiphys.machinery.selectors import EVERYTHING, Requirement, Selector, SelectorError, parse_fields, parse_labels
 from tiphys.store.cache import Entry, Filter
 
 
@@ -20,14 +20,26 @@ def view_of(call: Call, resource: Resource) -> Filter:
         prefix += call.info.namespace + "/"
     labels = _labels(call.query.get("labelSelector", ""))
     fields = _fields(call.query.get("fieldSelector", ""), resource)
+    if call.info.path_name:
+        return _named(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
     if name and (call.info.namespace or not resource.namespaced):
-        fields = Selector(tuple(r for r in fields.requirements if r.key != "metadata.name" or r.operator != "="))
+        # The key says it already; another name that is asked for besides still has to match.
+        chosen = Requirement("metadata.name", "=", (name,))
+        fields = Selector(tuple(requirement for requirement in fields.requirements if requirement != chosen))
         return _Exact(prefix + name, labels, fields)
     namespace = fields.exact("metadata.namespace")
     if namespace and resource.namespaced and not call.info.namespace:
         prefix += namespace + "/"
     return Filter(prefix, labels, fields)
+
+
+def _named(call: Call, prefix: str, labels: Selector, fields: Selector) -> Filter:
+    """The view of a watch whose path names an object: that one alone. Raises 400."""
+    name = call.info.path_name
+    if fields.requirements and fields.exact("metadata.name") != name:
+        raise errors.bad_request("fieldSelector metadata.name doesn't match requested name")
+    return _Exact(prefix + name, labels, fields)
 
 
 class _Exact(Filter):
@@ -61,8 +73,6 @@ def _fields(text: str, resource: Resource) -> Selector:
     except SelectorError as error:
         raise errors.bad_request(str(error)) from None
     if resource.group == "events.k8s.io":
-        from tiphys.machinery.selectors import Requirement
-
         selector = Selector(tuple(
             Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements
         ))  # fmt: skip

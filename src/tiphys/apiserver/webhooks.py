@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import msgspec
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.machinery.addresses import authority, is_global_unicast
 from tiphys.store.cache import Filter, ResourceCache
 from tiphys.store.store import Store
 
@@ -40,8 +42,9 @@ class WebhookCaller:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "kube-apiserver-admission"}
-            )
+                connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "kube-apiserver-admission"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )  # fmt: skip
         return self._session
 
     def _context(self, bundle: bytes) -> ssl.SSLContext:
@@ -68,6 +71,7 @@ class WebhookCaller:
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                     ssl=self._context(config.ca_bundle),
                     server_hostname=server_name or None,
+                    allow_redirects=False,  # a webhook does not send this server elsewhere
                 ) as answer,
             ):
                 body = await answer.content.read(_LIMIT)
@@ -93,9 +97,8 @@ class WebhookCaller:
         service = config.service
         path = (service.path or "").lstrip("/")
         host, port = self.endpoint(service.namespace, service.name, service.port or 443)
-        address = f"[{host}]" if ":" in host else host
         name = f"{service.name}.{service.namespace}.svc"
-        return f"https://{address}:{port}/{path}", name, f"https://{name}:{service.port or 443}/{path}"
+        return f"https://{authority(host, port)}/{path}", name, f"https://{name}:{service.port or 443}/{path}"
 
     def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
         """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises WebhookError."""
@@ -104,7 +107,7 @@ class WebhookCaller:
             raise WebhookError(f'service "{name}" not found')
         service = decode(entry.data, core_v1.Service)
         if service.spec.type == "ExternalName":
-            return service.spec.external_name, port
+            raise WebhookError(f'unsupported service type "{service.spec.type}"')  # names are not resolved for anybody
         wanted = next((p for p in service.spec.ports if p.port == port), None)
         if wanted is None:
             raise WebhookError(f'no service port {port} found for service "{name}"')
@@ -114,8 +117,12 @@ class WebhookCaller:
         return found
 
 
-def endpoint_of(slices: ResourceCache, namespace: str, service: str, port: str) -> tuple[str, int] | None:
-    """The address and port of a ready endpoint behind a service's port, by the port's name."""
+def endpoint_of(
+    slices: ResourceCache, namespace: str, service: str, port: str,
+    fits: Callable[[discovery_v1.Endpoint], bool] = lambda endpoint: True,
+) -> tuple[str, int] | None:  # fmt: skip
+    """The address and port of a ready endpoint behind a service's port, by the port's name. Addresses that lead back to
+    this machine are none, whoever wrote them, and neither are names."""
     for row in slices.select(Filter(f"{_SLICES.prefix}{namespace}/")):
         found = decode(row.data, discovery_v1.EndpointSlice)
         if found.metadata.labels.get("kubernetes.io/service-name") != service:
@@ -123,8 +130,9 @@ def endpoint_of(slices: ResourceCache, namespace: str, service: str, port: str) 
         for candidate in found.ports:
             if (candidate.name or "") == port and candidate.port:
                 for endpoint in found.endpoints:
-                    if endpoint.conditions.ready is not False:
-                        return endpoint.addresses[0], candidate.port
+                    address = endpoint.addresses[0] if endpoint.addresses else ""
+                    if endpoint.conditions.ready is not False and is_global_unicast(address) and fits(endpoint):
+                        return address, candidate.port
     return None
 
 

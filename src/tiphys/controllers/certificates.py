@@ -17,16 +17,18 @@ from tiphys.machinery.errors import StatusError
 
 CLIENT = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT, KUBELET_SERVING = "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"
+NODE_PREFIX = "system:node:"
 _YEAR = 365 * 24 * 3600
 _KEPT = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "Pending": 24 * 3600.0}  # seconds after the fact
 
-_EXTENDED = {
-    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
-    "code signing": ExtendedKeyUsageOID.CODE_SIGNING, "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
-    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING, "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
-}  # fmt: skip
-_CLIENT_USAGES = frozenset(("digital signature", "key encipherment", "client auth"))
-_SERVING_USAGES = frozenset(("digital signature", "key encipherment", "server auth"))
+_LEAST = 600  # seconds
+_BACKDATED = datetime.timedelta(minutes=5)
+_SHORT = 8 * 3600  # seconds; what lives longer ends five minutes early, as it begins five minutes early
+
+# All that the built-in signers sign.
+_EXTENDED = {"client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH}
+_OPTIONAL = frozenset(("digital signature", "key encipherment"))
+_WITHOUT_RSA = {"digital signature"}
 
 
 # --- the core: pure ---
@@ -36,44 +38,77 @@ def is_(csr: CertificateSigningRequest, kind: str) -> bool:
     return any(c.type == kind and c.status in ("True", "") for c in csr.status.conditions)
 
 
-def names_of(request: x509.CertificateSigningRequest) -> tuple[str, list[str], list[str]]:
-    """(common name, organizations, subject alternative names)."""
+def names_of(request: x509.CertificateSigningRequest) -> tuple[str, list[str], list[x509.GeneralName]]:
+    """(common name, organizations, subject alternative names). Of several common names the last one counts, as it does
+    for who is shown the certificate."""
     common = [str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     groups = [str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     try:
         extension = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        others = [str(name.value) for name in extension]
+        others = list(extension)
     except x509.ExtensionNotFound:
         others = []
-    return common[0] if common else "", groups, others
+    return common[-1] if common else "", groups, others
 
 
 def refusal(csr: CertificateSigningRequest) -> str:
     """Why a built-in signer will not sign what was approved; the empty string when it will."""
-    request = x509.load_pem_x509_csr(csr.spec.request)
-    common, groups, others = names_of(request)
+    try:
+        common, groups, others = names_of(x509.load_pem_x509_csr(csr.spec.request))
+    except ValueError as error:
+        return str(error)
     usages = set(csr.spec.usages)
     if csr.spec.signer_name == CLIENT:
-        return "" if "client auth" in usages else "usages did not include client auth"
+        return _no_client(csr.spec.usages)
     if groups != ["system:nodes"]:
-        return "organization in subject does not match: must be system:nodes"
-    if not common.startswith("system:node:"):
-        return "subject common name does not begin with system:node:"
+        return "subject organization is not system:nodes"
     if csr.spec.signer_name == KUBELET_CLIENT:
-        if others:
-            return "subject alternative names are not allowed"
-        return "" if "client auth" in usages and usages <= _CLIENT_USAGES else "usages did not match"
-    if not others:
+        return _no_kubelet_client(common, others, usages)
+    if not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in others):
         return "DNS or IP subjectAltName is required"
-    return "" if "server auth" in usages and usages <= _SERVING_USAGES else "usages did not match"
+    for kind, word in ((x509.RFC822Name, "Email"), (x509.UniformResourceIdentifier, "URI")):
+        if any(isinstance(name, kind) for name in others):
+            return f"{word} subjectAltNames are not allowed"
+    if usages - {"key encipherment"} != {"server auth"} | _WITHOUT_RSA:
+        return "usages did not match [digital signature key encipherment server auth]"
+    return "" if common.startswith(NODE_PREFIX) else f"subject common name does not begin with {NODE_PREFIX}"
+
+
+def _no_client(usages: list[str]) -> str:
+    for usage in usages:
+        if usage not in _OPTIONAL and usage != "client auth":
+            return f"invalid usage for client certificate: {usage}"
+    return "" if "client auth" in usages else "missing required usage for client certificate: client auth"
+
+
+def _no_kubelet_client(common: str, others: list[x509.GeneralName], usages: set[str]) -> str:
+    words = {
+        x509.DNSName: "DNS", x509.RFC822Name: "Email", x509.IPAddress: "IP", x509.UniformResourceIdentifier: "URI",
+    }  # fmt: skip
+    for name in others:
+        return f"{words.get(type(name), 'Other')} subjectAltNames are not allowed"
+    if not common.startswith(NODE_PREFIX):
+        return f"subject common name does not begin with {NODE_PREFIX}"
+    if usages - {"key encipherment"} != {"client auth"} | _WITHOUT_RSA:
+        return "usages did not match [client auth digital signature key encipherment]"
+    return ""
+
+
+def _key_usage(usages: set[str]) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature="digital signature" in usages, key_encipherment="key encipherment" in usages,
+        content_commitment=False, data_encipherment=False, key_agreement=False, key_cert_sign=False, crl_sign=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
 
 
 def is_a_nodes_own(csr: CertificateSigningRequest) -> bool:
     """Whether a node asks to renew the client certificate that it has."""
     if csr.spec.signer_name != KUBELET_CLIENT or "system:nodes" not in csr.spec.groups:
         return False
-    common = names_of(x509.load_pem_x509_csr(csr.spec.request))[0]
-    return common == csr.spec.username and not refusal(csr)
+    if refusal(csr):
+        return False
+    return names_of(x509.load_pem_x509_csr(csr.spec.request))[0] == csr.spec.username
 
 
 def expired(csr: CertificateSigningRequest, now: float) -> float:
@@ -117,10 +152,10 @@ class CertificateController(Controller):
             return None
         if csr.spec.signer_name not in (CLIENT, KUBELET_CLIENT, KUBELET_SERVING):
             return left
-        decided = is_(csr, "Approved") or is_(csr, "Denied")
-        if not decided and is_a_nodes_own(csr):
+        approved, over = is_(csr, "Approved"), is_(csr, "Denied") or is_(csr, "Failed") or csr.status.certificate
+        if not approved and not over and is_a_nodes_own(csr):
             await self._approve(csr)
-        elif is_(csr, "Approved") and not csr.status.certificate and not is_(csr, "Failed") and self._key is not None:
+        elif approved and not over and self._key is not None:
             await self._sign(csr)
         return left
 
@@ -157,22 +192,16 @@ class CertificateController(Controller):
         assert self._authority is not None
         request = x509.load_pem_x509_csr(csr.spec.request)
         now = datetime.datetime.fromtimestamp(self.context.now(), datetime.UTC)
-        seconds = min(csr.spec.expiration_seconds or _YEAR, _YEAR)
+        seconds = min(max(csr.spec.expiration_seconds or _YEAR, _LEAST), _YEAR)
+        begins = now - _BACKDATED
+        ends = now + datetime.timedelta(seconds=seconds) - (_BACKDATED if seconds >= _SHORT else datetime.timedelta())
         builder = x509.CertificateBuilder().subject_name(request.subject).issuer_name(self._authority.subject)
         builder = builder.public_key(request.public_key()).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(minutes=5))
-        builder = builder.not_valid_after(now + datetime.timedelta(seconds=seconds))
-        usages = set(csr.spec.usages)
+        builder = builder.not_valid_before(begins).not_valid_after(min(ends, self._authority.not_valid_after_utc))
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(
-            x509.KeyUsage(
-                digital_signature=bool(usages & {"digital signature", "signing"}), key_encipherment="key encipherment" in usages,
-                content_commitment="content commitment" in usages, data_encipherment="data encipherment" in usages,
-                key_agreement="key agreement" in usages, key_cert_sign=False, crl_sign=False, encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )  # fmt: skip
+        usages = set(csr.spec.usages)
+        if usages & _OPTIONAL:  # without any the extension is left out: an empty one forbids every use
+            builder = builder.add_extension(_key_usage(usages), critical=True)
         extended = [_EXTENDED[usage] for usage in csr.spec.usages if usage in _EXTENDED]
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)

@@ -10,6 +10,7 @@ from tiphys.api.discovery_v1 import EndpointSlice as Slice
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers.pods import is_ready, owner_reference
 from tiphys.controllers.shell import Controller
+from tiphys.machinery.addresses import endpoint_problems
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_labels
 
@@ -36,7 +37,7 @@ def target_port(service_port: core_v1.ServicePort, pod: Pod) -> int | None:
 
 def belongs(pod: Pod) -> bool:
     """Whether a matching pod is an endpoint at all."""
-    return bool(pod.status.pod_ip) and pod.status.phase not in ("Succeeded", "Failed")
+    return not endpoint_problems(pod.status.pod_ip) and pod.status.phase not in ("Succeeded", "Failed")
 
 
 def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_v1.Endpoint:

@@ -64,7 +64,7 @@ def format_indexes(indexes: set[int]) -> str:
 
 def index_of(pod: core_v1.Pod) -> int | None:
     text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def is_over(status: JobStatus) -> bool:

@@ -54,7 +54,7 @@ def _matches(rule: PodFailurePolicyRule, pod: core_v1.Pod) -> str:
 def failure_count(pod: core_v1.Pod) -> int:
     """How often the pod's index had failed before it."""
     text = pod.metadata.annotations.get(FAILURES, "0")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def index_has_failed(job: Job, pod: core_v1.Pod, judgement: Judgement) -> bool:

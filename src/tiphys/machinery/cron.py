@@ -124,7 +124,7 @@ def _number(text: str, names: tuple[str, ...]) -> int:
     lowered = text.lower()
     if lowered in names:
         return names.index(lowered) + (1 if names is _MONTHS else 0)
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise ScheduleError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
     return int(text)
 

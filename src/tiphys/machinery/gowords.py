@@ -112,7 +112,7 @@ def mismatch(error: msgspec.ValidationError, value: Any, kind: type) -> str:
 def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
     if isinstance(value, dict) and name:
         return value.get(name), name
-    if isinstance(value, list) and index.isdigit() and int(index) < len(value):
+    if isinstance(value, list) and index.isascii() and index.isdigit() and int(index) < len(value):
         return value[int(index)], ""
     if (
         isinstance(value, dict) and value

@@ -130,11 +130,12 @@ def port_name_errors(name: str) -> list[str]:
 
 
 def is_ip(text: str) -> bool:
+    """Whether the text is an address; one with a zone (``fe80::1%eth0``) is none here, as for upstream."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and no look-alikes, so that no words appear

@@ -40,7 +40,39 @@ def references(pod: core_v1.Pod) -> References:
         note("resourceclaims", status.resource_claim_name)
     for claim in spec.resource_claims:
         note("resourceclaims", claim.resource_claim_name)
+    if (extended := pod.status.extended_resource_claim_status) is not None:
+        note("resourceclaims", extended.resource_claim_name)
     return found
+
+
+def first_reference(pod: core_v1.Pod) -> str:
+    """What a pod names first of other objects, as users are told it; empty when it names none. A mirror pod must not."""
+    named = references(pod)
+    for plural in ("serviceaccounts", "secrets", "configmaps"):
+        if plural in named:
+            return plural
+    if pod.spec.resource_claims:
+        return "resourceclaims"
+    return next((noun for volume in pod.spec.volumes if (noun := _noun_of(volume))), "")
+
+
+def _noun_of(volume: core_v1.Volume) -> str:
+    if volume.csi is not None:
+        return "csidrivers (via CSI volumes)"
+    if volume.glusterfs is not None:
+        return "endpoints (via glusterFS volumes)"
+    if volume.persistent_volume_claim is not None:
+        return "persistentvolumeclaims"
+    if volume.ephemeral is not None:
+        return "persistentvolumeclaims (via ephemeral volumes)"
+    for part in volume.projected.sources if volume.projected is not None else ():
+        if part.service_account_token is not None:
+            return "serviceaccounts (via projected volumes)"
+        if part.cluster_trust_bundle is not None:
+            return "clustertrustbundles"
+        if part.pod_certificate is not None:
+            return "podcertificates"
+    return ""
 
 
 def _of_volume(volume: core_v1.Volume) -> Iterator[tuple[str, str | None]]:

@@ -134,7 +134,7 @@ def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requiremen
         return _checked(Requirement(key, "=" if operator == "==" else operator, (value,)))
     if operator in ("<", ">"):
         value = take()
-        if not re.fullmatch(r"-?\d+", value):
+        if not re.fullmatch(r"-?[0-9]+", value):
             raise SelectorError(
                 f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
             )

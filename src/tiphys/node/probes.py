@@ -18,7 +18,7 @@ def port_of(value: int | str, container: Any) -> int:
     """A port number, or the number of the container's port of that name."""
     if isinstance(value, int):
         return value
-    return next((p.container_port for p in container.ports if p.name == value), int(value) if value.isdigit() else 0)
+    return next((p.container_port for p in container.ports if p.name == value), int(value) if value.isascii() and value.isdigit() else 0)
 
 
 async def http_get(action: core_v1.HTTPGetAction, container: Any, ip: str, timeout: float) -> Result:

@@ -5,6 +5,7 @@ The node authorizer lets through what only the object can decide; here the objec
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.nodeauthorizer import GROUP, LEASES, node_of
+from tiphys.apiserver.authorization import Asked, Authorizer
+from tiphys.apiserver.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
+from tiphys.apiserver.strategies.certificates import common_name, parse_request
+from tiphys.apiserver.strategies.pods import MIRROR
 from tiphys.machinery import errors
-from tiphys.machinery.podrefs import references
+from tiphys.machinery.podrefs import first_reference
 
-MIRROR = "kubernetes.io/config.mirror"
 _PODS = BY_PATH["", "v1", "pods"]
 _RESTRICTED = "node-restriction.kubernetes.io"
 _KUBELET = frozenset((
@@ -25,20 +28,19 @@ _KUBELET = frozenset((
     "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
 ))  # fmt: skip
 _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-_NAMED = {
-    "serviceaccounts": "a service account", "secrets": "secrets", "configmaps": "configmaps",
-    "persistentvolumeclaims": "persistentvolumeclaims", "resourceclaims": "resourceclaims",
-}  # fmt: skip
+_SIGNERS = frozenset(("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"))
+_REQUEST_AUDIENCE = "request-serviceaccounts-token-audience"  # the verb; the resource is the audience
 
 
 class NodeRestriction(Base):
     resources = frozenset((
         "nodes", "pods", "persistentvolumeclaims", "serviceaccounts", "leases.coordination.k8s.io", "csinodes.storage.k8s.io",
-        "resourceslices.resource.k8s.io",
+        "resourceslices.resource.k8s.io", "certificatesigningrequests.certificates.k8s.io",
     ))  # fmt: skip
 
-    def __init__(self, registry: Callable[[], Any]) -> None:
+    def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry
+        self._authorizer = authorizer
 
     async def validate(self, a: Attributes) -> None:
         if GROUP not in a.user.groups or a.operation == "CONNECT":
@@ -71,6 +73,8 @@ class NodeRestriction(Base):
             case "csinodes", _:
                 if a.name != node:
                     raise _refused(a, "can only access CSINode with the same name as the requesting node")
+            case "certificatesigningrequests", "":
+                _signing_request(a, node)
             case "resourceslices", _:
                 slice_ = a.old if a.operation == "DELETE" else a.obj
                 if a.operation in ("CREATE", "DELETE") and (slice_ is None or slice_.spec.node_name != node):
@@ -111,9 +115,8 @@ class NodeRestriction(Base):
         found = self._registry().lookup("nodes", "", node)
         if found is None or found.metadata.uid != owner.uid:
             raise _refused(a, f'node "{node}" can only create pods with an owner reference set to itself')
-        for plural, noun in _NAMED.items():
-            if references(pod).get(plural):
-                raise _refused(a, f'node "{node}" can not create pods that reference {noun}')
+        if noun := first_reference(pod):
+            raise _refused(a, f'node "{node}" can not create pods that reference {noun}')
 
     @staticmethod
     def _pod_status(a: Attributes, node: str) -> None:
@@ -123,6 +126,11 @@ class NodeRestriction(Base):
             raise _refused(a, f'node "{node}" can only update pod status for pods with spec.nodeName set to itself')
         if a.old.metadata.labels != a.obj.metadata.labels:
             raise _refused(a, f'node "{node}" cannot update labels through pod status')
+        # What a pod's claims are called opens them to the node.
+        if a.old.status.resource_claim_statuses != a.obj.status.resource_claim_statuses:
+            raise _refused(a, f'node "{node}" cannot update resource claim statues')
+        if a.old.status.extended_resource_claim_status != a.obj.status.extended_resource_claim_status:
+            raise _refused(a, f'node "{node}" cannot update extended resource claim status')
 
     # --- tokens ---
 
@@ -139,16 +147,40 @@ class NodeRestriction(Base):
             raise errors.not_found("pods", ref.name)
         if pod.metadata.uid != ref.uid:
             why = f"the UID in the bound object reference ({ref.uid}) does not match the UID in record."
-            raise errors.conflict("pods", ref.name, f"{why} The object might have been deleted and then recreated")
+            raise _refused(a, f"{why} The object might have been deleted and then recreated")
         if pod.spec.node_name != node:
             raise _refused(a, "node requested token bound to a pod scheduled on a different node")
-        asked_for = {
-            s.service_account_token.audience for v in pod.spec.volumes if v.projected is not None
-            for s in v.projected.sources if s.service_account_token is not None
-        }  # fmt: skip
-        for audience in spec.audiences:
-            if audience not in asked_for:
-                raise _refused(a, f'audience "{audience}" not found in pod spec volume, system:node is not authorized to request tokens for this audience')  # fmt: skip
+        if len(spec.audiences) > 1:
+            raise _refused(a, "node may only request 0 or 1 audiences")
+        audience = spec.audiences[0] if spec.audiences else ""
+        if audience in self._audiences(pod):
+            return
+        asked = Asked(_REQUEST_AUDIENCE, "", audience, "", a.namespace, a.name, version="v1")
+        if not self._authorizer().authorize(a.user, asked)[0]:
+            why = f"{a.user.name} is not authorized to request tokens for this audience"
+            raise _refused(a, f'audience "{audience}" not found in pod spec volume, {why}')
+
+    def _audiences(self, pod: core_v1.Pod) -> set[str]:
+        """The audiences of the tokens that a pod's volumes hold, those which CSI drivers get for it among them."""
+        found = set()
+        for volume in pod.spec.volumes:
+            for part in volume.projected.sources if volume.projected is not None else ():
+                if part.service_account_token is not None:
+                    found.add(part.service_account_token.audience)
+            driver = self._registry().lookup("csidrivers", "", self._driver(pod, volume), "storage.k8s.io")
+            found.update(request.audience for request in (driver.spec.token_requests if driver is not None else ()))
+        return found
+
+    def _driver(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
+        """The CSI driver behind a volume: its own, or that of the claim it names."""
+        if volume.csi is not None:
+            return volume.csi.driver
+        name = f"{pod.metadata.name}-{volume.name}" if volume.ephemeral is not None else ""
+        if volume.persistent_volume_claim is not None:
+            name = volume.persistent_volume_claim.claim_name
+        claim = self._registry().lookup("persistentvolumeclaims", pod.metadata.namespace, name) if name else None
+        bound = self._registry().lookup("persistentvolumes", "", claim.spec.volume_name) if claim is not None else None
+        return bound.spec.csi.driver if bound is not None and bound.spec.csi is not None else ""
 
 
 def _own_node(a: Attributes, node: str) -> None:
@@ -157,6 +189,11 @@ def _own_node(a: Attributes, node: str) -> None:
         raise _refused(a, f'node "{node}" is not allowed to modify node "{name}"')
     if a.obj is None:
         return
+    source = a.obj.spec.config_source
+    if source is not None and a.old is None:
+        raise _refused(a, f'node "{node}" is not allowed to create pods with a non-nil configSource')
+    if source is not None and source != a.old.spec.config_source:
+        raise _refused(a, f'node "{node}" is not allowed to update configSource to a new non-nil configSource')
     now, before = a.obj.metadata.labels, a.old.metadata.labels if a.old is not None else {}
     changed = {key for key in {*now, *before} if now.get(key) != before.get(key)}
     forbidden = ", ".join(sorted(key for key in changed if _is_forbidden(key)))
@@ -188,13 +225,29 @@ def _claim(a: Attributes, node: str) -> None:
     """A node that has resized a volume says so, and nothing else."""
     if (a.operation, a.subresource) != ("UPDATE", "status"):
         raise _refused(a, "may only update PVC status")
-    old, new = a.old.status, a.obj.status
-    same = all(
-        getattr(old, name) == getattr(new, name) for name in old.__struct_fields__
-        if name not in ("capacity", "conditions", "allocated_resources", "allocated_resource_statuses")
-    )  # fmt: skip
-    if not same:
+    if _unresized(a.old) != _unresized(a.obj):
         raise _refused(a, f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions')
+
+
+def _unresized(claim: core_v1.PersistentVolumeClaim) -> core_v1.PersistentVolumeClaim:
+    """A claim without what a node may write: relabelled, owned or held by finalizers it is another claim."""
+    kept = copy.deepcopy(claim)
+    kept.metadata.resource_version, kept.metadata.managed_fields = "", []
+    status = kept.status
+    status.capacity, status.conditions = {}, []
+    status.allocated_resources, status.allocated_resource_statuses = {}, {}
+    return kept
+
+
+def _signing_request(a: Attributes, node: str) -> None:
+    """A node asks for certificates of its own name alone."""
+    if a.operation != "CREATE" or a.obj.spec.signer_name not in _SIGNERS:
+        return
+    request = parse_request(a.obj.spec.request)
+    if request is None:
+        raise _refused(a, "unable to parse csr: PEM block type must be CERTIFICATE REQUEST")
+    if common_name(request) != PREFIX + node:
+        raise _refused(a, f"can only create a node CSR with CN={PREFIX}{node}")
 
 
 def _refused(a: Attributes, why: str) -> errors.StatusError:

@@ -27,8 +27,10 @@ from tiphys.apiserver.admission.quota import ResourceQuotas
 from tiphys.apiserver.admission.rbac import RBACEscalation
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.strategies.pods import MIRROR
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names
+from tiphys.machinery.podrefs import references
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
@@ -88,7 +90,7 @@ class ServiceAccount(Asking):
         if a.operation != "CREATE" or a.subresource:
             return
         pod: core_v1.Pod = a.obj
-        if "kubernetes.io/config.mirror" in pod.metadata.annotations:
+        if MIRROR in pod.metadata.annotations:
             return
         name = pod.spec.service_account_name or "default"
         pod.spec.service_account_name = pod.spec.service_account = name
@@ -103,6 +105,26 @@ class ServiceAccount(Asking):
             _mount_token(pod)
         if not pod.spec.image_pull_secrets:
             pod.spec.image_pull_secrets = list(account.image_pull_secrets)
+
+
+    async def validate(self, a: Attributes) -> None:
+        """Nobody but the node writes a mirror pod's token or secrets into it, so it may have none."""
+        if a.operation != "CREATE" or a.subresource or MIRROR not in a.obj.metadata.annotations:
+            return
+        why = ""
+        if a.obj.spec.service_account_name:
+            why = "a mirror pod may not reference service accounts"
+        elif references(a.obj).get("secrets"):
+            why = "a mirror pod may not reference secrets"
+        elif any(_holds_token(volume) for volume in a.obj.spec.volumes):
+            why = "a mirror pod may not use ServiceAccountToken volume projections"
+        if why:
+            raise errors.forbidden("pods", a.name or a.obj.metadata.name, why)
+
+
+def _holds_token(volume: core_v1.Volume) -> bool:
+    sources = volume.projected.sources if volume.projected is not None else []
+    return any(source.service_account_token is not None for source in sources)
 
 
 def _mount_token(pod: core_v1.Pod) -> None:
@@ -235,7 +257,7 @@ def admission_chain(
         "TaintNodesByCondition": TaintNodesByCondition(),
         "LimitRanger": LimitRanger(registry),
         "ServiceAccount": ServiceAccount(registry),
-        "NodeRestriction": NodeRestriction(registry),
+        "NodeRestriction": NodeRestriction(registry, authorizer),
         "PodSecurity": PodSecurity(registry, pod_security or PodSecurityConfiguration()),
         "Priority": Priority(registry),
         "DefaultTolerationSeconds": DefaultTolerationSeconds(),

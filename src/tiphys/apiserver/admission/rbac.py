@@ -5,58 +5,26 @@ Who has the verb `escalate` (on roles) or `bind` (on the role that is bound) may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import copy
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 from tiphys.api import rbac_v1
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.authorization import Asked, Authorizer
+from tiphys.apiserver.coverage import Owned, size
 from tiphys.apiserver.request import MASTERS
 from tiphys.machinery import errors
 
 _GROUP = "rbac.authorization.k8s.io"
-
-
-def single_rules(rules: list[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule]:
-    """Rules of one verb on one thing each."""
-    for rule in rules:
-        for verb in rule.verbs:
-            for url in rule.non_resource_urls:
-                yield rbac_v1.PolicyRule(verbs=[verb], non_resource_urls=[url])
-            for group in rule.api_groups:
-                for resource in rule.resources:
-                    for name in rule.resource_names or [""]:
-                        names = [name] if name else []
-                        yield rbac_v1.PolicyRule(
-                            verbs=[verb], api_groups=[group], resources=[resource], resource_names=names
-                        )
-
-
-def covers(owned: rbac_v1.PolicyRule, wanted: rbac_v1.PolicyRule) -> bool:
-    """Whether a rule gives everything that a single rule gives."""
-    if not _has(owned.verbs, wanted.verbs[0]):
-        return False
-    if wanted.non_resource_urls:
-        url = wanted.non_resource_urls[0]
-        return any(u in ("*", url) or (u.endswith("*") and url.startswith(u[:-1])) for u in owned.non_resource_urls)
-    if not _has(owned.api_groups, wanted.api_groups[0]):
-        return False
-    resource = wanted.resources[0]
-    sub = resource.partition("/")[2]
-    if not (_has(owned.resources, resource) or (sub and f"*/{sub}" in owned.resources)):
-        return False
-    return not owned.resource_names or (
-        bool(wanted.resource_names) and wanted.resource_names[0] in owned.resource_names
-    )
-
-
-def covered(owned: list[rbac_v1.PolicyRule], wanted: rbac_v1.PolicyRule) -> bool:
-    """Whether rules together give everything that a rule gives."""
-    return all(any(covers(rule, single) for rule in owned) for single in single_rules([wanted]))
-
-
-def _has(values: list[str], value: str) -> bool:
-    return "*" in values or value in values
+_LARGE = 5_000  # names and words in rules that take some milliseconds to look at
+_MOST_TOLD = 200  # rules that an error lists
+_FULL = [
+    rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]),
+    rbac_v1.PolicyRule(verbs=["*"], non_resource_urls=["*"]),
+]
 
 
 class RBACEscalation(Base):
@@ -70,45 +38,75 @@ class RBACEscalation(Base):
     async def validate(self, a: Attributes) -> None:
         if a.operation not in ("CREATE", "UPDATE") or a.obj is None or MASTERS in a.user.groups:
             return
-        authorizer = self._authorizer()
+        if a.old is not None and _without_bookkeeping(a.obj) == _without_bookkeeping(a.old):
+            return
         if a.resource.plural.endswith("roles"):
-            if (
-                a.old is not None
-                and a.obj.rules == a.old.rules
-                and getattr(a.obj, "aggregation_rule", None) == getattr(a.old, "aggregation_rule", None)
-            ):
-                return
-            asked = Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, a.name)
-            if authorizer.authorize(a.user, asked)[0]:
-                return
-            rules = list(a.obj.rules)
-            if getattr(a.obj, "aggregation_rule", None) is not None:
-                rules.append(rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]))
+            await self._check_role(a)
         else:
-            if a.old is not None and a.obj.subjects == a.old.subjects and a.obj.role_ref == a.old.role_ref:
-                return
-            ref = a.obj.role_ref
-            plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
-            if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[0]:
-                return
-            rules = authorizer.rules(a.namespace, ref)
-        missing = self._missing(authorizer, a, rules)
+            await self._check_binding(a)
+
+    async def _check_role(self, a: Attributes) -> None:
+        authorizer = self._authorizer()
+        name = "" if a.operation == "CREATE" else a.name  # a path that creates names nothing
+        if authorizer.authorize(a.user, Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, name))[0]:
+            return
+        await self._confirm(a, list(a.obj.rules))
+        # It gathers anything, and what it gathered cannot be tightened.
+        if (_gathers(a.obj) or _gathers(a.old)) and await self._missing(authorizer, a, _FULL):
+            raise _forbidden(a, "must have cluster-admin privileges to use the aggregationRule")
+
+    async def _check_binding(self, a: Attributes) -> None:
+        """Raises 403, and 404 for a role that is not there: who could bind it once it is, could bind anything."""
+        authorizer, ref = self._authorizer(), a.obj.role_ref
+        plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
+        if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[0]:
+            return
+        rules = authorizer.find_rules(a.namespace, ref)
+        if rules is None:
+            raise errors.not_found(f"{plural}.{_GROUP}", ref.name)
+        await self._confirm(a, rules)
+
+    async def _confirm(self, a: Attributes, rules: list[rbac_v1.PolicyRule]) -> None:
+        missing = await self._missing(self._authorizer(), a, rules)
         if missing:
             groups = ", ".join(f'"{g}"' for g in a.user.groups)
             why = f'user "{a.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
-            raise errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why + "\n".join(missing))
+            raise _forbidden(a, why + "\n".join(missing))
 
     @staticmethod
-    def _missing(authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]) -> list[str]:
+    async def _missing(authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]) -> list[str]:
+        """What of the rules their writer does not have, as users are told it: the first of it, when it is much."""
         owned = [
             rule for grant in authorizer.grants(a.user)
             if grant.namespace is None or (a.namespace and grant.namespace == a.namespace) for rule in grant.rules
         ]  # fmt: skip
-        found = []
-        for wanted in single_rules(rules):
-            if not any(covers(rule, wanted) for rule in owned):
-                found.append(_shown(wanted))
-        return list(dict.fromkeys(found))
+        if sum(map(size, rules)) > _LARGE:  # on a thread: the event loop answers others meanwhile
+            return await asyncio.to_thread(_told, owned, rules)
+        return _told(owned, rules)
+
+
+def _told(owned: list[rbac_v1.PolicyRule], rules: list[rbac_v1.PolicyRule]) -> list[str]:
+    missing = Owned(owned).missing(rules)
+    return list(dict.fromkeys(_shown(rule) for rule in itertools.islice(missing, _MOST_TOLD)))
+
+
+def _gathers(role: Any) -> bool:
+    rule = getattr(role, "aggregation_rule", None)
+    return rule is not None and bool(rule.cluster_role_selectors)
+
+
+def _without_bookkeeping(obj: Any) -> Any:
+    """The object without what the garbage collector changes to delete it, which gives nobody anything. Labels count:
+    they carry a role's rules into the roles that gather them."""
+    kept = copy.deepcopy(obj)
+    meta = kept.metadata
+    meta.owner_references, meta.finalizers, meta.managed_fields = [], [], []
+    meta.resource_version = ""
+    return kept
+
+
+def _forbidden(a: Attributes, why: str) -> errors.StatusError:
+    return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
 
 
 def _shown(rule: rbac_v1.PolicyRule) -> str:

@@ -8,6 +8,7 @@ from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.strategies import (
     admission,
     autoscaling,
+    certificates,
     core,
     devices,
     deviceslices,
@@ -49,7 +50,7 @@ STRATEGIES: dict[str, Strategy] = {
     "horizontalpodautoscalers.autoscaling": autoscaling.AutoscalerStrategy(),
     "cronjobs.batch": jobs.CronJobStrategy(),
     "jobs.batch": jobs.JobStrategy(),
-    "certificatesigningrequests.certificates.k8s.io": core.CSRStrategy(),
+    "certificatesigningrequests.certificates.k8s.io": certificates.CSRStrategy(),
     "leases.coordination.k8s.io": core.LeaseStrategy(),
     "endpointslices.discovery.k8s.io": network.EndpointSliceStrategy(),
     "ingresses.networking.k8s.io": network.IngressStrategy(),

@@ -335,8 +335,10 @@ class RBACStrategy(Strategy):
             group = "rbac.authorization.k8s.io"
             found = checks.one_of(obj.role_ref.api_group, (group,), "roleRef.apiGroup")
             found += checks.segment(obj.role_ref.name, "roleRef.name")
-            if obj.role_ref.kind not in ("Role", "ClusterRole"):
-                found.append(errors.not_supported("roleRef.kind", obj.role_ref.kind, ("ClusterRole", "Role")))
+            # Everywhere nobody has the role of one namespace.
+            kinds = ("ClusterRole", "Role") if obj.metadata.namespace else ("ClusterRole",)
+            if obj.role_ref.kind not in kinds:
+                found.append(errors.not_supported("roleRef.kind", obj.role_ref.kind, kinds))
             for index, subject in enumerate(obj.subjects):
                 at = f"subjects[{index}]"
                 found += checks.given(subject.name, f"{at}.name") + checks.given(subject.kind, f"{at}.kind")
@@ -428,18 +430,6 @@ class PriorityClassStrategy(Strategy):
         return immutable("value", new.value, old.value) + immutable(
             "preemptionPolicy", new.preemption_policy, old.preemption_policy
         )
-
-
-class CSRStrategy(Strategy):
-    fields = (Selectable("spec.signerName"),)
-
-    def validate(self, obj: Any) -> list[FieldError]:
-        from tiphys.apiserver.admission.certificates import request_errors
-
-        return request_errors(obj.spec)
-
-    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
-        return immutable("spec", new.spec, old.spec)
 
 
 class APIServiceStrategy(Strategy):

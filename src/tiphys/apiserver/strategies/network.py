@@ -10,6 +10,7 @@ from tiphys.api.base import to_builtins
 from tiphys.apiserver.strategies import checks
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.machinery import errors
+from tiphys.machinery.addresses import endpoint_problems
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, is_ip, path_segment_errors, port_name_errors
 
@@ -33,16 +34,20 @@ class EndpointsStrategy(Strategy):
                 found += checks.named(port.name, dns_label_errors, f"{where}.name") + checks.port(port.port, f"{where}.port")
                 found += checks.one_of(port.protocol, _PROTOCOLS, f"{where}.protocol")
                 found += checks.qualified(port.app_protocol, f"{where}.appProtocol")
-            for index, address in enumerate(subset.addresses + subset.not_ready_addresses):
-                if not is_ip(address.ip):
-                    found.append(
-                        errors.invalid_value(
-                            f"subsets[{at}].addresses[{index}].ip",
-                            address.ip,
-                            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                        )
-                    )
+            for kind, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
+                for index, address in enumerate(addresses):
+                    found += _endpoint_address(address.ip, f"subsets[{at}].{kind}[{index}].ip", obj)
         return found
+
+
+def _endpoint_address(text: str, at: str, obj: Any) -> list[FieldError]:
+    """An address that the API server may be led to. Its own, which it writes itself, may be any: of a cluster on one
+    machine it is the loopback's."""
+    if found := checks.address(text, at):
+        return found
+    if (obj.metadata.namespace, obj.metadata.name) == ("default", "kubernetes"):
+        return []
+    return [errors.invalid_value(at, text, why) for why in endpoint_problems(text)]
 
 
 class EndpointSliceStrategy(Strategy):
@@ -67,7 +72,7 @@ class EndpointSliceStrategy(Strategy):
             if not endpoint.addresses:
                 found.append(errors.required(f"endpoints[{index}].addresses", "must contain at least 1 address"))
             for number, address in enumerate(endpoint.addresses if obj.address_type != "FQDN" else ()):
-                found += checks.address(address, f"endpoints[{index}].addresses[{number}]")
+                found += _slice_address(obj, address, f"endpoints[{index}].addresses", number)
             for name, problems in (("nodeName", endpoint.node_name), ("hostname", endpoint.hostname)):
                 rules = dns_subdomain_errors if name == "nodeName" else dns_label_errors
                 found += checks.named(problems or "", rules, f"endpoints[{index}].{name}")
@@ -86,6 +91,13 @@ class EndpointSliceStrategy(Strategy):
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return immutable("addressType", new.address_type, old.address_type)
+
+
+def _slice_address(obj: Any, text: str, at: str, number: int) -> list[FieldError]:
+    found = _endpoint_address(text, f"{at}[{number}]", obj)
+    if is_ip(text) and (":" in text) != (obj.address_type == "IPv6"):
+        found.append(errors.invalid_value(at, text, f"must be an {obj.address_type} address"))
+    return found
 
 
 class IngressStrategy(Strategy):

@@ -57,16 +57,19 @@ class PodStrategy(Strategy):
         new.status.qos_class = old.status.qos_class or new.status.qos_class
 
     def validate(self, obj: v1.Pod) -> list[FieldError]:
-        found = validate_pod_spec(obj.spec, "spec")
+        found = _mirror_errors(obj) + validate_pod_spec(obj.spec, "spec")
         if obj.spec.ephemeral_containers:
             found.append(errors.forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
         return found
 
     def validate_change(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
-        return validate_pod_spec(new.spec, "spec") + self.validate_update(new, old)
+        return _mirror_changes(new, old) + validate_pod_spec(new.spec, "spec") + self.validate_update(new, old)
+
+    def validate_status(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
+        return _mirror_changes(new, old)
 
     def validate_part(self, new: v1.Pod, old: v1.Pod, subresource: str) -> list[FieldError]:
-        found = validate_pod_spec(new.spec, "spec")
+        found = _mirror_changes(new, old) + validate_pod_spec(new.spec, "spec")
         return found + (resize_errors(new, old, qos_class(new.spec)) if subresource == "resize" else [])
 
     def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
@@ -93,6 +96,26 @@ class PodStrategy(Strategy):
         if meta.deletion_timestamp and meta.deletion_grace_period_seconds is not None:
             grace = min(grace, meta.deletion_grace_period_seconds)
         return grace
+
+
+MIRROR = "kubernetes.io/config.mirror"
+"""The annotation of a pod that shows what a node runs by itself."""
+
+
+def _mirror_errors(pod: v1.Pod) -> list[FieldError]:
+    if MIRROR not in pod.metadata.annotations or pod.spec.node_name:
+        return []
+    why = "must set spec.nodeName if mirror pod annotation is set"
+    return [errors.invalid_value(f"metadata.annotations[{MIRROR}]", pod.metadata.annotations[MIRROR], why)]
+
+
+def _mirror_changes(new: v1.Pod, old: v1.Pod) -> list[FieldError]:
+    """A pod is a mirror or it is none, for good: admission treats the two differently."""
+    now, before = new.metadata.annotations.get(MIRROR), old.metadata.annotations.get(MIRROR)
+    if now == before:
+        return []
+    why = "may not add mirror pod annotation" if before is None else "may not remove or update mirror pod annotation"
+    return [errors.forbidden_field(f"metadata.annotations[{MIRROR}]", why)]
 
 
 def _deadline_errors(new: int | None, old: int | None) -> list[FieldError]:

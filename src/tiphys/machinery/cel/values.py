@@ -97,7 +97,7 @@ class Semver:
         )
 
 
-_SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_SEMVER = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
 
 
 def parse_semver(text: str, normalize: bool = False) -> Semver:
@@ -105,14 +105,14 @@ def parse_semver(text: str, normalize: bool = False) -> Semver:
         text = text.removeprefix("v")
         head, dash, tail = text.partition("-")
         text = (
-            ".".join([str(int(p)) if p.isdigit() else p for p in head.split(".")] + ["0"] * (2 - head.count(".")))
+            ".".join([str(int(p)) if p.isascii() and p.isdigit() else p for p in head.split(".")] + ["0"] * (2 - head.count(".")))
             + dash
             + tail
         )
     match = _SEMVER.fullmatch(text)
     if match is None:
         raise CelError(f"invalid semantic version {text!r}")
-    pre = tuple(int(p) if p.isdigit() else p for p in match[4].split(".")) if match[4] else ()
+    pre = tuple(int(p) if p.isascii() and p.isdigit() else p for p in match[4].split(".")) if match[4] else ()
     return Semver((int(match[1]), int(match[2]), int(match[3])), pre)
 
 

@@ -1,0 +1,60 @@
+"""What an address is for: those that lead back to who connects, or nowhere beyond its link, are nobody's to give out."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
+
+@functools.lru_cache(4096)
+def parsed(text: str) -> Address | None:
+    """The address, an IPv4 one when it is written as IPv6; None when it is none, or has a zone."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return None
+        return address.ipv4_mapped or address
+    return address
+
+
+def is_global_unicast(text: str) -> bool:
+    """Whether somebody else may be reached there: what upstream's proxies connect to (Go's `IsGlobalUnicast`)."""
+    address = parsed(text)
+    if address is None or address == _BROADCAST:
+        return False
+    return not (address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local)
+
+
+def endpoint_problems(text: str) -> list[str]:
+    """Why an address is none of an endpoint, in upstream's words (`ValidateEndpointIP`)."""
+    address = parsed(text)
+    if address is None:
+        return ["must be a valid IP address"]
+    found = []
+    if address.is_unspecified:
+        found.append(f"may not be unspecified ({text})")
+    if address.is_loopback:
+        found.append("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    if address.is_link_local:
+        found.append("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    if _is_link_local_multicast(address):
+        found.append("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+    return found
+
+
+def _is_link_local_multicast(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return address in ipaddress.IPv4Network("224.0.0.0/24")
+    return address.packed[0] == 0xFF and address.packed[1] & 0x0F == 0x02
+
+
+def authority(host: str, port: int) -> str:
+    """Host and port as they stand in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
