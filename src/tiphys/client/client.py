@@ -14,7 +14,7 @@ import msgspec
 
 from tiphys.api.base import Struct, decode, decoder, encode
 from tiphys.api.catalog import Resource, resource_of
-from tiphys.api.meta_v1 import DeleteOptions, ListMeta, Status
+from tiphys.api.meta_v1 import DeleteOptions, ListMeta, PartialObjectMetadata, Status
 from tiphys.client.config import Config
 from tiphys.machinery.errors import StatusError
 
@@ -30,6 +30,7 @@ _IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the
 _ATTEMPTS = 10
 _BUSY = (429, 500, 502, 503, 504)
 
+JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -167,11 +168,11 @@ class Client:
         revision: str = "",
         resource: Resource | None = None,
     ) -> Page[T]:
-        """A page of objects; with `resource`, the metadata alone of any resource (kind: PartialObjectMetadata)."""
+        """A page of objects; with `resource`, of any resource, as far as `kind` has fields for them."""
         query = _query(labelSelector=labels, fieldSelector=fields, limit=str(limit or ""), resourceVersion=revision)
         query |= {"continue": token} if token else {}
         path = (resource or resource_of(kind)).path(namespace)
-        data = await self.request("GET", path, query=query, accept=METADATA_LIST if resource else "application/json")
+        data = await self.request("GET", path, query=query, accept=METADATA_LIST if kind is PartialObjectMetadata else JSON)
         page, read = _list.decode(data), decoder(kind).decode
         meta = page.metadata
         return Page([read(item) for item in page.items], meta.resource_version, meta.continue_)
@@ -193,7 +194,7 @@ class Client:
         )  # fmt: skip
         read = decoder(kind).decode
         url = self.config.server + (resource or resource_of(kind)).path(namespace)
-        headers = self._headers(accept=METADATA if resource else "application/json")
+        headers = self._headers(accept=METADATA if kind is PartialObjectMetadata else JSON)
         try:
             async with self._http().get(url, params=query, headers=headers) as answer:
                 if answer.status >= 400:

@@ -15,6 +15,7 @@ from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import MISPLACED, Footprint, refusal
+from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
 from tiphys.node.registration import Registration, capacity
 from tiphys.node.resize import shortage
@@ -53,6 +54,7 @@ class Agent:
         services: Callable[[], list[core_v1.Service]],
         tasks: TaskGroup,
         events: EventBudget | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self.name, self.runtime = options.name, runtime
         self._options, self._tasks = options, tasks
@@ -65,6 +67,7 @@ class Agent:
             options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]
             (list(options.dns_servers), options.domain), options.resolver, self._resources,
             starting=asyncio.Semaphore(64 if hollow else 6), shortage=self._shortage,
+            isolation=isolation or NoIsolation(),
         )  # fmt: skip
         self._client = client
         self._workers: dict[str, PodWorker] = {}

@@ -1,0 +1,346 @@
+"""The ruleset of one node, kept as pods, namespaces and policies change. Pure: facts in, `Changes` for nft out.
+
+A changed pod costs a look at each set of peers that its node uses, and the elements that differ; nothing is computed
+anew. Chains:
+
+    i-…, e-…     what one policy lets in, lets out
+    gi-…, ge-…   the policies that are about a pod, one after the other, then drop; shared by pods of the same policies
+
+Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a named port.
+Only what policies about pods of this node need is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from tiphys.network.policy import script
+from tiphys.network.policy.elements import Elements, Verdicts
+from tiphys.network.policy.model import BlockPeer, Labels, NamedPort, PodFacts, PodPeer, Policy, PortMatch, Rule
+from tiphys.network.policy.script import ADDRESS_PORTS, ADDRESSES, DNS, EGRESS, INGRESS, SELF, Changes
+
+_DIRECTIONS = (INGRESS, EGRESS)
+# The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere: the pods of kube-dns.
+DNS_POD = PodFacts(
+    "kube-system",
+    "kube-dns",
+    {"k8s-app": "kube-dns"},
+    ports=(NamedPort("dns", "UDP", 53), NamedPort("dns-tcp", "TCP", 53)),
+)
+_DNS_MATCH = f"ip daddr @{DNS} meta l4proto {{}} th dport 53"
+
+Group = tuple[str, ...]  # keys of the policies that are about a pod in one direction
+
+
+class PolicyTable:
+    """`node`: whose pods are isolated here."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._pods: dict[str, PodFacts] = {}
+        self._by_namespace: dict[str, set[str]] = {}
+        self._namespaces: dict[str, Labels] = {}
+        self._policies: dict[str, dict[str, Policy]] = {}  # namespace → key → policy
+        self._groups: dict[str, dict[str, Group]] = {}  # local pod → direction → group
+        self._uses: Counter[tuple[str, Group]] = Counter()  # how many local pods are of a group
+        self._chains: dict[str, tuple[str, ...]] = {}
+        self._written: dict[str, tuple[str, ...]] = {}
+        self._peers: dict[str, PodPeer] = {}  # set → whom it holds
+        self._names: dict[str, PortMatch] = {}  # set → which port it holds
+        self._sets: dict[str, Elements] = {}
+        self._written_sets: set[str] = set()
+        self._memberships: dict[str, dict[str, list[str]]] = {}  # pod → set → its elements there
+        self._verdicts = {direction: Verdicts() for direction in _DIRECTIONS}
+        self._self, self._dns = Elements(), Elements()
+        self._addresses_of_dns: frozenset[str] = frozenset()
+        self._regroup: set[str] = set()  # local pods that other policies may be about now
+        self._compile = False
+
+    # --- what is so ---
+
+    def put_pod(self, pod: PodFacts) -> None:
+        """A pod as it is now."""
+        old = self._pods.get(pod.key)
+        if old == pod:
+            return
+        if old is not None and old.node != pod.node:
+            self.drop_pod(old.key)
+        self._pods[pod.key] = pod
+        self._by_namespace.setdefault(pod.namespace, set()).add(pod.key)
+        if self._sets:
+            self._enlist(pod)
+        if pod.node == self._node:
+            if old is not None and old.address != pod.address:
+                self._let_go(old)
+            self._regroup.add(pod.key)
+
+    def drop_pod(self, key: str) -> None:
+        old = self._pods.pop(key, None)
+        if old is None:
+            return
+        keys = self._by_namespace[old.namespace]
+        keys.discard(key)
+        if not keys:
+            del self._by_namespace[old.namespace]
+        self._resign(key, self._memberships.pop(key, {}), {})
+        self._regroup.discard(key)
+        self._let_go(old)
+
+    def put_namespace(self, name: str, labels: Labels | None) -> None:
+        """The labels of a namespace, None for one that is gone."""
+        if self._namespaces.get(name) == labels:
+            return
+        if labels is None:
+            self._namespaces.pop(name, None)
+        else:
+            self._namespaces[name] = labels
+        for key in self._by_namespace.get(name, ()):
+            self._enlist(self._pods[key])
+        if name == DNS_POD.namespace:
+            self._compile = True
+
+    def put_policy(self, key: str, policy: Policy | None) -> None:
+        """A policy as it is now, None for one that is gone."""
+        namespace = key.partition("/")[0]
+        policies = self._policies.setdefault(namespace, {})
+        if policies.get(key) == policy:
+            return
+        if policy is not None:
+            policies[key] = policy
+        else:
+            del policies[key]
+        self._compile = True
+        keys = self._by_namespace.get(namespace, ())
+        self._regroup.update(k for k in keys if self._pods[k].node == self._node)
+
+    def put_dns(self, addresses: Iterable[str]) -> None:
+        """Where the cluster's DNS servers are."""
+        wanted = frozenset(addresses)
+        self._dns.replace(self._addresses_of_dns, wanted)
+        self._addresses_of_dns = wanted
+
+    def isolates(self, key: str) -> bool:
+        """Whether some policy is about a local pod."""
+        pod = self._pods.get(key)
+        return pod is not None and any(policy.selects(pod) for policy in self._about(pod.namespace))
+
+    # --- what to write ---
+
+    def changes(self) -> Changes:
+        """What has changed since the last call."""
+        for key in self._regroup:
+            self._group(self._pods[key])
+        self._regroup.clear()
+        if self._compile:
+            self._compile = False
+            self._compile_chains()
+        made = Changes()
+        made.new_sets = {
+            name: ADDRESSES if name in self._peers else ADDRESS_PORTS
+            for name in self._sets.keys() - self._written_sets
+        }
+        made.old_sets = [name for name in self._written_sets if name not in self._sets]
+        self._written_sets = set(self._sets)
+        made.chains = {name: rules for name, rules in self._chains.items() if self._written.get(name) != rules}
+        made.old_chains = [name for name in self._written if name not in self._chains]
+        self._written = dict(self._chains)
+        for name, elements in self._element_sets():
+            added, removed = elements.take()
+            if added:
+                made.added[name] = added
+            if removed:
+                made.removed[name] = removed
+        return made
+
+    def whole(self) -> Changes:
+        """Everything, for a table that is empty."""
+        self.changes()
+        sets = {name: ADDRESSES if name in self._peers else ADDRESS_PORTS for name in self._sets}
+        elements = {name: list(rows) for name, rows in self._element_sets() if len(rows)}
+        return Changes(new_sets=sets, chains=dict(self._chains), added=elements)
+
+    def _element_sets(self) -> Iterator[tuple[str, Elements | Verdicts]]:
+        yield SELF, self._self
+        yield DNS, self._dns
+        yield from self._sets.items()
+        yield from self._verdicts.items()
+
+    # --- local pods and the policies about them ---
+
+    def _about(self, namespace: str) -> Iterable[Policy]:
+        return self._policies.get(namespace, {}).values()
+
+    def _group(self, pod: PodFacts) -> None:
+        """Finds the policies about a local pod, and leads its packets to them."""
+        policies = self._about(pod.namespace) if pod.address else ()
+        about = [policy for policy in policies if policy.selects(pod)]
+        before = self._groups.get(pod.key, {})
+        after: dict[str, Group] = {}
+        for direction in _DIRECTIONS:
+            if keys := sorted(policy.key for policy in about if policy.rules(direction) is not None):
+                after[direction] = tuple(keys)
+        if after == before:
+            return
+        self._let_go(pod)
+        for direction, group in after.items():
+            self._verdicts[direction].put(pod.address, pod.key, f"goto {_group_chain(direction, group)}")
+            self._use(direction, group, 1)
+        if after:
+            self._self.add(f"{pod.address} . {pod.address}")
+            self._groups[pod.key] = after
+
+    def _let_go(self, pod: PodFacts) -> None:
+        groups = self._groups.pop(pod.key, None)
+        if groups is None:
+            return
+        for direction, group in groups.items():
+            self._verdicts[direction].drop(pod.address, pod.key)
+            self._use(direction, group, -1)
+        self._self.discard(f"{pod.address} . {pod.address}")
+
+    def _use(self, direction: str, group: Group, more: int) -> None:
+        """Chains are compiled anew when a group gets its first pod or loses its last."""
+        before = self._uses[direction, group]
+        self._uses[direction, group] = before + more
+        if not before or not before + more:
+            self._compile = True
+        if not before + more:
+            del self._uses[direction, group]
+
+    # --- chains ---
+
+    def _compile_chains(self) -> None:
+        peers: dict[str, PodPeer] = {}
+        names: dict[str, PortMatch] = {}
+        chains: dict[str, tuple[str, ...]] = {}
+        for direction, group in sorted(self._uses):
+            for key in group:
+                chain = _policy_chain(direction, key)
+                if chain not in chains:
+                    rules = self._policies[key.partition("/")[0]][key].rules(direction) or ()
+                    lines = [line for rule in rules for line in self._lines(rule, direction, peers, names)]
+                    chains[chain] = tuple(dict.fromkeys(lines))
+            jumps = [f"jump {_policy_chain(direction, key)}" for key in group]
+            chains[_group_chain(direction, group)] = (*jumps, "drop")
+        self._chains = chains
+        self._hold(peers, names)
+
+    def _lines(
+        self, rule: Rule, direction: str, peers: dict[str, PodPeer], names: dict[str, PortMatch]
+    ) -> Iterator[str]:
+        """A rule of a policy as rules of its chain; the sets that they name are noted in `peers` and `names`."""
+        field = "saddr" if direction == INGRESS else "daddr"
+        for ports in _port_matches(rule, names):
+            for peer in _peer_matches(rule, field, peers):
+                yield " ".join(part for part in (ports, peer, "accept") if part)
+        if direction == EGRESS:
+            yield from self._dns_lines(rule)
+
+    def _dns_lines(self, rule: Rule) -> Iterator[str]:
+        pods = [peer for peer in rule.peers if isinstance(peer, PodPeer)]
+        if rule.peers and not any(peer.selects(DNS_POD, self._namespaces) for peer in pods):
+            return
+        for protocol in ("UDP", "TCP"):
+            if not rule.ports or any(port.matches(protocol, 53, DNS_POD) for port in rule.ports):
+                yield f"{_DNS_MATCH.format(protocol.lower())} accept"
+
+    # --- sets ---
+
+    def _hold(self, peers: dict[str, PodPeer], names: dict[str, PortMatch]) -> None:
+        """Fills the sets that are new, and gives up those that nobody names any more."""
+        gone = [name for name in self._sets if name not in peers and name not in names]
+        for name in gone:
+            del self._sets[name]
+        if gone:
+            for key, rows in list(self._memberships.items()):
+                for name in gone:
+                    rows.pop(name, None)
+                if not rows:
+                    del self._memberships[key]
+        new = [name for name in (*peers, *names) if name not in self._sets]
+        self._peers, self._names = peers, names
+        for name in new:
+            self._sets[name] = Elements()
+            for pod in self._candidates(peers.get(name)):
+                if elements := self._elements_of(pod, name):
+                    self._memberships.setdefault(pod.key, {})[name] = elements
+                    for element in elements:
+                        self._sets[name].add(element)
+
+    def _candidates(self, peer: PodPeer | None) -> Iterable[PodFacts]:
+        if peer is None or peer.namespaces is not None:
+            return self._pods.values()
+        return [self._pods[key] for key in self._by_namespace.get(peer.namespace, ())]
+
+    def _elements_of(self, pod: PodFacts, name: str) -> list[str]:
+        if not pod.address:
+            return []
+        peer = self._peers.get(name)
+        if peer is not None:
+            return [pod.address] if peer.selects(pod, self._namespaces) else []
+        match = self._names[name]
+        named = [port for port in pod.ports if (port.name, port.protocol) == (match.name, match.protocol)]
+        return [f"{pod.address} . {port.number}" for port in named]
+
+    def _enlist(self, pod: PodFacts) -> None:
+        """Puts a pod into the sets it belongs to now, and takes it out of the others."""
+        found = ((name, self._elements_of(pod, name)) for name in self._sets)
+        after = {name: elements for name, elements in found if elements}
+        self._resign(pod.key, self._memberships.get(pod.key, {}), after)
+        if after:
+            self._memberships[pod.key] = after
+        else:
+            self._memberships.pop(pod.key, None)
+
+    def _resign(self, key: str, before: dict[str, list[str]], after: dict[str, list[str]]) -> None:
+        for name in before.keys() | after.keys():
+            old, new = before.get(name, []), after.get(name, [])
+            if old != new:
+                self._sets[name].replace(old, new)
+
+
+# --- the text of rules ---
+
+
+def _port_matches(rule: Rule, names: dict[str, PortMatch]) -> list[str]:
+    """The matches of a rule's ports, one empty match for all ports."""
+    if not rule.ports:
+        return [""]
+    found = [script.numbered(*row) for row in script.port_ranges(rule.ports).items()]
+    for port in rule.ports:
+        if port.name:
+            name = f"n-{_digest(port.protocol, port.name)}"
+            names[name] = port
+            found.append(f"meta l4proto {port.protocol.lower()} ip daddr . th dport @{name}")
+    return found
+
+
+def _peer_matches(rule: Rule, field: str, peers: dict[str, PodPeer]) -> list[str]:
+    """The matches of a rule's peers, one empty match for everybody."""
+    if not rule.peers:
+        return [""]
+    found = []
+    for peer in rule.peers:
+        if isinstance(peer, BlockPeer):
+            match = script.block(peer, field)
+            if match is not None:
+                found.append(match)
+            continue
+        name = f"p-{_digest(peer.namespace, str(peer.namespaces), str(peer.pods))}"
+        peers[name] = peer
+        found.append(f"ip {field} @{name}")
+    return found
+
+
+def _policy_chain(direction: str, key: str) -> str:
+    return f"{direction[0]}-{_digest(key)}"
+
+
+def _group_chain(direction: str, group: Group) -> str:
+    return f"g{direction[0]}-{_digest(*group)}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
