@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli.policy import policy
+
 if TYPE_CHECKING:
     from tiphys.client.component import Ending
     from tiphys.client.informer import Informers
@@ -444,6 +446,9 @@ def node(**options: Any) -> None:
 
     _logging()
     _run(run(NodeProcess(**options)))
+
+
+cli.add_command(policy)
 
 
 def main() -> None:

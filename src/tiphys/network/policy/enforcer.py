@@ -7,9 +7,10 @@ the whole is replaced in one transaction.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tiphys.api import core_v1, discovery_v1, networking_v1
 from tiphys.client.informer import Informer, Informers, key_of
@@ -22,6 +23,7 @@ from tiphys.network.proxy.nft import NftError, nft
 log = logging.getLogger(__name__)
 
 _PATIENCE = 0.01  # seconds to wait for more changes of the same moment
+_LOOK = 15.0  # seconds between looks at a table that has not changed
 _RETRY = 1.0  # seconds after a transaction that failed
 _LIMIT = 20.0  # seconds that a container waits for its pod's isolation
 _DNS_SERVICE = ("kube-system", "kube-dns")
@@ -33,15 +35,24 @@ def table_name(table: str) -> str:
 
 
 class PolicyEnforcer:
-    """`pods` are all of the cluster's; `node` is whose pods are isolated here, `table` the name of the nft table."""
+    """`pods` are all of the cluster's; `node` is whose pods are isolated here, `table` the name of the nft table, `write`
+    what takes a transaction (blocking; raises NftError)."""
 
-    def __init__(self, informers: Informers, pods: Informer[WatchedPod], node: str, table: str) -> None:
-        self._pods = pods
+    def __init__(
+        self,
+        informers: Informers,
+        pods: Informer[WatchedPod],
+        node: str,
+        table: str,
+        write: Callable[[str], None] = nft,
+    ) -> None:
+        self._pods, self._nft = pods, write
         self._policies = informers.of(networking_v1.NetworkPolicy)
         self._namespaces = informers.of(core_v1.Namespace)
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._node, self._name = node, table
         self._table = PolicyTable(node)
+        self._knowing = asyncio.Event()  # once the table has what the server has
         self._changed = asyncio.Event()
         self._settled = asyncio.Condition()
         self._wanted = self._written = 0  # numbers of the last change, and of the last that is in force
@@ -56,7 +67,7 @@ class PolicyEnforcer:
             return
         key = key_of(pod)
         async with asyncio.timeout(_LIMIT):
-            await self._synced()
+            await self._knowing.wait()
             if self._running.get(key) != (pod.metadata.uid, address):
                 self._running[key] = (pod.metadata.uid, address)
                 self._deleted.discard(key)
@@ -132,16 +143,14 @@ class PolicyEnforcer:
 
     # --- the loop ---
 
-    async def _synced(self) -> None:
-        for informer in (self._pods, self._policies, self._namespaces, self._slices):
-            await informer.synced.wait()
-
     async def run(self) -> None:
         self._namespaces.on_change(self._namespace_changed)
         self._policies.on_change(self._policy_changed)
         self._slices.on_change(self._slice_changed)
         self._pods.on_change(self._pod_changed)
-        await self._synced()
+        for informer in (self._pods, self._policies, self._namespaces, self._slices):
+            await informer.synced.wait()
+        self._knowing.set()
         anew = True
         while True:
             number = self._wanted
@@ -157,15 +166,16 @@ class PolicyEnforcer:
             async with self._settled:
                 self._written = number
                 self._settled.notify_all()
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _LOOK)
             await asyncio.sleep(_PATIENCE)
 
     async def _write(self, anew: bool) -> None:
         text = script(self._name, self._table.whole() if anew else self._table.changes())
         if anew:
             text = base(self._name) + text
-        if text:
-            await asyncio.to_thread(nft, text)
+        # Without changes a look at what is there: somebody may have taken it away.
+        await asyncio.to_thread(self._nft, text or f"list chain ip {self._name} ingress-forward\n")
 
 
 def _is_dns(one: discovery_v1.EndpointSlice) -> bool:
