@@ -182,7 +182,11 @@ class Kernel:
         for one in values.strip("{} ").split(", "):
             if value == one:
                 return True
-            if "." in one and ipaddress.ip_address(value) in ipaddress.ip_network(one):
+            if "." in one and "-" in one:
+                first, last = (ipaddress.ip_address(part) for part in one.split("-"))
+                if first <= ipaddress.ip_address(value) <= last:  # type: ignore[operator]
+                    return True
+            elif "." in one and ipaddress.ip_address(value) in ipaddress.ip_network(one):
                 return True
             if re.fullmatch(r"\d+-\d+", one) and int(one.split("-")[0]) <= int(value) <= int(one.split("-")[1]):
                 return True

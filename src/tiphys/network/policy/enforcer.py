@@ -52,6 +52,7 @@ class PolicyEnforcer:
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._node, self._name = node, table
         self._table = PolicyTable(node)
+        self.transactions = 0  # how many have been written
         self._knowing = asyncio.Event()  # once the table has what the server has
         self._changed = asyncio.Event()
         self._settled = asyncio.Condition()
@@ -176,6 +177,7 @@ class PolicyEnforcer:
             text = base(self._name) + text
         # Without changes a look at what is there: somebody may have taken it away.
         await asyncio.to_thread(self._nft, text or f"list chain ip {self._name} ingress-forward\n")
+        self.transactions += bool(text)
 
 
 def _is_dns(one: discovery_v1.EndpointSlice) -> bool:

@@ -3,7 +3,7 @@
 A changed pod costs a look at each set of peers that its node uses, and the elements that differ; nothing is computed
 anew. Chains:
 
-    i-…, e-…     what one policy lets in, lets out
+    i-…, e-…     what one policy lets in, lets out; i-…-0 the peers of its first rule, where it has several of ports
     gi-…, ge-…   the policies that are about a pod, one after the other, then drop; shared by pods of the same policies
 
 Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a named port.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from tiphys.network.policy import script
 from tiphys.network.policy.elements import Elements, Verdicts
@@ -34,6 +35,15 @@ _DNS_MATCH = f"ip daddr @{DNS} meta l4proto {{}} th dport 53"
 Group = tuple[str, ...]  # keys of the policies that are about a pod in one direction
 
 
+@dataclass
+class Compiled:
+    """One policy in one direction: its chains, and the sets that they name."""
+
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    peers: dict[str, PodPeer] = field(default_factory=dict)
+    names: dict[str, PortMatch] = field(default_factory=dict)
+
+
 class PolicyTable:
     """`node`: whose pods are isolated here."""
 
@@ -46,6 +56,7 @@ class PolicyTable:
         self._groups: dict[str, dict[str, Group]] = {}  # local pod → direction → group
         self._uses: Counter[tuple[str, Group]] = Counter()  # how many local pods are of a group
         self._chains: dict[str, tuple[str, ...]] = {}
+        self._compiled: dict[str, Compiled] = {}  # by the policy's chain, while nothing it depends on changes
         self._written: dict[str, tuple[str, ...]] = {}
         self._peers: dict[str, PodPeer] = {}  # set → whom it holds
         self._names: dict[str, PortMatch] = {}  # set → which port it holds
@@ -99,6 +110,7 @@ class PolicyTable:
         for key in self._by_namespace.get(name, ()):
             self._enlist(self._pods[key])
         if name == DNS_POD.namespace:
+            self._compiled.clear()
             self._compile = True
 
     def put_policy(self, key: str, policy: Policy | None) -> None:
@@ -111,6 +123,8 @@ class PolicyTable:
             policies[key] = policy
         else:
             del policies[key]
+        for direction in _DIRECTIONS:
+            self._compiled.pop(_policy_chain(direction, key), None)
         self._compile = True
         keys = self._by_namespace.get(namespace, ())
         self._regroup.update(k for k in keys if self._pods[k].node == self._node)
@@ -215,26 +229,42 @@ class PolicyTable:
         peers: dict[str, PodPeer] = {}
         names: dict[str, PortMatch] = {}
         chains: dict[str, tuple[str, ...]] = {}
+        compiled: dict[str, Compiled] = {}
         for direction, group in sorted(self._uses):
             for key in group:
                 chain = _policy_chain(direction, key)
-                if chain not in chains:
-                    rules = self._policies[key.partition("/")[0]][key].rules(direction) or ()
-                    lines = [line for rule in rules for line in self._lines(rule, direction, peers, names)]
-                    chains[chain] = tuple(dict.fromkeys(lines))
+                if chain not in compiled:
+                    compiled[chain] = self._compiled.get(chain) or self._policy(chain, direction, key)
             jumps = [f"jump {_policy_chain(direction, key)}" for key in group]
             chains[_group_chain(direction, group)] = (*jumps, "drop")
-        self._chains = chains
+        for one in compiled.values():
+            chains |= one.chains
+            peers |= one.peers
+            names |= one.names
+        self._chains, self._compiled = chains, compiled
         self._hold(peers, names)
 
-    def _lines(
-        self, rule: Rule, direction: str, peers: dict[str, PodPeer], names: dict[str, PortMatch]
-    ) -> Iterator[str]:
-        """A rule of a policy as rules of its chain; the sets that they name are noted in `peers` and `names`."""
-        field = "saddr" if direction == INGRESS else "daddr"
-        for ports in _port_matches(rule, names):
-            for peer in _peer_matches(rule, field, peers):
-                yield " ".join(part for part in (ports, peer, "accept") if part)
+    def _policy(self, chain: str, direction: str, key: str) -> Compiled:
+        """What one policy needs in one direction."""
+        made = Compiled()
+        lines: list[str] = []
+        rules = self._policies[key.partition("/")[0]][key].rules(direction) or ()
+        for number, rule in enumerate(rules):
+            lines += self._lines(rule, direction, f"{chain}-{number}", made)
+        made.chains[chain] = tuple(dict.fromkeys(lines))
+        return made
+
+    def _lines(self, rule: Rule, direction: str, chain: str, made: Compiled) -> Iterator[str]:
+        """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then the peers are
+        a chain of their own."""
+        peers = _peer_matches(rule, "saddr" if direction == INGRESS else "daddr", made.peers)
+        ports = _port_matches(rule, made.names)
+        if len(ports) > 1 and len(peers) > 1:
+            made.chains[chain] = tuple(f"{peer} accept".lstrip() for peer in peers)
+            yield from (f"{match} jump {chain}" for match in ports)
+        else:
+            for match in ports:
+                yield from (" ".join(part for part in (match, peer, "accept") if part) for peer in peers)
         if direction == EGRESS:
             yield from self._dns_lines(rule)
 
@@ -321,17 +351,13 @@ def _peer_matches(rule: Rule, field: str, peers: dict[str, PodPeer]) -> list[str
     """The matches of a rule's peers, one empty match for everybody."""
     if not rule.peers:
         return [""]
-    found = []
+    found = script.blocks((peer for peer in rule.peers if isinstance(peer, BlockPeer)), field)
     for peer in rule.peers:
-        if isinstance(peer, BlockPeer):
-            match = script.block(peer, field)
-            if match is not None:
-                found.append(match)
-            continue
-        name = f"p-{_digest(peer.namespace, str(peer.namespaces), str(peer.pods))}"
-        peers[name] = peer
-        found.append(f"ip {field} @{name}")
-    return found
+        if isinstance(peer, PodPeer):
+            name = f"p-{_digest(peer.namespace, str(peer.namespaces), str(peer.pods))}"
+            peers[name] = peer
+            found.append(f"ip {field} @{name}")
+    return list(dict.fromkeys(found))
 
 
 def _policy_chain(direction: str, key: str) -> str:
