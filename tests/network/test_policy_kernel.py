@@ -101,22 +101,6 @@ def test_the_node_reaches_its_pods_and_they_reach_it(node: Node) -> None:
     assert not node.servers.reached({Try(node.outside, HERE[0].address, "TCP", 80)})
 
 
-def test_a_pod_that_takes_anothers_address_sends_nothing(node: Node) -> None:
-    """From x/b, as y/a, to x/a, which lets y/a in alone: neither to be let in nor to leave one's own policies behind."""
-    target, thief, victim = HERE[0], HERE[1], HERE[2]
-    peer = {"namespaceSelector": {"matchLabels": {"ns": "y"}}}
-    node.enforce(table_of([policy("p", podSelector={"matchLabels": {"pod": "a"}}, policyTypes=["Ingress"], ingress=[{"from": [peer]}])]))
-    right, wrong = (Try(node.pods[pod.address], target.address, "SCTP", 80) for pod in (victim, thief))
-    assert node.servers.reached({right, wrong}) == {right}
-    ip("-n", node.pods[thief.address], "addr", "add", f"{victim.address}/32", "dev", "lo")
-    ip("-n", node.pods[thief.address], "route", "change", "default", "via", "10.0.255.1", "dev", "eth0", "onlink", "src", victim.address)
-    try:
-        assert not node.servers.reached({wrong})
-    finally:
-        ip("-n", node.pods[thief.address], "route", "change", "default", "via", "10.0.255.1", "dev", "eth0", "onlink")
-        ip("-n", node.pods[thief.address], "addr", "del", f"{victim.address}/32", "dev", "lo")
-
-
 def test_connections_that_stand_are_kept_and_new_ones_refused(node: Node) -> None:
     node.enforce(table_of([]))
     with inside(node.pods[HERE[1].address]):

@@ -14,7 +14,7 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.admission import MISPLACED, Footprint, refusal
+from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
 from tiphys.node.registration import Registration, capacity
@@ -163,7 +163,7 @@ class Agent:
         if worker.pod.metadata.deletion_timestamp:
             return True
         others = [other.footprint for other in self._workers.values() if other.holds_room]
-        refused = refusal(worker.footprint, others, self._resources)
+        refused = unfit(worker.pod.spec) or refusal(worker.footprint, others, self._resources)
         if refused is None:
             worker.holds_room = True
             if await self._registration.suits(worker.pod.spec):
