@@ -37,10 +37,19 @@ def policy(number: int) -> networking_v1.NetworkPolicy:
     made = networking_v1.NetworkPolicy(metadata=ObjectMeta(name=f"p{number}", namespace="default"))
     peers = [
         {"podSelector": {"matchLabels": {"client": str(number)}}},
-        {"namespaceSelector": {"matchLabels": {"team": str(number % 7)}}, "podSelector": {"matchLabels": {"app": "x"}}},
+        {
+            "namespaceSelector": {"matchLabels": {"team": str(number % 7)}},
+            "podSelector": {"matchLabels": {"app": "x"}},
+        },
     ]
-    rules = [{"from": peers, "ports": [{"port": 80}, {"port": 8000, "endPort": 8100}, {"port": "http"}]}]
-    spec = {"podSelector": {"matchLabels": {"app": str(number % 10)}}, "policyTypes": ["Ingress"], "ingress": rules}
+    rules = [
+        {"from": peers, "ports": [{"port": 80}, {"port": 8000, "endPort": 8100}, {"port": "http"}]}
+    ]
+    spec = {
+        "podSelector": {"matchLabels": {"app": str(number % 10)}},
+        "policyTypes": ["Ingress"],
+        "ingress": rules,
+    }
     made.spec = from_builtins(spec, networking_v1.NetworkPolicySpec)
     return made
 
@@ -57,7 +66,9 @@ def nft(text: str) -> None:
 
 
 async def fill(client: Client) -> None:
-    await client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
     for number in range(POLICIES):
         await client.create(policy(number))
 
@@ -100,7 +111,9 @@ def core() -> tuple[float, float]:
 
     def pod(number: int, app: int) -> PodFacts:
         labels = {"app": str(app), "client": str(number % POLICIES)}
-        return PodFacts("default", f"pod-{number}", labels, address(number), "n1" if number % 3 else "n2")
+        return PodFacts(
+            "default", f"pod-{number}", labels, address(number), "n1" if number % 3 else "n2"
+        )
 
     began = time.process_time()
     for number in range(PODS):
@@ -123,7 +136,9 @@ async def main() -> None:
             await fill(cluster.client)
             pods = Informer(cluster.client, WatchedPod, resource=resource_of(core_v1.Pod))
             cluster.tasks.start(pods.run(), "pods")
-            enforcer = PolicyEnforcer(Informers(cluster.client, cluster.tasks), pods, "n1", TABLE, nft)
+            enforcer = PolicyEnforcer(
+                Informers(cluster.client, cluster.tasks), pods, "n1", TABLE, nft
+            )
             began = time.perf_counter()
             cluster.tasks.start(enforcer.run(), "enforcer")
             while not enforcer.transactions:  # noqa: ASYNC110
@@ -133,7 +148,9 @@ async def main() -> None:
             took = await latency(cluster.client, enforcer)
             used = (time.process_time() + _children() - used) / CHANGES
             median, most = statistics.median(took) * 1000, max(took) * 1000
-            print(f"a changed label until it is in force: {median:.0f} ms, at most {most:.0f} ms   (to reach 100)")
+            print(
+                f"a changed label until it is in force: {median:.0f} ms, at most {most:.0f} ms   (to reach 100)"
+            )
             print(f"CPU for it, API server, agent and nft together: {used * 1000:.1f} ms")
 
 

@@ -130,7 +130,9 @@ class Servers:
                     self._serve(key.fileobj, key.data, tags, found)
         return found
 
-    def _serve(self, server: socket.socket, data: object, tags: dict[int, Try], found: set[Try]) -> None:
+    def _serve(
+        self, server: socket.socket, data: object, tags: dict[int, Try], found: set[Try]
+    ) -> None:
         if data == socket.SOCK_STREAM:
             server.accept()[0].close()
             return

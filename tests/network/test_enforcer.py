@@ -36,7 +36,9 @@ class Place:
         ip("netns", "add", self._namespace)
         pods = Informer(self.client, WatchedPod, resource=resource_of(core_v1.Pod))
         server.tasks.start(pods.run(), "pods")
-        self.enforcer = PolicyEnforcer(Informers(self.client, server.tasks), pods, "n1", TABLE, self._write)
+        self.enforcer = PolicyEnforcer(
+            Informers(self.client, server.tasks), pods, "n1", TABLE, self._write
+        )
 
     def nft(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         command = ["nsenter", f"--net=/run/netns/{self._namespace}", "nft", *words]
@@ -126,7 +128,9 @@ async def test_a_pod_that_is_deleted_by_force_is_isolated_until_it_has_ended(pla
 
 
 async def test_a_new_agent_replaces_what_the_last_one_wrote_in_one_step(place: Place) -> None:
-    place._write(f"table ip {TABLE} {{ map ingress {{ type ipv4_addr : verdict; elements = {{ 10.0.0.9 : drop }} }}\n}}\n")
+    place._write(
+        f"table ip {TABLE} {{ map ingress {{ type ipv4_addr : verdict; elements = {{ 10.0.0.9 : drop }} }}\n}}\n"
+    )
     await place.client.create(DENY)
     await place.pod("web", "10.0.0.7")
     assert place.isolated("10.0.0.9")

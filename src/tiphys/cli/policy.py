@@ -29,11 +29,20 @@ def policy() -> None:
 
 @policy.command()
 @click.argument("pod")
-@click.option("-n", "--namespace", default=None, help="The pod's namespace [default: the kubeconfig's].")
-@click.option("--from", "source", help="Who would reach the pod: POD, NAMESPACE/POD, or an address.")
+@click.option(
+    "-n", "--namespace", default=None, help="The pod's namespace [default: the kubeconfig's]."
+)
+@click.option(
+    "--from", "source", help="Who would reach the pod: POD, NAMESPACE/POD, or an address."
+)
 @click.option("--to", "target", help="What the pod would reach: POD, NAMESPACE/POD, or an address.")
-@click.option("--port", help="A number, or the name that the target pod gives it [default: which ports are open].")
-@click.option("--protocol", type=click.Choice(["TCP", "UDP", "SCTP"], case_sensitive=False), default="TCP")
+@click.option(
+    "--port",
+    help="A number, or the name that the target pod gives it [default: which ports are open].",
+)
+@click.option(
+    "--protocol", type=click.Choice(["TCP", "UDP", "SCTP"], case_sensitive=False), default="TCP"
+)
 @click.option("--kubeconfig", type=click.Path(path_type=Path), default=None)
 def explain(
     pod: str,
@@ -70,7 +79,9 @@ def _answer(view: View, ends: tuple[Party, Party], port: str | None, protocol: s
 
     source, target = ends
     if view.neighbours(source, target):
-        click.echo(f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods always reach each other")
+        click.echo(
+            f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods always reach each other"
+        )
         return True
     if port is None:
         allowed, text = words.reach(view.semantics, source, target)
@@ -129,7 +140,8 @@ class View:
         """Whether they are a node and a pod on it."""
         ends = {end if isinstance(end, str) else end.address for end in (one, other)}
         return any(
-            pod.status.pod_ip != pod.status.host_ip and {pod.status.pod_ip, pod.status.host_ip} == ends
+            pod.status.pod_ip != pod.status.host_ip
+            and {pod.status.pod_ip, pod.status.host_ip} == ends
             for pod in self.pods.values()
         )
 

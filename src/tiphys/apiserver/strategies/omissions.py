@@ -30,7 +30,10 @@ def of_spec(spec: v1.PodSpec, path: str) -> Iterator[str]:
     for index, volume in enumerate(spec.volumes):
         if volume.empty_dir is not None:
             yield from _empty_dir(volume.empty_dir, f"{path}.volumes[{index}].emptyDir")
-    for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
+    for kind, containers in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+    ):
         for index, container in enumerate(containers):
             yield from _container(container, f"{path}.{kind}[{index}]")
 

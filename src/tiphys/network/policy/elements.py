@@ -39,8 +39,12 @@ class Elements:
 
     def take(self) -> tuple[list[str], list[str]]:
         """(added, removed) since the last call."""
-        added = [element for element, was in self._before.items() if not was and element in self._count]
-        removed = [element for element, was in self._before.items() if was and element not in self._count]
+        added = [
+            element for element, was in self._before.items() if not was and element in self._count
+        ]
+        removed = [
+            element for element, was in self._before.items() if was and element not in self._count
+        ]
         self._before.clear()
         return added, removed
 

@@ -56,9 +56,15 @@ class PolicyEnforcer:
         self._knowing = asyncio.Event()  # once the table has what the server has
         self._changed = asyncio.Event()
         self._settled = asyncio.Condition()
-        self._wanted = self._written = 0  # numbers of the last change, and of the last that is in force
-        self._running: dict[str, tuple[str, str]] = {}  # local pod → (uid, address) from its sandbox until its end
-        self._deleted: set[str] = set()  # local pods whose objects are gone and whose containers may still run
+        self._wanted = self._written = (
+            0  # numbers of the last change, and of the last that is in force
+        )
+        self._running: dict[
+            str, tuple[str, str]
+        ] = {}  # local pod → (uid, address) from its sandbox until its end
+        self._deleted: set[str] = (
+            set()
+        )  # local pods whose objects are gone and whose containers may still run
 
     # --- for the agent ---
 
@@ -75,7 +81,9 @@ class PolicyEnforcer:
                 self._put(self._pods.get(key) or pod)
             if self._table.isolates(key):
                 if not address:
-                    raise TimeoutError("the pod's address is not known, to which network policies apply")
+                    raise TimeoutError(
+                        "the pod's address is not known, to which network policies apply"
+                    )
                 number = self._wanted
                 async with self._settled:
                     await self._settled.wait_for(lambda: self._written >= number)
@@ -126,7 +134,9 @@ class PolicyEnforcer:
             self._table.put_policy(key_of(old), None)
         self._touch()
 
-    def _namespace_changed(self, old: core_v1.Namespace | None, new: core_v1.Namespace | None) -> None:
+    def _namespace_changed(
+        self, old: core_v1.Namespace | None, new: core_v1.Namespace | None
+    ) -> None:
         if new is not None:
             if old is None or old.metadata.labels != new.metadata.labels:
                 self._table.put_namespace(new.metadata.name, new.metadata.labels)
@@ -188,4 +198,9 @@ def _is_dns(one: discovery_v1.EndpointSlice) -> bool:
 def _dns_addresses(slices: Iterable[discovery_v1.EndpointSlice]) -> set[str]:
     """Of the DNS servers that are no pods (pods are known anyway)."""
     endpoints = [endpoint for one in slices if _is_dns(one) for endpoint in one.endpoints]
-    return {address for endpoint in endpoints if endpoint.target_ref is None for address in endpoint.addresses}
+    return {
+        address
+        for endpoint in endpoints
+        if endpoint.target_ref is None
+        for address in endpoint.addresses
+    }

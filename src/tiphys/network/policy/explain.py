@@ -24,7 +24,11 @@ def about(semantics: Semantics, pod: PodFacts) -> Iterator[str]:
             yield f"{direction.capitalize()}: open, no policy is about it"
             continue
         yield f"{direction.capitalize()}: isolated by {_names(policies)}"
-        rules = [(policy, *row) for policy in policies for row in enumerate(policy.rules(direction) or (), 1)]
+        rules = [
+            (policy, *row)
+            for policy in policies
+            for row in enumerate(policy.rules(direction) or (), 1)
+        ]
         for policy, number, rule in rules:
             yield f"  allowed: {_rule(rule, direction)} ({policy.key}, {direction} rule {number})"
         yield f"  nothing else, but for its own node{' and itself' if direction == 'ingress' else ''}"
@@ -35,7 +39,9 @@ def _names(policies: Iterable[Policy]) -> str:
 
 
 def _rule(rule: Rule, direction: str) -> str:
-    return f"{'from' if direction == 'ingress' else 'to'} {_peers(rule.peers)} at {_ports(rule.ports)}"
+    return (
+        f"{'from' if direction == 'ingress' else 'to'} {_peers(rule.peers)} at {_ports(rule.ports)}"
+    )
 
 
 def _peers(peers: tuple[Peer, ...]) -> str:
@@ -67,7 +73,9 @@ def _why(verdict: Verdict, direction: str) -> str:
     if not verdict.policies:
         return "open, no policy is about it"
     if verdict.reasons:
-        return "allowed by " + ", ".join(f"{key} ({direction} rule {number})" for key, number in verdict.reasons)
+        return "allowed by " + ", ".join(
+            f"{key} ({direction} rule {number})" for key, number in verdict.reasons
+        )
     return f"denied, isolated by {', '.join(verdict.policies)}, none of whose rules allows it"
 
 
@@ -85,7 +93,9 @@ def open_ports(semantics: Semantics, source: Party, target: Party) -> list[PortM
                 ranges[-1] = replace(ranges[-1], last=after - 1)
             else:
                 ranges.append(PortMatch(protocol, first, after - 1))
-        found += [PortMatch(protocol) if (r.first, r.last) == (1, _PORTS[-1]) else r for r in ranges]
+        found += [
+            PortMatch(protocol) if (r.first, r.last) == (1, _PORTS[-1]) else r for r in ranges
+        ]
     return found
 
 
@@ -107,4 +117,6 @@ def reach(semantics: Semantics, source: Party, target: Party) -> tuple[bool, str
     ends = f"{name_of(source)} to {name_of(target)}"
     if ports == [PortMatch(protocol) for protocol in PROTOCOLS]:
         return True, f"{ends}: allowed at all ports"
-    return bool(ports), f"{ends}: " + (f"allowed at {_ports(ports)}" if ports else "denied at every port")
+    return bool(ports), f"{ends}: " + (
+        f"allowed at {_ports(ports)}" if ports else "denied at every port"
+    )

@@ -106,12 +106,16 @@ def facts_of(pod: AnyPod, address: str = "") -> PodFacts:
     address = address or status.pod_ip
     if spec.host_network or status.phase in ("Succeeded", "Failed") or ":" in address:
         address = ""
-    return PodFacts(meta.namespace, meta.name, meta.labels, address, spec.node_name, _named_ports(spec))
+    return PodFacts(
+        meta.namespace, meta.name, meta.labels, address, spec.node_name, _named_ports(spec)
+    )
 
 
 def _named_ports(spec: _Spec) -> tuple[NamedPort, ...]:
     """Ports of containers and of sidecars, as services resolve them."""
-    sidecars = [container for container in spec.init_containers if container.restart_policy == "Always"]
+    sidecars = [
+        container for container in spec.init_containers if container.restart_policy == "Always"
+    ]
     return tuple(
         NamedPort(port.name, port.protocol or "TCP", port.container_port)
         for container in (*spec.containers, *sidecars)
@@ -134,8 +138,12 @@ class PodPeer:
     def selects(self, pod: PodFacts, namespaces: Namespaces) -> bool:
         if self.namespaces is None:
             return pod.namespace == self.namespace and self.pods.matches(pod.labels)
-        labels = namespaces.get(pod.namespace)  # one that is not known yet is not selected by what it lacks
-        return labels is not None and self.pods.matches(pod.labels) and self.namespaces.matches(labels)
+        labels = namespaces.get(
+            pod.namespace
+        )  # one that is not known yet is not selected by what it lacks
+        return (
+            labels is not None and self.pods.matches(pod.labels) and self.namespaces.matches(labels)
+        )
 
     def __str__(self) -> str:
         pods = f"pods with {self.pods}" if self.pods.requirements else "all pods"
@@ -195,7 +203,9 @@ class PortMatch:
             return f"{self.protocol} {self.name}"
         if (self.first, self.last) == (0, _LAST_PORT):
             return f"all {self.protocol} ports"
-        return f"{self.protocol} {self.first}" + (f" to {self.last}" if self.last != self.first else "")
+        return f"{self.protocol} {self.first}" + (
+            f" to {self.last}" if self.last != self.first else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)

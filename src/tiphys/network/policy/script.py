@@ -36,7 +36,14 @@ class Changes:
     removed: dict[str, list[str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        rows = (self.new_sets, self.old_sets, self.chains, self.old_chains, self.added, self.removed)
+        rows = (
+            self.new_sets,
+            self.old_sets,
+            self.chains,
+            self.old_chains,
+            self.added,
+            self.removed,
+        )
         return any(rows)
 
 
@@ -147,7 +154,10 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _set(spans: list[tuple[int, int]]) -> str:
-    rows = (_address(first) if first == last else f"{_address(first)}-{_address(last)}" for first, last in spans)
+    rows = (
+        _address(first) if first == last else f"{_address(first)}-{_address(last)}"
+        for first, last in spans
+    )
     return f"{{ {', '.join(rows)} }}"
 
 

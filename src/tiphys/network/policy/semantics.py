@@ -73,9 +73,15 @@ class Semantics:
         if rule.peers and not any(self.includes(peer, other) for peer in rule.peers):
             return False
         target = wanted.target if isinstance(wanted.target, PodFacts) else None
-        return not rule.ports or any(p.matches(wanted.protocol, wanted.port, target) for p in rule.ports)
+        return not rule.ports or any(
+            p.matches(wanted.protocol, wanted.port, target) for p in rule.ports
+        )
 
     def includes(self, peer: Peer, party: Party) -> bool:
         if isinstance(peer, BlockPeer):
             return peer.contains(party if isinstance(party, str) else party.address)
-        return isinstance(party, PodFacts) and bool(party.address) and peer.selects(party, self._namespaces)
+        return (
+            isinstance(party, PodFacts)
+            and bool(party.address)
+            and peer.selects(party, self._namespaces)
+        )

@@ -1,47 +1,36 @@
 """The ruleset of one node, kept as pods, namespaces and policies change. Pure: facts in, `Changes` for nft out.
 
 A changed pod costs a look at each set of peers that its node uses, and the elements that differ; nothing is computed
-anew. Chains:
-
-    i-…, e-…     what one policy lets in, lets out; i-…-0 the peers of its first rule, where it has several of ports
-    gi-…, ge-…   the policies that are about a pod, one after the other, then drop; shared by pods of the same policies
-
-Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a named port.
-Only what policies about pods of this node need is there.
+anew. Only what policies about pods of this node need is there.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
-from tiphys.network.policy import script
+from tiphys.network.policy.chains import (
+    DNS_POD,
+    Compiled,
+    Group,
+    compile_policy,
+    group_chain,
+    group_rules,
+    policy_chain,
+)
 from tiphys.network.policy.elements import Elements, Verdicts
-from tiphys.network.policy.model import BlockPeer, Labels, NamedPort, PodFacts, PodPeer, Policy, PortMatch, Rule
-from tiphys.network.policy.script import ADDRESS_PORTS, ADDRESSES, DNS, EGRESS, INGRESS, SELF, Changes
+from tiphys.network.policy.model import Labels, PodFacts, PodPeer, Policy, PortMatch
+from tiphys.network.policy.script import (
+    ADDRESS_PORTS,
+    ADDRESSES,
+    DNS,
+    EGRESS,
+    INGRESS,
+    SELF,
+    Changes,
+)
 
 _DIRECTIONS = (INGRESS, EGRESS)
-# The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere: the pods of kube-dns.
-DNS_POD = PodFacts(
-    "kube-system",
-    "kube-dns",
-    {"k8s-app": "kube-dns"},
-    ports=(NamedPort("dns", "UDP", 53), NamedPort("dns-tcp", "TCP", 53)),
-)
-_DNS_MATCH = f"ip daddr @{DNS} meta l4proto {{}} th dport 53"
-
-Group = tuple[str, ...]  # keys of the policies that are about a pod in one direction
-
-
-@dataclass
-class Compiled:
-    """One policy in one direction: its chains, and the sets that they name."""
-
-    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    peers: dict[str, PodPeer] = field(default_factory=dict)
-    names: dict[str, PortMatch] = field(default_factory=dict)
 
 
 class PolicyTable:
@@ -56,7 +45,9 @@ class PolicyTable:
         self._groups: dict[str, dict[str, Group]] = {}  # local pod → direction → group
         self._uses: Counter[tuple[str, Group]] = Counter()  # how many local pods are of a group
         self._chains: dict[str, tuple[str, ...]] = {}
-        self._compiled: dict[str, Compiled] = {}  # by the policy's chain, while nothing it depends on changes
+        self._compiled: dict[
+            str, Compiled
+        ] = {}  # by the policy's chain, while nothing it depends on changes
         self._written: dict[str, tuple[str, ...]] = {}
         self._peers: dict[str, PodPeer] = {}  # set → whom it holds
         self._names: dict[str, PortMatch] = {}  # set → which port it holds
@@ -101,14 +92,19 @@ class PolicyTable:
 
     def put_namespace(self, name: str, labels: Labels | None) -> None:
         """The labels of a namespace, None for one that is gone."""
-        if self._namespaces.get(name) == labels:
+        before = self._namespaces.get(name)
+        if before == labels:
             return
         if labels is None:
             self._namespaces.pop(name, None)
         else:
             self._namespaces[name] = labels
-        for key in self._by_namespace.get(name, ()):
-            self._enlist(self._pods[key])
+        changed = [
+            set_name for set_name, peer in self._peers.items() if _minds(peer, before, labels)
+        ]
+        for key in self._by_namespace.get(name, ()) if changed else ():
+            for set_name in changed:
+                self._reconsider(self._pods[key], set_name)
         if name == DNS_POD.namespace:
             self._compiled.clear()
             self._compile = True
@@ -124,7 +120,7 @@ class PolicyTable:
         else:
             del policies[key]
         for direction in _DIRECTIONS:
-            self._compiled.pop(_policy_chain(direction, key), None)
+            self._compiled.pop(policy_chain(direction, key), None)
         self._compile = True
         keys = self._by_namespace.get(namespace, ())
         self._regroup.update(k for k in keys if self._pods[k].node == self._node)
@@ -157,7 +153,9 @@ class PolicyTable:
         }
         made.old_sets = [name for name in self._written_sets if name not in self._sets]
         self._written_sets = set(self._sets)
-        made.chains = {name: rules for name, rules in self._chains.items() if self._written.get(name) != rules}
+        made.chains = {
+            name: rules for name, rules in self._chains.items() if self._written.get(name) != rules
+        }
         made.old_chains = [name for name in self._written if name not in self._chains]
         self._written = dict(self._chains)
         for name, elements in self._element_sets():
@@ -193,13 +191,17 @@ class PolicyTable:
         before = self._groups.get(pod.key, {})
         after: dict[str, Group] = {}
         for direction in _DIRECTIONS:
-            if keys := sorted(policy.key for policy in about if policy.rules(direction) is not None):
+            if keys := sorted(
+                policy.key for policy in about if policy.rules(direction) is not None
+            ):
                 after[direction] = tuple(keys)
         if after == before:
             return
         self._let_go(pod)
         for direction, group in after.items():
-            self._verdicts[direction].put(pod.address, pod.key, f"goto {_group_chain(direction, group)}")
+            self._verdicts[direction].put(
+                pod.address, pod.key, f"goto {group_chain(direction, group)}"
+            )
             self._use(direction, group, 1)
         if after:
             self._self.add(f"{pod.address} . {pod.address}")
@@ -232,11 +234,10 @@ class PolicyTable:
         compiled: dict[str, Compiled] = {}
         for direction, group in sorted(self._uses):
             for key in group:
-                chain = _policy_chain(direction, key)
+                chain = policy_chain(direction, key)
                 if chain not in compiled:
-                    compiled[chain] = self._compiled.get(chain) or self._policy(chain, direction, key)
-            jumps = [f"jump {_policy_chain(direction, key)}" for key in group]
-            chains[_group_chain(direction, group)] = (*jumps, "drop")
+                    compiled[chain] = self._compiled.get(chain) or self._policy(direction, key)
+            chains[group_chain(direction, group)] = group_rules(direction, group)
         for one in compiled.values():
             chains |= one.chains
             peers |= one.peers
@@ -244,37 +245,10 @@ class PolicyTable:
         self._chains, self._compiled = chains, compiled
         self._hold(peers, names)
 
-    def _policy(self, chain: str, direction: str, key: str) -> Compiled:
-        """What one policy needs in one direction."""
-        made = Compiled()
-        lines: list[str] = []
-        rules = self._policies[key.partition("/")[0]][key].rules(direction) or ()
-        for number, rule in enumerate(rules):
-            lines += self._lines(rule, direction, f"{chain}-{number}", made)
-        made.chains[chain] = tuple(dict.fromkeys(lines))
-        return made
-
-    def _lines(self, rule: Rule, direction: str, chain: str, made: Compiled) -> Iterator[str]:
-        """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then the peers are
-        a chain of their own."""
-        peers = _peer_matches(rule, "saddr" if direction == INGRESS else "daddr", made.peers)
-        ports = _port_matches(rule, made.names)
-        if len(ports) > 1 and len(peers) > 1:
-            made.chains[chain] = tuple(f"{peer} accept".lstrip() for peer in peers)
-            yield from (f"{match} jump {chain}" for match in ports)
-        else:
-            for match in ports:
-                yield from (" ".join(part for part in (match, peer, "accept") if part) for peer in peers)
-        if direction == EGRESS:
-            yield from self._dns_lines(rule)
-
-    def _dns_lines(self, rule: Rule) -> Iterator[str]:
-        pods = [peer for peer in rule.peers if isinstance(peer, PodPeer)]
-        if rule.peers and not any(peer.selects(DNS_POD, self._namespaces) for peer in pods):
-            return
-        for protocol in ("UDP", "TCP"):
-            if not rule.ports or any(port.matches(protocol, 53, DNS_POD) for port in rule.ports):
-                yield f"{_DNS_MATCH.format(protocol.lower())} accept"
+    def _policy(self, direction: str, key: str) -> Compiled:
+        return compile_policy(
+            self._policies[key.partition("/")[0]][key], direction, self._namespaces
+        )
 
     # --- sets ---
 
@@ -311,8 +285,25 @@ class PolicyTable:
         if peer is not None:
             return [pod.address] if peer.selects(pod, self._namespaces) else []
         match = self._names[name]
-        named = [port for port in pod.ports if (port.name, port.protocol) == (match.name, match.protocol)]
+        named = [
+            port for port in pod.ports if (port.name, port.protocol) == (match.name, match.protocol)
+        ]
         return [f"{pod.address} . {port.number}" for port in named]
+
+    def _reconsider(self, pod: PodFacts, name: str) -> None:
+        """Whether a pod belongs to one set now."""
+        rows = self._memberships.get(pod.key, {})
+        before, after = rows.get(name, []), self._elements_of(pod, name)
+        if before == after:
+            return
+        self._sets[name].replace(before, after)
+        rows = {key: elements for key, elements in rows.items() if key != name}
+        if after:
+            rows[name] = after
+        if rows:
+            self._memberships[pod.key] = rows
+        else:
+            self._memberships.pop(pod.key, None)
 
     def _enlist(self, pod: PodFacts) -> None:
         """Puts a pod into the sets it belongs to now, and takes it out of the others."""
@@ -331,42 +322,10 @@ class PolicyTable:
                 self._sets[name].replace(old, new)
 
 
-# --- the text of rules ---
-
-
-def _port_matches(rule: Rule, names: dict[str, PortMatch]) -> list[str]:
-    """The matches of a rule's ports, one empty match for all ports."""
-    if not rule.ports:
-        return [""]
-    found = [script.numbered(*row) for row in script.port_ranges(rule.ports).items()]
-    for port in rule.ports:
-        if port.name:
-            name = f"n-{_digest(port.protocol, port.name)}"
-            names[name] = port
-            found.append(f"meta l4proto {port.protocol.lower()} ip daddr . th dport @{name}")
-    return found
-
-
-def _peer_matches(rule: Rule, field: str, peers: dict[str, PodPeer]) -> list[str]:
-    """The matches of a rule's peers, one empty match for everybody."""
-    if not rule.peers:
-        return [""]
-    found = script.blocks((peer for peer in rule.peers if isinstance(peer, BlockPeer)), field)
-    for peer in rule.peers:
-        if isinstance(peer, PodPeer):
-            name = f"p-{_digest(peer.namespace, str(peer.namespaces), str(peer.pods))}"
-            peers[name] = peer
-            found.append(f"ip {field} @{name}")
-    return list(dict.fromkeys(found))
-
-
-def _policy_chain(direction: str, key: str) -> str:
-    return f"{direction[0]}-{_digest(key)}"
-
-
-def _group_chain(direction: str, group: Group) -> str:
-    return f"g{direction[0]}-{_digest(*group)}"
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+def _minds(peer: PodPeer, before: Labels | None, after: Labels | None) -> bool:
+    """Whether the labels of a namespace make a difference to whom a peer selects there. Mostly they make none."""
+    selector = peer.namespaces
+    if selector is None:
+        return False
+    was, now = (labels is not None and selector.matches(labels) for labels in (before, after))
+    return was != now
