@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from tests.apiserver.test_resources import body_of
 from tests.apiserver.test_validation import SERVED, whole
 from tests.apiserver.test_warnings import container, spec, told
@@ -20,7 +18,7 @@ FILE = {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "K"}}
 DISK = {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]}
 
 
-@pytest.mark.parametrize(("kind", "parts", "starts"), [
+ROWS: list[tuple[str, Any, str]] = [
     ("pods", spec(hostUsers=False), "spec.hostUsers: is not carried out by nodes of Tiphys"),
     ("pods", spec(setHostnameAsFQDN=True), "spec.setHostnameAsFQDN: "),
     ("pods", spec(securityContext={"supplementalGroupsPolicy": "Strict"}), "spec.securityContext.supplementalGroupsPolicy: Strict"),
@@ -33,12 +31,15 @@ DISK = {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]}
     ("deployments.apps", {"spec": {"template": {"spec": {"hostUsers": False}}}}, "spec.template.spec.hostUsers: "),
     ("services", {"spec": {"trafficDistribution": "PreferClose"}}, "spec.trafficDistribution: "),
     ("services", {"spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}, "spec.loadBalancerSourceRanges: "),
-])  # fmt: skip
-async def test_a_create_is_told(server: LocalCluster, kind: str, parts: Any, starts: str) -> None:
+]  # fmt: skip
+
+
+async def test_a_create_is_told(server: LocalCluster) -> None:
     await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
-    resource = SERVED[kind]
-    says = await told(server, "POST", resource.path("default"), whole(json.dumps(body_of(resource, "one")), parts))
-    assert len(says) == 1 and says[0].startswith(starts), says
+    for number, (kind, parts, starts) in enumerate(ROWS):
+        body = whole(json.dumps(body_of(SERVED[kind], f"one-{number}")), parts)
+        says = await told(server, "POST", SERVED[kind].path("default"), body)
+        assert len(says) == 1 and says[0].startswith(starts), (parts, says)
 
 
 async def test_policies_are_told_not_to_hold_on_hollow_nodes_where_there_are_any(cluster: LocalCluster) -> None:

@@ -172,6 +172,20 @@ def test_services_lead_to_pods_that_policies_are_about(world: World) -> None:
     world.holds(policies, "TCP", 80, through_services=True)
 
 
+def test_pods_of_a_service_are_known_to_each_other_through_it(world: World) -> None:
+    """Endpoints of one service on two nodes: whoever is led to another comes with its own address."""
+    spec = {"selector": {"example": "all"}, "ports": [{"name": "p", "port": 80}]}
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "all", "namespace": "np-x"}, "spec": spec}
+    world.machine.kubectl("label", "pods", "--all", "-n", "np-x", "example=all")
+    world.machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    world.apply(policy("p", "np-x", policyTypes=["Ingress"], ingress=[{"from": [{"podSelector": {}}]}]))
+    address = world.machine.get("service/all", "-n", "np-x")["spec"]["clusterIP"]
+    tries = {pod.key: Try(world.places[pod.address], address, "TCP", 80) for pod in world.pods}
+    inside = {one for key, one in tries.items() if key.startswith("np-x/")}
+    world.machine.eventually(lambda: world.servers.reached(tries.values()) == inside)
+    assert all(world.servers.reached(tries.values()) == inside for _ in range(6))
+
+
 def test_networks_are_let_in_but_for_their_exceptions(world: World) -> None:
     first, second = (f"{pod.address}/32" for pod in world.pods[:2])
     block = {"ipBlock": {"cidr": "10.0.0.0/8", "except": [first, second]}}

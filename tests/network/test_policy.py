@@ -113,7 +113,7 @@ def cluster(policies: Any) -> Any:
 # --- they mean the same ---
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(_policies)
 def test_evaluator_and_ruleset_say_what_is_documented(rows: Any) -> None:
     policies = made(rows)
@@ -140,7 +140,7 @@ _moves = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(_policies, _moves)
 def test_steps_lead_to_what_a_fresh_start_gives(rows: Any, moves: Any) -> None:
     table = table_of(made(rows))

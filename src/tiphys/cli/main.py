@@ -439,7 +439,7 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--forward-dns", default="", help="Name server for names outside the cluster [default: the machine's].")
 @click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")
 @click.option("--table", default="tiphys", show_default=True, help="Name of the nftables table.")
-@click.option("--policy-kubeconfig", type=FOLDER, help="Who watches all pods for network policies [default: the node].")
+@click.option("--policy-kubeconfig", type=FOLDER, help="Who may watch all pods, for network policies [default: the node].")
 def node(**options: Any) -> None:
     """Run a node: agent, service proxy and DNS."""
     from tiphys.cluster.nodeprocess import NodeProcess, run

@@ -35,7 +35,8 @@ def of_spec(spec: v1.PodSpec, path: str) -> Iterator[str]:
         ("containers", spec.containers),
     ):
         for index, container in enumerate(containers):
-            yield from _container(container, f"{path}.{kind}[{index}]")
+            if not _is_plain(container):
+                yield from _container(container, f"{path}.{kind}[{index}]")
 
 
 def _security(context: Any, at: str) -> Iterator[str]:
@@ -53,6 +54,21 @@ def _empty_dir(source: v1.EmptyDirVolumeSource, at: str) -> Iterator[str]:
         yield f"{at}.medium: {source.medium} {_NOT}"
     if source.size_limit and source.medium != "Memory":
         yield f"{at}.sizeLimit: {_NOT}, but for the medium Memory"
+
+
+def _is_plain(container: Any) -> bool:
+    """Whether there is nothing to say, as of nearly all: asked of every container that is made."""
+    if container.security_context is not None or container.lifecycle is not None:
+        return False
+    if container.volume_devices or container.restart_policy_rules:
+        return False
+    for mount in container.volume_mounts:
+        if mount.recursive_read_only is not None:
+            return False
+    for variable in container.env:
+        if variable.value_from is not None:
+            return False
+    return "ephemeral-storage" not in container.resources.limits
 
 
 def _container(container: Any, at: str) -> Iterator[str]:

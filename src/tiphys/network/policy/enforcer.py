@@ -72,6 +72,13 @@ class PolicyEnforcer:
         """Returns once the policies about a local pod are in force. Raises TimeoutError: then it must not start."""
         if pod.spec.host_network:
             return
+        try:
+            await self._isolate(pod, address)
+        except TimeoutError as error:
+            why = str(error) or "see the log of the node's agent"
+            raise TimeoutError(f"network policies about the pod are not in force: {why}") from None
+
+    async def _isolate(self, pod: core_v1.Pod, address: str) -> None:
         key = key_of(pod)
         async with asyncio.timeout(_LIMIT):
             await self._knowing.wait()
@@ -81,9 +88,7 @@ class PolicyEnforcer:
                 self._put(self._pods.get(key) or pod)
             if self._table.isolates(key):
                 if not address:
-                    raise TimeoutError(
-                        "the pod's address is not known, to which network policies apply"
-                    )
+                    raise TimeoutError("the pod's address is not known")
                 number = self._wanted
                 async with self._settled:
                     await self._settled.wait_for(lambda: self._written >= number)
