@@ -106,9 +106,14 @@ def facts_of(pod: AnyPod, address: str = "") -> PodFacts:
     address = address or status.pod_ip
     if spec.host_network or status.phase in ("Succeeded", "Failed") or ":" in address:
         address = ""
-    return PodFacts(
-        meta.namespace, meta.name, meta.labels, address, spec.node_name, _named_ports(spec)
-    )
+    labels = _shared(frozenset(meta.labels.items()))
+    return PodFacts(meta.namespace, meta.name, labels, address, spec.node_name, _named_ports(spec))
+
+
+@functools.lru_cache(8192)
+def _shared(labels: frozenset[tuple[str, str]]) -> Labels:
+    """Most pods have the labels of many others."""
+    return dict(labels)
 
 
 def _named_ports(spec: _Spec) -> tuple[NamedPort, ...]:
