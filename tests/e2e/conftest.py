@@ -24,7 +24,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 class Machine:
     """The commands of one user on this machine."""
 
-    def __init__(self, root: Path, name: str = "e2e-policy") -> None:
+    def __init__(self, root: Path, name: str = "e2e") -> None:
         self.root, self.name = root, name
         self.env = {**os.environ, "KUBECONFIG": str(root / "kubeconfig")}
 
@@ -62,12 +62,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     sys.path.insert(0, str(EXAMPLE))
     from image import build  # type: ignore[import-not-found]
 
-    root = tmp_path_factory.mktemp("e2e-policy")
+    root = tmp_path_factory.mktemp("e2e")
     made = Machine(root)
     made.tiphys(
         "up",
         "--name",
-        "e2e-policy",
+        "e2e",
         "--data-dir",
         str(root / "data"),
         "--port",
@@ -79,7 +79,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         "--wait",
     )
     try:
-        made.tiphys("image", "load", "--name", "e2e-policy", str(build(root / "hello.tar")))
+        made.tiphys("image", "load", "--name", "e2e", str(build(root / "hello.tar")))
         yield made
     finally:
-        made.tiphys("down", "--name", "e2e-policy", "--purge", check=False)
+        made.tiphys("down", "--name", "e2e", "--purge", check=False)
