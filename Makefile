@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack bench bench-scheduler bench-workloads machine test-machine clean
+.PHONY: help demo down test check attack bench bench-scheduler bench-workloads bench-policy machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ bench-scheduler: $(VENV)/.dev  ## the same for the scheduler, alone and end to e
 
 bench-workloads: $(VENV)/.dev  ## 1,000 replicas and 5,000 Deployments on hollow nodes
 	@$(PYTHON) bench/workloads.py
+
+bench-policy: $(VENV)/.dev  ## 1,000 pods under 100 network policies (root, nft)
+	@$(PYTHON) bench/policy.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

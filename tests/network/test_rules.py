@@ -39,6 +39,14 @@ def test_a_service_leads_to_its_ready_endpoints() -> None:
     )
 
 
+def test_only_a_pod_that_is_led_to_itself_is_hidden() -> None:
+    """One that is led to another pod keeps its address, by which network policies go."""
+    made = desired([service()], [slice_of("s", "10.1.0.1", "10.1.0.2")], "n1")
+    assert made.elements["hairpins"] == {f"{a} . {a}": "goto hide" for a in ("10.1.0.1", "10.1.0.2")}
+    assert not any("mark" in rule for rules in made.chains.values() for rule in rules)
+    assert not desired([service()], [slice_of("s", "10.1.0.1")], "n2").elements["hairpins"]
+
+
 def test_a_service_without_endpoints_refuses() -> None:
     made = desired([service()], [slice_of("s", "10.1.0.1", ready=False)], "n1")
     assert made.elements["dead"] == {"tcp . 10.96.0.9 . 80": "goto refuse"} and not made.elements["services"]

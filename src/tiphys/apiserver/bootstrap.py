@@ -126,6 +126,10 @@ _NETWORK = [
     _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
     _rule(["list", "watch"], "networking.k8s.io", "networkpolicies"),
 ]
+# The labels and addresses that network policies are about. An identity of its own: a node's reads its own pods alone.
+_POLICY = [
+    _rule(["list", "watch"], "", "pods"),
+]
 _PROXY = [
     _rule(["list", "watch"], "", "endpoints", "services"),
     _rule(READ, "", "nodes"),
@@ -195,6 +199,7 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
     ("system:node", NODE_RULES, {}, ""),
     ("tiphys:hollow-nodes", NODE_RULES, {}, ""),
     ("tiphys:node-network", _NETWORK, {}, ""),
+    ("tiphys:network-policy", _POLICY, {}, ""),
     ("system:node-proxier", _PROXY, {}, ""),
     ("system:coredns", _DNS, {}, ""),
     ("system:kube-scheduler", _SCHEDULER, {}, ""),
@@ -214,6 +219,7 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("system:node", "system:node", []),  # the node authorizer knows which objects are a node's own
     ("tiphys:hollow-nodes", "tiphys:hollow-nodes", [("User", "tiphys:hollow-nodes")]),
     ("tiphys:node-network", "tiphys:node-network", [("Group", "system:nodes")]),
+    ("tiphys:network-policy", "tiphys:network-policy", [("User", "tiphys:network-policy")]),
     ("system:node-proxier", "system:node-proxier", [("User", "system:kube-proxy")]),
     ("system:kube-scheduler", "system:kube-scheduler", [("User", "system:kube-scheduler")]),
     ("system:kube-controller-manager", "system:kube-controller-manager", [("User", "system:kube-controller-manager")]),

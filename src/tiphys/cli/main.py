@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli.policy import policy
+
 if TYPE_CHECKING:
     from tiphys.client.component import Ending
     from tiphys.client.informer import Informers
@@ -377,12 +379,16 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--forward-dns", default="", help="Name server for names outside the cluster [default: the machine's].")
 @click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")
 @click.option("--table", default="tiphys", show_default=True, help="Name of the nftables table.")
+@click.option("--policy-kubeconfig", type=FOLDER, help="Who may watch all pods, for network policies [default: the node].")
 def node(**options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
     from tiphys.cluster.nodeprocess import NodeProcess, run
 
     _logging()
     _run(run(NodeProcess(**options)))
+
+
+cli.add_command(policy)
 
 
 def main() -> None:

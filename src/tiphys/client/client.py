@@ -17,7 +17,7 @@ import msgspec
 
 from tiphys.api.base import Struct, decode, decoder, encode
 from tiphys.api.catalog import Resource
-from tiphys.api.meta_v1 import DeleteOptions, ListMeta, Status
+from tiphys.api.meta_v1 import DeleteOptions, ListMeta, PartialObjectMetadata, Status
 from tiphys.client.config import Config
 from tiphys.client.kinds import Kinds, Manifest, Named, name_of, namespace_of
 from tiphys.machinery.errors import StatusError
@@ -25,6 +25,7 @@ from tiphys.machinery.errors import StatusError
 T = TypeVar("T", bound=Struct)
 Obj = TypeVar("Obj", bound=Struct | Mapping[str, Any])  # an object in either form
 
+JSON = "application/json"
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 
@@ -179,12 +180,12 @@ class Client:
         self, kind: Named, namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
         revision: str = "", resource: Resource | None = None,
     ) -> Page[Any]:  # fmt: skip
-        """A page of objects; with `resource`, the metadata alone of any resource (kind: PartialObjectMetadata).
+        """A page of objects; with `resource`, of any resource, as far as `kind` has fields for them.
         Without a namespace: of all namespaces."""
         query = _query(labelSelector=labels, fieldSelector=fields, limit=str(limit or ""), resourceVersion=revision)
         query |= {"continue": token} if token else {}
         read, path = await self._collection(kind, namespace, resource)
-        data = await self.request("GET", path, query=query, accept=METADATA_LIST if resource else "application/json")
+        data = await self.request("GET", path, query=query, accept=METADATA_LIST if kind is PartialObjectMetadata else JSON)
         page = _list.decode(data)
         meta = page.metadata
         return Page([read(item) for item in page.items], meta.resource_version, meta.continue_)
@@ -210,7 +211,7 @@ class Client:
         )  # fmt: skip
         read, path = await self._collection(kind, namespace, resource)
         url = self.config.server + path
-        headers = self._headers(accept=METADATA if resource else "application/json")
+        headers = self._headers(accept=METADATA if kind is PartialObjectMetadata else JSON)
         try:
             async with self._http().get(url, params=query, headers=headers) as answer:
                 if answer.status >= 400:
@@ -228,7 +229,7 @@ class Client:
 
     async def _collection(self, kind: Named, namespace: str, resource: Resource | None) -> tuple[Any, str]:
         """(decode, path) of a list or watch."""
-        if resource is not None:  # the kind is PartialObjectMetadata, which no resource has
+        if resource is not None:  # the kind is a part of an object, such as PartialObjectMetadata, which no resource has
             return decoder(kind).decode, resource.path(namespace)
         target = await self._kinds.find(kind)
         return target.decode, target.resource.path(namespace)

@@ -8,9 +8,10 @@ import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiphys.api import core_v1, discovery_v1
+from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
@@ -20,6 +21,9 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions, resolver
 from tiphys.node.hollow import HollowRuntime
+
+if TYPE_CHECKING:
+    from tiphys.network.policy.enforcer import PolicyEnforcer
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class NodeProcess:
     service_cidr: str = ""
     dns: str = ""
     table: str = "tiphys"
+    policy_kubeconfig: Path | None = None
     domain: str = "cluster.local"
     forward_dns: str = ""
 
@@ -129,6 +134,7 @@ async def _containers(
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)
+    policies = _policies(options, tasks, informers)
     proxy = ServiceProxy(informers, options.name, options.table, options.cluster_cidr or options.pod_cidr, options.service_cidr)
     tasks.start(proxy.run(), "proxy", vital=True)
     own = NodeOptions(
@@ -140,7 +146,7 @@ async def _containers(
     await dns.start(options.address)
     tasks.start(_publish_dns(client, options), "publish-dns")
     runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
-    agent = Agent(client, runtime, own, lambda: list(services), tasks)
+    agent = Agent(client, runtime, own, lambda: list(services), tasks, isolation=policies)
     agents.append(agent)
     await _runtime_ready(agent)
     pods = Informer(client, core_v1.Pod, fields=f"spec.nodeName={options.name}")
@@ -153,6 +159,24 @@ async def _containers(
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
     await agent.remove_strangers({pod.metadata.uid for pod in pods})
+
+
+def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> PolicyEnforcer:
+    """Network policies. An identity that may watch the pods of all nodes does so for them."""
+    from tiphys.network.policy.enforcer import PolicyEnforcer, table_name
+    from tiphys.network.policy.watched import WatchedPod
+
+    client = Client(load(options.policy_kubeconfig or options.kubeconfig), "tiphys-network-policy")
+    pods = Informer(client, WatchedPod, resource=resource_of(core_v1.Pod))
+
+    async def watch_pods() -> None:
+        async with client:
+            await pods.run()
+
+    tasks.start(watch_pods(), "informer-all-pods", vital=True)
+    made = PolicyEnforcer(informers, pods, options.name, table_name(options.table))
+    tasks.start(made.run(), "network-policies", vital=True)
+    return made
 
 
 async def _runtime_ready(agent: Agent) -> None:

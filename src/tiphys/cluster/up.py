@@ -74,6 +74,8 @@ def _certificates(cluster: Cluster) -> None:
         rows.append(("node", "tiphys:hollow-nodes", ()))
     for stem, common, groups in rows:
         _identity(cluster, authority, stem, common, groups)
+    if cluster.runtime == "containerd":
+        _identity(cluster, authority, "network-policy", "tiphys:network-policy", (), cluster.address)
     for place in places(cluster):
         user, address = f"system:node:{place.name}", (place.name, place.address, "127.0.0.1")
         _identity(cluster, authority, place.kubeconfig.stem, user, ("system:nodes",), place.cluster.address)
@@ -157,6 +159,7 @@ def _node_flags(place: NodePlace) -> list[str]:
         "--logs", str(place.pod_logs), "--cgroup", place.cgroup, "--pod-cidr", place.pod_cidr,
         "--cluster-cidr", ",".join(other.pod_cidr for other in places(cluster)), "--service-cidr", cluster.service_cidr,
         "--dns", cluster.dns_address, "--table", cluster.table,
+        "--policy-kubeconfig", str(cluster.pki / "network-policy.kubeconfig"),
         # The machine's own name server may listen on its loopback: a sandbox asks the machine's DNS server instead.
         *(["--forward-dns", cluster.node_address] if place.index else []),
     ]  # fmt: skip
@@ -398,11 +401,13 @@ def down(cluster: Cluster, purge: bool) -> str | None:
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.02)
     if cluster.runtime == "containerd":
+        from tiphys.network.policy.enforcer import table_name
         from tiphys.network.proxy.nft import NftError, nft
 
         containerd.remove_everything(cluster)
-        with contextlib.suppress(NftError, FileNotFoundError):
-            nft(f"delete table ip {cluster.table}\n")
+        for table in (cluster.table, table_name(cluster.table)):
+            with contextlib.suppress(NftError, FileNotFoundError):
+                nft(f"delete table ip {table}\n")
         for place in places(cluster):
             shutil.rmtree(place.data, ignore_errors=True)
     context = None

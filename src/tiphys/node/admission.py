@@ -42,6 +42,38 @@ def refusal(pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[st
     return None
 
 
+# What a pod may set without reaching beyond itself: upstream's safe sysctls, all of namespaces of the pod's own.
+_SAFE_SYSCTLS = {"kernel.shm_rmid_forced": "IPC"} | dict.fromkeys(
+    (
+        "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_wmem",
+    ),
+    "Net",
+)  # fmt: skip
+
+
+def unfit(spec: core_v1.PodSpec) -> tuple[str, str] | None:
+    """The (reason, message) for which no node of ours takes a pod, or None."""
+    if spec.os is not None and spec.os.name != "linux":
+        return "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
+    for sysctl in spec.security_context.sysctls if spec.security_context is not None else ():
+        name = sysctl_name(sysctl.name)
+        namespace = _SAFE_SYSCTLS.get(name)
+        if namespace is None:
+            return "SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted'
+        if spec.host_network if namespace == "Net" else spec.host_ipc:
+            return "SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled'
+    return None
+
+
+def sysctl_name(name: str) -> str:
+    """With dots between its parts: one whose first separator is a slash has slashes and dots exchanged."""
+    first = next((letter for letter in name if letter in "./"), ".")
+    return name if first == "." else name.translate(str.maketrans("./", "/."))
+
+
 def _lacks(name: str, asked: int, used: int, room: int) -> tuple[str, str]:
     text = f"Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {room}"
     return f"OutOf{name}", text

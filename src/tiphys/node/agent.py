@@ -14,7 +14,8 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.admission import MISPLACED, Footprint, refusal
+from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
+from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
 from tiphys.node.registration import Registration, capacity
 from tiphys.node.resize import shortage
@@ -53,6 +54,7 @@ class Agent:
         services: Callable[[], list[core_v1.Service]],
         tasks: TaskGroup,
         events: EventBudget | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self.name, self.runtime = options.name, runtime
         self._options, self._tasks = options, tasks
@@ -65,6 +67,7 @@ class Agent:
             options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]
             (list(options.dns_servers), options.domain), options.resolver, self._resources,
             starting=asyncio.Semaphore(64 if hollow else 6), shortage=self._shortage,
+            isolation=isolation or NoIsolation(),
         )  # fmt: skip
         self._client = client
         self._workers: dict[str, PodWorker] = {}
@@ -160,7 +163,7 @@ class Agent:
         if worker.pod.metadata.deletion_timestamp:
             return True
         others = [other.footprint for other in self._workers.values() if other.holds_room]
-        refused = refusal(worker.footprint, others, self._resources)
+        refused = unfit(worker.pod.spec) or refusal(worker.footprint, others, self._resources)
         if refused is None:
             worker.holds_room = True
             if await self._registration.suits(worker.pod.spec):

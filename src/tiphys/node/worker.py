@@ -19,6 +19,7 @@ from tiphys.node import claims, probes
 from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
 from tiphys.node.health import Health
+from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
 from tiphys.node.naming import host_and_domain, resolver_of
 from tiphys.node.pulling import have_image
@@ -54,6 +55,7 @@ class Node:
     allocatable: dict[str, str] = field(default_factory=dict)
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     now: Callable[[], float] = time.time
+    isolation: Isolation = field(default_factory=NoIsolation)
     shortage: Callable[[PodWorker, Footprint], tuple[str, str] | None] = lambda worker, wanted: None  # if it were so large
 
 
@@ -348,6 +350,7 @@ class PodWorker:
                 container, attempt, container.image, [expand(a, env) for a in container.command], [expand(a, env) for a in container.args],
                 env, node.volumes.mounts(self.pod, container, paths, env, attempt),
             )  # fmt: skip
+            await node.isolation.isolate(self.pod, self.state.sandbox.ip)
             async with node.starting:
                 state = await node.runtime.start_container(self.pod, self.state.sandbox, plan)
         except RuntimeFault as fault:
@@ -489,6 +492,7 @@ class PodWorker:
             with contextlib.suppress(RuntimeFault, TimeoutError):
                 await self._node.runtime.remove_sandbox(id)
         uid = self.pod.metadata.uid
+        self._node.isolation.release(self.pod)
         await asyncio.to_thread(self._node.volumes.tear_down, uid)
         self._node.references.forget(uid)
         self._node.runtime.forget(uid)  # type: ignore[attr-defined]

@@ -7,15 +7,19 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.api.base import to_builtins
-from tiphys.apiserver.strategies import checks
+from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.request import warn
+from tiphys.apiserver.strategies import checks, omissions
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.machinery import errors
 from tiphys.machinery.addresses import endpoint_problems
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, is_ip, path_segment_errors, port_name_errors
+from tiphys.store.cache import Filter
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MOST_ENDPOINTS = 1000
+_NODES = BY_PATH["", "v1", "nodes"]
 
 
 class EndpointsStrategy(Strategy):
@@ -170,6 +174,12 @@ class NetworkPolicyStrategy(Strategy):
         for rule in [*obj.spec.ingress, *obj.spec.egress]:
             for port in rule.ports:
                 port.protocol = port.protocol or "TCP"
+
+    def validate_new(self, obj: Any, registry: Any) -> list[FieldError]:
+        nodes = registry.cache(_NODES).select(Filter(_NODES.prefix))
+        for text in omissions.of_policy(entry.data for entry in nodes):
+            warn(text)
+        return self.validate(obj)
 
     def validate(self, obj: Any) -> list[FieldError]:
         found = checks.label_selector(obj.spec.pod_selector, "spec.podSelector")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.strategies import omissions
 from tiphys.machinery import quantity
 from tiphys.machinery.names import dns_label_errors
 
@@ -119,6 +120,7 @@ def of_pod(annotations: dict[str, str], spec: v1.PodSpec, meta_path: str, path: 
     for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers):
             yield from _container(container, f"{path}.{kind}[{index}]")
+    yield from omissions.of_spec(spec, path)
 
 
 def _name(name: str, what: str) -> Iterator[str]:
@@ -157,6 +159,7 @@ def _service(new: v1.Service, old: v1.Service | None) -> Iterator[str]:
             yield "spec.externalIPs is ignored for headless services"
         if spec.session_affinity not in ("", "None"):
             yield "spec.SessionAffinity is ignored for headless services"
+    yield from omissions.of_service(spec)
 
 
 def _ingress(new: Any, old: Any) -> Iterator[str]:

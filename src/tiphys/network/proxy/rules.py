@@ -22,7 +22,7 @@ class Ruleset:
     udp: frozenset[tuple[str, int]] = frozenset()  # UDP services: their old flows are forgotten when they change
 
 
-MAPS = ("services", "nodeports", "hostports", "dead", "deadports")
+MAPS = ("services", "nodeports", "hostports", "dead", "deadports", "hairpins")
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ table ip {table} {{
   map hostports {{ type inet_proto . inet_service : verdict; }}
   map dead {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
   map deadports {{ type inet_proto . inet_service : verdict; }}
+  map hairpins {{ type ipv4_addr . ipv4_addr : verdict; }}
   chain dispatch {{
     meta l4proto . ip daddr . th dport vmap @services
     fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
     fib daddr type local meta l4proto . th dport vmap @hostports
   }}
   chain refuse {{ meta l4proto tcp reject with tcp reset; reject; }}
+  chain hide {{ masquerade; }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
   chain output {{ type nat hook output priority -100; policy accept; jump dispatch; }}
   chain forward-dead {{ type filter hook forward priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
@@ -62,6 +64,7 @@ table ip {table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     meta mark & 0x4000 == 0x4000 masquerade
+    ip saddr . ip daddr vmap @hairpins
     ip saddr {pod_cidr} ip daddr != {pod_cidr} ip daddr != {service_cidr} fib daddr type != local masquerade
   }}
 }}
@@ -184,11 +187,10 @@ class _Builder:
             return
         for name, key in keys:
             self.elements[name][key] = f"goto {chain}"
-        rules = [f"ip saddr {e.address} meta mark set meta mark | 0x4000" for e in found]  # a pod that reaches itself
-        if masquerade:
-            rules = ["meta mark set meta mark | 0x4000"]
-        else:
-            rules = [f"ip saddr {{ {', '.join(sorted({e.address for e in found}))} }} meta mark set meta mark | 0x4000"]
+        # A pod that is led to itself must not see its own address. One that is led to another pod keeps it: network
+        # policies on the other's node go by it.
+        self.elements["hairpins"].update((f"{e.address} . {e.address}", "goto hide") for e in found if e.local)
+        rules = ["meta mark set meta mark | 0x4000"] if masquerade else []
         if service.spec.session_affinity == "ClientIP":
             self._sticky(service, chain, proto, found, rules)
         else:

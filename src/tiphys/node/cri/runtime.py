@@ -394,7 +394,8 @@ def _security(spec: core_v1.PodSpec, c: Any) -> m.LinuxContainerSecurityContext:
     if own.capabilities is not None:
         made.capabilities = m.Capability(add_capabilities=own.capabilities.add, drop_capabilities=own.capabilities.drop)
     profile = own.seccomp_profile or shared.seccomp_profile
-    made.seccomp = m.SecurityProfile(profile_type=0 if profile is not None and profile.type == "RuntimeDefault" else 1)
+    confined = profile is not None and profile.type in ("RuntimeDefault", "Localhost")  # profiles of files are not read
+    made.seccomp = m.SecurityProfile(profile_type=0 if confined else 1)
     if not own.privileged:
         made.masked_paths = [
             "/proc/asound",

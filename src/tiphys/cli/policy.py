@@ -1,0 +1,179 @@
+"""`tiphys policy`: what network policies mean for a pod."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tiphys.api import core_v1
+    from tiphys.network.policy.model import PodFacts
+    from tiphys.network.policy.semantics import Party, Semantics
+
+
+class Trouble(click.ClickException):
+    """The question cannot be answered; 1 is the answer "denied"."""
+
+    exit_code = 2
+
+
+@click.group()
+def policy() -> None:
+    """Network policies."""
+
+
+@policy.command()
+@click.argument("pod")
+@click.option(
+    "-n", "--namespace", default=None, help="The pod's namespace [default: the kubeconfig's]."
+)
+@click.option(
+    "--from", "source", help="Who would reach the pod: POD, NAMESPACE/POD, or an address."
+)
+@click.option("--to", "target", help="What the pod would reach: POD, NAMESPACE/POD, or an address.")
+@click.option(
+    "--port",
+    help="A number, or the name that the target pod gives it [default: which ports are open].",
+)
+@click.option(
+    "--protocol", type=click.Choice(["TCP", "UDP", "SCTP"], case_sensitive=False), default="TCP"
+)
+@click.option("--kubeconfig", type=click.Path(path_type=Path), default=None)
+def explain(
+    pod: str,
+    namespace: str | None,
+    source: str | None,
+    target: str | None,
+    port: str | None,
+    protocol: str,
+    kubeconfig: Path | None,
+) -> None:
+    """Tell what may reach POD and what it may reach, and which rule of which policy says so.
+
+    With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot be told."""
+    from tiphys.network.policy import explain as words
+
+    if source and target:
+        raise Trouble("either --from or --to: the other end is the pod")
+    if port and not (source or target):
+        raise Trouble("--port goes with --from or --to")
+    view = asyncio.run(_view(kubeconfig, namespace))
+    if not (source or target):
+        for line in words.about(view.semantics, view.pod(pod)):
+            click.echo(line)
+        return
+    here = view.party(pod)
+    ends = (view.party(source), here) if source else (here, view.party(target or ""))
+    allowed = _answer(view, ends, port, protocol.upper())
+    raise SystemExit(0 if allowed else 1)
+
+
+def _answer(view: View, ends: tuple[Party, Party], port: str | None, protocol: str) -> bool:
+    from tiphys.network.policy import explain as words
+    from tiphys.network.policy.semantics import Connection
+
+    source, target = ends
+    if view.neighbours(source, target):
+        click.echo(
+            f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods always reach each other"
+        )
+        return True
+    if port is None:
+        allowed, text = words.reach(view.semantics, source, target)
+        click.echo(text)
+        return allowed
+    wanted = Connection(source, target, protocol, _number(target, port, protocol))
+    for line in words.between(view.semantics, wanted):
+        click.echo(line)
+    return view.semantics.allows(wanted)
+
+
+def _number(target: Party, port: str, protocol: str) -> int:
+    if port.isdigit() and 0 < int(port) < 65536:
+        return int(port)
+    for named in target.ports if not isinstance(target, str) else ():
+        if (named.name, named.protocol) == (port, protocol):
+            return named.number
+    raise Trouble(f"{port} is neither a port nor the name of a {protocol} port of the target")
+
+
+@dataclass
+class View:
+    """What the cluster holds now. Pods are by ``namespace/name``."""
+
+    namespace: str
+    pods: dict[str, core_v1.Pod]
+    semantics: Semantics
+
+    def _key(self, name: str) -> str:
+        return name if "/" in name else f"{self.namespace}/{name}"
+
+    def pod(self, name: str) -> PodFacts:
+        from tiphys.network.policy.model import facts_of
+
+        found = self.pods.get(self._key(name))
+        if found is None:
+            raise Trouble(f"there is no pod {self._key(name)}")
+        return facts_of(found)
+
+    def party(self, name: str) -> Party:
+        """A pod, or an address. A pod in its node's network is its node's address to policies."""
+        from tiphys.network.policy.model import facts_of
+
+        if _is_address(name):
+            held = (facts_of(pod) for pod in self.pods.values())
+            return next((facts for facts in held if facts.address == name), name)
+        facts = self.pod(name)
+        if facts.address:
+            return facts
+        pod = self.pods[facts.key]
+        if not pod.spec.host_network or not pod.status.host_ip:
+            raise Trouble(f"pod {facts.key} has no address ({pod.status.phase or 'Pending'})")
+        return pod.status.host_ip
+
+    def neighbours(self, one: Party, other: Party) -> bool:
+        """Whether they are a node and a pod on it."""
+        ends = {end if isinstance(end, str) else end.address for end in (one, other)}
+        return any(
+            pod.status.pod_ip != pod.status.host_ip
+            and {pod.status.pod_ip, pod.status.host_ip} == ends
+            for pod in self.pods.values()
+        )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def _view(kubeconfig: Path | None, namespace: str | None) -> View:
+    from tiphys.api import core_v1, networking_v1
+    from tiphys.client.client import Client, Unreachable
+    from tiphys.client.config import ConfigError, load
+    from tiphys.client.informer import key_of
+    from tiphys.machinery.errors import StatusError
+    from tiphys.network.policy.model import read
+    from tiphys.network.policy.semantics import Semantics
+
+    try:
+        config = load(kubeconfig)
+        async with Client(config, "tiphys") as client:
+            pods = (await client.list(core_v1.Pod)).items
+            policies = (await client.list(networking_v1.NetworkPolicy)).items
+            namespaces = (await client.list(core_v1.Namespace)).items
+    except (ConfigError, StatusError, Unreachable) as error:
+        raise Trouble(str(error)) from None
+    labels = {one.metadata.name: one.metadata.labels for one in namespaces}
+    return View(
+        namespace or config.namespace,
+        {key_of(pod): pod for pod in pods},
+        Semantics(map(read, policies), labels),
+    )
