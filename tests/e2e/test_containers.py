@@ -478,3 +478,48 @@ def test_pods_of_two_nodes_reach_each_other_and_services(machine: Machine) -> No
         machine.eventually(both)
     machine.kubectl("delete", "service", "across")
     gone(machine, "on-0", "on-1")
+
+
+def test_volumes_made_of_objects_are_read_only_and_part_of_one_is_too(machine: Machine) -> None:
+    machine.kubectl("create", "configmap", "fixed", "--from-literal=key=value")
+    volumes = [
+        {"name": "config", "configMap": {"name": "fixed"}},
+        {"name": "meta", "downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"name": "both", "projected": {"sources": [{"configMap": {"name": "fixed"}}]}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    mounts = [{"name": v["name"], "mountPath": f"/v/{v['name']}"} for v in volumes]
+    mounts.append({"name": "config", "mountPath": "/v/part", "subPath": "key"})
+    mounts.append({"name": "scratch", "mountPath": "/v/made", "subPathExpr": "a/$(HOSTNAME)"})
+    script = "for f in config/n meta/n both/n part scratch/n made/n; do touch /v/$f && echo $f; done; cat /v/part"
+    script += "; rm /v/config/..data; stat -c %a /v/made /v/scratch/a; exec sleep 3600"
+    container = {"volumeMounts": mounts, "env": [{"name": "HOSTNAME", "value": "me"}]}
+    run_pod(machine, "fixed", script, container=container, volumes=volumes)
+    running(machine, "fixed")
+    machine.eventually(lambda: "777\n777\n" in machine.kubectl("logs", "fixed"))
+    said = machine.kubectl("logs", "fixed")
+    assert "scratch/n\nmade/n\nvalue" in said and "rm: can't remove '/v/config/..data': Read-only" in said
+    assert all(f"{name}\n" not in said for name in ("config/n", "meta/n", "both/n")), said
+    folder = next((machine.root / "data").glob(f"**/pods/{machine.get('pod/fixed')['metadata']['uid']}"))
+    gone(machine, "fixed")
+    machine.eventually(lambda: not folder.exists())
+
+
+def test_a_container_that_must_not_be_root_does_not_start_as_root(machine: Machine) -> None:
+    run_pod(machine, "nobody", "exec sleep 3600", container={"securityContext": {"runAsNonRoot": True}})
+
+    def waiting() -> dict[str, str]:
+        [status] = machine.get("pod/nobody")["status"].get("containerStatuses") or [{"state": {}}]
+        return dict(status["state"].get("waiting", {}))
+
+    machine.eventually(lambda: waiting().get("reason") == "CreateContainerConfigError")
+    assert waiting()["message"].startswith("container has runAsNonRoot and image will run as root (pod: \"nobody_default(")
+    gone(machine, "nobody")
+    run_pod(
+        machine, "somebody", "cat /var/run/secrets/kubernetes.io/serviceaccount/token && exec sleep 3600",
+        securityContext={"runAsNonRoot": True, "runAsUser": 1234, "fsGroup": 4321},
+    )  # fmt: skip
+    running(machine, "somebody")
+    facts = machine.kubectl("exec", "somebody", "--", "stat", "-Lc", "%a %u %g", "/var/run/secrets/kubernetes.io/serviceaccount/token")
+    assert facts == "640 1234 4321\n"
+    gone(machine, "somebody")

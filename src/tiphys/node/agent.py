@@ -257,7 +257,7 @@ class _NoVolumes:
 
     def write_hosts(self, *_: Any) -> None: ...
 
-    def termination_log(self, *_: Any) -> Path:
+    def folder(self, uid: str) -> Path:
         return Path("/nonexistent")
 
     def tear_down(self, uid: str) -> None: ...

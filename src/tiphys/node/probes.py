@@ -11,6 +11,7 @@ from tiphys.api import core_v1
 from tiphys.node.runtime import Runtime, RuntimeFault
 
 Result = tuple[bool, str]
+_OUTPUT = 10 << 10  # bytes of what a command says that are looked at, as upstream
 _EAGER = 10  # tries in the first second of a container's life
 
 
@@ -88,7 +89,7 @@ async def ask(handler: Any, container: Any, id: str, ip: str, runtime: Runtime, 
             return False, f"command timed out after {timeout:g}s"
         except RuntimeFault as fault:
             return False, str(fault)
-        return code == 0, output.decode(errors="replace")[:4096]
+        return code == 0, output[:_OUTPUT].decode(errors="replace")
     if handler.http_get is not None:
         return await http_get(handler.http_get, container, ip, timeout)
     if handler.tcp_socket is not None:

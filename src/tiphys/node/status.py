@@ -10,6 +10,8 @@ from tiphys.node.lifecycle import is_sidecar, restarts
 from tiphys.node.resize import Resources
 from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
 
+_MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
+
 
 def _terminated(state: ContainerState, scheme: str) -> v1.ContainerStateTerminated:
     reason = state.reason if state.reason not in ("", "Unknown") else ("Completed" if state.exit_code == 0 else "Error")
@@ -211,7 +213,24 @@ def pod_status(
     if ip:
         status.pod_ip, status.pod_ips = ip, [v1.PodIP(ip=ip)]
     status.conditions = conditions(pod, state, status, now, resources)
+    _cut_messages(status)
     return status
+
+
+def _cut_messages(status: v1.PodStatus) -> None:
+    """All termination messages of a pod together keep within a bound: each container has an equal part of it."""
+    every = [
+        *status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses,
+    ]  # fmt: skip
+    for one in every:
+        for ended in (one.state.terminated, one.last_state.terminated):
+            if ended is not None:
+                ended.message = _cut(ended.message, _MESSAGES // len(every))
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most so many bytes of a text, whole characters."""
+    return text if len(text) * 4 <= limit else text.encode()[:limit].decode(errors="ignore")
 
 
 def settle(status: v1.PodStatus) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
 from tiphys.node.health import Health
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
+from tiphys.node.logs import last_words
 from tiphys.node.naming import host_and_domain, resolver_of
+from tiphys.node.nonroot import must_not_be_root, refusal
+from tiphys.node.podfiles import termination_message
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
 from tiphys.node.reporting import StatusWriter
@@ -34,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
+_LOG_LINES, _LOG_BYTES = 80, 2048  # of a log that stands for a termination message, as upstream
 _PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
 
@@ -192,20 +197,23 @@ class PodWorker:
                     found.message = self._last_words(container, found)
 
     def _last_words(self, container: Any, found: ContainerState) -> str:
-        with contextlib.suppress(OSError):
-            text = self._node.volumes.termination_log(
-                self.pod.metadata.uid, container.name, found.attempt
-            ).read_bytes()[:4096]
-            if text:
-                return text.decode(errors="replace")
+        text = termination_message(self._node.volumes.folder(self.pod.metadata.uid), container.name, found.attempt)
+        if text:
+            return text
         if container.termination_message_policy == "FallbackToLogsOnError" and found.exit_code:
-            from tiphys.node.logs import tail
-
-            meta = self.pod.metadata
-            return tail(
-                self._node.runtime.log_path(meta.namespace, meta.name, meta.uid, container.name, found.attempt), 80
-            )[-2048:]
+            return self._end_of_log(container.name, found.attempt)
         return ""
+
+    def _end_of_log(self, container: str, attempt: int) -> str:
+        meta = self.pod.metadata
+        try:
+            file = self._node.runtime.open_log(meta.namespace, meta.name, meta.uid, container, attempt)
+        except OSError:
+            return ""
+        try:
+            return last_words(file, _LOG_LINES, _LOG_BYTES)
+        finally:
+            os.close(file)
 
     async def _carry_out(self, plan: Plan) -> float | None:
         self._waiting.renew(plan.waiting, self._starting, self.pod)
@@ -338,6 +346,7 @@ class PodWorker:
         try:
             await have_image(node.runtime, node.references, self.pod, container, self._event)
             self._waiting.pulled(name)
+            await self._check_user(container)
             paths = await self._volumes()
             env = await environment(
                 self.pod, container, node.references, node.services(), node.address, node.allocatable
@@ -353,7 +362,7 @@ class PodWorker:
                 state = await node.runtime.start_container(self.pod, self.state.sandbox, plan)
         except RuntimeFault as fault:
             return self._waiting.failed(container, fault)
-        except (VolumeError, StatusError, Unreachable, OSError, TimeoutError) as error:
+        except (VolumeError, StatusError, Unreachable, OSError, TimeoutError, ValueError) as error:
             return self._waiting.failed(container, RuntimeFault("CreateContainerConfigError", str(error)))
         self._waiting.started(name)
         self.resources.give(name, state.id, container.resources)
@@ -373,6 +382,13 @@ class PodWorker:
             await self._post_start(container, state)
         if state.state == EXITED:
             self.look()
+
+    async def _check_user(self, container: Any) -> None:
+        if not must_not_be_root(self.pod, container):
+            return
+        user, user_name = await self._node.runtime.image_user(container.image)
+        if why := refusal(self.pod, container, user, user_name):
+            raise RuntimeFault("CreateContainerConfigError", why)
 
     def _own_address(self, container: Any) -> dict[str, str]:
         """The pod's address is known to us before the status has been written."""
