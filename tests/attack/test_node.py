@@ -9,10 +9,14 @@ import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders import pod
+from tiphys.api import core_v1
+from tiphys.api.base import from_builtins
+from tiphys.api.storage_v1 import StorageClass
 from tiphys.machinery import handles
 from tiphys.node.cri.runtime import CRIRuntime
 from tiphys.node.logs import LogOptions, last_words, read
@@ -20,6 +24,7 @@ from tiphys.node.mounts import unmount_below
 from tiphys.node.podfiles import make_termination_log, termination_message, write_hosts
 from tiphys.node.projection import File, write_files
 from tiphys.node.subpaths import SubPath, SubPathError, mount_sub_path
+from tiphys.testing import LocalCluster
 
 LIBC = ctypes.CDLL(None)
 root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
@@ -260,3 +265,75 @@ async def test_of_huge_files_only_what_is_wanted_is_read(tmp_path: Path) -> None
     assert [part async for part in read(file, LogOptions(tail=10**9), lambda: False)] == []
     os.close(file)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000, "kilobytes"
+
+
+def forged(folder: Path, name: str) -> dict[str, Any]:
+    """A volume that says of itself that it was provisioned, and for a claim that is gone."""
+    claim = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "none", "uid": "u"}
+    spec = {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)},
+        "persistentVolumeReclaimPolicy": "Delete", "claimRef": claim, "storageClassName": "standard",
+    }  # fmt: skip
+    annotations = {"pv.kubernetes.io/provisioned-by": "tiphys.io/local-path"}
+    return {"metadata": {"name": name, "annotations": annotations}, "spec": spec}
+
+
+async def test_a_volume_that_only_says_it_was_provisioned_deletes_no_folder(
+    tmp_path: Path, cluster: LocalCluster
+) -> None:
+    folder = tmp_path / "pvc-forged"
+    folder.mkdir()
+    await cluster.client.create(
+        from_builtins(forged(folder, "pvc-forged"), core_v1.PersistentVolume)
+    )
+
+    async def refused() -> bool:
+        events = (await cluster.client.list(core_v1.Event, "default")).items
+        return any(e.reason == "VolumeFailedDelete" and "no record" in e.message for e in events)
+
+    await cluster.eventually(refused)
+    assert folder.exists()
+
+
+async def test_a_folder_that_was_provisioned_goes_with_its_claim(
+    tmp_path: Path, cluster: LocalCluster, host: Path
+) -> None:
+    kind = {
+        "metadata": {"name": "here"},
+        "provisioner": "tiphys.io/local-path",
+        "parameters": {"path": str(tmp_path)},
+    }
+    await cluster.client.create(from_builtins(kind, StorageClass))
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "here",
+    }
+    claim = from_builtins(
+        {"metadata": {"name": "c", "namespace": "default"}, "spec": spec},
+        core_v1.PersistentVolumeClaim,
+    )
+    await cluster.client.create(claim)
+
+    async def volumes() -> list[core_v1.PersistentVolume]:
+        return (await cluster.client.list(core_v1.PersistentVolume)).items
+
+    async def bound() -> bool:
+        return [volume.status.phase for volume in await volumes()] == ["Bound"]
+
+    await cluster.eventually(bound)
+    [volume] = await volumes()
+    assert volume.spec.host_path is not None
+    folder = Path(volume.spec.host_path.path)
+    folder.mkdir()
+    (folder / "link").symlink_to(host)
+    await cluster.client.delete(core_v1.PersistentVolumeClaim, "c", "default")
+
+    async def gone() -> bool:
+        records = (await cluster.client.list(core_v1.ConfigMap, "kube-system")).items
+        return not await volumes() and not [
+            r for r in records if r.metadata.name.startswith("local-path-")
+        ]
+
+    await cluster.eventually(gone)
+    assert not folder.exists() and untouched(host)
