@@ -16,7 +16,7 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import MISPLACED, Footprint, refusal
 from tiphys.node.references import References
-from tiphys.node.registration import Registration, capacity
+from tiphys.node.registration import BEAT, Registration, capacity
 from tiphys.node.resize import shortage
 from tiphys.node.runtime import PodState, Runtime, RuntimeFault
 from tiphys.node.streaming import StreamingServer
@@ -105,7 +105,8 @@ class Agent:
 
     async def _health(self) -> tuple[bool, str]:
         try:
-            self._registration.images = await self.runtime.images()
+            async with asyncio.timeout(BEAT):
+                self._registration.images = await self.runtime.images()
         except (RuntimeFault, TimeoutError) as error:
             return False, f"container runtime is down: {error}"
         return True, ""
