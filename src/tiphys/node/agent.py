@@ -205,6 +205,8 @@ class Agent:
                 await self.runtime.remove_sandbox(id)
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
         self._found = {}
+        for uid in self._node.volumes.left() - known:
+            await asyncio.to_thread(self._node.volumes.tear_down, uid)
 
     def _runtime_event(self, id: str) -> None:
         """Something happened: to a container that is known by its id, or one look at everything will tell."""
@@ -262,6 +264,9 @@ class _NoVolumes:
         return Path("/nonexistent")
 
     def tear_down(self, uid: str) -> None: ...
+
+    def left(self) -> set[str]:
+        return set()
 
 
 def resolver() -> tuple[list[str], list[str], list[str]]:

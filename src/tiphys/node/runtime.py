@@ -45,6 +45,7 @@ class ContainerState:
     message: str = ""
     image: str = ""
     image_ref: str = ""
+    sandbox: str = ""  # the id of the one it was made in, where the runtime tells
 
 
 @dataclass(slots=True)

@@ -190,6 +190,12 @@ class Volumes:
     def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
         write_hosts(self.folder(pod.metadata.uid), pod, ip, hostname, domain)
 
+    def left(self) -> set[str]:
+        """The uids of pods that have something on disk."""
+        with contextlib.suppress(FileNotFoundError):
+            return set(os.listdir(self._root / "pods"))
+        return set()
+
     def tear_down(self, uid: str) -> None:
         """Removes all that a pod had on disk, and nothing that its containers linked or mounted there."""
         unmount_below(self.folder(uid))

@@ -71,6 +71,7 @@ class PodWorker:
         self._backoffs: dict[str, Backoff] = {}
         self._health = Health(node.runtime, self._address, self._event, self._wake.set)
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._started = 0  # how many starts have ended
         self._paths: dict[str, str] | None = None
         self._status = StatusWriter(node.client)
         self._stale = state is not None
@@ -142,7 +143,7 @@ class PodWorker:
         try:
             if self._stale:
                 self._stale = False
-                self.state = await self._node.runtime.pod(self.pod.metadata.uid)
+                await self._read_state()
                 self._note_exits()
             if self.pod.metadata.deletion_timestamp:
                 return await self._terminate()
@@ -152,6 +153,8 @@ class PodWorker:
                 self.pod, self.state, self._node.now(), self._health.started, self._health.unhealthy, self._backoffs,
                 self.resources.renewing,
             )  # fmt: skip
+            # What is being started may show as made and not running, which is no reason to start it anew.
+            plan.start = [(one, attempt) for one, attempt in plan.start if one.name not in self._starting]
             await self._resize(plan)
             return await self._carry_out(plan)
         except (RuntimeFault, VolumeError, StatusError, Unreachable, TimeoutError, OSError) as error:
@@ -173,6 +176,15 @@ class PodWorker:
         except Exception:  # a mistake of ours in one step must not end the pod's only worker
             log.exception("pod %s/%s", self.pod.metadata.namespace, self.pod.metadata.name)
             return _RETRY
+
+    async def _read_state(self) -> None:
+        """What the runtime shows. What was read while a container was started may not show it yet, or not as running: it
+        would be started a second time."""
+        started = -1
+        while started != self._started:
+            started = self._started
+            state = await self._node.runtime.pod(self.pod.metadata.uid)
+        self.state = state
 
     def _address(self) -> str:
         """Where the pod's containers are reached."""
@@ -218,7 +230,7 @@ class PodWorker:
     async def _carry_out(self, plan: Plan) -> float | None:
         self._waiting.renew(plan.waiting, self._starting, self.pod)
         if plan.kill_pod:
-            await self._kill(30.0)
+            await self._kill(self._grace())
         for found, why in plan.kill:
             self._event("Normal", "Killing", why, found.name)
             self._health.stop(found.name)
@@ -296,6 +308,7 @@ class PodWorker:
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
         if self.state.sandbox is not None:
+            self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             await self._report()
             with contextlib.suppress(RuntimeFault):
                 await self._node.runtime.stop_sandbox(self.state.sandbox.id)
@@ -327,8 +340,9 @@ class PodWorker:
         return self._paths
 
     def _begin(self, container: Any, attempt: int) -> None:
-        if container.name in self._starting:
-            return
+        found = self.state.containers.get(container.name)
+        if container.name in self._starting or (found is not None and found.attempt >= attempt):
+            return  # it was started since this was decided
         if pause := self._waiting.pause(container.name):
             asyncio.get_running_loop().call_later(pause + 0.05, self._wake.set)
             return
@@ -338,6 +352,7 @@ class PodWorker:
 
     def _start_ended(self, name: str) -> None:
         self._starting.pop(name, None)
+        self._started += 1
         self._wake.set()
 
     async def _start(self, container: Any, attempt: int) -> None:
@@ -361,8 +376,12 @@ class PodWorker:
             async with node.starting:
                 state = await node.runtime.start_container(self.pod, self.state.sandbox, plan)
         except RuntimeFault as fault:
+            if fault.reason == "RunContainerError" and attempt:
+                self._backoffs.setdefault(name, Backoff()).started(node.now())
+            self.look()  # it may have been made, and then its attempt is used up
             return self._waiting.failed(container, fault)
         except (VolumeError, StatusError, Unreachable, OSError, TimeoutError, ValueError) as error:
+            self.look()
             return self._waiting.failed(container, RuntimeFault("CreateContainerConfigError", str(error)))
         self._waiting.started(name)
         self.resources.give(name, state.id, container.resources)
@@ -416,7 +435,9 @@ class PodWorker:
 
     def _grace(self) -> float:
         given = self.pod.metadata.deletion_grace_period_seconds
-        return float(given if given is not None else self.pod.spec.termination_grace_period_seconds or 30)
+        if given is None:
+            given = self.pod.spec.termination_grace_period_seconds
+        return 30.0 if given is None else float(given)
 
     async def _stop(self, found: ContainerState, grace: float) -> None:
         specs = [*self.pod.spec.containers, *self.pod.spec.init_containers]
@@ -447,6 +468,7 @@ class PodWorker:
 
     async def _kill(self, grace: float, say: bool = False) -> None:
         """Stops everything: the main containers together, then the sidecars in reverse order, then the sandbox."""
+        interrupted = bool(self._starting)
         for task in self._starting.values():
             task.cancel()
         running = [c for c in self.state.containers.values() if c.state == RUNNING]
@@ -465,6 +487,8 @@ class PodWorker:
             self.state.sandbox.ready = False
         for found in running:
             self.state.containers[found.name] = await self._node.runtime.container(found)
+        if interrupted:  # a container may have been made of which we have not heard
+            await self._read_state()
         self._note_exits()
 
     async def _terminate(self) -> float | None:
@@ -530,7 +554,7 @@ class PodWorker:
             self.resources,
         )
         if final:
-            settle(status)
+            settle(self.pod, status)
         if status.phase in ("Succeeded", "Failed"):
             self.holds_room = False  # before anybody hears of it, and sends the next pod
         written = await self._status.write(self.pod, status)

@@ -102,7 +102,11 @@ class CRIRuntime:
             state = found.setdefault(uid, PodState(uid, item.labels.get(_POD, ""), item.labels.get(_NAMESPACE, "")))
             meta_c = item.metadata or m.ContainerMetadata()
             self._add(
-                state, ContainerState(item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9)
+                state,
+                ContainerState(
+                    item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9,
+                    sandbox=item.pod_sandbox_id,
+                ),
             )
         return found
 
@@ -149,7 +153,7 @@ class CRIRuntime:
         return ContainerState(
             known.id, known.name, known.attempt, _STATES[status.state], status.created_at / 1e9, status.started_at / 1e9,
             max(0, status.finished_at) / 1e9, status.exit_code, status.reason, status.message,
-            status.image.image if status.image else "", status.image_ref,
+            status.image.image if status.image else "", status.image_ref, known.sandbox,
         )  # fmt: skip
 
     # --- images ---
@@ -265,7 +269,7 @@ class CRIRuntime:
             made = await self._client.call("RuntimeService/CreateContainer", request, m.CreateContainerResponse)
         except RuntimeFault as fault:
             raise RuntimeFault("CreateContainerError", str(fault)) from None
-        state = ContainerState(made.container_id, plan.container.name, plan.attempt)
+        state = ContainerState(made.container_id, plan.container.name, plan.attempt, sandbox=sandbox.id)
         try:
             await self._client.call(
                 "RuntimeService/StartContainer",
