@@ -21,6 +21,7 @@ from tiphys.cluster import containerd, images, kubeconfig, sandboxes, state
 from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.machinery import handles
 
 Step = Callable[[str], None]
 _UNSETTLED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -361,10 +362,9 @@ def down(cluster: Cluster, purge: bool) -> None:
         containerd.remove_everything(cluster)
         with contextlib.suppress(NftError, FileNotFoundError):
             nft(f"delete table ip {cluster.table}\n")
-        for place in places(cluster):
-            shutil.rmtree(place.data, ignore_errors=True)
     with contextlib.suppress(ClusterError):
         kubeconfig.remove(cluster)
     if purge:
-        shutil.rmtree(cluster.root, ignore_errors=True)
+        with contextlib.suppress(OSError):  # containers may have left what shutil does not get through
+            handles.remove_folder(cluster.root)
         state.forget(cluster)
