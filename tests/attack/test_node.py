@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -22,6 +23,7 @@ from tiphys.node.cri.runtime import CRIRuntime
 from tiphys.node.logs import LogOptions, last_words, read
 from tiphys.node.mounts import unmount_below
 from tiphys.node.podfiles import make_termination_log, termination_message, write_hosts
+from tiphys.node.probes import http_get
 from tiphys.node.projection import File, write_files
 from tiphys.node.subpaths import SubPath, SubPathError, mount_sub_path
 from tiphys.testing import LocalCluster
@@ -225,7 +227,7 @@ def bind_folder(what: Path, place: Path) -> None:
     _mount(os.fsencode(what), place, None, _BIND, None)
 
 
-def test_logs_and_last_words_are_files_and_no_links(tmp_path: Path, host: Path) -> None:
+async def test_logs_and_last_words_are_files_and_no_links(tmp_path: Path, host: Path) -> None:
     runtime = CRIRuntime("/nonexistent", tmp_path / "logs", "/x")
     folder = tmp_path / "logs" / "ns_pod_u" / "c"
     folder.mkdir(parents=True)
@@ -337,3 +339,33 @@ async def test_a_folder_that_was_provisioned_goes_with_its_claim(
 
     await cluster.eventually(gone)
     assert not folder.exists() and untouched(host)
+
+
+async def test_a_probe_says_one_request_and_reads_no_more_than_its_answer(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        with contextlib.suppress(OSError):
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            while not writer.is_closing():  # a body without an end
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+
+        async def asked(path: str, *headers: core_v1.HTTPHeader) -> bool:
+            action = core_v1.HTTPGetAction(
+                host="127.0.0.1", port=port, path=path, http_headers=list(headers)
+            )
+            return (await http_get(action, core_v1.Container(name="c"), "", 5.0))[0]
+
+        assert await asked("/a?b=c%20d\r\nEvil: 1\r\n\r\nFLUSHALL ü")
+        assert not await asked("/", core_v1.HTTPHeader(name="X", value="1\r\n\r\nFLUSHALL"))
+    [said] = heard
+    assert (
+        said.split(b"\r\n")[0]
+        == b"GET /a?b=c%20d%0D%0AEvil:%201%0D%0A%0D%0AFLUSHALL%20%C3%BC HTTP/1.1"
+    )
+    assert said.count(b"\r\n\r\n") == 1 and b"Evil: 1" not in said

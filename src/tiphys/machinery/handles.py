@@ -221,6 +221,24 @@ def remove_tree(at: int, name: str) -> None:
     os.rmdir(name, dir_fd=at)
 
 
+def remove_folder(path: Path) -> None:
+    """Removes all that is in a folder, and the folder if nothing is mounted there. Its own path is trusted. What will not
+    go stays, with a first OSError about it."""
+    try:
+        at = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    removal = _Removal(at)
+    try:
+        removal.clear(at)
+    finally:
+        os.close(at)
+    if removal.error is not None:
+        raise removal.error
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+
+
 class _Removal:
     """One pass after another, until one finds nothing that it can remove: a tree may be deeper than files can be open.
     What will not go does not keep the rest; the first such error is kept in `error`."""
