@@ -193,7 +193,8 @@ class Agent:
             await worker._clean_up()
 
     async def remove_strangers(self, known: set[str]) -> None:
-        """Ends what runs here although no pod of the cluster says so."""
+        """Ends what runs here although no pod of the cluster says so, and clears away what such pods left on disk."""
+        left = self._node.volumes.left() - known  # before any pod that comes meanwhile has something there
         for uid, state in self._found.items():
             if uid in known or not uid:
                 continue
@@ -205,7 +206,7 @@ class Agent:
                 await self.runtime.remove_sandbox(id)
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
         self._found = {}
-        for uid in self._node.volumes.left() - known:
+        for uid in left:
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
 
     def _runtime_event(self, id: str) -> None:

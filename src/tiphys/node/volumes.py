@@ -251,6 +251,13 @@ def _group(pod: core_v1.Pod) -> int | None:
 
 
 def _host_path(source: core_v1.HostPathVolumeSource) -> str:
+    try:
+        return _checked_host_path(source)
+    except (OSError, ValueError) as error:
+        raise VolumeError(f"hostPath {source.path!r}: {error}") from None
+
+
+def _checked_host_path(source: core_v1.HostPathVolumeSource) -> str:
     path, kind = Path(source.path), source.type or ""
     if kind == "DirectoryOrCreate":
         path.mkdir(parents=True, exist_ok=True)
