@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,11 +19,10 @@ from tiphys.node import probes
 from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
 from tiphys.node.health import Health
+from tiphys.node.lastwords import message_of
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
-from tiphys.node.logs import last_words
 from tiphys.node.naming import host_and_domain, resolver_of
 from tiphys.node.nonroot import must_not_be_root, refusal
-from tiphys.node.podfiles import termination_message
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
 from tiphys.node.reporting import StatusWriter
@@ -38,7 +36,6 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
-_LOG_LINES, _LOG_BYTES = 80, 2048  # of a log that stands for a termination message, as upstream
 _PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
 
@@ -206,26 +203,8 @@ class PodWorker:
                     self._health.stop(name)
                 container = specs.get(name)
                 if container is not None and not found.message:
-                    found.message = self._last_words(container, found)
-
-    def _last_words(self, container: Any, found: ContainerState) -> str:
-        text = termination_message(self._node.volumes.folder(self.pod.metadata.uid), container.name, found.attempt)
-        if text:
-            return text
-        if container.termination_message_policy == "FallbackToLogsOnError" and found.exit_code:
-            return self._end_of_log(container.name, found.attempt)
-        return ""
-
-    def _end_of_log(self, container: str, attempt: int) -> str:
-        meta = self.pod.metadata
-        try:
-            file = self._node.runtime.open_log(meta.namespace, meta.name, meta.uid, container, attempt)
-        except OSError:
-            return ""
-        try:
-            return last_words(file, _LOG_LINES, _LOG_BYTES)
-        finally:
-            os.close(file)
+                    folder = self._node.volumes.folder(self.pod.metadata.uid)
+                    found.message = message_of(self.pod, container, found, folder, self._node.runtime)
 
     async def _carry_out(self, plan: Plan) -> float | None:
         self._waiting.renew(plan.waiting, self._starting, self.pod)
