@@ -9,6 +9,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def test_what_a_pod_leaves_is_removed_and_what_it_links_to_stays(volume: Path, h
     (volume / "link").symlink_to(host)
     os.mkfifo(volume / "pipe")
     at = os.open(volume, os.O_RDONLY)
-    for _ in range(600):  # deeper than a recursion or open files would go
+    for _ in range(400):  # deeper than a recursion or open files would go
         os.mkdir("d", dir_fd=at)
         os.symlink(host, "l", dir_fd=at)
         below = os.open("d", os.O_RDONLY, dir_fd=at)
@@ -207,6 +208,15 @@ def test_what_a_pod_leaves_is_removed_and_what_it_links_to_stays(volume: Path, h
     os.close(at)
     handles_gone(volume.parents[3], "pod")
     assert untouched(host) and not volume.parents[2].exists()
+
+
+def test_two_who_remove_the_same_leave_nothing(tmp_path: Path) -> None:
+    for number in range(40):
+        for way in range(8):
+            (tmp_path / f"pod{number}" / f"{way}" / "a" / "b").mkdir(parents=True)
+        with ThreadPoolExecutor(2) as both:
+            list(both.map(handles_gone, [tmp_path] * 2, [f"pod{number}"] * 2))
+    assert list(tmp_path.iterdir()) == []
 
 
 @root

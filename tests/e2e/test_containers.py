@@ -490,6 +490,7 @@ def test_volumes_made_of_objects_are_read_only_and_part_of_one_is_too(machine: M
     ]
     mounts = [{"name": v["name"], "mountPath": f"/v/{v['name']}"} for v in volumes]
     mounts.append({"name": "config", "mountPath": "/v/part", "subPath": "key"})
+    mounts.append({"name": "scratch", "mountPath": "/v/meta/below"})
     mounts.append({"name": "scratch", "mountPath": "/v/made", "subPathExpr": "a/$(HOSTNAME)"})
     script = "exec 2>&1; for f in config/n meta/n both/n part scratch/n made/n; do touch /v/$f && echo $f; done; cat /v/part"
     script += "; rm /v/config/..data; stat -c %a /v/made /v/scratch/a; exec sleep 3600"

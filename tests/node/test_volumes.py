@@ -64,6 +64,22 @@ async def test_what_cannot_be_a_file_is_told_and_not_raised_as_a_mistake(tmp_pat
         await volumes(tmp_path).set_up(mounting({"hostPath": {"path": "/\0"}}))
 
 
+async def test_a_read_only_volume_has_room_for_what_is_mounted_inside(tmp_path: Path) -> None:
+    one = mounting({"configMap": {"name": "c"}})
+    inner = [
+        core_v1.VolumeMount(name="w", mount_path=path) for path in ("/v/a/b/", "/v/a/b/c", "/vx/y")
+    ]
+    one.spec.containers[0].volume_mounts += inner
+    paths = await volumes(tmp_path, config_map(k="v")).set_up(one)
+    assert {path.name for path in Path(paths["v"]).iterdir() if not path.name.startswith("..")} == {
+        "a",
+        "k",
+    }
+    assert [path.name for path in Path(paths["v"], "a").iterdir()] == ["b"]
+    await volumes(tmp_path, config_map(k="w")).refresh(one)
+    assert Path(paths["v"], "k").read_text() == "w" and Path(paths["v"], "a/b").is_dir()
+
+
 async def test_a_pods_volumes_are_there_until_it_is_torn_down(tmp_path: Path) -> None:
     here = volumes(tmp_path, config_map(k="v"))
     one = mounting({"configMap": {"name": "c"}})

@@ -218,7 +218,8 @@ def remove_tree(at: int, name: str) -> None:
         os.close(top)
     if removal.error is not None:
         raise removal.error
-    os.rmdir(name, dir_fd=at)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=at)
 
 
 def remove_folder(path: Path) -> None:
@@ -259,6 +260,8 @@ class _Removal:
                 try:
                     self._entry(entry, handle, depth)
                     gone += 1
+                except FileNotFoundError:
+                    pass  # somebody else removes it, too
                 except OSError as error:
                     self.error = self.error or error
         return gone

@@ -14,6 +14,7 @@ from tiphys.machinery import handles, quantity
 from tiphys.node.environment import expand
 from tiphys.node.fields import field, resource
 from tiphys.node.mounts import mount_tmpfs, unmount_below
+from tiphys.node.nesting import places_inside
 from tiphys.node.nonroot import run_as_user
 from tiphys.node.podfiles import make_termination_log, write_hosts
 from tiphys.node.projection import File, Files, write_files
@@ -68,6 +69,7 @@ class Volumes:
             if volume.secret is not None or volume.projected is not None:
                 _tmpfs(path, "mode=0755,size=64m")  # secrets and tokens never reach the disk
             _write(path, files, _group(pod))
+            _make_places(path, places_inside(pod, volume.name))
         else:
             raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not support')
         return str(path)
@@ -224,6 +226,16 @@ def _write(volume: Path, files: Files, group: int | None) -> None:
         write_files(volume, files, group)
     except OSError as error:
         raise VolumeError(str(error)) from None
+
+
+def _make_places(volume: Path, places: list[str]) -> None:
+    try:
+        with handles.folder(volume) as at:
+            for place in places:
+                with handles.folder(place, at, make=0o755):
+                    pass
+    except OSError as error:
+        raise VolumeError(f"making room for mounts inside of it: {error}") from None
 
 
 def _token_file(pod: core_v1.Pod, token: str, mode: int | None) -> File:
