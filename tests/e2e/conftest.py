@@ -63,11 +63,11 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     from image import build  # type: ignore[import-not-found]
 
     root = tmp_path_factory.mktemp("e2e")
-    made = Machine(root)
+    made = Machine(root, f"e2e-{os.getpid()}")  # other runs may go on beside this one
     made.tiphys(
         "up",
         "--name",
-        "e2e",
+        made.name,
         "--data-dir",
         str(root / "data"),
         "--port",
@@ -79,7 +79,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         "--wait",
     )
     try:
-        made.tiphys("image", "load", "--name", "e2e", str(build(root / "hello.tar")))
+        made.tiphys("image", "load", "--name", made.name, str(build(root / "hello.tar")))
         yield made
     finally:
-        made.tiphys("down", "--name", "e2e", "--purge", check=False)
+        made.tiphys("down", "--name", made.name, "--purge", check=False)

@@ -478,3 +478,88 @@ def test_pods_of_two_nodes_reach_each_other_and_services(machine: Machine) -> No
         machine.eventually(both)
     machine.kubectl("delete", "service", "across")
     gone(machine, "on-0", "on-1")
+
+
+def test_volumes_made_of_objects_are_read_only_and_part_of_one_is_too(machine: Machine) -> None:
+    machine.kubectl("create", "configmap", "fixed", "--from-literal=key=value")
+    volumes = [
+        {"name": "config", "configMap": {"name": "fixed"}},
+        {"name": "meta", "downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"name": "both", "projected": {"sources": [{"configMap": {"name": "fixed"}}]}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    mounts = [{"name": v["name"], "mountPath": f"/v/{v['name']}"} for v in volumes]
+    mounts.append({"name": "config", "mountPath": "/v/part", "subPath": "key"})
+    mounts.append({"name": "scratch", "mountPath": "/v/meta/below"})
+    mounts.append({"name": "scratch", "mountPath": "/v/made", "subPathExpr": "a/$(HOSTNAME)"})
+    script = "exec 2>&1; for f in config/n meta/n both/n part scratch/n made/n; do touch /v/$f && echo $f; done; cat /v/part"
+    script += "; rm /v/config/..data; stat -c %a /v/made /v/scratch/a; exec sleep 3600"
+    container = {"volumeMounts": mounts, "env": [{"name": "HOSTNAME", "value": "me"}]}
+    run_pod(machine, "fixed", script, container=container, volumes=volumes)
+    running(machine, "fixed")
+    machine.eventually(lambda: "777\n777\n" in machine.kubectl("logs", "fixed"))
+    said = machine.kubectl("logs", "fixed")
+    assert "scratch/n\nmade/n\nvalue" in said and "rm: can't remove '/v/config/..data': Read-only" in said
+    assert all(f"{name}\n" not in said for name in ("config/n", "meta/n", "both/n")), said
+    folder = next((machine.root / "data").glob(f"**/pods/{machine.get('pod/fixed')['metadata']['uid']}"))
+    gone(machine, "fixed")
+    machine.eventually(lambda: not folder.exists())
+
+
+def test_a_container_that_must_not_be_root_does_not_start_as_root(machine: Machine) -> None:
+    run_pod(machine, "nobody", "exec sleep 3600", container={"securityContext": {"runAsNonRoot": True}})
+
+    def waiting() -> dict[str, str]:
+        [status] = machine.get("pod/nobody")["status"].get("containerStatuses") or [{"state": {}}]
+        return dict(status["state"].get("waiting", {}))
+
+    machine.eventually(lambda: waiting().get("reason") == "CreateContainerConfigError")
+    assert waiting()["message"].startswith("container has runAsNonRoot and image will run as root (pod: \"nobody_default(")
+    gone(machine, "nobody")
+    run_pod(
+        machine, "somebody", "cat /var/run/secrets/kubernetes.io/serviceaccount/token && exec sleep 3600",
+        securityContext={"runAsNonRoot": True, "runAsUser": 1234, "fsGroup": 4321},
+    )  # fmt: skip
+    running(machine, "somebody")
+    facts = machine.kubectl("exec", "somebody", "--", "stat", "-Lc", "%a %u %g", "/var/run/secrets/kubernetes.io/serviceaccount/token")
+    assert facts == "640 1234 4321\n"
+    gone(machine, "somebody")
+
+
+def test_pods_that_are_deleted_while_their_containers_are_made_have_failed(machine: Machine) -> None:
+    names = [f"hasty-{number}" for number in range(4)]
+    for name in names:
+        run_pod(machine, name, "exec sleep 3600", restartPolicy="Never")
+        machine.kubectl("patch", "pod", name, "-p", '{"metadata":{"finalizers":["example.com/kept"]}}')
+        machine.kubectl("delete", "pod", name, "--wait=false")
+    machine.eventually(lambda: {phase(machine, name) for name in names} == {"Failed"})
+    machine.kubectl("patch", "pod", *names, "-p", '{"metadata":{"finalizers":null}}')
+    machine.eventually(lambda: not machine.kubectl("get", "pods", *names, "--ignore-not-found"))
+
+
+def test_a_command_that_is_not_there_ends_the_container_and_backs_off(machine: Machine) -> None:
+    for name, policy in (("absent", "Never"), ("missing", "Always")):
+        run_pod(machine, name, "", container={"command": ["/absent"]}, restartPolicy=policy)
+    machine.eventually(lambda: phase(machine, "absent") == "Failed")
+    ended = machine.get("pod/absent")["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (128, "StartError") and "/absent" in ended["message"]
+    machine.eventually(lambda: "CrashLoopBackOff" in machine.kubectl("get", "pod", "missing"))
+    [status] = machine.get("pod/missing")["status"]["containerStatuses"]
+    assert status["lastState"]["terminated"]["reason"] == "StartError" and status["restartCount"] >= 1
+    assert "reserve" not in machine.kubectl("get", "events")
+    gone(machine, "absent", "missing")
+
+
+def test_a_new_sandbox_has_its_volumes_filled_again(machine: Machine) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    init = [{"name": "fill", "image": IMAGE, "command": ["sh", "-c", "echo filled >> /v/file"], **mount}]
+    volumes = [{"name": "v", "emptyDir": {}}]
+    run_pod(machine, "boxed", "cat /v/file; exec sleep 3600", container=mount, initContainers=init, volumes=volumes)
+    running(machine, "boxed")
+    uid = machine.get("pod/boxed")["metadata"]["uid"]
+    pause = [pid for pid in os.listdir("/proc") if pid.isdigit() and _command(int(pid)).startswith(b"/pause")]
+    [own] = [pid for pid in pause if uid in Path(f"/proc/{pid}/cgroup").read_text()]
+    os.kill(int(own), signal.SIGKILL)
+    machine.eventually(lambda: machine.kubectl("logs", "boxed", "-c", "c", check=False) == "filled\nfilled\n")
+    running(machine, "boxed")
+    gone(machine, "boxed")

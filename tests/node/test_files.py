@@ -11,29 +11,33 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.spdy import SPDYClient
 from tiphys.node.environment import expand, service_variables
 from tiphys.node.fields import field
-from tiphys.node.logs import LogOptions, read, shown, tail
+from tiphys.node.logs import LogOptions, last_words, read, shown
+from tiphys.node.projection import File, write_files
 from tiphys.node.runtime import Usage
 from tiphys.node.summary import agent_usage, machine_usage, summary
-from tiphys.node.volumes import write_files
 
 LOG = b"2026-01-01T00:00:00.123456789Z stdout F one\n2026-01-01T00:00:01.5Z stderr P tw\n2026-01-01T00:00:02Z stdout F o\n"
 
 
 def test_files_change_all_at_once_and_old_ones_go(tmp_path: Path) -> None:
-    write_files(tmp_path, {"a": (b"1", 0o644), "dir/b": (b"2", 0o600)})
+    write_files(tmp_path, {"a": File(b"1"), "dir/b": File(b"2", 0o600)})
     before = (tmp_path / "..data").resolve()
-    write_files(tmp_path, {"a": (b"1", 0o644), "dir/b": (b"2", 0o600)})
+    write_files(tmp_path, {"a": File(b"1"), "dir/b": File(b"2", 0o600)})
     assert (tmp_path / "..data").resolve() == before
-    write_files(tmp_path, {"a": (b"3", 0o644)})
+    write_files(tmp_path, {"a": File(b"3")})
     assert (tmp_path / "a").read_bytes() == b"3" and not (tmp_path / "dir").exists() and not before.exists()
 
 
 async def test_logs_are_cut_as_asked(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(LOG)
-    assert tail(str(path), 1) == "o\n"
-    assert b"".join([c async for c in read(str(path), LogOptions(), lambda: False)]) == b"one\ntwo\n"
-    assert b"".join([c async for c in read(str(path), LogOptions(limit=4), lambda: False)]) == b"one\n"
+    async def said(**asked: int) -> bytes:
+        return b"".join([c async for c in read(file, LogOptions(**asked), lambda: False)])  # type: ignore[arg-type]
+
+    (tmp_path / "log").write_bytes(LOG)
+    file = os.open(tmp_path / "log", os.O_RDONLY)
+    assert await said() == b"one\ntwo\n"
+    assert await said(limit=4) == b"one\n" and await said(limit=0) == b""
+    assert [await said(tail=n) for n in (0, 1, 2, 3, 9)] == [b"", b"o\n", b"two\n", b"one\ntwo\n", b"one\ntwo\n"]
+    assert last_words(file, 1, 99) == "o\n" and last_words(file, 9, 5) == "\ntwo\n"
     assert shown(LOG.splitlines(True)[0], LogOptions(timestamps=True)).startswith(b"2026-01-01T00:00:00.123456789Z one")
     assert shown(LOG.splitlines(True)[0], LogOptions(since=1767225601.0)) == b""
 

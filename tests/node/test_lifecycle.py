@@ -7,7 +7,7 @@ from typing import Any
 from tests.builders import pod
 from tiphys.node.lifecycle import Backoff, decide
 from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerState, PodState, SandboxState
-from tiphys.node.status import pod_status
+from tiphys.node.status import pod_status, settle
 
 C = {"name": "c", "image": "i"}
 
@@ -81,7 +81,7 @@ def test_a_crash_loop_waits_longer_each_time() -> None:
 
 
 def test_a_sick_container_is_killed_and_a_late_pod_ends() -> None:
-    assert [c.name for c, _ in decide(pod(restartPolicy="Always"), state(container()), 0, set(), {"c"}, {}).kill] == [
+    assert [c.name for c, _ in decide(pod(restartPolicy="Always"), state(container()), 0, set(), {"c": "liveness"}, {}).kill] == [
         "c"
     ]
     late = pod(restartPolicy="Always", activeDeadlineSeconds=5)
@@ -107,3 +107,48 @@ def test_status_follows_the_containers() -> None:
         one, state(container(what=CREATED)), {"c": ("ErrImagePull", "no")}, set(), set(), "containerd", "", 5
     )
     assert waiting.phase == "Pending" and waiting.container_statuses[0].state.waiting.reason == "ErrImagePull"  # type: ignore[union-attr]
+
+
+def test_a_new_sandbox_begins_with_the_init_containers_again() -> None:
+    staged = pod(initContainers=[{"name": "a", "image": "i"}], restartPolicy="Always")
+    before = [container("a", EXITED), container(what=EXITED, code=137)]
+    for one in before:
+        one.sandbox = "the one before"
+    assert names(decide(staged, state(*before), 100, set(), {}, {})) == [("a", 1)]
+    again = container("a", EXITED, attempt=1)
+    again.sandbox = "s"
+    assert names(decide(staged, state(again, before[1]), 100, set(), {}, {})) == [("c", 1)]
+    before[1].exit_code = 0
+    staged.spec.restart_policy = "OnFailure"
+    assert decide(staged, state(*before), 100, set(), {}, {}).finished, "all is done: nothing begins again"
+
+
+def settled(one: Any, shown: PodState) -> Any:
+    status = pod_status(one, shown, {}, set(), set(), "containerd", "", 5)
+    settle(one, status)
+    return status
+
+
+def test_a_pod_that_ends_before_its_containers_ran_has_failed() -> None:
+    status = settled(pod(restartPolicy="Never"), state(container(what=CREATED)))
+    [ended] = [s.state.terminated for s in status.container_statuses]
+    assert (status.phase, ended.exit_code, ended.reason) == ("Failed", 137, "ContainerStatusUnknown")
+    staged = pod(initContainers=[{"name": "a", "image": "i"}, {"name": "b", "image": "i"}], restartPolicy="Always")
+    status = settled(staged, PodState("u"))
+    assert status.phase == "Failed" and status.container_statuses[0].state.waiting is not None
+    assert [s.state.terminated is not None for s in status.init_container_statuses] == [True, False]
+    assert settled(pod(restartPolicy="Always"), state(container(what=EXITED))).phase == "Succeeded"
+
+
+def test_a_container_that_its_startup_probe_gives_up_is_told_so() -> None:
+    [(_, why)] = decide(pod(restartPolicy="Always"), state(container()), 0, set(), {"c": "startup"}, {}).kill
+    assert why == "Container c failed startup probe, will be restarted"
+
+
+def test_messages_of_a_pod_keep_within_a_bound() -> None:
+    many = pod(containers=[{"name": f"c{n}", "image": "i"} for n in range(6)], restartPolicy="Never")
+    ended = [container(f"c{n}", EXITED) for n in range(6)]
+    for one in ended:
+        one.message = "ü" * 2048
+    status = pod_status(many, state(*ended), {}, set(), set(), "containerd", "", 5)
+    assert {len(s.state.terminated.message.encode()) for s in status.container_statuses} == {2048}  # type: ignore[union-attr]

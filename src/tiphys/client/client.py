@@ -92,6 +92,13 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
+    async def drop_connections(self) -> None:
+        """Ends every connection, those of watches too, and what waits on them. After a long silence they may lead nowhere,
+        and nothing would tell for minutes; what is asked next begins new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             tls = self.config.ssl_context() if self.config.server.startswith("https") else True

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.node.mounts import unmount_below
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 _PROGRAMS = {
@@ -86,14 +86,8 @@ def remove_everything(cluster: Cluster) -> None:
     """Ends every container of this cluster and takes away mounts, namespaces and control groups."""
     for place in places(cluster):
         _end_shims(place)
-    roots = (str(cluster.run), str(cluster.root))
-    for _ in range(3):
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        ours = [m for m in mounts if m.startswith(tuple(f"{root}/" for root in roots))]
-        for mount in sorted(ours, reverse=True):
-            subprocess.run(["umount", "-l", mount], capture_output=True)
-        if not ours:
-            break
+    for root in (cluster.run, cluster.root):
+        unmount_below(root)
     for place in places(cluster):
         tear_down(place)
     cache = Path("/var/lib/cni/results")

@@ -22,6 +22,7 @@ from tiphys.cluster import containerd, images, kubeconfig, sandboxes, state
 from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.machinery import handles
 
 Step = Callable[[str], None]
 CRASH_LOOP = 3  # quick deaths in a row
@@ -408,12 +409,11 @@ def down(cluster: Cluster, purge: bool) -> str | None:
         for table in (cluster.table, table_name(cluster.table)):
             with contextlib.suppress(NftError, FileNotFoundError):
                 nft(f"delete table ip {table}\n")
-        for place in places(cluster):
-            shutil.rmtree(place.data, ignore_errors=True)
     context = None
     with contextlib.suppress(ClusterError):
         context = kubeconfig.remove(cluster)
     if purge:
-        shutil.rmtree(cluster.root, ignore_errors=True)
+        with contextlib.suppress(OSError):  # containers may have left what shutil does not get through
+            handles.remove_folder(cluster.root)
         state.forget(cluster)
     return context

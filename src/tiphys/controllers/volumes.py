@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import shutil
-from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
@@ -14,6 +11,8 @@ from tiphys.api.core_v1 import PersistentVolume as Volume
 from tiphys.api.core_v1 import PersistentVolumeClaim as Claim
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.storage_v1 import StorageClass
+from tiphys.controllers import localpath
+from tiphys.controllers.localpath import LOCAL_PATH, PROVISIONED_BY, VOLUME_PROTECTION, reference
 from tiphys.controllers.pods import is_active, owner_reference
 from tiphys.controllers.shell import Controller
 from tiphys.machinery import volumes
@@ -21,42 +20,8 @@ from tiphys.machinery.errors import StatusError
 from tiphys.machinery.quantity import nano
 
 BOUND_BY, COMPLETE = "pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed"
-PROVISIONED_BY, PROVISIONER = "pv.kubernetes.io/provisioned-by", "volume.kubernetes.io/storage-provisioner"
-CLAIM_PROTECTION, VOLUME_PROTECTION = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
-LOCAL_PATH = "tiphys.io/local-path"
-
-
-def local_volume(claim: Claim, kind: StorageClass) -> Volume:
-    """The volume that the local-path provisioner makes: a folder on the node that was chosen."""
-    name = f"pvc-{claim.metadata.uid}"
-    folder = (
-        Path(kind.parameters.get("path", "/var/lib/tiphys/volumes"))
-        / f"{name}_{claim.metadata.namespace}_{claim.metadata.name}"
-    )
-    node = claim.metadata.annotations.get(volumes.SELECTED_NODE, "")
-    meta = ObjectMeta(name=name, annotations={PROVISIONED_BY: LOCAL_PATH}, finalizers=[VOLUME_PROTECTION])
-    made = Volume(metadata=meta)
-    spec = made.spec
-    spec.capacity = {"storage": claim.spec.resources.requests["storage"]}
-    spec.access_modes, spec.volume_mode = list(claim.spec.access_modes), claim.spec.volume_mode
-    spec.storage_class_name = kind.metadata.name
-    spec.persistent_volume_reclaim_policy = kind.reclaim_policy or "Delete"
-    spec.mount_options = list(kind.mount_options)
-    spec.host_path = core_v1.HostPathVolumeSource(path=str(folder), type="DirectoryOrCreate")
-    spec.claim_ref = reference(claim)
-    if node:
-        here = core_v1.NodeSelectorRequirement(key="kubernetes.io/hostname", operator="In", values=[node])
-        term = core_v1.NodeSelectorTerm(match_expressions=[here])
-        spec.node_affinity = core_v1.VolumeNodeAffinity(required=core_v1.NodeSelector(node_selector_terms=[term]))
-    return made
-
-
-def reference(claim: Claim) -> core_v1.ObjectReference:
-    meta = claim.metadata
-    return core_v1.ObjectReference(
-        api_version="v1", kind="PersistentVolumeClaim", namespace=meta.namespace, name=meta.name, uid=meta.uid,
-        resource_version=meta.resource_version,
-    )  # fmt: skip
+PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
 
 
 class VolumeController(Controller):
@@ -164,7 +129,10 @@ class VolumeController(Controller):
 
     async def _provision(self, claim: Claim, kind: StorageClass) -> None:
         try:
-            made = await self.client.create(local_volume(claim, kind))
+            made = await localpath.provision(self.client, claim, kind)
+        except ValueError as error:
+            self._say(claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}")
+            return
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 self._say(claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}")
@@ -293,7 +261,11 @@ class VolumeController(Controller):
             return
         if volume.metadata.annotations.get(PROVISIONED_BY) != LOCAL_PATH:
             return  # whoever made it deletes it
-        await asyncio.to_thread(_remove, volume)
+        try:
+            await localpath.remove(self.client, volume)
+        except localpath.NotRemovedError as error:
+            self.context.recorder.record(volume, "Warning", "VolumeFailedDelete", str(error))
+            return
         try:
             await self.client.delete(Volume, volume.metadata.name, uid=volume.metadata.uid)
         except StatusError as error:
@@ -319,10 +291,3 @@ class VolumeController(Controller):
         except StatusError as error:
             if error.code != 404:
                 raise
-
-
-def _remove(volume: Volume) -> None:
-    """Deletes the folder of a volume that the local-path provisioner made, and nothing else."""
-    source = volume.spec.host_path
-    if source is not None and Path(source.path).name.startswith(volume.metadata.name):
-        shutil.rmtree(source.path, ignore_errors=True)

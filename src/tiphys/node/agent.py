@@ -17,7 +17,7 @@ from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
-from tiphys.node.registration import Registration, capacity
+from tiphys.node.registration import BEAT, Registration, capacity
 from tiphys.node.resize import shortage
 from tiphys.node.runtime import PodState, Runtime, RuntimeFault
 from tiphys.node.streaming import StreamingServer
@@ -108,7 +108,8 @@ class Agent:
 
     async def _health(self) -> tuple[bool, str]:
         try:
-            self._registration.images = await self.runtime.images()
+            async with asyncio.timeout(BEAT):
+                self._registration.images = await self.runtime.images()
         except (RuntimeFault, TimeoutError) as error:
             return False, f"container runtime is down: {error}"
         return True, ""
@@ -195,7 +196,8 @@ class Agent:
             await worker._clean_up()
 
     async def remove_strangers(self, known: set[str]) -> None:
-        """Ends what runs here although no pod of the cluster says so."""
+        """Ends what runs here although no pod of the cluster says so, and clears away what such pods left on disk."""
+        left = self._node.volumes.left() - known  # before any pod that comes meanwhile has something there
         for uid, state in self._found.items():
             if uid in known or not uid:
                 continue
@@ -207,6 +209,8 @@ class Agent:
                 await self.runtime.remove_sandbox(id)
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
         self._found = {}
+        for uid in left:
+            await asyncio.to_thread(self._node.volumes.tear_down, uid)
 
     def _runtime_event(self, id: str) -> None:
         """Something happened: to a container that is known by its id, or one look at everything will tell."""
@@ -260,10 +264,13 @@ class _NoVolumes:
 
     def write_hosts(self, *_: Any) -> None: ...
 
-    def termination_log(self, *_: Any) -> Path:
+    def folder(self, uid: str) -> Path:
         return Path("/nonexistent")
 
     def tear_down(self, uid: str) -> None: ...
+
+    def left(self) -> set[str]:
+        return set()
 
 
 def resolver() -> tuple[list[str], list[str], list[str]]:

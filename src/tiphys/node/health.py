@@ -20,7 +20,7 @@ class Health:
         self._runtime, self._address, self._say, self._wake = runtime, address, say, wake
         self.ready: set[str] = set()
         self.started: set[str] = set()
-        self.unhealthy: set[str] = set()
+        self.unhealthy: dict[str, str] = {}  # container → the kind of probe that gave it up
         self._asked: dict[str, tuple[str, list[asyncio.Task[None]]]] = {}  # name → (container id, its probes)
 
     def watch(self, pod: core_v1.Pod, state: PodState) -> None:
@@ -40,8 +40,9 @@ class Health:
 
     def stop(self, name: str) -> None:
         """The container ends or has ended: nobody asks it any more."""
-        for names in (self.ready, self.started, self.unhealthy):
-            names.discard(name)
+        self.ready.discard(name)
+        self.started.discard(name)
+        self.unhealthy.pop(name, None)
         for task in self._asked.pop(name, ("", []))[1]:
             task.cancel()
 
@@ -78,5 +79,5 @@ class Health:
         elif prober.kind == "startup" and prober.verdict.well:
             self._after_startup(prober.container, found)
         elif not success and prober.exhausted:
-            self.unhealthy.add(name)
+            self.unhealthy[name] = prober.kind
         self._wake()

@@ -61,6 +61,9 @@ class HollowRuntime:
     async def has_image(self, image: str) -> bool:
         return True
 
+    async def image_user(self, image: str) -> tuple[int | None, str]:
+        return 1, ""
+
     async def pull(self, image: str, auth: dict[str, str] | None) -> None:
         return None
 
@@ -156,8 +159,8 @@ class HollowRuntime:
     async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
         raise RuntimeFault("Unimplemented", _WHY)
 
-    def log_path(self, pod_namespace: str, pod_name: str, uid: str, container: str, attempt: int) -> str:
-        return ""
+    def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
+        raise FileNotFoundError(_WHY)
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}

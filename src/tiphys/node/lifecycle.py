@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,11 +60,11 @@ def decide(
     state: PodState,
     now: float,
     started: set[str],
-    unhealthy: set[str],
+    unhealthy: Mapping[str, str],
     backoffs: dict[str, Backoff],
     renewing: Collection[str] = (),
 ) -> Plan:
-    """`started` names sidecars whose startup is over, `unhealthy` containers whose liveness failed, `renewing` those that
+    """`started` names sidecars whose startup is over, `unhealthy` containers and the kind of probe that gave them up, `renewing` those that
     were ended to be started anew."""
     plan = Plan()
     spec, policy = pod.spec, pod.spec.restart_policy
@@ -108,15 +108,18 @@ def _initialize(
     state: PodState,
     now: float,
     started: set[str],
-    unhealthy: set[str],
+    unhealthy: Mapping[str, str],
     backoffs: dict[str, Backoff],
     plan: Plan,
 ) -> bool:
     """Brings the init containers up in their order. True once the others may run."""
-    begun = any(c.name in state.containers for c in pod.spec.containers)
+    begun = any(_is_of_sandbox(state, c.name) for c in pod.spec.containers)
     policy = "OnFailure" if pod.spec.restart_policy == "Always" else pod.spec.restart_policy
     for container in pod.spec.init_containers:
         found = state.containers.get(container.name)
+        if found is not None and policy != "Never" and not _is_of_sandbox(state, container.name):
+            plan.start.append((container, found.attempt + 1))
+            return False
         if is_sidecar(container):
             _keep(container, found, "Always", now, unhealthy, backoffs, plan)
             if not begun and (found is None or found.state != RUNNING or container.name not in started):
@@ -134,12 +137,19 @@ def _initialize(
     return True
 
 
+def _is_of_sandbox(state: PodState, name: str) -> bool:
+    """Whether a container is one of the sandbox that stands now. What ran in an earlier one is to be done again: it may
+    have filled a volume that is empty now."""
+    found = state.containers.get(name)
+    return found is not None and state.sandbox is not None and found.sandbox in ("", state.sandbox.id)
+
+
 def _keep(
     container: Any,
     found: ContainerState | None,
     policy: str,
     now: float,
-    unhealthy: set[str],
+    unhealthy: Mapping[str, str],
     backoffs: dict[str, Backoff],
     plan: Plan,
 ) -> None:
@@ -148,7 +158,8 @@ def _keep(
         plan.start.append((container, 0))
     elif found.state == RUNNING:
         if container.name in unhealthy:
-            plan.kill.append((found, f"Container {container.name} failed liveness probe, will be restarted"))
+            probe = unhealthy[container.name]
+            plan.kill.append((found, f"Container {container.name} failed {probe} probe, will be restarted"))
     elif found.state == EXITED:
         if not restarts(policy, found):
             return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from tiphys.machinery import timestamps
 
 _CHUNK = 65536
+_LONGEST = 4 * _CHUNK  # bytes kept of one line; the runtime cuts its lines at 16384
 
 
 @dataclass(frozen=True)
@@ -23,25 +24,26 @@ class LogOptions:
     limit: int | None = None
 
 
-def tail_offset(path: str, lines: int) -> int:
-    """Where the last `lines` lines of a file begin."""
+def tail_offset(file: int, lines: int) -> int:
+    """Where the last `lines` lines of an open file begin."""
+    size = at = os.fstat(file).st_size
     if lines <= 0:
-        return os.path.getsize(path)
-    with open(path, "rb") as file:
-        at = file.seek(0, os.SEEK_END)
-        seen = 0
-        while at > 0:
-            step = min(_CHUNK, at)
-            at -= step
-            file.seek(at)
-            block = file.read(step)
-            end = len(block)
-            while (found := block.rfind(b"\n", 0, end)) >= 0:
-                if at + found != os.path.getsize(path) - 1:
-                    seen += 1
-                    if seen == lines:
-                        return at + found + 1
-                end = found
+        return size
+    left = lines + 1  # the last line's own ending does not count
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        left = lines
+    while at > 0:
+        step = min(_CHUNK, at)
+        at -= step
+        block = os.pread(file, step, at)
+        count = block.count(b"\n")
+        if count < left:
+            left -= count
+            continue
+        end = len(block)
+        for _ in range(left):
+            end = block.rfind(b"\n", 0, end)
+        return at + end + 1
     return 0
 
 
@@ -66,37 +68,57 @@ def _microseconds(stamp: str) -> str:
     return f"{head}.{rest[: min(6, digits)]}{rest[digits:]}"
 
 
-def tail(path: str, lines: int) -> str:
-    try:
-        with open(path, "rb") as file:
-            file.seek(tail_offset(path, lines))
-            return b"".join(shown(line, LogOptions()) for line in file).decode(errors="replace")
-    except OSError:
-        return ""
+def last_words(file: int, lines: int, limit: int) -> str:
+    """The end of an open log, at most so many lines and bytes of it."""
+    size = os.fstat(file).st_size
+    start = max(0, size - _CHUNK)
+    block = os.pread(file, size - start, start)
+    if start and os.pread(file, 1, start - 1) != b"\n":
+        block = block.partition(b"\n")[2]
+    kept = block.splitlines(True)[-lines:]
+    text = b"".join(shown(line, LogOptions()) for line in kept)
+    return text[-limit:].decode(errors="replace")
 
 
-async def read(path: str, options: LogOptions, running: object) -> AsyncIterator[bytes]:
-    """The log as it is, then as it grows, until `running()` says the container has ended."""
+async def read(file: int, options: LogOptions, running: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """An open log as it is, then as it grows, until `running()` says the container has ended. Of a line longer than any
+    that the runtime writes only the beginning is shown."""
     left = options.limit
-    with open(path, "rb") as file:  # noqa: ASYNC230 (a local file, read in small steps)
-        if options.tail is not None:
-            file.seek(tail_offset(path, options.tail))
-        rest, idle = b"", 0.02
-        while True:
-            ended = not running()  # type: ignore[operator]
-            block = file.read(_CHUNK * 4)
-            if block:
-                idle = 0.02
-                *lines, rest = (rest + block).split(b"\n")
-                out = b"".join(shown(line + b"\n", options) for line in lines)
-                if left is not None:
-                    out, left = out[:left], left - len(out)
-                if out:
-                    yield out
-                if left is not None and left <= 0:
-                    return
-            elif not options.follow or ended:
-                return
-            else:
-                await asyncio.sleep(idle)
-                idle = min(idle * 1.5, 0.25)
+    at = 0
+    if options.tail is not None:
+        at = await asyncio.to_thread(tail_offset, file, options.tail)  # it may read all of a large file
+    lines, idle = _Lines(), 0.02
+    while left is None or left > 0:
+        ended = not running()
+        block = os.pread(file, _CHUNK, at)
+        if block:
+            idle = 0.02
+            at += len(block)
+            out = b"".join(shown(line, options) for line in lines.add(block))
+            if left is not None:
+                out = out[:left]
+                left -= len(out)
+            if out:
+                yield out
+            await asyncio.sleep(0)  # a large file is not all there is to do
+        elif not options.follow or ended:
+            return
+        else:
+            await asyncio.sleep(idle)
+            idle = min(idle * 1.5, 0.25)
+
+
+class _Lines:
+    """Cuts blocks into lines and keeps the rest for the next block, but no more of it than a line may have."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def add(self, block: bytes) -> list[bytes]:
+        head, *others = block.split(b"\n")
+        self._rest += head[: _LONGEST - len(self._rest)]
+        if not others:
+            return []
+        complete = [self._rest + b"\n", *(line + b"\n" for line in others[:-1])]
+        self._rest = others[-1]
+        return complete

@@ -1,28 +1,77 @@
-"""tmpfs for what must not reach the disk: mounted by the system call itself, since each pod has at least one."""
+"""Mounts by the system call itself: tmpfs for what must not reach the disk, and binds of open handles."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_NOSUID, _NODEV, _NOEXEC = 2, 4, 8
-_DETACH = 2
+_NOSUID, _NODEV, _NOEXEC, _BIND = 2, 4, 8, 4096
+_DETACH, _NOFOLLOW = 2, 8
 
 
 def mount_tmpfs(path: Path, options: str, executable: bool = True) -> None:
     """Mounts a tmpfs; nothing happens where something is mounted already. Raises OSError."""
     if os.path.ismount(path):
         return
-    flags = _NOSUID | _NODEV | (0 if executable else _NOEXEC)
-    if _LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", flags, options.encode()):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(path))
+    _mount(
+        b"tmpfs",
+        path,
+        b"tmpfs",
+        _NOSUID | _NODEV | (0 if executable else _NOEXEC),
+        options.encode(),
+    )
+
+
+def bind(handle: int, place: Path) -> None:
+    """Shows what an open handle is at `place`, in a folder that no container sees. What was shown there before, if it
+    is not the very same, makes room. Raises OSError."""
+    wanted = os.fstat(handle)
+    if os.path.lexists(place):
+        standing = os.lstat(place)
+        if (standing.st_dev, standing.st_ino) == (wanted.st_dev, wanted.st_ino):
+            return
+        unmount(place)
+        place.rmdir() if stat.S_ISDIR(os.lstat(place).st_mode) else place.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    if stat.S_ISDIR(wanted.st_mode):
+        place.mkdir(mode=0o750)
+    else:
+        place.touch(0o640)
+    _mount(f"/proc/self/fd/{handle}".encode(), place, None, _BIND, None)
+
+
+def unmount(path: Path) -> None:
+    """Takes off whatever is mounted at a path itself; its users keep it until they end."""
+    while _LIBC.umount2(os.fsencode(path), _DETACH | _NOFOLLOW) == 0:
+        pass
 
 
 def unmount_below(folder: Path) -> None:
-    """Takes off every mount two levels below a pod's volumes."""
-    for path in folder.glob("volumes/*/*"):
-        if os.path.ismount(path):
-            _LIBC.umount2(os.fsencode(path), _DETACH)
+    """Takes off every mount below a folder, the innermost first: those of the node, and those that a privileged container
+    left there."""
+    inside = f"{folder}/"
+    for path in sorted(mount_points(), reverse=True):
+        if path.startswith(inside):
+            unmount(Path(path))
+
+
+def mount_points() -> list[str]:
+    text = Path("/proc/self/mountinfo").read_bytes()
+    return [os.fsdecode(_plain(line.split(b" ", 5)[4])) for line in text.splitlines()]
+
+
+def _plain(path: bytes) -> bytes:
+    """The kernel writes blanks and backslashes as three octal digits."""
+    first, *others = path.split(b"\\")
+    return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in others)
+
+
+def _mount(
+    source: bytes, path: Path, kind: bytes | None, flags: int, options: bytes | None
+) -> None:
+    if _LIBC.mount(source, os.fsencode(path), kind, flags, options):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))

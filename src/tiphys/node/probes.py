@@ -6,11 +6,15 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from tiphys.api import core_v1
+from tiphys.machinery.protobuf import varint
 from tiphys.node.runtime import Runtime, RuntimeFault
 
+_URL = "/?=&%:@!$'()*+,;~#[]-._"  # what stands for itself in a path with a query
 Result = tuple[bool, str]
+_OUTPUT = 10 << 10  # bytes of what a command says that are looked at, as upstream
 _EAGER = 10  # tries in the first second of a container's life
 
 
@@ -31,6 +35,9 @@ async def http_get(action: core_v1.HTTPGetAction, container: Any, ip: str, timeo
     headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
     headers |= {h.name: h.value for h in action.http_headers}
     path = action.path if action.path.startswith("/") else f"/{action.path}"
+    path = quote(path, safe=_URL)
+    if why := _unsendable(headers):
+        return False, f'Get "{action.scheme.lower()}://{host}:{port}{path}": {why}'
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port, ssl=context)
@@ -46,6 +53,14 @@ async def http_get(action: core_v1.HTTPGetAction, container: Any, ip: str, timeo
     except (OSError, ValueError) as error:
         return False, f'Get "{action.scheme.lower()}://{host}:{port}{path}": {error}'
     return 200 <= code < 400, f"HTTP probe failed with statuscode: {code}"
+
+
+def _unsendable(headers: dict[str, str]) -> str:
+    """Why a header cannot be sent; a line break in one would begin something that nobody checked."""
+    for name, value in headers.items():
+        if any(ord(character) < 32 or ord(character) == 127 for character in name + value.replace("\t", "")):
+            return f'net/http: invalid header field value for "{name}"'
+    return ""
 
 
 async def tcp_socket(action: core_v1.TCPSocketAction, container: Any, ip: str, timeout: float) -> Result:
@@ -65,7 +80,7 @@ async def grpc_check(action: core_v1.GRPCAction, ip: str, timeout: float) -> Res
     import grpc.aio
 
     service = (action.service or "").encode()
-    request = b"\x0a" + bytes([len(service)]) + service if service else b""
+    request = b"\x0a" + varint(len(service)) + service if service else b""
     try:
         async with grpc.aio.insecure_channel(f"{ip}:{action.port}") as channel:
             call = channel.unary_unary(
@@ -88,7 +103,7 @@ async def ask(handler: Any, container: Any, id: str, ip: str, runtime: Runtime, 
             return False, f"command timed out after {timeout:g}s"
         except RuntimeFault as fault:
             return False, str(fault)
-        return code == 0, output.decode(errors="replace")[:4096]
+        return code == 0, output[:_OUTPUT].decode(errors="replace")
     if handler.http_get is not None:
         return await http_get(handler.http_get, container, ip, timeout)
     if handler.tcp_socket is not None:
@@ -129,6 +144,7 @@ class Prober:
     ) -> None:
         self.kind, self.probe, self.container, self.id = kind, probe, container, id
         self._runtime, self._ip = runtime, ip
+        self._tries = 0
         self.verdict = Verdict(probe, initial=kind == "liveness")
 
     @property
@@ -138,22 +154,27 @@ class Prober:
 
     async def run(self, report: Callable[[Prober, bool, str], None]) -> None:
         """Calls `report(self, success, output)` whenever the verdict matters."""
-        tries = 0
         await asyncio.sleep(self.probe.initial_delay_seconds)
         while True:
             success, output = await ask(
                 self.probe, self.container, self.id, self._ip(), self._runtime, self.probe.timeout_seconds or 1
             )
-            if self.verdict.add(success) or (not success and tries >= _EAGER):
+            matters, pause = self.count(success)
+            if matters:
                 report(self, success, output)
             if self.kind == "startup" and self.verdict.well:
                 return
-            # Whoever waits for the pod waits for its first success: the first second is asked more often.
-            eager = (
-                self.kind != "liveness"
-                and not self.verdict.well
-                and tries < _EAGER
-                and not self.probe.initial_delay_seconds
-            )
-            tries += 1
-            await asyncio.sleep(0.1 if eager else self.probe.period_seconds)
+            await asyncio.sleep(pause)
+
+    def count(self, success: bool) -> tuple[bool, float]:
+        """Counts one answer: (whether the verdict matters, seconds until the next question).
+
+        Whoever waits for the pod waits for its first success: in its first second it is asked more often. What fails then is
+        not counted, for a threshold is meant in periods.
+        """
+        waited_for = self.kind != "liveness" and not self.verdict.well and not self.probe.initial_delay_seconds
+        self._tries += 1
+        if waited_for and not success and self._tries <= _EAGER:
+            return False, 0.1
+        matters = self.verdict.add(success) or (not success and self._tries > _EAGER)
+        return matters, self.probe.period_seconds

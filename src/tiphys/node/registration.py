@@ -8,8 +8,10 @@ import copy
 import logging
 import os
 import platform
+import random
 import shutil
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.nodes import matches_node
+
+Health = Callable[[], Awaitable[tuple[bool, str]]]
 
 log = logging.getLogger(__name__)
 
@@ -159,11 +163,13 @@ class Registration:
         return made
 
     def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
-        """For an informer: a capacity that somebody else gave or took is answered at once."""
+        """For an informer: a capacity that somebody else gave or took is answered at once, and so is being taken for
+        dead."""
         if new is None:
             return
         self._node = new
-        if new.status.allocatable != {**new.status.capacity, **self.resources}:
+        given_up = any(c.type == "Ready" and c.status == "Unknown" for c in new.status.conditions)
+        if given_up or new.status.allocatable != {**new.status.capacity, **self.resources}:
             self._asked.set()
 
     async def suits(self, spec: core_v1.PodSpec) -> bool:
@@ -191,23 +197,69 @@ class Registration:
         meta = ObjectMeta(name=self._name, namespace="kube-node-lease", owner_references=[owner])
         await self._client.update(coordination_v1.Lease(metadata=meta, spec=spec))
 
-    async def run(self, health: Any) -> None:
-        """Heartbeats for ever; `health()` says (ready, why not)."""
-        reported, last = time.monotonic(), True
+    async def run(self, health: Health, beat: float = BEAT) -> None:
+        """Heartbeats for ever, every `beat` seconds; `health()` says (ready, why not)."""
+        heart = _Heart(self._client, beat)
         while True:
             try:
-                await self.beat()
+                await heart.within(self.beat())
                 ready, why = await health()
-                if ready != last or self._asked.is_set() or time.monotonic() - reported > REPORT:
+                if self._asked.is_set() or heart.must_report(ready):
                     self._asked.clear()
-                    await self.report(ready, why)
-                    reported, last = time.monotonic(), ready
+                    await heart.within(self.report(ready, why))
+                    heart.reported(ready)
+                pause = beat
             except StatusError as error:
-                if error.code == 404:
-                    await self.register()
-                else:
-                    log.info("heartbeat: %s", error)
+                pause = await self._refused(error, heart)
             except Unreachable as error:
                 log.info("heartbeat: %s", error)
+                pause = heart.unheard()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), BEAT)
+                await asyncio.wait_for(self._asked.wait(), pause)
+
+    async def _refused(self, error: StatusError, heart: _Heart) -> float:
+        """Seconds until the next try."""
+        if error.code != 404:
+            log.info("heartbeat: %s", error)
+            return heart.unheard()
+        try:
+            await heart.within(self.register())
+        except (StatusError, Unreachable) as failure:
+            log.info("registering: %s", failure)
+            return heart.unheard()
+        return heart.beat
+
+
+class _Heart:
+    """What was reported when, and how long to wait after a failure.
+
+    A node whose writes failed may be taken for dead by now: it tries again soon, and reports as soon as one gets through
+    (upstream's kubelet patches its status every ten seconds).
+    """
+
+    def __init__(self, client: Client, beat: float) -> None:
+        self._client, self.beat = client, beat
+        self._at = time.monotonic()
+        self._ready: bool | None = True
+        self._failures = 0
+
+    def must_report(self, ready: bool) -> bool:
+        return self._failures > 0 or ready != self._ready or time.monotonic() - self._at > REPORT
+
+    def reported(self, ready: bool) -> None:
+        self._at, self._ready, self._failures = time.monotonic(), ready, 0
+
+    def unheard(self) -> float:
+        """Seconds until the next try: a tenth of a beat, up to four."""
+        self._failures += 1
+        return self.beat * min(0.1 * self._failures, 0.4) * random.uniform(0.75, 1.0)
+
+    async def within(self, call: Coroutine[Any, Any, Any]) -> None:
+        """An answer that takes longer than a beat is none. Connections that say nothing are given up, all of them: a
+        broken way is not told from a slow one, and the system would wait on it for many minutes. Raises Unreachable."""
+        try:
+            async with asyncio.timeout(self.beat):
+                await call
+        except TimeoutError:
+            await self._client.drop_connections()
+            raise Unreachable(f"no answer for {self.beat:g} s") from None

@@ -45,6 +45,7 @@ class ContainerState:
     message: str = ""
     image: str = ""
     image_ref: str = ""
+    sandbox: str = ""  # the id of the one it was made in, where the runtime tells
 
 
 @dataclass(slots=True)
@@ -126,6 +127,10 @@ class Runtime(Protocol):
 
     async def has_image(self, image: str) -> bool: ...
 
+    async def image_user(self, image: str) -> tuple[int | None, str]:
+        """Whom an image that is here runs as: a number, or a name, or neither."""
+        ...
+
     async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
 
     async def run_sandbox(
@@ -156,7 +161,9 @@ class Runtime(Protocol):
 
     async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str: ...
 
-    def log_path(self, pod_namespace: str, pod_name: str, uid: str, container: str, attempt: int) -> str: ...
+    def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
+        """A handle of the file that a container's log is written to. Raises OSError."""
+        ...
 
     async def images(self) -> list[tuple[list[str], int]]:
         """(names, bytes) of each image."""

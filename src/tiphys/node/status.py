@@ -10,6 +10,8 @@ from tiphys.node.lifecycle import is_sidecar, restarts
 from tiphys.node.resize import Resources
 from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
 
+_MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
+
 
 def _terminated(state: ContainerState, scheme: str) -> v1.ContainerStateTerminated:
     reason = state.reason if state.reason not in ("", "Unknown") else ("Completed" if state.exit_code == 0 else "Error")
@@ -211,11 +213,59 @@ def pod_status(
     if ip:
         status.pod_ip, status.pod_ips = ip, [v1.PodIP(ip=ip)]
     status.conditions = conditions(pod, state, status, now, resources)
+    _cut_messages(status)
     return status
 
 
-def settle(status: v1.PodStatus) -> None:
-    """Nothing of the pod will run any more: it has succeeded or failed, if it ever ran."""
-    ended = [s.state.terminated for s in status.container_statuses if s.state.terminated is not None]
-    if status.phase not in ("Failed", "Succeeded") and ended and len(ended) == len(status.container_statuses):
-        status.phase = "Failed" if any(one.exit_code for one in ended) else "Succeeded"
+def _cut_messages(status: v1.PodStatus) -> None:
+    """All termination messages of a pod together keep within a bound: each container has an equal part of it."""
+    every = [
+        *status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses,
+    ]  # fmt: skip
+    for one in every:
+        for ended in (one.state.terminated, one.last_state.terminated):
+            if ended is not None:
+                ended.message = _cut(ended.message, _MESSAGES // len(every))
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most so many bytes of a text, whole characters."""
+    return text if len(text) * 4 <= limit else text.encode()[:limit].decode(errors="ignore")
+
+
+def settle(pod: v1.Pod, status: v1.PodStatus) -> None:
+    """Nothing of the pod will run any more: it has succeeded or failed, also if it never ran. What was begun and never
+    seen to end counts as failed, as upstream."""
+    if status.phase in ("Failed", "Succeeded"):
+        return
+    mains = status.container_statuses
+    if _has_initialized(pod, status):
+        _end(mains)
+    begun = [n for n, one in enumerate(status.init_container_statuses) if _was_begun(one)]
+    _end(status.init_container_statuses[: max(begun, default=0) + 1])
+    ended = [one.state.terminated for one in mains]
+    well = all(one is not None and one.exit_code == 0 for one in ended)
+    status.phase = "Succeeded" if well else "Failed"
+
+
+def _was_begun(status: v1.ContainerStatus) -> bool:
+    return status.state.waiting is None or status.last_state.terminated is not None
+
+
+def _has_initialized(pod: v1.Pod, status: v1.PodStatus) -> bool:
+    if not pod.spec.init_containers or any(_was_begun(one) for one in status.container_statuses):
+        return True
+    last = status.init_container_statuses[-1]
+    if is_sidecar(pod.spec.init_containers[-1]):
+        return last.state.running is not None and bool(last.started)
+    ended = last.state.terminated or last.last_state.terminated
+    return ended is not None and ended.exit_code == 0
+
+
+def _end(statuses: list[v1.ContainerStatus]) -> None:
+    for one in statuses:
+        if one.state.terminated is None:
+            text = "The container could not be located when the pod was terminated"
+            ended = v1.ContainerStateTerminated(exit_code=137, reason="ContainerStatusUnknown", message=text)
+            one.state = v1.ContainerState(terminated=ended)
+            one.ready = one.started = False

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import ssl
 import time
 from pathlib import Path
@@ -141,7 +142,6 @@ class StreamingServer:
             )
             why = waiting.reason if waiting else "ContainerCreating"
             return _bad(f'container "{container}" in pod "{name}" is waiting to start: {why}')
-        path = self._host.runtime.log_path(namespace, name, pod.metadata.uid, container, found.attempt)
         since = timestamps.parse(query.get("sinceTime")) or (
             time.time() - int(query["sinceSeconds"]) if "sinceSeconds" in query else 0.0
         )
@@ -151,10 +151,13 @@ class StreamingServer:
         )  # fmt: skip
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
-        if path and Path(path).exists():
-            with contextlib.suppress(ConnectionError):
-                async for chunk in read(path, options, lambda: self._runs(namespace, name, container, found.id)):
+        with contextlib.suppress(OSError):  # no log yet, or the client has gone
+            file = self._host.runtime.open_log(namespace, name, pod.metadata.uid, container, found.attempt)
+            try:
+                async for chunk in read(file, options, lambda: self._runs(namespace, name, container, found.id)):
                     await response.write(chunk)
+            finally:
+                os.close(file)
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.machinery import quantity
+from tiphys.machinery import handles, quantity
 from tiphys.node.environment import expand
 from tiphys.node.fields import field, resource
 from tiphys.node.mounts import mount_tmpfs, unmount_below
+from tiphys.node.nesting import places_inside
+from tiphys.node.nonroot import run_as_user
+from tiphys.node.podfiles import make_termination_log, write_hosts
+from tiphys.node.projection import File, Files, write_files
 from tiphys.node.references import References
 from tiphys.node.runtime import Mount
+from tiphys.node.subpaths import SubPath, SubPathError, mount_sub_path
 
-Files = dict[str, tuple[bytes, int]]  # relative path → (content, mode)
+log = logging.getLogger(__name__)
 
 
 class VolumeError(Exception):
     """A volume cannot be set up now; the text is for the pod's events."""
-
-
-_HOSTS = Path("/etc/hosts")
-_LOCAL = """127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::0\tip6-localnet
-fe00::0\tip6-mcastprefix
-fe00::1\tip6-allnodes
-fe00::2\tip6-allrouters
-"""
 
 
 class Volumes:
@@ -57,9 +51,9 @@ class Volumes:
     async def refresh(self, pod: core_v1.Pod) -> None:
         """Writes again what is projected from objects that may have changed."""
         for volume in pod.spec.volumes:
-            if volume.config_map or volume.secret or volume.projected or volume.downward_api:
+            if _is_made_of_objects(volume):
                 with contextlib.suppress(VolumeError):
-                    write_files(self.path(pod, volume), await self._files(pod, volume), _group(pod))
+                    _write(self.path(pod, volume), await self._files(pod, volume), _group(pod))
 
     async def _one(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
         if volume.host_path is not None:
@@ -70,11 +64,12 @@ class Volumes:
         path.mkdir(parents=True, exist_ok=True)
         if volume.empty_dir is not None:
             self._empty(path, volume.empty_dir, pod)
-        elif volume.config_map or volume.secret or volume.projected or volume.downward_api:
+        elif _is_made_of_objects(volume):
             files = await self._files(pod, volume)
             if volume.secret is not None or volume.projected is not None:
                 _tmpfs(path, "mode=0755,size=64m")  # secrets and tokens never reach the disk
-            write_files(path, files, _group(pod))
+            _write(path, files, _group(pod))
+            _make_places(path, places_inside(pod, volume.name))
         else:
             raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not support')
         return str(path)
@@ -83,11 +78,11 @@ class Volumes:
     def _empty(path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod) -> None:
         if source.medium == "Memory":
             _tmpfs(path, f"size={quantity.ceil_units(source.size_limit)}" if source.size_limit else "size=50%")
-        path.chmod(0o777)
         group = _group(pod)
-        if group is not None:
-            os.chown(path, -1, group)
-            path.chmod(0o2777)
+        with handles.folder(path) as own:
+            if group is not None:
+                os.fchown(own, -1, group)
+            os.fchmod(own, 0o777 if group is None else 0o2777)
 
     async def _claim(self, namespace: str, name: str) -> str:
         claim = await self._references.get(core_v1.PersistentVolumeClaim, namespace, name)
@@ -127,7 +122,7 @@ class Volumes:
             elif source.service_account_token is not None:
                 wish = source.service_account_token
                 token = await self._references.token(pod, wish.audience, wish.expiration_seconds or 3600)
-                files[wish.path] = (token.encode(), mode if mode is not None else 0o644)
+                files[wish.path] = _token_file(pod, token, mode)
         return files
 
     async def _keys(self, kind: Any, namespace: str, name: str, source: Any, mode: int | None) -> Files:
@@ -140,11 +135,11 @@ class Volumes:
         data |= dict(getattr(found, "binary_data", {}))
         default = mode if mode is not None else 0o644
         if not source.items:
-            return {key: (value, default) for key, value in data.items()}
+            return {key: File(value, default) for key, value in data.items()}
         files: Files = {}
         for item in source.items:
             if item.key in data:
-                files[item.path] = (data[item.key], item.mode if item.mode is not None else default)
+                files[item.path] = File(data[item.key], item.mode if item.mode is not None else default)
             elif not source.optional:
                 raise VolumeError(
                     f"references non-existent {'config' if kind is core_v1.ConfigMap else 'secret'} key: {item.key}"
@@ -159,7 +154,7 @@ class Volumes:
             else:
                 assert item.resource_field_ref is not None
                 text = resource(pod, pod.spec.containers[0], item.resource_field_ref, self._allocatable)
-            files[item.path] = (text.encode(), item.mode if item.mode is not None else mode or 0o644)
+            files[item.path] = File(text.encode(), item.mode if item.mode is not None else mode or 0o644)
         return files
 
     # --- mounts of one container ---
@@ -167,56 +162,93 @@ class Volumes:
     def mounts(
         self, pod: core_v1.Pod, container: Any, paths: dict[str, str], env: dict[str, str], attempt: int
     ) -> list[Mount]:
+        """Raises VolumeError."""
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
         found = []
-        for mount in container.volume_mounts:
+        for index, mount in enumerate(container.volume_mounts):
             host = paths[mount.name]
             sub = expand(mount.sub_path_expr, env) if mount.sub_path_expr else mount.sub_path
             if sub:
-                inside = os.path.realpath(os.path.join(host, sub))
-                if not inside.startswith(os.path.realpath(host)):
-                    raise VolumeError(f'subPath "{sub}" leads outside of volume "{mount.name}"')
-                if not os.path.exists(inside):
-                    os.makedirs(inside, mode=0o750, exist_ok=True)
-                host = inside
+                wanted = SubPath(host, sub, mount.name, container.name, index)
+                try:
+                    host = mount_sub_path(self.folder(pod.metadata.uid), wanted)
+                except SubPathError as error:
+                    raise VolumeError(str(error)) from None
             propagation = {"HostToContainer": 1, "Bidirectional": 2}.get(mount.mount_propagation or "", 0)
-            found.append(Mount(host, mount.mount_path, mount.read_only, propagation))
+            read_only = mount.read_only or _is_read_only(volumes[mount.name])
+            found.append(Mount(host, mount.mount_path, read_only, propagation))
         found += self._own_files(pod, container, attempt)
         return found
 
     def _own_files(self, pod: core_v1.Pod, container: Any, attempt: int) -> list[Mount]:
         """The termination log, and /etc/hosts unless the container brings its own."""
         folder = self.folder(pod.metadata.uid)
-        log = self.termination_log(pod.metadata.uid, container.name, attempt)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch(0o666)
-        log.chmod(0o666)
-        mounts = [Mount(str(log), container.termination_message_path)]
+        log_file = make_termination_log(folder, container.name, attempt)
+        mounts = [Mount(str(log_file), container.termination_message_path)]
         if all(m.mount_path != "/etc/hosts" for m in container.volume_mounts):
             mounts.append(Mount(str(folder / "etc-hosts"), "/etc/hosts"))
         return mounts
 
-    def termination_log(self, uid: str, container: str, attempt: int) -> Path:
-        return self.folder(uid) / "containers" / container / f"{attempt}"
-
     def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
-        """The pod's /etc/hosts: the node's for a pod on the node's network. What stands at its head is upstream's: programs
-        look for it."""
-        if pod.spec.host_network:
-            text = "# Kubernetes-managed hosts file (host network).\n" + _HOSTS.read_text()
-        else:
-            name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
-            text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{ip}\t{name}\n"
-        if pod.spec.host_aliases:
-            rows = (f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases)
-            text += "\n# Entries added by HostAliases.\n" + "\n".join(rows) + "\n"
-        folder = self.folder(pod.metadata.uid)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "etc-hosts").write_text(text)
+        write_hosts(self.folder(pod.metadata.uid), pod, ip, hostname, domain)
+
+    def left(self) -> set[str]:
+        """The uids of pods that have something on disk."""
+        with contextlib.suppress(FileNotFoundError):
+            return set(os.listdir(self._root / "pods"))
+        return set()
 
     def tear_down(self, uid: str) -> None:
-        folder = self.folder(uid)
-        unmount_below(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        """Removes all that a pod had on disk, and nothing that its containers linked or mounted there."""
+        unmount_below(self.folder(uid))
+        try:
+            with handles.folder(self._root / "pods") as pods:
+                handles.remove_tree(pods, uid)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("something of pod %s stays in %s: %s", uid, self.folder(uid), error)
+
+
+def _is_made_of_objects(volume: core_v1.Volume) -> bool:
+    sources = (volume.config_map, volume.secret, volume.projected, volume.downward_api)
+    return any(source is not None for source in sources)
+
+
+def _is_read_only(volume: core_v1.Volume) -> bool:
+    """Whether no container may write to it, whatever its mount says: upstream gives these kinds out so, too."""
+    claim = volume.persistent_volume_claim
+    return _is_made_of_objects(volume) or (claim is not None and claim.read_only)
+
+
+def _write(volume: Path, files: Files, group: int | None) -> None:
+    try:
+        write_files(volume, files, group)
+    except OSError as error:
+        raise VolumeError(str(error)) from None
+
+
+def _make_places(volume: Path, places: list[str]) -> None:
+    try:
+        with handles.folder(volume) as at:
+            for place in places:
+                with handles.folder(place, at, make=0o755):
+                    pass
+    except OSError as error:
+        raise VolumeError(f"making room for mounts inside of it: {error}") from None
+
+
+def _token_file(pod: core_v1.Pod, token: str, mode: int | None) -> File:
+    """For nobody but the user that all containers run as, if there is one, and the pod's group."""
+    users = {run_as_user(pod, container) for container in _containers(pod)}
+    user = users.pop() if len(users) == 1 else None
+    if user is not None or _group(pod) is not None:
+        mode = 0o600  # the volume's group adds its bits to it
+    return File(token.encode(), 0o644 if mode is None else mode, -1 if user is None else user)
+
+
+def _containers(pod: core_v1.Pod) -> list[Any]:
+    return [*pod.spec.init_containers, *pod.spec.containers, *pod.spec.ephemeral_containers]
 
 
 def _tmpfs(path: Path, options: str) -> None:
@@ -230,45 +262,14 @@ def _group(pod: core_v1.Pod) -> int | None:
     return pod.spec.security_context.fs_group if pod.spec.security_context else None
 
 
-def write_files(folder: Path, files: Files, group: int | None = None) -> None:
-    """Makes the folder hold just these files, all changed at once: they lie in a dated folder behind one link."""
-    folder.mkdir(parents=True, exist_ok=True)
-    link = folder / "..data"
-    if link.exists() and _holds(link, files):
-        return
-    dated = folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{time.time_ns() % 10**9}"
-    for name, (content, mode) in files.items():
-        path = dated / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode | (0o040 if group is not None else 0))
-        if group is not None:
-            os.chown(path, -1, group)
-    dated.mkdir(exist_ok=True)
-    before = os.readlink(link) if link.is_symlink() else None
-    temporary = folder / "..data_tmp"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(dated.name)
-    temporary.rename(link)
-    wanted = {name.split("/")[0] for name in files}
-    for entry in folder.iterdir():
-        if not entry.name.startswith("..") and entry.name not in wanted:
-            entry.unlink()
-    for name in wanted:
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(f"..data/{name}")
-    if before is not None:
-        shutil.rmtree(folder / before, ignore_errors=True)
-
-
-def _holds(folder: Path, files: Files) -> bool:
-    found = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
-    return found.keys() == files.keys() and all(
-        found[name].read_bytes() == content for name, (content, _) in files.items()
-    )
-
-
 def _host_path(source: core_v1.HostPathVolumeSource) -> str:
+    try:
+        return _checked_host_path(source)
+    except (OSError, ValueError) as error:
+        raise VolumeError(f"hostPath {source.path!r}: {error}") from None
+
+
+def _checked_host_path(source: core_v1.HostPathVolumeSource) -> str:
     path, kind = Path(source.path), source.type or ""
     if kind == "DirectoryOrCreate":
         path.mkdir(parents=True, exist_ok=True)

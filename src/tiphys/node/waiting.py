@@ -12,9 +12,9 @@ from tiphys.node.runtime import RuntimeFault
 
 _FIRST, _PULL_FIRST, _LIMIT = 2.0, 10.0, 300.0  # seconds of pause after a start, or a pull, that failed
 _SHOWN = 1.5  # seconds after which a failed pull shows as a pause
+# What shows until the next try. A container that was made and could not be started (RunContainerError) has ended.
 _STAYS = frozenset((
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
-    "RunContainerError",
 ))  # fmt: skip
 
 Say = Callable[[str, str, str, str], None]  # (kind, reason, message, container) of an event

@@ -20,8 +20,10 @@ from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
 from tiphys.node.health import Health
 from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.lastwords import message_of
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
 from tiphys.node.naming import host_and_domain, resolver_of
+from tiphys.node.nonroot import must_not_be_root, refusal
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
 from tiphys.node.reporting import StatusWriter
@@ -68,6 +70,7 @@ class PodWorker:
         self._backoffs: dict[str, Backoff] = {}
         self._health = Health(node.runtime, self._address, self._event, self._wake.set)
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._started = 0  # how many starts have ended
         self._paths: dict[str, str] | None = None
         self._status = StatusWriter(node.client)
         self._stale = state is not None
@@ -139,7 +142,7 @@ class PodWorker:
         try:
             if self._stale:
                 self._stale = False
-                self.state = await self._node.runtime.pod(self.pod.metadata.uid)
+                await self._read_state()
                 self._note_exits()
             if self.pod.metadata.deletion_timestamp:
                 return await self._terminate()
@@ -149,6 +152,8 @@ class PodWorker:
                 self.pod, self.state, self._node.now(), self._health.started, self._health.unhealthy, self._backoffs,
                 self.resources.renewing,
             )  # fmt: skip
+            # What is being started may show as made and not running, which is no reason to start it anew.
+            plan.start = [(one, attempt) for one, attempt in plan.start if one.name not in self._starting]
             await self._resize(plan)
             return await self._carry_out(plan)
         except (RuntimeFault, VolumeError, StatusError, Unreachable, TimeoutError, OSError) as error:
@@ -171,6 +176,15 @@ class PodWorker:
             log.exception("pod %s/%s", self.pod.metadata.namespace, self.pod.metadata.name)
             return _RETRY
 
+    async def _read_state(self) -> None:
+        """What the runtime shows. What was read while a container was started may not show it yet, or not as running: it
+        would be started a second time."""
+        started = -1
+        while started != self._started:
+            started = self._started
+            state = await self._node.runtime.pod(self.pod.metadata.uid)
+        self.state = state
+
     def _address(self) -> str:
         """Where the pod's containers are reached."""
         boxed = self.state.sandbox.ip if self.state.sandbox else ""
@@ -191,28 +205,13 @@ class PodWorker:
                     self._health.stop(name)
                 container = specs.get(name)
                 if container is not None and not found.message:
-                    found.message = self._last_words(container, found)
-
-    def _last_words(self, container: Any, found: ContainerState) -> str:
-        with contextlib.suppress(OSError):
-            text = self._node.volumes.termination_log(
-                self.pod.metadata.uid, container.name, found.attempt
-            ).read_bytes()[:4096]
-            if text:
-                return text.decode(errors="replace")
-        if container.termination_message_policy == "FallbackToLogsOnError" and found.exit_code:
-            from tiphys.node.logs import tail
-
-            meta = self.pod.metadata
-            return tail(
-                self._node.runtime.log_path(meta.namespace, meta.name, meta.uid, container.name, found.attempt), 80
-            )[-2048:]
-        return ""
+                    folder = self._node.volumes.folder(self.pod.metadata.uid)
+                    found.message = message_of(self.pod, container, found, folder, self._node.runtime)
 
     async def _carry_out(self, plan: Plan) -> float | None:
         self._waiting.renew(plan.waiting, self._starting, self.pod)
         if plan.kill_pod:
-            await self._kill(30.0)
+            await self._kill(self._grace())
         for found, why in plan.kill:
             self._event("Normal", "Killing", why, found.name)
             self._health.stop(found.name)
@@ -289,6 +288,7 @@ class PodWorker:
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
         if self.state.sandbox is not None:
+            self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             await self._report()
             with contextlib.suppress(RuntimeFault):
                 await self._node.runtime.stop_sandbox(self.state.sandbox.id)
@@ -320,8 +320,9 @@ class PodWorker:
         return self._paths
 
     def _begin(self, container: Any, attempt: int) -> None:
-        if container.name in self._starting:
-            return
+        found = self.state.containers.get(container.name)
+        if container.name in self._starting or (found is not None and found.attempt >= attempt):
+            return  # it was started since this was decided
         if pause := self._waiting.pause(container.name):
             asyncio.get_running_loop().call_later(pause + 0.05, self._wake.set)
             return
@@ -331,6 +332,7 @@ class PodWorker:
 
     def _start_ended(self, name: str) -> None:
         self._starting.pop(name, None)
+        self._started += 1
         self._wake.set()
 
     async def _start(self, container: Any, attempt: int) -> None:
@@ -339,6 +341,7 @@ class PodWorker:
         try:
             await have_image(node.runtime, node.references, self.pod, container, self._event)
             self._waiting.pulled(name)
+            await self._check_user(container)
             paths = await self._volumes()
             env = await environment(
                 self.pod, container, node.references, node.services(), node.address, node.allocatable
@@ -354,8 +357,12 @@ class PodWorker:
             async with node.starting:
                 state = await node.runtime.start_container(self.pod, self.state.sandbox, plan)
         except RuntimeFault as fault:
+            if fault.reason == "RunContainerError" and attempt:
+                self._backoffs.setdefault(name, Backoff()).started(node.now())
+            self.look()  # it may have been made, and then its attempt is used up
             return self._waiting.failed(container, fault)
-        except (VolumeError, StatusError, Unreachable, OSError, TimeoutError) as error:
+        except (VolumeError, StatusError, Unreachable, OSError, TimeoutError, ValueError) as error:
+            self.look()
             return self._waiting.failed(container, RuntimeFault("CreateContainerConfigError", str(error)))
         self._waiting.started(name)
         self.resources.give(name, state.id, container.resources)
@@ -375,6 +382,13 @@ class PodWorker:
             await self._post_start(container, state)
         if state.state == EXITED:
             self.look()
+
+    async def _check_user(self, container: Any) -> None:
+        if not must_not_be_root(self.pod, container):
+            return
+        user, user_name = await self._node.runtime.image_user(container.image)
+        if why := refusal(self.pod, container, user, user_name):
+            raise RuntimeFault("CreateContainerConfigError", why)
 
     def _own_address(self, container: Any) -> dict[str, str]:
         """The pod's address is known to us before the status has been written."""
@@ -402,7 +416,9 @@ class PodWorker:
 
     def _grace(self) -> float:
         given = self.pod.metadata.deletion_grace_period_seconds
-        return float(given if given is not None else self.pod.spec.termination_grace_period_seconds or 30)
+        if given is None:
+            given = self.pod.spec.termination_grace_period_seconds
+        return 30.0 if given is None else float(given)
 
     async def _stop(self, found: ContainerState, grace: float) -> None:
         specs = [*self.pod.spec.containers, *self.pod.spec.init_containers]
@@ -433,6 +449,7 @@ class PodWorker:
 
     async def _kill(self, grace: float, say: bool = False) -> None:
         """Stops everything: the main containers together, then the sidecars in reverse order, then the sandbox."""
+        interrupted = bool(self._starting)
         for task in self._starting.values():
             task.cancel()
         running = [c for c in self.state.containers.values() if c.state == RUNNING]
@@ -451,6 +468,8 @@ class PodWorker:
             self.state.sandbox.ready = False
         for found in running:
             self.state.containers[found.name] = await self._node.runtime.container(found)
+        if interrupted:  # a container may have been made of which we have not heard
+            await self._read_state()
         self._note_exits()
 
     async def _terminate(self) -> float | None:
@@ -517,7 +536,7 @@ class PodWorker:
             self.resources,
         )
         if final:
-            settle(status)
+            settle(self.pod, status)
         if status.phase in ("Succeeded", "Failed"):
             self.holds_room = False  # before anybody hears of it, and sends the next pod
         written = await self._status.write(self.pod, status)

@@ -119,6 +119,14 @@ def local_path(path: str, at: str) -> list[FieldError]:
     return [] if ".." not in path.split("/") else [errors.invalid_value(at, path, "must not contain '..'")]
 
 
+def unreserved_path(path: str, at: str) -> list[FieldError]:
+    """A path of a file in a volume that the node fills: names that begin with two dots are the node's own."""
+    found = local_path(path, at)
+    if path.startswith("..") and not path.startswith("../"):
+        found.append(errors.invalid_value(at, path, "must not start with '..'"))
+    return found
+
+
 def amounts(values: Mapping[str, str], at: str, whole: Callable[[str], bool] = lambda name: False) -> list[FieldError]:
     """Quantities that are not negative, and whole numbers where they have to be."""
     found = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tiphys.api import core_v1 as v1
-from tiphys.apiserver.strategies.checks import file_mode, given, local_path, one_of
+from tiphys.apiserver.strategies.checks import file_mode, given, one_of, unreserved_path
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
@@ -89,7 +89,7 @@ def _items(items: Iterable[v1.KeyToPath], at: str) -> list[FieldError]:
     found: list[FieldError] = []
     for index, item in enumerate(items):
         where = f"{at}.items[{index}]"
-        found += given(item.key, f"{where}.key") + local_path(item.path, f"{where}.path")
+        found += given(item.key, f"{where}.key") + unreserved_path(item.path, f"{where}.path")
         found += file_mode(item.mode, f"{where}.mode")
     return found
 
@@ -97,7 +97,7 @@ def _items(items: Iterable[v1.KeyToPath], at: str) -> list[FieldError]:
 def _facts(items: Iterable[v1.DownwardAPIVolumeFile], at: str) -> list[FieldError]:
     found: list[FieldError] = []
     for item in items:
-        found += local_path(item.path, f"{at}.path")
+        found += unreserved_path(item.path, f"{at}.path")
         if item.field_ref is not None and item.resource_field_ref is not None:
             why = "fieldRef and resourceFieldRef can not be specified simultaneously"
             found.append(errors.invalid_value(at, "resource", why))
@@ -122,5 +122,5 @@ def _projection(source: v1.VolumeProjection, at: str) -> list[FieldError]:
         elif seconds is not None and seconds > 1 << 32:
             why = "may not specify a duration larger than 2^32 seconds"
             found.append(errors.invalid_value(f"{where}.expirationSeconds", seconds, why))
-        found += local_path(token.path, f"{at.rpartition('.sources')[0]}.path")  # upstream tells not of which source
+        found += unreserved_path(token.path, f"{at.rpartition('.sources')[0]}.path")  # upstream tells not of which source
     return found

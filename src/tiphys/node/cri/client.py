@@ -12,7 +12,7 @@ from tiphys.machinery import protobuf
 from tiphys.node.runtime import RuntimeFault
 
 T = TypeVar("T", bound=Struct)
-_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_http_proxy", 0)]
+_OPTIONS = [("grpc.max_receive_message_length", 16 << 20), ("grpc.enable_http_proxy", 0)]
 
 
 class CRIClient:

@@ -14,7 +14,7 @@ import grpc.aio
 import msgspec
 
 from tiphys.api import core_v1
-from tiphys.machinery import quantity
+from tiphys.machinery import handles, quantity
 from tiphys.node.cri import messages as m
 from tiphys.node.cri.client import CRIClient
 from tiphys.node.runtime import (
@@ -102,7 +102,11 @@ class CRIRuntime:
             state = found.setdefault(uid, PodState(uid, item.labels.get(_POD, ""), item.labels.get(_NAMESPACE, "")))
             meta_c = item.metadata or m.ContainerMetadata()
             self._add(
-                state, ContainerState(item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9)
+                state,
+                ContainerState(
+                    item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9,
+                    sandbox=item.pod_sandbox_id,
+                ),
             )
         return found
 
@@ -149,7 +153,7 @@ class CRIRuntime:
         return ContainerState(
             known.id, known.name, known.attempt, _STATES[status.state], status.created_at / 1e9, status.started_at / 1e9,
             max(0, status.finished_at) / 1e9, status.exit_code, status.reason, status.message,
-            status.image.image if status.image else "", status.image_ref,
+            status.image.image if status.image else "", status.image_ref, known.sandbox,
         )  # fmt: skip
 
     # --- images ---
@@ -157,12 +161,21 @@ class CRIRuntime:
     async def has_image(self, image: str) -> bool:
         if image in self._images:
             return True
-        request = m.ImageStatusRequest(image=m.ImageSpec(image=image))
-        answer = await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)
-        if answer.image is not None and answer.image.id:
+        found = await self._image(image)
+        if found is not None and found.id:
             self._images.add(image)
             return True
         return False
+
+    async def image_user(self, image: str) -> tuple[int | None, str]:
+        found = await self._image(image)
+        if found is None:
+            return None, ""
+        return found.uid.value if found.uid is not None else None, found.username
+
+    async def _image(self, image: str) -> m.Image | None:
+        request = m.ImageStatusRequest(image=m.ImageSpec(image=image))
+        return (await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)).image
 
     async def pull(self, image: str, auth: dict[str, str] | None) -> None:
         request = m.PullImageRequest(image=m.ImageSpec(image=image))
@@ -185,7 +198,7 @@ class CRIRuntime:
         self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
     ) -> SandboxState:
         config = self._sandbox_config(pod, attempt, dns, hostname)
-        Path(config.log_directory).mkdir(parents=True, exist_ok=True)
+        self._make_log_folder(pod)
         try:
             request = m.RunPodSandboxRequest(config=config)
             answer = await self._client.call(
@@ -196,8 +209,12 @@ class CRIRuntime:
         self._configs[pod.metadata.uid] = config
         return await self._sandbox(SandboxState(answer.pod_sandbox_id, attempt, True))
 
-    def _log_directory(self, namespace: str, name: str, uid: str) -> Path:
-        return self._logs / f"{namespace}_{name}_{uid}"
+    def _make_log_folder(self, pod: core_v1.Pod, container: str = "") -> None:
+        meta = pod.metadata
+        self._logs.mkdir(parents=True, exist_ok=True)
+        path = f"{_log_folder(meta.namespace, meta.name, meta.uid)}/{container}"
+        with handles.folder(self._logs) as logs, handles.folder(path, logs, make=0o755):
+            pass
 
     def _sandbox_config(
         self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
@@ -209,7 +226,7 @@ class CRIRuntime:
         return m.PodSandboxConfig(
             metadata=m.PodSandboxMetadata(name=meta.name, uid=meta.uid, namespace=meta.namespace, attempt=attempt),
             hostname="" if spec.host_network else hostname,
-            log_directory=str(self._log_directory(meta.namespace, meta.name, meta.uid)),
+            log_directory=str(self._logs / _log_folder(meta.namespace, meta.name, meta.uid)),
             dns_config=m.DNSConfig(servers=servers, searches=searches, options=options),
             labels={**meta.labels, _POD: meta.name, _NAMESPACE: meta.namespace, _UID: meta.uid},
             annotations=dict(meta.annotations),
@@ -245,16 +262,14 @@ class CRIRuntime:
     async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState:
         uid = pod.metadata.uid
         config = self._container_config(pod, plan)
-        self._log_directory(pod.metadata.namespace, pod.metadata.name, uid).joinpath(plan.container.name).mkdir(
-            parents=True, exist_ok=True
-        )
+        self._make_log_folder(pod, plan.container.name)
         box = self._configs.get(uid) or self._sandbox_config(pod, sandbox.attempt, ([], [], []), "")
         try:
             request = m.CreateContainerRequest(pod_sandbox_id=sandbox.id, config=config, sandbox_config=box)
             made = await self._client.call("RuntimeService/CreateContainer", request, m.CreateContainerResponse)
         except RuntimeFault as fault:
             raise RuntimeFault("CreateContainerError", str(fault)) from None
-        state = ContainerState(made.container_id, plan.container.name, plan.attempt)
+        state = ContainerState(made.container_id, plan.container.name, plan.attempt, sandbox=sandbox.id)
         try:
             await self._client.call(
                 "RuntimeService/StartContainer",
@@ -320,8 +335,10 @@ class CRIRuntime:
         request = m.PortForwardRequest(pod_sandbox_id=sandbox, port=ports)
         return (await self._client.call("RuntimeService/PortForward", request, m.PortForwardResponse)).url
 
-    def log_path(self, pod_namespace: str, pod_name: str, uid: str, container: str, attempt: int) -> str:
-        return str(self._log_directory(pod_namespace, pod_name, uid) / container / f"{attempt}.log")
+    def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
+        """No link is followed: pods that have the node's /var/log mounted put them there, to read any file with."""
+        with handles.folder(self._logs) as logs:
+            return handles.open_file(logs, f"{_log_folder(namespace, pod, uid)}/{container}/{attempt}.log")
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         answer = await self._client.call(
@@ -342,6 +359,10 @@ class CRIRuntime:
                 )
             )  # fmt: skip
         return found
+
+
+def _log_folder(namespace: str, pod: str, uid: str) -> str:
+    return f"{namespace}_{pod}_{uid}"
 
 
 def _privileged(spec: core_v1.PodSpec) -> bool:

@@ -1,0 +1,67 @@
+"""Files of a pod that its containers write to although they are the node's: termination logs and /etc/hosts.
+
+They lie in the pod's own folder, which no container sees. What is in them is the container's: it is read with a bound.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tiphys.api import core_v1
+from tiphys.machinery import handles
+
+TERMINATION_MESSAGE = 4096  # bytes of one container's, as upstream
+_HOSTS = Path("/etc/hosts")
+_MOST_HOSTS = 1 << 20  # bytes of the node's own file that pods on its network get
+_LOCAL = """127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+fe00::0\tip6-mcastprefix
+fe00::1\tip6-allnodes
+fe00::2\tip6-allrouters
+"""
+
+
+def make_termination_log(folder: Path, container: str, attempt: int) -> Path:
+    """An empty file that anybody in the container may write to. `folder` is the pod's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        handles.folder(folder) as pod,
+        handles.folder(f"containers/{container}", pod, make=0o755) as own,
+    ):
+        handles.write_file(own, str(attempt), b"", 0o666)
+    return folder / "containers" / container / str(attempt)
+
+
+def termination_message(folder: Path, container: str, attempt: int) -> str:
+    """What a container left as its last words; nothing if there is no such file."""
+    try:
+        with handles.folder(folder) as pod:
+            text = handles.read_file(pod, f"containers/{container}/{attempt}", TERMINATION_MESSAGE)
+    except OSError:
+        return ""
+    return text.decode(errors="replace")
+
+
+def write_hosts(folder: Path, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> Path:
+    """The pod's /etc/hosts: the node's for a pod on the node's network. What stands at its head is upstream's: programs
+    look for it."""
+    if pod.spec.host_network:
+        text = "# Kubernetes-managed hosts file (host network).\n" + _machine_hosts()
+    else:
+        name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
+        text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{ip}\t{name}\n"
+    if pod.spec.host_aliases:
+        rows = (f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases)
+        text += "\n# Entries added by HostAliases.\n" + "\n".join(rows) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    with handles.folder(folder) as own:
+        handles.write_file(own, "etc-hosts", text.encode(), 0o644)
+    return folder / "etc-hosts"
+
+
+def _machine_hosts() -> str:
+    handle = os.open(_HOSTS, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        return (file.read(_MOST_HOSTS) or b"").decode(errors="replace")

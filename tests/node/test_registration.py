@@ -1,0 +1,107 @@
+"""A node that was cut off from the cluster is back as soon as its network is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tiphys.api import core_v1
+from tiphys.client.client import Client
+from tiphys.client.config import load
+from tiphys.node.registration import Registration
+from tiphys.testing import LocalCluster
+
+BEAT = 0.2  # seconds
+
+
+class Link:
+    """A way to a server that can be cut: what is on it then stays unanswered for ever, what comes waits."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = host, port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._cuts = 0
+        self.tried_anew = asyncio.Event()  # somebody waits no longer on what was cut
+
+    def cut(self) -> None:
+        self._cuts += 1
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._open.set()
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            if not self._open.is_set():
+                self.tried_anew.set()
+            await self._open.wait()
+            there, back = await asyncio.open_connection(*self._target)
+            await asyncio.gather(self._one_way(reader, back), self._one_way(there, writer))
+
+    async def _one_way(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        cuts = self._cuts
+        while data := await source.read(65536):
+            if cuts == self._cuts:
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+@pytest.fixture
+async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]:
+    """The way that a node's heart beats on."""
+    parts = urlsplit(server.url)
+    assert parts.hostname and parts.port
+    link = Link(parts.hostname, parts.port)
+    listening = await asyncio.start_server(link.carry, "127.0.0.1", 0)
+    config = load(server.kubeconfig())
+    config.server = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with Client(config) as client:
+        node = Registration(client, "n", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"}, {})
+        await node.register()
+
+        async def well() -> tuple[bool, str]:
+            return True, ""
+
+        beating = asyncio.create_task(node.run(well, BEAT))
+        yield link, node
+        beating.cancel()
+        listening.close()
+
+
+async def given_up(server: LocalCluster) -> core_v1.Node:
+    """What the node lifecycle controller writes of a node that it does not hear of."""
+    node = await server.client.get(core_v1.Node, "n")
+    for condition in node.status.conditions:
+        condition.status, condition.reason = "Unknown", "NodeStatusUnknown"
+    return await server.client.update_status(node)
+
+
+async def is_ready(server: LocalCluster) -> bool:
+    node = await server.client.get(core_v1.Node, "n")
+    return {c.type: c.status for c in node.status.conditions}["Ready"] == "True"
+
+
+async def test_a_node_is_ready_as_soon_as_the_network_is_back(
+    server: LocalCluster, link: tuple[Link, Registration]
+) -> None:
+    way, _ = link
+    way.cut()
+    await asyncio.wait_for(way.tried_anew.wait(), 10)
+    await given_up(server)
+    assert not await is_ready(server)
+    way.mend()
+    await server.eventually(lambda: is_ready(server), seconds=10 * BEAT)
+
+
+async def test_a_node_that_sees_itself_taken_for_dead_says_that_it_is_not(
+    server: LocalCluster, link: tuple[Link, Registration]
+) -> None:
+    _, node = link
+    node.node_changed(None, await given_up(server))
+    await server.eventually(lambda: is_ready(server), seconds=5)
