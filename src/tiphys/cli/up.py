@@ -125,13 +125,29 @@ def _nothing_left_on_failure(cluster: Cluster) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts an interruption off: a supervisor that was started and not written down would be found by nobody."""
+    interrupted = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: interrupted.append(True)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
 def _start(cluster: Cluster, wait: bool) -> None:
     steps = Steps()
     with steps.step("Certificates and configuration"):
         state.remember(cluster)
         cluster_up.prepare(cluster)
     with steps.step("API server"):
-        cluster_up.start(cluster)
+        with _uninterrupted():
+            cluster_up.start(cluster)
         if cluster.runtime == "containerd":
             cluster_up.load_pause(cluster)
         cluster_up.wait_ready(cluster)
