@@ -115,6 +115,7 @@ class RunningServer:
         self._tasks.start(definitions.run(), "definitions")
         self._tasks.start(self._aggregator.run(), "aggregator")
         self._tasks.start(self._usage.run(), "usage")
+        self.server.watchdog.start()
         self.server.ready = True
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
@@ -122,6 +123,7 @@ class RunningServer:
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
+        self.server.watchdog.stop()
         self.server.reader.end_watches()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()

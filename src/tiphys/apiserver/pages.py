@@ -180,7 +180,7 @@ class Pages:
             ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join([*lines, *self._server.fairness.metrics()]) + "\n"
+        return "\n".join([*lines, *self._server.fairness.metrics(), *self._server.watchdog.metrics()]) + "\n"
 
 
 def no_page() -> web.Response:

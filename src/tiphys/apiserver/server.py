@@ -3,8 +3,9 @@
 1. name the request         request.parse
 2. authenticate             certificate, token, anonymous
 3. impersonate              if asked and allowed
-4. wait for a seat          priority and fairness
-5. authorize                RBAC and the node authorizer
+4. read the body            of whoever may do what he asks for
+5. wait for a seat          priority and fairness
+   and authorize            RBAC and the node authorizer
 6. route                    discovery and health, or a resource's verb
 7. answer                   errors become a Status here and nowhere else
 (Audit will stand between 3 and 4.)
@@ -18,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
@@ -35,6 +37,7 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
 from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
+from tiphys.apiserver.watchdog import Watchdog
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError
@@ -75,6 +78,8 @@ class APIServer:
         self._connector = connector
         actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
+        self.watchdog = Watchdog()
+        self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
@@ -107,6 +112,7 @@ class APIServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         info: RequestInfo | None = None
         call: Call | None = None
+        self.watchdog.touch()
         try:
             path, _, query_text = request._message.path.partition("?")
             query = parse_query(query_text)
@@ -117,6 +123,9 @@ class APIServer:
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._served(call)
         except StatusError as error:
+            if request._payload_writer.output_size:  # an answer has begun: there is no other way to say that it ends here
+                request.protocol.abort()
+                raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call.warnings if call is not None else None)
         except (asyncio.CancelledError, ConnectionError):
             raise
@@ -135,23 +144,57 @@ class APIServer:
         return response
 
     async def _served(self, call: Call) -> web.StreamResponse:
-        """The answer, once there is a seat. A request that lasts takes none, nor does one of an exempt level."""
+        """The answer of a request that lasts as long as its client likes, or of one that has a deadline."""
+        if _is_long(call.info):
+            self._authorize(call)
+            return await self._route(call)
+        seconds = _deadline(call.query["timeout"]) if "timeout" in call.query else _PATIENCE
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._seated(call)
+        except TimeoutError:
+            raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
+
+    async def _seated(self, call: Call) -> web.StreamResponse:
+        """The answer, once the body is here and there is a seat. One of an exempt level takes none. Nobody's body is read who
+        may not do what he asks for, and nobody sits while he is sending."""
         flow = call.flow
         assert flow is not None
-        if flow.level.exempt or _is_long(call.info):
-            return await self._allowed(call)
+        sends = call.http.can_read_body
+        if sends:
+            self._authorize(call)
+            await self._receive(call)
+        if flow.level.exempt:
+            return await self._allowed(call, sends)
         if not self.fairness.enter(flow.level):
             await self.fairness.queue(flow)
         try:
-            return await self._allowed(call)
+            return await self._allowed(call, sends)
         finally:
             self.fairness.leave(flow.level)
 
-    async def _allowed(self, call: Call) -> web.StreamResponse:
-        self._authorize(call)
-        if "timeout" in call.query and not _is_long(call.info):
-            return await self._route_within(call, _deadline(call.query["timeout"]))
+    async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
+        if not known:
+            self._authorize(call)
         return await self._route(call)
+
+    async def _receive(self, call: Call) -> None:
+        """Reads the body. An account has so many bytes under way at a time, however many connections it has."""
+        account = call.user.name
+        length = call.http.content_length
+        size = MAX_BODY if length is None else min(length, MAX_BODY)
+        under_way = self._receiving.get(account, 0)
+        if under_way + size > _MOST_UNDER_WAY:
+            raise errors.too_many_requests("Too many requests, please try again later.", 1)
+        self._receiving[account] = under_way + size
+        try:
+            await call.http.read()
+        except (web.RequestPayloadError, PayloadEncodingError) as error:
+            raise errors.bad_request(f"the body could not be read: {error}") from None
+        finally:
+            self._receiving[account] -= size
+            if not self._receiving[account]:
+                del self._receiving[account]
 
     def _authenticate(self, request: web.BaseRequest) -> User:
         der = request.protocol.certificate  # type: ignore[attr-defined]
@@ -215,14 +258,6 @@ class APIServer:
             raise refusal(call.user, asked)
 
     # --- routing ---
-
-    async def _route_within(self, call: Call, seconds: float) -> web.StreamResponse:
-        """For a client that says how long it will wait: what it will not hear of is given up."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._route(call)
-        except TimeoutError:
-            raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
 
     async def _route(self, call: Call) -> web.StreamResponse:
         info = call.info
@@ -295,6 +330,7 @@ class APIServer:
 _OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _STREAMING = frozenset(("exec", "attach", "portforward", "proxy", "log"))
 _PATIENCE = 60.0  # seconds that any request may take
+_MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
 
 def _is_long(info: RequestInfo) -> bool:
