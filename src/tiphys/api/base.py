@@ -113,7 +113,8 @@ class Quantity(str):
     __slots__ = ()
 
 
-_QUANTITY = re.compile(r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$")
+_QUANTITY = re.compile(r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$", re.ASCII)
+_LONGEST_QUANTITY = 512  # characters: longer ones are no amounts of anything, and numbers of so many digits take long
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _SUFFIX = {suffix: power for power, suffix in _DECIMAL.items()}
@@ -126,7 +127,7 @@ def parse_quantity(text: str) -> tuple[int, str]:
 
     Values finer than a nano are rounded up, as upstream does. Raises ValueError in upstream's words.
     """
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.match(text) if len(text) <= _LONGEST_QUANTITY else None
     if not match or not (match[2] or match[3]):
         raise ValueError(QUANTITY_ERROR)
     sign, whole, fraction, exponent, suffix = match.groups()

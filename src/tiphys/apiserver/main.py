@@ -130,6 +130,7 @@ class RunningServer:
         await self._runner.cleanup()
         await self._connector.close()
         await self._caller.close()
+        await self.registry.workers.close()
         await self._aggregator.close()
         await self._usage.close()
         await self.store.close()

@@ -14,7 +14,7 @@ from tiphys.apiserver.lists import list_head, listed, read_token, write_token
 from tiphys.apiserver.options import check_list
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
-from tiphys.apiserver.respond import PLAIN, accepted, is_declared, one, streamed, unhurried
+from tiphys.apiserver.respond import PLAIN, YamlAnswer, accepted, is_declared, one, streamed, unhurried
 from tiphys.apiserver.views import number, view_of
 from tiphys.apiserver.watching import Stream
 from tiphys.client.tasks import TaskGroup
@@ -96,6 +96,8 @@ class Reader:
             head = list_head(resource.list_kind.encode(), resource.api_version.encode(), meta)
             return await streamed(call, head, objects, b"]}")
         response = listed(call, resource, want, meta, entries, objects)
+        if isinstance(response, YamlAnswer):
+            return response
         if want.form != "protobuf" and compressed and len(response.body) > _COMPRESSED:  # type: ignore[arg-type]
             # On a thread: the event loop answers others meanwhile.
             packed = await asyncio.to_thread(gzip.compress, response.body, 1)  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ from tiphys.apiserver.request import SYSTEM, User, warn
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.strategies.warnings import warnings_of
 from tiphys.apiserver.webhooks import WebhookCaller
+from tiphys.apiserver.workers import Workers
 from tiphys.machinery import errors, names, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
@@ -80,6 +81,7 @@ class Registry:
         self.catalogue = catalogue or Catalogue()
         self.converter = Converter(caller or WebhookCaller(store))
         self.now = now
+        self.workers = Workers()
 
     def cache(self, resource: Resource) -> ResourceCache:
         return self.store.cache(resource.prefix)
@@ -168,6 +170,8 @@ class Registry:
         meta.self_link = ""
         meta.generation = 1 if strategy.generation else 0
         strategy.prepare_for_create(obj)
+        if strategy.slow:
+            await strategy.deliberate(obj, None, self.workers)
         problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
         if problems:
             raise errors.invalid(resource.kind, resource.group, meta.name, problems)
@@ -329,6 +333,8 @@ class Registry:
             strategy.prepare_for_update(new, old)
         if strategy.generation and strategy.desired(new) != strategy.desired(old):
             meta.generation = before.generation + 1
+        if strategy.slow and not sub:
+            await strategy.deliberate(new, old, self.workers)
         problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
         if sub == "status":
             problems += strategy.validate_status(new, old)

@@ -118,9 +118,25 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+_MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one parameter for each word
+
+
 def parse_query(text: str) -> dict[str, str]:
-    """The first value of each parameter."""
-    return dict(reversed(parse_qsl(text, keep_blank_values=True))) if text else {}
+    """The first value of each parameter. Raises 400 for very many."""
+    try:
+        rows = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+    except ValueError:
+        raise errors.bad_request(f"more than {_MOST_PARAMETERS} query parameters") from None
+    return dict(reversed(rows))
+
+
+@dataclass(slots=True)
+class Document:
+    """A body in YAML that has been read: as JSON, what strict decoding objects to, or why it could not be read."""
+
+    json: bytes = b"null"
+    problems: list[str] = field(default_factory=list)
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -135,6 +151,8 @@ class Call:
     resource: Resource | None = None
     warnings: list[str] = field(default_factory=list)
     flow: Any = None  # of fairness.Flow
+    document: Document | None = None  # of a body in YAML
+    selectors: dict[str, Any] = field(default_factory=dict)  # parameter → what was read of a long one
 
     @property
     def dry_run(self) -> bool:

@@ -46,7 +46,7 @@ def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accept
     found = _known.get((header, declared, shapes))
     if found is None:
         found = _parse(header, declared, shapes)
-        if len(_known) < 1000:
+        if len(_known) < 1000 and len(header) < 1000:
             _known[header, declared, shapes] = found
     return found
 
@@ -91,6 +91,14 @@ def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, cont
     if warnings:
         _warn(response, warnings)
     return response
+
+
+class YamlAnswer(web.Response):
+    """An answer that is to be YAML. Its body is JSON until `server` has it written anew, outside of the event loop."""
+
+    def __init__(self, body: bytes, code: int, warnings: list[str]) -> None:
+        super().__init__(body=body, status=code, headers={**_HEADERS, "Content-Type": "application/yaml"})
+        _warn(self, warnings)
 
 
 def _warn(response: web.StreamResponse, warnings: list[str]) -> None:
@@ -178,7 +186,7 @@ def is_declared(resource: Resource) -> bool:
 def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Response:
     """JSON bytes as JSON or YAML."""
     if want.form == "yaml":
-        return answer(to_yaml(data), code, call.warnings, "application/yaml")
+        return YamlAnswer(data, code, call.warnings)
     return answer(data, code, call.warnings)
 
 
@@ -187,14 +195,6 @@ def _revision_of(data: bytes) -> dict[str, Any]:
 
     version = msgspec.json.decode(data)["metadata"].get("resourceVersion")
     return {"resourceVersion": version} if version else {}
-
-
-def to_yaml(data: bytes) -> bytes:
-    import msgspec
-
-    from tiphys.apiserver.yaml_form import dump
-
-    return dump(msgspec.json.decode(data))
 
 
 def status(call: Call, obj: Any, code: int = 200) -> web.Response:

@@ -37,9 +37,10 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
 from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
+from tiphys.apiserver.views import read_selectors
 from tiphys.apiserver.watchdog import Watchdog
 from tiphys.apiserver.writing import Writer
-from tiphys.machinery import errors
+from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
@@ -79,6 +80,7 @@ class APIServer:
         actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
         self.watchdog = Watchdog()
+        self.workers = registry.workers
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self.ready = False
         self._pages = Pages(self)
@@ -115,16 +117,19 @@ class APIServer:
         self.watchdog.touch()
         try:
             path, _, query_text = request._message.path.partition("?")
-            query = parse_query(query_text)
+            long = len(query_text) > _LONG_QUERY
+            query = await asyncio.to_thread(parse_query, query_text) if long else parse_query(query_text)
             info = parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._served(call)
+            if isinstance(response, respond.YamlAnswer):
+                response.body = await self.workers.to_yaml(response.body)  # type: ignore[arg-type]
         except StatusError as error:
             if request._payload_writer.output_size:  # an answer has begun: there is no other way to say that it ends here
-                request.protocol.abort()
+                request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call.warnings if call is not None else None)
         except (asyncio.CancelledError, ConnectionError):
@@ -188,7 +193,9 @@ class APIServer:
             raise errors.too_many_requests("Too many requests, please try again later.", 1)
         self._receiving[account] = under_way + size
         try:
-            await call.http.read()
+            data = await call.http.read()
+            if "yaml" in call.http.headers.get("Content-Type", "") and not decoding.is_json(data):
+                call.document = await self.workers.document(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
         finally:
@@ -263,6 +270,8 @@ class APIServer:
         info = call.info
         if not info.is_resource:
             remote = self._behind(info.path)
+            if info.path.startswith("/openapi/"):
+                await self.documents.prepare("proto-openapi" in call.http.headers.get("Accept", ""))
             return self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
@@ -278,12 +287,16 @@ class APIServer:
         if isinstance(resource, CustomResource):
             if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
                 return no_page()
+            if not resource.prepared:
+                await asyncio.to_thread(resource.prepare)
             self._check_custom(call, resource)
         else:
             _check_path(info, resource, call.http.method)
             if (old := _OLD.get(resource.group_resource)) is not None:
                 call.warnings.append(old)
         call.resource = resource
+        if len(call.query_text) > _LONG_QUERY:
+            await read_selectors(call)
         return await self._handler(call, resource)(
             call, storage_of(resource) if info.subresource == "scale" else resource
         )
@@ -330,6 +343,7 @@ class APIServer:
 _OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _STREAMING = frozenset(("exec", "attach", "portforward", "proxy", "log"))
 _PATIENCE = 60.0  # seconds that any request may take
+_LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
 

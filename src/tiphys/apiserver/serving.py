@@ -69,7 +69,11 @@ def raise_file_limit() -> int:
 class _Connection(web.RequestHandler):  # type: ignore[misc]
     """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None."""
 
-    __slots__ = ("_ahead", "_body", "_head", "_pieces", "certificate")
+    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate")
+
+    def __init__(self, front: _Front, **kwargs: Any) -> None:
+        self._front = front
+        super().__init__(front, **kwargs)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head = self._pieces = self._ahead = 0
@@ -77,11 +81,10 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
-        self._manager.opened(self)
+        self._front.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._manager is not None:
-            self._manager.late.pop(self, None)
+        self._front.late.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -91,10 +94,10 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         super().data_received(data)
         if len(self._messages) > before:
             self._arrived(len(data))
-        elif in_head and data and self._manager is not None and not self._upgraded:
+        elif in_head and data and not self._force_close and not self._upgraded:
             self._head += len(data)
             self._pieces += 1
-            self._manager.late.setdefault(self, time.monotonic() + HEAD_SECONDS)
+            self._front.late.setdefault(self, time.monotonic() + HEAD_SECONDS)
             if self._head > HEAD_LIMIT or self._pieces > _MOST_PIECES:
                 self._refuse_head()
 
@@ -103,8 +106,7 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         self._ahead = self._ahead + size if len(self._messages) > 1 else 0
         self._body = self._messages[-1][1]
         self._head = self._pieces = 0
-        if self._manager is not None:
-            self._manager.late.pop(self, None)
+        self._front.late.pop(self, None)
         if self._ahead > _MOST_QUEUED:
             self.force_close()
 
@@ -113,14 +115,12 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         transport = self.transport
         if transport is not None and not self._force_close:
             transport.write(_TOO_LARGE)
-        if self._manager is not None:
-            self._manager.late.pop(self, None)
+        self._front.late.pop(self, None)
         self.force_close()
 
     def abort(self) -> None:
         """Ends without a word, whatever was on its way."""
-        if self._manager is not None:
-            self._manager.late.pop(self, None)
+        self._front.late.pop(self, None)
         transport = self.transport
         self.force_close()
         if transport is not None:

@@ -21,6 +21,7 @@ from tiphys.apiserver.bodies import (
     media_type,
     patch_problems,
     patched_object,
+    plain_body,
     read_object,
 )
 from tiphys.apiserver.conversion import from_storage, to_storage
@@ -218,7 +219,7 @@ class Writer:
                 if media == protobuf.MEDIA_TYPE:
                     options = protobuf.decode(protobuf.unwrap(data)[2], DeleteOptions)
                 else:
-                    value = decoding.plain(data, media)
+                    value = plain_body(call, data)
                     options = decoding.convert(value, DeleteOptions) if value else options
             except (DecodeError, protobuf.WireError) as error:
                 raise errors.bad_request(str(error)) from None

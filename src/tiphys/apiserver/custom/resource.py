@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.catalog import SCALE, STATUS, Resource, Subresource
 from tiphys.api.custom import custom_type
 from tiphys.apiserver.custom.strategy import CustomStrategy, ScalePaths
 from tiphys.apiserver.strategies.definitions import schema_of
+from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.jsonpath import field_path
-from tiphys.machinery.structural import ANYTHING, Schema, compile_schema
+from tiphys.machinery.structural import ANYTHING, Schema, compile_schema, rules_in
+from tiphys.machinery.typed import Node, node_of_schema
 from tiphys.store.cache import Selectable
+
+T = TypeVar("T")
+
+
+class _once(Generic[T]):
+    """A `cached_property` without its lock: that of Python 3.11 is one for all instances, and while a thread made the schema of
+    one resource, the event loop would wait for that of another."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:
+        value = instance.__dict__[self._name] = self._make(instance)
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +42,7 @@ class CustomResource(Resource):
     ones are pruned and defaulted anew when they are read."""
 
     definition: v1.CustomResourceDefinition = field(default_factory=v1.CustomResourceDefinition, repr=False)
-    schema: Schema = field(default_factory=lambda: ANYTHING, repr=False)
+    declared: v1.CustomResourceDefinitionVersion | None = field(default=None, repr=False)
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
     selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
@@ -33,7 +53,24 @@ class CustomResource(Resource):
     __eq__ = object.__eq__  # two rows are the same only when they are one: a definition that changed makes new ones
     __hash__ = object.__hash__
 
-    @cached_property
+    @_once
+    def schema(self) -> Schema:
+        """The compiled schema. It takes a second for a schema of a megabyte: see `prepare`."""
+        facts = schema_of(self.declared) if self.declared is not None else {}
+        return compile_schema(facts) if facts else ANYTHING
+
+    @property
+    def prepared(self) -> bool:
+        return "node" in self.__dict__ and "strategy" in self.__dict__
+
+    def prepare(self) -> None:
+        """Makes what requests for this resource will need. Any thread may do it; twice does no harm."""
+        _ = self.strategy, self.node, self.type
+        for rule in rules_in(self.schema):
+            with contextlib.suppress(CelError):
+                compile_expression(rule)
+
+    @_once
     def type(self) -> Any:
         return custom_type(self.api_version, self.kind)
 
@@ -60,7 +97,12 @@ class CustomResource(Resource):
         """How the bytes of an object of this version begin."""
         return f'{{"apiVersion":"{self.api_version}",'.encode()
 
-    @cached_property
+    @_once
+    def node(self) -> Node:
+        """How objects are taken apart, for the ownership of their fields."""
+        return node_of_schema(self.schema, root=True)
+
+    @_once
     def strategy(self) -> CustomStrategy:
         has_status = self.subresource("status") is not None
         return CustomStrategy(self.schema, has_status, self.selectable, self.deprecation, self.scale)
@@ -95,7 +137,7 @@ def _row(
     names: v1.CustomResourceDefinitionNames,
     since: int,
 ) -> CustomResource:
-    facts, offered, scale = schema_of(version), list[Subresource](), None
+    offered, scale = list[Subresource](), None
     if version.subresources is not None:
         if version.subresources.status is not None:
             offered.append(STATUS)
@@ -111,7 +153,7 @@ def _row(
     return CustomResource(
         crd.spec.group, version.name, names.plural, names.kind, crd.spec.scope == "Namespaced",
         tuple(names.short_names), tuple(names.categories), tuple(offered),
-        definition=crd, schema=compile_schema(facts) if facts else ANYTHING,
+        definition=crd, declared=version,
         columns=tuple(version.additional_printer_columns),
         selectable=tuple(Selectable(".".join(path)) for path in selectable if path), scale=scale, since=since,
     )  # fmt: skip

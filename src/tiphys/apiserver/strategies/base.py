@@ -59,6 +59,11 @@ class Strategy:
             now.labels, now.annotations = before.labels, before.annotations
             now.finalizers, now.owner_references = before.finalizers, before.owner_references
 
+    slow = False  # whether `deliberate` has something to do
+
+    async def deliberate(self, new: Any, old: Any | None, workers: Any) -> None:
+        """What of the validation that comes next would hold the event loop, done by the `workers` beforehand."""
+
     def validate(self, obj: Any) -> list[FieldError]:
         return []
 

@@ -36,6 +36,7 @@ from tiphys.machinery.cel.values import (
     TypeValue,
     type_name,
 )
+from tiphys.machinery.remembered import remembered
 
 _TYPE_NAMES = {
     "int": "int", "uint": "uint", "double": "double", "bool": "bool", "string": "string", "bytes": "bytes", "list": "list",
@@ -79,7 +80,7 @@ def compile_expression(text: str, variables: frozenset[str] | None = None) -> Pr
     return program
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def _compiled(text: str) -> Program:
     compiler = _Compiler(text)
     return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.machinery.cel.values import CelError, Uint
+from tiphys.machinery.remembered import remembered
 
 _MAX_DEPTH = 120
 _TOKEN = re.compile(
@@ -331,7 +331,7 @@ def _dotted(node: Node) -> str:
     return ""
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def parse(text: str) -> Node:
     """The tree of an expression. Raises ParseError."""
     if len(text) > 100_000:
