@@ -8,12 +8,14 @@ import ipaddress
 import logging
 import signal
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.plugins import admission_chain
 from tiphys.apiserver.aggregation import Aggregator, FrontProxy
+from tiphys.apiserver.aside import SWITCH_INTERVAL
 from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap
@@ -166,6 +168,7 @@ async def run(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     running = RunningServer(options)
     await running.start()
     await stop.wait()

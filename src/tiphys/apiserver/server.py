@@ -25,6 +25,7 @@ from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
 from tiphys.apiserver.actions import Actions
 from tiphys.apiserver.aggregation import Aggregator, Remote
+from tiphys.apiserver.aside import weigh_body
 from tiphys.apiserver.authentication import AUTHENTICATED, Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.connect import Connector
@@ -194,6 +195,7 @@ class APIServer:
         self._receiving[account] = under_way + size
         try:
             data = await call.http.read()
+            weigh_body(len(data))
             if "yaml" in call.http.headers.get("Content-Type", "") and not decoding.is_json(data):
                 call.document = await self.workers.document(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:

@@ -12,6 +12,7 @@ from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Status, StatusDetails
 from tiphys.apiserver import respond
+from tiphys.apiserver.aside import Pure, aside
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.bodies import (
     Strict,
@@ -63,6 +64,10 @@ class Writer:
             return obj
         return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
 
+    def _read(self, call: Call, data: bytes, resource: Resource) -> Any:
+        """The object of a body, in the version it is stored in."""
+        return self._stored(resource, read_object(call, data, resource.type, resource))
+
     async def _answer(self, call: Call, resource: Resource, entry: Entry, code: int = 200) -> web.Response:
         converter = self._registry.converter
         shown = converter.shown(resource, entry) or (await converter.present(resource, [entry]))[0]
@@ -73,7 +78,7 @@ class Writer:
     async def create(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "CreateOptions")
-        obj = self._stored(resource, read_object(call, data, resource.type, resource))
+        obj = await aside(self._read, call, data, resource)
         entry = await self._registry.create(
             written_as(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
         )
@@ -84,7 +89,7 @@ class Writer:
     async def update(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "UpdateOptions")
-        obj = self._stored(resource, read_object(call, data, resource.type, resource))
+        obj = await aside(self._read, call, data, resource)
         check_name(call, resource, obj.metadata)
         change = _fresh(obj, PARTS.get(call.info.subresource, whole))
 
@@ -99,7 +104,7 @@ class Writer:
     ) -> web.Response:
         namespace = "" if not resource.namespaced else call.info.namespace
         entry, created = await self._registry.update(
-            written_as(resource), namespace, call.info.name, change, call.user, call.dry_run,
+            written_as(resource), namespace, call.info.name, Pure(change), call.user, call.dry_run,
             call.info.subresource, create, patching, manager_of(call),
         )  # fmt: skip
         return await self._answer(call, resource, entry, 201 if created else 200)
@@ -117,10 +122,10 @@ class Writer:
             )
         data = await body(call)
         check_write(call, "PatchOptions")
-        wish = read_patch(media, data)
+        wish = await aside(read_patch, media, data)
         apply = patch_function(media, wish, resource.type)
         pick = PARTS.get(call.info.subresource, whole)
-        doubtful = patch_problems(call, media, data, wish)
+        doubtful = await aside(patch_problems, call, media, data, wish)
 
         def change(old: Any) -> Any:
             before = to_builtins(old)
@@ -140,7 +145,7 @@ class Writer:
     async def _apply(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
-        config = configuration(call, resource, data)
+        config = await aside(configuration, call, resource, data)
         pick = PARTS.get(call.info.subresource, whole)
         entry, created = await self.apply_config(call, resource, config, lambda obj: pick(obj, obj))
         return await self._answer(call, resource, entry, 201 if created else 200)
