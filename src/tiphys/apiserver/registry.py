@@ -390,6 +390,7 @@ class Registry:
             entry = cache.get(key)
             if entry is None:
                 raise errors.not_found(resource.group_resource, name)
+            weigh_object(len(entry.data))
             obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
             attributes = Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run, options=options)

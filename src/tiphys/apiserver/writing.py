@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Status, StatusDetails
+from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, PartialObjectMetadata, Status, StatusDetails
 from tiphys.apiserver import respond
 from tiphys.apiserver.aside import Pure, aside
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
@@ -196,7 +196,7 @@ class Writer:
             "csinodes",
             "volumeattachments",
         ):
-            meta = decode(entry.data, storage_of(resource).type).metadata
+            meta = decode(entry.data, PartialObjectMetadata).metadata
             details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
             return respond.status(call, Status(status="Success", details=details))
         return await self._answer(call, resource, entry)

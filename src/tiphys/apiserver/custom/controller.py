@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tiphys.api import apiextensions_v1 as v1
-from tiphys.api.base import decode, encode
+from tiphys.api.base import Struct, decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions
+from tiphys.apiserver.aside import Pure
 from tiphys.apiserver.catalogue import Catalogue
-from tiphys.apiserver.custom.resource import CustomResource, rows_of
+from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM
@@ -32,6 +33,10 @@ from tiphys.store.cache import Entry, Filter
 log = logging.getLogger(__name__)
 _DEFINITIONS = resource_of(v1.CustomResourceDefinition)
 Definition = v1.CustomResourceDefinition
+
+
+class _Spec(Struct):
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 @dataclass(slots=True)
@@ -76,7 +81,7 @@ class DefinitionController:
                     now = (entry.revision, self._groups.get(known.group, 0) if known is not None else 0)
                     if known is not None and known.settled == now:
                         continue
-                    await self._settle(decode(entry.data, Definition))
+                    await self._settle(decode(entry.data, Sketch))
                     if known is not None:
                         known.settled = now
                     await asyncio.sleep(0)
@@ -107,7 +112,7 @@ class DefinitionController:
         self._catalogue.replace_added([row for known in present.values() for row in known.rows])
 
     def _read(self, entry: Entry, before: _Known | None) -> _Known:
-        crd = decode(entry.data, Definition)
+        crd = decode(entry.data, Sketch)
         names = crd.status.accepted_names
         known = _Known(entry.revision, crd.metadata.uid, crd.metadata.name, crd.spec.group, names)
         if before is None or before.uid != known.uid or before.names != names:
@@ -115,12 +120,12 @@ class DefinitionController:
         if not _is(crd, "Established"):
             self._replaced(before.rows if before is not None else [], [])
             return known
-        known.spec = hashlib.sha256(encode(crd.spec) + encode(names)).digest()
+        known.spec = hashlib.sha256(bytes(decode(entry.data, _Spec).spec) + encode(names)).digest()
         same = before is not None and bool(before.rows) and (before.uid, before.spec) == (known.uid, known.spec)
         if before is not None and same and crd.metadata.deletion_timestamp == _going(before.rows):
             known.rows = before.rows
         elif before is not None and same:  # it began to go: those who watch go on
-            known.rows = rows_of(crd, before.rows[0].since)
+            known.rows = [row.of(crd) for row in before.rows]
         else:
             known.rows = rows_of(crd, entry.revision)
             self._replaced(before.rows if before is not None else [], known.rows)
@@ -139,7 +144,7 @@ class DefinitionController:
 
     # --- what a definition's status says ---
 
-    async def _settle(self, crd: Definition) -> None:
+    async def _settle(self, crd: Sketch) -> None:
         try:
             if crd.metadata.deletion_timestamp:
                 if FINALIZER in crd.metadata.finalizers and crd.metadata.name not in self._finalizing:
@@ -154,7 +159,7 @@ class DefinitionController:
                 log.warning("definition %s: %s", crd.metadata.name, error)
             self._wake.set() if error.code == 409 else None
 
-    def _judged(self, crd: Definition) -> Definition:
+    def _judged(self, crd: Sketch) -> Sketch:
         """The definition with the names and conditions it should have."""
         crd = msgspec.structs.replace(crd, status=copy.deepcopy(crd.status))
         accepted, reason, message = self._accept_names(crd)
@@ -165,7 +170,7 @@ class DefinitionController:
             self._condition(crd, "Established", False, "NotAccepted", "not all names are accepted")
         return crd
 
-    def _accept_names(self, crd: Definition) -> tuple[bool, str, str]:
+    def _accept_names(self, crd: Sketch) -> tuple[bool, str, str]:
         """Accepts each name that nobody else in the group has; says of the last that was refused, as upstream does."""
         taken: dict[str, str] = {}
         kinds: dict[str, str] = {}
@@ -195,7 +200,7 @@ class DefinitionController:
         accepted.categories = list(names.categories)
         return result
 
-    def _condition(self, crd: Definition, kind: str, on: bool, reason: str, message: str) -> None:
+    def _condition(self, crd: Definition | Sketch, kind: str, on: bool, reason: str, message: str) -> None:
         state = "True" if on else "False"
         present = next((c for c in crd.status.conditions if c.type == kind), None)
         if present is None:
@@ -207,9 +212,9 @@ class DefinitionController:
             present.last_transition_time = timestamps.rfc3339(self._registry.now())
         present.status, present.reason, present.message = state, reason, message
 
-    async def _write_status(self, crd: Definition, status: v1.CustomResourceDefinitionStatus) -> None:
+    async def _write_status(self, crd: Sketch, status: v1.CustomResourceDefinitionStatus) -> None:
         def change(old: Definition) -> Definition:
-            new = copy.deepcopy(old)
+            new = _beside_spec(old)
             if old.metadata.generation == crd.metadata.generation:
                 stored = new.status.stored_versions
                 new.status = copy.deepcopy(status)
@@ -217,12 +222,12 @@ class DefinitionController:
             return new
 
         await self._registry.update(
-            _DEFINITIONS, "", crd.metadata.name, change, SYSTEM, subresource="status", patching=True
+            _DEFINITIONS, "", crd.metadata.name, Pure(change), SYSTEM, subresource="status", patching=True
         )
 
     # --- removal ---
 
-    async def _finalize(self, crd: Definition) -> None:
+    async def _finalize(self, crd: Sketch) -> None:
         """Deletes every object, waits until they are gone, and lets the definition go."""
         name = crd.metadata.name
         try:
@@ -232,11 +237,11 @@ class DefinitionController:
             await self._terminating(crd, False, "InstanceDeletionCompleted", "removed all instances")
 
             def release(old: Definition) -> Definition:
-                new = copy.deepcopy(old)
+                new = _beside_spec(old)
                 new.metadata.finalizers = [f for f in old.metadata.finalizers if f != FINALIZER]
                 return new
 
-            await self._registry.update(_DEFINITIONS, "", name, release, SYSTEM, patching=True)
+            await self._registry.update(_DEFINITIONS, "", name, Pure(release), SYSTEM, patching=True)
         except StatusError as error:
             if error.code != 404:
                 log.warning("emptying %s: %s", name, error)
@@ -245,7 +250,7 @@ class DefinitionController:
         finally:
             self._finalizing.discard(name)
 
-    def _rows(self, crd: Definition) -> list[CustomResource]:
+    def _rows(self, crd: Sketch) -> list[CustomResource]:
         known = self._known.get(_DEFINITIONS.key("", crd.metadata.name))
         return known.rows if known is not None and known.rows else rows_of(crd, 0)
 
@@ -263,14 +268,14 @@ class DefinitionController:
         finally:
             cache.unwatch(watcher)
 
-    async def _terminating(self, crd: Definition, on: bool, reason: str, message: str) -> None:
+    async def _terminating(self, crd: Sketch, on: bool, reason: str, message: str) -> None:
         def change(old: Definition) -> Definition:
-            new = copy.deepcopy(old)
+            new = _beside_spec(old)
             self._condition(new, "Terminating", on, reason, message)
             return new
 
         await self._registry.update(
-            _DEFINITIONS, "", crd.metadata.name, change, SYSTEM, subresource="status", patching=True
+            _DEFINITIONS, "", crd.metadata.name, Pure(change), SYSTEM, subresource="status", patching=True
         )
 
 
@@ -278,5 +283,10 @@ def _going(rows: list[CustomResource]) -> str | None:
     return rows[0].definition.metadata.deletion_timestamp
 
 
-def _is(crd: Definition, kind: str) -> bool:
+def _beside_spec(old: Definition) -> Definition:
+    """A copy whose spec is the same, for changes of all else."""
+    return msgspec.structs.replace(old, metadata=copy.deepcopy(old.metadata), status=copy.deepcopy(old.status))
+
+
+def _is(crd: Definition | Sketch, kind: str) -> bool:
     return any(c.type == kind and c.status == "True" for c in crd.status.conditions)

@@ -93,7 +93,7 @@ class DefinitionStrategy(Strategy):
 
     def validate_change(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
         # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
-        found = [] if new.spec == old.spec else self.validate(new)
+        found = [] if new.spec is old.spec or new.spec == old.spec else self.validate(new)
         return found + self.validate_update(new, old)
 
     def validate_update(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
