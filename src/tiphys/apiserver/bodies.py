@@ -13,7 +13,7 @@ from tiphys.api.custom import CustomObject
 from tiphys.apiserver import respond
 from tiphys.apiserver.conversion import to_storage
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.request import Call
+from tiphys.apiserver.request import Call, add_warning
 from tiphys.machinery import decoding, errors, gowords, protobuf
 from tiphys.machinery.decoding import DecodeError, Unread
 from tiphys.machinery.structural import Schema, unreadable_embedded
@@ -137,7 +137,8 @@ def object_to(call: Call, problems: list[str]) -> None:
     if problems and mode == "Strict":
         raise Strict("strict decoding error: " + ", ".join(problems))
     if mode == "Warn":
-        call.warnings += [problem for problem in problems if problem not in call.warnings]
+        for problem in problems:
+            add_warning(call.warnings, problem)
 
 
 @functools.lru_cache(2048)

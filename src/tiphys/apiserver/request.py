@@ -22,7 +22,16 @@ def collect_warnings(into: list[str]) -> None:
 def warn(text: str) -> None:
     """Adds a sentence to the Warning header of the request that is being answered."""
     into = _warnings.get()
-    if into is not None and text not in into:
+    if into is not None:
+        add_warning(into, text)
+
+
+_MOST_WARNINGS = 500  # that are kept: about 20 of them fit into an answer
+
+
+def add_warning(into: list[str], text: str) -> None:
+    """Adds what has not been said."""
+    if len(into) < _MOST_WARNINGS and text not in into:
         into.append(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -102,9 +103,28 @@ class YamlAnswer(web.Response):
 
 
 def _warn(response: web.StreamResponse, warnings: list[str]) -> None:
-    for warning in warnings:
-        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    for warning in shortened(warnings):
+        text = _UNPRINTABLE.sub(" ", warning).replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
+
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # what no header may have
+_MOST_WARNED, _LONGEST_WARNING = 4096, 256  # characters of all warnings; of each one once all are more
+
+
+def shortened(warnings: list[str]) -> list[str]:
+    """What of the warnings is told: all of it, or when that is too much a piece of each until it is, as upstream cuts them."""
+    texts = [text for text in dict.fromkeys(warnings) if text]
+    if sum(map(len, texts)) <= _MOST_WARNED:
+        return texts
+    told: list[str] = []
+    written = 0
+    for text in texts:
+        if written >= _MOST_WARNED:
+            break
+        told.append(text[:_LONGEST_WARNING])
+        written += len(told[-1])
+    return told
 
 
 _PIECE = 128 << 10  # bytes written at once, about

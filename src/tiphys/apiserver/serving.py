@@ -129,7 +129,11 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
     def handle_error(
         self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """A method that no parser knows is one that no path has."""
+        """A method that no parser knows is one that no path has; who has gone needs no answer, and the log no word of it."""
+        if isinstance(exc, ConnectionError):
+            gone = web.Response(status=499)
+            gone.force_close()
+            return gone
         if isinstance(exc, BadHttpMethod) and " HTTP/1" in str(exc):  # else it is no request line at all
             response = respond.failure(errors.method_refused())
             response.force_close()
