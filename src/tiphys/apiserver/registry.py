@@ -18,7 +18,7 @@ from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, ManagedFieldsEntry, ObjectMeta, Preconditions
 from tiphys.apiserver import ownership
 from tiphys.apiserver.admission import Admission, Attributes
-from tiphys.apiserver.aside import Pure, aside, weigh_object
+from tiphys.apiserver.aside import LARGE, Pure, aside, weigh_object
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.conversion import Converter
 from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, validate_metadata_update
@@ -174,6 +174,8 @@ class Registry:
         strategy.prepare_for_create(obj)
         if strategy.slow:
             await strategy.deliberate(obj, None, self.workers)
+        if strategy.costly:
+            weigh_object(LARGE + 1)
         await aside(self._check_new, resource, strategy, obj)
         await self.admission.validate(attributes)
         key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
@@ -341,6 +343,8 @@ class Registry:
         await aside(_prepare_change, strategy, new, old, sub)
         if strategy.slow and not sub:
             await strategy.deliberate(new, old, self.workers)
+        if strategy.costly:
+            weigh_object(LARGE + 1)
         await aside(_check_change, resource, strategy, new, old, sub)
         if not to.admitted:
             await self.admission.validate(attributes)

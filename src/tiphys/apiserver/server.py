@@ -22,7 +22,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver import discovery, openapi, respond
+from tiphys.apiserver import discovery, openapi, ownership, respond
 from tiphys.apiserver.actions import Actions
 from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.aside import weigh_body
@@ -83,6 +83,7 @@ class APIServer:
         self.watchdog = Watchdog()
         self.workers = registry.workers
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
+        self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
@@ -115,7 +116,7 @@ class APIServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         info: RequestInfo | None = None
         call: Call | None = None
-        self.watchdog.touch()
+        self.watchdog.touch(request._message)
         try:
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
@@ -294,6 +295,9 @@ class APIServer:
             self._check_custom(call, resource)
         else:
             _check_path(info, resource, call.http.method)
+            if id(resource) not in self._warm:
+                await asyncio.to_thread(_warm, resource)
+                self._warm.add(id(resource))
             if (old := _OLD.get(resource.group_resource)) is not None:
                 call.warnings.append(old)
         call.resource = resource
@@ -376,6 +380,13 @@ def _websocket_token(request: web.BaseRequest) -> str:
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
+
+
+def _warm(resource: Resource) -> None:
+    """What the first request for a resource would have to wait for."""
+    decoding.warm(resource.type)
+    if resource.stored:
+        ownership.node_for(resource)
 
 
 def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:

@@ -44,6 +44,7 @@ class Watchdog:
         self._stopped = False
         self._sample: tuple[float, str, str] | None = None  # (beat that was due, what ran, the stack)
         self._told = -_AGAIN
+        self._last: object = None
 
     def start(self) -> None:
         """Watches the running loop, from the first request on."""
@@ -58,8 +59,9 @@ class Watchdog:
             self._handle.cancel()
         self._beating.set()  # the thread wakes and ends
 
-    def touch(self) -> None:
-        """A request is here: beats go on, or begin."""
+    def touch(self, what: object) -> None:
+        """A request is here: beats go on, or begin. `what` has its `method` and `path`."""
+        self._last = what
         if self._quiet >= _QUIET and self._loop is not None:
             self._schedule()
             self._beating.set()
@@ -90,11 +92,16 @@ class Watchdog:
         sample = self._sample if self._sample is not None and self._sample[0] == self._due else None
         if held > self.longest:
             self.longest = held
-            self.during = sample[1] if sample is not None else ""
+            self.during = sample[1] if sample is not None else self._after()
         if held > LIMIT and time.monotonic() - self._told > _AGAIN:
             self._told = time.monotonic()
-            what, stack = sample[1:] if sample is not None else ("something unseen", "")
+            what, stack = sample[1:] if sample is not None else (self._after(), "")
             log.warning("the event loop was held for %.0f ms by %s\n%s", held * 1000, what, stack)
+
+    def _after(self) -> str:
+        """What can be said of work that let no other thread run, as one long call of C: when it was."""
+        last = self._last
+        return f"something after {getattr(last, 'method', '')} {getattr(last, 'path', '')[:200]}"
 
     # --- the thread beside the loop ---
 

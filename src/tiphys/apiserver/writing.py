@@ -71,7 +71,7 @@ class Writer:
     async def _answer(self, call: Call, resource: Resource, entry: Entry, code: int = 200) -> web.Response:
         converter = self._registry.converter
         shown = converter.shown(resource, entry) or (await converter.present(resource, [entry]))[0]
-        return respond.one(call, resource, shown, code)
+        return await aside(respond.one, call, resource, shown, code)
 
     # --- create ---
 

@@ -26,7 +26,7 @@ from tiphys.machinery.cel.library import FUNCTIONS, METHODS
 from tiphys.machinery.cel.lists import sorted_list
 from tiphys.machinery.cel.operators import OPERATORS
 from tiphys.machinery.cel.overloads import overloads
-from tiphys.machinery.cel.parser import Node, explain, parse
+from tiphys.machinery.cel.parser import TOO_DEEP, Node, explain, parse
 from tiphys.machinery.cel.values import (
     NONE,
     PYTHON_TYPES,
@@ -83,7 +83,10 @@ def compile_expression(text: str, variables: frozenset[str] | None = None) -> Pr
 @remembered(4096)
 def _compiled(text: str) -> Program:
     compiler = _Compiler(text)
-    return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))
+    try:
+        return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))
+    except RecursionError:
+        raise CelError(TOO_DEEP) from None
 
 
 def _place(node: Node, name: str) -> int:
