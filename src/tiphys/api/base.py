@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -196,10 +197,15 @@ _encoder = msgspec.json.Encoder(enc_hook=encode_hook)
 encode: Callable[[Any], bytes] = _encoder.encode
 
 
+# What msgspec knows of a type is kept with the type, and made without regard to other threads: two that make it at once crash.
+BUILDING = threading.RLock()
+
+
 @functools.cache
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """The decoder of a type, built on first use."""
-    return msgspec.json.Decoder(kind, dec_hook=decode_hook)
+    with BUILDING:
+        return msgspec.json.Decoder(kind, dec_hook=decode_hook)
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
@@ -209,6 +215,7 @@ def decode(data: bytes | str, kind: type[T]) -> T:
 
 def from_builtins(data: Any, kind: type[T]) -> T:
     """Typed object from plain dicts and lists."""
+    decoder(kind)  # type: ignore[arg-type]
     return msgspec.convert(data, kind, dec_hook=decode_hook)
 
 

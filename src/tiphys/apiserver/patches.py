@@ -37,6 +37,11 @@ def read_patch(media: str, data: bytes) -> Any:
     return [] if wish is None else wish
 
 
+def grows(wish: Any) -> bool:
+    """Whether a small patch may make a large object: by copies, each of which may double it."""
+    return isinstance(wish, list) and any(isinstance(op, dict) and op.get("op") == "copy" for op in wish)
+
+
 def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
     """The function that applies a patch of the given media type to plain dicts."""
     if media == "application/json-patch+json":

@@ -22,7 +22,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver import discovery, openapi, ownership, respond
+from tiphys.apiserver import discovery, openapi, respond
 from tiphys.apiserver.actions import Actions
 from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.aside import weigh_body
@@ -296,7 +296,8 @@ class APIServer:
         else:
             _check_path(info, resource, call.http.method)
             if id(resource) not in self._warm:
-                await asyncio.to_thread(_warm, resource)
+                for _ in decoding.warming(resource.type):
+                    await asyncio.sleep(0)
                 self._warm.add(id(resource))
             if (old := _OLD.get(resource.group_resource)) is not None:
                 call.warnings.append(old)
@@ -380,13 +381,6 @@ def _websocket_token(request: web.BaseRequest) -> str:
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
-
-
-def _warm(resource: Resource) -> None:
-    """What the first request for a resource would have to wait for."""
-    decoding.warm(resource.type)
-    if resource.stored:
-        ownership.node_for(resource)
 
 
 def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:

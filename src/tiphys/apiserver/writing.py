@@ -12,7 +12,7 @@ from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, PartialObjectMetadata, Status, StatusDetails
 from tiphys.apiserver import respond
-from tiphys.apiserver.aside import Pure, aside
+from tiphys.apiserver.aside import LARGE, Pure, aside, weigh_body
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.bodies import (
     Strict,
@@ -30,7 +30,7 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.lists import listed
 from tiphys.apiserver.options import check_list, check_write, complete_delete
 from tiphys.apiserver.parts import PARTS, whole
-from tiphys.apiserver.patches import APPLY, PATCHES, patch_function, patched, read_patch
+from tiphys.apiserver.patches import APPLY, PATCHES, grows, patch_function, patched, read_patch
 from tiphys.apiserver.registry import Lens, Registry
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import written_as
@@ -123,6 +123,8 @@ class Writer:
         data = await body(call)
         check_write(call, "PatchOptions")
         wish = await aside(read_patch, media, data)
+        if grows(wish):
+            weigh_body(LARGE + 1)
         apply = patch_function(media, wish, resource.type)
         pick = PARTS.get(call.info.subresource, whole)
         doubtful = await aside(patch_problems, call, media, data, wish)

@@ -100,7 +100,7 @@ class CustomResource(Resource):
 
     def prepare(self) -> None:
         """Makes what requests for this resource will need. Any thread may do it; twice does no harm."""
-        _ = self.strategy, self.node, self.type
+        _ = self.strategy, self.node
         for rule in rules_in(self.schema):
             with contextlib.suppress(CelError):
                 compile_expression(rule)
