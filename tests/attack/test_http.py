@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from tests.apiserver.test_custom import CRDS, call, definition
 from tests.fuzz.sockets import LONGEST_HOLD, attack
 from tiphys.apiserver import aside, serving, watchdog
-from tiphys.apiserver.pages import resident_memory
+from tiphys.apiserver.pages import Pages, resident_memory
 from tiphys.apiserver.respond import shortened
 from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.machinery.errors import StatusError
@@ -260,20 +261,21 @@ async def test_a_change_of_one_definition_makes_no_document_of_another_anew(serv
     assert documents.v3("stable.example.com", "v1") is before and documents.v3("x.example.com", "v1") is not None
 
 
-async def test_what_holds_the_loop_is_named_in_the_metrics(server: LocalCluster) -> None:
-    from tiphys.apiserver.pages import Pages
+async def test_what_holds_the_loop_is_named_in_the_metrics(
+    server: LocalCluster, held: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = Pages._health
 
-    def slow(self: Pages, *_: Any) -> Any:
-        for _ in range(3_000_000):
+    def slow(self: Pages, *given: Any) -> Any:
+        end = time.thread_time() + 4 * LONGEST_HOLD
+        while time.thread_time() < end:
             pass
-        return original(self, *_)
+        return health(self, *given)
 
-    original, Pages._health = Pages._health, slow  # type: ignore[method-assign]
-    try:
-        await server.client.request("GET", "/livez")
-    finally:
-        Pages._health = original  # type: ignore[method-assign]
-    said = await server.eventually(lambda: (w := server.server.server.watchdog).longest > 0.03 and "\n".join(w.metrics()))
+    monkeypatch.setattr(Pages, "_health", slow)
+    await server.client.request("GET", "/livez")
+    await server.eventually(lambda: held() > 3 * LONGEST_HOLD)
+    said = "\n".join(server.server.server.watchdog.metrics())
     assert 'tiphys_event_loop_longest_hold_seconds{during="GET /livez"}' in said
 
 
