@@ -45,6 +45,7 @@ from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.protobuf import WireError
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,8 @@ class APIServer:
             raise
         except web.HTTPRequestEntityTooLarge:
             response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"))
+        except WireError:  # of schemas that are unions; what is read raises it, too, but that is told of where it is read
+            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"))
         except RecursionError:
             response = respond.failure(errors.bad_request("json: exceeded max depth"))
         except Exception as error:
@@ -350,6 +353,7 @@ class APIServer:
 _OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _STREAMING = frozenset(("exec", "attach", "portforward", "proxy", "log"))
 _PATIENCE = 60.0  # seconds that any request may take
+_TEXTS = "application/json, application/yaml"
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
