@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack bench bench-scheduler bench-workloads bench-policy machine test-machine clean
+.PHONY: help demo down test check attack fuzz bench bench-scheduler bench-workloads bench-policy machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ check: $(VENV)/.dev  ## lint, types and import contracts alone
 
 attack: $(VENV)/.dev test-machine  ## everything in docs/security.md, attacked, the slow ones too
 	@$(PYTHON) -m pytest -m "" tests/attack
+
+fuzz: $(VENV)/.dev  ## random requests for MINUTES=n; prints the seed of what breaks the server
+	@$(PYTHON) -m tests.fuzz.sockets --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
 	@$(PYTHON) bench/bench.py $(if $(PEER),--peer $(PEER))

@@ -75,13 +75,13 @@ def twisted(value: Any, chance: random.Random, depth: int = 0) -> Any:
     return value if chance.random() < 0.5 else copy.deepcopy(chance.choice(JUNK))
 
 
-class Fuzzer:
-    def __init__(self, server: LocalCluster, resources: list[Resource], seed: int) -> None:
-        self.server, self.resources = server, resources
+class Generator:
+    """Requests about `resources`, the same for the same seed. `last` is the resource of the last one."""
+
+    def __init__(self, resources: list[Resource], seed: int) -> None:
+        self.resources = resources
+        self.last = resources[0]
         self.chance = random.Random(seed)
-        self.clients = [server.client, server.client_as("jane")]
-        self.codes: Counter[int] = Counter()
-        self.failures: list[str] = []
 
     def _body(self, resource: Resource, name: str) -> dict[str, Any]:
         group = resource.group_resource
@@ -98,6 +98,7 @@ class Fuzzer:
     def request(self) -> tuple[str, str, bytes | None, dict[str, str], str, str]:
         """(method, path, body, query, content type, accept)."""
         chance, resource = self.chance, self.chance.choice(self.resources)
+        self.last = resource
         name = chance.choice(["f0", "f1", "f2", "default", "%2e%2e", "a%00", "é", "x" * 300])
         method = chance.choice(
             ["GET", "GET", "POST", "POST", "PUT", "PATCH", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
@@ -156,6 +157,17 @@ class Fuzzer:
                     ]
                 )
         return method, path, data, query, content, chance.choice(ACCEPTS)
+
+
+class Fuzzer(Generator):
+    """Sends them through the client, to a server in this process."""
+
+    def __init__(self, server: LocalCluster, resources: list[Resource], seed: int) -> None:
+        super().__init__(resources, seed)
+        self.server = server
+        self.clients = [server.client, server.client_as("jane")]
+        self.codes: Counter[int] = Counter()
+        self.failures: list[str] = []
 
     async def once(self) -> None:
         method, path, data, query, content, accept = self.request()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -113,7 +114,8 @@ class Quantity(str):
     __slots__ = ()
 
 
-_QUANTITY = re.compile(r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$")
+_QUANTITY = re.compile(r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$", re.ASCII)
+_LONGEST_QUANTITY = 512  # characters: longer ones are no amounts of anything, and numbers of so many digits take long
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _SUFFIX = {suffix: power for power, suffix in _DECIMAL.items()}
@@ -126,7 +128,7 @@ def parse_quantity(text: str) -> tuple[int, str]:
 
     Values finer than a nano are rounded up, as upstream does. Raises ValueError in upstream's words.
     """
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.match(text) if len(text) <= _LONGEST_QUANTITY else None
     if not match or not (match[2] or match[3]):
         raise ValueError(QUANTITY_ERROR)
     sign, whole, fraction, exponent, suffix = match.groups()
@@ -195,10 +197,15 @@ _encoder = msgspec.json.Encoder(enc_hook=encode_hook)
 encode: Callable[[Any], bytes] = _encoder.encode
 
 
+# What msgspec knows of a type is kept with the type, and made without regard to other threads: two that make it at once crash.
+BUILDING = threading.RLock()
+
+
 @functools.cache
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """The decoder of a type, built on first use."""
-    return msgspec.json.Decoder(kind, dec_hook=decode_hook)
+    with BUILDING:
+        return msgspec.json.Decoder(kind, dec_hook=decode_hook)
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
@@ -208,6 +215,7 @@ def decode(data: bytes | str, kind: type[T]) -> T:
 
 def from_builtins(data: Any, kind: type[T]) -> T:
     """Typed object from plain dicts and lists."""
+    decoder(kind)  # type: ignore[arg-type]
     return msgspec.convert(data, kind, dec_hook=decode_hook)
 
 

@@ -13,9 +13,9 @@ from tiphys.api.custom import CustomObject
 from tiphys.apiserver import respond
 from tiphys.apiserver.conversion import to_storage
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.request import Call
+from tiphys.apiserver.request import Call, add_warning
 from tiphys.machinery import decoding, errors, gowords, protobuf
-from tiphys.machinery.decoding import DecodeError
+from tiphys.machinery.decoding import DecodeError, Unread
 from tiphys.machinery.structural import Schema, unreadable_embedded
 
 _MAP = "map[string]interface {}"  # what upstream reads applied objects into
@@ -24,6 +24,20 @@ _MAP = "map[string]interface {}"  # what upstream reads applied objects into
 async def body(call: Call) -> bytes:
     data: bytes = await call.http.read()
     return data
+
+
+def plain_body(call: Call, data: bytes) -> Any:
+    """Plain dicts and lists of a body in JSON, or in YAML that has been read already. Raises DecodeError."""
+    document = call.document
+    if document is None:
+        return decoding.plain(data)
+    if document.error:
+        raise Unread(f"couldn't get version/kind; json parse error: {document.error}")
+    return decoding.plain(document.json)
+
+
+def _problems(call: Call) -> list[str]:
+    return call.document.problems if call.document is not None else []
 
 
 def media_type(call: Call) -> str:
@@ -52,7 +66,7 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     custom = issubclass(kind, CustomObject)
     try:
         if "yaml" in media:
-            value = decoding.plain(data, media)
+            value = plain_body(call, data)
             obj = decoding.convert(value, kind)
         else:
             obj = decoding.typed(data, kind)
@@ -113,7 +127,7 @@ def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Reso
     if value is None:
         value = msgspec.json.decode(data)
     else:
-        problems, data = decoding.yaml_problems(data), b""
+        problems, data = _problems(call), b""
     object_to(call, problems + decoding.field_problems(data, value, kind, schema_of(resource, kind)))
 
 
@@ -123,7 +137,8 @@ def object_to(call: Call, problems: list[str]) -> None:
     if problems and mode == "Strict":
         raise Strict("strict decoding error: " + ", ".join(problems))
     if mode == "Warn":
-        call.warnings += [problem for problem in problems if problem not in call.warnings]
+        for problem in problems:
+            add_warning(call.warnings, problem)
 
 
 @functools.lru_cache(2048)
@@ -172,9 +187,10 @@ def patch_problems(call: Call, media: str, data: bytes, wish: Any) -> list[str]:
 def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]:
     """The applied object, plain, in the stored version. Raises 400."""
     try:
-        config = msgspec.json.decode(data) if data[:1] == b"{" else decoding.plain(data, "yaml")
-    except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.bad_request(f"error decoding YAML: {error}") from None
+        config = plain_body(call, data)
+    except DecodeError as error:
+        why = call.document.error if call.document is not None else str(error)
+        raise errors.bad_request(f"error decoding YAML: {why or error}") from None
     if not isinstance(config, dict | None):
         problem = f"json: cannot unmarshal {gowords.name_of(config)} into Go value of type {_MAP}"
         raise errors.bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {problem}")
@@ -202,7 +218,8 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
         where = f"{said}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
         why = told[0] if len(told) == 1 else "\n  ".join(["errors:", *told])
         raise errors.bad_request(f"failed to create typed patch object ({where}): {why}")
-    if double := decoding.yaml_problems(data):
+    double = _problems(call)
+    if double:
         if call.query.get("fieldValidation") == "Strict":
             raise errors.bad_request(f"error strict decoding YAML: error converting YAML to JSON: {double[0]}")
         object_to(call, double)

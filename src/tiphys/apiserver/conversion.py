@@ -13,6 +13,7 @@ import msgspec
 
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.aside import aside
 from tiphys.apiserver.custom.conversion import convert
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.webhooks import WebhookCaller
@@ -99,8 +100,8 @@ class Converter:
     async def read(self, resource: Resource, entry: Entry) -> Any:
         """A stored object, decoded in the version of `resource`, for the caller to change."""
         if isinstance(resource, CustomResource):
-            return decode((await self.present(resource, [entry]))[0], resource.type)
-        return decode(entry.data, resource.type)
+            return await aside(decode, (await self.present(resource, [entry]))[0], resource.type)
+        return await aside(decode, entry.data, resource.type)
 
     async def write(self, resource: Resource, obj: Any) -> bytes:
         """The bytes to store."""

@@ -8,12 +8,14 @@ import ipaddress
 import logging
 import signal
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.plugins import admission_chain
 from tiphys.apiserver.aggregation import Aggregator, FrontProxy
+from tiphys.apiserver.aside import SWITCH_INTERVAL
 from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap
@@ -115,6 +117,7 @@ class RunningServer:
         self._tasks.start(definitions.run(), "definitions")
         self._tasks.start(self._aggregator.run(), "aggregator")
         self._tasks.start(self._usage.run(), "usage")
+        self.server.watchdog.start()
         self.server.ready = True
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
@@ -122,12 +125,14 @@ class RunningServer:
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
+        self.server.watchdog.stop()
         self.server.reader.end_watches()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()
         await self._connector.close()
         await self._caller.close()
+        await self.registry.workers.close()
         await self._aggregator.close()
         await self._usage.close()
         await self.store.close()
@@ -165,6 +170,7 @@ async def run(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     running = RunningServer(options)
     await running.start()
     await stop.wait()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -230,72 +231,124 @@ def _operation(
     found.setdefault(path, {})[method] = operation
 
 
+_V2, _INDEX = "v2", "index"
+
+
 class OpenAPI:
-    """The documents for a catalogue. Those of groups without custom resources are made once for all time."""
+    """The documents for a catalogue. Those of groups without custom resources are made once for all time, the others anew when
+    their own definitions change. Making one takes long: `prepare` does it on a thread, before a page is answered."""
 
     def __init__(self, catalogue: Catalogue, aggregator: Aggregator) -> None:
         self._catalogue = catalogue
         self._aggregator = aggregator
-        self._kept: dict[Any, Any] = {}
+        self._groups: dict[GroupVersion, tuple[tuple[Resource, ...], tuple[bytes, str]]] = {}
+        self._models: dict[Resource, dict[str, Any]] = {}  # v2 models of a custom resource
+        self._whole: dict[str, Any] = {}
         self._generation = (-1, -1)
+        self._making = asyncio.Lock()
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        generation = (self._catalogue.generation, self._aggregator.generation)
-        if self._generation != generation:
-            self._kept.clear()
-            self._generation = generation
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+    def _now(self) -> tuple[int, int]:
+        return (self._catalogue.generation, self._aggregator.generation)
+
+    async def prepare(self, proto: bool = False) -> None:
+        """Has every document ready for what is served now; `proto`: that of v2 in protobuf, too."""
+        if self._generation == self._now() and (not proto or "proto" in self._whole):
+            return
+        async with self._making:
+            now = self._now()
+            if self._generation != now:
+                added = tuple(self._catalogue.added)
+                self._whole = await asyncio.to_thread(self._made, added)
+                self._generation = now
+            if proto:
+                await asyncio.to_thread(self.v2_proto)
+
+    def _made(self, added: tuple[Resource, ...]) -> dict[str, Any]:
+        """The documents that are about everything. Keeps those of groups and of single resources whose rows are the same."""
+        for gone in [resource for resource in self._models if resource not in added]:
+            del self._models[gone]
+        groups = dict.fromkeys(resource.gv for resource in added)
+        for gv in [gv for gv in self._groups if gv not in groups]:
+            del self._groups[gv]
+        paths: dict[str, str] = {}
+        for gv in dict.fromkeys(resource.gv for resource in (*RESOURCES, *added)):
+            made = self._of_group(gv, tuple(r for r in added if r.gv == gv))
+            paths[gv.path[1:]] = made[1]
+        document = self._v2(added)
+        return {_INDEX: paths, _V2: document, "bytes": _in_pieces(document)}
+
+    def _of_group(self, gv: GroupVersion, added: tuple[Resource, ...]) -> tuple[bytes, str]:
+        if not added:
+            built_in = _builtin_v3(gv)
+            assert built_in is not None
+            return built_in
+        known = self._groups.get(gv)
+        if known is None or known[0] != added:
+            rows = [*(r for r in RESOURCES if r.gv == gv), *added]
+            known = self._groups[gv] = (added, _v3(gv, rows))
+        return known[1]
 
     def v3(self, group: str, version: str) -> tuple[bytes, str] | None:
         """(document, hash) of one group and version."""
         gv = GroupVersion(group, version)
-        added = [r for r in self._catalogue.added if r.gv == gv]
-        if not added:
-            return _builtin_v3(gv)
-        rows = [r for r in self._catalogue if r.gv == gv]
-        return self._once(gv, lambda: _v3(gv, rows))  # type: ignore[no-any-return]
+        known = self._groups.get(gv)
+        return known[1] if known is not None else _builtin_v3(gv)
 
     def v3_index(self) -> bytes:
-        def make() -> dict[str, Any]:
-            paths = {}
-            for gv in dict.fromkeys(r.gv for r in self._catalogue):
-                made = self.v3(gv.group, gv.version)
-                assert made is not None
-                paths[gv.path[1:]] = {"serverRelativeURL": f"/openapi/v3{gv.path}?hash={made[1]}"}
-            return paths
-
-        paths = dict(self._once("index", make))
+        paths = {
+            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark}"} for path, mark in self._whole[_INDEX].items()
+        }
         for remote in self._aggregator.remotes.values():  # asked for there, and passed on
             paths.setdefault(remote.gv.path[1:], {"serverRelativeURL": f"/openapi/v3{remote.gv.path}"})
         return msgspec.json.encode({"paths": paths})
 
     def v2_document(self) -> dict[str, Any]:
         """The whole API as one Swagger 2.0 document."""
+        return self._whole[_V2]  # type: ignore[no-any-return]
 
-        def make() -> dict[str, Any]:
-            base = _builtin_v2()
-            if not self._catalogue.added:
-                return self._with_remotes(base)
-            definitions, paths = dict(base["definitions"]), dict(base["paths"])
+    def v2_proto(self) -> bytes:
+        """The same in protobuf."""
+        from tiphys.apiserver import openapi_proto
+
+        if "proto" not in self._whole:
+            self._whole["proto"] = openapi_proto.v2(self._whole[_V2])
+        return self._whole["proto"]  # type: ignore[no-any-return]
+
+    def _v2(self, added: tuple[Resource, ...]) -> dict[str, Any]:
+        base = _builtin_v2()
+        if not added:
+            return self._with_remotes(base)
+        definitions, paths = dict(base["definitions"]), dict(base["paths"])
+        for gv in dict.fromkeys(resource.gv for resource in added):
+            paths.update(_paths(gv, True, added))
+        for resource in added:
+            definitions |= self._model(resource)
+        return self._with_remotes({**base, "definitions": definitions, "paths": paths})
+
+    def _model(self, resource: Resource) -> dict[str, Any]:
+        known = self._models.get(resource)
+        if known is None:
             custom: dict[str, dict[str, Any]] = {}
-            for gv in dict.fromkeys(r.gv for r in self._catalogue.added):
-                paths.update(_paths(gv, True, self._catalogue.added))
-            for resource in self._catalogue.added:
-                if isinstance(resource, CustomResource):
-                    custom_definitions(resource, custom)
-            definitions |= {name: swagger_model(schema) for name, schema in custom.items()}
-            return self._with_remotes({**base, "definitions": definitions, "paths": paths})
-
-        return self._once("v2", make)  # type: ignore[no-any-return]
+            if isinstance(resource, CustomResource):
+                custom_definitions(resource, custom)
+            known = self._models[resource] = {name: swagger_model(schema) for name, schema in custom.items()}
+        return known
 
     def _with_remotes(self, document: dict[str, Any]) -> dict[str, Any]:
         found = [(remote.gv.path, remote.swagger) for remote in self._aggregator.remotes.values() if remote.swagger]
         return merged(document, found) if found else document
 
     def v2(self) -> bytes:
-        return self._once("v2 bytes", lambda: msgspec.json.encode(self.v2_document()))  # type: ignore[no-any-return]
+        return self._whole["bytes"]  # type: ignore[no-any-return]
+
+
+def _in_pieces(document: dict[str, Any]) -> bytes:
+    """JSON of a document, coded model by model: to code 10 MB at once would hold the interpreter for 50 ms, thread or not."""
+    pieces = {
+        part: {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document[part].items()}
+        for part in ("paths", "definitions")
+    }
+    return msgspec.json.encode({**document, **pieces})
 
 
 @functools.cache

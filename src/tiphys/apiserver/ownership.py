@@ -15,31 +15,38 @@ from tiphys.machinery import errors, managed, typed
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.fieldsets import FieldSet, ordered, paths
 from tiphys.machinery.managed import APPLY, UPDATE, Managed, Manager
-from tiphys.machinery.typed import MergeError, Node, node_of, node_of_schema
+from tiphys.machinery.typed import MergeError, Node, node_of
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-@functools.lru_cache(2048)
+# Nothing here remembers rows of custom resources: a definition that changes makes new ones, and the old ones have to go.
+
+
 def node_for(resource: Resource) -> Node:
     """How objects of a resource are taken apart."""
-    if isinstance(resource, CustomResource):
-        return node_of_schema(resource.schema, root=True)
-    return node_of(resource.type)
+    return resource.node if isinstance(resource, CustomResource) else node_of(resource.type)
 
 
-@functools.lru_cache(2048)
 def _empty(resource: Resource) -> Any:
-    """What a new object is compared with: what is written even when nobody says it."""
-    return to_builtins(resource.type()) if not isinstance(resource, CustomResource) else {"metadata": {}}
+    return {"metadata": {}} if isinstance(resource, CustomResource) else _empty_built_in(resource)
 
 
 @functools.lru_cache(2048)
+def _empty_built_in(resource: Resource) -> Any:
+    """What a new object is compared with: what is written even when nobody says it."""
+    return to_builtins(resource.type())
+
+
 def _empty_beside_spec(resource: Resource) -> Any:
+    return _empty(resource) if isinstance(resource, CustomResource) else _built_in_beside_spec(resource)
+
+
+@functools.lru_cache(2048)
+def _built_in_beside_spec(resource: Resource) -> Any:
     return {key: value for key, value in _empty(resource).items() if key != "spec"}
 
 
-@functools.lru_cache(4096)
 def _reset(resource: Resource, subresource: str) -> tuple[str, ...]:
     """Top-level fields that a path does not change, whatever is sent to it."""
     if subresource == "status":
@@ -58,15 +65,23 @@ def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFi
     took = ordered(managed.taken(_empty_beside_spec(resource), whole, node, reset))
     if spec:
         # Many objects have the spec of another: pods of one template, claims of one set.
-        took = dict(sorted((took | _spec_fields(resource, msgspec.json.encode(spec))).items()))
+        data = msgspec.json.encode(spec)
+        common = len(data) <= _LONGEST_SPEC and not isinstance(resource, CustomResource)
+        fields = _known_spec_fields(resource, data) if common else _spec_fields(resource, data)
+        took = dict(sorted((took | fields).items()))
     return [managed.entry_of(manager, took, now)] if took else []
 
 
-@functools.lru_cache(1024)
+_LONGEST_SPEC = 16 << 10  # bytes of what is remembered
+
+
 def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
     """The fields of a new object's spec, in order."""
     before = {"spec": _empty(resource)["spec"]} if "spec" in _empty(resource) else {}
     return ordered(managed.taken(before, {"spec": msgspec.json.decode(spec)}, node_for(resource), ()))
+
+
+_known_spec_fields = functools.lru_cache(1024)(_spec_fields)
 
 
 def _within_reach(obj: Any, reset: tuple[str, ...]) -> dict[str, Any]:

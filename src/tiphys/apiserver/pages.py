@@ -104,13 +104,12 @@ class Pages:
         return respond.answer(self._server.discovery.api_versions(self._server.address) if core else self._server.discovery.api_groups())
 
     def _openapi(self, call: Call, rest: list[str]) -> web.Response:
+        """`openapi.OpenAPI.prepare` has been called for it."""
         if rest == ["v2"]:
             accept = call.http.headers.get("Accept", "")
             if "proto-openapi" in accept and "application/json" not in accept:
-                from tiphys.apiserver import openapi_proto
-
                 return respond.answer(
-                    openapi_proto.v2(self._server.documents.v2_document()),
+                    self._server.documents.v2_proto(),
                     content_type="application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                 )
             return respond.answer(self._server.documents.v2())
@@ -180,7 +179,7 @@ class Pages:
             ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join([*lines, *self._server.fairness.metrics()]) + "\n"
+        return "\n".join([*lines, *self._server.fairness.metrics(), *self._server.watchdog.metrics()]) + "\n"
 
 
 def no_page() -> web.Response:

@@ -15,6 +15,7 @@ PATCHES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
     APPLY,
 )  # fmt: skip
+_MOST_OPERATIONS = 10_000  # upstream's maxJSONPatchOperations
 _LIST, _MAP = "[]handlers.jsonPatchOp", "map[string]interface {}"  # what upstream reads patches into
 
 
@@ -30,7 +31,15 @@ def read_patch(media: str, data: bytes) -> Any:
     if not isinstance(wish, wanted | None):
         told = f"json: cannot unmarshal {gowords.name_of(wish)} into Go value of type {name}"
         raise errors.bad_request(f"error decoding patch: {told}")
+    if wanted is list and wish and len(wish) > _MOST_OPERATIONS:
+        told = f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(wish)}"
+        raise errors.too_large(told)
     return [] if wish is None else wish
+
+
+def grows(wish: Any) -> bool:
+    """Whether a small patch may make a large object: by copies, each of which may double it."""
+    return isinstance(wish, list) and any(isinstance(op, dict) and op.get("op") == "copy" for op in wish)
 
 
 def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:

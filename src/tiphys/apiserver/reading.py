@@ -9,12 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.aside import aside, weigh_object
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.lists import list_head, listed, read_token, write_token
 from tiphys.apiserver.options import check_list
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
-from tiphys.apiserver.respond import PLAIN, accepted, is_declared, one, streamed, unhurried
+from tiphys.apiserver.respond import PLAIN, YamlAnswer, accepted, is_declared, one, streamed, unhurried
 from tiphys.apiserver.views import number, view_of
 from tiphys.apiserver.watching import Stream
 from tiphys.client.tasks import TaskGroup
@@ -62,7 +63,8 @@ class Reader:
         data = self.registry.converter.shown(resource, entry)
         if data is None:
             data = (await self.registry.converter.present(resource, [entry]))[0]
-        return one(call, resource, data)
+        weigh_object(len(data))
+        return await aside(one, call, resource, data)
 
     async def fresh(self, asked: str, doing: str = "") -> int:
         """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
@@ -95,7 +97,11 @@ class Reader:
         if len(objects) > _STREAMED and want == PLAIN and not compressed and call.http.method == "GET":
             head = list_head(resource.list_kind.encode(), resource.api_version.encode(), meta)
             return await streamed(call, head, objects, b"]}")
-        response = listed(call, resource, want, meta, entries, objects)
+        if want != PLAIN:
+            weigh_object(sum(map(len, objects)))
+        response = await aside(listed, call, resource, want, meta, entries, objects)
+        if isinstance(response, YamlAnswer):
+            return response
         if want.form != "protobuf" and compressed and len(response.body) > _COMPRESSED:  # type: ignore[arg-type]
             # On a thread: the event loop answers others meanwhile.
             packed = await asyncio.to_thread(gzip.compress, response.body, 1)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, ManagedFieldsEntry, ObjectMeta, Preconditions
 from tiphys.apiserver import ownership
 from tiphys.apiserver.admission import Admission, Attributes
+from tiphys.apiserver.aside import LARGE, Pure, aside, weigh_object
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.conversion import Converter
 from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, validate_metadata_update
@@ -25,6 +26,7 @@ from tiphys.apiserver.request import SYSTEM, User, warn
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.strategies.warnings import warnings_of
 from tiphys.apiserver.webhooks import WebhookCaller
+from tiphys.apiserver.workers import Workers
 from tiphys.machinery import errors, names, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
@@ -80,6 +82,7 @@ class Registry:
         self.catalogue = catalogue or Catalogue()
         self.converter = Converter(caller or WebhookCaller(store))
         self.now = now
+        self.workers = Workers()
 
     def cache(self, resource: Resource) -> ResourceCache:
         return self.store.cache(resource.prefix)
@@ -151,10 +154,11 @@ class Registry:
         meta = obj.metadata
         if len(meta.owner_references) > 1:
             drop_double_owners(meta)
-        strategy.default(obj)
+        await aside(strategy.default, obj)
         meta.managed_fields = entries or []
         if manager and entries is None:
-            meta.managed_fields = ownership.created(resource, obj, manager, timestamps.rfc3339(self.now()))
+            stamp = timestamps.rfc3339(self.now())
+            meta.managed_fields = await aside(ownership.created, resource, obj, manager, stamp)
         attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
         await self.admission.mutate(attributes)
         return attributes.obj
@@ -168,11 +172,11 @@ class Registry:
         meta.self_link = ""
         meta.generation = 1 if strategy.generation else 0
         strategy.prepare_for_create(obj)
-        problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
-        if problems:
-            raise errors.invalid(resource.kind, resource.group, meta.name, problems)
-        for text in warnings_of(resource, obj, None):
-            warn(text)
+        if strategy.slow:
+            await strategy.deliberate(obj, None, self.workers)
+        if strategy.costly:
+            weigh_object(LARGE + 1)
+        await aside(self._check_new, resource, strategy, obj)
         await self.admission.validate(attributes)
         key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
         if cache.get(key) is not None:
@@ -189,6 +193,15 @@ class Registry:
             if isinstance(error, Conflict):
                 raise errors.already_exists(resource.group_resource, meta.name) from None
             raise _outage(error) from error
+
+    def _check_new(self, resource: Resource, strategy: Any, obj: Any) -> None:
+        """Raises 422, or warns."""
+        meta = obj.metadata
+        problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
+        if problems:
+            raise errors.invalid(resource.kind, resource.group, meta.name, problems)
+        for text in warnings_of(resource, obj, None):
+            warn(text)
 
     def _place(self, resource: Resource, namespace: str, meta: ObjectMeta) -> None:
         if not resource.namespaced:
@@ -227,8 +240,9 @@ class Registry:
                 if create is not None and strategy.create_on_update:
                     return await self.create(resource, namespace, create(), user, dry_run, manager), True
                 raise errors.not_found(resource.group_resource, name)
+            weigh_object(len(entry.data))
             old = await self.converter.read(resource, entry)
-            new = change(old)
+            new = await aside(change, old) if isinstance(change, Pure) else change(old)
             insists = self._check_version(resource, strategy, new, old) and not patching
             try:
                 to = _Target(
@@ -277,9 +291,12 @@ class Registry:
             entry, stamp = cache.get(key), timestamps.rfc3339(self.now())
             if entry is None and subresource:
                 raise errors.not_found(resource.group_resource, name)
+            weigh_object(len(entry.data) if entry is not None else 0)
             old = await self.converter.read(resource, entry) if entry is not None else None
-            merged, entries = ownership.apply(resource, old, config, manager, subresource, force, stamp)
-            new = typed(merged)
+            merged, entries = await aside(
+                ownership.apply, resource, old, config, manager, subresource, force, stamp
+            )
+            new = await aside(typed, merged)
             try:
                 if entry is None:
                     before_create()
@@ -305,12 +322,12 @@ class Registry:
         meta.generation, meta.self_link = before.generation, ""
         if len(meta.owner_references) > 1:
             drop_double_owners(meta)
-        strategy.default(new)
+        await aside(strategy.default, new)
         if to.entries is not None:
             meta.managed_fields = to.entries
         elif to.manager:
             stamp = timestamps.rfc3339(self.now())
-            meta.managed_fields = ownership.updated(resource, old, new, to.manager, sub, stamp)
+            meta.managed_fields = await aside(ownership.updated, resource, old, new, to.manager, sub, stamp)
         else:
             meta.managed_fields = before.managed_fields
         attributes = Attributes(resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub)
@@ -323,22 +340,12 @@ class Registry:
         elif attributes.obj is not new:
             new = attributes.obj
             meta = new.metadata
-        if sub == "status":
-            strategy.prepare_for_status(new, old)
-        elif not sub:
-            strategy.prepare_for_update(new, old)
-        # A pod that gets its node is the pod its author wanted: upstream counts that as no change.
-        if strategy.generation and sub != "binding" and strategy.desired(new) != strategy.desired(old):
-            meta.generation = before.generation + 1
-        problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
-        if sub == "status":
-            problems += strategy.validate_status(new, old)
-        elif not problems:
-            problems += strategy.validate_change(new, old) if sub in ("", "scale") else strategy.validate_part(new, old, sub)
-        if problems:
-            raise errors.invalid(resource.kind, resource.group, before.name, problems)
-        for text in warnings_of(resource, new, old) if not sub else ():
-            warn(text)
+        await aside(_prepare_change, strategy, new, old, sub)
+        if strategy.slow and not sub:
+            await strategy.deliberate(new, old, self.workers)
+        if strategy.costly:
+            weigh_object(LARGE + 1)
+        await aside(_check_change, resource, strategy, new, old, sub)
         if not to.admitted:
             await self.admission.validate(attributes)
         meta.resource_version = ""
@@ -387,6 +394,7 @@ class Registry:
             entry = cache.get(key)
             if entry is None:
                 raise errors.not_found(resource.group_resource, name)
+            weigh_object(len(entry.data))
             obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
             attributes = Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run, options=options)
@@ -488,6 +496,31 @@ def _check_preconditions(resource: Resource, meta: ObjectMeta, wanted: Precondit
         if want is not None and want != have:
             why = f"the {label} in the precondition ({want}) does not match the {label} in record ({have}). The object might have been {happened}"
             raise errors.conflict(kind, meta.name, why)
+
+
+def _prepare_change(strategy: Any, new: Any, old: Any, subresource: str) -> None:
+    if subresource == "status":
+        strategy.prepare_for_status(new, old)
+    elif not subresource:
+        strategy.prepare_for_update(new, old)
+    # A pod that gets its node is the pod its author wanted: upstream counts that as no change.
+    if strategy.generation and subresource != "binding" and strategy.desired(new) != strategy.desired(old):
+        new.metadata.generation = old.metadata.generation + 1
+
+
+def _check_change(resource: Resource, strategy: Any, new: Any, old: Any, subresource: str) -> None:
+    """Raises 422, or warns."""
+    meta, before = new.metadata, old.metadata
+    problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
+    if subresource == "status":
+        problems += strategy.validate_status(new, old)
+    elif not problems:
+        part = subresource not in ("", "scale")
+        problems += strategy.validate_part(new, old, subresource) if part else strategy.validate_change(new, old)
+    if problems:
+        raise errors.invalid(resource.kind, resource.group, before.name, problems)
+    for text in warnings_of(resource, new, old) if not subresource else ():
+        warn(text)
 
 
 def _unwritten(key: str, obj: Any, revision: int = 0) -> Entry:

@@ -24,7 +24,16 @@ def collect_warnings(into: list[str]) -> None:
 def warn(text: str) -> None:
     """Adds a sentence to the Warning header of the request that is being answered."""
     into = _warnings.get()
-    if into is not None and text not in into:
+    if into is not None:
+        add_warning(into, text)
+
+
+_MOST_WARNINGS = 500  # that are kept: about 20 of them fit into an answer
+
+
+def add_warning(into: list[str], text: str) -> None:
+    """Adds what has not been said."""
+    if len(into) < _MOST_WARNINGS and text not in into:
         into.append(text)
 
 
@@ -142,9 +151,25 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+_MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one parameter for each word
+
+
 def parse_query(text: str) -> dict[str, str]:
-    """The first value of each parameter."""
-    return dict(reversed(parse_qsl(text, keep_blank_values=True))) if text else {}
+    """The first value of each parameter. Raises 400 for very many."""
+    try:
+        rows = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+    except ValueError:
+        raise errors.bad_request(f"more than {_MOST_PARAMETERS} query parameters") from None
+    return dict(reversed(rows))
+
+
+@dataclass(slots=True)
+class Document:
+    """A body in YAML that has been read: as JSON, what strict decoding objects to, or why it could not be read."""
+
+    json: bytes = b"null"
+    problems: list[str] = field(default_factory=list)
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -159,6 +184,8 @@ class Call:
     resource: Resource | None = None
     warnings: list[str] = field(default_factory=list)
     flow: Any = None  # of fairness.Flow
+    document: Document | None = None  # of a body in YAML
+    selectors: dict[str, Any] = field(default_factory=dict)  # parameter → what was read of a long one
 
     @property
     def dry_run(self) -> bool:

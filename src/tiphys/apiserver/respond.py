@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accept
     found = _known.get((header, declared, shapes))
     if found is None:
         found = _parse(header, declared, shapes)
-        if len(_known) < 1000:
+        if len(_known) < 1000 and len(header) < 1000:
             _known[header, declared, shapes] = found
     return found
 
@@ -93,10 +94,37 @@ def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, cont
     return response
 
 
+class YamlAnswer(web.Response):
+    """An answer that is to be YAML. Its body is JSON until `server` has it written anew, outside of the event loop."""
+
+    def __init__(self, body: bytes, code: int, warnings: list[str]) -> None:
+        super().__init__(body=body, status=code, headers={**_HEADERS, "Content-Type": "application/yaml"})
+        _warn(self, warnings)
+
+
 def _warn(response: web.StreamResponse, warnings: list[str]) -> None:
-    for warning in warnings:
-        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    for warning in shortened(warnings):
+        text = _UNPRINTABLE.sub(" ", warning).replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
+
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # what no header may have
+_MOST_WARNED, _LONGEST_WARNING = 4096, 256  # characters of all warnings; of each one once all are more
+
+
+def shortened(warnings: list[str]) -> list[str]:
+    """What of the warnings is told: all of it, or when that is too much a piece of each until it is, as upstream cuts them."""
+    texts = [text for text in dict.fromkeys(warnings) if text]
+    if sum(map(len, texts)) <= _MOST_WARNED:
+        return texts
+    told: list[str] = []
+    written = 0
+    for text in texts:
+        if written >= _MOST_WARNED:
+            break
+        told.append(text[:_LONGEST_WARNING])
+        written += len(told[-1])
+    return told
 
 
 _PIECE = 128 << 10  # bytes written at once, about
@@ -178,7 +206,7 @@ def is_declared(resource: Resource) -> bool:
 def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Response:
     """JSON bytes as JSON or YAML."""
     if want.form == "yaml":
-        return answer(to_yaml(data), code, call.warnings, "application/yaml")
+        return YamlAnswer(data, code, call.warnings)
     return answer(data, code, call.warnings)
 
 
@@ -187,14 +215,6 @@ def _revision_of(data: bytes) -> dict[str, Any]:
 
     version = msgspec.json.decode(data)["metadata"].get("resourceVersion")
     return {"resourceVersion": version} if version else {}
-
-
-def to_yaml(data: bytes) -> bytes:
-    import msgspec
-
-    from tiphys.apiserver.yaml_form import dump
-
-    return dump(msgspec.json.decode(data))
 
 
 def status(call: Call, obj: Any, code: int = 200) -> web.Response:

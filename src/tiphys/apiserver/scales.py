@@ -13,7 +13,7 @@ from tiphys.api.base import encode, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.apiserver import respond
-from tiphys.apiserver.bodies import body, media_type, read_object
+from tiphys.apiserver.bodies import body, media_type, plain_body, read_object
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.options import check_write
 from tiphys.apiserver.patches import APPLY, patch_function, patched, read_patch
@@ -111,7 +111,7 @@ class Scales:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         try:
-            scale = decoding.convert(decoding.plain(data, "yaml"), autoscaling_v1.Scale)
+            scale = decoding.convert(plain_body(call, data), autoscaling_v1.Scale)
         except DecodeError as error:
             raise errors.bad_request(str(error)) from None
         wanted = scale.spec.replicas

@@ -3,8 +3,9 @@
 1. name the request         request.parse
 2. authenticate             certificate, token, anonymous
 3. impersonate              if asked and allowed
-4. wait for a seat          priority and fairness
-5. authorize                RBAC and the node authorizer
+4. read the body            of whoever may do what he asks for
+5. wait for a seat          priority and fairness
+   and authorize            RBAC and the node authorizer
 6. route                    discovery and health, or a resource's verb
 7. answer                   errors become a Status here and nowhere else
 (Audit will stand between 3 and 4.)
@@ -19,11 +20,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver import discovery, openapi, respond
 from tiphys.apiserver.actions import Actions
 from tiphys.apiserver.aggregation import Aggregator, Remote
+from tiphys.apiserver.aside import weigh_body
 from tiphys.apiserver.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.connect import Connector
@@ -38,11 +41,14 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
 from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
+from tiphys.apiserver.views import read_selectors
+from tiphys.apiserver.watchdog import Watchdog
 from tiphys.apiserver.writing import Writer
-from tiphys.machinery import errors
+from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.protobuf import WireError
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +84,10 @@ class APIServer:
         self._connector = connector
         actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
+        self.watchdog = Watchdog()
+        self.workers = registry.workers
+        self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
+        self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
@@ -110,21 +120,30 @@ class APIServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         info: RequestInfo | None = None
         call: Call | None = None
+        self.watchdog.touch(request._message)
         try:
             path, _, query_text = request._message.path.partition("?")
-            query = parse_query(query_text)
+            long = len(query_text) > _LONG_QUERY
+            query = await asyncio.to_thread(parse_query, query_text) if long else parse_query(query_text)
             info = parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._served(call)
+            if isinstance(response, respond.YamlAnswer):
+                response.body = await self.workers.to_yaml(response.body)  # type: ignore[arg-type]
         except StatusError as error:
+            if request._payload_writer.output_size:  # an answer has begun: there is no other way to say that it ends here
+                request.protocol.abort()  # type: ignore[attr-defined]
+                raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call.warnings if call is not None else None)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
             response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"))
+        except WireError:  # of schemas that are unions; what is read raises it, too, but that is told of where it is read
+            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"))
         except RecursionError:
             response = respond.failure(errors.bad_request("json: exceeded max depth"))
         except Exception as error:
@@ -138,23 +157,60 @@ class APIServer:
         return response
 
     async def _served(self, call: Call) -> web.StreamResponse:
-        """The answer, once there is a seat. A request that lasts takes none, nor does one of an exempt level."""
+        """The answer of a request that lasts as long as its client likes, or of one that has a deadline."""
+        if _is_long(call.info):
+            self._authorize(call)
+            return await self._route(call)
+        seconds = _deadline(call.query["timeout"]) if "timeout" in call.query else _PATIENCE
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._seated(call)
+        except TimeoutError:
+            raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
+
+    async def _seated(self, call: Call) -> web.StreamResponse:
+        """The answer, once the body is here and there is a seat. One of an exempt level takes none. Nobody's body is read who
+        may not do what he asks for, and nobody sits while he is sending."""
         flow = call.flow
         assert flow is not None
-        if flow.level.exempt or _is_long(call.info):
-            return await self._allowed(call)
+        sends = call.http.can_read_body
+        if sends:
+            self._authorize(call)
+            await self._receive(call)
+        if flow.level.exempt:
+            return await self._allowed(call, sends)
         if not self.fairness.enter(flow.level):
             await self.fairness.queue(flow)
         try:
-            return await self._allowed(call)
+            return await self._allowed(call, sends)
         finally:
             self.fairness.leave(flow.level)
 
-    async def _allowed(self, call: Call) -> web.StreamResponse:
-        self._authorize(call)
-        if "timeout" in call.query and not _is_long(call.info):
-            return await self._route_within(call, _deadline(call.query["timeout"]))
+    async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
+        if not known:
+            self._authorize(call)
         return await self._route(call)
+
+    async def _receive(self, call: Call) -> None:
+        """Reads the body. An account has so many bytes under way at a time, however many connections it has."""
+        account = call.user.name
+        length = call.http.content_length
+        size = MAX_BODY if length is None else min(length, MAX_BODY)
+        under_way = self._receiving.get(account, 0)
+        if under_way + size > _MOST_UNDER_WAY:
+            raise errors.too_many_requests("Too many requests, please try again later.", 1)
+        self._receiving[account] = under_way + size
+        try:
+            data = await call.http.read()
+            weigh_body(len(data))
+            if "yaml" in call.http.headers.get("Content-Type", "") and not decoding.is_json(data):
+                call.document = await self.workers.document(data)
+        except (web.RequestPayloadError, PayloadEncodingError) as error:
+            raise errors.bad_request(f"the body could not be read: {error}") from None
+        finally:
+            self._receiving[account] -= size
+            if not self._receiving[account]:
+                del self._receiving[account]
 
     def _authenticate(self, request: web.BaseRequest) -> User:
         """Certificate, then token, then nobody. One that is not valid is an error, not nobody."""
@@ -194,18 +250,12 @@ class APIServer:
 
     # --- routing ---
 
-    async def _route_within(self, call: Call, seconds: float) -> web.StreamResponse:
-        """For a client that says how long it will wait: what it will not hear of is given up."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._route(call)
-        except TimeoutError:
-            raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
-
     async def _route(self, call: Call) -> web.StreamResponse:
         info = call.info
         if not info.is_resource:
             remote = self._behind(info.path)
+            if info.path.startswith("/openapi/"):
+                await self.documents.prepare("proto-openapi" in call.http.headers.get("Accept", ""))
             return self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
@@ -221,12 +271,20 @@ class APIServer:
         if isinstance(resource, CustomResource):
             if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
                 return no_page()
+            if not resource.prepared:
+                await asyncio.to_thread(resource.prepare)
             self._check_custom(call, resource)
         else:
             _check_path(info, resource, call.http.method)
+            if id(resource) not in self._warm:
+                for _ in decoding.warming(resource.type):
+                    await asyncio.sleep(0)
+                self._warm.add(id(resource))
             if (old := _OLD.get(resource.group_resource)) is not None:
                 call.warnings.append(old)
         call.resource = resource
+        if len(call.query_text) > _LONG_QUERY:
+            await read_selectors(call)
         return await self._handler(call, resource)(
             call, storage_of(resource) if info.subresource == "scale" else resource
         )
@@ -277,6 +335,9 @@ _UPGRADED = frozenset(("exec", "attach", "portforward"))
 _STREAMING = _UPGRADED | {"proxy", "log"}
 _SELECTING = frozenset(("list", "watch", "deletecollection"))  # verbs for which a selector says what is asked for
 _PATIENCE = 60.0  # seconds that any request may take
+_TEXTS = "application/json, application/yaml"
+_LONG_QUERY = 2048  # characters of a query that is not read on the event loop
+_MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
 
 def _is_long(info: RequestInfo) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.apiserver import printers
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.machinery import timestamps
@@ -112,7 +113,9 @@ def table(
 
 
 def _row(resource: Resource, columns: list[Column], data: bytes, include: str, version: bytes) -> bytes:
-    obj = decode(data, resource.type)
+    # The table of definitions asks for their metadata alone, and their schemas take long to read.
+    brief = resource.kind == "CustomResourceDefinition"
+    obj = decode(data, PartialObjectMetadata if brief else resource.type)
     cells = encode([column.cell(obj) for column in columns])
     if include == "None":
         beside = b',"object":null'

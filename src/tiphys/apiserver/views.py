@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from tiphys.api.catalog import Resource, storage_of
@@ -18,8 +19,8 @@ def view_of(call: Call, resource: Resource) -> Filter:
     prefix = resource.prefix
     if resource.namespaced and call.info.namespace:
         prefix += call.info.namespace + "/"
-    labels = _labels(call.query.get("labelSelector", ""))
-    fields = _fields(call.query.get("fieldSelector", ""), resource)
+    labels = call.selectors.get("labelSelector") or _labels(call.query.get("labelSelector", ""))
+    fields = _fields(call, resource)
     if call.info.path_name:
         return _named(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
@@ -40,6 +41,17 @@ def _named(call: Call, prefix: str, labels: Selector, fields: Selector) -> Filte
     if fields.requirements and fields.exact("metadata.name") != name:
         raise errors.bad_request("fieldSelector metadata.name doesn't match requested name")
     return _Exact(prefix + name, labels, fields)
+
+
+_LONG = 2048  # characters of a selector that takes a millisecond to read
+
+
+async def read_selectors(call: Call) -> None:
+    """Reads long selectors on a thread, before `view_of` asks for them. Raises 400."""
+    for name, read in (("labelSelector", _labels), ("fieldSelector", _field_terms)):
+        text = call.query.get(name, "")
+        if len(text) > _LONG:
+            call.selectors[name] = await asyncio.to_thread(read, text)
 
 
 class _Exact(Filter):
@@ -65,13 +77,18 @@ def _labels(text: str) -> Selector:
 _MIRRORED = {"regarding": "involvedObject", "reportingController": "reportingComponent"}
 
 
-def _fields(text: str, resource: Resource) -> Selector:
-    if not text:
-        return EVERYTHING
+def _field_terms(text: str) -> Selector:
     try:
-        selector = parse_fields(text)
+        return parse_fields(text)
     except SelectorError as error:
         raise errors.bad_request(str(error)) from None
+
+
+def _fields(call: Call, resource: Resource) -> Selector:
+    text = call.query.get("fieldSelector", "")
+    if not text:
+        return EVERYTHING
+    selector = call.selectors.get("fieldSelector") or _field_terms(text)
     if resource.group == "events.k8s.io":
         selector = Selector(tuple(
             Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements

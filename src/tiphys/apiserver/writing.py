@@ -10,8 +10,9 @@ from aiohttp import web
 
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Status, StatusDetails
+from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, PartialObjectMetadata, Status, StatusDetails
 from tiphys.apiserver import respond
+from tiphys.apiserver.aside import LARGE, Pure, aside, weigh_body
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.bodies import (
     Strict,
@@ -21,6 +22,7 @@ from tiphys.apiserver.bodies import (
     media_type,
     patch_problems,
     patched_object,
+    plain_body,
     read_object,
 )
 from tiphys.apiserver.conversion import from_storage, to_storage
@@ -28,7 +30,7 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.lists import listed
 from tiphys.apiserver.options import check_list, check_write, complete_delete
 from tiphys.apiserver.parts import PARTS, whole
-from tiphys.apiserver.patches import APPLY, PATCHES, patch_function, patched, read_patch
+from tiphys.apiserver.patches import APPLY, PATCHES, grows, patch_function, patched, read_patch
 from tiphys.apiserver.registry import Lens, Registry
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import written_as
@@ -62,17 +64,21 @@ class Writer:
             return obj
         return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
 
+    def _read(self, call: Call, data: bytes, resource: Resource) -> Any:
+        """The object of a body, in the version it is stored in."""
+        return self._stored(resource, read_object(call, data, resource.type, resource))
+
     async def _answer(self, call: Call, resource: Resource, entry: Entry, code: int = 200) -> web.Response:
         converter = self._registry.converter
         shown = converter.shown(resource, entry) or (await converter.present(resource, [entry]))[0]
-        return respond.one(call, resource, shown, code)
+        return await aside(respond.one, call, resource, shown, code)
 
     # --- create ---
 
     async def create(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "CreateOptions")
-        obj = self._stored(resource, read_object(call, data, resource.type, resource))
+        obj = await aside(self._read, call, data, resource)
         entry = await self._registry.create(
             written_as(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
         )
@@ -83,7 +89,7 @@ class Writer:
     async def update(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "UpdateOptions")
-        obj = self._stored(resource, read_object(call, data, resource.type, resource))
+        obj = await aside(self._read, call, data, resource)
         check_name(call, resource, obj.metadata)
         change = _fresh(obj, PARTS.get(call.info.subresource, whole))
 
@@ -98,7 +104,7 @@ class Writer:
     ) -> web.Response:
         namespace = "" if not resource.namespaced else call.info.namespace
         entry, created = await self._registry.update(
-            written_as(resource), namespace, call.info.name, change, call.user, call.dry_run,
+            written_as(resource), namespace, call.info.name, Pure(change), call.user, call.dry_run,
             call.info.subresource, create, patching, manager_of(call),
         )  # fmt: skip
         return await self._answer(call, resource, entry, 201 if created else 200)
@@ -116,10 +122,12 @@ class Writer:
             )
         data = await body(call)
         check_write(call, "PatchOptions")
-        wish = read_patch(media, data)
+        wish = await aside(read_patch, media, data)
+        if grows(wish):
+            weigh_body(LARGE + 1)
         apply = patch_function(media, wish, resource.type)
         pick = PARTS.get(call.info.subresource, whole)
-        doubtful = patch_problems(call, media, data, wish)
+        doubtful = await aside(patch_problems, call, media, data, wish)
 
         def change(old: Any) -> Any:
             before = to_builtins(old)
@@ -139,7 +147,7 @@ class Writer:
     async def _apply(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
-        config = configuration(call, resource, data)
+        config = await aside(configuration, call, resource, data)
         pick = PARTS.get(call.info.subresource, whole)
         entry, created = await self.apply_config(call, resource, config, lambda obj: pick(obj, obj))
         return await self._answer(call, resource, entry, 201 if created else 200)
@@ -190,7 +198,7 @@ class Writer:
             "csinodes",
             "volumeattachments",
         ):
-            meta = decode(entry.data, storage_of(resource).type).metadata
+            meta = decode(entry.data, PartialObjectMetadata).metadata
             details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
             return respond.status(call, Status(status="Success", details=details))
         return await self._answer(call, resource, entry)
@@ -218,7 +226,7 @@ class Writer:
                 if media == protobuf.MEDIA_TYPE:
                     options = protobuf.decode(protobuf.unwrap(data)[2], DeleteOptions)
                 else:
-                    value = decoding.plain(data, media)
+                    value = plain_body(call, data)
                     options = decoding.convert(value, DeleteOptions) if value else options
             except (DecodeError, protobuf.WireError) as error:
                 raise errors.bad_request(str(error)) from None

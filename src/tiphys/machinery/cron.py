@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tiphys.machinery.remembered import remembered
 
 _WORDS = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
@@ -71,7 +72,7 @@ class Schedule:
         return None
 
 
-@functools.lru_cache(2048)
+@remembered(2048)
 def parse_schedule(text: str) -> Schedule:
     """A schedule. Raises ScheduleError in words for the user."""
     text = text.strip()

@@ -30,15 +30,22 @@ def name_of(value: Any) -> str:
 def syntax(data: bytes) -> str:
     """What is wrong with bytes that are no JSON, or not an object."""
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_int=whole)
     except json.JSONDecodeError as error:
         return _syntax(error)
+    except RecursionError:
+        return "exceeded max depth"
     except (UnicodeDecodeError, ValueError):
         return "invalid UTF-8"
     for name in ("apiVersion", "kind"):
         if isinstance(value, dict) and not isinstance(value.get(name, ""), str | None):
             return f"json: cannot unmarshal {name_of(value[name])} into Go struct field .{name} of type string"
     return f"json: cannot unmarshal {name_of(value)} into Go value of type {_HEAD}"
+
+
+def whole(digits: str) -> int | float:
+    """A number of any length: Python refuses to read one of 4,300 digits, and takes long for those that are shorter."""
+    return int(digits) if len(digits) < 400 else float(digits)
 
 
 _EXPECTED = (

@@ -6,10 +6,11 @@ Fields (`.spec.a`, `['a.b']`, `.a\\.b`), indexes, `[*]`, slices, and filters tha
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from tiphys.machinery.remembered import remembered
 
 Step = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -27,7 +28,7 @@ class PathError(ValueError):
     """The text is no JSONPath of the supported kind."""
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def compile_path(text: str) -> Callable[[Any], list[Any]]:
     """A function from a document to what the path finds, in order. Raises PathError."""
     text = text.strip().removeprefix("{").removesuffix("}").removeprefix("$")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import random
 import re
 import secrets
 import uuid
+
+from tiphys.machinery.remembered import remembered
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL = re.compile(_DNS_LABEL + r"\Z")
@@ -83,7 +84,7 @@ def label_key_errors(key: str) -> list[str]:
     return list(_label_key_errors(key))
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def _label_key_errors(key: str) -> list[str]:
     if key.count("/") > 1:
         return [TWO_PARTS_MESSAGE]

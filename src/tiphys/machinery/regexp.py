@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
+
+from tiphys.machinery.remembered import remembered
 
 
 class RegexpError(ValueError):
@@ -21,7 +22,7 @@ _NAMES = {
 }
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def compiled(pattern: str) -> Any:
     """A pattern with `search` and `finditer`. Raises RegexpError."""
     import re2  # only where somebody uses an expression: not every server does

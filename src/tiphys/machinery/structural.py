@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,16 @@ class Schema:
 
     def child(self, name: str) -> Schema | None:
         return self.properties.get(name) or self.additional
+
+
+def rules_in(schema: Schema) -> Iterator[str]:
+    """The text of every rule of a schema."""
+    if not schema.has_rules:
+        return
+    yield from (rule["rule"] for rule in schema.rules if isinstance(rule.get("rule"), str))
+    for inner in (*schema.properties.values(), schema.additional, schema.items):
+        if inner is not None:
+            yield from rules_in(inner)
 
 
 ANYTHING = Schema({}, preserve=True)

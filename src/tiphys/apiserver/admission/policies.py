@@ -23,6 +23,7 @@ from tiphys.apiserver.admission.matching import (
     selects_object,
 )
 from tiphys.apiserver.admission.webhooks import replaced
+from tiphys.apiserver.aside import aside
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.ownership import node_for
 from tiphys.apiserver.request import warn
@@ -170,7 +171,7 @@ class ValidatingPolicies(_Policies):
         for found in self._evaluations(attributes, seen):
             if isinstance(found, Bound):
                 for validation in found.policy.spec.validations:
-                    self._judge(found, validation, attributes, denials)
+                    await aside(self._judge, found, validation, attributes, denials)
             else:
                 policy, binding, error = found
                 self._failed(policy, binding, f"failed to configure binding: {error}", attributes, denials)

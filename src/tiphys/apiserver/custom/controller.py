@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
 import logging
-from typing import Any
+from dataclasses import dataclass, field
+
+import msgspec
 
 from tiphys.api import apiextensions_v1 as v1
-from tiphys.api.base import decode, encode
+from tiphys.api.base import Struct, decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions
+from tiphys.apiserver.aside import Pure
 from tiphys.apiserver.catalogue import Catalogue
-from tiphys.apiserver.custom.resource import CustomResource, rows_of
+from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM
@@ -24,11 +28,30 @@ from tiphys.apiserver.strategies.definitions import FINALIZER
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
-from tiphys.store.cache import Filter
+from tiphys.store.cache import Entry, Filter
 
 log = logging.getLogger(__name__)
 _DEFINITIONS = resource_of(v1.CustomResourceDefinition)
 Definition = v1.CustomResourceDefinition
+
+
+class _Spec(Struct):
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of a stored definition, so that it need not be read again until it changes. `names` are those it has been
+    given, `rows` what is served of it (none until it is established), `spec` a digest of what these are made of."""
+
+    revision: int
+    uid: str
+    name: str
+    group: str
+    names: v1.CustomResourceDefinitionNames
+    spec: bytes = b""
+    rows: list[CustomResource] = field(default_factory=list)
+    settled: tuple[int, int] = (-1, -1)  # (revision, changes in its group's names) when its status was last right
 
 
 class DefinitionController:
@@ -39,7 +62,8 @@ class DefinitionController:
         self._reader = reader
         self._tasks = tasks
         self._cache = registry.cache(_DEFINITIONS)
-        self._made: dict[str, tuple[tuple[Any, ...], list[CustomResource]]] = {}  # by definition's key
+        self._known: dict[str, _Known] = {}  # by definition's key
+        self._groups: dict[str, int] = {}  # group → how often names in it were given or given back
         self._finalizing: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -53,7 +77,14 @@ class DefinitionController:
             while True:
                 self._wake.clear()
                 for entry in list(self._cache):
-                    await self._settle(decode(entry.data, Definition))
+                    known = self._known.get(entry.key)
+                    now = (entry.revision, self._groups.get(known.group, 0) if known is not None else 0)
+                    if known is not None and known.settled == now:
+                        continue
+                    await self._settle(decode(entry.data, Sketch))
+                    if known is not None:
+                        known.settled = now
+                    await asyncio.sleep(0)
                 watcher.take()
                 await self._wake.wait()
         finally:
@@ -66,29 +97,42 @@ class DefinitionController:
     # --- serving ---
 
     def serve(self) -> None:
-        """Makes the catalogue hold the served versions of every established definition."""
-        rows: list[CustomResource] = []
-        kept: dict[str, Any] = {}
+        """Makes the catalogue hold the served versions of every established definition. Reads only what has changed."""
+        present: dict[str, _Known] = {}
         for entry in self._cache:
-            crd = decode(entry.data, Definition)
-            if not _is(crd, "Established"):
-                continue
-            mark = (crd.metadata.uid, encode(crd.spec), encode(crd.status.accepted_names))
-            going = bool(crd.metadata.deletion_timestamp)
-            known = self._made.get(entry.key)
-            if known is not None and known[0] == (*mark, going):
-                kept[entry.key] = known
-            elif known is not None and known[0][:3] == mark:  # it began to go: those who watch go on
-                kept[entry.key] = ((*mark, going), rows_of(crd, known[1][0].since if known[1] else 0))
-            else:
-                kept[entry.key] = ((*mark, going), rows_of(crd, entry.revision))
-                self._replaced(known[1] if known else [], kept[entry.key][1])
-            rows += kept[entry.key][1]
-        for key, (_, gone) in self._made.items():
-            if key not in kept:
-                self._replaced(gone, [])
-        self._made = kept
-        self._catalogue.replace_added(rows)
+            known = self._known.get(entry.key)
+            if known is None or known.revision != entry.revision:
+                known = self._read(entry, known)
+            present[entry.key] = known
+        for key, gone in self._known.items():
+            if key not in present:
+                self._replaced(gone.rows, [])
+                self._touch(gone.group)
+        self._known = present
+        self._catalogue.replace_added([row for known in present.values() for row in known.rows])
+
+    def _read(self, entry: Entry, before: _Known | None) -> _Known:
+        crd = decode(entry.data, Sketch)
+        names = crd.status.accepted_names
+        known = _Known(entry.revision, crd.metadata.uid, crd.metadata.name, crd.spec.group, names)
+        if before is None or before.uid != known.uid or before.names != names:
+            self._touch(known.group)
+        if not _is(crd, "Established"):
+            self._replaced(before.rows if before is not None else [], [])
+            return known
+        known.spec = hashlib.sha256(bytes(decode(entry.data, _Spec).spec) + encode(names)).digest()
+        same = before is not None and bool(before.rows) and (before.uid, before.spec) == (known.uid, known.spec)
+        if before is not None and same and crd.metadata.deletion_timestamp == _going(before.rows):
+            known.rows = before.rows
+        elif before is not None and same:  # it began to go: those who watch go on
+            known.rows = [row.of(crd) for row in before.rows]
+        else:
+            known.rows = rows_of(crd, entry.revision)
+            self._replaced(before.rows if before is not None else [], known.rows)
+        return known
+
+    def _touch(self, group: str) -> None:
+        self._groups[group] = self._groups.get(group, 0) + 1
 
     def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
         """Watches of a version that is gone end; those that go on are told by a fresh start, as upstream does."""
@@ -100,7 +144,7 @@ class DefinitionController:
 
     # --- what a definition's status says ---
 
-    async def _settle(self, crd: Definition) -> None:
+    async def _settle(self, crd: Sketch) -> None:
         try:
             if crd.metadata.deletion_timestamp:
                 if FINALIZER in crd.metadata.finalizers and crd.metadata.name not in self._finalizing:
@@ -115,9 +159,9 @@ class DefinitionController:
                 log.warning("definition %s: %s", crd.metadata.name, error)
             self._wake.set() if error.code == 409 else None
 
-    def _judged(self, crd: Definition) -> Definition:
+    def _judged(self, crd: Sketch) -> Sketch:
         """The definition with the names and conditions it should have."""
-        crd = copy.deepcopy(crd)
+        crd = msgspec.structs.replace(crd, status=copy.deepcopy(crd.status))
         accepted, reason, message = self._accept_names(crd)
         self._condition(crd, "NamesAccepted", accepted, reason, message)
         if _is(crd, "NamesAccepted"):
@@ -126,18 +170,17 @@ class DefinitionController:
             self._condition(crd, "Established", False, "NotAccepted", "not all names are accepted")
         return crd
 
-    def _accept_names(self, crd: Definition) -> tuple[bool, str, str]:
+    def _accept_names(self, crd: Sketch) -> tuple[bool, str, str]:
         """Accepts each name that nobody else in the group has; says of the last that was refused, as upstream does."""
         taken: dict[str, str] = {}
         kinds: dict[str, str] = {}
-        for entry in self._cache:
-            other = decode(entry.data, Definition)
-            if other.metadata.uid == crd.metadata.uid or other.spec.group != crd.spec.group:
+        for other in self._known.values():
+            if other.uid == crd.metadata.uid or other.group != crd.spec.group:
                 continue
-            names = other.status.accepted_names
+            names = other.names
             for name in (names.plural, names.singular, *names.short_names):
-                taken[name] = other.metadata.name
-            kinds |= {names.kind: other.metadata.name, names.list_kind: other.metadata.name}
+                taken[name] = other.name
+            kinds |= {names.kind: other.name, names.list_kind: other.name}
         result = (True, "NoConflicts", "no conflicts found")
         names, accepted = crd.spec.names, crd.status.accepted_names
         for attribute, table in (
@@ -157,7 +200,7 @@ class DefinitionController:
         accepted.categories = list(names.categories)
         return result
 
-    def _condition(self, crd: Definition, kind: str, on: bool, reason: str, message: str) -> None:
+    def _condition(self, crd: Definition | Sketch, kind: str, on: bool, reason: str, message: str) -> None:
         state = "True" if on else "False"
         present = next((c for c in crd.status.conditions if c.type == kind), None)
         if present is None:
@@ -169,9 +212,9 @@ class DefinitionController:
             present.last_transition_time = timestamps.rfc3339(self._registry.now())
         present.status, present.reason, present.message = state, reason, message
 
-    async def _write_status(self, crd: Definition, status: v1.CustomResourceDefinitionStatus) -> None:
+    async def _write_status(self, crd: Sketch, status: v1.CustomResourceDefinitionStatus) -> None:
         def change(old: Definition) -> Definition:
-            new = copy.deepcopy(old)
+            new = _beside_spec(old)
             if old.metadata.generation == crd.metadata.generation:
                 stored = new.status.stored_versions
                 new.status = copy.deepcopy(status)
@@ -179,12 +222,12 @@ class DefinitionController:
             return new
 
         await self._registry.update(
-            _DEFINITIONS, "", crd.metadata.name, change, SYSTEM, subresource="status", patching=True
+            _DEFINITIONS, "", crd.metadata.name, Pure(change), SYSTEM, subresource="status", patching=True
         )
 
     # --- removal ---
 
-    async def _finalize(self, crd: Definition) -> None:
+    async def _finalize(self, crd: Sketch) -> None:
         """Deletes every object, waits until they are gone, and lets the definition go."""
         name = crd.metadata.name
         try:
@@ -194,11 +237,11 @@ class DefinitionController:
             await self._terminating(crd, False, "InstanceDeletionCompleted", "removed all instances")
 
             def release(old: Definition) -> Definition:
-                new = copy.deepcopy(old)
+                new = _beside_spec(old)
                 new.metadata.finalizers = [f for f in old.metadata.finalizers if f != FINALIZER]
                 return new
 
-            await self._registry.update(_DEFINITIONS, "", name, release, SYSTEM, patching=True)
+            await self._registry.update(_DEFINITIONS, "", name, Pure(release), SYSTEM, patching=True)
         except StatusError as error:
             if error.code != 404:
                 log.warning("emptying %s: %s", name, error)
@@ -207,9 +250,9 @@ class DefinitionController:
         finally:
             self._finalizing.discard(name)
 
-    def _rows(self, crd: Definition) -> list[CustomResource]:
-        made = self._made.get(_DEFINITIONS.key("", crd.metadata.name))
-        return made[1] if made else rows_of(crd, 0)
+    def _rows(self, crd: Sketch) -> list[CustomResource]:
+        known = self._known.get(_DEFINITIONS.key("", crd.metadata.name))
+        return known.rows if known is not None and known.rows else rows_of(crd, 0)
 
     async def _empty(self, row: CustomResource) -> None:
         cache, view = self._registry.cache(row), Filter(row.prefix)
@@ -225,16 +268,25 @@ class DefinitionController:
         finally:
             cache.unwatch(watcher)
 
-    async def _terminating(self, crd: Definition, on: bool, reason: str, message: str) -> None:
+    async def _terminating(self, crd: Sketch, on: bool, reason: str, message: str) -> None:
         def change(old: Definition) -> Definition:
-            new = copy.deepcopy(old)
+            new = _beside_spec(old)
             self._condition(new, "Terminating", on, reason, message)
             return new
 
         await self._registry.update(
-            _DEFINITIONS, "", crd.metadata.name, change, SYSTEM, subresource="status", patching=True
+            _DEFINITIONS, "", crd.metadata.name, Pure(change), SYSTEM, subresource="status", patching=True
         )
 
 
-def _is(crd: Definition, kind: str) -> bool:
+def _going(rows: list[CustomResource]) -> str | None:
+    return rows[0].definition.metadata.deletion_timestamp
+
+
+def _beside_spec(old: Definition) -> Definition:
+    """A copy whose spec is the same, for changes of all else."""
+    return msgspec.structs.replace(old, metadata=copy.deepcopy(old.metadata), status=copy.deepcopy(old.status))
+
+
+def _is(crd: Definition | Sketch, kind: str) -> bool:
     return any(c.type == kind and c.status == "True" for c in crd.status.conditions)

@@ -2,18 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from tiphys.api import apiextensions_v1 as v1
+from tiphys.api.base import Struct
 from tiphys.api.catalog import SCALE, STATUS, Resource, Subresource
 from tiphys.api.custom import custom_type
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.apiserver.custom.strategy import CustomStrategy, ScalePaths
-from tiphys.apiserver.strategies.definitions import schema_of
+from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.jsonpath import field_path
-from tiphys.machinery.structural import ANYTHING, Schema, compile_schema
+from tiphys.machinery.structural import ANYTHING, Schema, compile_schema, rules_in
+from tiphys.machinery.typed import Node, node_of_schema
 from tiphys.store.cache import Selectable
+
+
+class VersionSketch(Struct):
+    name: str = ""
+    served: bool = False
+    storage: bool = False
+    deprecated: bool = False
+    deprecation_warning: str | None = None
+    schema: msgspec.Raw = msgspec.Raw(b"null")  # of {"openAPIV3Schema": ...}
+    subresources: v1.CustomResourceSubresources | None = None
+    additional_printer_columns: list[v1.CustomResourceColumnDefinition] = []
+    selectable_fields: list[v1.SelectableField] = []
+
+
+class SpecSketch(Struct):
+    group: str = ""
+    names: v1.CustomResourceDefinitionNames = msgspec.field(default_factory=v1.CustomResourceDefinitionNames)
+    scope: str = ""
+    versions: list[VersionSketch] = []
+    conversion: v1.CustomResourceConversion | None = None
+
+
+class Sketch(Struct):
+    """A stored definition whose schemas have not been read: with those of a megabyte it takes 80 ms, without them one."""
+
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+    spec: SpecSketch = msgspec.field(default_factory=SpecSketch)
+    status: v1.CustomResourceDefinitionStatus = msgspec.field(default_factory=v1.CustomResourceDefinitionStatus)
+
+
+T = TypeVar("T")
+
+
+class _once(Generic[T]):
+    """A `cached_property` without its lock: that of Python 3.11 is one for all instances, and while a thread made the schema of
+    one resource, the event loop would wait for that of another."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:
+        value = instance.__dict__[self._name] = self._make(instance)
+        return value
+
+
+_MADE = ("schema", "node", "strategy", "type")  # what `CustomResource.prepare` makes
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +76,8 @@ class CustomResource(Resource):
     """A row made from a definition. `since` is the store's revision from which objects were written under it: older
     ones are pruned and defaulted anew when they are read."""
 
-    definition: v1.CustomResourceDefinition = field(default_factory=v1.CustomResourceDefinition, repr=False)
-    schema: Schema = field(default_factory=lambda: ANYTHING, repr=False)
+    definition: Sketch = field(default_factory=Sketch, repr=False)
+    declared: bytes | msgspec.Raw = field(default=b"null", repr=False)  # the version's schema as it is stored
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
     selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
@@ -33,7 +88,30 @@ class CustomResource(Resource):
     __eq__ = object.__eq__  # two rows are the same only when they are one: a definition that changed makes new ones
     __hash__ = object.__hash__
 
-    @cached_property
+    @_once
+    def schema(self) -> Schema:
+        """The compiled schema. It takes a second for a schema of a megabyte: see `prepare`."""
+        facts = (msgspec.json.decode(self.declared) or {}).get("openAPIV3Schema")
+        return compile_schema(facts) if facts else ANYTHING
+
+    @property
+    def prepared(self) -> bool:
+        return "node" in self.__dict__ and "strategy" in self.__dict__
+
+    def prepare(self) -> None:
+        """Makes what requests for this resource will need. Any thread may do it; twice does no harm."""
+        _ = self.strategy, self.node
+        for rule in rules_in(self.schema):
+            with contextlib.suppress(CelError):
+                compile_expression(rule)
+
+    def of(self, definition: Sketch) -> CustomResource:
+        """The same for a definition that differs in nothing that objects obey."""
+        row = replace(self, definition=definition)
+        row.__dict__.update({name: self.__dict__[name] for name in _MADE if name in self.__dict__})
+        return row
+
+    @_once
     def type(self) -> Any:
         return custom_type(self.api_version, self.kind)
 
@@ -60,7 +138,12 @@ class CustomResource(Resource):
         """How the bytes of an object of this version begin."""
         return f'{{"apiVersion":"{self.api_version}",'.encode()
 
-    @cached_property
+    @_once
+    def node(self) -> Node:
+        """How objects are taken apart, for the ownership of their fields."""
+        return node_of_schema(self.schema, root=True)
+
+    @_once
     def strategy(self) -> CustomStrategy:
         has_status = self.subresource("status") is not None
         return CustomStrategy(self.schema, has_status, self.selectable, self.deprecation, self.scale)
@@ -79,7 +162,7 @@ class CustomResource(Resource):
         return conversion.webhook if conversion is not None and conversion.strategy == "Webhook" else None
 
 
-def rows_of(crd: v1.CustomResourceDefinition, since: int) -> list[CustomResource]:
+def rows_of(crd: Sketch, since: int) -> list[CustomResource]:
     """The rows of a definition, the storage version's data behind each of them."""
     names = crd.status.accepted_names
     return [
@@ -90,12 +173,12 @@ def rows_of(crd: v1.CustomResourceDefinition, since: int) -> list[CustomResource
 
 
 def _row(
-    crd: v1.CustomResourceDefinition,
-    version: v1.CustomResourceDefinitionVersion,
+    crd: Sketch,
+    version: VersionSketch,
     names: v1.CustomResourceDefinitionNames,
     since: int,
 ) -> CustomResource:
-    facts, offered, scale = schema_of(version), list[Subresource](), None
+    offered, scale = list[Subresource](), None
     if version.subresources is not None:
         if version.subresources.status is not None:
             offered.append(STATUS)
@@ -111,7 +194,7 @@ def _row(
     return CustomResource(
         crd.spec.group, version.name, names.plural, names.kind, crd.spec.scope == "Namespaced",
         tuple(names.short_names), tuple(names.categories), tuple(offered),
-        definition=crd, schema=compile_schema(facts) if facts else ANYTHING,
+        definition=crd, declared=version.schema,
         columns=tuple(version.additional_printer_columns),
         selectable=tuple(Selectable(".".join(path)) for path in selectable if path), scale=scale, since=since,
     )  # fmt: skip

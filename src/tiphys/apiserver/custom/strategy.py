@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ _UNCHECKED = FieldError(
     " errors to complete validation",
 )
 _MOST = 2**31 - 1  # replicas
+_LONG = 0.005  # seconds that rules may take on the event loop; once they took longer, they are run aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,11 @@ class CustomStrategy(Strategy):
         if any(error.reason in _BLOCKING for error in found):
             return [*found, _UNCHECKED]
         before = rules.as_seen(old) if old is not None else structural.UNSET
-        return found + rules.check_rules(rules.as_seen(obj), self.schema, "", before)
+        began = time.thread_time()
+        found += rules.check_rules(rules.as_seen(obj), self.schema, "", before)
+        if time.thread_time() - began > _LONG:
+            self.costly = True
+        return found
 
     def desired(self, obj: CustomObject) -> Any:
         if not self._has_status:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 from tiphys.api import apiextensions_v1 as v1
-from tiphys.api.base import to_builtins
+from tiphys.api.base import encode, to_builtins
+from tiphys.apiserver.request import warn
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.clients import client_errors
 from tiphys.apiserver.strategies.schemas import schema_errors
@@ -31,8 +33,27 @@ def schema_of(version: v1.CustomResourceDefinitionVersion) -> dict[str, Any]:
     return plain
 
 
+_LARGE = 8 << 10  # bytes of a definition whose validation would hold the event loop
+
+
 class DefinitionStrategy(Strategy):
     generation = True
+    slow = True
+
+    def __init__(self) -> None:
+        self._judged: dict[bytes, list[FieldError]] = {}  # digest of a definition → what is wrong with it, until it is asked
+
+    async def deliberate(self, new: v1.CustomResourceDefinition, old: Any | None, workers: Any) -> None:
+        """Has a large definition judged in a worker process."""
+        if old is not None and new.spec == old.spec:
+            return
+        data = encode(new)
+        if len(data) <= _LARGE:
+            return
+        found, warnings = await workers.judge_definition(data)
+        self._judged[_digest(data)] = [FieldError(*row) for row in found]
+        for text in warnings:
+            warn(text)
 
     def default(self, obj: v1.CustomResourceDefinition) -> None:
         names = obj.spec.names
@@ -67,11 +88,12 @@ class DefinitionStrategy(Strategy):
             obj.metadata.finalizers.append(FINALIZER)
 
     def validate(self, obj: v1.CustomResourceDefinition) -> list[FieldError]:
-        return _names(obj) + _group(obj) + _spec(obj.spec) + _stored_versions(obj)
+        known = self._judged.pop(_digest(encode(obj)), None) if self._judged else None
+        return judged(obj) if known is None else known
 
     def validate_change(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
         # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
-        found = [] if new.spec == old.spec else self.validate(new)
+        found = [] if new.spec is old.spec or new.spec == old.spec else self.validate(new)
         return found + self.validate_update(new, old)
 
     def validate_update(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
@@ -84,6 +106,15 @@ class DefinitionStrategy(Strategy):
 
     def validate_status(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
         return _stored_versions(new)
+
+
+def judged(obj: v1.CustomResourceDefinition) -> list[FieldError]:
+    """What is wrong with a definition."""
+    return _names(obj) + _group(obj) + _spec(obj.spec) + _stored_versions(obj)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _note_storage(obj: v1.CustomResourceDefinition) -> None:

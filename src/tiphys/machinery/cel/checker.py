@@ -14,7 +14,7 @@ from tiphys.machinery.cel.compiler import compile_expression
 from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
 from tiphys.machinery.cel.frames import unescaped
 from tiphys.machinery.cel.overloads import Type, overloads
-from tiphys.machinery.cel.parser import Node, explain, parse
+from tiphys.machinery.cel.parser import TOO_DEEP, Node, explain, parse
 from tiphys.machinery.cel.values import CelError, Uint
 from tiphys.machinery.regexp import RegexpError, compiled
 from tiphys.machinery.structural import Schema
@@ -100,7 +100,10 @@ def check(text: str, variables: dict[str, Type], wanted: str | None = "bool") ->
     right."""
     compile_expression(text, frozenset(variables))
     checker = _Checker(text)
-    found = checker.visit(parse(text), variables)
+    try:
+        found = checker.visit(parse(text), variables)
+    except RecursionError:
+        raise CelError(TOO_DEEP) from None
     if wanted and found.name not in ("dyn", wanted):
         raise CelError(f"must evaluate to a {wanted}")
     return checker.cost

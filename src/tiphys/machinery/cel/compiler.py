@@ -26,7 +26,7 @@ from tiphys.machinery.cel.library import FUNCTIONS, METHODS
 from tiphys.machinery.cel.lists import sorted_list
 from tiphys.machinery.cel.operators import OPERATORS
 from tiphys.machinery.cel.overloads import overloads
-from tiphys.machinery.cel.parser import Node, explain, parse
+from tiphys.machinery.cel.parser import TOO_DEEP, Node, explain, parse
 from tiphys.machinery.cel.values import (
     NONE,
     PYTHON_TYPES,
@@ -36,6 +36,7 @@ from tiphys.machinery.cel.values import (
     TypeValue,
     type_name,
 )
+from tiphys.machinery.remembered import remembered
 
 _TYPE_NAMES = {
     "int": "int", "uint": "uint", "double": "double", "bool": "bool", "string": "string", "bytes": "bytes", "list": "list",
@@ -79,10 +80,13 @@ def compile_expression(text: str, variables: frozenset[str] | None = None) -> Pr
     return program
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def _compiled(text: str) -> Program:
     compiler = _Compiler(text)
-    return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))
+    try:
+        return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))
+    except RecursionError:
+        raise CelError(TOO_DEEP) from None
 
 
 def _place(node: Node, name: str) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.machinery.cel.values import CelError, Uint
+from tiphys.machinery.remembered import remembered
 
 _MAX_DEPTH = 120
 _TOKEN = re.compile(
@@ -115,9 +115,15 @@ def _string(text: str) -> str | bytes:
 def _unescape(match: re.Match[str]) -> str:
     for group, base in ((1, 16), (2, 16), (3, 16), (4, 8)):
         if match[group]:
-            return chr(int(match[group], base))
+            code = int(match[group], base)
+            if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+                raise CelError(f"unable to unescape string: {match[0]} is no character")
+            return chr(code)
     return _ESCAPES.get(match[5], match[5])
 
+
+TOO_DEEP = "expression recursion limit exceeded: 250"  # as upstream's parser says it
+_LONGEST_INTEGER = 400  # digits, most of them zeros: one of more than 4,300 Python refuses to read
 
 _BINARY = {
     "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3, "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
@@ -265,6 +271,8 @@ class _Parser:
         if token.kind == "float":
             return float(text)
         if token.kind in ("int", "hex"):
+            if len(text) > _LONGEST_INTEGER:
+                raise ParseError("invalid int literal", token.at, self._text)
             number = int(text.rstrip("uU"), 16 if token.kind == "hex" else 10)
             if number >= 2**64 or (number > 2**63 and text[-1] not in "uU"):
                 raise ParseError("invalid int literal", token.at, self._text)
@@ -331,9 +339,12 @@ def _dotted(node: Node) -> str:
     return ""
 
 
-@functools.lru_cache(4096)
+@remembered(4096)
 def parse(text: str) -> Node:
     """The tree of an expression. Raises ParseError."""
     if len(text) > 100_000:
         raise CelError("expression code point size exceeds limit")
-    return _Parser(text).parse()
+    try:
+        return _Parser(text).parse()
+    except RecursionError:
+        raise CelError(TOO_DEEP) from None

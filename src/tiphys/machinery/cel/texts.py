@@ -89,12 +89,17 @@ def _format(template: str, values: list[Any]) -> str:
     return re.sub(r"%(?:%|(\.\d+)?([sdfexXob]))", fill, template)
 
 
+_LONGEST_PRECISION = 4  # characters: a point and three digits
+
+
 def _clause(verb: str, precision: str | None, value: Any) -> str:
     if verb == "s":
         return _shown(value)
     if verb == "d":
         return str(int(value))
     if verb in "fe":
+        if precision and len(precision) > _LONGEST_PRECISION:
+            raise CelError(f"precision {precision[1:]} is too large")
         return f"{float(value):{precision or '.6'}{verb}}"
     if verb == "b":
         return f"{int(value):b}"

@@ -24,7 +24,7 @@ def _zone(name: str) -> datetime.tzinfo:
 
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise CelError(f"unknown time zone {name}") from None
 
 

@@ -1,0 +1,150 @@
+"""How long the event loop is held by one thing at a time, and by what.
+
+While requests come in, a beat runs on the loop every 20 ms. A beat that comes late was held up. What counts is the
+processor time of the loop's thread since the beat was due: on a busy machine the clock goes on while others run. A thread beside
+the loop looks at the stack once a beat is overdue, so that the culprit can be named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+LIMIT = 0.05  # seconds that nothing may hold the loop
+_BEAT = 0.02
+_QUIET = 50  # beats without a request, after which the beats end: an idle server does nothing
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_DEEP = 14  # frames that the log shows
+_AGAIN = 10.0  # seconds between two warnings: a server that is slow all the time does not also write all the time
+
+
+class Watchdog:
+    """Of one event loop. `touch` for each request; `longest` in seconds, `during` says what ran."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self.during = ""
+        self.counts = [0] * (len(_BUCKETS) + 1)
+        self.total = 0.0
+        self._quiet = _QUIET
+        self._due = 0.0
+        self._cpu = 0.0
+        self._handle: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._beating = threading.Event()
+        self._stopped = False
+        self._sample: tuple[float, str, str] | None = None  # (beat that was due, what ran, the stack)
+        self._told = -_AGAIN
+        self._last: object = None
+
+    def start(self) -> None:
+        """Watches the running loop, from the first request on."""
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        threading.Thread(target=self._look, name="loop-watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._loop = None
+        if self._handle is not None:
+            self._handle.cancel()
+        self._beating.set()  # the thread wakes and ends
+
+    def touch(self, what: object) -> None:
+        """A request is here: beats go on, or begin. `what` has its `method` and `path`."""
+        self._last = what
+        if self._quiet >= _QUIET and self._loop is not None:
+            self._schedule()
+            self._beating.set()
+        self._quiet = 0
+
+    def _schedule(self) -> None:
+        assert self._loop is not None
+        self._due = time.monotonic() + _BEAT
+        self._cpu = time.thread_time()
+        self._handle = self._loop.call_later(_BEAT, self._beat)
+
+    def _beat(self) -> None:
+        late = time.monotonic() - self._due
+        held = min(late, time.thread_time() - self._cpu)
+        if late > 0:
+            self._note(max(held, 0.0))
+        self._quiet += 1
+        if self._quiet >= _QUIET or self._loop is None:
+            self._beating.clear()
+            self._handle = None
+        else:
+            self._schedule()
+
+    def _note(self, held: float) -> None:
+        place = next((at for at, limit in enumerate(_BUCKETS) if held <= limit), len(_BUCKETS))
+        self.counts[place] += 1
+        self.total += held
+        sample = self._sample if self._sample is not None and self._sample[0] == self._due else None
+        if held > self.longest:
+            self.longest = held
+            self.during = sample[1] if sample is not None else self._after()
+        if held > LIMIT and time.monotonic() - self._told > _AGAIN:
+            self._told = time.monotonic()
+            what, stack = sample[1:] if sample is not None else (self._after(), "")
+            log.warning("the event loop was held for %.0f ms by %s\n%s", held * 1000, what, stack)
+
+    def _after(self) -> str:
+        """What can be said of work that let no other thread run, as one long call of C: when it was."""
+        last = self._last
+        return f"something after {getattr(last, 'method', '')} {getattr(last, 'path', '')[:200]}"
+
+    # --- the thread beside the loop ---
+
+    def _look(self) -> None:
+        while not self._stopped:
+            self._beating.wait()
+            due = self._due
+            time.sleep(_BEAT)
+            overdue = time.monotonic() - due
+            if overdue > LIMIT * 0.6 and due == self._due and (self._sample is None or self._sample[0] != due):
+                frame = sys._current_frames().get(self._loop_thread)
+                if frame is not None:
+                    self._sample = (due, _what_runs(frame), "".join(traceback.format_stack(frame)[-_DEEP:]))
+
+    # --- metrics ---
+
+    def metrics(self) -> Iterator[str]:
+        name = "tiphys_event_loop_hold_seconds"
+        yield f"# HELP {name} Processor time for which one thing held the event loop."
+        yield f"# TYPE {name} histogram"
+        total = 0
+        for limit, count in zip((*_BUCKETS, "+Inf"), self.counts, strict=True):
+            total += count
+            yield f'{name}_bucket{{le="{limit}"}} {total}'
+        yield f"{name}_sum {self.total:.6f}"
+        yield f"{name}_count {total}"
+        longest = "tiphys_event_loop_longest_hold_seconds"
+        yield f"# TYPE {longest} gauge"
+        during = self.during.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        yield f'{longest}{{during="{during}"}} {self.longest:.6f}'
+
+
+def _what_runs(frame: FrameType) -> str:
+    """The request whose handler is on the stack, else the outermost function of ours that is."""
+    outermost, at = "", frame
+    while at is not None:
+        code = at.f_code
+        if "/tiphys/" in code.co_filename:
+            if code.co_name == "handle" and code.co_filename.endswith("apiserver/server.py"):
+                request = at.f_locals.get("request")
+                return f"{getattr(request, 'method', '')} {getattr(request, 'path', '')[:200]}"
+            outermost = code.co_qualname
+        if at.f_back is None:
+            break
+        at = at.f_back
+    return outermost or frame.f_code.co_qualname

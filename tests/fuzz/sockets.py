@@ -1,0 +1,214 @@
+"""Attacks a server in another process over many connections: python -m tests.fuzz.sockets --minutes 5 [--seed N]
+
+What must hold: no answer of 500, no traceback in the log, nothing that holds the event loop, memory that comes back, and a server
+that still answers. The first broken rule ends the run; the seed makes the same requests again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import re
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.bytes import Attacker
+from tiphys.api.catalog import RESOURCES
+from tiphys.client.config import load
+
+_SKIPPED = ("customresourcedefinitions", "apiservices", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
+            "validatingadmissionpolicies", "mutatingadmissionpolicies", "validatingadmissionpolicybindings",
+            "mutatingadmissionpolicybindings", "flowschemas", "prioritylevelconfigurations")  # fmt: skip
+LONGEST_HOLD = 0.05  # seconds of the loop's processor time
+_WORST_HOLD = 0.1  # one of these is a failure at once; a machine that others use gives us the lesser ones now and then
+_FEW = 3
+MOST_MEMORY = 700 << 20
+_CONNECTIONS = 12
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.I)
+
+
+class Broken(AssertionError):
+    """What the server did wrong."""
+
+
+class Target:
+    """The server's process, and who may ask it."""
+
+    def __init__(self) -> None:
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fuzz.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log
+        )
+        assert self.process.stdout is not None
+        said = json.loads(self.process.stdout.readline())
+        self.port, root = said["port"], Path(said["root"])
+        users = ("kubernetes-admin", "jane")
+        self.tls: list[ssl.SSLContext] = [load(root / f"{user}.kubeconfig").ssl_context() for user in users]
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(20)
+        finally:
+            self.process.kill()
+
+    def written(self) -> str:
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+
+async def _answer(reader: asyncio.StreamReader, bodiless: bool = False) -> tuple[int, bytes]:
+    """(status, body) of one answer; `bodiless`: to HEAD."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    found = _STATUS.match(head)
+    if found is None:
+        raise Broken(f"no answer of HTTP: {head[:100]!r}")
+    code, length = int(found[1]), _LENGTH.search(head)
+    if bodiless or code in (204, 304):
+        return code, b""
+    if length is not None:
+        return code, await reader.readexactly(int(length[1]))
+    if b"chunked" not in head.lower():
+        return code, b""
+    body = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return code, body
+
+
+class Run:
+    def __init__(self, target: Target, seed: int) -> None:
+        self.target = target
+        self.codes: Counter[int] = Counter()
+        self.sent = 0
+        resources = [r for r in RESOURCES if r.plural not in _SKIPPED or seed % 2]
+        self.attackers = [Attacker(resources, seed * 1000 + number) for number in range(_CONNECTIONS)]
+
+    async def go(self, until: float, requests: int) -> None:
+        """Attacks until a time (monotonic) or a number of requests. Raises Broken."""
+
+        async def work(attacker: Attacker) -> None:
+            while time.monotonic() < until and self.sent < requests:
+                await self._connection(attacker, until, requests)
+
+        watching = asyncio.ensure_future(self._watch())
+        working = asyncio.gather(*(work(attacker) for attacker in self.attackers))
+        done, rest = await asyncio.wait([watching, working], return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Broken):
+                await task
+        for task in done:
+            task.result()
+        await self._look()
+
+    async def _connection(self, attacker: Attacker, until: float, requests: int) -> None:
+        tls = self.target.tls[attacker.chance.random() < 0.1]
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.target.port, ssl=tls, server_hostname="localhost", limit=1 << 26
+        )
+        try:
+            for _ in range(200):
+                if time.monotonic() > until or self.sent >= requests:
+                    return
+                data, answered = attacker.next()
+                self.sent += 1
+                writer.write(data)
+                if not answered:
+                    return
+                async with asyncio.timeout(70):
+                    code, body = await _answer(reader, data.startswith(b"HEAD"))
+                self.codes[code] += 1
+                if code == 500:
+                    raise Broken(f"500: {body[:300]!r} to {attacker.told}")
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            self.codes[0] += 1  # the server has ended the connection, as it may
+        except TimeoutError:
+            raise Broken(f"no answer to {attacker.told}") from None
+        finally:
+            writer.transport.abort()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(2)
+            await self._look()
+
+    async def _look(self) -> None:
+        """The server's health, from its own metrics and its log."""
+        said = self.target.written()
+        if "Traceback" in said or self.target.process.poll() is not None:
+            at = said.find("Traceback")
+            raise Broken(said[max(at - 300, 0) :][:4000])
+        numbers = await self.metrics()
+        buckets = {le: n for name, le, n in numbers if name == "tiphys_event_loop_hold_seconds_bucket"}
+        held = buckets["+Inf"] - buckets[str(LONGEST_HOLD)]
+        worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)]
+        if worst or held > _FEW:
+            warnings = [part for part in said.split("WARNING:") if "event loop was held" in part]
+            raise Broken("the event loop was held:\n" + "\n".join(warnings[-3:])[:6000])
+        memory = next(n for name, _, n in numbers if name == "process_resident_memory_bytes")
+        if memory > MOST_MEMORY:
+            raise Broken(f"{memory / 2**20:.0f} MiB of memory")
+
+    async def metrics(self) -> list[tuple[str, str, float]]:
+        """(name, le, value)"""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.target.port, ssl=self.target.tls[0], server_hostname="localhost", limit=1 << 26
+        )
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(30):
+            _, body = await _answer(reader)
+        writer.transport.abort()
+        found = []
+        for line in body.decode().splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                le = re.search(r'le="([^"]*)"', name)
+                found.append((name.partition("{")[0], le[1] if le else "", float(value)))
+        return found
+
+
+async def attack(seed: int, minutes: float = 1e9, requests: int = 10**12) -> Run:
+    """One run against a server of its own. Raises Broken."""
+    target = await asyncio.to_thread(Target)
+    try:
+        run = Run(target, seed)
+        await run.go(time.monotonic() + minutes * 60, requests)
+        return run
+    finally:
+        await asyncio.to_thread(target.stop)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=None)
+    chosen: Any = parser.parse_args()
+    end = time.monotonic() + chosen.minutes * 60
+    total = 0
+    while time.monotonic() < end:
+        seed = random.randrange(10**6) if chosen.seed is None else chosen.seed
+        with contextlib.suppress(KeyboardInterrupt):
+            try:
+                run = asyncio.run(attack(seed, min((end - time.monotonic()) / 60, 10)))
+            except Broken as error:
+                sys.exit(f"seed {seed}: {error}")
+        total += run.sent
+        print(f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all", flush=True)
+
+
+if __name__ == "__main__":
+    main()
