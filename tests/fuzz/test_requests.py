@@ -12,7 +12,7 @@ from tests.fuzz.sockets import attack
 async def test_nothing_breaks_the_server(seed: int) -> None:
     made = await fuzz(2000, seed)
     assert not made.failures, "\n".join(line[:500] for line in made.failures[:5])
-    assert made.codes[200] > 100 and made.codes[422] > 50
+    assert made.codes[200] > 50 and made.codes[422] > 30
 
 
 async def test_random_bytes_on_many_connections_break_nothing_either() -> None:
