@@ -34,6 +34,7 @@ from tiphys.store.store import Store
 Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
 
 _RETRIES = 20
+_UNCOUNTED = ("binding",)  # what the system does on these paths is no change of what the user wants
 _NAMESPACES = BY_PATH["", "v1", "namespaces"]
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
@@ -327,7 +328,7 @@ class Registry:
             strategy.prepare_for_status(new, old)
         elif not sub:
             strategy.prepare_for_update(new, old)
-        if strategy.generation and strategy.desired(new) != strategy.desired(old):
+        if strategy.generation and sub not in _UNCOUNTED and strategy.desired(new) != strategy.desired(old):
             meta.generation = before.generation + 1
         problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
         if sub == "status":

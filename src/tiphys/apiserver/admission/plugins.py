@@ -147,9 +147,14 @@ class Priority(Asking):
     resources = frozenset(("pods", "priorityclasses.scheduling.k8s.io"))
 
     async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource or a.resource.plural != "pods":
+        if a.subresource or a.resource.plural != "pods" or a.operation not in ("CREATE", "UPDATE"):
             return
         spec: core_v1.PodSpec = a.obj.spec
+        if a.operation == "UPDATE":  # it is not decided again; who leaves it out keeps what there is
+            before: core_v1.PodSpec = a.old.spec
+            spec.priority = before.priority if spec.priority is None else spec.priority
+            spec.preemption_policy = before.preemption_policy if spec.preemption_policy is None else spec.preemption_policy
+            return
         chosen = None
         if spec.priority_class_name:
             chosen = self._registry().lookup("priorityclasses", "", spec.priority_class_name, "scheduling.k8s.io")
@@ -209,7 +214,7 @@ class DefaultTolerationSeconds(Base):
     resources = frozenset(("pods",))
 
     async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource:
+        if a.operation not in ("CREATE", "UPDATE") or a.subresource:
             return
         tolerations = a.obj.spec.tolerations
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
