@@ -343,7 +343,7 @@ def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) 
     for index, rule in enumerate(rules):
         found.schema += _rule_shape(rule, facts, f"{path}.x-kubernetes-validations[{index}]")
     if rules and not found.schema and schema is not None and node.costs is not None:
-        found.rules += node_errors(schema, path, node.times, node.uncorrelated, node.costs)
+        found.rules += node_errors(schema, path, node.times, node.uncorrelated, node.costs, root)
     return found
 
 
