@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from tests.apiserver.test_apply import MAPS, apply
 from tests.apiserver.test_custom import call, refused
-from tests.cases import defined
+from tests.cases import defined, inputs
 from tiphys.testing import LocalCluster
 
 
@@ -47,3 +50,51 @@ async def test_asking_for_presence_is_not_dear(server: LocalCluster) -> None:
     path = await defined(server, "presence")
     both = {"members": [{"type": "A", "selector": {"a": {}, "b": {}}}]}
     assert "only one" in str(await refused(call(server, "POST", path, harbour("Quay", "q", spec=both))))
+
+
+async def test_what_is_applied_again_is_not_written_again(server: LocalCluster) -> None:
+    path = await defined(server, "ropes")
+    spec = {"plain": {"n": 1}, "atomic": [{"name": "x"}], "keyed": [{"name": "x"}], "whole": {"n": 1}}
+    first = await apply(server, path, harbour("Rope", "one", spec=spec))
+    assert first["spec"]["atomic"] == [{"name": "x", "kind": "A"}]
+    for clock in (60, 120):
+        server.server.registry.now = lambda clock=clock: 2e9 + clock
+        assert await apply(server, path, harbour("Rope", "one", spec=spec)) == first
+
+
+PATHS = {
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+}
+
+
+@pytest.mark.parametrize("body", inputs("normalised"), ids=lambda body: body["kind"])
+async def test_what_the_server_completes_is_not_written_again(server: LocalCluster, body: dict[str, Any]) -> None:
+    first = await apply(server, PATHS[body["kind"]], body)
+    server.server.registry.now = lambda: 2e9
+    assert await apply(server, PATHS[body["kind"]], body) == first
+
+
+@pytest.mark.parametrize("part", [{"labels": {"a": "b"}}, {"annotations": {"a": "b"}}, {"finalizers": ["a.b/c"]}])
+async def test_an_applier_may_drop_its_last_word_in_the_metadata(server: LocalCluster, part: dict[str, Any]) -> None:
+    path = await defined(server, "ropes")
+    body = harbour("Rope", "one", spec={"plain": {"n": 1}})
+    first = await apply(server, path, {**body, "metadata": {"name": "one", **part}})
+    after = await apply(server, path, body)
+    assert after["metadata"]["uid"] == first["metadata"]["uid"]
+    assert not set(part) & set(after["metadata"]) and after["spec"] == first["spec"]
+    maps = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": "v"}}
+    await apply(server, MAPS, {**maps, "metadata": {"name": "m", **part}})
+    assert not set(part) & set((await apply(server, MAPS, maps))["metadata"])
+
+
+async def test_an_applier_is_the_same_one_at_another_version(server: LocalCluster) -> None:
+    old = await defined(server, "gates")
+    new = old.replace("/v1/", "/v2/")
+    body = harbour("Gate", "g", spec={"port": "a"})
+    await apply(server, old, body)
+    moved = await apply(server, new, {**body, "apiVersion": "harbour.example.com/v2", "spec": {"port": "b"}})
+    assert moved["spec"]["port"] == "b"
+    [entry] = moved["metadata"]["managedFields"]
+    assert entry["apiVersion"] == "harbour.example.com/v2" and entry["operation"] == "Apply"

@@ -105,3 +105,9 @@ def test_every_object_takes_at_least_its_required_fields() -> None:
     assert at_most(schema) == 3 * 1024 * 1024 // 16
     defaulted = compile_schema(struct(a=TEXT | {"default": "x"}) | {"required": ["a"]})
     assert least(defaulted) == 2
+
+
+def test_what_comes_from_nowhere_is_as_large_as_the_whole() -> None:
+    """A quirk of upstream's: an element of a conditional list has the size of the object that the rule is about."""
+    rule = "(has(self.a) ? self.a : []).exists(k, k.contains('/'))"
+    assert cost(rule, struct(a=listed(TEXT, 256))) == (1 + 10) + 256 * (4 + 1) + 1

@@ -347,6 +347,8 @@ class Registry:
         return await self._write(resource, strategy, new, old, to.entry, dry_run)
 
     async def _write(self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool) -> Entry:
+        if ownership.same_but_for_times(new, old):
+            new.metadata.managed_fields = old.metadata.managed_fields
         value = await self.converter.write(resource, new)
         if with_revision(value, entry.revision) == entry.data:
             return entry  # nothing changed: no new revision, as upstream

@@ -317,8 +317,6 @@ def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) 
             found.add(_openapi(extra, f"{path}.additionalProperties", below))
     for name, inner in (facts.get("properties") or {}).items():
         below = node.below(schema.properties.get(name) if schema is not None else None, facts)
-        if facts.get("x-kubernetes-map-type") == "atomic":
-            below = below.apart(path)
         if (root or facts.get("x-kubernetes-embedded-resource")) and name in _META:
             below = replace(below, in_meta=True)
             if root:

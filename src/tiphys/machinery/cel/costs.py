@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tiphys.machinery.cel.declared import Declared
+from tiphys.machinery.cel.declared import NOWHERE, Declared
 from tiphys.machinery.cel.estimates import (
     LIST,
     MAP,
@@ -30,10 +30,14 @@ from tiphys.machinery.cel.parser import Node
 
 
 class Coster:
-    """Costs of one expression. `types`: of every node by its identity, as the checker has found them."""
+    """Costs of one expression. `types`: of every node by its identity, as the checker has found them.
+
+    What is in a value that comes from nowhere, such as the elements of a conditional list, is as large as the whole that
+    the rule is about: a quirk of upstream's paths on which rules of public definitions (Istio's) rest."""
 
     def __init__(self, types: Mapping[int, Type], sizes: Mapping[str, Declared]) -> None:
         self._types = types
+        self._whole = sizes.get("self")
         self._locals: dict[str, Operand] = {
             name: Operand(None, Type("dyn"), None, place) for name, place in sizes.items()
         }
@@ -73,7 +77,7 @@ class Coster:
             return cost + ONE, Operand(node, self._type(node))
         if operand.type.name in ("map", "object") or operand.type.name.startswith("_var"):
             cost += ONE
-        place = operand.place.named(node.value) if operand.place is not None else None
+        place = (operand.place.named(node.value) or NOWHERE) if operand.place is not None else self._whole
         return cost, Operand(node, self._type(node), None, place)
 
     def _index(self, node: Node) -> tuple[Range, Operand]:
@@ -81,9 +85,12 @@ class Coster:
         cost += self.cost(node.args[1])[0] + ONE
         if node.optional or operand.type.name == "optional_type":
             return cost, Operand(node, self._type(node))
-        place = operand.place.item() if operand.place is not None else None
+        place = self._inside(operand)
         size = operand.entry.value if operand.entry is not None else None
         return cost, Operand(node, self._type(node), size, place)
+
+    def _inside(self, operand: Operand) -> Declared | None:
+        return (operand.place.item() or NOWHERE) if operand.place is not None else self._whole
 
     # --- containers ---
 
@@ -159,7 +166,7 @@ class Coster:
         cost, over = self.cost(target)
         names = [arg.value for arg in node.args[:count]]
         before = {name: self._locals.get(name) for name in names}
-        for name, operand in zip(names, _bound(over, count), strict=True):
+        for name, operand in zip(names, self._bound(over, count), strict=True):
             self._locals[name] = operand
         step, entry = body(over)
         for name, local in before.items():
@@ -168,6 +175,18 @@ class Coster:
             else:
                 self._locals[name] = local
         return cost + over.sized * step, over, entry
+
+    def _bound(self, over: Operand, count: int) -> list[Operand]:
+        """What a comprehension's names stand for."""
+        listed = over.entry.listed if over.entry is not None else over.type.name == "list"
+        key_place = self._whole
+        if over.place is not None:
+            key_place = (None if listed else over.place.key) or NOWHERE
+        keys = Operand(None, Type("dyn"), over.entry.key if over.entry else None, key_place)
+        values = Operand(None, Type("dyn"), over.entry.value if over.entry else None, self._inside(over))
+        if count == 2:
+            return [keys, values]
+        return [values if listed else keys]
 
     def _quantifier(self, node: Node, target: Node) -> tuple[Range, Operand]:
         """all: not_strictly_false(accu), accu && body; exists: one more for the negation; one: body ? accu + 1 : accu."""
@@ -248,18 +267,6 @@ class Coster:
 
 def _dotted(node: Node) -> str:
     return f"{_dotted(node.args[0])}.{node.value}" if node.kind == "select" else str(node.value)
-
-
-def _bound(over: Operand, count: int) -> list[Operand]:
-    """What a comprehension's names stand for."""
-    listed = over.entry.listed if over.entry is not None else over.type.name == "list"
-    value = over.place.item() if over.place is not None else None
-    key = over.place.key if over.place is not None else None
-    keys = Operand(None, Type("dyn"), over.entry.key if over.entry else None, None if listed else key)
-    values = Operand(None, Type("dyn"), over.entry.value if over.entry else None, value)
-    if count == 2:
-        return [keys, values]
-    return [values if listed else keys]
 
 
 _SPECIAL: dict[str, Callable[[Coster, Node, list[Range], list[Operand]], tuple[Range, Operand]]] = {

@@ -40,6 +40,8 @@ class Declared:
 
 
 _KEY = Declared(0, 2)
+NOWHERE = Declared(lookup=lambda name: NOWHERE, item=lambda: NOWHERE)
+"""What is below something that is declared, but not declared itself."""
 
 
 def is_exposed(schema: Schema | None) -> bool:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tiphys.machinery.cel.declared import Declared
+from tiphys.machinery.cel.declared import NOWHERE, Declared
 from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.parser import Node
 
@@ -82,7 +82,7 @@ class Operand:
         """An element, of a list alone."""
         if not self.type.of:
             return None
-        place = self.place.item() if self.place is not None else None
+        place = (self.place.item() or NOWHERE) if self.place is not None else None
         return Operand(None, self.type.of[0], declared_size(place), place)
 
 
@@ -90,7 +90,7 @@ Estimate = tuple[Range, Range | None]  # the cost of a call beside its operands'
 
 
 def declared_size(place: Declared | None) -> Range | None:
-    return Range(0, place.most) if place is not None else None
+    return Range(0, place.most) if place is not None and place is not NOWHERE else None
 
 
 def is_scalar(kind: Type) -> bool:
