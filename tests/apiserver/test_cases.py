@@ -8,7 +8,7 @@ import pytest
 
 from tests.apiserver.test_apply import MAPS, apply
 from tests.apiserver.test_custom import call, refused
-from tests.cases import defined, inputs
+from tests.cases import CRDS, defined, inputs
 from tiphys.testing import LocalCluster
 
 
@@ -98,3 +98,24 @@ async def test_an_applier_is_the_same_one_at_another_version(server: LocalCluste
     assert moved["spec"]["port"] == "b"
     [entry] = moved["metadata"]["managedFields"]
     assert entry["apiVersion"] == "harbour.example.com/v2" and entry["operation"] == "Apply"
+
+
+async def test_the_stored_versions_defaults_are_seen_at_every_version(server: LocalCluster) -> None:
+    old = await defined(server, "gates")
+    new = old.replace("/v1/", "/v2/")
+    made = await call(server, "POST", old, harbour("Gate", "g", spec={"port": "a"}))
+    assert made["spec"] == {"port": "a", "lock": "shut"}
+    for path in (old, new):
+        assert (await call(server, "GET", f"{path}/g"))["spec"]["lock"] == "shut"
+        assert (await call(server, "GET", path))["items"][0]["spec"]["lock"] == "shut"
+
+
+async def test_a_new_default_is_seen_in_what_is_stored(server: LocalCluster) -> None:
+    path = await defined(server, "gates")
+    await call(server, "POST", path, harbour("Gate", "g", spec={"port": "a"}))
+    crd = await call(server, "GET", f"{CRDS}/gates.harbour.example.com")
+    spec = crd["spec"]["versions"][1]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["keys"] = {"type": "integer", "default": 1}
+    await call(server, "PUT", f"{CRDS}/gates.harbour.example.com", crd)
+    seen = await call(server, "GET", f"{path.replace('/v1/', '/v2/')}/g")
+    assert seen["spec"] == {"port": "a", "lock": "shut", "keys": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,6 +24,7 @@ class CustomResource(Resource):
 
     definition: v1.CustomResourceDefinition = field(default_factory=v1.CustomResourceDefinition, repr=False)
     schema: Schema = field(default_factory=lambda: ANYTHING, repr=False)
+    schemas: Mapping[str, Schema] = field(default_factory=dict, repr=False)  # of all versions, by apiVersion
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
     selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
@@ -81,12 +83,18 @@ class CustomResource(Resource):
 
 def rows_of(crd: v1.CustomResourceDefinition, since: int) -> list[CustomResource]:
     """The rows of a definition, the storage version's data behind each of them."""
-    names = crd.status.accepted_names
+    names, group = crd.status.accepted_names, crd.spec.group
+    schemas = {f"{group}/{version.name}": _compiled(version) for version in crd.spec.versions}
     return [
-        _row(crd, version, names, since)
+        _row(crd, version, names, since, schemas)
         for version in sorted(crd.spec.versions, key=lambda v: version_rank(v.name))
         if version.served
     ]
+
+
+def _compiled(version: v1.CustomResourceDefinitionVersion) -> Schema:
+    facts = schema_of(version)
+    return compile_schema(facts) if facts else ANYTHING
 
 
 def _row(
@@ -94,8 +102,9 @@ def _row(
     version: v1.CustomResourceDefinitionVersion,
     names: v1.CustomResourceDefinitionNames,
     since: int,
+    schemas: Mapping[str, Schema],
 ) -> CustomResource:
-    facts, offered, scale = schema_of(version), list[Subresource](), None
+    offered, scale = list[Subresource](), None
     if version.subresources is not None:
         if version.subresources.status is not None:
             offered.append(STATUS)
@@ -111,7 +120,7 @@ def _row(
     return CustomResource(
         crd.spec.group, version.name, names.plural, names.kind, crd.spec.scope == "Namespaced",
         tuple(names.short_names), tuple(names.categories), tuple(offered),
-        definition=crd, schema=compile_schema(facts) if facts else ANYTHING,
+        definition=crd, schema=schemas[f"{crd.spec.group}/{version.name}"], schemas=schemas,
         columns=tuple(version.additional_printer_columns),
         selectable=tuple(Selectable(".".join(path)) for path in selectable if path), scale=scale, since=since,
     )  # fmt: skip
