@@ -119,3 +119,60 @@ async def test_a_new_default_is_seen_in_what_is_stored(server: LocalCluster) -> 
     await call(server, "PUT", f"{CRDS}/gates.harbour.example.com", crd)
     seen = await call(server, "GET", f"{path.replace('/v1/', '/v2/')}/g")
     assert seen["spec"] == {"port": "a", "lock": "shut", "keys": 1}
+
+
+def service(name: str, *ports: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    body = {"type": "NodePort", "ports": list(ports), **spec}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": body}
+
+
+SERVICES = "/api/v1/namespaces/default/services"
+TCP = {"name": "tcp", "port": 53, "protocol": "TCP"}
+UDP = {"name": "udp", "port": 53, "protocol": "UDP"}
+
+
+async def test_one_port_for_two_protocols_has_one_node_port(server: LocalCluster) -> None:
+    made = await call(server, "POST", SERVICES, service("dns", TCP, UDP))
+    first, second = (port["nodePort"] for port in made["spec"]["ports"])
+    assert first == second
+    given = await call(server, "POST", SERVICES, service("given", TCP, {**UDP, "nodePort": 31443}))
+    assert [port["nodePort"] for port in given["spec"]["ports"]] == [31443, 31443]
+    other = service("other", {**UDP, "nodePort": first})
+    assert "provided port is already allocated" in str(await refused(call(server, "POST", SERVICES, other)))
+
+
+async def test_node_ports_that_a_service_gives_up_are_free(server: LocalCluster) -> None:
+    made = await call(server, "POST", SERVICES, service("one", {**TCP, "nodePort": 31000}))
+    made["spec"] |= {"type": "ClusterIP"}
+    assert "nodePort" not in (await call(server, "PUT", f"{SERVICES}/one", made))["spec"]["ports"][0]
+    await call(server, "POST", SERVICES, service("two", {**TCP, "nodePort": 31000}))
+
+
+async def test_no_affinity_has_no_configuration(server: LocalCluster) -> None:
+    made = await call(server, "POST", SERVICES, service("one", TCP, sessionAffinity="ClientIP"))
+    assert made["spec"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
+    made["spec"]["sessionAffinity"] = "None"
+    assert "sessionAffinityConfig" not in (await call(server, "PUT", f"{SERVICES}/one", made))["spec"]
+
+
+async def test_a_patch_that_fails_names_no_object(server: LocalCluster) -> None:
+    await call(server, "POST", MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}})
+    gone = [{"op": "remove", "path": "/data/zz"}]
+    error = await refused(call(server, "PATCH", f"{MAPS}/m", gone, "application/json-patch+json"))
+    assert error.status.message == "the server rejected our request due to an error in our request"
+    assert error.code == 422 and error.reason == "Invalid"
+    assert error.status.details is not None and not error.status.details.name and not error.status.details.kind
+
+
+@pytest.mark.parametrize("text", ["aGVsbG8g\nd29ybGQ=\n", "aGVs\r\nbG8gd29ybGQ=", "aGVsbG8gd29ybGQ\n="])
+async def test_base64_may_have_line_breaks(server: LocalCluster, text: str) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "lines"}, "data": {"a": text}}
+    assert (await call(server, "POST", secrets, body))["data"] == {"a": "aGVsbG8gd29ybGQ="}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "binaryData": {"a": text}}
+    assert (await apply(server, MAPS, body))["binaryData"] == {"a": "aGVsbG8gd29ybGQ="}
+
+
+async def test_metrics_of_nothing_are_an_empty_list(server: LocalCluster) -> None:
+    path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
+    assert (await call(server, "GET", path))["items"] == []

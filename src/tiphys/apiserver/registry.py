@@ -358,13 +358,16 @@ class Registry:
         if undo is not None:
             value = await self.converter.write(resource, new)  # with what was reserved
         try:
-            return await self.store.put(self.cache(resource), entry.key, value, entry.revision, strategy.lifetime)
+            written = await self.store.put(self.cache(resource), entry.key, value, entry.revision, strategy.lifetime)
         except BaseException as error:
             if undo:
                 await undo()
             if isinstance(error, StoreError):
                 raise _outage(error) from error
             raise
+        if undo is not None:
+            await strategy.after_update(self, new, old)
+        return written
 
     # --- delete ---
 

@@ -40,7 +40,7 @@ class Declared:
 
 
 _KEY = Declared(0, 2)
-NOWHERE = Declared(lookup=lambda name: NOWHERE, item=lambda: NOWHERE)
+NOWHERE: Declared = Declared(lookup=lambda name: NOWHERE, item=lambda: NOWHERE)
 """What is below something that is declared, but not declared itself."""
 
 
