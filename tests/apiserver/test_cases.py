@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from tests.apiserver.test_apply import MAPS, apply
-from tests.apiserver.test_custom import call, refused
+from tests.apiserver.test_custom import call, definition, established, refused
+from tests.builders import pod
 from tests.cases import CRDS, defined, inputs
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.testing import LocalCluster
 
 
@@ -176,3 +181,59 @@ async def test_base64_may_have_line_breaks(server: LocalCluster, text: str) -> N
 async def test_metrics_of_nothing_are_an_empty_list(server: LocalCluster) -> None:
     path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
     assert (await call(server, "GET", path))["items"] == []
+
+
+async def test_what_begins_like_json_may_be_yaml(server: LocalCluster) -> None:
+    body = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {k: v}}"
+    path, media = f"{MAPS}/m", "application/apply-patch+yaml"
+    made = json.loads(await server.client.request("PATCH", path, body, {"fieldManager": "me"}, media))
+    assert made["data"] == {"k": "v"}
+
+
+async def test_a_version_that_cannot_be_read_does_not_keep_an_object_from_being_made(server: LocalCluster) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "resourceVersion": "abc"}}
+    assert (await call(server, "POST", MAPS, body))["metadata"]["resourceVersion"].isdigit()
+    body["metadata"] = {"name": "n", "resourceVersion": "7"}
+    assert "resourceVersion should not be set" in str(await refused(call(server, "POST", MAPS, body)))
+
+
+async def test_a_negative_grace_period_becomes_one_second(server: LocalCluster) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    made = await server.client.create(pod("p", terminationGracePeriodSeconds=-5))
+    assert made.spec.termination_grace_period_seconds == 1
+
+
+async def test_a_pod_waits_for_the_account_of_its_new_namespace(server: LocalCluster) -> None:
+    async with asyncio.TaskGroup() as group:
+        made = group.create_task(server.client.create(pod("p")))
+        account = core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+        group.create_task(server.client.create(account))
+    assert made.result().spec.service_account_name == "default"
+
+
+async def test_the_template_of_a_cron_job_has_no_defaults_of_jobs(server: LocalCluster) -> None:
+    template = {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}
+    body = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}}
+    body["spec"] = {"schedule": "* * * * *", "jobTemplate": template}
+    made = await call(server, "POST", "/apis/batch/v1/namespaces/default/cronjobs", body)
+    assert set(made["spec"]["jobTemplate"]["spec"]) == {"template"}
+
+
+async def test_the_kubernetes_service_comes_back(server: LocalCluster) -> None:
+    before = await call(server, "GET", f"{SERVICES}/kubernetes")
+    await call(server, "DELETE", f"{SERVICES}/kubernetes")
+
+    async def back() -> Any:
+        found = (await call(server, "GET", SERVICES))["items"]
+        return [item for item in found if item["metadata"]["name"] == "kubernetes"]
+
+    [after] = await server.eventually(back)
+    assert after["spec"]["clusterIP"] == before["spec"]["clusterIP"] and after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+async def test_groups_of_custom_resources_are_listed_after_the_others_by_name(server: LocalCluster) -> None:
+    await defined(server, "presence")
+    await established(server, definition())
+    names = [group["name"] for group in (await call(server, "GET", "/apis"))["groups"]]
+    own = [names.index(name) for name in ("harbour.example.com", "stable.example.com")]
+    assert own == sorted(own) and names.index("apps") < own[0] and names[-1] == "metrics.k8s.io"

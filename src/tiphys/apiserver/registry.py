@@ -127,8 +127,6 @@ class Registry:
         """Creates the object and returns its entry. `manager` is who will manage its fields, unless `entries` say it.
         Raises StatusError."""
         meta: ObjectMeta = obj.metadata
-        if meta.resource_version:
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
         self._place(resource, namespace, meta)
         strategy = strategy_of(resource)
         generate = bool(meta.generate_name and not meta.name)
@@ -175,6 +173,7 @@ class Registry:
         for text in warnings_of(resource, obj, None):
             warn(text)
         await self.admission.validate(attributes)
+        _check_unversioned(meta)
         key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
         if cache.get(key) is not None:
             raise errors.already_exists(resource.group_resource, meta.name)
@@ -459,6 +458,14 @@ class Registry:
                 if error.code != 404:
                     raise
         return deleted
+
+
+def _check_unversioned(meta: ObjectMeta) -> None:
+    """What is to be made has no version yet. Upstream's store looks at it last, and does not see what is no number."""
+    said = meta.resource_version
+    if said.isascii() and said.isdigit() and 0 < int(said) < 1 << 64:
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    meta.resource_version = ""
 
 
 def split_key(resource: Resource, key: str) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -29,11 +31,14 @@ from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebh
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names
+from tiphys.store.cache import Filter
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
 _IMPLIED = frozenset(("CertificateSigning", "CertificateSubjectRestriction"))  # parts of CertificateApproval here
 _NODES = BY_PATH["", "v1", "nodes"]
+_ACCOUNTS = BY_PATH["", "v1", "serviceaccounts"]
+_TRIES, _BETWEEN = 9, (0.1, 0.2)  # upstream looks ten times, so many seconds apart
 _TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -93,6 +98,8 @@ class ServiceAccount(Asking):
         name = pod.spec.service_account_name or "default"
         pod.spec.service_account_name = pod.spec.service_account = name
         account = self._registry().lookup("serviceaccounts", a.namespace, name)
+        if account is None and name == "default":
+            account = await self._awaited(a.namespace)
         if account is None:
             why = f'error looking up service account {a.namespace}/{name}: serviceaccount "{name}" not found'
             raise errors.forbidden("pods", pod.metadata.name, why)
@@ -103,6 +110,22 @@ class ServiceAccount(Asking):
             _mount_token(pod)
         if not pod.spec.image_pull_secrets:
             pod.spec.image_pull_secrets = list(account.image_pull_secrets)
+
+
+    async def _awaited(self, namespace: str) -> Any | None:
+        """The default account of a namespace that may be so new that a controller has yet to make it."""
+        registry = self._registry()
+        view = Filter(_ACCOUNTS.key(namespace, "default"))
+        changed = asyncio.Event()
+        cache = registry.cache(_ACCOUNTS)
+        watcher = cache.watch(view, registry.store.revision, changed.set)
+        try:
+            await asyncio.wait_for(changed.wait(), _TRIES * random.uniform(*_BETWEEN))
+        except TimeoutError:
+            return None
+        finally:
+            cache.unwatch(watcher)
+        return registry.lookup("serviceaccounts", namespace, "default")
 
 
 def _mount_token(pod: core_v1.Pod) -> None:

@@ -43,6 +43,9 @@ class PodStrategy(Strategy):
 
     def default(self, obj: v1.Pod) -> None:
         default_pod_spec(obj.spec)
+        grace = obj.spec.termination_grace_period_seconds
+        if grace is not None and grace < 0:
+            obj.spec.termination_grace_period_seconds = 1  # as upstream reads and writes pods
 
     def prepare_for_create(self, obj: v1.Pod) -> None:
         obj.status = v1.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
