@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tiphys.api import resource_v1
+from tiphys.apiserver.strategies import devices
 from tiphys.machinery.cel.checker import check, type_of
 from tiphys.machinery.cel.declared import at_most, declared, least
 from tiphys.machinery.structural import compile_schema
@@ -111,3 +113,13 @@ def test_what_comes_from_nowhere_is_as_large_as_the_whole() -> None:
     """A quirk of upstream's: an element of a conditional list has the size of the object that the rule is about."""
     rule = "(has(self.a) ? self.a : []).exists(k, k.contains('/'))"
     assert cost(rule, struct(a=listed(TEXT, 256))) == (1 + 10) + 256 * (4 + 1) + 1
+
+
+@pytest.mark.parametrize("text", ["device.attributes['d'].model.matches('^a.*b$')", "device.driver.contains('gpu')"])
+def test_selectors_of_devices_are_bounded_by_what_a_device_may_say(text: str) -> None:
+    selector = resource_v1.DeviceSelector(cel=resource_v1.CELDeviceSelector(expression=f"{text} && true"))
+    assert devices._selector(selector, "s") == []
+    many = " && ".join(f"device.attributes.all(a, device.attributes.all(b, {text}))" for _ in range(99))
+    selector = resource_v1.DeviceSelector(cel=resource_v1.CELDeviceSelector(expression=many))
+    [error] = devices._selector(selector, "s")
+    assert error.detail == "Forbidden: too complex, exceeds cost limit"

@@ -19,7 +19,7 @@ PRIORITIES = {
     "networking.k8s.io": 17200, "policy": 17100, "rbac.authorization.k8s.io": 17000, "storage.k8s.io": 16800,
     "apiextensions.k8s.io": 16700, "admissionregistration.k8s.io": 16700, "scheduling.k8s.io": 16600,
     "coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200, "flowcontrol.apiserver.k8s.io": 16100,
-    "resource.k8s.io": 15900, "metrics.k8s.io": 100,
+    "resource.k8s.io": 16200, "metrics.k8s.io": 100,
 }  # fmt: skip
 CUSTOM_PRIORITY = 1000  # of the groups of custom resources
 

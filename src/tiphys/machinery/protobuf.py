@@ -240,7 +240,16 @@ def _writer(field: Field) -> Writer:
 def decode(data: bytes, kind: type[T]) -> T:
     """Message of bytes; fields that the type does not know are skipped. Raises WireError."""
     values: dict[str, Any] = {}
-    _collect(data, kind, values)
+    try:
+        _collect(data, kind, values)
+    except WireError:
+        raise
+    except UnicodeDecodeError as error:
+        raise WireError(f"proto: invalid UTF-8: {error}") from None
+    except RecursionError:
+        raise WireError("proto: exceeded max depth") from None
+    except (ValueError, TypeError, AttributeError, struct.error) as error:
+        raise WireError(f"proto: illegal value: {error}") from None
     return kind(**values)
 
 
