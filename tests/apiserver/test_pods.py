@@ -100,3 +100,53 @@ async def test_who_cannot_be_resized(server: LocalCluster) -> None:
     wish = {"spec": {"containers": [{"name": "c", "resources": sized("200m")}]}}
     error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
     assert "spec: Forbidden: Pod running on node without support for resize" in str(error)
+
+
+async def test_binding_is_no_change_of_what_is_wanted(server: LocalCluster) -> None:
+    await account(server)
+    made = await server.client.create(pod("p"))
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    path = "/api/v1/namespaces/default/pods/p"
+    await server.client.request("POST", f"{path}/binding", json.dumps(binding).encode())
+    bound = await server.client.get(core_v1.Pod, "p", "default")
+    assert bound.spec.node_name == "n"
+    assert bound.metadata.generation == made.metadata.generation == 1
+    bound.spec.containers[0].image = "other"
+    assert (await server.client.update(bound)).metadata.generation == 2
+
+
+async def test_a_replaced_pod_keeps_what_admission_gave_it(server: LocalCluster) -> None:
+    await account(server)
+    made = await server.client.create(pod("p"))
+    wish = json.loads(await server.client.request("GET", "/api/v1/namespaces/default/pods/p"))
+    for name in ("priority", "preemptionPolicy"):
+        del wish["spec"][name]
+    wish["spec"]["tolerations"] = [{"key": "mine", "operator": "Exists"}]
+    body = json.dumps(wish).encode()
+    replaced = json.loads(await server.client.request("PUT", "/api/v1/namespaces/default/pods/p", body))
+    assert replaced["spec"]["priority"] == made.spec.priority == 0
+    assert [t["key"] for t in replaced["spec"]["tolerations"]][:1] == ["mine"]
+    assert len(replaced["spec"]["tolerations"]) == 3
+
+
+async def test_a_change_that_is_not_allowed_is_shown(server: LocalCluster) -> None:
+    await account(server)
+    made = await server.client.create(pod("p"))
+    made.spec.restart_policy = "Never"
+    error = str(await refused(server.client.update(made)))
+    assert '\n- "RestartPolicy": "Always",\n+ "RestartPolicy": "Never",\n' in error
+    made = await server.client.get(core_v1.Pod, "p", "default")
+    made.spec.tolerations[0].effect = ""
+    assert "existing toleration can not be modified except its tolerationSeconds" in str(await refused(server.client.update(made)))
+
+
+async def test_a_gated_pod_may_only_narrow_where_it_goes(server: LocalCluster) -> None:
+    await account(server)
+    made = await server.client.create(pod("p", schedulingGates=[{"name": "g"}], nodeSelector={"a": "b"}))
+    made.spec.node_selector["c"] = "d"
+    made = await server.client.update(made)
+    made.spec.node_selector = {"c": "d"}
+    assert "only additions to spec.nodeSelector are allowed" in str(await refused(server.client.update(made)))
+    made = await server.client.get(core_v1.Pod, "p", "default")
+    made.spec.scheduling_gates.append(core_v1.PodSchedulingGate(name="h"))
+    assert "only deletion is allowed, but found new scheduling gate 'h'" in str(await refused(server.client.update(made)))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.apiserver.test_custom import CRONS, call, cron, definition, established
 from tests.builders import config_map
 from tiphys.api import core_v1
+from tiphys.api.apiextensions_v1 import CustomResourceDefinition
+from tiphys.api.apiextensions_v1 import JSONSchemaProps as Props
+from tiphys.api.base import decode
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.machinery import protobuf
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.protobuf import MEDIA_TYPE
 from tiphys.testing import LocalCluster
 
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MAPS = "/api/v1/namespaces/default/configmaps"
 
 
@@ -62,6 +67,27 @@ async def test_custom_objects_have_no_protobuf(server: LocalCluster) -> None:
     assert refused.value.code == 406
     both = f"{MEDIA_TYPE},application/json"
     assert json.loads(await server.client.request("GET", f"{CRONS}/a", accept=both))["kind"] == "CronTab"
+
+
+async def test_a_definition_with_every_kind_of_schema(server: LocalCluster) -> None:
+    crd = decode(msgspec.json.encode(definition()), CustomResourceDefinition)
+    [*_, version] = crd.spec.versions
+    assert version.schema is not None and version.schema.open_apiv3_schema is not None
+    version.schema.open_apiv3_schema.properties |= {
+        "list": Props(type="array", items=Props(type="number", minimum=0.5, maximum=5)),
+        "map": Props(type="object", additional_properties=Props(type="string", default="x", enum=["x", "y"])),
+    }
+    sent = protobuf.wrap(crd)
+    await server.client.request("POST", DEFINITIONS, sent, content=MEDIA_TYPE, accept=MEDIA_TYPE)
+    answer = await server.client.request("GET", f"{DEFINITIONS}/{crd.metadata.name}", accept=MEDIA_TYPE)
+    assert opened(answer, CustomResourceDefinition)[1].spec.versions == crd.spec.versions
+
+
+async def test_a_field_of_another_wire_type_is_a_bad_request(server: LocalCluster) -> None:
+    data = protobuf.envelope("v1", "ConfigMap", b"\x08\x01")  # metadata, a number
+    with pytest.raises(StatusError) as refused:
+        await server.client.request("POST", MAPS, data, content=MEDIA_TYPE)
+    assert refused.value.code == 400 and "wrong wireType = 0 for field metadata" in str(refused.value)
 
 
 @pytest.mark.parametrize("media", ["application/cbor", "text/html"])

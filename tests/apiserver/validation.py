@@ -348,7 +348,6 @@ TABLE: list[Rules] = [
         service("ipFamilyPolicy", 'Unsupported value: "x": supported values: "PreferDualStack", "RequireDualStack", "SingleStack"', ipFamilyPolicy="x"),
         service("trafficDistribution", 'Unsupported value: "x": supported values: "PreferClose", "PreferSameNode", "PreferSameZone"', trafficDistribution="x"),
         service("healthCheckNodePort", "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'", healthCheckNodePort=30900),
-        service("sessionAffinityConfig", "must not be set when session affinity is None", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}}),
         service("ports[0].appProtocol", "name part must consist of", ports=[{"port": 1, "appProtocol": "a b"}]),
         service("ports[0].targetPort", "must contain only alpha-numeric characters", ports=[{"port": 1, "targetPort": "a b"}]),
         service("clusterIPs", "first value must match `clusterIP`", clusterIP="10.98.1.1", clusterIPs=["10.98.1.2"]),

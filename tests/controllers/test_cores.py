@@ -12,6 +12,7 @@ from tiphys.controllers import endpoints, nodelifecycle, podgc, replicaset
 from tiphys.controllers.garbage import Graph
 from tiphys.controllers.nodelifecycle import eviction_rate, wanted_taints
 from tiphys.controllers.pods import FailureBackoff, refusal_wait
+from tiphys.machinery import timestamps
 
 
 def test_pods_that_are_worth_least_are_deleted_first() -> None:
@@ -67,6 +68,15 @@ def test_a_silent_node_is_tainted_and_its_pods_leave_when_their_patience_ends() 
     assert nodelifecycle.eviction_time(patient, taints or [], start) == start + 300
     assert nodelifecycle.eviction_time(pod(), taints or [], start) == start
     assert nodelifecycle.eviction_time(pod(tolerations=[{"operator": "Exists"}]), taints or [], start) is None
+
+
+def test_a_taint_without_a_time_counts_from_when_it_was_seen() -> None:
+    patient = pod(tolerations=[{"key": "bad", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 6}])
+    taint = core_v1.Taint(key="bad", value="y", effect="NoExecute")
+    seen = {("bad", "y"): 100.0}
+    assert nodelifecycle.eviction_time(patient, [taint], 105.0, seen) == 106.0
+    patient.metadata.creation_timestamp = timestamps.rfc3339(200)  # it came later
+    assert nodelifecycle.eviction_time(patient, [taint], 205.0, seen) == 206.0
 
 
 def test_pods_of_missing_nodes_go_after_the_quarantine() -> None:

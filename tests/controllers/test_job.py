@@ -43,7 +43,7 @@ def test_pods_are_made_up_to_the_parallelism_and_the_rest() -> None:
     job = wish(completions=5, parallelism=3)
     job.status.succeeded = 4
     assert len(core.plan(job, [], 0).create) == 1
-    assert len(core.plan(wish(completions=5, parallelism=1), [worker("a"), worker("b")], 0).delete) == 1
+    assert len(core.plan(wish(completions=5, parallelism=1), [worker("a"), worker("b")], 0).dismiss) == 1
 
 
 def test_a_success_is_counted_once_whatever_is_seen_in_between() -> None:
@@ -85,7 +85,7 @@ def test_a_job_that_is_over_waits_for_its_last_pods() -> None:
 
 
 def test_suspension_and_deadline() -> None:
-    assert [p.metadata.uid for p in core.plan(wish(suspend=True), [worker("a")], 0).delete] == ["a"]
+    assert [p.metadata.uid for p in core.plan(wish(suspend=True), [worker("a")], 0).dismiss] == ["a"]
     late = wish(active_deadline_seconds=5)
     late.status.start_time = "1970-01-01T00:00:01Z"
     assert core.plan(late, [], 10).status.conditions[-1].reason == "DeadlineExceeded"
@@ -95,7 +95,7 @@ def test_an_index_runs_in_one_pod() -> None:
     job = wish(completions=3, parallelism=3, completion_mode="Indexed")
     pods = [worker("a", index=0), worker("b", index=0), worker("c", index=1), worker("d", index=7)]
     made = core.plan(job, pods, 0)
-    assert [p.metadata.uid for p in made.delete] == ["b", "d"] and made.create == [2]
+    assert [p.metadata.uid for p in made.dismiss] == ["b", "d"] and made.create == [2]
     job.status.completed_indexes = "0"
     made = core.plan(job, pods[1:3], 0)
-    assert [p.metadata.uid for p in made.delete] == ["b"] and made.create == [2]
+    assert [p.metadata.uid for p in made.dismiss] == ["b"] and made.create == [2]

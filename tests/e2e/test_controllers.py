@@ -9,8 +9,8 @@ import pytest
 
 from tests.builders import deployment, pod
 from tests.e2e.test_hollow import available, gone, ready
-from tiphys.api import apps_v1, authentication_v1, core_v1, discovery_v1, storage_v1
-from tiphys.api.base import encode
+from tiphys.api import apps_v1, authentication_v1, autoscaling_v2, batch_v1, core_v1, discovery_v1, storage_v1
+from tiphys.api.base import encode, from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
 from tiphys.client.config import Config
@@ -151,3 +151,44 @@ async def test_what_a_deleted_owner_had_goes_without_waiting_for_the_owner_to_ap
 
 async def _count(cluster: LocalCluster, pods: int) -> bool:
     return len(await cluster.pods()) == pods
+
+
+async def test_pods_that_a_suspended_job_gives_up_are_no_failures(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
+    job.spec.parallelism, job.spec.completions, job.spec.backoff_limit = 3, 6, 2
+    job.spec.template.metadata.annotations = {"hollow.tiphys.io/exit-after": "1000"}
+    job.spec.template.spec = pod(restartPolicy="Never", terminationGracePeriodSeconds=1).spec
+    await cluster.client.create(job)
+
+    async def active(count: int) -> bool:
+        status = (await cluster.client.get(batch_v1.Job, "j", "default")).status
+        assert not status.failed and not any(c.type == "Failed" for c in status.conditions)
+        return status.active == count and len(await cluster.pods()) == count
+
+    for change, count in (({}, 3), ({"parallelism": 1}, 1), ({"suspend": True}, 0), ({"suspend": False}, 1)):
+        await cluster.client.patch(batch_v1.Job, "j", {"spec": change}, "default", media=MERGE)
+        await cluster.eventually(lambda count=count: active(count))  # type: ignore[misc]
+
+
+async def test_an_autoscaler_without_metrics_says_so(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    web = deployment("web", 1)
+    web.spec.template.spec.node_selector = {"no": "where"}
+    await cluster.client.create(web)
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+    spec = {"maxReplicas": 3, "scaleTargetRef": target, "metrics": [{"type": "Resource", "resource": cpu}]}
+    scaler = autoscaling_v2.HorizontalPodAutoscaler(metadata=ObjectMeta(name="web", namespace="default"))
+    scaler.spec = from_builtins(spec, autoscaling_v2.HorizontalPodAutoscalerSpec)
+    await cluster.client.create(scaler)
+
+    async def told() -> list[str]:
+        found = await cluster.client.get(autoscaling_v2.HorizontalPodAutoscaler, "web", "default")
+        return [c.message for c in found.status.conditions if c.reason == "FailedGetResourceMetric"]
+
+    [message] = await cluster.eventually(told)
+    assert message == (
+        "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for"
+        " resource cpu: no metrics returned from resource metrics API"
+    )

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiphys.api import core_v1, events_v1, meta_v1
+from tiphys.api import apiextensions_v1, core_v1, events_v1, meta_v1
 from tiphys.machinery import protobuf
+
+Props = apiextensions_v1.JSONSchemaProps
+Status = apiextensions_v1.CustomResourceSubresourceStatus
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,14 @@ from tiphys.machinery import protobuf
         # A port may be a name or a number: of which kind it is counts even when it is nothing.
         (core_v1.TCPSocketAction(port=""), "0a 06 0801 1000 1a00"),
         (core_v1.TCPSocketAction(port=80), "0a 06 0800 1050 1a00"),
+        # Unions are messages of their own: a schema or several, a schema or whether anything goes, a schema or names.
+        (Props(items=Props(type="a")), "c201 05 0a 03 2a0161"),
+        (Props(items=[Props(type="a"), Props(type="b")]), "c201 0a 12 03 2a0161 12 03 2a0162"),
+        (Props(additional_properties=False), "f201 02 0800"),
+        (Props(additional_properties=Props(type="a")), "f201 07 0801 12 03 2a0161"),
+        (Props(dependencies={"k": ["a", "b"]}), "8202 0b 0a 01 6b 12 06 12 01 61 12 01 62"),
+        (Props(default=1, maximum=5), "42 03 0a 01 31 49 0000000000001440"),
+        (apiextensions_v1.CustomResourceSubresources(status=Status()), "0a 00"),
         (core_v1.ResourceRequirements(limits={"cpu": "1"}), "0a 0a 0a 03 637075 12 03 0a 01 31"),
     ],
 )

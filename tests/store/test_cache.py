@@ -77,3 +77,16 @@ def test_a_watch_from_forgotten_history_is_refused() -> None:
     made.forget(2)
     with pytest.raises(Expired):
         made.watch(Filter(PREFIX), 1, lambda: None)
+
+
+def test_a_watch_from_an_objects_own_version_goes_on_while_nothing_of_its_kind_is_missing() -> None:
+    made = cache()
+    made.forget(100)
+    assert not made.watch(Filter(PREFIX), 3, lambda: None).take()
+    made.apply(Change(101, f"{PREFIX}ns/a", value(), 1))
+    assert [kind for kind, _ in made.watch(Filter(PREFIX), 3, lambda: None).take()] == ["MODIFIED"]
+    made.forget(101)
+    with pytest.raises(Expired):
+        made.watch(Filter(PREFIX), 3, lambda: None)
+    with pytest.raises(Expired):
+        made.at(Filter(PREFIX), 100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import field
 
@@ -109,8 +109,12 @@ class CustomResourceSubresourceScale(Struct):
     label_selector_path: Annotated[str | None, F(3)] = None
 
 
+class CustomResourceSubresourceStatus(Struct):
+    pass
+
+
 class CustomResourceSubresources(Struct):
-    status: Annotated[Any, F(1)] = None
+    status: Annotated[CustomResourceSubresourceStatus | None, F(1)] = None
     scale: Annotated[CustomResourceSubresourceScale | None, F(2)] = None
 
 
@@ -155,7 +159,7 @@ class JSONSchemaProps(Struct):
     properties: Annotated[dict[str, JSONSchemaProps], F(29)] = {}
     additional_properties: Annotated[JSONSchemaProps | bool | None, F(30)] = None
     pattern_properties: Annotated[dict[str, JSONSchemaProps], F(31)] = {}
-    dependencies: Annotated[dict[str, Any], F(32)] = {}
+    dependencies: Annotated[dict[str, JSONSchemaProps | list[str]], F(32)] = {}
     additional_items: Annotated[JSONSchemaProps | bool | None, F(33)] = None
     definitions: Annotated[dict[str, JSONSchemaProps], F(34)] = {}
     external_docs: Annotated[ExternalDocumentation | None, F(35)] = None

@@ -81,11 +81,19 @@ def always(value: T) -> T:
 
 def always_list() -> Any:
     """An empty list that is written as ``[]`` (upstream writes ``null`` for a nil slice without ``omitempty``)."""
-    return msgspec.field(default_factory=list)
+    return msgspec.field(default_factory=_new_list)  # of `list` itself msgspec would leave an empty one out
 
 
 def always_dict() -> Any:
-    return msgspec.field(default_factory=dict)
+    return msgspec.field(default_factory=_new_dict)
+
+
+def _new_list() -> list[Any]:
+    return []
+
+
+def _new_dict() -> dict[str, Any]:
+    return {}
 
 
 def named(name: str, default: Any = msgspec.UNSET, factory: Callable[[], Any] | None = None) -> Any:

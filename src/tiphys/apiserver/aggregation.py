@@ -24,6 +24,7 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
+from tiphys.apiserver.catalogue import CUSTOM_PRIORITY, PRIORITIES
 from tiphys.apiserver.proxying import new_session, raw_target, relay
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM, Call
@@ -274,7 +275,7 @@ class Aggregator:
         for name, (gv, rank, mode) in wanted.items():
             if self._cache.get(_SERVICES.key("", name)) is None:
                 made = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
-                priority = 1000 if mode == "true" else 18000 if not gv.group else 17000
+                priority = PRIORITIES.get(gv.group, CUSTOM_PRIORITY)
                 made.spec = APIServiceSpec(
                     group=gv.group, version=gv.version, group_priority_minimum=priority, version_priority=rank
                 )

@@ -15,6 +15,7 @@ from tiphys.apiserver.authorization import aggregated
 from tiphys.apiserver.coverage import Owned
 from tiphys.apiserver.registry import Registry
 from tiphys.machinery import errors
+from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
 
@@ -338,6 +339,30 @@ async def _complete(registry: Registry, wanted: Any) -> None:
 
     await registry.update(resource, "", meta.name, change)
     return None
+
+
+async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
+    """Makes the `kubernetes` service again whenever it, or what it leads to, is deleted; until it is cancelled."""
+    changed = asyncio.Event()
+    kinds = (core_v1.Service, core_v1.Endpoints, discovery_v1.EndpointSlice)
+    caches = [(registry.cache(row), row.key("default", "kubernetes")) for row in map(resource_of, kinds)]
+    watchers = [(cache, cache.watch(Filter(key), registry.store.revision, changed.set)) for cache, key in caches]
+    try:
+        while True:
+            changed.clear()
+            for _, watcher in watchers:
+                watcher.take()
+            if all(cache.get(key) is not None for cache, key in caches):
+                await changed.wait()
+                continue
+            try:
+                await _kubernetes(registry, address, port)
+            except errors.StatusError as error:
+                log.warning("the kubernetes service cannot be made: %s", error)
+                await asyncio.sleep(1.0)
+    finally:
+        for cache, watcher in watchers:
+            cache.unwatch(watcher)
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:

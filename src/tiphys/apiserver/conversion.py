@@ -89,6 +89,22 @@ def from_storage(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
     return _CONVERSIONS[resource.group, resource.version, resource.plural][1](obj)
 
 
+def _fit(plain: dict[str, Any], resource: CustomResource) -> None:
+    """Prunes and defaults, in place, an object of any version of the definition as its own version says."""
+    schema = resource.schema_of(plain["apiVersion"])
+    if schema is not None:
+        structural.prune(plain, schema, root=True)
+        structural.apply_defaults(plain, schema)
+
+
+def _stored(resource: CustomResource, entry: Entry) -> dict[str, Any]:
+    """A stored object with what the version it is stored in has come to prune and default since, as upstream reads it:
+    the defaults of that version are seen at every version."""
+    plain: dict[str, Any] = msgspec.json.decode(entry.data)
+    _fit(plain, resource)
+    return plain
+
+
 class Converter:
     """Objects between the form they are stored in and the form they are served in."""
 
@@ -108,8 +124,9 @@ class Converter:
         if not isinstance(resource, CustomResource) or resource.stored_api_version == resource.api_version:
             return encode(obj)
         plain = to_builtins(obj)
-        converted = await convert(resource, [plain], resource.stored_api_version, self._caller)
-        return msgspec.json.encode(converted[0])
+        [converted] = await convert(resource, [plain], resource.stored_api_version, self._caller)
+        _fit(converted, resource)
+        return msgspec.json.encode(converted)
 
     # --- for answers: bytes ---
 
@@ -124,8 +141,7 @@ class Converter:
             return entry.data
         made = entry.shown.get(resource) if entry.shown else None
         if made is None and (resource.webhook is None or entry.data.startswith(resource.head)):
-            plain = msgspec.json.decode(entry.data)
-            made = self._finished(resource, entry, {**plain, "apiVersion": resource.api_version})
+            made = self._finished(resource, entry, {**_stored(resource, entry), "apiVersion": resource.api_version})
         return made
 
     async def present(self, resource: Resource, entries: Sequence[Entry]) -> list[bytes]:
@@ -134,7 +150,7 @@ class Converter:
         missing = [entry for entry, data in zip(entries, found, strict=True) if data is None]
         if missing:
             assert isinstance(resource, CustomResource)
-            plain = [msgspec.json.decode(entry.data) for entry in missing]
+            plain = [_stored(resource, entry) for entry in missing]
             converted = await convert(resource, plain, resource.api_version, self._caller)
             for entry, obj in zip(missing, converted, strict=True):
                 self._finished(resource, entry, obj)
@@ -143,9 +159,8 @@ class Converter:
 
     @staticmethod
     def _finished(resource: CustomResource, entry: Entry, plain: dict[str, Any]) -> bytes:
-        """Pruned and defaulted as the version's schema says, and kept beside the stored bytes."""
+        """Pruned as the version's schema says, and kept beside the stored bytes."""
         structural.prune(plain, resource.schema, root=True)
-        structural.apply_defaults(plain, resource.schema)
         made = msgspec.json.encode(plain)
         if entry.shown is None or len(entry.shown) > 8:
             entry.shown = {}

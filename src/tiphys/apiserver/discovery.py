@@ -11,7 +11,7 @@ import msgspec
 
 from tiphys.api.catalog import GroupVersion, Resource, Subresource, storage_of
 from tiphys.apiserver.aggregation import Aggregator, Remote
-from tiphys.apiserver.catalogue import Catalogue
+from tiphys.apiserver.catalogue import CUSTOM_PRIORITY, PRIORITIES, Catalogue
 from tiphys.apiserver.custom.resource import CustomResource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -75,7 +75,7 @@ class Discovery:
         return self._kept[key]
 
     def _versions(self) -> dict[str, list[GroupVersion]]:
-        """Group → versions, those of other servers too: by the priority that their APIServices give."""
+        """Group → versions, as upstream lists them: by the priority that their APIServices have, then by name."""
         found = self._catalogue.group_versions()
         remotes = sorted(
             self._aggregator.remotes.values(),
@@ -85,7 +85,9 @@ class Discovery:
             versions = found.setdefault(remote.gv.group, [])
             if remote.gv not in versions:
                 versions.append(remote.gv)
-        return found
+        priorities = PRIORITIES | {r.gv.group: r.service.spec.group_priority_minimum for r in remotes}
+        names = sorted(found, key=lambda name: (-priorities.get(name, CUSTOM_PRIORITY), name))
+        return {name: found[name] for name in names}
 
     def paths(self) -> list[str]:
         """Of every group and version."""

@@ -18,7 +18,7 @@ from tiphys.apiserver.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.aside import SWITCH_INTERVAL
 from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.authorization import Authorizer
-from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap
+from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.expiry import expire_events
@@ -115,6 +115,8 @@ class RunningServer:
             volumes=str(options.data_dir.absolute() / "volumes"),
         )  # fmt: skip
         self._tasks.start(definitions.run(), "definitions")
+        kept = keep_kubernetes(self.registry, options.address, options.port)
+        self._tasks.start(kept, "kubernetes-service")
         self._tasks.start(self._aggregator.run(), "aggregator")
         self._tasks.start(self._usage.run(), "usage")
         self.server.watchdog.start()

@@ -118,6 +118,25 @@ def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str,
     return before if made is None else made
 
 
+def same_but_for_times(new: Any, old: Any) -> bool:
+    """Whether a write changes nothing but when managers wrote: the same configuration applied again, its defaults filled
+    in. Upstream leaves such an object alone."""
+    now, before = new.metadata.managed_fields, old.metadata.managed_fields
+    if now is before or len(now) != len(before):
+        return False
+    if not _same_parts(new, old, ("metadata",)) or not _same_parts(new.metadata, old.metadata, _WRITTEN):
+        return False
+    return all(_same_parts(a, b, ("time",)) for a, b in zip(now, before, strict=True))
+
+
+_WRITTEN = ("managed_fields", "resource_version")
+
+
+def _same_parts(new: Any, old: Any, apart: tuple[str, ...]) -> bool:
+    names = new.__struct_fields__ if isinstance(new, Struct) else new.__slots__ or ("content",)
+    return all(getattr(new, name) == getattr(old, name) for name in names if name not in apart)
+
+
 def apply(
     resource: Resource, live: Any | None, config: dict[str, Any], name: str, subresource: str, force: bool, now: str
 ) -> tuple[dict[str, Any], list[ManagedFieldsEntry]]:

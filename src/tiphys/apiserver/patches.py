@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import StatusDetails
 from tiphys.machinery import errors, gowords, patch
 
 APPLY = "application/apply-patch+yaml"
@@ -51,13 +51,15 @@ def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
     return lambda value: patch.merge(value, wish)
 
 
-def patched(apply: Callable[[Any], Any], value: Any, resource: Resource, name: str) -> Any:
+def patched(apply: Callable[[Any], Any], value: Any) -> Any:
     try:
         return apply(value)
     except patch.PatchError as error:
         if error.invalid:
-            failure = errors.invalid(resource.kind, resource.group, name, [])
-            failure.status.message = f"the server rejected our request due to an error in our request: {error}"
+            # It names no object: kubectl shows the message only then.
+            failure = errors.invalid("", "", "", [])
+            failure.status.message = "the server rejected our request due to an error in our request"
+            failure.status.details = StatusDetails()
             raise failure from None
         raise errors.bad_request(str(error)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError) as error:

@@ -36,6 +36,7 @@ from tiphys.store.store import Store
 Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
 
 _RETRIES = 20
+_UNCOUNTED = ("binding",)  # what the system does on these paths is no change of what the user wants
 _NAMESPACES = BY_PATH["", "v1", "namespaces"]
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
@@ -129,8 +130,6 @@ class Registry:
         """Creates the object and returns its entry. `manager` is who will manage its fields, unless `entries` say it.
         Raises StatusError."""
         meta: ObjectMeta = obj.metadata
-        if meta.resource_version:
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
         self._place(resource, namespace, meta)
         strategy = strategy_of(resource)
         generate = bool(meta.generate_name and not meta.name)
@@ -178,6 +177,7 @@ class Registry:
             weigh_object(LARGE + 1)
         await aside(self._check_new, resource, strategy, obj)
         await self.admission.validate(attributes)
+        _check_unversioned(meta)
         key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
         if cache.get(key) is not None:
             raise errors.already_exists(resource.group_resource, meta.name)
@@ -354,6 +354,8 @@ class Registry:
         return await self._write(resource, strategy, new, old, to.entry, dry_run)
 
     async def _write(self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool) -> Entry:
+        if ownership.same_but_for_times(new, old):
+            new.metadata.managed_fields = old.metadata.managed_fields
         value = await self.converter.write(resource, new)
         if with_revision(value, entry.revision) == entry.data:
             return entry  # nothing changed: no new revision, as upstream
@@ -363,13 +365,16 @@ class Registry:
         if undo is not None:
             value = await self.converter.write(resource, new)  # with what was reserved
         try:
-            return await self.store.put(self.cache(resource), entry.key, value, entry.revision, strategy.lifetime)
+            written = await self.store.put(self.cache(resource), entry.key, value, entry.revision, strategy.lifetime)
         except BaseException as error:
             if undo:
                 await undo()
             if isinstance(error, StoreError):
                 raise _outage(error) from error
             raise
+        if undo is not None:
+            await strategy.after_update(self, new, old)
+        return written
 
     # --- delete ---
 
@@ -464,6 +469,14 @@ class Registry:
         return deleted
 
 
+def _check_unversioned(meta: ObjectMeta) -> None:
+    """What is to be made has no version yet. Upstream's store looks at it last, and does not see what is no number."""
+    said = meta.resource_version
+    if said.isascii() and said.isdigit() and 0 < int(said) < 1 << 64:
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    meta.resource_version = ""
+
+
 def split_key(resource: Resource, key: str) -> tuple[str, str]:
     """(namespace, name) of a storage key."""
     namespace, _, name = key[len(resource.prefix) :].rpartition("/")
@@ -504,7 +517,7 @@ def _prepare_change(strategy: Any, new: Any, old: Any, subresource: str) -> None
     elif not subresource:
         strategy.prepare_for_update(new, old)
     # A pod that gets its node is the pod its author wanted: upstream counts that as no change.
-    if strategy.generation and subresource != "binding" and strategy.desired(new) != strategy.desired(old):
+    if strategy.generation and subresource not in _UNCOUNTED and strategy.desired(new) != strategy.desired(old):
         new.metadata.generation = old.metadata.generation + 1
 
 

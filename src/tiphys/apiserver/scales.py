@@ -97,7 +97,7 @@ class Scales:
         apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
 
         def change(old: Any) -> Any:
-            after = patched(apply, to_builtins(scale_of(resource, old)), resource, call.info.name)
+            after = patched(apply, to_builtins(scale_of(resource, old)))
             try:
                 return decoding.convert(after, autoscaling_v1.Scale)
             except DecodeError as error:

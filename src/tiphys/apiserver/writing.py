@@ -133,7 +133,7 @@ class Writer:
             before = to_builtins(old)
             if not resource.is_storage_version:
                 before = from_storage(resource, before)
-            after = patched(apply, before, resource, call.info.name)
+            after = patched(apply, before)
             try:
                 new = patched_object(call, resource, after, doubtful)
             except (DecodeError, Strict) as error:

@@ -7,6 +7,7 @@ the node's agent waits for it. A volume is let go only when the node says that i
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +72,7 @@ def plan(
             (made.refused if exclusive(wish) else made.create).append(wish)
     used = set(node.status.volumes_in_use) if node is not None else set()
     for name, attachment in standing.items():
-        leaving = name not in wanted and not attachment.metadata.deletion_timestamp
+        leaving = name not in wanted and not attachment.metadata.deletion_timestamp and _OURS.fullmatch(name)
         if leaving:
             left = unwanted_since.setdefault(name, now) + PATIENCE - now
             if node is None or unique_of(attachment) not in used or left <= 0 or _given_up(node):
@@ -83,6 +84,9 @@ def plan(
             made.attached.append(core_v1.AttachedVolume(name=unique_of(attachment), device_path=""))
     made.attached.sort(key=lambda volume: volume.name)
     return made
+
+
+_OURS = re.compile(r"csi-[0-9a-f]{64}")  # the names that we give; others are made, and deleted, by others
 
 
 def _given_up(node: core_v1.Node) -> bool:

@@ -70,11 +70,13 @@ class AutoscalerController(Controller):
         try:
             await self._scale(changed, self._records.setdefault(key, Record()))
         except (StatusError, MetricError) as error:
-            reason = error.reason if isinstance(error, MetricError) else "FailedGetScale"
-            self._condition(
-                changed, "AbleToScale" if reason == "FailedGetScale" else "ScalingActive", False, reason, str(error)
-            )
-            self.context.recorder.record(hpa, "Warning", reason, str(error))
+            reason, why = error.reason if isinstance(error, MetricError) else "FailedGetScale", str(error)
+            if reason == "FailedGetScale":
+                self._condition(changed, "AbleToScale", False, reason, why)
+            else:
+                told = f"the HPA was unable to compute the replica count: {why}"
+                self._condition(changed, "ScalingActive", False, reason, told)
+            self.context.recorder.record(hpa, "Warning", reason, why)
         if changed.status != hpa.status:
             await self.client.update_status(changed)
         return PERIOD
@@ -147,8 +149,6 @@ class AutoscalerController(Controller):
                 seen.append(status)
             except MetricError as error:
                 failures.append(error)
-            except StatusError as error:
-                failures.append(MetricError("FailedGetResourceMetric", f"unable to get metrics: {error}"))
         hpa.status.current_metrics = seen
         if failures and (len(failures) == len(hpa.spec.metrics) or best < current):
             raise failures[0]
@@ -218,12 +218,10 @@ class AutoscalerController(Controller):
         only = getattr(source, "container", "")
         query = {"labelSelector": scale.status.selector}
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"
-        items = msgspec.json.decode(await self.client.request("GET", path, query=query))["items"]
-        if not items:
-            why = f"unable to get metrics for resource {source.name}: no metrics returned from resource metrics API"
-            raise MetricError("FailedGetResourceMetric", why)
-        measured = {i["metadata"]["name"]: i for i in items}
         utilization = source.target.type == "Utilization"
+        what = f"failed to get {source.name} {'utilization' if utilization else 'usage'}: "
+        items = await self._items(path, query, "resource", f"{what}unable to get metrics for resource {source.name}: ")
+        measured = {i["metadata"]["name"]: i for i in items}
         views = []
         for pod in pods:
             request, containers = 0, [c for c in pod.spec.containers if only in ("", c.name)]
@@ -232,7 +230,7 @@ class AutoscalerController(Controller):
                     if utilization:
                         raise MetricError(
                             "FailedGetResourceMetric",
-                            f"failed to get {source.name} utilization: missing request for {source.name} in container {container.name} of Pod {pod.metadata.name}",
+                            f"{what}missing request for {source.name} in container {container.name} of Pod {pod.metadata.name}",
                         )
                     continue
                 request += nano(container.resources.requests[source.name])
@@ -244,8 +242,11 @@ class AutoscalerController(Controller):
                 )
             views.append(PodView(value, request, pod.status.phase == "Running" and self._believed(pod, source.name)))
         goal = source.target.average_utilization or 0 if utilization else nano(source.target.average_value or "0")
-        wanted, present = ratio_replicas(views, current, goal, utilization, tolerance_of(hpa))
         known = [v.value for v in views if v.value is not None and v.ready]
+        if not known:
+            why = "did not receive metrics for targeted pods (pods might be unready)"
+            raise MetricError("FailedGetResourceMetric", what + why)
+        wanted, present = ratio_replicas(views, current, goal, utilization, tolerance_of(hpa))
         average = format_quantity(sum(known) // len(known))
         now = autoscaling_v2.MetricValueStatus(
             average_value=average, average_utilization=present if utilization else None
@@ -272,18 +273,17 @@ class AutoscalerController(Controller):
         self, namespace: str, metric: autoscaling_v2.MetricIdentifier, selector: str
     ) -> dict[str, int]:
         path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{namespace}/pods/*/{metric.name}"
-        found = msgspec.json.decode(await self.client.request("GET", path, query={"labelSelector": selector}))
-        return {item["describedObject"]["name"]: nano(item["value"]) for item in found["items"]}
+        what = f"unable to get metric {metric.name}: "
+        items = await self._items(path, {"labelSelector": selector}, "custom", what)
+        return {item["describedObject"]["name"]: nano(item["value"]) for item in items}
 
     async def _object_metric(self, namespace: str, source: autoscaling_v2.ObjectMetricSource) -> int:
         ref = source.described_object
         group = ref.api_version.partition("/")[0] if "/" in ref.api_version else ""
         plural = ref.kind.lower() + "s" + (f".{group}" if group else "")
         path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{namespace}/{plural}/{ref.name}/{source.metric.name}"
-        found = msgspec.json.decode(await self.client.request("GET", path))
-        if not found["items"]:
-            raise MetricError("FailedGetObjectMetric", f"no metric {source.metric.name} of {ref.kind} {ref.name}")
-        return nano(found["items"][0]["value"])
+        what = f"unable to get metric {source.metric.name}: {ref.kind} on {namespace} {ref.name}/"
+        return nano((await self._items(path, {}, "custom", what, "FailedGetObjectMetric"))[0]["value"])
 
     async def _external(self, namespace: str, metric: autoscaling_v2.MetricIdentifier) -> int:
         from tiphys.machinery.selectors import from_label_selector
@@ -291,10 +291,23 @@ class AutoscalerController(Controller):
         selector = from_label_selector(metric.selector)
         query = {"labelSelector": str(selector)} if selector is not None else {}
         path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric.name}"
-        found = msgspec.json.decode(await self.client.request("GET", path, query=query))
-        if not found["items"]:
-            raise MetricError("FailedGetExternalMetric", f"no external metric {metric.name}")
-        return sum(nano(item["value"]) for item in found["items"])
+        what = f"unable to get external metric {namespace}/{metric.name}: "
+        items = await self._items(path, query, "external", what, "FailedGetExternalMetric")
+        return sum(nano(item["value"]) for item in items)
+
+    async def _items(
+        self, path: str, query: dict[str, str], api: str, what: str, reason: str = ""
+    ) -> list[dict[str, Any]]:
+        """The rows of a list of metrics. Raises MetricError when there are none, or no such API."""
+        reason = reason or ("FailedGetResourceMetric" if api == "resource" else "FailedGetPodsMetric")
+        try:
+            listed = msgspec.json.decode(await self.client.request("GET", path, query=query))
+        except StatusError as error:
+            raise MetricError(reason, f"{what}unable to fetch metrics from {api} metrics API: {error}") from None
+        items: list[dict[str, Any]] = listed.get("items") or []
+        if not items:
+            raise MetricError(reason, f"{what}no metrics returned from {api} metrics API")
+        return items
 
     def _condition(self, hpa: HorizontalPodAutoscaler, kind: str, on: bool, reason: str, message: str) -> None:
         state = "True" if on else "False"

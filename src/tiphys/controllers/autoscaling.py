@@ -62,7 +62,7 @@ def ratio_replicas(
     the request. Pods without a metric count as if they used nothing when that would mean more, all when less."""
     known = [p for p in pods if p.value is not None and p.ready]
     if not known:
-        raise MetricError("FailedGetResourceMetric", "did not receive metrics for any ready pods")
+        raise MetricError("FailedGetResourceMetric", "did not receive metrics for targeted pods (pods might be unready)")
     total, requests = sum(p.value or 0 for p in known), sum(p.request for p in known)
     present = total * 100 // requests if utilization and requests else total // len(known)
     ratio = _ratio(total, requests, len(known), target, utilization)

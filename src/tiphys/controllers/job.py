@@ -31,11 +31,13 @@ BURST = 500
 
 @dataclass
 class Plan:
-    """What to do: pods to make (index or None each), to delete, to release from the finalizer; the status to write."""
+    """What to do: pods to make (index or None each), to delete, to dismiss (they are superfluous, and no failures: they
+    are released before they are deleted), to release from the finalizer; the status to write."""
 
     status: JobStatus
     create: list[int | None] = field(default_factory=list)
     delete: list[core_v1.Pod] = field(default_factory=list)
+    dismiss: list[core_v1.Pod] = field(default_factory=list)
     release: list[core_v1.Pod] = field(default_factory=list)
     wake: float | None = None
     event: tuple[str, str, str] | None = None
@@ -219,7 +221,7 @@ def _finish(
 
 
 def _suspend(made: Plan, active: list[core_v1.Pod], now: float) -> Plan:
-    made.delete = active
+    made.dismiss = active
     if not any(c.type == "Suspended" and c.status == "True" for c in made.status.conditions):
         _condition(made.status, "Suspended", "True", "JobSuspended", "Job suspended", now)
         made.event = ("Normal", "Suspended", "Job suspended")
@@ -242,8 +244,8 @@ def _staff(
     """As many pods as are wanted now."""
     spec = job.spec
     if spec.completion_mode == "Indexed":
-        made.delete = _superfluous(active, completed, spec.completions or 0)
-        gone = {pod.metadata.uid for pod in made.delete}
+        made.dismiss = _superfluous(active, completed, spec.completions or 0)
+        gone = {pod.metadata.uid for pod in made.dismiss}
         active, taken = ([p for p in some if p.metadata.uid not in gone] for some in (active, taken))
     wanted = spec.parallelism if spec.parallelism is not None else 1
     if spec.completions is not None:
@@ -252,7 +254,7 @@ def _staff(
         wanted = min(wanted, len(active))
     if len(active) > wanted:
         ranked = sorted(active, key=lambda p: (is_ready(p), p.metadata.creation_timestamp or ""))
-        made.delete += ranked[: len(active) - wanted]
+        made.dismiss += ranked[: len(active) - wanted]
         return
     missing = min(wanted - len(taken), BURST)
     if missing <= 0:
@@ -374,10 +376,10 @@ class JobController(Controller):
             self._written[key] = int(written.metadata.resource_version)
             if made.event is not None:
                 self.context.recorder.record(job, *made.event)
-        await asyncio.gather(*(self._release(pod) for pod in made.release))
-        if made.delete:
-            self._expect.expect(key, deletions={p.metadata.uid for p in made.delete})
-            await asyncio.gather(*(self._delete(key, pod) for pod in made.delete))
+        await asyncio.gather(*(self._release(pod) for pod in (*made.release, *made.dismiss)))
+        if leaving := [*made.delete, *made.dismiss]:
+            self._expect.expect(key, deletions={p.metadata.uid for p in leaving})
+            await asyncio.gather(*(self._delete(key, pod) for pod in leaving))
         if made.create:
             self._expect.expect(key, creations=len(made.create))
             done = await asyncio.gather(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from tiphys.api import coordination_v1, core_v1
@@ -83,8 +84,15 @@ def retaint(node: core_v1.Node, stamp: str, emptying: bool = True) -> list[core_
     return kept + made
 
 
-def eviction_time(pod: core_v1.Pod, taints: list[core_v1.Taint], now: float) -> float | None:
-    """When the pod must leave because of NoExecute taints; None: never."""
+Sighting = tuple[str, str]  # key and value of a NoExecute taint
+
+
+def eviction_time(
+    pod: core_v1.Pod, taints: list[core_v1.Taint], now: float, seen: Mapping[Sighting, float] | None = None
+) -> float | None:
+    """When the pod must leave because of NoExecute taints; None: never. A taint that does not say since when it is there
+    counts from when it was first `seen`, and no taint before the pod was put on the node."""
+    bound = _bound_at(pod)
     soonest: float | None = None
     for taint in taints:
         if taint.effect != "NoExecute":
@@ -93,10 +101,17 @@ def eviction_time(pod: core_v1.Pod, taints: list[core_v1.Taint], now: float) -> 
         if toleration is None:
             return now
         if toleration.toleration_seconds is not None:
-            since = timestamps.parse(taint.time_added) or now
+            since = timestamps.parse(taint.time_added) or (seen or {}).get((taint.key, taint.value), now)
+            since = max(since, bound)
             when = since + max(0, toleration.toleration_seconds)
             soonest = when if soonest is None else min(soonest, when)
     return soonest
+
+
+def _bound_at(pod: core_v1.Pod) -> float:
+    scheduled = condition(pod, "PodScheduled")
+    since = scheduled.last_transition_time if scheduled is not None else None
+    return timestamps.parse(since or pod.metadata.creation_timestamp)
 
 
 # --- the shell ---
@@ -114,6 +129,7 @@ class NodeLifecycleController(Controller):
         self._pods.on_change(self._pod_changed)
         self._heard: dict[str, tuple[str, float]] = {}
         self._eviction_recorder = self.context.recorder.as_component("taint-eviction-controller")
+        self._tainted: dict[str, dict[Sighting, float]] = {}  # by node: when its NoExecute taints were first seen
         self._next_emptied: dict[str, float] = {}  # by zone: when the next node may be emptied
 
     def _pod_changed(self, old: Any, new: Any) -> None:
@@ -126,6 +142,7 @@ class NodeLifecycleController(Controller):
         node = self._nodes.get(key)
         if node is None:
             self._heard.pop(key, None)
+            self._tainted.pop(key, None)
             return None
         silent = self._silence(node)
         if silent > GRACE:
@@ -200,13 +217,20 @@ class NodeLifecycleController(Controller):
                 found.status, found.last_transition_time = "False", timestamps.rfc3339(self.context.now())
                 await self.client.update_status(copied)
 
+    def _sightings(self, node: core_v1.Node, now: float) -> dict[Sighting, float]:
+        before = self._tainted.get(node.metadata.name, {})
+        taints = [(t.key, t.value) for t in node.spec.taints if t.effect == "NoExecute"]
+        found = self._tainted[node.metadata.name] = {taint: before.get(taint, now) for taint in taints}
+        return found
+
     async def _evict(self, node: core_v1.Node) -> float | None:
         """Deletes the pods whose time is up; returns when the next one's is."""
         now, soonest = self.context.now(), None
-        if not any(t.effect == "NoExecute" for t in node.spec.taints):
+        seen = self._sightings(node, now)
+        if not seen:
             return None
         for pod in self._pods.by("node", node.metadata.name):
-            when = eviction_time(pod, node.spec.taints, now)
+            when = eviction_time(pod, node.spec.taints, now, seen)
             if when is None or pod.metadata.deletion_timestamp:
                 continue
             if when > now:

@@ -99,7 +99,7 @@ def _custom(value: dict[str, Any], kind: type[T]) -> T:
 
 
 def without_nulls(value: Any, kind: type[Struct]) -> Any:
-    """Drops nulls wherever the type gives them no meaning."""
+    """Drops nulls wherever the type gives them no meaning, and what Go reads over in base64."""
     if not isinstance(value, dict):
         return value
     fields = fields_of(kind)
@@ -110,7 +110,12 @@ def without_nulls(value: Any, kind: type[Struct]) -> Any:
     }
 
 
+_LINE_BREAKS = {ord("\r"): None, ord("\n"): None}
+
+
 def _without_nulls(value: Any, field: Field) -> Any:
+    if field.kind == "bytes" and isinstance(value, str):
+        return value.translate(_LINE_BREAKS)  # Go's base64 takes them, wherever they are
     if field.kind in ("struct", "union") and field.item is not None:
         if isinstance(value, list):
             return [without_nulls(item, field.item) for item in value]

@@ -7,7 +7,7 @@ longer says, and nobody else owns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiphys.api.meta_v1 import ManagedFieldsEntry, Status, StatusCause, StatusDetails
@@ -26,30 +26,44 @@ _UNMANAGED = (
 )  # fmt: skip
 
 
+# What every configuration says and nobody is told to manage: the metadata stays when the last label in it goes.
+_EVERYBODYS: FieldSet = {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:name": {}}}
+
+
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """Who writes, and how. Two entries with the same of it are one."""
+    """Who writes, and how. Two entries with the same of it are one. An applier is the same one at every version, so it
+    has none here."""
 
     name: str
     operation: str
     api_version: str
     subresource: str = ""
 
+    def at_any_version(self) -> Manager:
+        return replace(self, api_version="") if self.operation == APPLY else self
 
-def entry_of(manager: Manager, fields: FieldSet, time: str | None) -> ManagedFieldsEntry:
+
+def entry_of(manager: Manager, fields: FieldSet, time: str | None, api_version: str = "") -> ManagedFieldsEntry:
     """What is published of one manager; `fields` are in order."""
     return ManagedFieldsEntry(
-        manager=manager.name, operation=manager.operation, api_version=manager.api_version, time=time,
+        manager=manager.name, operation=manager.operation, api_version=api_version or manager.api_version, time=time,
         fields_type="FieldsV1", fields_v1=fields, subresource=manager.subresource,
     )  # fmt: skip
 
 
 @dataclass(slots=True)
 class Managed:
-    """The sets of all managers of one object."""
+    """The sets of all managers of one object; for appliers, the version in which each has applied last."""
 
     sets: dict[Manager, FieldSet]
     times: dict[Manager, str | None]
+    versions: dict[Manager, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.versions = {manager.at_any_version(): manager.api_version for manager in self.sets}
+        self.sets = {manager.at_any_version(): fields for manager, fields in self.sets.items()}
+        self.times = {manager.at_any_version(): time for manager, time in self.times.items()}
 
     @classmethod
     def decode(cls, entries: list[ManagedFieldsEntry]) -> Managed:
@@ -57,14 +71,19 @@ class Managed:
         for entry in entries:
             if entry.operation not in (APPLY, UPDATE) or not isinstance(entry.fields_v1, dict):
                 continue
-            manager = Manager(entry.manager, entry.operation, entry.api_version, entry.subresource)
+            manager = Manager(entry.manager, entry.operation, entry.api_version, entry.subresource).at_any_version()
+            made.versions[manager] = entry.api_version
             made.sets[manager] = union(made.sets.get(manager, {}), entry.fields_v1)
             made.times[manager] = entry.time
         return made
 
     def encode(self) -> list[ManagedFieldsEntry]:
         self._cap()
-        entries = [entry_of(m, ordered(fields), self.times.get(m)) for m, fields in self.sets.items() if fields]
+        entries = [
+            entry_of(m, ordered(fields), self.times.get(m), self.versions.get(m, ""))
+            for m, fields in self.sets.items()
+            if fields
+        ]
         if len(entries) > 1:
             entries.sort(key=lambda e: (e.operation, e.time or "", e.manager, e.api_version, e.subresource))
         return entries
@@ -141,6 +160,9 @@ def apply(
     reset: tuple[str, ...] = (),
 ) -> Applied:
     """`config` applied to `live` by `manager`. Raises StatusError (409, every conflict named) or typed.MergeError."""
+    version, manager = manager.api_version, manager.at_any_version()
+    moved = managed.versions.get(manager, version) != version
+    managed.versions[manager] = version
     before = managed.sets.get(manager, {})
     wanted = _managed(typed.fields_in(config, node), reset)
     merged = typed.merge(live, typed.without(config, {key: {} for key in reset}, node), node)
@@ -163,7 +185,7 @@ def apply(
         for other in managed.sets:
             if other != manager:
                 managed.sets[other] = difference(managed.sets[other], removed)
-    if not made.same or manager not in managed.times:
+    if moved or not made.same or manager not in managed.times:
         managed.times[manager] = now
     return Applied(merged, managed.encode())
 
@@ -174,7 +196,7 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
     In upstream's three steps: all that it owned goes; what anybody owns now comes back, and with it what it is in, as far
     as the type names it (so an item goes when nobody owns the item itself, whatever others own in it); and of the rest
     nothing goes that the applier had not owned."""
-    owned: FieldSet = {}
+    owned: FieldSet = _EVERYBODYS
     for fields in managed.sets.values():
         owned = union(owned, fields)
     if not difference(before, owned):

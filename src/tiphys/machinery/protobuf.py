@@ -21,6 +21,7 @@ from tiphys.machinery.schema import Field, fields_of, inlined
 T = TypeVar("T", bound=Struct)
 Writer = Callable[[Any, bytearray], None]
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WRITTEN = ("struct", "any", "intorstring", "union")  # written even when they are empty
 
 
 class WireError(ValueError):
@@ -80,7 +81,7 @@ def _encode(message: Struct, kind: type[Struct]) -> bytes:
 @functools.cache
 def _pointers(kind: type[Struct]) -> frozenset[str]:
     """Attributes whose zero value means something because absence is spelled None."""
-    return frozenset(f.attribute for f in fields_of(kind).values() if f.optional or f.kind in ("struct", "any", "intorstring"))
+    return frozenset(f.attribute for f in fields_of(kind).values() if f.optional or f.kind in _WRITTEN)
 
 
 @functools.cache
@@ -132,6 +133,8 @@ def _payload(field: Field) -> tuple[int, Callable[[Any], bytes]]:
             return _BYTES, framed(_int_or_string_bytes)
         case "any":
             return _BYTES, framed(_raw_bytes)
+        case "union":
+            return _BYTES, framed(_union_coder(field))
         case "list":  # the value of a map: a message whose first field is the list
             return _BYTES, framed(lambda values: _list_bytes(field, values))
         case kind:
@@ -148,6 +151,49 @@ def _int_or_string_bytes(value: int | str) -> bytes:
         return b"\x08\x00\x10" + varint(value) + b"\x1a\x00"
     data = value.encode()
     return b"\x08\x01\x10\x00\x1a" + varint(len(data)) + data
+
+
+def _union_tags(field: Field) -> tuple[int, int]:
+    """(tag of the struct, tag of the other arm) in the message of a union: a bool stands before its schema, a list
+    after it, as in upstream's JSONSchemaPropsOrBool, JSONSchemaPropsOrArray and JSONSchemaPropsOrStringArray."""
+    if field.item is None or field.other is None or field.other.kind not in ("bool", "list"):
+        raise WireError(f"{field.name}: a union of this kind has no place on the wire")
+    return (2, 1) if field.other.kind == "bool" else (1, 2)
+
+
+def _union_coder(field: Field) -> Callable[[Any], bytes]:
+    own, other = _union_tags(field)
+    assert field.other is not None
+    if field.other.kind == "bool":
+
+        def code(value: Any) -> bytes:
+            if isinstance(value, Struct):  # a schema allows what fits it
+                return varint(other << 3) + b"\x01" + frame(own, encode(value))
+            return varint(other << 3) + (b"\x01" if value else b"\x00")
+
+        return code
+    _, one = _payload(field.other.item)  # strings or messages, both with their length
+    key = varint(other << 3 | _BYTES)
+
+    def code_list(value: Any) -> bytes:
+        if isinstance(value, Struct):
+            return frame(own, encode(value))
+        return b"".join(key + one(item) for item in value or ())
+
+    return code_list
+
+
+def _union_value(field: Field, raw: bytes) -> Any:
+    own, other = _union_tags(field)
+    assert field.other is not None
+    rows = _tagged(raw)
+    structs = [part for tag, part in rows if tag == own]
+    rest = [part for tag, part in rows if tag == other]
+    if field.other.kind == "bool":
+        return decode(structs[-1], field.item) if structs else bool(rest and rest[-1])
+    if rest:
+        return [_value(field.other.item, part) for part in rest]
+    return decode(structs[-1], field.item) if structs else None
 
 
 def _raw_bytes(value: Any) -> bytes:
@@ -194,7 +240,16 @@ def _writer(field: Field) -> Writer:
 def decode(data: bytes, kind: type[T]) -> T:
     """Message of bytes; fields that the type does not know are skipped. Raises WireError."""
     values: dict[str, Any] = {}
-    _collect(data, kind, values)
+    try:
+        _collect(data, kind, values)
+    except WireError:
+        raise
+    except UnicodeDecodeError as error:
+        raise WireError(f"proto: invalid UTF-8: {error}") from None
+    except RecursionError:
+        raise WireError("proto: exceeded max depth") from None
+    except (ValueError, TypeError, AttributeError, struct.error) as error:
+        raise WireError(f"proto: illegal value: {error}") from None
     return kind(**values)
 
 
@@ -206,9 +261,19 @@ def _collect(data: bytes, kind: type[Struct], values: dict[str, Any]) -> None:
         raw, at = _read(data, at, key & 7)
         field = fields.get(key >> 3)
         if field is not None:
+            if key & 7 != _WIRE.get(field.kind, _BYTES) and not _listed(field, key & 7):
+                raise WireError(f"proto: wrong wireType = {key & 7} for field {field.name}")
             _store(values, field, raw, key & 7)
         elif nested is not None and nested[1] == key >> 3:
             _collect(raw, nested[0], values)
+
+
+_WIRE = {"int32": _VARINT, "int64": _VARINT, "bool": _VARINT, "float": _FIXED64}  # others are bytes
+
+
+def _listed(field: Field, wire: int) -> bool:
+    """Whether an item of a list may come like this: by itself, or numbers packed together."""
+    return field.kind == "list" and wire == _WIRE.get(field.item.kind, _BYTES)
 
 
 @functools.cache
@@ -262,27 +327,33 @@ def _entry(field: Field, raw: bytes) -> tuple[str, Any]:
     return name, _zero(field) if value is None else value
 
 
-def _numbered(raw: bytes) -> dict[int, Any]:
-    """The fields of a small message by tag."""
-    found, at = {}, 0
-    while at < len(raw):
-        key, at = read_varint(raw, at)
-        found[key >> 3], at = _read(raw, at, key & 7)
-    return found
-
-
-def _repeated(raw: bytes) -> list[Any]:
+def _tagged(raw: bytes) -> list[tuple[int, Any]]:
+    """The fields of a small message in their order, each with its tag."""
     found, at = [], 0
     while at < len(raw):
         key, at = read_varint(raw, at)
         part, at = _read(raw, at, key & 7)
-        found.append(part)
+        found.append((key >> 3, part))
     return found
+
+
+def _numbered(raw: bytes) -> dict[int, Any]:
+    """The fields of a small message by tag; of those given twice the last."""
+    return dict(_tagged(raw))
+
+
+def _repeated(raw: bytes) -> list[Any]:
+    return [part for _, part in _tagged(raw)]
 
 
 def _zero(field: Field) -> Any:
     zeros: dict[str, Any] = {"string": "", "bytes": b"", "bool": False, "float": 0.0}
     return field.item() if field.kind == "struct" else zeros.get(field.kind, 0)
+
+
+def _number(value: float) -> int | float:
+    """A double as Go writes it in JSON: a whole one without a fraction."""
+    return int(value) if value.is_integer() and abs(value) < 1e21 and value else value
 
 
 def _value(field: Field, raw: Any) -> Any:
@@ -292,7 +363,7 @@ def _value(field: Field, raw: Any) -> Any:
         case "bool":
             return bool(raw)
         case "float":
-            return struct.unpack("<d", raw)[0]
+            return _number(struct.unpack("<d", raw)[0])
         case "string":
             return raw.decode()
         case "bytes":
@@ -316,6 +387,8 @@ def _value(field: Field, raw: Any) -> Any:
         case "any":
             data = _numbered(raw).get(1, b"null")
             return msgspec.json.decode(data) if data else None
+        case "union":
+            return _union_value(field, raw)
         case "list":
             return [_value(field.item, part) for part in _repeated(raw)]
         case kind:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiphys.api.base import to_builtins
 from tiphys.api.custom import CustomObject
 from tiphys.machinery import structural
 from tiphys.machinery.cel import CelError, compile_expression
-from tiphys.machinery.cel.checker import ESTIMATE_LIMIT, at_most, check, type_of
+from tiphys.machinery.cel.checker import ESTIMATE_LIMIT, check, type_of
 from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
+from tiphys.machinery.cel.declared import Declared, at_most, declared, is_exposed
 from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.values import NONE, CostExceeded, Optional
 from tiphys.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
@@ -22,10 +24,14 @@ _PER_RULE, _PER_OBJECT = 1_000_000, 10_000_000
 _TOTAL_LIMIT = 100_000_000
 
 
-def as_seen(obj: CustomObject) -> dict[str, Any]:
-    """An object as its root's rules see it: of the metadata only the names."""
+def as_seen(obj: CustomObject, schema: Schema) -> dict[str, Any]:
+    """An object as its root's schema and rules see it: of the metadata only the names, or all of it where the schema
+    asks for more."""
     names = {"name": obj.metadata.name, "generateName": obj.metadata.generate_name}
     meta = {key: value for key, value in names.items() if value}
+    about = schema.properties.get("metadata")
+    if about is not None and (about.required or about.checks or about.branches):
+        meta = to_builtins(obj.metadata)
     return {"apiVersion": obj.api_version, "kind": obj.kind, "metadata": meta, **obj.content}
 
 
@@ -178,18 +184,24 @@ def _over(path: str, what: str, cost: int, limit: int) -> list[FieldError]:
 
 
 def node_errors(
-    schema: Schema, path: str, times: int | None, uncorrelated: str, costs: RuleCosts
+    schema: Schema, path: str, times: int | None, uncorrelated: str, costs: RuleCosts, root: bool = False
 ) -> list[FieldError]:
     """What is wrong with the expressions of one node's rules. times: how often the value may be there, None if only the
-    size of a request bounds it; uncorrelated: the place above it that keeps old values from being told apart, if any."""
-    found, own = list[FieldError](), type_of(schema)
+    size of a request bounds it; uncorrelated: the place above it that keeps old values from being told apart, if any;
+    root: whether it is the schema of a whole resource."""
+    found = list[FieldError]()
+    schema = schema.as_seen(root)
+    if not is_exposed(schema):
+        why = "Internal error: internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations"
+        return [FieldError("InternalError", f"{path}.x-kubernetes-validations", why)]
+    own, sizes = type_of(schema), dict.fromkeys(("self", "oldSelf"), declared(schema))
     times = at_most(schema) if times is None else times
     for index, rule in enumerate(schema.rules):
         where, text, optional = f"{path}.x-kubernetes-validations[{index}]", rule["rule"], rule.get("optionalOldSelf")
         variables = {"self": own, "oldSelf": Type("optional_type", (own,)) if optional else own}
         changes = False
         try:
-            cost = check(text, variables) * times
+            cost = check(text, variables, sizes=sizes) * times
         except CelError as error:
             told = str(error)
             why = "cel expression must evaluate to a bool" if told.startswith("must evaluate") else f"compilation failed: {told}"
@@ -198,7 +210,7 @@ def node_errors(
             changes = "oldSelf" in compile_expression(text).names
             costs.add(f"{where}.rule", cost)
             found += _over(f"{where}.rule", "estimated rule cost", cost, ESTIMATE_LIMIT)
-            found += _message_errors(rule, variables, times, where, costs)
+            found += _message_errors(rule, variables, sizes, where, costs)
         if changes and uncorrelated:
             why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
             found.append(invalid_value(f"{where}.rule", text, why))
@@ -209,13 +221,13 @@ def node_errors(
 
 
 def _message_errors(
-    rule: dict[str, Any], variables: dict[str, Any], times: int, where: str, costs: RuleCosts
+    rule: dict[str, Any], variables: dict[str, Type], sizes: dict[str, Declared], where: str, costs: RuleCosts
 ) -> list[FieldError]:
     at, expression = f"{where}.messageExpression", rule.get("messageExpression")
     if not expression:
         return []
     try:
-        cost = check(expression, variables, "string")
+        cost = check(expression, variables, "string", sizes)
     except CelError as error:
         told = str(error)
         why = f"messageExpression compilation failed: {told}"

@@ -19,7 +19,8 @@ class Field:
 
     kind: "struct", "list", "dict", "union", "any" or the scalar: "string", "int32", "int64", "bool", "float",
           "bytes", "quantity", "intorstring", "time", "microtime"; "any" is free JSON
-    item: for "struct" the class; for "list" and "dict" the Field of an element
+    item: for "struct" the class; for "list" and "dict" the Field of an element; for "union" the struct among its arms
+    other: for "union" the Field of the arm that is no struct
     """
 
     name: str
@@ -29,6 +30,7 @@ class Field:
     facts: F
     item: Any = None
     base: type | None = None  # the inlined struct that declares the field, None when the type itself does
+    other: Field | None = None
 
 
 _SCALARS: dict[Any, str] = {str: "string", bool: "bool", float: "float", bytes: "bytes", Quantity: "quantity"}
@@ -63,7 +65,9 @@ def _field(name: str, attribute: str, hint: Any, base: type | None) -> Field:
                 return Field(name, attribute, "float", optional, facts, None, base)
             kind = "intorstring" if bare == {int, str} else "union"
             structs = [option for option in bare if isinstance(option, type) and issubclass(option, Struct)]
-            return Field(name, attribute, kind, optional, facts, structs[0] if structs else None, base)
+            others = [option for option in options if kind == "union" and _unwrap(option)[0] not in structs]
+            other = _field(name, attribute, others[0], None) if others else None
+            return Field(name, attribute, kind, optional, facts, structs[0] if structs else None, base, other)
         hint, _, mark = _unwrap(options[0])
     origin = get_origin(hint)
     if origin in (list, dict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from tiphys.machinery.names import label_key_errors, label_value_errors
 from tiphys.machinery.schema import fields_of
 
 UNSET: Any = object()
-_ROOT = ("apiVersion", "kind", "metadata")
+ROOT = ("apiVersion", "kind", "metadata")
 
 
 @dataclass(slots=True)
@@ -50,6 +50,17 @@ class Schema:
     has_defaults: bool = False
     has_rules: bool = False
     has_embedded: bool = False
+    _seen: Schema | None = None
+
+    def as_seen(self, root: bool = False) -> Schema:
+        """The schema as rules see it: those of a resource's root, or of an embedded one's, know its kind and names
+        whatever it says itself."""
+        if not (root or self.embedded) or _names_itself(self):
+            return self
+        if self._seen is None:
+            self._seen = replace(self, properties={**self.properties, **_OBJECT_META})
+            self._seen._seen = self._seen
+        return self._seen
 
     @property
     def has_default(self) -> bool:
@@ -69,6 +80,19 @@ def rules_in(schema: Schema) -> Iterator[str]:
             yield from rules_in(inner)
 
 
+def _names_itself(schema: Schema) -> bool:
+    properties = schema.properties
+    meta = properties.get("metadata")
+    if meta is None or meta.type != "object":
+        return False
+    texts = [properties.get("kind"), properties.get("apiVersion")]
+    texts += [meta.properties.get("name"), meta.properties.get("generateName")]
+    return all(inner is not None and inner.type == "string" for inner in texts)
+
+
+_TEXT = Schema({"type": "string"}, type="string")
+_NAMES = Schema({"type": "object"}, type="object", properties={"name": _TEXT, "generateName": _TEXT})
+_OBJECT_META = {"kind": _TEXT, "apiVersion": _TEXT, "metadata": _NAMES}
 ANYTHING = Schema({}, preserve=True)
 _NOTHING = Schema({})
 
@@ -126,7 +150,7 @@ def prune(value: Any, schema: Schema, root: bool = False, path: str = "", found:
     if not isinstance(value, dict) or schema is ANYTHING:
         return
     for key in list(value):
-        if (root or schema.embedded) and key in _ROOT:
+        if (root or schema.embedded) and key in ROOT:
             if key == "metadata" and not root and isinstance(value[key], dict):
                 _prune_metadata(value[key], f"{path}.metadata" if path else "metadata", found)
             continue

@@ -223,7 +223,8 @@ class ResourceCache:
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self._events: deque[Event] = deque()
-        self._floor = floor
+        self._floor = floor  # of lists: what is older is compacted, whichever resource it was about
+        self._dropped = floor  # of watches: the last event of this resource that is not kept
         self.revision = 0  # of the last change to this resource
         self._watchers: set[Watcher] = set()
         self._indexes: dict[tuple[str, str], dict[str, set[str]]] = {}
@@ -288,7 +289,7 @@ class ResourceCache:
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""
         while self._events and self._events[0].revision <= revision:
-            self._events.popleft()
+            self._dropped = self._events.popleft().revision
         self._floor = max(self._floor, revision)
 
     # --- reads ---
@@ -366,9 +367,10 @@ class ResourceCache:
     # --- watches ---
 
     def watch(self, view: Filter, since: int, wake: Callable[[], None]) -> Watcher:
-        """Subscribes to every event after `since`; what has already happened is pending at once. Raises Expired."""
-        if since < self._floor:
-            raise Expired(self._floor)
+        """Subscribes to every event after `since`; what has already happened is pending at once. Raises Expired, but not
+        while no event of this resource is missing: an object's own version is good for as long as nothing has changed."""
+        if since < self._dropped:
+            raise Expired(self._dropped)
         watcher = Watcher(view, wake)
         for event in self._after(since):
             if (kind := view.kind(event)) is not None:

@@ -25,6 +25,7 @@ class Store:
         self._fields = fields
         self._caches: dict[str, ResourceCache] = {}
         self._floor = 0
+        self._known = 0  # from here on every change has come by
         self._compactor: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.revision = 0
@@ -32,7 +33,7 @@ class Store:
 
     async def open(self) -> None:
         snapshot = await self._engine.open(self._apply)
-        self._floor = snapshot.compacted
+        self._floor = self._known = snapshot.compacted
         early, self._opening = self._opening, None
         self._apply(snapshot.changes)
         self.revision = max(self.revision, snapshot.revision)
@@ -63,7 +64,7 @@ class Store:
         """The cache of one resource; `prefix` is ``/group/plural/``."""
         found = self._caches.get(prefix)
         if found is None:
-            found = self._caches[prefix] = ResourceCache(prefix, self._fields(prefix), self._floor)
+            found = self._caches[prefix] = ResourceCache(prefix, self._fields(prefix), self._known)
         return found
 
     def counts(self) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -31,11 +33,14 @@ from tiphys.apiserver.strategies.pods import MIRROR
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names
 from tiphys.machinery.podrefs import references
+from tiphys.store.cache import Filter
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
 _IMPLIED = frozenset(("CertificateSigning", "CertificateSubjectRestriction"))  # parts of CertificateApproval here
 _NODES = BY_PATH["", "v1", "nodes"]
+_ACCOUNTS = BY_PATH["", "v1", "serviceaccounts"]
+_TRIES, _BETWEEN = 9, (0.1, 0.2)  # upstream looks ten times, so many seconds apart
 _TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -95,6 +100,8 @@ class ServiceAccount(Asking):
         name = pod.spec.service_account_name or "default"
         pod.spec.service_account_name = pod.spec.service_account = name
         account = self._registry().lookup("serviceaccounts", a.namespace, name)
+        if account is None and name == "default":
+            account = await self._awaited(a.namespace)
         if account is None:
             why = f'error looking up service account {a.namespace}/{name}: serviceaccount "{name}" not found'
             raise errors.forbidden("pods", pod.metadata.name, why)
@@ -106,6 +113,21 @@ class ServiceAccount(Asking):
         if not pod.spec.image_pull_secrets:
             pod.spec.image_pull_secrets = list(account.image_pull_secrets)
 
+
+    async def _awaited(self, namespace: str) -> Any | None:
+        """The default account of a namespace that may be so new that a controller has yet to make it."""
+        registry = self._registry()
+        view = Filter(_ACCOUNTS.key(namespace, "default"))
+        changed = asyncio.Event()
+        cache = registry.cache(_ACCOUNTS)
+        watcher = cache.watch(view, registry.store.revision, changed.set)
+        try:
+            await asyncio.wait_for(changed.wait(), _TRIES * random.uniform(*_BETWEEN))
+        except TimeoutError:
+            return None
+        finally:
+            cache.unwatch(watcher)
+        return registry.lookup("serviceaccounts", namespace, "default")
 
     async def validate(self, a: Attributes) -> None:
         """Nobody but the node writes a mirror pod's token or secrets into it, so it may have none."""
@@ -169,9 +191,14 @@ class Priority(Asking):
     resources = frozenset(("pods", "priorityclasses.scheduling.k8s.io"))
 
     async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource or a.resource.plural != "pods":
+        if a.subresource or a.resource.plural != "pods" or a.operation not in ("CREATE", "UPDATE"):
             return
         spec: core_v1.PodSpec = a.obj.spec
+        if a.operation == "UPDATE":  # it is not decided again; who leaves it out keeps what there is
+            before: core_v1.PodSpec = a.old.spec
+            spec.priority = before.priority if spec.priority is None else spec.priority
+            spec.preemption_policy = before.preemption_policy if spec.preemption_policy is None else spec.preemption_policy
+            return
         chosen = None
         if spec.priority_class_name:
             chosen = self._registry().lookup("priorityclasses", "", spec.priority_class_name, "scheduling.k8s.io")
@@ -231,7 +258,7 @@ class DefaultTolerationSeconds(Base):
     resources = frozenset(("pods",))
 
     async def mutate(self, a: Attributes) -> None:
-        if a.operation != "CREATE" or a.subresource:
+        if a.operation not in ("CREATE", "UPDATE") or a.subresource:
             return
         tolerations = a.obj.spec.tolerations
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):

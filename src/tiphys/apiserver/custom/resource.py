@@ -77,7 +77,7 @@ class CustomResource(Resource):
     ones are pruned and defaulted anew when they are read."""
 
     definition: Sketch = field(default_factory=Sketch, repr=False)
-    declared: bytes | msgspec.Raw = field(default=b"null", repr=False)  # the version's schema as it is stored
+    versions: dict[str, Schema] = field(default_factory=dict, repr=False)  # compiled, by apiVersion; shared by all rows
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
     selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
@@ -91,8 +91,19 @@ class CustomResource(Resource):
     @_once
     def schema(self) -> Schema:
         """The compiled schema. It takes a second for a schema of a megabyte: see `prepare`."""
-        facts = (msgspec.json.decode(self.declared) or {}).get("openAPIV3Schema")
-        return compile_schema(facts) if facts else ANYTHING
+        return self.schema_of(self.api_version) or ANYTHING
+
+    def schema_of(self, api_version: str) -> Schema | None:
+        """The compiled schema of any version of the definition, served or not: objects may be stored in each."""
+        schema = self.versions.get(api_version)
+        if schema is None:
+            group, _, name = api_version.rpartition("/")
+            version = next((v for v in self.definition.spec.versions if v.name == name), None)
+            if version is None or group != self.group:
+                return None
+            facts = (msgspec.json.decode(version.schema) or {}).get("openAPIV3Schema")
+            schema = self.versions[api_version] = compile_schema(facts) if facts else ANYTHING
+        return schema
 
     @property
     def prepared(self) -> bool:
@@ -100,7 +111,7 @@ class CustomResource(Resource):
 
     def prepare(self) -> None:
         """Makes what requests for this resource will need. Any thread may do it; twice does no harm."""
-        _ = self.strategy, self.node
+        _ = self.strategy, self.node, self.schema_of(self.stored_api_version)
         for rule in rules_in(self.schema):
             with contextlib.suppress(CelError):
                 compile_expression(rule)
@@ -165,8 +176,9 @@ class CustomResource(Resource):
 def rows_of(crd: Sketch, since: int) -> list[CustomResource]:
     """The rows of a definition, the storage version's data behind each of them."""
     names = crd.status.accepted_names
+    versions: dict[str, Schema] = {}
     return [
-        _row(crd, version, names, since)
+        _row(crd, version, names, since, versions)
         for version in sorted(crd.spec.versions, key=lambda v: version_rank(v.name))
         if version.served
     ]
@@ -177,6 +189,7 @@ def _row(
     version: VersionSketch,
     names: v1.CustomResourceDefinitionNames,
     since: int,
+    versions: dict[str, Schema],
 ) -> CustomResource:
     offered, scale = list[Subresource](), None
     if version.subresources is not None:
@@ -194,7 +207,7 @@ def _row(
     return CustomResource(
         crd.spec.group, version.name, names.plural, names.kind, crd.spec.scope == "Namespaced",
         tuple(names.short_names), tuple(names.categories), tuple(offered),
-        definition=crd, declared=version.schema,
+        definition=crd, versions=versions,
         columns=tuple(version.additional_printer_columns),
         selectable=tuple(Selectable(".".join(path)) for path in selectable if path), scale=scale, since=since,
     )  # fmt: skip

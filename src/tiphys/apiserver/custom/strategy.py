@@ -91,6 +91,8 @@ class CustomStrategy(Strategy):
         structural.prune(obj.content, self.schema, root=True)
         structural.drop_nulls(obj.content, self.schema)
         structural.apply_defaults(obj.content, self.schema)
+        for name in structural.ROOT:  # a default of what every object has means nothing
+            obj.content.pop(name, None)
 
     def prepare_for_create(self, obj: CustomObject) -> None:
         if self._has_status:
@@ -108,18 +110,20 @@ class CustomStrategy(Strategy):
         new.metadata.managed_fields = managed
 
     def validate(self, obj: CustomObject) -> list[FieldError]:
-        return self._checked(structural.validate(obj.content, self.schema), obj, None)
+        return self._checked(obj, None)
 
     def validate_change(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
-        return self._checked(structural.validate(new.content, self.schema, "", old.content), new, old)
+        return self._checked(new, old)
 
     def validate_status(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
-        return self._checked(structural.validate(new.content, self.schema, "", old.content), new, old, status=True)
+        return self._checked(new, old, status=True)
 
-    def _checked(
-        self, found: list[FieldError], obj: CustomObject, old: CustomObject | None, status: bool = False
-    ) -> list[FieldError]:
-        """What the schema has found, and then what its rules and the scale subresource find."""
+    def _checked(self, obj: CustomObject, old: CustomObject | None, status: bool = False) -> list[FieldError]:
+        """What the schema finds, and then what its rules and the scale subresource find. All of them see the whole
+        object: the root may ask for its kind or metadata, and count its fields."""
+        value = rules.as_seen(obj, self.schema)
+        before = rules.as_seen(old, self.schema) if old is not None else structural.UNSET
+        found = structural.validate(value, self.schema, "", before)
         if self._scale is not None:
             for part in (True,) if status else (False, True):
                 found += self._scale.errors(obj.content, part)
@@ -127,9 +131,8 @@ class CustomStrategy(Strategy):
             return found
         if any(error.reason in _BLOCKING for error in found):
             return [*found, _UNCHECKED]
-        before = rules.as_seen(old) if old is not None else structural.UNSET
         began = time.thread_time()
-        found += rules.check_rules(rules.as_seen(obj), self.schema, "", before)
+        found += rules.check_rules(value, self.schema, "", before)
         if time.thread_time() - began > _LONG:
             self.costly = True
         return found

@@ -105,6 +105,9 @@ class Strategy:
         """Takes cluster-wide things the object needs (addresses, ports). Returns what gives them back on failure."""
         return None
 
+    async def after_update(self, registry: Any, new: Any, old: Any) -> None:
+        """Gives back what `reserve` took for `old` and `new` does not need."""
+
     async def after_delete(self, registry: Any, obj: Any) -> None:
         """Gives back what `reserve` took."""
 

@@ -14,6 +14,7 @@ from tiphys.apiserver.strategies.checks import amounts, driver, given, named, on
 from tiphys.apiserver.strategies.podplacement import validate_node_selector
 from tiphys.machinery import errors
 from tiphys.machinery.cel.checker import check, type_of
+from tiphys.machinery.cel.declared import Declared
 from tiphys.machinery.cel.parser import parse
 from tiphys.machinery.cel.values import CelError
 from tiphys.machinery.errors import FieldError
@@ -31,7 +32,8 @@ _IDENTIFIER_WORDS = (
     " (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')"
 )
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_BY_DOMAIN = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": {}}}
+_WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value tells
+_BY_DOMAIN = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _WHATEVER}}
 _DEVICE = {
     "device": type_of(compile_schema({
         "type": "object",
@@ -41,6 +43,20 @@ _DEVICE = {
         },
     }))
 }  # fmt: skip
+
+
+def _sizes() -> Declared:
+    """How large what selectors see may be: as upstream declares it, by its limits of ResourceSlices."""
+    attribute = Declared(64)  # the longest value
+    inner = Declared(32, lookup=lambda name: attribute, item=lambda: attribute, key=Declared(32))
+    outer = Declared(32, item=lambda: inner, key=Declared(63))
+    amounts = Declared(32, item=lambda: Declared(), key=Declared(32))
+    capacity = Declared(32, item=lambda: amounts, key=Declared(63))
+    fields = {"driver": Declared(63), "attributes": outer, "capacity": capacity, "allowMultipleAllocations": Declared(1)}
+    return Declared(lookup=fields.get)
+
+
+_SIZES = {"device": _sizes()}
 _WIDER = re.compile(r"\bcel\.bind\(|\.includes\(")
 
 
@@ -137,7 +153,7 @@ def _selector(selector: v1.DeviceSelector, at: str) -> list[FieldError]:
     try:
         if _WIDER.search(text):  # functions that only selectors of devices have
             parse(text)
-        elif check(text, _DEVICE) > _MOST_COST:
+        elif check(text, _DEVICE, sizes=_SIZES) > _MOST_COST:
             return [errors.forbidden_field(where, "too complex, exceeds cost limit")]
     except CelError as error:
         return [errors.invalid_value(where, text, f"compilation failed: {error}")]

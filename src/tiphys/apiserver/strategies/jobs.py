@@ -264,8 +264,8 @@ class CronJobStrategy(Strategy):
             spec.successful_jobs_history_limit = 3
         if spec.failed_jobs_history_limit is None:
             spec.failed_jobs_history_limit = 1
-        default_job_spec(spec.job_template.spec)
-        # A template's completions and parallelism are defaulted when the job is made.
+        # What a job has by default it gets when it is made; its pods' defaults are written here, as upstream has it.
+        default_pod_spec(spec.job_template.spec.template.spec, template=True)
 
     def validate(self, obj: batch_v1.CronJob) -> list[FieldError]:
         found = []

@@ -12,6 +12,7 @@ from tiphys.apiserver.strategies.poddefaults import default_pod_spec
 from tiphys.apiserver.strategies.podplacement import validate_tolerations
 from tiphys.apiserver.strategies.podresize import resize_errors
 from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
+from tiphys.apiserver.strategies.podupdates import update_errors
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
@@ -42,6 +43,9 @@ class PodStrategy(Strategy):
 
     def default(self, obj: v1.Pod) -> None:
         default_pod_spec(obj.spec)
+        grace = obj.spec.termination_grace_period_seconds
+        if grace is not None and grace < 0:
+            obj.spec.termination_grace_period_seconds = 1  # as upstream reads and writes pods
 
     def prepare_for_create(self, obj: v1.Pod) -> None:
         obj.status = v1.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
@@ -73,19 +77,7 @@ class PodStrategy(Strategy):
         return found + (resize_errors(new, old, qos_class(new.spec)) if subresource == "resize" else [])
 
     def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
-        if len(new.spec.containers) != len(old.spec.containers):
-            return [errors.forbidden_field("spec.containers", "pod updates may not add or remove containers")]
-        found = _deadline_errors(new.spec.active_deadline_seconds, old.spec.active_deadline_seconds)
-        if found:
-            return found
-        if new.spec == old.spec or _mutable_parts_as(new.spec, old.spec) == old.spec:
-            return []
-        why = (
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-        )
-        return [errors.forbidden_field("spec", why)]
+        return update_errors(new.spec, old.spec)
 
     def grace(self, obj: v1.Pod, asked: int | None) -> int | None:
         meta, spec = obj.metadata, obj.spec
@@ -116,34 +108,6 @@ def _mirror_changes(new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         return []
     why = "may not add mirror pod annotation" if before is None else "may not remove or update mirror pod annotation"
     return [errors.forbidden_field(f"metadata.annotations[{MIRROR}]", why)]
-
-
-def _deadline_errors(new: int | None, old: int | None) -> list[FieldError]:
-    """A deadline may come, and come nearer."""
-    at = "spec.activeDeadlineSeconds"
-    if old is not None and new is None:
-        return [errors.invalid_value(at, new, "must not update from a positive integer to nil value")]
-    if old is not None and new is not None and new > old:
-        return [errors.invalid_value(at, new, "must be less than or equal to previous value")]
-    return []
-
-
-def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
-    """`new` with the parts that may change put back as they were."""
-    import copy
-
-    spec = copy.deepcopy(new)
-    for containers, before in ((spec.containers, old.containers), (spec.init_containers, old.init_containers)):
-        for container, was in zip(containers, before, strict=False):
-            container.image = was.image
-    if len(spec.tolerations) >= len(old.tolerations) and all(t in spec.tolerations for t in old.tolerations):
-        spec.tolerations = old.tolerations
-    if old.active_deadline_seconds is None or (spec.active_deadline_seconds or 0) <= old.active_deadline_seconds:
-        spec.active_deadline_seconds = old.active_deadline_seconds
-    if old.scheduling_gates and all(gate in old.scheduling_gates for gate in spec.scheduling_gates):
-        spec.scheduling_gates = old.scheduling_gates
-        spec.node_selector, spec.affinity = old.node_selector, old.affinity
-    return spec
 
 
 class PodTemplateStrategy(Strategy):

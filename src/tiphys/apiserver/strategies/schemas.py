@@ -317,8 +317,6 @@ def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) 
             found.add(_openapi(extra, f"{path}.additionalProperties", below))
     for name, inner in (facts.get("properties") or {}).items():
         below = node.below(schema.properties.get(name) if schema is not None else None, facts)
-        if facts.get("x-kubernetes-map-type") == "atomic":
-            below = below.apart(path)
         if (root or facts.get("x-kubernetes-embedded-resource")) and name in _META:
             below = replace(below, in_meta=True)
             if root:
@@ -343,7 +341,7 @@ def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) 
     for index, rule in enumerate(rules):
         found.schema += _rule_shape(rule, facts, f"{path}.x-kubernetes-validations[{index}]")
     if rules and not found.schema and schema is not None and node.costs is not None:
-        found.rules += node_errors(schema, path, node.times, node.uncorrelated, node.costs)
+        found.rules += node_errors(schema, path, node.times, node.uncorrelated, node.costs, root)
     return found
 
 

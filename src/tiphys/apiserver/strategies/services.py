@@ -35,6 +35,8 @@ class ServiceStrategy(Strategy):
         spec = obj.spec
         spec.session_affinity = spec.session_affinity or "None"
         spec.type = spec.type or "ClusterIP"
+        if spec.session_affinity == "None":
+            spec.session_affinity_config = None
         if spec.session_affinity == "ClientIP" and spec.session_affinity_config is None:
             spec.session_affinity_config = v1.SessionAffinityConfig(client_ip=v1.ClientIPConfig(timeout_seconds=10800))
         for port in spec.ports:
@@ -60,9 +62,12 @@ class ServiceStrategy(Strategy):
         if spec.cluster_ip and not spec.cluster_ips:
             spec.cluster_ips = [spec.cluster_ip]
         if spec.type in ("NodePort", "LoadBalancer"):
-            kept = {(p.port, p.protocol): p.node_port for p in before.ports}
+            # By name, as upstream: a number that the new ports use already is not given twice.
+            kept = {p.name: p.node_port for p in before.ports}
+            used = {p.node_port for p in before.ports} & {p.node_port for p in spec.ports}
             for port in spec.ports:
-                port.node_port = port.node_port or kept.get((port.port, port.protocol), 0)
+                if not port.node_port and kept.get(port.name, 0) not in used:
+                    port.node_port = kept.get(port.name, 0)
         elif before.type in ("NodePort", "LoadBalancer"):
             gone = {port.node_port for port in before.ports}
             for port in spec.ports:
@@ -132,9 +137,6 @@ class ServiceStrategy(Strategy):
             found.append(errors.forbidden_field("spec.loadBalancerClass", why))
         config = spec.session_affinity_config
         seconds = config.client_ip.timeout_seconds if config is not None and config.client_ip is not None else None
-        if spec.session_affinity == "None" and config is not None:
-            why = "must not be set when session affinity is None"
-            found.append(errors.forbidden_field("spec.sessionAffinityConfig", why))
         if spec.session_affinity == "ClientIP" and seconds is not None and not 0 < seconds <= 86400:
             why = "must be greater than 0 and less than 86400"
             found.append(errors.invalid_value("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why))
@@ -247,50 +249,77 @@ class ServiceStrategy(Strategy):
             return
         if new.spec.type == "LoadBalancer" and new.spec.allocate_load_balancer_node_ports is False:
             return
-        mine = {port.node_port for port in old.spec.ports} if old else set()
+        mine = {port.node_port for port in old.spec.ports} if old else set[int]()
+        chosen: dict[int, int] = {}  # of port numbers: TCP and UDP of one share one node port
         for index, port in enumerate(new.spec.ports):
-            if port.node_port and port.node_port in mine:
-                continue
-            if port.node_port and port.node_port not in NODE_PORTS:
-                why = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-                raise errors.invalid(
-                    "Service",
-                    "",
-                    new.metadata.name,
-                    [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)],
-                )
-            await self._reserve_port(registry, new, index, taken)
+            if not port.node_port and old is None:
+                port.node_port = chosen.get(port.port) or _requested(new, port.port)
+            if not port.node_port or port.node_port not in {*mine, chosen.get(port.port)}:
+                await self._reserve_port(registry, new, index, taken)
+            chosen[port.port] = port.node_port
+            if old is not None:
+                mine.add(port.node_port)
 
     @staticmethod
     async def _reserve_port(registry: Any, service: v1.Service, index: int, taken: list[str]) -> None:
-        port = service.spec.ports[index]
-        for candidate in [port.node_port] if port.node_port else random.sample(NODE_PORTS, 64):
-            key = node_port_key(candidate, port.protocol)
-            record = encode({"metadata": {"service": f"{service.metadata.namespace}/{service.metadata.name}"}})
-            try:
-                await registry.store.put(registry.store.cache(_PORTS), key, record, 0)
-            except Conflict:
-                continue
-            taken.append(key)
-            port.node_port = candidate
-            return
-        why = "provided port is already allocated"
-        raise errors.invalid(
-            "Service",
-            "",
-            service.metadata.name,
-            [errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)],
-        )
+        port, why = service.spec.ports[index], "provided port is already allocated"
+        if port.node_port and port.node_port not in NODE_PORTS:
+            why = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+        else:
+            for candidate in [port.node_port] if port.node_port else random.sample(NODE_PORTS, 64):
+                if await _take_port(registry, service, candidate):
+                    taken.append(node_port_key(candidate))
+                    port.node_port = candidate
+                    return
+        problem = errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, why)
+        raise errors.invalid("Service", "", service.metadata.name, [problem])
+
+    async def after_update(self, registry: Any, new: v1.Service, old: v1.Service) -> None:
+        """Gives back what the service has no more."""
+        for address in set(old.spec.cluster_ips) - {*new.spec.cluster_ips, "None"}:
+            await _release(registry, _ADDRESSES.key("", address))
+        for port in {p.node_port for p in old.spec.ports} - {p.node_port for p in new.spec.ports} - {0}:
+            await _release_port(registry, port)
 
     async def after_delete(self, registry: Any, obj: v1.Service) -> None:
         await release_service(registry, obj)
 
 
 _PORTS = "/internal/nodeports/"
+_ADDRESSES = BY_PATH["networking.k8s.io", "v1", "ipaddresses"]
 
 
-def node_port_key(port: int, protocol: str) -> str:
-    return f"{_PORTS}{protocol}-{port}"
+def node_port_key(port: int, protocol: str = "") -> str:
+    """Where it stands that a node port is taken, for all protocols; older clusters have one for each protocol."""
+    return f"{_PORTS}{protocol}-{port}" if protocol else f"{_PORTS}{port}"
+
+
+def _requested(service: v1.Service, number: int) -> int:
+    """The node port that is given for a port number, with whatever protocol."""
+    return next((p.node_port for p in service.spec.ports if p.port == number and p.node_port), 0)
+
+
+def _older_keys(port: int) -> list[str]:
+    return [node_port_key(port, protocol) for protocol in ("TCP", "UDP", "SCTP")]
+
+
+async def _take_port(registry: Any, service: v1.Service, port: int) -> bool:
+    cache = registry.store.cache(_PORTS)
+    if any(cache.get(key) is not None for key in _older_keys(port)):
+        return False
+    record = encode({"metadata": {"service": f"{service.metadata.namespace}/{service.metadata.name}"}})
+    try:
+        await registry.store.put(cache, node_port_key(port), record, 0)
+    except Conflict:
+        return False
+    return True
+
+
+async def _release_port(registry: Any, port: int) -> None:
+    cache = registry.store.cache(_PORTS)
+    for key in (node_port_key(port), *_older_keys(port)):
+        if cache.get(key) is not None:
+            await _release(registry, key)
 
 
 async def _release(registry: Any, key: str) -> None:
@@ -302,10 +331,8 @@ async def _release(registry: Any, key: str) -> None:
 
 async def release_service(registry: Any, obj: v1.Service) -> None:
     """Gives back the address and the ports of a service that is gone."""
-    addresses = BY_PATH["networking.k8s.io", "v1", "ipaddresses"]
     for address in obj.spec.cluster_ips:
         if address != "None":
-            await _release(registry, addresses.key("", address))
-    for port in obj.spec.ports:
-        if port.node_port:
-            await _release(registry, node_port_key(port.node_port, port.protocol))
+            await _release(registry, _ADDRESSES.key("", address))
+    for port in {port.node_port for port in obj.spec.ports} - {0}:
+        await _release_port(registry, port)

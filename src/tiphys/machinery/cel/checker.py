@@ -7,12 +7,13 @@ known is dyn, and fits everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tiphys.machinery.cel.compiler import compile_expression
 from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
-from tiphys.machinery.cel.frames import unescaped
+from tiphys.machinery.cel.costs import Coster
+from tiphys.machinery.cel.declared import Declared, field_schema, is_map
 from tiphys.machinery.cel.overloads import Type, overloads
 from tiphys.machinery.cel.parser import TOO_DEEP, Node, explain, parse
 from tiphys.machinery.cel.values import CelError, Uint
@@ -20,9 +21,6 @@ from tiphys.machinery.regexp import RegexpError, compiled
 from tiphys.machinery.structural import Schema
 
 ESTIMATE_LIMIT = 10_000_000
-_REQUEST = 3 * 1024 * 1024  # bytes of the largest request: what bounds a list that no maxItems bounds
-
-
 DYN, BOOL, INT, STRING, NULL = (Type(name) for name in ("dyn", "bool", "int", "string", "null"))
 _SCALARS = {"string": "string", "integer": "int", "number": "double", "boolean": "bool"}
 _FORMATS = {
@@ -45,8 +43,9 @@ def type_of(schema: Schema | None) -> Type:
     """The CEL type of what a schema declares."""
     if schema is None or schema.int_or_string:
         return DYN
+    schema = schema.as_seen()
     if schema.type == "object":
-        if schema.additional is not None:
+        if schema.additional is not None and is_map(schema):
             return Type("map", (STRING, type_of(schema.additional)), schema)
         return Type("object", (), schema)
     if schema.type == "array":
@@ -95,32 +94,37 @@ def _filled(result: Type, bound: dict[str, Type]) -> Type:
 # --- expressions --------------------------------------------------------------------------------------------------
 
 
-def check(text: str, variables: dict[str, Type], wanted: str | None = "bool") -> int:
-    """The estimated cost of an expression whose value must be of the type `wanted`. Raises CelError for one that cannot be
-    right."""
+def check(
+    text: str,
+    variables: dict[str, Type],
+    wanted: str | None = "bool",
+    sizes: Mapping[str, Declared] | None = None,
+) -> int:
+    """The estimated cost of an expression whose value must be of the type `wanted`; `sizes` are what is declared of the
+    variables. Raises CelError for one that cannot be right."""
     compile_expression(text, frozenset(variables))
-    checker = _Checker(text)
+    checker, tree = _Checker(text), parse(text)
     try:
-        found = checker.visit(parse(text), variables)
+        found = checker.visit(tree, variables)
     except RecursionError:
         raise CelError(TOO_DEEP) from None
     if wanted and found.name not in ("dyn", wanted):
         raise CelError(f"must evaluate to a {wanted}")
-    return checker.cost
+    return Coster(checker.types, sizes or {}).cost(tree)[0].high
 
 
 class _Checker:
     def __init__(self, text: str) -> None:
         self._text = text
-        self.cost = 0
-        self._times = 1
+        self.types: dict[int, Type] = {}  # of every node that has one, by its identity
 
     def _fail(self, at: int, why: str) -> CelError:
         return CelError(explain(why, max(at, 0), self._text))
 
     def visit(self, node: Node, known: dict[str, Type]) -> Type:
-        self.cost += self._times
-        return getattr(self, "_" + node.kind)(node, known)  # type: ignore[no-any-return]
+        found: Type = getattr(self, "_" + node.kind)(node, known)
+        self.types[id(node)] = found
+        return found
 
     # --- leaves and selections ---
 
@@ -161,11 +165,9 @@ class _Checker:
         schema = operand.schema
         if schema is None:
             return DYN
-        inner = schema.properties.get(name) or schema.properties.get(unescaped(name))
+        inner = field_schema(schema, name)
         if inner is not None:
             return type_of(inner)
-        if name in ("apiVersion", "kind", "metadata"):
-            return DYN
         raise self._fail(at, f"undefined field '{name}'")
 
     def _index(self, node: Node, known: dict[str, Type]) -> Type:
@@ -296,15 +298,9 @@ class _Checker:
             found = [INT, over.of[0]] if over.name == "list" else list(over.of)
         return over, {**known, **dict(zip(names, found, strict=False))}
 
-    def _repeated(self, over: Type, bodies: list[Node], known: dict[str, Type]) -> list[Type]:
-        before, self._times = self._times, self._times * max(most(over.schema), 1)
-        found = [self.visit(body, known) for body in bodies]
-        self._times = before
-        return found
-
     def _quantifier(self, node: Node, known: dict[str, Type]) -> Type:
-        over, inner = self._elements(node, known, len(node.args) - 1)
-        [found] = self._repeated(over, node.args[-1:], inner)
+        _, inner = self._elements(node, known, len(node.args) - 1)
+        [found] = [self.visit(body, inner) for body in node.args[-1:]]
         if node.value in ("all", "exists"):
             self._applied("_&&_" if node.value == "all" else "_||_", node.at, [BOOL, found])
         else:
@@ -313,7 +309,7 @@ class _Checker:
 
     def _filter(self, node: Node, known: dict[str, Type]) -> Type:
         over, inner = self._elements(node, known, 1)
-        [found] = self._repeated(over, node.args[-1:], inner)
+        [found] = [self.visit(body, inner) for body in node.args[-1:]]
         result = Type("list", (over.of[0] if over.of else DYN,), over.schema if over.name == "list" else None)
         self._applied("_?_:_", node.at, [found, result, result])
         return result
@@ -321,7 +317,7 @@ class _Checker:
     def _mapping(self, node: Node, known: dict[str, Type]) -> Type:
         count = 1 if node.value == "map" else 2
         over, inner = self._elements(node, known, count)
-        *conditions, found = self._repeated(over, node.args[count:], inner)
+        *conditions, found = [self.visit(body, inner) for body in node.args[count:]]
         if node.value == "transformMapEntry":
             result = found if found.name == "map" else DYN
         elif node.value == "transformMap":
@@ -342,7 +338,7 @@ class _Checker:
 
     def _sort_by(self, node: Node, known: dict[str, Type]) -> Type:
         over, inner = self._elements(node, known, 1)
-        self._repeated(over, node.args[1:], inner)
+        [self.visit(body, inner) for body in node.args[1:]]
         return over
 
 
@@ -362,35 +358,3 @@ def _dotted(node: Node) -> str:
     if node.kind == "select" and not node.optional and (head := _dotted(node.args[0])):
         return f"{head}.{node.value}"
     return ""
-
-
-# --- sizes --------------------------------------------------------------------------------------------------------
-
-
-def most(schema: Schema | None) -> int:
-    """How many elements a list or map of that schema may have at most."""
-    if schema is None:
-        return 1
-    limit = schema.facts.get("maxItems" if schema.type == "array" else "maxProperties")
-    if limit is not None:
-        return int(limit)
-    inner = schema.items if schema.type == "array" else schema.additional
-    return _REQUEST // (_least(inner) + (1 if schema.type == "array" else 5))
-
-
-def at_most(schema: Schema) -> int:
-    """How often a value of that schema may be in an object at most, if nothing but the size of a request bounds it."""
-    return _REQUEST // (_least(schema) + 1)
-
-
-def _least(schema: Schema | None) -> int:
-    """Bytes that a value of that schema takes at least."""
-    if schema is None:
-        return 1
-    if schema.type == "string":
-        return 2 + int(schema.facts.get("minLength") or 0)
-    if schema.type == "object":
-        return 2 + sum(
-            len(name) + 3 + _least(schema.properties[name]) for name in schema.required if name in schema.properties
-        )
-    return {"array": 2, "boolean": 4}.get(schema.type, 1)
