@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource as resources
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -13,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from tiphys.apiserver import discovery, respond
+from tiphys.apiserver.ebb import resident_memory
 from tiphys.apiserver.request import Call
 from tiphys.machinery import errors
 
@@ -45,7 +44,7 @@ class Pages:
     def __init__(self, server: APIServer) -> None:
         self._server = server
 
-    def answer(self, call: Call) -> web.StreamResponse:
+    async def answer(self, call: Call) -> web.StreamResponse:
         """Raises 405 for methods that a page does not have."""
         parts = call.info.path.strip("/").split("/")
         found = self._found(call, parts)
@@ -186,10 +185,3 @@ class Pages:
 def no_page() -> web.Response:
     """What upstream answers where no group of its API is."""
     return web.Response(text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8")
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
-    return 0

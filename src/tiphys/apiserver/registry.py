@@ -24,6 +24,7 @@ from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, val
 from tiphys.apiserver.request import SYSTEM, User, warn
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.strategies.warnings import warnings_of
+from tiphys.apiserver.turns import Turns
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.machinery import errors, names, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
@@ -80,6 +81,7 @@ class Registry:
         self.catalogue = catalogue or Catalogue()
         self.converter = Converter(caller or WebhookCaller(store))
         self.now = now
+        self.turns = Turns()
 
     def cache(self, resource: Resource) -> ResourceCache:
         return self.store.cache(resource.prefix)

@@ -123,6 +123,13 @@ def parse_query(text: str) -> dict[str, str]:
     return dict(reversed(parse_qsl(text, keep_blank_values=True))) if text else {}
 
 
+class NoSeat:
+    """What a request has that takes no seat of its priority level."""
+
+    def release(self) -> None:
+        pass
+
+
 @dataclass(slots=True)
 class Call:
     """One request on its way through the server."""
@@ -135,6 +142,7 @@ class Call:
     resource: Resource | None = None
     warnings: list[str] = field(default_factory=list)
     flow: Any = None  # of fairness.Flow
+    seat: Any = NoSeat()  # noqa: RUF009 (it has no state); of fairness.Seat: what is long and done may give it back early
 
     @property
     def dry_run(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from tiphys.machinery import errors, protobuf
 from tiphys.machinery.errors import StatusError
 
 JSON = "application/json"
-_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,63 +84,18 @@ def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
 
 
 def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
-    response = web.Response(body=body, status=code, headers=_HEADERS)
+    response = web.Response(body=body, status=code, headers=HEADERS)
     if content_type != JSON:
         response.headers["Content-Type"] = content_type
     if warnings:
-        _warn(response, warnings)
+        warn_of(response, warnings)
     return response
 
 
-def _warn(response: web.StreamResponse, warnings: list[str]) -> None:
+def warn_of(response: web.StreamResponse, warnings: list[str]) -> None:
     for warning in warnings:
         text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
         response.headers.add("Warning", f'299 - "{text}"')
-
-
-_PIECE = 128 << 10  # bytes written at once, about
-
-
-async def streamed(call: Call, head: bytes, objects: list[bytes], tail: bytes) -> web.StreamResponse:
-    """A long list, written in pieces as the client takes them: joined to one, 30 MB cost three times their memory, and
-    most of the time goes into getting that memory."""
-    response = web.StreamResponse(headers=_HEADERS)
-    _warn(response, call.warnings)
-    size = sum(map(len, objects))
-    step = max(_PIECE * len(objects) // max(size, 1), 1)
-
-    def pieces() -> Iterator[bytes]:
-        before = head
-        for start in range(0, len(objects), step):
-            yield before + b",".join(objects[start : start + step])
-            before = b","
-        yield tail
-
-    return await _written(call, response, pieces(), len(head) + size + max(len(objects) - 1, 0) + len(tail))
-
-
-async def unhurried(call: Call, response: web.Response) -> web.StreamResponse:
-    """The answer, in pieces if it is a large one."""
-    body = response.body
-    if not isinstance(body, bytes) or len(body) < 4 * _PIECE or call.http.method == "HEAD":
-        return response
-    slow = web.StreamResponse(status=response.status, headers=response.headers)
-    view = memoryview(body)
-    pieces = (bytes(view[start : start + _PIECE]) for start in range(0, len(body), _PIECE))
-    return await _written(call, slow, pieces, len(body))
-
-
-async def _written(
-    call: Call, response: web.StreamResponse, pieces: Iterable[bytes], length: int
-) -> web.StreamResponse:
-    response.content_length = length
-    if call.flow is not None:
-        response.headers.update(call.flow.headers)
-    await response.prepare(call.http)
-    for piece in pieces:
-        await response.write(piece)
-    await response.write_eof()
-    return response
 
 
 def failure(error: StatusError, warnings: list[str] | None = None) -> web.Response:

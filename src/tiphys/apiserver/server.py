@@ -35,6 +35,7 @@ from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
 from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
+from tiphys.apiserver.watching import begins_with_list
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError
@@ -135,17 +136,25 @@ class APIServer:
         return response
 
     async def _served(self, call: Call) -> web.StreamResponse:
-        """The answer, once there is a seat. A request that lasts takes none, nor does one of an exempt level."""
+        """The answer, once there is a seat. A request that lasts takes none, nor does one of an exempt level; a watch does
+        until it has sent what there is."""
         flow = call.flow
         assert flow is not None
-        if flow.level.exempt or _is_long(call.info):
+        if flow.level.exempt or (_is_long(call.info) and not begins_with_list(call)):
             return await self._allowed(call)
-        if not self.fairness.enter(flow.level):
-            await self.fairness.queue(flow)
+        call.seat = await self.fairness.seat(flow, self._examined(call))
         try:
             return await self._allowed(call)
         finally:
-            self.fairness.leave(flow.level)
+            call.seat.release()
+
+    def _examined(self, call: Call) -> int:
+        """How many objects a request reads, about."""
+        info = call.info
+        if info.verb not in ("list", "watch") or not info.is_resource:
+            return 1
+        resource = self._catalogue.find(info.group, info.version, info.resource)
+        return 1 if resource is None else self.reader.examined(call, resource)
 
     async def _allowed(self, call: Call) -> web.StreamResponse:
         self._authorize(call)
@@ -228,7 +237,7 @@ class APIServer:
         info = call.info
         if not info.is_resource:
             remote = self._behind(info.path)
-            return self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
+            return await self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)

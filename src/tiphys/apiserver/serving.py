@@ -17,6 +17,7 @@ from tiphys.machinery import errors
 
 HEAD_LIMIT = 1 << 20  # bytes of a request line, or of one header: commands go in the one, tokens in the other
 _MOST_HEADERS = 1000
+_UNREAD = 64 << 10  # bytes
 
 
 class _Request(web.BaseRequest):
@@ -44,6 +45,8 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # Whoever writes to a client that does not read waits from here on: a thousand of them take 64 MiB.
+        transport.set_write_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
 

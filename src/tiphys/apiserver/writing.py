@@ -25,7 +25,7 @@ from tiphys.apiserver.bodies import (
 )
 from tiphys.apiserver.conversion import from_storage, to_storage
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.lists import listed
+from tiphys.apiserver.lists import Listing, media_of
 from tiphys.apiserver.options import check_list, check_write, complete_delete
 from tiphys.apiserver.parts import PARTS, whole
 from tiphys.apiserver.patches import APPLY, PATCHES, patch_function, patched, read_patch
@@ -203,11 +203,12 @@ class Writer:
         deleted = await self._registry.delete_collection(
             stored, view_of(call, resource), options, call.user, bool(options.dry_run)
         )
-        shown = await self._registry.converter.present(resource, deleted)
         meta = {"resourceVersion": str(self._registry.store.revision)}
         if isinstance(resource, CustomResource) and not want.shape:
             meta["continue"] = ""
-        return listed(call, resource, want, meta, deleted, shown)
+        listing = Listing(call, resource, want, self._registry.turns, self._registry.converter)
+        body = await listing.body(meta, deleted)
+        return respond.answer(body.whole(), 200, call.warnings, media_of(want))
 
     async def _options(self, call: Call) -> DeleteOptions:
         data = await body(call)

@@ -48,20 +48,20 @@ class DefinitionController:
         return self._registry.catalogue
 
     async def run(self) -> None:
-        watcher = self._cache.watch(Filter(_DEFINITIONS.prefix), self._registry.store.revision, self._changed)
+        def changed() -> None:
+            watcher.take()
+            self.serve()
+            self._wake.set()
+
+        watcher = self._cache.watch(Filter(_DEFINITIONS.prefix), self._registry.store.revision, changed)
         try:
             while True:
                 self._wake.clear()
                 for entry in list(self._cache):
                     await self._settle(decode(entry.data, Definition))
-                watcher.take()
                 await self._wake.wait()
         finally:
             self._cache.unwatch(watcher)
-
-    def _changed(self) -> None:
-        self.serve()
-        self._wake.set()
 
     # --- serving ---
 
