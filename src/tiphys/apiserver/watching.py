@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -117,13 +117,25 @@ class Stream:
             if self._converting is not None:  # a webhook is asked once for all
                 await self._converter.present(self.resource, present)
             async for some in turns.sliced(user, present, _REPLAYED):
-                shown = [entry for entry in some if self._view.matches(entry)]
-                lines = [self._line("ADDED", Event(entry.revision, entry, None)) for entry in shown]
-                if lines:
-                    await response.write(b"".join(lines))
-                patience.written += 1
+                for piece in self._pieces(some):
+                    await response.write(piece)
+                    patience.written += 1
         finally:
             patience.end()
+
+    def _pieces(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        """The events that show objects as they are, in pieces that a client which does not read may be sent."""
+        lines: list[bytes] = []
+        size = 0
+        for entry in entries:
+            if not self._view.matches(entry):
+                continue
+            lines.append(self._line("ADDED", Event(entry.revision, entry, None)))
+            size += len(lines[-1])
+            if size > _PIECE:
+                yield b"".join(lines)
+                lines, size = [], 0
+        yield b"".join(lines)
 
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape
