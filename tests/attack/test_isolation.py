@@ -6,18 +6,23 @@ import asyncio
 import gzip
 import json
 import socket
+import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.builders import config_map
-from tiphys.api import core_v1, rbac_v1
-from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver import bulk, watching
+from tests.store.test_engines import etcd  # noqa: F401 (a fixture)
+from tiphys.api import core_v1
+from tiphys.apiserver import bulk, main, pages, watching
+from tiphys.machinery.errors import StatusError
+from tiphys.store import store
+from tiphys.store.engine import Write
+from tiphys.store.memory import MemoryEngine
 from tiphys.testing import LocalCluster
 
 OBJECTS = 150
@@ -161,3 +166,114 @@ async def test_a_watcher_that_reads_slowly_misses_nothing(full: LocalCluster) ->
             received += await reader.read(1024 if len(received) < 500_000 else 1 << 20)
     assert received.count(b'{"type":"MODIFIED"') == OBJECTS
     writer.transport.abort()
+
+
+# --- a store that stands still, or holds what is no object ---
+
+
+class Frozen(MemoryEngine):
+    """A store that can be made to stand still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = asyncio.Event()
+        self.runs.set()
+
+    async def ping(self) -> None:
+        await self.runs.wait()
+
+    async def commit(self, write: Write) -> int:
+        await self.runs.wait()
+        return await super().commit(write)
+
+
+async def health(server: LocalCluster, path: str) -> tuple[int, str]:
+    async with session(server) as client, client.get(path) as answer:
+        return answer.status, (await answer.read()).decode()
+
+
+async def test_checks_and_writes_say_that_the_store_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Frozen()
+    monkeypatch.setattr(main, "engine_of", lambda options: engine)
+    monkeypatch.setattr(pages, "_CHECK", 0.2)
+    monkeypatch.setattr(store, "DEADLINE", 0.3)
+    async with LocalCluster() as server:
+        assert (await health(server, "/readyz"))[0] == 200
+        engine.runs.clear()
+        status, text = await health(server, "/readyz?verbose")
+        assert status == 500 and "[-]etcd failed: reason withheld" in text and "[+]ping ok" in text
+        assert [(await health(server, f"/{path}"))[0] for path in ("livez", "readyz/etcd", "readyz/ping")] == [500, 500, 200]
+        with pytest.raises(StatusError) as late:
+            await server.client.create(config_map("c"))
+        assert (late.value.code, late.value.reason) == (504, "Timeout")
+        engine.runs.set()
+        assert (await health(server, "/readyz"))[0] == 200
+
+
+BROKEN = {
+    "truncated": b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"bad","namespace":"default"},"data":{"a":"b',
+    "binary": bytes(range(256)),
+    "not utf-8": b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"bad"},"data":{"a":"\xff\xfe"}}',
+    "empty": b"",
+    "no object": b"[1,2]",
+    "text": "garbage",
+}
+KEY = "/core/configmaps/default/bad"
+
+
+async def spoilt(root: Path, value: bytes | str) -> None:
+    """A cluster's file with one good object and one of which `value` is left."""
+    async with LocalCluster(store="sqlite", root=root) as server:
+        await server.client.create(config_map("good"))
+        await server.client.create(config_map("bad"))
+    with sqlite3.connect(root / "state.db") as database:
+        changed = database.execute("UPDATE log SET value = ? WHERE key = ?", (value, KEY))
+        assert changed.rowcount == 1
+    database.close()
+
+
+@pytest.mark.parametrize("value", BROKEN.values(), ids=BROKEN)
+async def test_what_is_no_object_is_named_and_can_be_removed(tmp_path: Path, value: bytes | str) -> None:
+    await spoilt(tmp_path, value)
+    async with LocalCluster(store="sqlite", root=tmp_path) as server:
+        client = server.client
+        assert (await client.get(core_v1.ConfigMap, "good", "default")).metadata.name == "good"
+        with pytest.raises(StatusError, match=f"corrupt object, Code: 7, Key: {KEY}") as one:
+            await client.get(core_v1.ConfigMap, "bad", "default")
+        assert (one.value.code, one.value.reason) == (500, "InternalError")
+        with pytest.raises(StatusError, match="failed to read one or more configmaps from the storage") as many:
+            await client.list(core_v1.ConfigMap, "default")
+        assert (many.value.code, many.value.reason) == (500, "StorageReadError")
+        assert [cause.field for cause in many.value.status.details.causes] == [KEY]  # type: ignore[union-attr]
+        assert (await client.list(core_v1.ConfigMap, "kube-system")).items is not None
+        options = {"ignoreStoreReadErrorWithClusterBreakingPotential": True}
+        await client.request("DELETE", f"{MAPS}/bad", json.dumps(options).encode())
+        assert [c.metadata.name for c in (await client.list(core_v1.ConfigMap, "default")).items] == ["good"]
+        with pytest.raises(StatusError, match="exclusively used to delete corrupt object"):
+            await client.request("DELETE", f"{MAPS}/good", json.dumps(options).encode())
+
+
+@pytest.mark.needs("etcd")
+async def test_a_watch_ends_with_an_error_when_what_comes_is_no_object(etcd: str) -> None:  # noqa: F811
+    from tiphys.store.etcd import EtcdEngine
+
+    stranger = EtcdEngine([etcd])
+    async with LocalCluster(store=f"http://{etcd}") as server:
+        await stranger.open(lambda changes: None)
+        made = await server.client.create(config_map("bad"))
+        seen = asyncio.ensure_future(_error_of_watch(server, made.metadata.resource_version))
+        await server.eventually(lambda: server.server.server.reader.watchers == 1)
+        await stranger.commit(Write(KEY, b'{"metadata":{"na'))
+        error = await seen
+        assert error.reason == "StorageReadError" and KEY in error.status.details.causes[0].message  # type: ignore[union-attr]
+        await stranger.commit(Write(KEY, None))
+        await server.eventually(lambda: not server.server.store.cache("/core/configmaps/").corrupt)
+        assert await server.client.list(core_v1.ConfigMap, "default")
+    await stranger.close()
+
+
+async def _error_of_watch(server: LocalCluster, revision: str) -> StatusError:
+    with pytest.raises(StatusError) as error:
+        async for _ in server.client.watch(core_v1.ConfigMap, "default", revision=revision):
+            pass
+    return error.value

@@ -12,7 +12,7 @@ from tiphys.apiserver.bulk import COMPRESSED, LARGE, Body, Bulk
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.lists import Listing, media_of, read_token, write_token
 from tiphys.apiserver.options import check_list
-from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.registry import Registry, outage
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.respond import HEADERS, Accepted, accepted, answer, is_declared, one, warn_of
 from tiphys.apiserver.turns import Rounds
@@ -21,6 +21,7 @@ from tiphys.apiserver.watching import Stream
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
 from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
+from tiphys.store.engine import StoreError
 
 _WAIT = 3.0  # seconds a read waits for a revision this server has not seen yet
 _FEW = 100  # objects that a list reads at once; one that reads more goes in turns
@@ -74,7 +75,10 @@ class Reader:
     async def fresh(self, asked: str, doing: str = "") -> int:
         """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
         if not asked:
-            return await self.store.fresh()
+            try:
+                return await self.store.fresh()
+            except StoreError as error:
+                raise outage(error) from error
         if asked != "0" and not await self.store.reached(wanted := number(asked, doing), _WAIT):
             raise errors.too_large_version(wanted, self.store.revision)
         return self.store.revision
@@ -131,6 +135,7 @@ class Reader:
         return await self.bulk.write(call, response, body)
 
     async def _listed(self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int) -> Body:
+        self.registry.check_readable(resource, view.prefix)
         entries, revision, token, remaining = await self._page(call, resource, view, limit)
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if token:

@@ -74,6 +74,8 @@ class Stream:
             watcher = self._cache.watch(self._view, since, self._awake)
         except Expired as error:
             return await self._fail(errors.too_old(since, error.floor))
+        if replay:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
         present = self._cache.snapshot(self._view) if replay else []
         response: web.StreamResponse = web.Response()
         self._reader.streams.add(self)
@@ -85,6 +87,8 @@ class Stream:
                 if truth(initial) and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
+            if watcher.overflowed:
+                self._say_why()
             if self._stalled:
                 self._transport.abort()  # what waits for it would wait for ever
             await response.write_eof()
@@ -103,6 +107,13 @@ class Stream:
         self._send([self._error(error)])
         await response.write_eof()
         return response
+
+    def _say_why(self) -> None:
+        """A watch that ends because something came that cannot be read says so; one that was too slow just ends."""
+        try:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
+        except errors.StatusError as error:
+            self._send([self._error(error)])
 
     def _error(self, error: errors.StatusError) -> bytes:
         if not self._binary:

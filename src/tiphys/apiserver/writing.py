@@ -174,6 +174,10 @@ class Writer:
     async def delete(self, call: Call, resource: Resource) -> web.Response:
         options = await self._options(call)
         namespace = call.info.namespace if resource.namespaced else ""
+        if options.ignore_store_read_error_with_cluster_breaking_potential:
+            self._check_unsafe(call, resource)
+            await self._registry.delete_corrupt(storage_of(resource), namespace, call.info.name, bool(options.dry_run))
+            return respond.status(call, Status(status="Success"))
         entry, gone = await self._registry.delete(
             storage_of(resource), namespace, call.info.name, options, call.user, bool(options.dry_run)
         )
@@ -194,6 +198,15 @@ class Writer:
             details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
             return respond.status(call, Status(status="Success", details=details))
         return await self._answer(call, resource, entry)
+
+    def _check_unsafe(self, call: Call, resource: Resource) -> None:
+        """Who removes what cannot be read needs a right of its own: no finalizer, no admission is asked. Raises 403."""
+        info, verb = call.info, "unsafe-delete-ignore-read-errors"
+        asked = Asked(verb, info.group, info.resource, "", info.namespace, info.name, version=info.version)
+        allowed, reason = self._authorizer.authorize(call.user, asked)
+        if not allowed:
+            why = f'not permitted to do "{verb}", reason: {reason}'
+            raise errors.forbidden(resource.group_resource, info.name, why)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
         want = respond.accepted(call.http.headers.get("Accept", ""), respond.is_declared(resource))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tiphys.machinery.selectors import EVERYTHING, Selector
+from tiphys.store.corruption import Corrupt
 from tiphys.store.engine import Change
 
 _META = b'"metadata":{'
@@ -204,10 +205,11 @@ class Filter:
 class Watcher:
     """A place in the history of a resource. It holds no events: the cache's history does, for all watchers.
 
-    `wake` is called with the first change after everything was taken. `overflowed`: history went on without it.
+    `wake` is called with the first change after everything was taken. `overflowed`: history went on without it, or what
+    came cannot be shown.
     """
 
-    __slots__ = ("_cache", "filter", "overflowed", "position", "wake")
+    __slots__ = ("_cache", "_spoilt", "filter", "overflowed", "position", "wake")
 
     def __init__(self, cache: ResourceCache, view: Filter, position: int, wake: Callable[[], None]) -> None:
         self._cache = cache
@@ -215,6 +217,7 @@ class Watcher:
         self.position = position  # number of the next event, counted from the first that the cache ever had
         self.wake = wake
         self.overflowed = False
+        self._spoilt = cache.spoilt
 
     @property
     def behind(self) -> bool:
@@ -226,7 +229,7 @@ class Watcher:
         cache, view, taken = self._cache, self.filter, list[tuple[str, Event]]()
         events, dropped = cache.events, cache.written - len(cache.events)
         position = self.position
-        if position < dropped:
+        if position < dropped or cache.spoilt != self._spoilt:
             self.overflowed = True
             return taken
         end = min(cache.written, position + most)
@@ -262,6 +265,8 @@ class ResourceCache:
         self.written = 0  # events so far, those that are forgotten, too
         self._floor = floor
         self.revision = 0  # of the last change to this resource
+        self.corrupt: dict[str, Corrupt] = {}
+        self.spoilt = 0  # how often a value came that was no object
         self.idle: set[Watcher] = set()  # watchers that have seen everything
         self._indexes: dict[tuple[str, str], dict[str, set[str]]] = {}
 
@@ -278,6 +283,8 @@ class ResourceCache:
 
     def apply(self, change: Change) -> None:
         key = change.key
+        if self.corrupt:
+            self.corrupt.pop(key, None)
         self.revision = change.revision
         previous = self._entries.get(key)
         entry = None
@@ -299,6 +306,23 @@ class ResourceCache:
         if change.revision <= self._floor:
             return
         self._tell(Event(change.revision, entry, previous))
+
+    def spoil(self, found: Corrupt) -> None:
+        """A value came that is no object. Watches end: what they would have to show cannot be shown."""
+        self.corrupt[found.key] = found
+        self.spoilt += 1
+        if (entry := self._entries.pop(found.key, None)) is not None:
+            del self._keys[bisect.bisect_left(self._keys, found.key)]
+            self._reindex(entry, None)
+        self.forget(found.revision)  # who resumes has to list again, and is told there
+        self.revision = found.revision
+        idle, self.idle = self.idle, set()
+        for watcher in idle:
+            watcher.wake()
+
+    def corrupt_below(self, prefix: str) -> list[Corrupt]:
+        """The values under a prefix that are no objects, in key order."""
+        return [self.corrupt[key] for key in sorted(self.corrupt) if key.startswith(prefix)] if self.corrupt else []
 
     def _tell(self, event: Event) -> None:
         self.events.append(event)

@@ -66,6 +66,9 @@ class SQLiteEngine:
         self._jobs.put((write, future))
         return await future
 
+    async def ping(self) -> None:
+        await self._ask(lambda: self._db.execute("SELECT 1"))
+
     async def barrier(self) -> int:
         return self._published  # what is on disk and not yet published is not acknowledged either
 
@@ -103,7 +106,9 @@ class SQLiteEngine:
         self._compacted = self._meta("compacted")
         changes = []
         for revision, key, value, previous in self._db.execute("SELECT * FROM log ORDER BY revision"):
-            changes.append(Change(revision, key, value, previous))
+            # Whatever stands there: a stranger's hand may have left text.
+            stored = value if value is None or isinstance(value, bytes) else str(value).encode()
+            changes.append(Change(revision, str(key), stored, previous))
             self._note(changes[-1])
         # A deletion can be the last write and then be compacted away: its revision must not be given again.
         self._revision = max(self._revision, self._compacted, self._meta("revision"))
