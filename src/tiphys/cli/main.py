@@ -1,4 +1,4 @@
-"""`tiphys`: up, down, status, kubeconfig, image, and each component alone."""
+"""`tiphys`: up, down, status, kubeconfig, image, store, and each component alone."""
 
 from __future__ import annotations
 
@@ -68,20 +68,24 @@ def up(
 
     steps = Steps()
     with _explained():
-        cluster = _configured(state, cluster_up, name, data_dir, port, nodes, runtime, store)
-        cluster.etcd_tls = [str(Path(file).absolute()) for file in etcd_tls] if etcd_tls else cluster.etcd_tls
-        cluster.scheduler_config = str(scheduler_config.absolute()) if scheduler_config else cluster.scheduler_config
-        if cluster_up.is_running(cluster):
+        with cluster_up.beginning():
+            cluster = _configured(state, cluster_up, name, data_dir, port, nodes, runtime, store)
+            cluster.etcd_tls = [str(Path(file).absolute()) for file in etcd_tls] if etcd_tls else cluster.etcd_tls
+            if scheduler_config:
+                cluster.scheduler_config = str(scheduler_config.absolute())
+            begun = cluster_up.is_running(cluster)
+            if not begun:
+                with steps.step("Certificates and configuration"):
+                    cluster_up.check(cluster)  # what cannot be is not remembered
+                    state.remember(cluster)
+                    cluster_up.prepare(cluster)
+                cluster_up.start(cluster)
+        if begun and not wait:
             path = kubeconfig.merge(cluster)
             click.echo(f"{name} is already running at {cluster.server} (context {name} in {path})")
             return
-        with steps.step("Certificates and configuration"):
-            cluster_up.check(cluster)  # what cannot be is not remembered
-            state.remember(cluster)
-            cluster_up.prepare(cluster)
         with steps.step("API server"):
-            cluster_up.start(cluster)
-            if cluster.runtime == "containerd":
+            if cluster.runtime == "containerd" and not begun:
                 cluster_up.load_pause(cluster)
             cluster_up.wait_ready(cluster)
         path = kubeconfig.merge(cluster)
@@ -202,6 +206,38 @@ def image_load(name: str, files: tuple[Path, ...]) -> None:
         cluster = _existing(name)
         for file in files:
             click.echo(images.load(cluster, file))
+
+
+@cli.group("store")
+def store_group() -> None:
+    """Values in a cluster's store that are no objects."""
+
+
+@store_group.command("check")
+@_name
+def store_check(name: str) -> None:
+    """List the keys that hold no objects, one a line; exit with 1 if there are any."""
+    from tiphys.cluster import stored
+
+    with _explained():
+        corrupt = stored.check(_existing(name))
+    for found in corrupt:
+        click.echo(f"{found.key}\trevision {found.revision}\t{found.fault}")
+    if corrupt:
+        raise SystemExit(1)
+    click.echo("Every key holds an object.")
+
+
+@store_group.command("remove")
+@_name
+@click.argument("key")
+def store_remove(name: str, key: str) -> None:
+    """Remove a key that holds no object, whatever it may have been. With SQLite the cluster must be down."""
+    from tiphys.cluster import stored
+
+    with _explained():
+        stored.remove(_existing(name), key)
+    click.echo(f"{key} is gone.")
 
 
 def _existing(name: str) -> Any:

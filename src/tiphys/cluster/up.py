@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,17 @@ def _node_flags(place: NodePlace) -> list[str]:
     ]  # fmt: skip
 
 
+@contextlib.contextmanager
+def beginning() -> Iterator[None]:
+    """While this is open no other `up` of this user begins: of two that bring up one cluster, one finds it begun."""
+    state.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(state.home() / "up.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def start(cluster: Cluster) -> None:
-    """Starts the supervisor, which starts the rest."""
+    """Starts the supervisor, which starts the rest. Returns once it says that it runs."""
     plan = cluster.root / "components.json"
     plan.write_text(json.dumps({"root": str(cluster.root), "components": components(cluster)}))
     cluster.status_file.unlink(missing_ok=True)
@@ -203,6 +213,9 @@ def start(cluster: Cluster) -> None:
             [sys.executable, "-m", "tiphys.cluster.supervisor", str(plan)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip
+    deadline = time.monotonic() + 10
+    while not is_running(cluster) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def load_pause(cluster: Cluster) -> None:

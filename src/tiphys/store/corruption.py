@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tiphys.store.engine import Change
+
 CODE = 7  # of upstream's storage error for them
 
 
@@ -48,3 +50,11 @@ class Corrupt:
             f"StorageError: corrupt object, Code: {CODE}, Key: {self.key}, ResourceVersion: 0,"
             f" AdditionalErrorMsg: object not decodable revision={self.revision}: {self.fault}"
         )
+
+
+def corrupt(change: Change) -> Corrupt | None:
+    """What is wrong with a change, None if nothing is."""
+    fault = fault_of(change.value) if change.value is not None else ""
+    if not fault and (change.key.count("/") < 3 or change.key[0] != "/"):
+        fault = "not a key of a resource"
+    return Corrupt(change.key, change.revision, fault) if fault else None

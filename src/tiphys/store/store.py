@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from tiphys.store.cache import Entry, ResourceCache, Selectable
-from tiphys.store.corruption import Corrupt, fault_of
+from tiphys.store.corruption import Corrupt, corrupt
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ class Store:
     _opening: list[Change] | None = []
     _checks = True
 
-    def _spoil(self, change: Change, fault: str) -> None:
-        log.error("%r at revision %d is no object: %s", change.key, change.revision, fault)
-        parts = change.key.split("/", 3)
+    def _spoil(self, found: Corrupt) -> None:
+        log.error("%r at revision %d is no object: %s", found.key, found.revision, found.fault)
+        parts = found.key.split("/", 3)
         if len(parts) == 4:  # else it is no key of any resource
-            self.cache(f"/{parts[1]}/{parts[2]}/").spoil(Corrupt(change.key, change.revision, fault))
+            self.cache(f"/{parts[1]}/{parts[2]}/").spoil(found)
 
     async def close(self) -> None:
         for task in (self._compactor, self._asked):
@@ -65,8 +65,8 @@ class Store:
             self._opening = [*self._opening, *changes]
             return
         for change in changes:
-            if self._checks and (fault := _fault_of(change)):
-                self._spoil(change, fault)
+            if self._checks and (found := corrupt(change)) is not None:
+                self._spoil(found)
             else:
                 key = change.key
                 self.cache(key[: key.index("/", key.index("/", 1) + 1) + 1]).apply(change)
@@ -153,9 +153,3 @@ class Store:
             await self._engine.compact(revision)
         except StoreError as error:
             log.warning("compaction to revision %d failed: %s", revision, error)
-
-
-def _fault_of(change: Change) -> str:
-    if change.value is not None and (fault := fault_of(change.value)):
-        return fault
-    return "" if change.key.count("/") >= 3 and change.key[:1] == "/" else "no key of a resource"
