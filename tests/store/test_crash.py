@@ -61,10 +61,12 @@ class Acknowledged:
 
     objects: dict[str, str | None] = field(default_factory=dict)
     revisions: list[int] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)  # somebody was told something
 
     def note(self, name: str, version: str, deleted: bool = False) -> None:
         self.objects[name] = None if deleted else version
         self.revisions.append(int(version))
+        self.told.set()
 
     def check(self, stored: dict[str, str]) -> None:
         assert len(set(self.revisions)) == len(self.revisions), "a revision was given twice"
@@ -132,7 +134,11 @@ async def check_kills(root: Path, store: str, rounds: int) -> tuple[int, int]:
     for round_ in range(rounds):
         following = asyncio.create_task(follower.follow(client))
         writers = [asyncio.create_task(_write_until_killed(client, w, round_, acknowledged)) for w in range(4)]
-        await asyncio.sleep(chance.uniform(0.005, 0.06 if store == "sqlite" else 0.25))
+        if chance.random() < 0.8:  # else it may be killed before it has told anybody anything
+            async with asyncio.timeout(30):
+                await acknowledged.told.wait()
+        acknowledged.told.clear()
+        await asyncio.sleep(chance.uniform(0.005, 0.06))
         await server.kill()
         await asyncio.gather(*writers, following)
         await client.close()
