@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack bench bench-scheduler bench-workloads machine test-machine clean
+.PHONY: help demo down test check attack bench bench-isolation bench-scheduler bench-workloads machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ attack: $(VENV)/.dev test-machine  ## everything in docs/security.md, attacked, 
 
 bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
 	@$(PYTHON) bench/bench.py $(if $(PEER),--peer $(PEER))
+
+bench-isolation: $(VENV)/.dev  ## what one account's rush costs another, and clients that do not read
+	@$(PYTHON) bench/isolation.py
 
 bench-scheduler: $(VENV)/.dev  ## the same for the scheduler, alone and end to end
 	@$(PYTHON) bench/scheduler.py
