@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import socket
 import sqlite3
 import ssl
@@ -127,17 +128,28 @@ async def test_lists_that_nobody_reads_take_little_and_end(full: LocalCluster, m
         writer.transport.abort()
 
 
-@pytest.mark.parametrize("since", ["", "&resourceVersion=1&resourceVersionMatch=NotOlderThan&sendInitialEvents=true"])
-async def test_watchers_that_do_not_read_take_little_and_end(
-    full: LocalCluster, monkeypatch: pytest.MonkeyPatch, since: str
-) -> None:
-    monkeypatch.setattr(bulk, "PATIENCE", 2.0)
-    writers = [await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}") for _ in range(30)]
-    await full.eventually(lambda: full.server.server.reader.watchers == 30)
-    assert unread(full) < 30 * (256 << 10)
-    await full.eventually(lambda: full.server.server.reader.watchers == 0)
+INITIAL = ["", "&resourceVersion=1&resourceVersionMatch=NotOlderThan&sendInitialEvents=true"]
+
+
+@pytest.mark.parametrize("since", INITIAL)
+async def test_watchers_that_do_not_read_take_little(full: LocalCluster, since: str) -> None:
+    writers = [await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}") for _ in range(20)]
+    await full.eventually(lambda: full.server.server.reader.watchers == 20)
+    await full.eventually(lambda: unread(full) > 0)
+    assert unread(full) < 20 * (256 << 10)
     for writer in writers:
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("since", INITIAL)
+async def test_a_watcher_that_reads_nothing_is_let_go(
+    full: LocalCluster, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    monkeypatch.setattr(bulk, "PATIENCE", 0.5)
+    writer = await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}")
+    await full.eventually(lambda: full.server.server.requests.get(("watch", "configmaps", 200)) == 1)
+    assert unread(full) == 0
+    writer.transport.abort()
 
 
 async def test_a_watcher_that_stops_reading_changes_is_let_go(full: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,10 +173,35 @@ async def test_a_watcher_that_reads_slowly_misses_nothing(full: LocalCluster) ->
     changes = [full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default") for n in range(OBJECTS)]
     await asyncio.gather(*changes)
     last, received = f'"resourceVersion":"{full.server.store.revision}"'.encode(), b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while last not in received:
             received += await reader.read(1024 if len(received) < 500_000 else 1 << 20)
     assert received.count(b'{"type":"MODIFIED"') == OBJECTS
+    writer.transport.abort()
+
+
+async def test_a_watcher_whose_client_is_gone_is_forgotten(server: LocalCluster) -> None:
+    writer = await silent(server, f"{MAPS}?watch=1")
+    await server.eventually(lambda: server.server.server.reader.watchers == 1)
+    writer.transport.abort()
+    await server.eventually(lambda: server.server.server.reader.watchers == 0)
+
+
+async def test_a_bookmark_promises_only_what_was_sent(full: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_BOOKMARK", 0.1)
+    reader, writer = await slow_connection(full)
+    target = f"{MAPS}?watch=1&allowWatchBookmarks=1&resourceVersion={full.server.store.revision}"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    await full.eventually(lambda: full.server.server.reader.watchers == 1)
+    changes = [full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default") for n in range(OBJECTS)]
+    await asyncio.gather(*changes)
+    last, received = full.server.store.revision, b""
+    async with asyncio.timeout(60):
+        while f'"BOOKMARK","object":{{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"resourceVersion":"{last}"'.encode() not in received:
+            received += await reader.read(4096 if len(received) < 500_000 else 1 << 20)
+    events = [int(found) for found in re.findall(rb'"(?:MODIFIED|BOOKMARK)".*?"resourceVersion":"(\d+)"', received)]
+    assert events == sorted(events)
+    assert len(events) > OBJECTS
     writer.transport.abort()
 
 

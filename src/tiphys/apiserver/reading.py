@@ -109,7 +109,10 @@ class Reader:
             body = await self._listed(call, resource, listing, view, limit)
             if body.length <= (COMPRESSED if gzip else LARGE):
                 return answer(body.whole(), 200, call.warnings, media_of(want))
-        async with self.bulk.place(call.user.name):
+        place = self.bulk.place(call.user.name)
+        if place.locked():
+            call.seat.release()  # who waits for clients of its own to read keeps no other user from a seat
+        async with place:
             return await self._large(call, resource, listing, view, limit, want, gzip)
 
     async def _large(

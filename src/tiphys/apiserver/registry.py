@@ -34,6 +34,7 @@ from tiphys.store.store import Store
 
 Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
 
+_EXAMINED = 250  # objects that a deletion of many looks at in one step
 _RETRIES = 20
 _NAMESPACES = BY_PATH["", "v1", "namespaces"]
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -472,14 +473,15 @@ class Registry:
         """Deletes every object of the view; one that vanishes meanwhile is no error."""
         deleted = []
         self.check_readable(resource, view.prefix)
-        for entry in self.cache(resource).select(view):
-            namespace, name = split_key(resource, entry.key)
-            one = msgspec.structs.replace(options, preconditions=None)
-            try:
-                deleted.append((await self.delete(resource, namespace, name, one, user, dry_run))[0])
-            except errors.StatusError as error:
-                if error.code != 404:
-                    raise
+        async for some in self.turns.sliced(user.name, self.cache(resource).snapshot(view), _EXAMINED):
+            for entry in filter(view.matches, some):
+                namespace, name = split_key(resource, entry.key)
+                one = msgspec.structs.replace(options, preconditions=None)
+                try:
+                    deleted.append((await self.delete(resource, namespace, name, one, user, dry_run))[0])
+                except errors.StatusError as error:
+                    if error.code != 404:
+                        raise
         return deleted
 
 

@@ -137,7 +137,7 @@ class APIServer:
 
     async def _served(self, call: Call) -> web.StreamResponse:
         """The answer, once there is a seat. A request that lasts takes none, nor does one of an exempt level; a watch does
-        until it has sent what there is."""
+        until it sends what there is."""
         flow = call.flow
         assert flow is not None
         if flow.level.exempt or (_is_long(call.info) and not begins_with_list(call)):

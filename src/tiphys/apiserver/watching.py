@@ -70,28 +70,26 @@ class Stream:
         initial = query.get("sendInitialEvents")
         replay = begins_with_list(self._call)
         since = await self._reader.fresh(asked if asked else "") if replay else number(asked or "0") or store.revision
+        if replay:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
         try:
             watcher = self._cache.watch(self._view, since, self._awake)
         except Expired as error:
             return await self._fail(errors.too_old(since, error.floor))
-        if replay:
-            self._reader.registry.check_readable(self.resource, self._view.prefix)
         present = self._cache.snapshot(self._view) if replay else []
         response: web.StreamResponse = web.Response()
         self._reader.streams.add(self)
         try:
             response = await self._open()
+            self._call.seat.release()  # what is left is the client's to take, and goes in turns
             if replay:
                 await self._replay(response, present)
-                self._call.seat.release()
                 if truth(initial) and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
             if watcher.overflowed:
                 self._say_why()
-            if self._stalled:
-                self._transport.abort()  # what waits for it would wait for ever
-            await response.write_eof()
+            await self._finish(response)
         except ConnectionError:
             pass  # the client went away
         finally:
@@ -99,6 +97,14 @@ class Stream:
             self._cache.unwatch(watcher)
             self._reader.streams.discard(self)
         return response
+
+    async def _finish(self, response: web.StreamResponse) -> None:
+        """Ends the answer, or the connection of a client that does not take the end."""
+        try:
+            async with asyncio.timeout(0 if self._stalled else PATIENCE):
+                await response.write_eof()
+        except TimeoutError:
+            self._transport.abort()
 
     async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
         """A watch that may be had, but not from there, begins, and ends with an event that says so: as upstream has it, and
@@ -177,8 +183,11 @@ class Stream:
                 return
             if self._bookmarks and now >= bookmark:
                 self._flush()
-                self._send([self._bookmark(self._reader.store.revision)])
-                bookmark = now + _BOOKMARK
+                if watcher.behind or self._waiting:  # a bookmark promises that everything before it was sent
+                    bookmark = now + 1.0
+                else:
+                    self._send([self._bookmark(self._reader.store.revision)])
+                    bookmark = now + _BOOKMARK
             timer = loop.call_at(min(ends, bookmark) if self._bookmarks else ends, self.wake.set)
             self.wake.clear()
             await self.wake.wait()
@@ -200,7 +209,7 @@ class Stream:
     def _flush(self) -> None:
         self._due = False
         watcher = self._flushing
-        if watcher is None:  # it has ended meanwhile
+        if watcher is None or self._waiting:  # it has ended meanwhile, or is not to be sent more now
             return
         if self._gone() or self._reader.closing.is_set():
             self.wake.set()
@@ -235,7 +244,8 @@ class Stream:
         """Until the client has read what it was sent; one that reads nothing is let go."""
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._call.http.protocol._drain_helper()
+                # Shielded: the protocol has one future for all who wait.
+                await asyncio.shield(self._call.http.protocol._drain_helper())
         except TimeoutError:
             self._stalled = True
             self.wake.set()
