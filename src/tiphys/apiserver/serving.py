@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,23 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
 
 
 class _Connection(web.RequestHandler):  # type: ignore[misc]
-    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None."""
+    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when
+    it ends: a watch that waits for changes would not notice."""
 
-    __slots__ = ("certificate",)
+    __slots__ = ("certificate", "gone")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.gone: Callable[[], None] | None = None
         super().connection_made(transport)
         # Whoever writes to a client that does not read waits from here on: a thousand of them take 64 MiB.
         transport.set_write_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.gone is not None:
+            self.gone()
 
     def handle_error(
         self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -94,6 +94,8 @@ class Stream:
             pass  # the client went away
         finally:
             self._flushing = None
+            if (protocol := self._call.http.protocol) is not None:
+                protocol.gone = None
             self._cache.unwatch(watcher)
             self._reader.streams.discard(self)
         return response
@@ -176,6 +178,8 @@ class Stream:
         ends = loop.time() + (asked or random.uniform(1800, 3600))
         bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
         self._flushing = watcher
+        protocol = self._call.http.protocol
+        protocol.gone = self.wake.set
         self._awake()
         while not (self._reader.closing.is_set() or self._stalled or watcher.overflowed or self.ended or self._gone()):
             now = loop.time()
