@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _EVERY = 3.0  # seconds between two looks
 _WORTH = 24 << 20  # bytes more than after the last time, from which it is worth it
+_LOOKS = 20  # after so many one asks all the same, of a process that is not small: history is let go long after its rush
+_SMALL = 100 << 20  # bytes
 _CALM = 2 << 20  # bytes that a process grows by between two looks and is calm
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # of mallopt
 
@@ -43,13 +45,16 @@ async def return_memory() -> None:
     if trim is None:
         return
     seen = low = resident_memory()
+    looks = 0
     while True:
         await asyncio.sleep(_EVERY)
+        looks += 1
         now = resident_memory()
         calm, seen = now - seen < _CALM, now
-        if calm and now - low > _WORTH:
+        if calm and (now - low > _WORTH or (looks >= _LOOKS and now > _SMALL)):
             await asyncio.to_thread(trim, 0)
-            seen = resident_memory()
-            log.info("memory after a rush: %d MiB, were %d", seen >> 20, now >> 20)
-            low = seen
+            looks, low = 0, resident_memory()
+            if now - low > _WORTH:
+                log.info("memory after a rush: %d MiB, were %d", low >> 20, now >> 20)
+            seen = low
         low = min(low, now)
