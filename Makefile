@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack fuzz bench bench-scheduler bench-workloads bench-policy machine test-machine clean
+.PHONY: help demo down test check attack fuzz bench bench-isolation bench-scheduler bench-workloads bench-policy machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ fuzz: $(VENV)/.dev  ## random requests for MINUTES=n; prints the seed of what br
 
 bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
 	@$(PYTHON) bench/bench.py $(if $(PEER),--peer $(PEER))
+
+bench-isolation: $(VENV)/.dev  ## what one account's rush costs another, and clients that do not read
+	@$(PYTHON) bench/isolation.py
 
 bench-scheduler: $(VENV)/.dev  ## the same for the scheduler, alone and end to end
 	@$(PYTHON) bench/scheduler.py

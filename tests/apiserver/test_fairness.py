@@ -129,3 +129,31 @@ def test_a_flow_keeps_to_few_queues() -> None:
         hands.add(at)
         level.queues[at].append(None)  # type: ignore[arg-type]
     assert len(hands) == 3
+
+
+@pytest.mark.parametrize(("nominal", "hand", "objects", "seats"), [
+    (245, 6, 1, 1), (245, 6, 100, 1), (245, 6, 101, 2), (245, 6, 950, 10), (245, 6, 100_000, 10),
+    (49, 6, 100_000, 8), (5, 1, 100_000, 1), (1, 1, 100_000, 1),
+])  # fmt: skip
+def test_a_list_takes_seats_by_what_it_reads(nominal: int, hand: int, objects: int, seats: int) -> None:
+    assert Level("l", nominal=nominal, hand=hand).width(objects) == seats
+
+
+async def test_large_lists_leave_half_of_a_level_to_what_is_small(server: LocalCluster) -> None:
+    fairness, flow = crowd(server, 1, length=50)
+    level = flow.level
+    level.nominal = 20
+    assert [fairness.enter(level, 5) for _ in range(3)] == [True, True, False]
+    waiting = asyncio.ensure_future(fairness.queue(flow, 5))
+    await asyncio.sleep(0)
+    assert [fairness.enter(level) for _ in range(11)] == [True] * 10 + [False]
+    fairness.leave(level, 5)
+    await waiting
+    assert (level.used, level.wide) == (20, 10)
+
+
+async def test_what_needs_more_seats_than_there_are_is_served_alone(server: LocalCluster) -> None:
+    fairness, flow = crowd(server, 1)
+    assert fairness.enter(flow.level, 4) and not fairness.enter(flow.level)
+    fairness.leave(flow.level, 4)
+    assert (flow.level.used, flow.level.wide) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tiphys.cluster import images, kubeconfig
+from tiphys.cluster import images, kubeconfig, stored
 from tiphys.cluster.certificates import Authority
-from tiphys.cluster.state import Cluster
+from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.cluster.up import etcd_ports
+from tiphys.store.engine import Write
+from tiphys.store.sqlite import SQLiteEngine
 
 
 def test_keys_are_private_and_certificates_are_kept(tmp_path: Path) -> None:
@@ -70,3 +73,21 @@ def test_images_hold_what_they_were_given(tmp_path: Path) -> None:
 def test_any_port_has_room_for_its_etcd() -> None:
     assert etcd_ports(6443) == (16443, 16444)
     assert all(0 < low < high <= 65535 for low, high in map(etcd_ports, (1, 55534, 55535, 60999, 65535)))
+
+
+def test_what_is_no_object_is_listed_and_removed_from_outside(tmp_path: Path) -> None:
+    cluster = Cluster("mine", str(tmp_path))
+
+    async def fill() -> None:
+        engine = SQLiteEngine(tmp_path / "state.db")
+        await engine.open(lambda changes: None)
+        for key, value in (("good", b'{"metadata":{"name":"good"}}'), ("bad", b'{"metadata":{"na')):
+            await engine.commit(Write(f"/core/configmaps/default/{key}", value, 0))
+        await engine.close()
+
+    asyncio.run(fill())
+    assert [(found.key, found.revision) for found in stored.check(cluster)] == [("/core/configmaps/default/bad", 2)]
+    with pytest.raises(ClusterError, match="holds an object, or nothing"):
+        stored.remove(cluster, "/core/configmaps/default/good")
+    stored.remove(cluster, "/core/configmaps/default/bad")
+    assert stored.check(cluster) == []

@@ -24,6 +24,9 @@ from tiphys.store.store import Store
 
 SEATS = 600  # requests served at a time, all levels together: upstream's limits for reads and writes
 PATIENCE = 15.0  # seconds that a request waits for a seat: a quarter of its time
+_PER_SEAT = 100  # objects read for each seat that a list takes, as upstream's estimate has it
+_MOST_SEATS = 10  # of one request
+_MOST_SHARE = 0.15  # of its level's seats, likewise
 _ACCOUNT = "system:serviceaccount:"
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
 
@@ -44,8 +47,9 @@ class Level:
     borrowing: int = SEATS
     hand: int = 1
     length: int = 0
-    queues: list[deque[asyncio.Future[None]]] = field(default_factory=list)
+    queues: list[deque[Waiter]] = field(default_factory=list)
     used: int = 0
+    wide: int = 0  # of the used, those of requests that took more than one
     waiting: int = 0
     served: int = 0
     refused: int = 0
@@ -62,16 +66,47 @@ class Level:
             dealt.append(card)
         return min(dealt, key=lambda at: len(self.queues[at]))
 
-    def take_next(self) -> asyncio.Future[None] | None:
-        """Who has waited longest in the queue whose turn it is."""
-        for step in range(len(self.queues)):
-            at = (self._next + step) % len(self.queues)
-            while self.queues[at]:
-                waiter = self.queues[at].popleft()
-                if not waiter.done():
-                    self._next = at + 1
-                    return waiter
-        return None
+    def width(self, objects: int) -> int:
+        """How many seats a request takes that reads so many objects: upstream's estimate, and its limits."""
+        share = math.ceil(self.nominal * _MOST_SHARE)
+        most = max(1, min(_MOST_SEATS, share, self.nominal // max(self.hand, 1)))
+        return max(1, min(most, math.ceil(objects / _PER_SEAT)))
+
+    def in_turn(self) -> Iterator[deque[Waiter]]:
+        """The queues, beginning with the one after that which was looked at last."""
+        count = len(self.queues)
+        for _ in range(count):
+            at = self._next % count
+            self._next = at + 1
+            yield self.queues[at]
+
+    def take(self, seats: int) -> None:
+        self.used += seats
+        self.served += 1
+        if seats > 1:
+            self.wide += seats
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A request that waits for its seats."""
+
+    future: asyncio.Future[None]
+    seats: int = 1
+
+
+class Seat:
+    """What a request holds while it is served. It may give it back before it ends, when what is left costs little."""
+
+    __slots__ = ("_fairness", "_level", "_seats")
+
+    def __init__(self, fairness: Fairness, level: Level, seats: int) -> None:
+        self._fairness, self._level, self._seats = fairness, level, seats
+
+    def release(self) -> None:
+        seats, self._seats = self._seats, 0
+        if seats:
+            self._fairness.leave(self._level, seats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,27 +216,50 @@ class Fairness:
 
     # --- seats ---
 
-    def enter(self, level: Level) -> bool:
-        """Takes a seat if there is one: the level's own, or one that others do not need."""
-        if level.used >= level.nominal and not self._may_borrow(level):
+    def enter(self, level: Level, seats: int = 1) -> bool:
+        """Takes seats if there are so many."""
+        if level.used and not self._has_room(level, seats):
             return False
-        level.used += 1
-        level.served += 1
+        level.take(seats)
         return True
 
-    def _may_borrow(self, level: Level) -> bool:
-        borrowed = level.used - level.nominal
-        if borrowed >= level.borrowing:
+    def _has_room(self, level: Level, seats: int) -> bool:
+        """Whether there are seats, the level's own or such as others do not need. What takes several leaves half of the
+        level to what takes one, whoever may lend."""
+        if seats > 1 and level.wide + seats > max(level.nominal // 2, 1):
+            return False
+        return level.used + seats <= level.nominal or self._may_borrow(level, seats)
+
+    def _serve_next(self, level: Level) -> bool:
+        """Gives seats to who has waited longest in the queue whose turn it is, or in the next whose first has enough.
+        Whether there was one."""
+        for queue in level.in_turn():
+            while queue and queue[0].future.done():
+                queue.popleft()
+            if queue and self.enter(level, queue[0].seats):
+                queue.popleft().future.set_result(None)
+                return True
+        return False
+
+    async def seat(self, flow: Flow, objects: int) -> Seat:
+        """The seats of a request that reads so many objects, once they are free. Raises 429."""
+        level, seats = flow.level, flow.level.width(objects) if objects > _PER_SEAT else 1
+        if not self.enter(level, seats):
+            await self.queue(flow, seats)
+        return Seat(self, level, seats)
+
+    def _may_borrow(self, level: Level, seats: int) -> bool:
+        if level.used + seats - level.nominal > level.borrowing:
             return False
         lent = sum(max(0, other.used - other.nominal) for other in self.levels.values())
         free = sum(
             min(other.lendable, other.nominal - other.used) for other in self.levels.values()
             if other is not level and other.used < other.nominal
         )  # fmt: skip
-        return free - lent > 0
+        return free - lent >= seats
 
-    async def queue(self, flow: Flow) -> None:
-        """Waits for a seat and takes it. Raises 429 when the queue is full, or when none gets free in time."""
+    async def queue(self, flow: Flow, seats: int = 1) -> None:
+        """Waits for seats and takes them. Raises 429 when the queue is full, or when none gets free in time."""
         level = flow.level
         if not level.queues:
             raise self._refusal(level)
@@ -209,7 +267,7 @@ class Fairness:
         if len(queue) >= level.length:
             raise self._refusal(level)
         waiter = asyncio.get_running_loop().create_future()
-        queue.append(waiter)
+        queue.append(Waiter(waiter, seats))
         level.waiting += 1
         self._crowded += 1
         try:
@@ -217,7 +275,7 @@ class Fairness:
                 await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled():
-                self.leave(level)  # it got its seat in the same moment
+                self.leave(level, seats)  # it got its seats in the same moment
             waiter.cancel()
             if isinstance(error, TimeoutError):
                 raise self._refusal(level) from None
@@ -231,17 +289,15 @@ class Fairness:
         level.refused += 1
         return errors.too_many_requests("Too many requests, please try again later.", 1)
 
-    def leave(self, level: Level) -> None:
-        """Gives a seat back; whoever waits may have it."""
-        level.used -= 1
+    def leave(self, level: Level, seats: int = 1) -> None:
+        """Gives seats back; whoever waits may have them."""
+        level.used -= seats
+        if seats > 1:
+            level.wide -= seats
         if self._crowded:
             for other in (level, *self.levels.values()):
-                while other.waiting and self.enter(other):
-                    if (waiter := other.take_next()) is None:
-                        other.used -= 1
-                        other.served -= 1
-                        break
-                    waiter.set_result(None)
+                while other.waiting and self._serve_next(other):
+                    pass
 
     def metrics(self) -> Iterator[str]:
         for name, kind, value in (
@@ -279,5 +335,5 @@ def _configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, tot
         for at, waiter in enumerate(waiting):  # nobody who waits is forgotten when the queues change
             if count:
                 level.queues[at % count].append(waiter)
-            elif not waiter.done():
-                waiter.set_exception(errors.too_many_requests("Too many requests, please try again later.", 1))
+            elif not waiter.future.done():
+                waiter.future.set_exception(errors.too_many_requests("Too many requests, please try again later.", 1))

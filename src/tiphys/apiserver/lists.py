@@ -3,70 +3,138 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from tiphys.api.base import decode, from_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
 from tiphys.apiserver import tables
+from tiphys.apiserver.bulk import Body
+from tiphys.apiserver.conversion import Converter
+from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.options import check_included
 from tiphys.apiserver.request import Call
-from tiphys.apiserver.respond import Accepted, answer, formed
+from tiphys.apiserver.respond import JSON, Accepted
+from tiphys.apiserver.turns import Turns
+from tiphys.apiserver.workers import Workers
 from tiphys.machinery import errors, protobuf
 from tiphys.store.cache import Entry
 
+# How many objects are worked on in one step, of about a millisecond.
+_ROWS = 40  # made into rows of a table, or converted
+_CODED = 8  # coded in protobuf
+_REDUCED = 100  # reduced to their metadata
 
-def listed(
-    call: Call, resource: Resource, want: Accepted, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
-) -> web.Response:
-    """A list in the shape and form that the client wants. `objects`: the entries as the version shows them."""
-    if want.shape == "PartialObjectMetadata":
-        raise errors.not_acceptable(
-            f"you requested PartialObjectMetadata, but the requested object is a list ({resource.list_kind})"
+
+class Listing:
+    """A list in the shape and form that the client wants, made in short steps."""
+
+    def __init__(
+        self, call: Call, resource: Resource, want: Accepted, turns: Turns, converter: Converter, workers: Workers
+    ) -> None:
+        """Raises 406 for what a list cannot be."""
+        if want.shape == "PartialObjectMetadata":
+            raise errors.not_acceptable(
+                f"you requested PartialObjectMetadata, but the requested object is a list ({resource.list_kind})"
+            )
+        self._include = call.query.get("includeObject", "") if want.shape == "Table" else ""
+        check_included(self._include)
+        self._user = call.user.name
+        self.shaped = bool(want.shape)
+        self._resource, self._want, self._turns, self._converter = resource, want, turns, converter
+        self._to_yaml = workers.to_yaml
+
+    async def body(self, meta: dict[str, Any], entries: list[Entry]) -> Body:
+        objects, resource, want = await self._objects(entries), self._resource, self._want
+        if want.form == "protobuf":
+            return await self._protobuf(meta, entries, objects)
+        if want.shape == "Table":
+            return await self._table(meta, objects)
+        kind, version = resource.list_kind.encode(), resource.api_version.encode()
+        if want.shape:
+            kind, version = b"PartialObjectMetadataList", want.version
+            objects = await self._each(objects, _REDUCED, lambda data: tables.partial(data, want.version))
+        if want.form == "yaml":
+            return await self._yaml(kind, version, meta, objects)
+        return Body(list_head(kind, version, meta), objects, tail=b"]}")
+
+    async def _objects(self, entries: list[Entry]) -> list[bytes]:
+        """As the version shows them. A webhook that converts is asked once for all."""
+        resource = self._resource
+        if not isinstance(resource, CustomResource):
+            if resource.is_storage_version:
+                return [entry.data for entry in entries]
+        elif resource.webhook:
+            return await self._converter.present(resource, entries)
+        shown: list[bytes] = []
+        async for some in self._turns.sliced(self._user, entries, _ROWS):
+            shown += await self._converter.present(resource, some)
+        return shown
+
+    async def _each(self, objects: list[bytes], step: int, make: Callable[[bytes], bytes]) -> list[bytes]:
+        made: list[bytes] = []
+        async for some in self._turns.sliced(self._user, objects, step):
+            made += [make(data) for data in some]
+        return made
+
+    async def _table(self, meta: dict[str, Any], objects: list[bytes]) -> Body:
+        table = tables.Printer(self._resource, self._include or "Metadata", self._want.version)
+        rows, head = await self._each(objects, _ROWS, table.row), table.head(meta)
+        if self._want.form != "yaml":
+            return Body(head, rows, tail=b"]}")
+        if not rows:
+            return Body(b"", [await self._to_yaml(head + b"]}")])
+        first = await self._to_yaml(head.removesuffix(b',"rows":[') + b"}")
+        return Body(first + b"rows:\n", await self._documents(rows), b"")
+
+    async def _yaml(self, kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]) -> Body:
+        """Items stand between `apiVersion` and `kind`: keys are in order."""
+        if not objects:
+            return Body(b"", [await self._to_yaml(list_head(kind, version, meta) + b"]}")])
+        items = await self._documents(objects)
+        head = b"apiVersion: %b\nitems:\n" % version
+        rest = {"kind": kind.decode(), "metadata": meta}
+        return Body(head, items, b"", await self._to_yaml(msgspec.json.encode(rest)))
+
+    async def _documents(self, objects: list[bytes]) -> list[bytes]:
+        """Each as an item of a list in YAML. Large ones are written by another process."""
+        made: list[bytes] = []
+        async for [data] in self._turns.sliced(self._user, objects, 1):
+            made.append(await self._to_yaml(b"[%b]" % data))
+        return made
+
+    async def _protobuf(self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]) -> Body:
+        """Each object is coded once and kept beside its JSON."""
+        resource, shape = self._resource, self._want.shape
+        kind = PartialObjectMetadata if shape else resource.type
+        pairs, items = list(zip(entries, objects, strict=True)), list[bytes]()
+        async for some in self._turns.sliced(self._user, pairs, _CODED):
+            items += [protobuf.frame(2, self._coded(entry, data, kind)) for entry, data in some]
+        head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
+        version, name = (
+            ("meta.k8s.io/v1", "PartialObjectMetadataList") if shape else (resource.api_version, resource.list_kind)
         )
-    if want.form == "protobuf":
-        body = _protobuf_list(resource, want.shape, meta, entries, objects)
-        return answer(body, 200, call.warnings, protobuf.MEDIA_TYPE)
-    if want.shape == "Table":
-        include = call.query.get("includeObject", "")
-        check_included(include)
-        body = tables.table(resource, objects, meta, include or "Metadata", version=want.version)
-    elif want.shape:
-        partials = [tables.partial(data, want.version) for data in objects]
-        body = _list(b"PartialObjectMetadataList", want.version, meta, partials)
-    else:
-        body = _list(resource.list_kind.encode(), resource.api_version.encode(), meta, objects)
-    return formed(call, body, want)
+        return Body(protobuf.envelope_head(version, name, len(head) + sum(map(len, items))) + head, items, b"",
+                    protobuf.ENVELOPE_TAIL)  # fmt: skip
+
+    def _coded(self, entry: Entry, data: bytes, kind: type) -> bytes:
+        key = (kind, self._resource.api_version)
+        made = entry.shown.get(key) if entry.shown else None
+        if made is None:
+            made = protobuf.encode(decode(tables.partial(data) if self._want.shape else data, kind))
+            entry.shown = {**(entry.shown or {}), key: made}
+        return made
+
+
+def media_of(want: Accepted) -> str:
+    return {"protobuf": protobuf.MEDIA_TYPE, "yaml": "application/yaml"}.get(want.form, JSON)
 
 
 def list_head(kind: bytes, version: bytes, meta: dict[str, Any]) -> bytes:
     return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (kind, version, msgspec.json.encode(meta))
-
-
-def _list(kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]) -> bytes:
-    return b"".join((list_head(kind, version, meta), b",".join(objects), b"]}"))
-
-
-def _protobuf_list(
-    resource: Resource, shape: str, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
-) -> bytes:
-    """A list in protobuf. Each object is coded once and kept beside its JSON."""
-    kind = PartialObjectMetadata if shape else resource.type
-    items = []
-    for entry, data in zip(entries, objects, strict=True):
-        made = entry.shown.get((kind, resource.api_version)) if entry.shown else None
-        if made is None:
-            made = protobuf.encode(decode(tables.partial(data) if shape else data, kind))
-            entry.shown = {**(entry.shown or {}), (kind, resource.api_version): made}
-        items.append(protobuf.frame(2, made))
-    head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
-    version, name = (
-        ("meta.k8s.io/v1", "PartialObjectMetadataList") if shape else (resource.api_version, resource.list_kind)
-    )
-    return protobuf.envelope(version, name, head + b"".join(items))
 
 
 def write_token(revision: int, start: str) -> str:

@@ -21,6 +21,7 @@ from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.controller import DefinitionController
+from tiphys.apiserver.ebb import return_memory, settle_allocator
 from tiphys.apiserver.expiry import expire_events
 from tiphys.apiserver.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.registry import Registry
@@ -121,6 +122,7 @@ class RunningServer:
         self._tasks.start(self._usage.run(), "usage")
         self.server.watchdog.start()
         self.server.ready = True
+        self._tasks.start(return_memory(), "return-memory")
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._runner = await serve(self.server, options.bind, options.port, context)
@@ -168,6 +170,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
 
 async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT."""
+    settle_allocator()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource as resources
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -13,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from tiphys.apiserver import discovery, respond
+from tiphys.apiserver.ebb import resident_memory
 from tiphys.apiserver.request import Call
 from tiphys.machinery import errors
 
@@ -36,6 +35,9 @@ _STARTED_PARTS = ("bootstrap", "autoregister-completion", *(f"poststarthook/{nam
     "apiservice-status-available-controller", "kube-apiserver-autoregistration", "apiservice-openapi-controller",
     "apiservice-openapiv3-controller",
 )))  # fmt: skip
+_STORE_PARTS = ("etcd", "etcd-readiness", "store")
+_CHECK = 2.0  # seconds that the store has to answer a check, as upstream gives etcd
+_HEALTH = frozenset(("healthz", "livez", "readyz"))
 _ANY_METHOD = frozenset(("healthz", "livez", "readyz", "metrics", "openapi", ""))  # pages that look at none
 
 
@@ -45,9 +47,11 @@ class Pages:
     def __init__(self, server: APIServer) -> None:
         self._server = server
 
-    def answer(self, call: Call) -> web.StreamResponse:
+    async def answer(self, call: Call) -> web.StreamResponse:
         """Raises 405 for methods that a page does not have."""
         parts = call.info.path.strip("/").split("/")
+        if parts[0] in _HEALTH:
+            return await self._health(call, parts[0], parts[1:])
         found = self._found(call, parts)
         if call.http.method != "GET" and parts[0] not in _ANY_METHOD and found.status == 200:
             raise errors.method_refused()
@@ -55,8 +59,6 @@ class Pages:
 
     def _found(self, call: Call, parts: list[str]) -> web.Response:
         match parts:
-            case ["healthz" | "livez" | "readyz", *rest]:
-                return self._health(call, parts[0], rest)
             case ["version"]:
                 return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
             case ["metrics"]:
@@ -133,17 +135,19 @@ class Pages:
             "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
         })  # fmt: skip
 
-    def _health(self, call: Call, kind: str, rest: list[str]) -> web.Response:
+    async def _health(self, call: Call, kind: str, rest: list[str]) -> web.Response:
         started = self._server.ready or kind == "livez"
         checks = {"ping": True, "log": True, "etcd": True, "store": True, **dict.fromkeys(_STARTED_PARTS, started)}
         if kind == "readyz":
-            checks |= {"informer-sync": started, "shutdown": not self._server.reader.closing.is_set()}
+            checks |= {"etcd-readiness": True, "informer-sync": started, "shutdown": not self._server.reader.closing.is_set()}
         excluded = parse_qsl(call.query_text)
         checks = {name: ok for name, ok in checks.items() if ("exclude", name) not in excluded}
         if rest:
             checks = {name: ok for name, ok in checks.items() if name == "/".join(rest)}
             if not checks:
                 return self._index(404)
+        if not checks.keys().isdisjoint(_STORE_PARTS) and not await self._server.registry.store.answers(_CHECK):
+            checks |= dict.fromkeys(checks.keys() & set(_STORE_PARTS), False)
         healthy = all(checks.values())
         if healthy and "verbose" not in call.query:
             return web.Response(text="ok", content_type="text/plain")
@@ -185,10 +189,3 @@ class Pages:
 def no_page() -> web.Response:
     """What upstream answers where no group of its API is."""
     return web.Response(text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8")
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
-    return 0

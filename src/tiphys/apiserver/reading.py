@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from typing import Any
 
 from aiohttp import web
 
-from tiphys.api.catalog import Resource
+from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.aside import aside, weigh_object
+from tiphys.apiserver.bulk import COMPRESSED, LARGE, Body, Bulk
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.lists import list_head, listed, read_token, write_token
+from tiphys.apiserver.lists import Listing, media_of, read_token, write_token
 from tiphys.apiserver.options import check_list
-from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.registry import Registry, outage
 from tiphys.apiserver.request import Call
-from tiphys.apiserver.respond import PLAIN, YamlAnswer, accepted, is_declared, one, streamed, unhurried
+from tiphys.apiserver.respond import HEADERS, Accepted, accepted, answer, is_declared, one, warn_of
+from tiphys.apiserver.turns import Rounds
 from tiphys.apiserver.views import number, view_of
 from tiphys.apiserver.watching import Stream
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
 from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
+from tiphys.store.engine import StoreError
 
 _WAIT = 3.0  # seconds a read waits for a revision this server has not seen yet
-_STREAMED = 100  # objects of a list from which it is written piece by piece
-_COMPRESSED = 128 << 10  # bytes of a list from which it is compressed for clients that take that
+_FEW = 100  # objects that a list reads at once; one that reads more goes in turns
+_EXAMINED = 250  # objects looked at in one step
+# Parameters that say what is in a list.
+_SHAPING = (
+    "labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch", "includeObject",
+)  # fmt: skip
 
 _LISTING = "invalid resource version: "  # how a list begins to tell of one
 
@@ -35,7 +41,9 @@ class Reader:
         self.store = registry.store
         self.watchers = 0
         self.closing = asyncio.Event()
-        self.tasks = TaskGroup("watches")
+        self.tasks = TaskGroup("reads")
+        self.bulk = Bulk(registry.turns, self.tasks)
+        self.rounds = Rounds()  # in which watchers are sent what happened
         self.streams: set[Stream] = set()
 
     def end_watches(self) -> None:
@@ -69,63 +77,100 @@ class Reader:
     async def fresh(self, asked: str, doing: str = "") -> int:
         """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
         if not asked:
-            return await self.store.fresh()
+            try:
+                return await self.store.fresh()
+            except StoreError as error:
+                raise outage(error) from error
         if asked != "0" and not await self.store.reached(wanted := number(asked, doing), _WAIT):
             raise errors.too_large_version(wanted, self.store.revision)
         return self.store.revision
 
     # --- list ---
 
+    def examined(self, call: Call, resource: Resource) -> int:
+        """How many objects a list, or the beginning of a watch, reads, about."""
+        info, query = call.info, call.query
+        if info.name:
+            return 1
+        prefix = resource.prefix + (f"{info.namespace}/" if resource.namespaced and info.namespace else "")
+        count = self.store.cache(storage_of(resource).prefix).count(prefix)
+        if "labelSelector" in query or "fieldSelector" in query or info.verb == "watch":
+            return count
+        limit = query.get("limit", "")
+        return min(count, int(limit)) if limit.isdecimal() and 0 < len(limit) < 10 and limit != "0" else count
+
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
         check_list(call)
-        view, cache = view_of(call, resource), self.registry.cache(resource)
-        limit = max(int(call.query.get("limit") or "0"), 0)
-        entries, revision, token, remaining = await self._page(call, resource, cache, view, limit)
+        view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
+        listing = Listing(call, resource, want, self.registry.turns, self.registry.converter, self.registry.workers)
+        if not call.query.get("continue"):
+            await self.fresh(call.query.get("resourceVersion", ""), _LISTING)
+        gzip = "gzip" in call.http.headers.get("Accept-Encoding", "") and want.form != "protobuf"
+        if self.examined(call, resource) <= _FEW:
+            body = await self._listed(call, resource, listing, view, limit)
+            if body.length <= (COMPRESSED if gzip else LARGE):
+                return answer(body.whole(), 200, call.warnings, media_of(want))
+        place = self.bulk.place(call.user.name)
+        if place.locked():
+            call.seat.release()  # who waits for clients of its own to read keeps no other user from a seat
+        async with place:
+            return await self._large(call, resource, listing, view, limit, want, gzip)
+
+    async def _large(
+        self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int, want: Accepted, gzip: bool
+    ) -> web.StreamResponse:
+        """A list that takes long, shared with whoever asks for the same at one revision."""
+        query, info = call.query, call.info
+        asked = tuple(query.get(name, "") for name in _SHAPING)
+        key = (resource.prefix, resource.api_version, info.namespace, info.name, want, asked, self.store.revision)
+
+        async def make() -> Body:
+            await self.registry.turns.take(call.user.name)
+            return await self._listed(call, resource, listing, view, limit)
+
+        body = await self.bulk.shared(key, make)
+        response = web.StreamResponse(headers=HEADERS)
+        response.headers["Content-Type"] = media_of(want)
+        warn_of(response, call.warnings)
+        if gzip and body.length > COMPRESSED and (packed := await self.bulk.compressed(key, body)) is not None:
+            body = packed
+            response.headers["Content-Encoding"], response.headers["Vary"] = "gzip", "Accept-Encoding"
+        call.seat.release()  # what is left is the client's to take, and goes in turns
+        return await self.bulk.write(call, response, body)
+
+    async def _listed(self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int) -> Body:
+        self.registry.check_readable(resource, view.prefix)
+        entries, revision, token, remaining = await self._page(call, resource, view, limit)
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if token:
             meta["continue"] = token
             if view.matches_all:
                 meta["remainingItemCount"] = remaining
-        if resource.is_storage_version and not isinstance(resource, CustomResource):
-            objects = [entry.data for entry in entries]
-        else:
-            objects = await self.registry.converter.present(resource, entries)
-        if isinstance(resource, CustomResource) and not want.shape:
+        if isinstance(resource, CustomResource) and not listing.shaped:
             meta.setdefault("continue", "")  # upstream's lists of plain objects say so
-        compressed = "gzip" in call.http.headers.get("Accept-Encoding", "")
-        if len(objects) > _STREAMED and want == PLAIN and not compressed and call.http.method == "GET":
-            head = list_head(resource.list_kind.encode(), resource.api_version.encode(), meta)
-            return await streamed(call, head, objects, b"]}")
-        if want != PLAIN:
-            weigh_object(sum(map(len, objects)))
-        response = await aside(listed, call, resource, want, meta, entries, objects)
-        if isinstance(response, YamlAnswer):
-            return response
-        if want.form != "protobuf" and compressed and len(response.body) > _COMPRESSED:  # type: ignore[arg-type]
-            # On a thread: the event loop answers others meanwhile.
-            packed = await asyncio.to_thread(gzip.compress, response.body, 1)  # type: ignore[arg-type]
-            response.body = packed
-            response.headers["Content-Encoding"], response.headers["Vary"] = "gzip", "Accept-Encoding"
-        return await unhurried(call, response)
+        return await listing.body(meta, entries)
 
     async def _page(
-        self, call: Call, resource: Resource, cache: ResourceCache, view: Filter, limit: int
+        self, call: Call, resource: Resource, view: Filter, limit: int
     ) -> tuple[list[Entry], int, str, int]:
         """(entries, revision of the whole list, continue token, how many are left)."""
-        query = call.query
-        asked, match, start = query.get("resourceVersion", ""), query.get("resourceVersionMatch", ""), ""
+        query, cache, revision, start = call.query, self.registry.cache(resource), self.store.revision, ""
+        asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+        past = 0
         if query.get("continue"):
-            revision, start = read_token(query["continue"])
-            entries = self.at(cache, view, revision, start) if revision else cache.select(view)
-            revision = revision or self.store.revision
+            past, start = read_token(query["continue"])
         elif match == "Exact" or (limit and asked not in ("", "0") and not match):
-            revision = number(asked, _LISTING)
-            await self.fresh(asked, _LISTING)
-            entries = self.at(cache, view, revision, "")
+            past = number(asked, _LISTING)
+        revision = past or revision
+        if past and past < cache.revision:
+            entries = self.at(cache, view, past, start)
+        elif view.matches_all:
+            entries, left = cache.page(view, resource.prefix + start if start else "", limit or len(cache))
+            token = write_token(revision, entries[-1].key[len(resource.prefix) :]) if left else ""
+            return entries, revision, token, left
         else:
-            revision = await self.fresh(asked, _LISTING)
-            entries = cache.select(view)
+            entries = await self.matching(call, cache, view)
         if start:
             entries = [entry for entry in entries if entry.key > resource.prefix + start]
         if not limit or len(entries) <= limit:
@@ -134,9 +179,21 @@ class Reader:
         token = write_token(revision, page[-1].key[len(resource.prefix) :])
         return page, revision, token, len(entries) - limit
 
-    def at(self, cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
-        if revision >= cache.revision:
-            return cache.select(view)
+    async def matching(self, call: Call, cache: ResourceCache, view: Filter) -> list[Entry]:
+        """The view as it stands when this is called. Looks at objects in short steps."""
+        turns, user = self.registry.turns, call.user.name
+        entries = cache.snapshot(view)
+        if view.matches_all:
+            return entries
+        found: list[Entry] = []
+        async for some in turns.sliced(user, entries, _EXAMINED):
+            found += [entry for entry in some if view.matches(entry)]
+        if len(found) < len(entries):
+            cache.candidates(view)  # makes the index, if one is of use: all labels are read now
+        return found
+
+    @staticmethod
+    def at(cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
         try:
             return cache.at(view, revision)
         except Expired as error:

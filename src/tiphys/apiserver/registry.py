@@ -25,16 +25,18 @@ from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, val
 from tiphys.apiserver.request import SYSTEM, User, warn
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.strategies.warnings import warnings_of
+from tiphys.apiserver.turns import Turns
 from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.apiserver.workers import Workers
 from tiphys.machinery import errors, names, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
-from tiphys.store.engine import Conflict, StoreError
+from tiphys.store.engine import Conflict, StoreError, StoreTimeout
 from tiphys.store.store import Store
 
 Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
 
+_EXAMINED = 250  # objects that a deletion of many looks at in one step
 _RETRIES = 20
 _UNCOUNTED = ("binding",)  # what the system does on these paths is no change of what the user wants
 _NAMESPACES = BY_PATH["", "v1", "namespaces"]
@@ -84,6 +86,7 @@ class Registry:
         self.converter = Converter(caller or WebhookCaller(store))
         self.now = now
         self.workers = Workers()
+        self.turns = Turns()
 
     def cache(self, resource: Resource) -> ResourceCache:
         return self.store.cache(resource.prefix)
@@ -110,10 +113,35 @@ class Registry:
         return found.labels if found is not None else None
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
-        found = self.cache(resource).get(resource.key(namespace, name))
+        """A stored object. Raises 404, and 500 when there is something that cannot be read."""
+        cache, key = self.cache(resource), resource.key(namespace, name)
+        found = cache.get(key)
         if found is None:
+            if key in cache.corrupt:
+                raise errors.internal(str(cache.corrupt[key]))
             raise errors.not_found(resource.group_resource, name)
         return found
+
+    def check_readable(self, resource: Resource, prefix: str) -> None:
+        """Raises 500 with the keys under a prefix that hold no objects."""
+        if corrupt := self.cache(resource).corrupt_below(prefix):
+            raise errors.store_read(resource.group_resource, [(found.key, str(found)) for found in corrupt])
+
+    async def delete_corrupt(self, resource: Resource, namespace: str, name: str, dry_run: bool) -> None:
+        """Removes what cannot be read, whatever it may have been. Raises 404, and 422 for what can be read."""
+        cache, key = self.cache(resource), resource.key(namespace, name)
+        found = cache.corrupt.get(key)
+        if found is None:
+            self.entry(resource, namespace, name)
+            why = "is exclusively used to delete corrupt object(s), try again by removing this option"
+            field = "ignoreStoreReadErrorWithClusterBreakingPotential"
+            problem = errors.invalid_value(field, True, why)
+            raise errors.invalid(resource.plural, resource.group, name, [problem])
+        if not dry_run:
+            try:
+                await self.store.delete(key, found.revision)
+            except (StoreError, Conflict) as error:
+                raise outage(error) from error
 
     # --- create ---
 
@@ -192,7 +220,7 @@ class Registry:
                 await undo()
             if isinstance(error, Conflict):
                 raise errors.already_exists(resource.group_resource, meta.name) from None
-            raise _outage(error) from error
+            raise outage(error) from error
 
     def _check_new(self, resource: Resource, strategy: Any, obj: Any) -> None:
         """Raises 422, or warns."""
@@ -370,7 +398,7 @@ class Registry:
             if undo:
                 await undo()
             if isinstance(error, StoreError):
-                raise _outage(error) from error
+                raise outage(error) from error
             raise
         if undo is not None:
             await strategy.after_update(self, new, old)
@@ -398,7 +426,7 @@ class Registry:
         for _ in range(_RETRIES):
             entry = cache.get(key)
             if entry is None:
-                raise errors.not_found(resource.group_resource, name)
+                entry = self.entry(resource, namespace, name)  # says what is wrong
             weigh_object(len(entry.data))
             obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
@@ -440,7 +468,7 @@ class Registry:
             value = await self.converter.write(resource, obj)
             return await self.store.put(self.cache(resource), entry.key, value, entry.revision), False
         except StoreError as error:
-            raise _outage(error) from error
+            raise outage(error) from error
 
     async def _finish(self, resource: Resource, obj: Any, entry: Entry, dry_run: bool) -> Entry:
         obj.metadata.resource_version = ""
@@ -449,7 +477,7 @@ class Registry:
         try:
             revision = await self.store.delete(entry.key, entry.revision)
         except StoreError as error:
-            raise _outage(error) from error
+            raise outage(error) from error
         await strategy_of(resource).after_delete(self, obj)
         return Entry(entry.key, revision, with_revision(encode(obj), revision), ())
 
@@ -458,14 +486,16 @@ class Registry:
     ) -> list[Entry]:
         """Deletes every object of the view; one that vanishes meanwhile is no error."""
         deleted = []
-        for entry in self.cache(resource).select(view):
-            namespace, name = split_key(resource, entry.key)
-            one = msgspec.structs.replace(options, preconditions=None)
-            try:
-                deleted.append((await self.delete(resource, namespace, name, one, user, dry_run))[0])
-            except errors.StatusError as error:
-                if error.code != 404:
-                    raise
+        self.check_readable(resource, view.prefix)
+        async for some in self.turns.sliced(user.name, self.cache(resource).snapshot(view), _EXAMINED):
+            for entry in filter(view.matches, some):
+                namespace, name = split_key(resource, entry.key)
+                one = msgspec.structs.replace(options, preconditions=None)
+                try:
+                    deleted.append((await self.delete(resource, namespace, name, one, user, dry_run))[0])
+                except errors.StatusError as error:
+                    if error.code != 404:
+                        raise
         return deleted
 
 
@@ -542,7 +572,10 @@ def _unwritten(key: str, obj: Any, revision: int = 0) -> Entry:
     return Entry(key, revision, with_revision(value, revision) if revision else value, ())
 
 
-def _outage(error: BaseException) -> BaseException:
+def outage(error: BaseException) -> BaseException:
+    """What a client is told of a store that fails, or does not answer."""
+    if isinstance(error, StoreTimeout):
+        return errors.timeout("Timeout: request did not complete within requested timeout - context deadline exceeded")
     return errors.internal(str(error)) if isinstance(error, StoreError) else error
 
 

@@ -172,6 +172,13 @@ class Document:
     error: str = ""
 
 
+class NoSeat:
+    """What a request has that takes no seat of its priority level."""
+
+    def release(self) -> None:
+        pass
+
+
 @dataclass(slots=True)
 class Call:
     """One request on its way through the server."""
@@ -186,6 +193,7 @@ class Call:
     flow: Any = None  # of fairness.Flow
     document: Document | None = None  # of a body in YAML
     selectors: dict[str, Any] = field(default_factory=dict)  # parameter → what was read of a long one
+    seat: Any = NoSeat()  # noqa: RUF009 (it has no state); of fairness.Seat: what is long and done may give it back early
 
     @property
     def dry_run(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from tiphys.machinery import errors, protobuf
 from tiphys.machinery.errors import StatusError
 
 JSON = "application/json"
-_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,11 @@ def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
 
 
 def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
-    response = web.Response(body=body, status=code, headers=_HEADERS)
+    response = web.Response(body=body, status=code, headers=HEADERS)
     if content_type != JSON:
         response.headers["Content-Type"] = content_type
     if warnings:
-        _warn(response, warnings)
+        warn_of(response, warnings)
     return response
 
 
@@ -98,11 +97,11 @@ class YamlAnswer(web.Response):
     """An answer that is to be YAML. Its body is JSON until `server` has it written anew, outside of the event loop."""
 
     def __init__(self, body: bytes, code: int, warnings: list[str]) -> None:
-        super().__init__(body=body, status=code, headers={**_HEADERS, "Content-Type": "application/yaml"})
-        _warn(self, warnings)
+        super().__init__(body=body, status=code, headers={**HEADERS, "Content-Type": "application/yaml"})
+        warn_of(self, warnings)
 
 
-def _warn(response: web.StreamResponse, warnings: list[str]) -> None:
+def warn_of(response: web.StreamResponse, warnings: list[str]) -> None:
     for warning in shortened(warnings):
         text = _UNPRINTABLE.sub(" ", warning).replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
@@ -125,51 +124,6 @@ def shortened(warnings: list[str]) -> list[str]:
         told.append(text[:_LONGEST_WARNING])
         written += len(told[-1])
     return told
-
-
-_PIECE = 128 << 10  # bytes written at once, about
-
-
-async def streamed(call: Call, head: bytes, objects: list[bytes], tail: bytes) -> web.StreamResponse:
-    """A long list, written in pieces as the client takes them: joined to one, 30 MB cost three times their memory, and
-    most of the time goes into getting that memory."""
-    response = web.StreamResponse(headers=_HEADERS)
-    _warn(response, call.warnings)
-    size = sum(map(len, objects))
-    step = max(_PIECE * len(objects) // max(size, 1), 1)
-
-    def pieces() -> Iterator[bytes]:
-        before = head
-        for start in range(0, len(objects), step):
-            yield before + b",".join(objects[start : start + step])
-            before = b","
-        yield tail
-
-    return await _written(call, response, pieces(), len(head) + size + max(len(objects) - 1, 0) + len(tail))
-
-
-async def unhurried(call: Call, response: web.Response) -> web.StreamResponse:
-    """The answer, in pieces if it is a large one."""
-    body = response.body
-    if not isinstance(body, bytes) or len(body) < 4 * _PIECE or call.http.method == "HEAD":
-        return response
-    slow = web.StreamResponse(status=response.status, headers=response.headers)
-    view = memoryview(body)
-    pieces = (bytes(view[start : start + _PIECE]) for start in range(0, len(body), _PIECE))
-    return await _written(call, slow, pieces, len(body))
-
-
-async def _written(
-    call: Call, response: web.StreamResponse, pieces: Iterable[bytes], length: int
-) -> web.StreamResponse:
-    response.content_length = length
-    if call.flow is not None:
-        response.headers.update(call.flow.headers)
-    await response.prepare(call.http)
-    for piece in pieces:
-        await response.write(piece)
-    await response.write_eof()
-    return response
 
 
 def failure(error: StatusError, warnings: list[str] | None = None) -> web.Response:

@@ -43,6 +43,7 @@ from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.views import read_selectors
 from tiphys.apiserver.watchdog import Watchdog
+from tiphys.apiserver.watching import begins_with_list
 from tiphys.apiserver.writing import Writer
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
@@ -157,9 +158,12 @@ class APIServer:
         return response
 
     async def _served(self, call: Call) -> web.StreamResponse:
-        """The answer of a request that lasts as long as its client likes, or of one that has a deadline."""
+        """The answer of a request that lasts as long as its client likes, or of one that has a deadline. A watch takes a seat
+        until it has sent what there is."""
         if _is_long(call.info):
             self._authorize(call)
+            if begins_with_list(call):
+                return await self._seated(call, known=True)
             return await self._route(call)
         seconds = _deadline(call.query["timeout"]) if "timeout" in call.query else _PATIENCE
         try:
@@ -168,23 +172,30 @@ class APIServer:
         except TimeoutError:
             raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
 
-    async def _seated(self, call: Call) -> web.StreamResponse:
+    async def _seated(self, call: Call, known: bool = False) -> web.StreamResponse:
         """The answer, once the body is here and there is a seat. One of an exempt level takes none. Nobody's body is read who
         may not do what he asks for, and nobody sits while he is sending."""
         flow = call.flow
         assert flow is not None
-        sends = call.http.can_read_body
-        if sends:
+        if call.http.can_read_body and not known:
             self._authorize(call)
+            known = True
             await self._receive(call)
         if flow.level.exempt:
-            return await self._allowed(call, sends)
-        if not self.fairness.enter(flow.level):
-            await self.fairness.queue(flow)
+            return await self._allowed(call, known)
+        call.seat = await self.fairness.seat(flow, self._examined(call))
         try:
-            return await self._allowed(call, sends)
+            return await self._allowed(call, known)
         finally:
-            self.fairness.leave(flow.level)
+            call.seat.release()
+
+    def _examined(self, call: Call) -> int:
+        """How many objects a request reads, about."""
+        info = call.info
+        if info.verb not in ("list", "watch") or not info.is_resource:
+            return 1
+        resource = self._catalogue.find(info.group, info.version, info.resource)
+        return 1 if resource is None else self.reader.examined(call, resource)
 
     async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
         if not known:
@@ -256,7 +267,7 @@ class APIServer:
             remote = self._behind(info.path)
             if info.path.startswith("/openapi/"):
                 await self.documents.prepare("proto-openapi" in call.http.headers.get("Accept", ""))
-            return self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
+            return await self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)

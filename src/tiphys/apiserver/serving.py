@@ -13,6 +13,7 @@ import logging
 import resource
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ _MOST_CONNECTIONS = 20_000
 _SPARE_FILES = 512  # for what is not a client: the store, webhooks, nodes
 # Forward secrecy and authenticated encryption only: no CBC. TLS 1.3 has its own, all of that kind.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_UNREAD = 64 << 10  # bytes
 
 
 class _Request(web.BaseRequest):
@@ -69,9 +71,10 @@ def raise_file_limit() -> int:
 
 
 class _Connection(web.RequestHandler):  # type: ignore[misc]
-    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None."""
+    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when
+    it ends: a watch that waits for changes would not notice."""
 
-    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate")
+    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate", "gone")
 
     def __init__(self, front: _Front, **kwargs: Any) -> None:
         self._front = front
@@ -80,7 +83,10 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head = self._pieces = self._ahead = 0
         self._body: Any = None  # of the request that came last
+        self.gone: Callable[[], None] | None = None
         super().connection_made(transport)
+        # Whoever writes to a client that does not read waits from here on: a thousand of them take 64 MiB.
+        transport.set_write_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
         self._front.opened(self)
@@ -88,6 +94,8 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
     def connection_lost(self, exc: BaseException | None) -> None:
         self._front.late.pop(self, None)
         super().connection_lost(exc)
+        if self.gone is not None:
+            self.gone()
 
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to a head that is not whole. Nearly all come in one piece, and no account is kept of them."""

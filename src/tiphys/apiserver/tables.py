@@ -96,6 +96,35 @@ def _shown(value: Any, kind: str) -> Any:
     return value if isinstance(value, bool) else None
 
 
+class Printer:
+    """Makes Tables of one resource. `include` is Metadata, Object or None: what stands beside each row."""
+
+    def __init__(self, resource: Resource, include: str, version: bytes = META) -> None:
+        self._columns = columns_of(resource)
+        # The table of definitions asks for their metadata alone, and their schemas take long to read.
+        brief = resource.kind == "CustomResourceDefinition"
+        self._type = PartialObjectMetadata if brief else resource.type
+        self._include, self._version = include, version
+
+    def head(self, meta: dict[str, Any], header: bool = True) -> bytes:
+        """Everything before the first row."""
+        definitions = [column.definition() for column in self._columns] if header else []
+        version = self._version.decode()
+        head = {"kind": "Table", "apiVersion": version, "metadata": meta, "columnDefinitions": definitions}
+        return msgspec.json.encode(head)[:-1] + b',"rows":['
+
+    def row(self, data: bytes) -> bytes:
+        obj = decode(data, self._type)
+        cells = encode([column.cell(obj) for column in self._columns])
+        if self._include == "None":
+            beside = b',"object":null'
+        elif self._include == "Object":
+            beside = b',"object":' + data
+        else:
+            beside = b',"object":' + partial(data, self._version)
+        return b'{"cells":' + cells + beside + b"}"
+
+
 def table(
     resource: Resource,
     objects: list[bytes],
@@ -104,26 +133,9 @@ def table(
     header: bool = True,
     version: bytes = META,
 ) -> bytes:
-    """A Table of the objects. `include` is Metadata, Object or None: what stands beside each row."""
-    columns = columns_of(resource)
-    rows = [_row(resource, columns, data, include, version) for data in objects]
-    definitions = [column.definition() for column in columns] if header else []
-    head = {"kind": "Table", "apiVersion": version.decode(), "metadata": meta, "columnDefinitions": definitions}
-    return msgspec.json.encode(head)[:-1] + b',"rows":[' + b",".join(rows) + b"]}"
-
-
-def _row(resource: Resource, columns: list[Column], data: bytes, include: str, version: bytes) -> bytes:
-    # The table of definitions asks for their metadata alone, and their schemas take long to read.
-    brief = resource.kind == "CustomResourceDefinition"
-    obj = decode(data, PartialObjectMetadata if brief else resource.type)
-    cells = encode([column.cell(obj) for column in columns])
-    if include == "None":
-        beside = b',"object":null'
-    elif include == "Object":
-        beside = b',"object":' + data
-    else:
-        beside = b',"object":' + partial(data, version)
-    return b'{"cells":' + cells + beside + b"}"
+    """A Table of the objects."""
+    printer = Printer(resource, include, version)
+    return printer.head(meta, header) + b",".join(map(printer.row, objects)) + b"]}"
 
 
 class _MetadataOnly(msgspec.Struct):

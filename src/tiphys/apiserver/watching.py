@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.apiserver import tables
+from tiphys.apiserver.bulk import PATIENCE, Patience
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.options import check_list
 from tiphys.apiserver.request import Call
@@ -26,9 +28,18 @@ if TYPE_CHECKING:
 from tiphys.apiserver.views import number, view_of
 
 _BOOKMARK = 50.0  # seconds between bookmarks
-_REPLAYED = 50  # objects that a new watcher is sent at once
-_BUFFER = 16 << 20  # bytes a slow watcher may leave unread before it is let go
+_REPLAYED = 20  # objects that a new watcher is sent at once
+_AT_ONCE = 500  # events looked at for one watcher before it is another's turn
+_PIECE = 64 << 10  # bytes of events sent to one watcher before it is another's turn, about
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+def begins_with_list(call: Call) -> bool:
+    """Whether a watch sends first what is there, and so costs what a list does."""
+    query = call.query
+    initial = query.get("sendInitialEvents")
+    from_now = initial is None and query.get("resourceVersion", "") in ("", "0")
+    return call.info.verb == "watch" and (from_now or truth(initial))
 
 
 class Stream:
@@ -51,36 +62,51 @@ class Stream:
         custom = isinstance(resource, CustomResource)
         self._binary = self._want.form == "protobuf"
         self._plain = not self._want.shape and not self._binary and resource.is_storage_version and not custom
-        self._converting: asyncio.Lock | None = asyncio.Lock() if custom and resource.webhook else None  # type: ignore[attr-defined]
+        self._converting = resource if isinstance(resource, CustomResource) and resource.webhook else None
 
     async def run(self) -> web.StreamResponse:
         query, store = self._call.query, self._reader.store
         asked = query.get("resourceVersion", "")
         initial = query.get("sendInitialEvents")
-        replay = truth(initial) or (initial is None and asked in ("", "0"))
+        replay = begins_with_list(self._call)
         since = await self._reader.fresh(asked if asked else "") if replay else number(asked or "0") or store.revision
+        if replay:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
         try:
             watcher = self._cache.watch(self._view, since, self._awake)
         except Expired as error:
             return await self._fail(errors.too_old(since, error.floor))
+        present = self._cache.snapshot(self._view) if replay else []
         response: web.StreamResponse = web.Response()
         self._reader.streams.add(self)
         try:
             response = await self._open()
+            self._call.seat.release()  # what is left is the client's to take, and goes in turns
             if replay:
-                present = self._cache.select(self._view)
-                await self._converter.present(self.resource, present)
                 await self._replay(response, present)
                 if truth(initial) and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
-            await response.write_eof()
+            if watcher.overflowed:
+                self._say_why()
+            await self._finish(response)
         except ConnectionError:
             pass  # the client went away
         finally:
+            self._flushing = None
+            if (protocol := self._call.http.protocol) is not None:
+                protocol.gone = None
             self._cache.unwatch(watcher)
             self._reader.streams.discard(self)
         return response
+
+    async def _finish(self, response: web.StreamResponse) -> None:
+        """Ends the answer, or the connection of a client that does not take the end."""
+        try:
+            async with asyncio.timeout(0 if self._stalled else PATIENCE):
+                await response.write_eof()
+        except TimeoutError:
+            self._transport.abort()
 
     async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
         """A watch that may be had, but not from there, begins, and ends with an event that says so: as upstream has it, and
@@ -90,21 +116,45 @@ class Stream:
         await response.write_eof()
         return response
 
+    def _say_why(self) -> None:
+        """A watch that ends because something came that cannot be read says so; one that was too slow just ends."""
+        try:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
+        except errors.StatusError as error:
+            self._send([self._error(error)])
+
     def _error(self, error: errors.StatusError) -> bytes:
         if not self._binary:
             return b'{"type":"ERROR","object":%b}\n' % encode(error.status)
         return _wire("ERROR", protobuf.wrap(error.status))
 
     async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
-        """What is there already, as fast as the client takes it. Changes wait meanwhile."""
-        waiting: list[bytes] = []
-        for entry in present:
-            waiting.append(self._line("ADDED", Event(entry.revision, entry, None)))
-            if len(waiting) == _REPLAYED:
-                await response.write(b"".join(waiting))
-                waiting.clear()
-        if waiting:
-            await response.write(b"".join(waiting))
+        """What is there already, as fast as the client takes it and others let it. Changes wait meanwhile."""
+        turns, user = self._reader.registry.turns, self._call.user.name
+        patience = Patience(self._transport)
+        try:
+            if self._converting is not None:  # a webhook is asked once for all
+                await self._converter.present(self.resource, present)
+            async for some in turns.sliced(user, present, _REPLAYED):
+                for piece in self._pieces(some):
+                    await response.write(piece)
+                    patience.written += 1
+        finally:
+            patience.end()
+
+    def _pieces(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        """The events that show objects as they are, in pieces that a client which does not read may be sent."""
+        lines: list[bytes] = []
+        size = 0
+        for entry in entries:
+            if not self._view.matches(entry):
+                continue
+            lines.append(self._line("ADDED", Event(entry.revision, entry, None)))
+            size += len(lines[-1])
+            if size > _PIECE:
+                yield b"".join(lines)
+                lines, size = [], 0
+        yield b"".join(lines)
 
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape
@@ -128,60 +178,97 @@ class Stream:
         ends = loop.time() + (asked or random.uniform(1800, 3600))
         bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
         self._flushing = watcher
+        protocol = self._call.http.protocol
+        protocol.gone = self.wake.set
         self._awake()
-        while not (self._reader.closing.is_set() or watcher.overflowed or self.ended or self._gone()):
+        while not (self._reader.closing.is_set() or self._stalled or watcher.overflowed or self.ended or self._gone()):
             now = loop.time()
             if now >= ends:
                 return
             if self._bookmarks and now >= bookmark:
                 self._flush()
-                self._send([self._bookmark(self._reader.store.revision)])
-                bookmark = now + _BOOKMARK
+                if watcher.behind or self._waiting:  # a bookmark promises that everything before it was sent
+                    bookmark = now + 1.0
+                else:
+                    self._send([self._bookmark(self._reader.store.revision)])
+                    bookmark = now + _BOOKMARK
             timer = loop.call_at(min(ends, bookmark) if self._bookmarks else ends, self.wake.set)
             self.wake.clear()
             await self.wake.wait()
             timer.cancel()
 
     ended = False
+    _stalled = False  # the client has read nothing for too long
     _flushing: Any = None
     _due = False
+    _waiting = False  # for the client to read, or for a webhook: events stay in the cache's history
 
     def _awake(self) -> None:
-        """There are events: send them once the loop has done what it is at, all in one write."""
-        if self._flushing is None or self._due:
+        """There are events: send them when it is this watcher's turn, all in one write."""
+        if self._flushing is None or self._due or self._waiting:
             return
         self._due = True
-        asyncio.get_running_loop().call_soon(self._flush)
+        self._reader.rounds.add(self._flush)
 
     def _flush(self) -> None:
         self._due = False
         watcher = self._flushing
-        taken = watcher.take()
-        if len(taken) == 1 and self._plain and not self._gone():
+        if watcher is None or self._waiting:  # it has ended meanwhile, or is not to be sent more now
+            return
+        if self._gone() or self._reader.closing.is_set():
+            self.wake.set()
+            return
+        if self._call.http.protocol.writing_paused:
+            self._wait(self._room())
+            return
+        taken = watcher.take(_AT_ONCE, _PIECE)
+        if len(taken) == 1 and self._plain:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
         elif taken and self._converting is not None:
-            self._reader.tasks.start(self._send_converted(taken), "convert-watch")
+            self._wait(self._send_converted(taken))
         elif taken:
             self._send([self._line(kind, event) for kind, event in taken])
-        if watcher.overflowed or self._gone() or self._reader.closing.is_set():
+        if watcher.overflowed:
+            self.wake.set()
+        elif watcher.behind:
+            self._awake()
+
+    def _wait(self, what: Coroutine[Any, Any, None]) -> None:
+        self._waiting = True
+        self._reader.tasks.start(self._waited(what), "watch")
+
+    async def _waited(self, what: Coroutine[Any, Any, None]) -> None:
+        try:
+            await what
+        finally:
+            self._waiting = False
+        self._awake()
+
+    async def _room(self) -> None:
+        """Until the client has read what it was sent; one that reads nothing is let go."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                # Shielded: the protocol has one future for all who wait.
+                await asyncio.shield(self._call.http.protocol._drain_helper())
+        except TimeoutError:
+            self._stalled = True
+            self.wake.set()
+        except ConnectionError:
             self.wake.set()
 
     async def _send_converted(self, taken: list[tuple[str, Event]]) -> None:
-        """Events whose objects a webhook has to convert first; the lock keeps their order."""
-        assert self._converting is not None
-        async with self._converting:
-            shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
-            try:
-                await self._converter.present(self.resource, [entry for entry in shown if entry is not None])
-            except errors.StatusError as error:
-                self._send([self._error(error)])
-                self._reader.end(self)
-                return
-            self._send([self._line(kind, event) for kind, event in taken])
+        """Events whose objects a webhook has to convert first. Later ones wait."""
+        shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
+        try:
+            await self._converter.present(self.resource, [entry for entry in shown if entry is not None])
+        except errors.StatusError as error:
+            self._send([self._error(error)])
+            self._reader.end(self)
+            return
+        self._send([self._line(kind, event) for kind, event in taken])
 
     def _gone(self) -> bool:
-        transport = self._transport
-        return transport is None or transport.is_closing() or transport.get_write_buffer_size() > _BUFFER
+        return self._transport is None or self._transport.is_closing()
 
     def _send(self, lines: list[bytes]) -> None:
         if lines and not self._gone():

@@ -1,4 +1,4 @@
-"""`tiphys`: up, down, status, kubeconfig, image, and each component alone."""
+"""`tiphys`: up, down, status, kubeconfig, image, store, and each component alone."""
 
 from __future__ import annotations
 
@@ -144,6 +144,38 @@ def image_load(name: str, files: tuple[Path, ...]) -> None:
         cluster = _existing(name)
         for file in files:
             click.echo(images.load(cluster, file))
+
+
+@cli.group("store")
+def store_group() -> None:
+    """Values in a cluster's store that are no objects."""
+
+
+@store_group.command("check")
+@_name
+def store_check(name: str) -> None:
+    """List the keys that hold no objects, one a line; exit with 1 if there are any."""
+    from tiphys.cluster import stored
+
+    with _explained():
+        corrupt = stored.check(_existing(name))
+    for found in corrupt:
+        click.echo(f"{found.key}\trevision {found.revision}\t{found.fault}")
+    if corrupt:
+        raise SystemExit(1)
+    click.echo("Every key holds an object.")
+
+
+@store_group.command("remove")
+@_name
+@click.argument("key")
+def store_remove(name: str, key: str) -> None:
+    """Remove a key that holds no object, whatever it may have been. With SQLite the cluster must be down."""
+    from tiphys.cluster import stored
+
+    with _explained():
+        stored.remove(_existing(name), key)
+    click.echo(f"{key} is gone.")
 
 
 def _existing(name: str) -> Any:

@@ -117,6 +117,18 @@ def internal(message: str) -> StatusError:
     return _error(500, "InternalError", f"Internal error occurred: {message}", cause)
 
 
+def store_read(resource: str, problems: Iterable[tuple[str, str]]) -> StatusError:
+    """What a list says that cannot be read in whole. `problems` are keys and what is wrong with each, the first 100."""
+    causes = [StatusCause(reason="UnexpectedServerResponse", field=key, message=text) for key, text in problems]
+    if len(causes) > _MOST_CAUSES:
+        causes[_MOST_CAUSES:] = [StatusCause(reason="FieldValueTooMany", message="too many errors, the list is truncated")]
+    message = f"failed to read one or more {resource} from the storage"
+    return _error(500, "StorageReadError", message, _details(resource, "list", causes=causes))
+
+
+_MOST_CAUSES = 100
+
+
 def unavailable(message: str) -> StatusError:
     return _error(503, "ServiceUnavailable", message)
 

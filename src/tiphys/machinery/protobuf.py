@@ -418,8 +418,16 @@ def frame(tag: int, data: bytes) -> bytes:
 
 def envelope(api_version: str, kind: str, message: bytes) -> bytes:
     """The envelope of a message that is encoded already."""
+    return envelope_head(api_version, kind, len(message)) + message + ENVELOPE_TAIL
+
+
+ENVELOPE_TAIL = b"\x1a\x00\x22\x00"  # no content encoding, no content type
+
+
+def envelope_head(api_version: str, kind: str, size: int) -> bytes:
+    """What stands before a message of `size` bytes; `ENVELOPE_TAIL` stands behind it."""
     named = frame(1, api_version.encode()) + frame(2, kind.encode())
-    return MAGIC + frame(1, named) + frame(2, message) + b"\x1a\x00\x22\x00"
+    return MAGIC + frame(1, named) + varint(2 << 3 | _BYTES) + varint(size)
 
 
 def unwrap(data: bytes) -> tuple[str, str, bytes]:

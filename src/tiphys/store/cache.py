@@ -9,17 +9,19 @@ from __future__ import annotations
 import bisect
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tiphys.machinery.selectors import EVERYTHING, Selector
+from tiphys.store.corruption import Corrupt
 from tiphys.store.engine import Change
 
 _META = b'"metadata":{'
 HISTORY = 10_000  # events kept for each resource: how far behind a watcher may resume
-_RECENT = 64  # events whose lines are kept
+_RECENT = 256  # events whose lines are kept
+_LAST = "\U0010ffff"  # after any name
 _INDEXES = 32  # selector keys indexed for each resource
 
 
@@ -117,6 +119,16 @@ class Entry:
         return self._fields  # type: ignore[return-value]
 
 
+class _KeepsNothing(dict[Any, bytes]):
+    """The lines of an event that every watcher that keeps up has had: who is late has them made anew, each time."""
+
+    def __setitem__(self, key: Any, line: bytes) -> None:
+        pass
+
+
+_NOT_KEPT = _KeepsNothing()
+
+
 class Event:
     """A change as watchers see it: `entry` is None for a deletion, `previous` is None for a creation."""
 
@@ -131,6 +143,11 @@ class Event:
     @property
     def key(self) -> str:
         return (self.entry or self.previous).key  # type: ignore[union-attr]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the object that it is about."""
+        return len((self.entry or self.previous).data)  # type: ignore[union-attr]
 
     def tombstone(self, data: bytes | None = None) -> bytes:
         """The object as it last was (or as `data` shows it), at the revision of its disappearance from this view."""
@@ -174,6 +191,10 @@ class Filter:
     def kind(self, event: Event) -> str | None:
         """What the event is in this view: an object can enter or leave it without being made or deleted."""
         entry, previous = event.entry, event.previous
+        if self.matches_all:
+            if not (entry or previous).key.startswith(self.prefix):  # type: ignore[union-attr]
+                return None
+            return "DELETED" if entry is None else "ADDED" if previous is None else "MODIFIED"
         now = entry is not None and self.matches(entry)
         before = previous is not None and self.matches(previous)
         if now:
@@ -182,27 +203,45 @@ class Filter:
 
 
 class Watcher:
-    """A subscription. Events wait in `pending` until the reader takes them; `wake` is called when there are some."""
+    """A place in the history of a resource. It holds no events: the cache's history does, for all watchers.
 
-    __slots__ = ("filter", "overflowed", "pending", "wake")
+    `wake` is called with the first change after everything was taken. `overflowed`: history went on without it, or what
+    came cannot be shown.
+    """
 
-    LIMIT = 50_000
+    __slots__ = ("_cache", "_spoilt", "filter", "overflowed", "position", "wake")
 
-    def __init__(self, view: Filter, wake: Callable[[], None]) -> None:
+    def __init__(self, cache: ResourceCache, view: Filter, position: int, wake: Callable[[], None]) -> None:
+        self._cache = cache
         self.filter = view
-        self.pending: list[tuple[str, Event]] = []
+        self.position = position  # number of the next event, counted from the first that the cache ever had
         self.wake = wake
         self.overflowed = False
+        self._spoilt = cache.spoilt
 
-    def push(self, kind: str, event: Event) -> None:
-        if len(self.pending) >= self.LIMIT:
+    @property
+    def behind(self) -> bool:
+        """Whether there are events that it has not looked at."""
+        return self.position < self._cache.written
+
+    def take(self, most: int = HISTORY, size: int = 1 << 40) -> list[tuple[str, Event]]:
+        """The next events of its view: looks at `most`, ends with the one that makes more than `size` bytes."""
+        cache, view, taken = self._cache, self.filter, list[tuple[str, Event]]()
+        events, dropped = cache.events, cache.written - len(cache.events)
+        position = self.position
+        if position < dropped or cache.spoilt != self._spoilt:
             self.overflowed = True
-        else:
-            self.pending.append((kind, event))
-        self.wake()
-
-    def take(self) -> list[tuple[str, Event]]:
-        taken, self.pending = self.pending, []
+            return taken
+        end = min(cache.written, position + most)
+        while position < end and size >= 0:
+            event = events[position - dropped]
+            position += 1
+            if (kind := view.kind(event)) is not None:
+                taken.append((kind, event))
+                size -= event.size
+        self.position = position
+        if position == cache.written:
+            cache.idle.add(self)
         return taken
 
 
@@ -222,11 +261,14 @@ class ResourceCache:
         self._selectable = selectable
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
+        self.written = 0  # events so far, those that are forgotten, too
         self._floor = floor  # of lists: what is older is compacted, whichever resource it was about
         self._dropped = floor  # of watches: the last event of this resource that is not kept
         self.revision = 0  # of the last change to this resource
-        self._watchers: set[Watcher] = set()
+        self.corrupt: dict[str, Corrupt] = {}
+        self.spoilt = 0  # how often a value came that was no object
+        self.idle: set[Watcher] = set()  # watchers that have seen everything
         self._indexes: dict[tuple[str, str], dict[str, set[str]]] = {}
 
     def __len__(self) -> int:
@@ -242,6 +284,8 @@ class ResourceCache:
 
     def apply(self, change: Change) -> None:
         key = change.key
+        if self.corrupt:
+            self.corrupt.pop(key, None)
         self.revision = change.revision
         previous = self._entries.get(key)
         entry = None
@@ -262,20 +306,37 @@ class ResourceCache:
             self._reindex(previous, entry)
         if change.revision <= self._floor:
             return
-        event = Event(change.revision, entry, previous)
-        self._events.append(event)
-        if len(self._events) > _RECENT:
-            # Every watcher that keeps up has had it. The line weighs as much as the object, and can be made again.
-            self._events[-_RECENT].lines.clear()
-        if len(self._events) > HISTORY:
-            self._floor = self._events.popleft().revision
-        for watcher in self._watchers:
-            view = watcher.filter
-            if view.matches_all:
-                if key.startswith(view.prefix):
-                    watcher.push("DELETED" if entry is None else "MODIFIED" if previous else "ADDED", event)
-            elif (kind := view.kind(event)) is not None:
-                watcher.push(kind, event)
+        self._tell(Event(change.revision, entry, previous))
+
+    def spoil(self, found: Corrupt) -> None:
+        """A value came that is no object. Watches end: what they would have to show cannot be shown."""
+        self.corrupt[found.key] = found
+        self.spoilt += 1
+        if (entry := self._entries.pop(found.key, None)) is not None:
+            del self._keys[bisect.bisect_left(self._keys, found.key)]
+            self._reindex(entry, None)
+        self.forget(found.revision)  # who resumes has to list again, and is told there
+        self.revision = found.revision
+        idle, self.idle = self.idle, set()
+        for watcher in idle:
+            watcher.wake()
+
+    def corrupt_below(self, prefix: str) -> list[Corrupt]:
+        """The values under a prefix that are no objects, in key order."""
+        return [self.corrupt[key] for key in sorted(self.corrupt) if key.startswith(prefix)] if self.corrupt else []
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.written += 1
+        if len(self.events) > _RECENT:
+            # The line weighs as much as the object, and can be made again.
+            self.events[-_RECENT].lines = _NOT_KEPT
+        if len(self.events) > HISTORY:
+            self._dropped = self._floor = self.events.popleft().revision
+        if self.idle:
+            idle, self.idle = self.idle, set()
+            for watcher in idle:
+                watcher.wake()
 
     def select_by(self, selectable: tuple[Selectable, ...]) -> None:
         """From now on field selectors may name these."""
@@ -288,36 +349,52 @@ class ResourceCache:
 
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""
-        while self._events and self._events[0].revision <= revision:
-            self._dropped = self._events.popleft().revision
+        while self.events and self.events[0].revision <= revision:
+            self._dropped = self.events.popleft().revision
         self._floor = max(self._floor, revision)
 
     # --- reads ---
 
     def select(self, view: Filter) -> list[Entry]:
         """The objects of a view, in key order."""
+        candidates = self.candidates(view)
+        return candidates if view.matches_all else [entry for entry in candidates if view.matches(entry)]
+
+    def candidates(self, view: Filter) -> list[Entry]:
+        """The objects that may be of a view as they stand now, in key order: those that an index knows, or all below its
+        prefix. Who has no time for all of them at once looks later which of them match."""
         keys = self._candidates(view)
-        if keys is None:
-            chosen: Sequence[str] = self._range(view.prefix)
-            if view.matches_all:
-                return [self._entries[key] for key in chosen]
-        else:
-            chosen = sorted(keys)
-        return [entry for key in chosen if view.matches(entry := self._entries[key])]
+        chosen: Sequence[str] = self._range(view.prefix) if keys is None else sorted(keys)
+        return [self._entries[key] for key in chosen]
+
+    def snapshot(self, view: Filter) -> list[Entry]:
+        """Candidates, without making an index."""
+        return self.candidates(view if self._indexed(view) else Filter(view.prefix))
+
+    def page(self, view: Filter, start: str, limit: int) -> tuple[list[Entry], int]:
+        """(the first objects of a view of everything after the key `start`, how many come after them)."""
+        keys = self._range(view.prefix)
+        first = bisect.bisect_right(keys, start) if start else 0
+        chosen = keys[first : first + limit]
+        return [self._entries[key] for key in chosen], len(keys) - first - len(chosen)
+
+    def count(self, prefix: str) -> int:
+        """How many objects are below a prefix."""
+        if prefix == self.prefix:
+            return len(self._keys)
+        return bisect.bisect_left(self._keys, prefix + _LAST) - bisect.bisect_left(self._keys, prefix)
 
     def _range(self, prefix: str) -> list[str]:
         if prefix == self.prefix:
             return self._keys
-        return self._keys[
-            bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + "\U0010ffff")
-        ]
+        return self._keys[bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + _LAST)]
 
     def at(self, view: Filter, revision: int) -> list[Entry]:
         """The view as it stood at a revision: the present with the later events undone. Raises Expired."""
         if revision < self._floor:
             raise Expired(self._floor)
         state = {entry.key: entry for entry in self.select(Filter(view.prefix))}
-        for event in reversed(self._events):
+        for event in reversed(self.events):
             if event.revision <= revision:
                 break
             if event.previous is None:
@@ -336,6 +413,14 @@ class ResourceCache:
                 if index is not None:
                     return set().union(*(index.get(value, ()) for value in requirement.values))
         return None
+
+    def _indexed(self, view: Filter) -> bool:
+        """Whether no index has to be made for the view: making one reads the labels of every object."""
+        for source, selector in (("field", view.fields), ("label", view.labels)):
+            for requirement in selector.requirements:
+                if requirement.operator in ("=", "in") and not requirement.key.startswith("metadata.n"):
+                    return (source, requirement.key) in self._indexes or len(self._indexes) >= _INDEXES
+        return True
 
     def _index(self, source: str, key: str) -> dict[str, set[str]] | None:
         index = self._indexes.get((source, key))
@@ -367,24 +452,19 @@ class ResourceCache:
     # --- watches ---
 
     def watch(self, view: Filter, since: int, wake: Callable[[], None]) -> Watcher:
-        """Subscribes to every event after `since`; what has already happened is pending at once. Raises Expired, but not
-        while no event of this resource is missing: an object's own version is good for as long as nothing has changed."""
+        """A place after `since`, of which what has already happened can be taken at once. Raises Expired, but not while no
+        event of this resource is missing: an object's own version is good for as long as nothing has changed."""
         if since < self._dropped:
             raise Expired(self._dropped)
-        watcher = Watcher(view, wake)
-        for event in self._after(since):
-            if (kind := view.kind(event)) is not None:
-                watcher.push(kind, event)
-        self._watchers.add(watcher)
-        return watcher
-
-    def _after(self, since: int) -> Iterable[Event]:
-        later = []
-        for event in reversed(self._events):
+        position = self.written
+        for event in reversed(self.events):
             if event.revision <= since:
                 break
-            later.append(event)
-        return reversed(later)
+            position -= 1
+        watcher = Watcher(self, view, position, wake)
+        if not watcher.behind:
+            self.idle.add(watcher)
+        return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
-        self._watchers.discard(watcher)
+        self.idle.discard(watcher)

@@ -53,6 +53,10 @@ class StoreError(Exception):
     """The engine cannot write or read now (disk full, cluster out of reach). Nothing was acknowledged."""
 
 
+class StoreTimeout(StoreError):
+    """The engine does not answer. What was asked of it may still happen."""
+
+
 @dataclass(slots=True)
 class Snapshot:
     """What an engine holds at start: `changes` are the live keys and the history still kept, in revision order.
@@ -84,6 +88,10 @@ class Engine(Protocol):
     async def commit(self, write: Write) -> int:
         """Makes the write durable and returns its revision. Raises Conflict or StoreError.
         Writes that arrive while another is being made durable share the next disk write."""
+        ...
+
+    async def ping(self) -> None:
+        """Returns once the engine has answered. Raises StoreError."""
         ...
 
     async def barrier(self) -> int:

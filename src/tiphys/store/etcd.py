@@ -16,7 +16,7 @@ import grpc.aio
 
 from tiphys.machinery import protobuf
 from tiphys.store import etcdpb as pb
-from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, Write
+from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout, Write
 
 _PAGE = 2000
 _MOD = 2
@@ -101,7 +101,7 @@ class EtcdEngine:
         try:
             changes, revision = await self._load()
         except grpc.aio.AioRpcError as error:
-            raise StoreError(f"etcd at {self._target}: {error.details()}") from None
+            raise self._failure(error) from None
         self._applied = revision
         self._live = {change.key: change.revision for change in changes}
         self._watching = asyncio.get_running_loop().create_task(self._follow(), name="etcd-watch")
@@ -114,6 +114,16 @@ class EtcdEngine:
             request_serializer=protobuf.encode,
             response_deserializer=lambda data: protobuf.decode(data, response),
         )
+
+    def _failure(self, error: grpc.aio.AioRpcError) -> StoreError:
+        kind = StoreTimeout if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else StoreError
+        return kind(f"etcd at {self._target}: {error.details()}")
+
+    async def ping(self) -> None:
+        try:
+            await self._range(pb.RangeRequest(key=self._prefix + b"/health"), timeout=10)
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(error) from None
 
     async def _load(self) -> tuple[list[Change], int]:
         changes: list[Change] = []
@@ -131,10 +141,10 @@ class EtcdEngine:
             start = page.kvs[-1].key + b"\x00"
 
     def _name(self, key: bytes) -> str:
-        return key[len(self._prefix) :].decode()
+        return key[len(self._prefix) :].decode(errors="surrogateescape")
 
     async def commit(self, write: Write) -> int:
-        key = self._prefix + write.key.encode()
+        key = self._prefix + write.key.encode(errors="surrogateescape")
         if write.value is None:
             wish = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
         else:
@@ -149,7 +159,7 @@ class EtcdEngine:
         try:
             done = await self._txn(pb.TxnRequest(compare=compare, success=[wish], failure=[look]), timeout=30)
         except grpc.aio.AioRpcError as error:
-            raise StoreError(f"etcd at {self._target}: {error.details()}") from None
+            raise self._failure(error) from None
         if not done.succeeded:
             found = done.responses[0].response_range.kvs
             # Whoever is told of a conflict reads again: make sure it then reads what it conflicted with.
@@ -162,7 +172,7 @@ class EtcdEngine:
         try:
             answer = await self._range(pb.RangeRequest(key=self._prefix, count_only=True), timeout=10)
         except grpc.aio.AioRpcError as error:
-            raise StoreError(f"etcd at {self._target}: {error.details()}") from None
+            raise self._failure(error) from None
         await self._reached(answer.header.revision)
         return int(answer.header.revision)
 
@@ -173,7 +183,10 @@ class EtcdEngine:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, waiter))
         self._nudge.set()
-        await asyncio.wait_for(waiter, 30)
+        try:
+            await asyncio.wait_for(waiter, 30)
+        except TimeoutError:
+            raise StoreTimeout(f"etcd at {self._target} sends no changes") from None
 
     async def _requests(self, start: int) -> AsyncIterator[pb.WatchRequest]:
         create = pb.WatchCreateRequest(

@@ -29,6 +29,9 @@ class MemoryEngine:
         self._listener([Change(self._revision, write.key, write.value, current)])
         return self._revision
 
+    async def ping(self) -> None:
+        return None
+
     async def barrier(self) -> int:
         return self._revision
 

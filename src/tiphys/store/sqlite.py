@@ -30,6 +30,22 @@ _GROUP = 512  # writes that share one commit at the most: bounds how long the fi
 _Job = tuple[Write, "asyncio.Future[int]"] | Callable[[], Any] | None
 
 
+def read_current(path: Path) -> list[Change]:
+    """What stands under each key of a file, which another process may be writing to. Raises StoreError."""
+    rows = "SELECT * FROM log WHERE revision IN (SELECT max(revision) FROM log GROUP BY key) AND value IS NOT NULL"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return [_change(row) for row in database.execute(rows)]
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def _change(row: tuple[int, Any, Any, int]) -> Change:
+    """A row as a change, whatever stands there: a stranger's hand may have left text."""
+    revision, key, value, previous = row
+    return Change(revision, str(key), value if value is None or isinstance(value, bytes) else str(value).encode(), previous)
+
+
 class SQLiteEngine:
     """`path` is the database file; its folder must exist. Only one process may have it open."""
 
@@ -65,6 +81,9 @@ class SQLiteEngine:
         future: asyncio.Future[int] = self._loop.create_future()
         self._jobs.put((write, future))
         return await future
+
+    async def ping(self) -> None:
+        await self._ask(lambda: self._db.execute("SELECT 1"))
 
     async def barrier(self) -> int:
         return self._published  # what is on disk and not yet published is not acknowledged either
@@ -102,8 +121,8 @@ class SQLiteEngine:
         self._db.executescript(_SCHEMA)
         self._compacted = self._meta("compacted")
         changes = []
-        for revision, key, value, previous in self._db.execute("SELECT * FROM log ORDER BY revision"):
-            changes.append(Change(revision, key, value, previous))
+        for row in self._db.execute("SELECT * FROM log ORDER BY revision"):
+            changes.append(_change(row))
             self._note(changes[-1])
         # A deletion can be the last write and then be compacted away: its revision must not be given again.
         self._revision = max(self._revision, self._compacted, self._meta("revision"))

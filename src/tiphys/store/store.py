@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from tiphys.store.cache import Entry, ResourceCache, Selectable
-from tiphys.store.engine import Change, Engine, StoreError, Write
+from tiphys.store.corruption import Corrupt, corrupt
+from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 
 log = logging.getLogger(__name__)
 
 COMPACT_EVERY = 60.0  # seconds
+DEADLINE = 30.0  # seconds that the engine has for a write
 KEEP = 5  # rounds of history that stay: five minutes, as upstream keeps
 
 
@@ -27,6 +29,7 @@ class Store:
         self._floor = 0
         self._known = 0  # from here on every change has come by
         self._compactor: asyncio.Task[None] | None = None
+        self._asked: asyncio.Task[None] | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.revision = 0
         self.commits = 0
@@ -38,15 +41,24 @@ class Store:
         self._apply(snapshot.changes)
         self.revision = max(self.revision, snapshot.revision)
         self._apply([change for change in early or () if change.revision > snapshot.revision])
+        self._checks = self._engine.shared  # what this server itself writes are objects
         self._compactor = asyncio.get_running_loop().create_task(self._compact_forever(), name="compactor")
 
     _opening: list[Change] | None = []
+    _checks = True
+
+    def _spoil(self, found: Corrupt) -> None:
+        log.error("%r at revision %d is no object: %s", found.key, found.revision, found.fault)
+        parts = found.key.split("/", 3)
+        if len(parts) == 4:  # else it is no key of any resource
+            self.cache(f"/{parts[1]}/{parts[2]}/").spoil(found)
 
     async def close(self) -> None:
-        if self._compactor:
-            self._compactor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._compactor
+        for task in (self._compactor, self._asked):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StoreError):
+                    await task
         await self._engine.close()
 
     def _apply(self, changes: Sequence[Change]) -> None:
@@ -54,7 +66,11 @@ class Store:
             self._opening = [*self._opening, *changes]
             return
         for change in changes:
-            self.cache(change.key[: change.key.index("/", change.key.index("/", 1) + 1) + 1]).apply(change)
+            if self._checks and (found := corrupt(change)) is not None:
+                self._spoil(found)
+            else:
+                key = change.key
+                self.cache(key[: key.index("/", key.index("/", 1) + 1) + 1]).apply(change)
             self.revision = max(self.revision, change.revision)
         for waiter in [waiter for wanted, waiter in self._waiting if wanted <= self.revision]:
             if not waiter.done():
@@ -73,7 +89,7 @@ class Store:
 
     async def put(self, cache: ResourceCache, key: str, value: bytes, expected: int | None, seconds: int = 0) -> Entry:
         """Writes and returns the entry as it then stands; it may end after `seconds`. Raises Conflict or StoreError."""
-        revision = await self._engine.commit(Write(key, value, expected, seconds))
+        revision = await self._committed(Write(key, value, expected, seconds))
         self.commits += 1
         entry = cache.get(key)
         if entry is None or entry.revision != revision:  # somebody else wrote again before we were woken
@@ -85,7 +101,22 @@ class Store:
     async def delete(self, key: str, expected: int | None) -> int:
         """Deletes and returns the revision of the deletion. Raises Conflict or StoreError."""
         self.commits += 1
-        return await self._engine.commit(Write(key, None, expected))
+        return await self._committed(Write(key, None, expected))
+
+    async def _committed(self, write: Write) -> int:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self._engine.commit(write)
+        except TimeoutError:
+            raise StoreTimeout(f"the store did not answer in {DEADLINE:g} s") from None
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the engine answers within so many seconds. Those who ask at a time share one question."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.get_running_loop().create_task(self._engine.ping(), name="ping")
+        asked = self._asked
+        await asyncio.wait((asked,), timeout=seconds)
+        return asked.done() and not asked.cancelled() and asked.exception() is None
 
     async def fresh(self) -> int:
         """Waits until the cache shows every write acknowledged anywhere before the call; returns its revision."""

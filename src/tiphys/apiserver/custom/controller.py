@@ -72,7 +72,12 @@ class DefinitionController:
         return self._registry.catalogue
 
     async def run(self) -> None:
-        watcher = self._cache.watch(Filter(_DEFINITIONS.prefix), self._registry.store.revision, self._changed)
+        def changed() -> None:
+            watcher.take()
+            self.serve()
+            self._wake.set()
+
+        watcher = self._cache.watch(Filter(_DEFINITIONS.prefix), self._registry.store.revision, changed)
         try:
             while True:
                 self._wake.clear()
@@ -85,14 +90,9 @@ class DefinitionController:
                     if known is not None:
                         known.settled = now
                     await asyncio.sleep(0)
-                watcher.take()
                 await self._wake.wait()
         finally:
             self._cache.unwatch(watcher)
-
-    def _changed(self) -> None:
-        self.serve()
-        self._wake.set()
 
     # --- serving ---
 

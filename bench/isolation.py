@@ -1,0 +1,227 @@
+"""Measures what one account's rush costs another, and what clients that do not read cost the server. `make bench-isolation`.
+
+One account asks a hundred times at once for all of 10,000 pods, again and again; another gets one pod at a time. Printed are
+the other's p99 alone and meanwhile, and the server's memory before, at its peak and a while after. Then watchers that
+never read, and lists that nobody reads. `--quick` uses a tenth of everything. `--only WORD` takes the cases with the word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import ssl
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from bench import PODS, Server, _none, ask, many, pod
+
+QUICK = "--quick" in sys.argv
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
+OBJECTS = 1000 if QUICK else 10000
+LISTS = 100
+SECONDS = 3.0 if QUICK else 12.0
+REST = 10.0 if QUICK else 45.0  # seconds after which memory must be back
+WATCHERS = 20 if QUICK else 200
+Pair = tuple[Path, Path]
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+RUSHES = {  # name: (path, headers)
+    "plain lists": ("/api/v1/pods", ""),
+    "gzip lists": ("/api/v1/pods", "Accept-Encoding: gzip\r\n"),
+    "tables": ("/api/v1/pods", f"Accept: {TABLE}\r\n"),
+    "protobuf lists": ("/api/v1/pods", "Accept: application/vnd.kubernetes.protobuf\r\n"),
+    "selected lists": ("/api/v1/pods?labelSelector=app%21%3Dnone", ""),
+}
+
+
+def request(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n".encode()
+
+
+def context(ca: Path, pair: Pair) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=str(ca))
+    made.load_cert_chain(*pair)
+    return made
+
+
+def rush(port: int, ca: Path, pair: Pair, wanted: bytes, count: int, ends: float) -> None:
+    """A process of its own: `count` clients that ask again as soon as they have their answer. Prints how many they got."""
+    tls = context(ca, pair)
+    done = [0, 0]
+
+    async def client() -> None:
+        while time.time() < ends:
+            with contextlib.suppress(OSError, ssl.SSLError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+                writer.write(wanted)
+                head = await reader.read(1 << 16)
+                while time.time() < ends and await reader.read(1 << 20):
+                    pass
+                done[b" 200 " not in head[:20]] += time.time() < ends
+                writer.transport.abort()
+
+    async def everyone() -> None:
+        await asyncio.gather(*(client() for _ in range(count)))
+
+    import uvloop
+
+    uvloop.run(everyone())
+    print(f"    {done[0]} lists were answered, {done[1]} refused", flush=True)
+
+
+def probe(server: Server, pair: Pair, seconds: float) -> list[float]:
+    """Milliseconds that each GET of one pod took."""
+    connection, taken = server.connect(pair), []
+    ends = time.time() + seconds
+    while time.time() < ends:
+        began = time.perf_counter()
+        ask(connection, "GET", f"{PODS}/pod-{len(taken) % OBJECTS:05}")
+        taken.append((time.perf_counter() - began) * 1000)
+        time.sleep(0.003)
+    return taken
+
+
+class Peak:
+    """The most memory that the server had while this was open."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self._ended = server, threading.Event()
+        self.most = server.memory()
+
+    def __enter__(self) -> Peak:
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.05):
+            self.most = max(self.most, self._server.memory())
+
+
+def p99(taken: list[float]) -> float:
+    return sorted(taken)[len(taken) * 99 // 100]
+
+
+def mib(size: int) -> str:
+    return f"{size >> 20} MiB"
+
+
+def rested(server: Server, within: int) -> str:
+    """The server's memory once it is at most `within` bytes, or after a while."""
+    began = time.monotonic()
+    while time.monotonic() - began < REST and server.memory() > within:
+        time.sleep(0.5)
+    return f"{mib(server.memory())} after {time.monotonic() - began:.0f} s"
+
+
+def measure_rush(server: Server, name: str, rusher: Pair, other: Pair) -> None:
+    path, headers = RUSHES[name]
+    before = server.memory()
+    alone = p99(probe(server, other, SECONDS / 2))
+    arguments = (server.port, server.ca, rusher, request(path, headers), LISTS, time.time() + SECONDS)
+    process = multiprocessing.get_context("spawn").Process(target=rush, args=arguments)
+    with Peak(server) as peak:
+        process.start()
+        time.sleep(1.0)
+        meanwhile = probe(server, other, SECONDS - 1.5)
+        process.join()
+    ratio = p99(meanwhile) / alone
+    print(
+        f"{name}: p99 {alone:.1f} ms alone, {p99(meanwhile):.1f} ms meanwhile ({ratio:.1f} times; goal 5),"
+        f" worst {max(meanwhile):.0f} ms; memory {mib(before)}, {mib(peak.most)} at its peak, "
+        + rested(server, before * 5 // 4),
+        flush=True,
+    )
+
+
+def measure_silent(server: Server, name: str, path: str, rusher: Pair, other: Pair) -> None:
+    """Clients that ask and never read, while objects change."""
+    before, tls = server.memory(), context(server.ca, rusher)
+    alone = p99(probe(server, other, SECONDS / 2))
+
+    async def everyone() -> None:
+        streams = []
+        for _ in range(WATCHERS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls, limit=1 << 12)
+            writer.write(request(path))
+            streams.append((reader, writer))
+        await asyncio.to_thread(churn)
+        for _, writer in streams:
+            writer.transport.abort()
+
+    def patch(connection: object, number: int) -> None:
+        body = json.dumps({"metadata": {"annotations": {"n": f"{number}" * 300}}}).encode()
+        path = f"{PODS}/pod-{number % OBJECTS:05}"
+        ask(connection, "PATCH", path, body, "application/merge-patch+json")  # type: ignore[arg-type]
+
+    def churn() -> None:
+        worker = threading.Thread(target=lambda: many(server, OBJECTS // 5, 4, patch))
+        worker.start()
+        taken.extend(probe(server, other, SECONDS / 2))
+        worker.join()
+
+    taken: list[float] = []
+    with Peak(server) as peak:
+        asyncio.run(everyone())
+    print(
+        f"{name}: memory {mib(before)}, {mib(peak.most)} at its peak, {rested(server, before * 5 // 4)};"
+        f" p99 of another {alone:.1f} ms alone, {p99(taken):.1f} ms meanwhile",
+        flush=True,
+    )
+
+
+def grant(server: Server) -> None:
+    """Everything to everybody with a certificate, by RBAC."""
+    group, admin = "rbac.authorization.k8s.io", server.connect()
+    rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": "bench"}, "rules": [rule]}
+    ask(admin, "POST", f"/apis/{group}/v1/clusterroles", json.dumps(role).encode(), wanted=201)
+    binding = {
+        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "bench"},
+        "roleRef": {"kind": "ClusterRole", "name": "bench", "apiGroup": group},
+        "subjects": [{"kind": "Group", "name": "system:authenticated", "apiGroup": group}],
+    }  # fmt: skip
+    ask(admin, "POST", f"/apis/{group}/v1/clusterrolebindings", json.dumps(binding).encode(), wanted=201)
+    account = b'{"metadata":{"name":"default"},"apiVersion":"v1","kind":"ServiceAccount"}'
+    ask(admin, "POST", "/api/v1/namespaces/default/serviceaccounts", account, wanted=201)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder))
+        from tiphys.cluster.certificates import Authority
+
+        authority = Authority(Path(folder) / "pki")
+        rusher, other = (authority.ensure(name, name, ()) for name in ("rusher", "other"))
+        server.start()
+        try:
+            grant(server)
+            many(server, OBJECTS, 16, lambda c, n: _none(ask(c, "POST", PODS, pod(n), wanted=201)))
+            for name in RUSHES:
+                if ONLY in name:
+                    measure_rush(server, name, rusher, other)
+            for name, path in (
+                ("silent watchers from the start", "/api/v1/pods?watch=1"),
+                ("silent watchers of changes", "/api/v1/pods?watch=1&resourceVersion=%d"),
+                ("lists that nobody reads", "/api/v1/pods"),
+            ):
+                if ONLY in name:
+                    revision = json.loads(ask(server.connect(), "GET", "/api/v1/pods?limit=1"))["metadata"]
+                    if "%d" in path:
+                        path %= int(revision["resourceVersion"])
+                    measure_silent(server, name, path, rusher, other)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Whose turn it is to hold the event loop.
+
+Every request is answered by one thread. What takes long is done in steps of a few milliseconds, and between two steps the
+loop looks at its sockets: `Turns` are for what a request waits for (lists), `Rounds` for what nobody waits for (watches).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+_ROUND = 0.003  # seconds that callbacks may take before the loop looks at its sockets again
+
+
+class Turns:
+    """One step for each round of the event loop, flows in turn: who asks for much waits behind itself."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by flow; the first is the next
+        self._scheduled = False
+
+    async def take(self, flow: str) -> None:
+        """Returns when the caller may do its next step. At once if nobody did one in this round."""
+        loop = asyncio.get_running_loop()
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._next)
+            return
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiting.setdefault(flow, deque()).append(waiter)
+        await waiter
+
+    async def sliced(self, flow: str, items: Sequence[T], step: int) -> AsyncIterator[Sequence[T]]:
+        """The items, `step` at a time, with a turn between two slices."""
+        for start in range(0, len(items), step):
+            if start:
+                await self.take(flow)
+            yield items[start : start + step]
+
+    def _next(self) -> None:
+        while self._waiting:
+            flow, waiters = next(iter(self._waiting.items()))
+            del self._waiting[flow]
+            waiter = waiters.popleft()
+            if waiters:
+                self._waiting[flow] = waiters  # behind the others
+            if not waiter.done():  # else its request has been given up
+                waiter.set_result(None)
+                asyncio.get_running_loop().call_soon(self._next)
+                return
+        self._scheduled = False
+
+
+class Rounds:
+    """Runs callbacks soon, in order, as many at a time as fit into a few milliseconds."""
+
+    def __init__(self) -> None:
+        self._due: deque[Callable[[], None]] = deque()
+        self._scheduled = False
+
+    def add(self, callback: Callable[[], None]) -> None:
+        self._due.append(callback)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        due, ends = self._due, time.monotonic() + _ROUND
+        try:
+            while due:
+                due.popleft()()
+                if time.monotonic() > ends:
+                    break
+        finally:
+            self._scheduled = bool(due)
+            if due:
+                asyncio.get_running_loop().call_soon(self._run)

@@ -1,0 +1,71 @@
+"""What a cluster's store holds that is no object, found and removed from outside, whether or not a server can start on it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.cluster.up import etcd_ports
+from tiphys.store.corruption import Corrupt, corrupt
+from tiphys.store.engine import Change, Conflict, StoreError, Write
+
+if TYPE_CHECKING:
+    from tiphys.store.etcd import EtcdEngine
+
+
+def check(cluster: Cluster) -> list[Corrupt]:
+    """Every key that holds no object, in order. Raises ClusterError."""
+    try:
+        changes = asyncio.run(_current(cluster))
+    except StoreError as error:
+        raise ClusterError(str(error)) from None
+    return sorted(filter(None, map(corrupt, changes)), key=lambda found: found.key)
+
+
+def remove(cluster: Cluster, key: str) -> None:
+    """Removes a key that holds no object. Raises ClusterError."""
+    found = next((found for found in check(cluster) if found.key == key), None)
+    if found is None:
+        raise ClusterError(f"{key} holds an object, or nothing; only what tiphys store check lists is removed")
+    try:
+        asyncio.run(_remove(cluster, found))
+    except StoreError as error:
+        raise ClusterError(f"{error}; end the cluster first: tiphys down --name {cluster.name}") from None
+    except Conflict:
+        raise ClusterError(f"{key} has just changed; look again") from None
+
+
+async def _current(cluster: Cluster) -> list[Change]:
+    if cluster.store == "sqlite":
+        from tiphys.store.sqlite import read_current
+
+        return read_current(cluster.root / "state.db")
+    engine = _etcd(cluster)
+    try:
+        return (await engine.open(lambda changes: None)).changes
+    finally:
+        await engine.close()
+
+
+async def _remove(cluster: Cluster, found: Corrupt) -> None:
+    from tiphys.store.sqlite import SQLiteEngine
+
+    engine: EtcdEngine | SQLiteEngine
+    engine = SQLiteEngine(cluster.root / "state.db") if cluster.store == "sqlite" else _etcd(cluster)
+    await engine.open(lambda changes: None)
+    try:
+        await engine.commit(Write(found.key, None, found.revision))
+    finally:
+        await engine.close()
+
+
+def _etcd(cluster: Cluster) -> EtcdEngine:
+    from tiphys.store.etcd import EtcdEngine
+
+    own = f"127.0.0.1:{etcd_ports(cluster.port)[0]}"
+    addresses = own if cluster.store == "etcd" else cluster.store
+    endpoints = [e.removeprefix("https://").removeprefix("http://") for e in addresses.split(",")]
+    tls = [Path(file).read_bytes() for file in cluster.etcd_tls]
+    return EtcdEngine(endpoints, tls=(tls[0], tls[1], tls[2]) if tls else None)
