@@ -148,7 +148,7 @@ def image_load(name: str, files: tuple[Path, ...]) -> None:
 
 @cli.group("store")
 def store_group() -> None:
-    """Values in a cluster's store that are no objects."""
+    """Find and remove corrupted values in a cluster's store."""
 
 
 @store_group.command("check")
@@ -170,7 +170,7 @@ def store_check(name: str) -> None:
 @_name
 @click.argument("key")
 def store_remove(name: str, key: str) -> None:
-    """Remove a key that holds no object, whatever it may have been. With SQLite the cluster must be down."""
+    """Remove a key whose value is corrupted. With SQLite the cluster must be down."""
     from tiphys.cluster import stored
 
     with _explained():
@@ -244,7 +244,7 @@ def _end(ending: Ending) -> None:
 @click.option("--data-dir", type=FOLDER, required=True)
 @click.option("--bind", default="0.0.0.0", show_default=True)
 @click.option("--port", default=6443, show_default=True)
-@click.option("--address", default="127.0.0.1", help="Where clients in the cluster find this server.")
+@click.option("--address", default="127.0.0.1", help="Address of this server for clients in the cluster.")
 @click.option(
     "--store",
     default="sqlite",
@@ -256,8 +256,8 @@ def _end(ending: Ending) -> None:
 @click.option("--etcd-key", type=FOLDER)
 @click.option("--token-auth-file", type=FOLDER, help='Lines of token,user,uid,"group,...".')
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
-@click.option("--enable-admission-plugins", default="", help="Names, with commas, of plugins that are off by default.")
-@click.option("--disable-admission-plugins", default="", help="Names, with commas, of plugins to do without.")
+@click.option("--enable-admission-plugins", default="", help="Comma-separated names of plugins that are off by default.")
+@click.option("--disable-admission-plugins", default="", help="Comma-separated names of plugins to disable.")
 @click.option("--admission-control-config-file", type=FOLDER, help="An AdmissionConfiguration: defaults and exemptions.")
 def apiserver(
     pki: Path,
@@ -325,7 +325,7 @@ def _profiles(config: Path | None) -> Any:
 @click.option("--ca", type=FOLDER, required=True, help="The CA certificate that pods are given.")
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 @click.option(
-    "--ca-key", type=FOLDER, default=None, help="The authority's key: certificate requests are signed with it."
+    "--ca-key", type=FOLDER, default=None, help="The key of the CA, which signs certificate requests."
 )
 @click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
 def controllers(
@@ -397,7 +397,7 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--data-dir", type=FOLDER, default=Path("/var/lib/tiphys/node"), show_default=True)
 @click.option("--name", default="node")
 @click.option("--nodes", default=1, help="Number of hollow nodes.")
-@click.option("--ca", type=FOLDER, default=Path(), help="The authority that callers of the node must be known to.")
+@click.option("--ca", type=FOLDER, default=Path(), help="The CA whose client certificates the node accepts.")
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
@@ -406,7 +406,7 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
-@click.option("--cluster-cidr", default="", help="Pod networks of all nodes, with commas [default: the node's own].")
+@click.option("--cluster-cidr", default="", help="Comma-separated pod networks of all nodes [default: the node's own].")
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
 @click.option("--forward-dns", default="", help="Name server for names outside the cluster [default: the machine's].")
 @click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")

@@ -24,7 +24,7 @@ class Trouble(click.ClickException):
 
 @click.group()
 def policy() -> None:
-    """Network policies."""
+    """Explain network policies."""
 
 
 @policy.command()
@@ -53,7 +53,7 @@ def explain(
     protocol: str,
     kubeconfig: Path | None,
 ) -> None:
-    """Tell what may reach POD and what it may reach, and which rule of which policy says so.
+    """Explain what may reach POD and what it may reach, and which policy rule says so.
 
     With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot be told."""
     from tiphys.network.policy import explain as words
