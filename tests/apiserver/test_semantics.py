@@ -383,3 +383,17 @@ async def test_volumes_elsewhere_get_their_defaults(server: LocalCluster) -> Non
         assert made["spec"][name] == {**given, **added}
     made = await call(server, "POST", "/api/v1/nodes", {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24"}})
     assert made["spec"]["podCIDRs"] == ["10.0.0.0/24"]
+
+
+async def test_a_continue_token_ends_with_its_history_and_the_answer_has_another(server: LocalCluster) -> None:
+    for name in ("a", "b", "c"):
+        await server.client.create(config_map(name))
+    page = await server.client.list(CM, "default", limit=1)
+    await server.client.create(core_v1.Secret(metadata=ObjectMeta(name="later", namespace="default")))
+    await server.server.store.compact(server.server.store.revision)
+    with pytest.raises(StatusError) as expired:
+        await server.client.list(CM, "default", limit=1, token=page.token)
+    assert expired.value.code == 410
+    token = expired.value.status.metadata.continue_
+    rest = await server.client.list(CM, "default", limit=1, token=token)
+    assert [item.metadata.name for item in rest.items] == ["b"] and rest.revision != page.revision

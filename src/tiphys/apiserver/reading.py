@@ -163,7 +163,8 @@ class Reader:
         elif match == "Exact" or (limit and asked not in ("", "0") and not match):
             past = number(asked, _LISTING)
         revision = past or revision
-        if past and past < cache.revision:
+        # A token ends with its revision's history even if nothing of this resource has changed since: clients rely on it.
+        if past and (past < cache.revision or past < cache.floor):
             entries = self.at(cache, view, past, start)
         elif view.matches_all:
             entries, left = cache.page(view, resource.prefix + start if start else "", limit or len(cache))

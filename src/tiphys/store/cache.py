@@ -347,6 +347,11 @@ class ResourceCache:
         for entry in self._entries.values():
             entry._selectable, entry._labels, entry._fields = selectable, None, None
 
+    @property
+    def floor(self) -> int:
+        """The oldest revision of which a list may still be had."""
+        return self._floor
+
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""
         while self.events and self.events[0].revision <= revision:
