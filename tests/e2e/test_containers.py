@@ -563,3 +563,41 @@ def test_a_new_sandbox_has_its_volumes_filled_again(machine: Machine) -> None:
     machine.eventually(lambda: machine.kubectl("logs", "boxed", "-c", "c", check=False) == "filled\nfilled\n")
     running(machine, "boxed")
     gone(machine, "boxed")
+
+
+def test_an_image_is_a_volume_that_nobody_writes_to(machine: Machine) -> None:
+    volumes = [{"name": "v", "image": {"reference": IMAGE, "pullPolicy": "IfNotPresent"}}]
+    mounts = [{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/part", "subPath": "bin"}]
+    script = "ls -d /v/www && test -x /part/sh && ! touch /v/x && echo fine; exec sleep 3600"
+    run_pod(machine, "imaged", script, container={"volumeMounts": mounts}, volumes=volumes)
+    running(machine, "imaged")
+    machine.eventually(lambda: "/v/www\nfine\n" in machine.kubectl("logs", "imaged").replace("touch: /v/x: Read-only file system\n", ""))
+    uid = machine.get("pod/imaged")["metadata"]["uid"]
+    gone(machine, "imaged")
+    machine.eventually(lambda: uid not in Path("/proc/self/mountinfo").read_text())
+
+
+def test_images_that_are_not_to_be_had_are_told_as_upstream_tells_them(machine: Machine) -> None:
+    others = [{"name": "absent", "image": "tiphys.local/absent:1", "imagePullPolicy": "Never"}]
+    volumes = [{"name": "v", "image": {"reference": "tiphys.local/absent:1", "pullPolicy": "Never"}}]
+    others.append({"name": "mounts", "image": IMAGE, "volumeMounts": [{"name": "v", "mountPath": "/v"}]})  # type: ignore[dict-item]
+    body = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "unnamed"},
+        "spec": {"containers": [{"name": "c", "image": "q.io/UPPER:1"}, *others], "volumes": volumes},
+    }  # fmt: skip
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def reasons() -> dict[str, str]:
+        statuses = machine.get("pod/unnamed")["status"].get("containerStatuses", [])
+        return {one["name"]: one["state"].get("waiting", {}).get("reason") for one in statuses}
+
+    never = "ErrImageNeverPull"
+    machine.eventually(lambda: reasons() == {"c": "InvalidImageName", "absent": never, "mounts": never})
+
+    def events() -> set[str]:
+        every = machine.get("events", "--field-selector=involvedObject.name=unnamed")["items"]
+        return {event["message"] for event in every}
+
+    machine.eventually(lambda: {"Error: InvalidImageName", f"Error: {never}"} <= events())
+    assert 'Container image "tiphys.local/absent:1" is not present with pull policy of Never' in events()
+    gone(machine, "unnamed")

@@ -207,10 +207,10 @@ class Agent:
             for id in [*state.old_sandboxes, *([state.sandbox.id] if state.sandbox else [])]:
                 await self.runtime.stop_sandbox(id)
                 await self.runtime.remove_sandbox(id)
+        for uid in left | ({uid for uid in self._found if uid} - known):
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
+            await self.runtime.release_images(uid)
         self._found = {}
-        for uid in left:
-            await asyncio.to_thread(self._node.volumes.tear_down, uid)
 
     def _runtime_event(self, id: str) -> None:
         """Something happened: to a container that is known by its id, or one look at everything will tell."""

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tiphys.api import core_v1
 from tiphys.node.runtime import (
@@ -64,7 +65,16 @@ class HollowRuntime:
     async def image_user(self, image: str) -> tuple[int | None, str]:
         return 1, ""
 
+    async def image_size(self, image: str) -> int:
+        return 0
+
     async def pull(self, image: str, auth: dict[str, str] | None) -> None:
+        return None
+
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
+        return None
+
+    async def release_images(self, uid: str) -> None:
         return None
 
     async def images(self) -> list[tuple[list[str], int]]:

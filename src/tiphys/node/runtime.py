@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tiphys.api import core_v1
@@ -94,11 +95,11 @@ class ContainerPlan:
 
 
 class RuntimeFault(Exception):
-    """The runtime could not do it; `reason` is what the pod's status shows."""
+    """The runtime could not do it; `reason` is what the pod's status shows. `image` is one of a volume that was not to be had."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, image: str = "") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.image = reason, image
 
 
 class Runtime(Protocol):
@@ -131,7 +132,19 @@ class Runtime(Protocol):
         """Whom an image that is here runs as: a number, or a name, or neither."""
         ...
 
+    async def image_size(self, image: str) -> int:
+        """Bytes of an image that is here; 0 if that is not known."""
+        ...
+
     async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
+
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
+        """Shows the files of an image that is here at a folder, for a pod's volume, to be read only. Raises RuntimeFault."""
+        ...
+
+    async def release_images(self, uid: str) -> None:
+        """Nothing shows the images of a pod's volumes any more."""
+        ...
 
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str

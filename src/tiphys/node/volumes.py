@@ -70,7 +70,7 @@ class Volumes:
                 _tmpfs(path, "mode=0755,size=64m")  # secrets and tokens never reach the disk
             _write(path, files, _group(pod))
             _make_places(path, places_inside(pod, volume.name))
-        else:
+        elif volume.image is None:  # an image is pulled, and shown there, before a container with it starts
             raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not support')
         return str(path)
 
@@ -218,7 +218,7 @@ def _is_made_of_objects(volume: core_v1.Volume) -> bool:
 def _is_read_only(volume: core_v1.Volume) -> bool:
     """Whether no container may write to it, whatever its mount says: upstream gives these kinds out so, too."""
     claim = volume.persistent_volume_claim
-    return _is_made_of_objects(volume) or (claim is not None and claim.read_only)
+    return _is_made_of_objects(volume) or volume.image is not None or (claim is not None and claim.read_only)
 
 
 def _write(volume: Path, files: Files, group: int | None) -> None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
@@ -339,10 +340,13 @@ class PodWorker:
         name, node = container.name, self._node
         container = self.resources.of(container)
         try:
-            await have_image(node.runtime, node.references, self.pod, container, self._event)
+            await have_image(
+                node.runtime, node.references, self.pod, container.image, container.image_pull_policy, name, self._event
+            )
+            paths = await self._volumes()
+            await self._show_images(container, paths)
             self._waiting.pulled(name)
             await self._check_user(container)
-            paths = await self._volumes()
             env = await environment(
                 self.pod, container, node.references, node.services(), node.address, node.allocatable
             )
@@ -382,6 +386,22 @@ class PodWorker:
             await self._post_start(container, state)
         if state.state == EXITED:
             self.look()
+
+    async def _show_images(self, container: Any, paths: dict[str, str]) -> None:
+        """The files of images that volumes of a container are."""
+        mounted = {mount.name for mount in container.volume_mounts}
+        for volume in self.pod.spec.volumes:
+            if volume.image is None or volume.name not in mounted:
+                continue
+            node, image = self._node, volume.image
+            try:
+                await have_image(
+                    node.runtime, node.references, self.pod, image.reference, image.pull_policy, "", self._event
+                )
+            except RuntimeFault as fault:
+                raise RuntimeFault(fault.reason, str(fault), image.reference) from None
+            place = Path(paths[volume.name])
+            await node.runtime.mount_image(image.reference, self.pod.metadata.uid, volume.name, place)
 
     async def _check_user(self, container: Any) -> None:
         if not must_not_be_root(self.pod, container):
@@ -513,6 +533,9 @@ class PodWorker:
         uid = self.pod.metadata.uid
         self._node.isolation.release(self.pod)
         await asyncio.to_thread(self._node.volumes.tear_down, uid)
+        if any(volume.image is not None for volume in self.pod.spec.volumes):
+            with contextlib.suppress(RuntimeFault):
+                await self._node.runtime.release_images(uid)
         self._node.references.forget(uid)
         self._node.runtime.forget(uid)  # type: ignore[attr-defined]
 

@@ -16,7 +16,9 @@ import msgspec
 from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
 from tiphys.node.cri import messages as m
+from tiphys.node.cri import snapshots
 from tiphys.node.cri.client import CRIClient
+from tiphys.node.mounts import mount_read_only
 from tiphys.node.runtime import (
     CREATED,
     EXITED,
@@ -173,6 +175,10 @@ class CRIRuntime:
             return None, ""
         return found.uid.value if found.uid is not None else None, found.username
 
+    async def image_size(self, image: str) -> int:
+        found = await self._image(image)
+        return found.size if found is not None else 0
+
     async def _image(self, image: str) -> m.Image | None:
         request = m.ImageStatusRequest(image=m.ImageSpec(image=image))
         return (await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)).image
@@ -184,9 +190,40 @@ class CRIRuntime:
         try:
             await self._client.call("ImageService/PullImage", request, m.PullImageResponse, timeout=1800)
         except RuntimeFault as fault:
-            raise RuntimeFault("ErrImagePull", str(fault)) from None
+            # Upstream tells the code of every answer, but of the one that says nothing.
+            code = fault.reason.title().replace("_", "")
+            told = str(fault) if code == "Unknown" else f"rpc error: code = {code} desc = {fault}"
+            raise RuntimeFault("ErrImagePull", told) from None
         except TimeoutError:
             raise RuntimeFault("ErrImagePull", f"pulling {image} took longer than 30 minutes") from None
+
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
+        if os.path.ismount(place):
+            return
+        request = m.ImageStatusRequest(image=m.ImageSpec(image=image), verbose=True)
+        told = await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)
+        chain = msgspec.json.decode(told.info.get("info", "{}")).get("chainID", "")
+        view = snapshots.view_of(chain, uid, volume)
+        try:
+            [made] = await self._client.snapshots("View", view, snapshots.MountsResponse)
+        except RuntimeFault as fault:
+            if fault.reason != "ALREADY_EXISTS":
+                raise RuntimeFault("CreateContainerError", f"failed to mount image volume: {fault}") from None
+            wanted = snapshots.MountsRequest(key=view.key)
+            [made] = await self._client.snapshots("Mounts", wanted, snapshots.MountsResponse)
+        try:
+            for one in made.mounts:
+                await asyncio.to_thread(mount_read_only, one.type, one.source, one.options, place)
+        except OSError as error:
+            raise RuntimeFault("CreateContainerError", f"failed to mount image volume: {error}") from None
+
+    async def release_images(self, uid: str) -> None:
+        for answer in await self._client.snapshots("List", snapshots.of_pod(uid), snapshots.ListResponse):
+            for one in answer.info:
+                with contextlib.suppress(RuntimeFault):
+                    await self._client.snapshots(
+                        "Remove", snapshots.RemoveRequest(key=one.name), snapshots.RemoveResponse
+                    )
 
     async def images(self) -> list[tuple[list[str], int]]:
         answer = await self._client.call("ImageService/ListImages", m.ListImagesRequest(), m.ListImagesResponse)
