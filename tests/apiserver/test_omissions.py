@@ -20,7 +20,6 @@ DISK = {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}]}
 
 ROWS: list[tuple[str, Any, str]] = [
     ("pods", spec(hostUsers=False), "spec.hostUsers: is not carried out by nodes of Tiphys"),
-    ("pods", spec(setHostnameAsFQDN=True), "spec.setHostnameAsFQDN: "),
     ("pods", spec(securityContext={"supplementalGroupsPolicy": "Strict"}), "spec.securityContext.supplementalGroupsPolicy: Strict"),
     ("pods", spec(securityContext={"seLinuxOptions": {"level": "s0"}}), "spec.securityContext.seLinuxOptions: "),
     ("pods", spec(**DISK), "spec.volumes[0].emptyDir.sizeLimit: "),
@@ -30,7 +29,6 @@ ROWS: list[tuple[str, Any, str]] = [
     ("pods", container(resources={"limits": {"ephemeral-storage": "1Gi"}}), "spec.containers[0].resources.limits[ephemeral-storage]: "),
     ("deployments.apps", {"spec": {"template": {"spec": {"hostUsers": False}}}}, "spec.template.spec.hostUsers: "),
     ("services", {"spec": {"trafficDistribution": "PreferClose"}}, "spec.trafficDistribution: "),
-    ("services", {"spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]}}, "spec.loadBalancerSourceRanges: "),
 ]  # fmt: skip
 
 

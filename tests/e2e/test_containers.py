@@ -601,3 +601,52 @@ def test_images_that_are_not_to_be_had_are_told_as_upstream_tells_them(machine: 
     machine.eventually(lambda: {"Error: InvalidImageName", f"Error: {never}"} <= events())
     assert 'Container image "tiphys.local/absent:1" is not present with pull policy of Never' in events()
     gone(machine, "unnamed")
+
+
+def test_a_ready_pod_stays_ready_while_its_agent_is_killed(machine: Machine) -> None:
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 60, "initialDelaySeconds": 1}
+    run_pod(machine, "steady", "exec sleep 3600", container={"readinessProbe": probe, "startupProbe": probe})
+    running(machine, "steady")
+    before = machine.get("pod/steady")["status"]
+    place = next(n for n in (0, 1) if f"-{n + 1}" * n == machine.get("pod/steady")["spec"]["nodeName"][len(machine.get("nodes")["items"][0]["metadata"]["name"]) :])
+    own = str(machine.root / "data" / "pki" / f"node{'-2' if place else ''}.kubeconfig").encode()
+    [agent] = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and b"\0node\0--kubeconfig\0" + own in _command(int(pid))]
+    os.kill(agent, signal.SIGKILL)
+    seen = subprocess.Popen(
+        ["kubectl", "get", "pod", "steady", "-w", "-o", "json"], env=machine.env, stdout=subprocess.PIPE, text=True
+    )
+    machine.kubectl("patch", "pod", "steady", "-p", '{"metadata":{"annotations":{"a":"b"}}}')
+    machine.kubectl("delete", "pod", "steady", "--timeout=40s")  # the new agent does it
+    seen.terminate()
+    told = str(seen.communicate()[0])
+    assert '"restartCount": 0' in told and '"restartCount": 1' not in told
+    assert before["containerStatuses"][0]["ready"] and "ContainersNotReady" not in told.split('"deletionTimestamp"')[0]
+
+
+def test_a_debugger_sees_the_processes_of_its_target(machine: Machine) -> None:
+    run_pod(machine, "target", "exec sleep 54321")
+    running(machine, "target")
+    debugger = ["debug", "target", f"--image={IMAGE}", "--target=c", "--profile=general", "--quiet", "-c", "look"]
+    machine.kubectl(*debugger, "--", "sh", "-c", "cat /proc/[0-9]*/cmdline")
+    machine.eventually(lambda: "54321" in machine.kubectl("logs", "target", "-c", "look", check=False))
+    gone(machine, "target")
+
+
+def test_host_names_are_whole_names_others_or_the_nodes(machine: Machine) -> None:
+    run_pod(machine, "whole", "exec sleep 3600", setHostnameAsFQDN=True, hostname="h", subdomain="s")
+    run_pod(machine, "other", "exec sleep 3600", hostnameOverride="o.example.com")
+    nodes = [node["metadata"]["name"] for node in machine.get("nodes")["items"]]
+    run_pod(machine, "hosted", "exec sleep 3600", hostNetwork=True, nodeName=nodes[1])
+    for name in ("whole", "other", "hosted"):
+        running(machine, name)
+    said = [machine.kubectl("exec", name, "--", "hostname").strip() for name in ("whole", "other", "hosted")]
+    assert said == ["h.s.default.svc.cluster.local", "o.example.com", nodes[1]]
+    gone(machine, "whole", "other", "hosted")
+
+
+def test_a_probe_may_give_its_container_less_time_to_end(machine: Machine) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1, "terminationGracePeriodSeconds": 1}
+    script = "trap '' TERM; while true; do sleep 1; done"
+    run_pod(machine, "hurried", script, container={"livenessProbe": probe}, terminationGracePeriodSeconds=60)
+    machine.eventually(lambda: machine.get("pod/hurried")["status"]["containerStatuses"][0]["restartCount"] >= 1, 20)
+    machine.kubectl("delete", "pod", "hurried", "--grace-period=1", "--timeout=40s")

@@ -92,6 +92,7 @@ class ContainerPlan:
     args: list[str]
     env: dict[str, str]
     mounts: list[Mount]
+    target: str = ""  # the id of the container whose processes it sees
 
 
 class RuntimeFault(Exception):

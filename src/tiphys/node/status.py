@@ -120,11 +120,7 @@ def conditions(
     if any(c.name in state.containers for c in pod.spec.containers):
         incomplete = []
     sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c) and not inits[c.name].ready]
-    gates = [
-        g.condition_type
-        for g in pod.spec.readiness_gates
-        if (c := standing.get(g.condition_type)) is None or c.status != "True"
-    ]
+    gates = [text for gate in pod.spec.readiness_gates if (text := _unmet(gate.condition_type, standing))]
     ready_reason, ready_message = "", ""
     if done:
         ready_reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
@@ -136,7 +132,7 @@ def conditions(
     gate_reason, gate_message = (
         (ready_reason, ready_message)
         if ready_reason
-        else ("ReadinessGatesNotReady", f'corresponding condition of pod readiness gate "{gates[0]}" does not exist.')
+        else ("ReadinessGatesNotReady", ", ".join(gates))
         if gates
         else ("", "")
     )
@@ -144,10 +140,12 @@ def conditions(
         ("PodCompleted", "")
         if status.phase == "Succeeded"
         else ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]")
+        if incomplete
+        else ("", "")
     )
     rows = [
         ("PodReadyToStartContainers", bool(state.sandbox and state.sandbox.ready), "", ""),
-        ("Initialized", not incomplete, *(init_reason if incomplete else ("", ""))),
+        ("Initialized", not incomplete or init_reason[0] == "PodCompleted", *init_reason),
         ("Ready", not gate_reason, gate_reason, gate_message),
         ("ContainersReady", not ready_reason, ready_reason, ready_message),
         ("PodScheduled", True, "", ""),
@@ -164,6 +162,16 @@ def conditions(
             observed_generation=pod.metadata.generation,
         ))  # fmt: skip
     return made
+
+
+def _unmet(gate: str, standing: dict[str, v1.PodCondition]) -> str:
+    """What keeps a readiness gate shut, "" if it is open."""
+    condition = standing.get(gate)
+    if condition is None:
+        return f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    if condition.status == "True":
+        return ""
+    return f'the status of pod readiness gate "{gate}" is not "True", but {condition.status}'
 
 
 def pod_status(

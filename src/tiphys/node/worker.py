@@ -23,7 +23,7 @@ from tiphys.node.health import Health
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.lastwords import message_of
 from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
-from tiphys.node.naming import host_and_domain, resolver_of
+from tiphys.node.naming import host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.nonroot import must_not_be_root, refusal
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
@@ -125,13 +125,17 @@ class PodWorker:
                     break
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), min(wait if wait is not None else _REFRESH, _REFRESH))
-                if time.monotonic() - refreshed > _REFRESH and self._paths is not None:
+                if time.monotonic() - refreshed > _REFRESH and self._has_volumes():
                     refreshed = time.monotonic()
                     await self._refresh()
         finally:
             for task in self._starting.values():
                 task.cancel()
             self._health.stop_all()
+
+    def _has_volumes(self) -> bool:
+        """Whether they have been set up, by this agent or one before it."""
+        return self._paths is not None or (self.state.sandbox is not None and self.state.sandbox.ready)
 
     async def _refresh(self) -> None:
         with contextlib.suppress(StatusError, Unreachable, OSError):
@@ -215,8 +219,9 @@ class PodWorker:
             await self._kill(self._grace())
         for found, why in plan.kill:
             self._event("Normal", "Killing", why, found.name)
+            grace = self._grace(found.name)
             self._health.stop(found.name)
-            await self._stop(found, self._grace())
+            await self._stop(found, grace)
             self._stale = True
         if plan.finished:
             await self._report(expired=self._expired())
@@ -288,6 +293,7 @@ class PodWorker:
             await claims.prepare(self._node.client, self.pod)
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
+        kernel_host = host_in_kernel(self.pod, host, domain)
         if self.state.sandbox is not None:
             self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             await self._report()
@@ -298,7 +304,7 @@ class PodWorker:
         async def making() -> Any:
             async with node.starting:
                 return await asyncio.gather(
-                    node.runtime.run_sandbox(self.pod, attempt, resolver, host), self._volumes(), return_exceptions=True
+                    node.runtime.run_sandbox(self.pod, attempt, resolver, kernel_host), self._volumes(), return_exceptions=True
                 )
 
         making_both = asyncio.get_running_loop().create_task(making(), name=f"sandbox-{self.pod.metadata.name}")
@@ -355,7 +361,7 @@ class PodWorker:
                 env |= self._own_address(container)
             plan = ContainerPlan(
                 container, attempt, container.image, [expand(a, env) for a in container.command], [expand(a, env) for a in container.args],
-                env, node.volumes.mounts(self.pod, container, paths, env, attempt),
+                env, node.volumes.mounts(self.pod, container, paths, env, attempt), self._target(container),
             )  # fmt: skip
             await node.isolation.isolate(self.pod, self.state.sandbox.ip)
             async with node.starting:
@@ -403,6 +409,16 @@ class PodWorker:
             place = Path(paths[volume.name])
             await node.runtime.mount_image(image.reference, self.pod.metadata.uid, volume.name, place)
 
+    def _target(self, container: Any) -> str:
+        """The container whose processes this one sees, if it is to see any (``kubectl debug --target``)."""
+        name = getattr(container, "target_container_name", "")
+        if not name:
+            return ""
+        found = self.state.containers.get(name)
+        if found is None:
+            raise RuntimeFault("CreateContainerConfigError", f"unable to find target container {name}")
+        return found.id
+
     async def _check_user(self, container: Any) -> None:
         if not must_not_be_root(self.pod, container):
             return
@@ -424,21 +440,32 @@ class PodWorker:
             await self._node.runtime.remove_container(container.id)
 
     async def _post_start(self, container: Any, state: ContainerState) -> None:
-        ok, output = await probes.ask(
+        answer = await probes.ask(
             container.lifecycle.post_start, container, state.id, self._address(), self._node.runtime, 3600
         )
-        if not ok:
-            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {output}", container.name)
+        if not answer.well:
+            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {answer.text}", container.name)
             await self._stop(state, self._grace())
             self.look()
 
     # --- stopping ---
 
-    def _grace(self) -> float:
+    def _grace(self, name: str = "") -> float:
+        """Seconds that the pod has, or a container of it that a probe has given up."""
         given = self.pod.metadata.deletion_grace_period_seconds
+        if given is None:
+            given = self._probes_grace(name)
         if given is None:
             given = self.pod.spec.termination_grace_period_seconds
         return 30.0 if given is None else float(given)
+
+    def _probes_grace(self, name: str) -> int | None:
+        kind = self._health.unhealthy.get(name)
+        for container in [*self.pod.spec.containers, *self.pod.spec.init_containers]:
+            if container.name == name:
+                probe = {"liveness": container.liveness_probe, "startup": container.startup_probe}.get(kind or "")
+                return probe.termination_grace_period_seconds if probe is not None else None
+        return None
 
     async def _stop(self, found: ContainerState, grace: float) -> None:
         specs = [*self.pod.spec.containers, *self.pod.spec.init_containers]
@@ -452,7 +479,7 @@ class PodWorker:
         ):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
-                    ok, output = await probes.ask(
+                    answer = await probes.ask(
                         container.lifecycle.pre_stop,
                         container,
                         found.id,
@@ -460,8 +487,8 @@ class PodWorker:
                         self._node.runtime,
                         grace,
                     )
-                    if not ok:
-                        self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {output}", found.name)
+                    if not answer.well:
+                        self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {answer.text}", found.name)
             # A hook that took all the time leaves the container two seconds to end by itself, as upstream gives.
             left = max(2.0, grace - (time.monotonic() - began))
         with contextlib.suppress(TimeoutError):
@@ -475,7 +502,7 @@ class PodWorker:
         running = [c for c in self.state.containers.values() if c.state == RUNNING]
         sidecars = [c.name for c in self.pod.spec.init_containers if is_sidecar(c)]
         for found in running:
-            self._health.stop(found.name)
+            self._health.ending(found.name)
             if say:
                 self._event("Normal", "Killing", f"Stopping container {found.name}", found.name)
         await asyncio.gather(*(self._stop(found, grace) for found in running if found.name not in sidecars))
@@ -502,6 +529,8 @@ class PodWorker:
                 await asyncio.wait({killing, waking}, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
                 self._wake.clear()
+                if not killing.done():
+                    await self._report_ending()
                 if not killing.done() and self._grace() < grace:  # somebody lost patience
                     grace = self._grace()
                     for found in [c for c in self.state.containers.values() if c.state == RUNNING]:
@@ -524,6 +553,17 @@ class PodWorker:
         self.gone = True
         await self._clean_up()
         return None
+
+    async def _report_ending(self) -> None:
+        """Which containers have ended, and whether those that have not are ready."""
+        try:
+            if self._stale:
+                self._stale = False
+                await self._read_state()
+                self._note_exits()
+            await self._report()
+        except (RuntimeFault, StatusError, Unreachable, TimeoutError) as error:
+            log.info("%s is ending: %s", self.pod.metadata.name, error)
 
     async def _clean_up(self) -> None:
         boxes = [*self.state.old_sandboxes, *([self.state.sandbox.id] if self.state.sandbox else [])]

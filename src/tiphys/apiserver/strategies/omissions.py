@@ -19,8 +19,6 @@ def of_spec(spec: v1.PodSpec, path: str) -> Iterator[str]:
     """Of a pod, or of a template of pods."""
     if spec.host_users is False:
         yield f"{path}.hostUsers: {_NOT}: root in a container is root of the node"
-    if spec.set_hostname_as_fqdn:
-        yield f"{path}.setHostnameAsFQDN: {_NOT}"
     if spec.runtime_class_name:
         yield f"{path}.runtimeClassName: {_NOT}: every pod runs on the same runtime"
     if spec.security_context is not None:
@@ -94,12 +92,8 @@ def _container(container: Any, at: str) -> Iterator[str]:
 
 
 def of_service(spec: v1.ServiceSpec) -> Iterator[str]:
-    if spec.load_balancer_source_ranges:
-        yield f"spec.loadBalancerSourceRanges: {_NOT}: every source is let in"
     if spec.traffic_distribution:
         yield f"spec.trafficDistribution: {_NOT}: every endpoint is as near as the others"
-    if spec.health_check_node_port:
-        yield f"spec.healthCheckNodePort: {_NOT}: nobody answers there"
     if "IPv6" in spec.ip_families or spec.ip_family_policy == "RequireDualStack":
         yield f"spec.ipFamilies: IPv6 {_NOT}"
 

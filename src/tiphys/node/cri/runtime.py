@@ -326,7 +326,7 @@ class CRIRuntime:
             mounts=[m.Mount(container_path=x.path, host_path=x.host, readonly=x.read_only, propagation=x.propagation) for x in plan.mounts],
             labels={_POD: meta.name, _NAMESPACE: meta.namespace, _UID: meta.uid, _CONTAINER: c.name},
             log_path=f"{c.name}/{plan.attempt}.log", stdin=c.stdin, stdin_once=c.stdin_once, tty=c.tty,
-            linux=m.LinuxContainerConfig(resources=_resources(pod, c), security_context=_security(pod.spec, c)),
+            linux=m.LinuxContainerConfig(resources=_resources(pod, c), security_context=_security(pod.spec, c, plan.target)),
         )  # fmt: skip
 
     async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
@@ -435,9 +435,12 @@ def _oom(pod: core_v1.Pod, c: Any) -> int:
     return min(999, max(3, 1000 - 1000 * quantity.ceil_units(c.resources.requests["memory"]) // total))
 
 
-def _security(spec: core_v1.PodSpec, c: Any) -> m.LinuxContainerSecurityContext:
+def _security(spec: core_v1.PodSpec, c: Any, target: str = "") -> m.LinuxContainerSecurityContext:
     own, shared = c.security_context or core_v1.SecurityContext(), spec.security_context or core_v1.PodSecurityContext()
-    made = m.LinuxContainerSecurityContext(namespace_options=_namespaces(spec), privileged=bool(own.privileged))
+    namespaces = _namespaces(spec)
+    made = m.LinuxContainerSecurityContext(namespace_options=namespaces, privileged=bool(own.privileged))
+    if target:
+        namespaces.pid, namespaces.target_id = _TARGET, target
     user = own.run_as_user if own.run_as_user is not None else shared.run_as_user
     group = own.run_as_group if own.run_as_group is not None else shared.run_as_group
     if user is not None:
