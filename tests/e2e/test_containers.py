@@ -650,3 +650,64 @@ def test_a_probe_may_give_its_container_less_time_to_end(machine: Machine) -> No
     run_pod(machine, "hurried", script, container={"livenessProbe": probe}, terminationGracePeriodSeconds=60)
     machine.eventually(lambda: machine.get("pod/hurried")["status"]["containerStatuses"][0]["restartCount"] >= 1, 20)
     machine.kubectl("delete", "pod", "hurried", "--grace-period=1", "--timeout=40s")
+
+
+def test_pods_with_too_much_on_disk_are_evicted_and_their_logs_go(machine: Machine) -> None:
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    run_pod(machine, "full", "head -c 3000000 /dev/zero > /v/f; exec sleep 3600", container=mounts, volumes=volumes)
+    limits = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    run_pod(machine, "wordy", "head -c 3000000 /dev/zero > /tmp/f; exec sleep 3600", container=limits)
+    machine.eventually(lambda: {phase(machine, name) for name in ("full", "wordy")} == {"Failed"})
+    told = {name: machine.get(f"pod/{name}")["status"] for name in ("full", "wordy")}
+    assert told["full"]["reason"] == told["wordy"]["reason"] == "Evicted"
+    assert told["full"]["message"] == 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+    assert "exceeded its local ephemeral storage limit" in told["wordy"]["message"] or "Pod ephemeral local storage" in told["wordy"]["message"]
+    uid = machine.get("pod/full")["metadata"]["uid"]
+    [logs] = machine.root.glob(f"data/**/default_full_{uid}")
+    gone(machine, "full", "wordy")
+    machine.eventually(lambda: not logs.exists())
+
+
+def test_claims_of_a_pods_own_are_volumes_that_any_user_may_write_to(machine: Machine) -> None:
+    template = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}
+    volumes = [{"name": "own", "ephemeral": {"volumeClaimTemplate": template}}]
+    mounts = {"volumeMounts": [{"name": "own", "mountPath": "/own"}]}
+    security = {"runAsUser": 1234, "fsGroup": 4321}
+    run_pod(
+        machine, "owner", "touch /own/file && exec sleep 3600", container=mounts, volumes=volumes, securityContext=security
+    )  # fmt: skip
+    running(machine, "owner")
+    assert machine.kubectl("exec", "owner", "--", "stat", "-c", "%a %u %g", "/own/file") == "644 1234 4321\n"
+    gone(machine, "owner")
+
+
+def test_variables_come_from_a_file_that_an_init_container_wrote(machine: Machine) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    init = [{"name": "write", "image": IMAGE, "command": ["sh", "-c", "echo \"KEY='val ue'\" > /v/env"], **mount}]
+    ref = {"fileKeyRef": {"volumeName": "v", "path": "env", "key": "KEY"}}
+    env = {"env": [{"name": "GIVEN", "valueFrom": ref}]}
+    run_pod(
+        machine, "filed", 'echo "got $GIVEN"', container=env, initContainers=init, restartPolicy="Never",
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )  # fmt: skip
+    machine.eventually(lambda: phase(machine, "filed") == "Succeeded")
+    assert machine.kubectl("logs", "filed") == "got val ue\n"
+    gone(machine, "filed")
+
+
+def test_what_the_runtime_cannot_do_is_refused_with_its_reason(machine: Machine) -> None:
+    run_pod(machine, "strict", "sleep 9", securityContext={"supplementalGroupsPolicy": "Strict"})
+    run_pod(machine, "mapped", "sleep 9", hostUsers=False)
+    mount = {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": "Enabled"}
+    volumes = [{"name": "v", "emptyDir": {}}]
+    run_pod(machine, "deep", "sleep 9", container={"volumeMounts": [mount]}, volumes=volumes)
+    machine.eventually(lambda: machine.get("pod/strict")["status"].get("reason") == "SupplementalGroupsPolicyNotSupported")
+
+    def events(name: str) -> str:
+        return machine.kubectl("get", "events", f"--field-selector=involvedObject.name={name}")
+
+    machine.eventually(lambda: "runtime does not support user namespaces" in events("mapped"))
+    machine.eventually(lambda: "not supported by the runtime" in events("deep"))
+    assert phase(machine, "mapped") == phase(machine, "deep") == "Pending"
+    gone(machine, "strict", "mapped", "deep")

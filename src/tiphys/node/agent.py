@@ -15,16 +15,19 @@ from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
+from tiphys.node.eviction import is_limited
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, Registration, capacity
 from tiphys.node.resize import shortage
-from tiphys.node.runtime import PodState, Runtime, RuntimeFault
+from tiphys.node.runtime import PodState, Runtime, RuntimeFault, Usage
 from tiphys.node.streaming import StreamingServer
 from tiphys.node.volumes import Volumes
 from tiphys.node.worker import Node, PodWorker
 
 log = logging.getLogger(__name__)
+
+_HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class Agent:
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
         self._tasks.start(self._recorder.run(), "events")
         self._tasks.start(self._relist(), "relist", vital=True)
+        if not self.runtime.name.startswith("hollow"):
+            self._tasks.start(self._keep_house(), "housekeeping", vital=True)
         log.info("node %s registered, runtime %s", options.name, self.runtime.name)
 
     async def stop(self) -> None:
@@ -210,6 +215,11 @@ class Agent:
         for uid in left | ({uid for uid in self._found if uid} - known):
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
             await self.runtime.release_images(uid)
+        for uid in await asyncio.to_thread(self.runtime.log_folders) - known:
+            try:
+                await asyncio.to_thread(self.runtime.remove_logs, uid)
+            except OSError as error:
+                log.warning("logs of pod %s stay: %s", uid, error)
         self._found = {}
 
     def _runtime_event(self, id: str) -> None:
@@ -235,6 +245,20 @@ class Agent:
             for uid, worker in list(self._workers.items()):
                 if worker.differs(seen.get(uid)):
                     worker.look()
+
+    async def _keep_house(self) -> None:
+        """Looks after logs and what pods have on disk."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            workers = list(self._workers.values())
+            used: dict[str, dict[str, Usage]] = {}
+            try:
+                if any(is_limited(worker.pod.spec) for worker in workers):
+                    used = await self.runtime.usage()
+                for worker in workers:
+                    await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
+            except (RuntimeFault, TimeoutError, OSError) as error:
+                log.info("keeping house: %s", error)
 
     # --- for the streaming server ---
 

@@ -9,8 +9,8 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.node import probes
 from tiphys.node.httpprobe import Answer
-from tiphys.node.lifecycle import is_sidecar
 from tiphys.node.pulling import Say
+from tiphys.node.restarting import is_sidecar
 from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime
 
 

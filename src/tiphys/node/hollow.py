@@ -172,5 +172,20 @@ class HollowRuntime:
     def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
         raise FileNotFoundError(_WHY)
 
+    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
+        return None
+
+    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        return None
+
+    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        return None
+
+    def log_folders(self) -> set[str]:
+        return set()
+
+    def remove_logs(self, uid: str) -> None:
+        return None
+
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}

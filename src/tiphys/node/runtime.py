@@ -24,6 +24,7 @@ class Usage:
     faults: int = 0
     major: int = 0
     available: int = 0
+    disk: int = 0  # bytes that a container wrote beside its image
 
     def counts(self) -> tuple[int, int, int, int, int, int]:
         """What can be added up over containers."""
@@ -177,6 +178,30 @@ class Runtime(Protocol):
 
     def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
         """A handle of the file that a container's log is written to. Raises OSError."""
+        ...
+
+    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
+        """Where the logs of a pod's containers are, a folder for each; None if there are none."""
+        ...
+
+    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        """Begins a new log for a running container whose log has become too long. Raises OSError, RuntimeFault."""
+        ...
+
+    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        """Of a container that is gone."""
+        ...
+
+    def log_folders(self) -> set[str]:
+        """The uids of pods that have logs."""
+        ...
+
+    def remove_logs(self, uid: str) -> None:
+        """Of a pod that is gone. Raises OSError."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: what only its life needed goes, too."""
         ...
 
     async def images(self) -> list[tuple[list[str], int]]:

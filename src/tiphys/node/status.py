@@ -6,8 +6,8 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.machinery import timestamps
-from tiphys.node.lifecycle import is_sidecar, restarts
 from tiphys.node.resize import Resources
+from tiphys.node.restarting import is_sidecar, restarts
 from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
 
 _MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
@@ -78,6 +78,7 @@ def container_status(
 def phase(pod: v1.Pod, state: PodState) -> str:
     """Pending until every container has started once; then what the ended ones make of it."""
     policy, spec = pod.spec.restart_policy, pod.spec
+    of_inits = "OnFailure" if policy == "Always" else policy
     for container in spec.init_containers:
         found = state.containers.get(container.name)
         if (
@@ -85,7 +86,7 @@ def phase(pod: v1.Pod, state: PodState) -> str:
             and found is not None
             and found.state == EXITED
             and found.exit_code
-            and policy == "Never"
+            and not restarts(of_inits, container, found)
         ):
             return "Failed"
     mains = [state.containers.get(c.name) for c in spec.containers]
@@ -98,7 +99,9 @@ def phase(pod: v1.Pod, state: PodState) -> str:
             else "Pending"
         )
     known = [c for c in mains if c is not None]
-    if any(c.state == RUNNING for c in known) or any(restarts(policy, c) for c in known):
+    if any(c.state == RUNNING for c in known) or any(
+        restarts(policy, container, found) for container, found in zip(spec.containers, known, strict=True)
+    ):
         return "Running"
     return "Failed" if any(c.exit_code for c in known) else "Succeeded"
 

@@ -153,14 +153,34 @@ class StreamingServer:
         await response.prepare(request)
         with contextlib.suppress(OSError):  # no log yet, or the client has gone
             file = self._host.runtime.open_log(namespace, name, pod.metadata.uid, container, found.attempt)
+            attempt = found.attempt
+
+            def renewed(old: int) -> int | None:
+                return self._renewed_log(old, namespace, name, pod.metadata.uid, container, attempt)
+
             try:
-                async for chunk in read(file, options, lambda: self._runs(namespace, name, container, found.id)):
+                async for chunk in read(
+                    file, options, lambda: self._runs(namespace, name, container, found.id), renewed
+                ):
                     await response.write(chunk)
             finally:
                 os.close(file)
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response
+
+    def _renewed_log(
+        self, old: int, namespace: str, name: str, uid: str, container: str, attempt: int
+    ) -> int | None:
+        """The log that was begun since, when the open one became too long."""
+        try:
+            file = self._host.runtime.open_log(namespace, name, uid, container, attempt)
+        except OSError:
+            return None  # it is about to be
+        if os.path.sameopenfile(old, file):
+            os.close(file)
+            return None
+        return file
 
     def _runs(self, namespace: str, name: str, container: str, id: str) -> bool:
         found = self._host.find(namespace, name)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,28 @@ from tiphys.machinery.errors import StatusError
 from tiphys.node import claims, probes
 from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
+from tiphys.node.eviction import excess, is_limited, measure
 from tiphys.node.health import Health
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.lastwords import message_of
-from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
+from tiphys.node.lifecycle import Backoff, Plan, decide
 from tiphys.node.naming import host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.nonroot import must_not_be_root, refusal
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
 from tiphys.node.reporting import StatusWriter
 from tiphys.node.resize import Resources
-from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, Runtime, RuntimeFault
+from tiphys.node.restarting import is_sidecar
+from tiphys.node.runtime import (
+    EXITED,
+    RUNNING,
+    ContainerPlan,
+    ContainerState,
+    PodState,
+    Runtime,
+    RuntimeFault,
+    Usage,
+)
 from tiphys.node.status import pod_status, settle
 from tiphys.node.volumes import VolumeError, Volumes
 from tiphys.node.waiting import Waiting
@@ -38,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
+_EVICTION_GRACE = 1.0  # seconds that an evicted pod has, as upstream
 _PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
 
@@ -76,6 +88,7 @@ class PodWorker:
         self._status = StatusWriter(node.client)
         self._stale = state is not None
         self._terminating = False
+        self._evicted = ""  # why
         self.gone = False
         self.resources = Resources(pod)
         self.footprint = Footprint(self.resources.spec(pod))
@@ -151,6 +164,10 @@ class PodWorker:
                 self._note_exits()
             if self.pod.metadata.deletion_timestamp:
                 return await self._terminate()
+            if self._evicted:
+                await self._kill(_EVICTION_GRACE)
+                await self._report()
+                return None
             self._health.watch(self.pod, self.state)
             self._allocate()
             plan = decide(
@@ -243,6 +260,29 @@ class PodWorker:
     def _expired(self) -> bool:
         limit, begun = self.pod.spec.active_deadline_seconds, timestamps.parse(self.pod.status.start_time)
         return limit is not None and bool(begun) and self._node.now() - begun >= limit
+
+    # --- keeping house ---
+
+    async def keep_house(self, used: Mapping[str, Usage]) -> None:
+        """Begins new logs for containers that have written much, and evicts the pod if it has too much on disk. `used` is by
+        container."""
+        meta, runtime = self.pod.metadata, self._node.runtime
+        for found in list(self.state.containers.values()):
+            if found.state == RUNNING:
+                try:
+                    await runtime.rotate_log(meta.namespace, meta.name, meta.uid, found)
+                except (OSError, RuntimeFault, TimeoutError) as error:
+                    log.warning("the log of %s/%s: %s", meta.name, found.name, error)
+        if not is_limited(self.pod.spec) or self._evicted or self.pod.status.phase in ("Succeeded", "Failed"):
+            return
+        scratch = {v.name: self._node.volumes.path(self.pod, v) for v in self.pod.spec.volumes if v.empty_dir is not None}
+        folder = runtime.log_folder(meta.namespace, meta.name, meta.uid)
+        logs = {name: folder / name for name in self.state.containers} if folder is not None else {}
+        disk = {name: usage.disk for name, usage in used.items()}
+        if (why := excess(self.pod.spec, await measure(self.pod.spec, scratch, logs, disk))) and not self.gone:
+            self._event("Warning", "Evicted", why)
+            self._evicted = why
+            self._wake.set()
 
     # --- resizing ---
 
@@ -354,7 +394,7 @@ class PodWorker:
             self._waiting.pulled(name)
             await self._check_user(container)
             env = await environment(
-                self.pod, container, node.references, node.services(), node.address, node.allocatable
+                self.pod, container, node.references, node.services(), node.address, node.allocatable, paths
             )
             assert self.state.sandbox is not None
             if not self.pod.status.pod_ip:
@@ -438,6 +478,8 @@ class PodWorker:
     async def _discard(self, container: ContainerState) -> None:
         with contextlib.suppress(RuntimeFault, TimeoutError):
             await self._node.runtime.remove_container(container.id)
+        meta = self.pod.metadata
+        self._node.runtime.remove_log(meta.namespace, meta.name, meta.uid, container)
 
     async def _post_start(self, container: Any, state: ContainerState) -> None:
         answer = await probes.ask(
@@ -577,11 +619,16 @@ class PodWorker:
             with contextlib.suppress(RuntimeFault):
                 await self._node.runtime.release_images(uid)
         self._node.references.forget(uid)
-        self._node.runtime.forget(uid)  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._node.runtime.remove_logs, uid)
+        self._node.runtime.forget(uid)
 
     # --- reporting ---
 
     async def _report(self, final: bool = False, expired: bool = False) -> None:
+        if self._evicted:
+            status = self.pod.status
+            status.phase, status.reason, status.message = "Failed", "Evicted", self._evicted
         if expired and self.pod.status.reason != "DeadlineExceeded":
             self.pod.status.phase, self.pod.status.reason = "Failed", "DeadlineExceeded"
             self.pod.status.message = "Pod was active on the node longer than the specified deadline"

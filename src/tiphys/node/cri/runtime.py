@@ -16,7 +16,7 @@ import msgspec
 from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
 from tiphys.node.cri import messages as m
-from tiphys.node.cri import snapshots
+from tiphys.node.cri import rotation, snapshots
 from tiphys.node.cri.client import CRIClient
 from tiphys.node.mounts import mount_read_only
 from tiphys.node.runtime import (
@@ -234,6 +234,9 @@ class CRIRuntime:
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
     ) -> SandboxState:
+        if pod.spec.host_users is False:
+            why = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
+            raise RuntimeFault("FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")
         config = self._sandbox_config(pod, attempt, dns, hostname)
         self._make_log_folder(pod)
         try:
@@ -377,6 +380,32 @@ class CRIRuntime:
         with handles.folder(self._logs) as logs:
             return handles.open_file(logs, f"{_log_folder(namespace, pod, uid)}/{container}/{attempt}.log")
 
+    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
+        return self._logs / _log_folder(namespace, pod, uid)
+
+    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        folder, name = f"{_log_folder(namespace, pod, uid)}/{container.name}", f"{container.attempt}.log"
+        if not rotation.is_full(self._logs, folder, name):
+            return
+        aside = await asyncio.to_thread(rotation.set_aside, self._logs, folder, name)
+        request = m.ReopenContainerLogRequest(container_id=container.id)
+        try:
+            await self._client.call("RuntimeService/ReopenContainerLog", request, m.ReopenContainerLogResponse)
+        except (RuntimeFault, TimeoutError):
+            rotation.put_back(self._logs, folder, aside, name)
+            raise
+
+    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        folder = f"{_log_folder(namespace, pod, uid)}/{container.name}"
+        rotation.remove(self._logs, folder, f"{container.attempt}.log")
+
+    def log_folders(self) -> set[str]:
+        return set(rotation.left(self._logs))
+
+    def remove_logs(self, uid: str) -> None:
+        if folder := rotation.left(self._logs).get(uid):
+            rotation.remove_folder(self._logs, folder)
+
     async def usage(self) -> dict[str, dict[str, Usage]]:
         answer = await self._client.call(
             "RuntimeService/ListContainerStats", m.ListContainerStatsRequest(), m.ListContainerStatsResponse
@@ -392,6 +421,7 @@ class CRIRuntime:
                     for one in (
                         cpu.usage_core_nano_seconds, memory.working_set_bytes, memory.usage_bytes, memory.rss_bytes,
                         memory.page_faults, memory.major_page_faults, memory.available_bytes,
+                        stats.writable_layer.used_bytes if stats.writable_layer else None,
                     )
                 )
             )  # fmt: skip
