@@ -17,12 +17,11 @@ RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "val
 
 
 ROWS: list[tuple[str, Any, str]] = [
-    ("pods", spec(runtimeClassName="r"), "spec.runtimeClassName: is not carried out by nodes of Tiphys"),
     ("pods", spec(securityContext={"seLinuxOptions": {"level": "s0"}}), "spec.securityContext.seLinuxOptions: "),
     ("pods", container(securityContext={"seccompProfile": LOCAL}), "spec.containers[0].securityContext.seccompProfile: Localhost"),
     ("pods", container(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}}), "spec.containers[0].securityContext.appArmorProfile"),
     ("pods", container(restartPolicy="Always", restartPolicyRules=RULES), "spec.containers[0].restartPolicyRules: "),
-    ("deployments.apps", {"spec": {"template": {"spec": {"runtimeClassName": "r"}}}}, "spec.template.spec.runtimeClassName: "),
+    ("deployments.apps", {"spec": {"template": {"spec": {"securityContext": {"seLinuxOptions": {"level": "s0"}}}}}}, "spec.template.spec.securityContext.seLinuxOptions: is not carried out by nodes of Tiphys"),
     ("services", {"spec": {"trafficDistribution": "PreferClose"}}, "spec.trafficDistribution: "),
 ]  # fmt: skip
 

@@ -711,3 +711,41 @@ def test_what_the_runtime_cannot_do_is_refused_with_its_reason(machine: Machine)
     machine.eventually(lambda: "not supported by the runtime" in events("deep"))
     assert phase(machine, "mapped") == phase(machine, "deep") == "Pending"
     gone(machine, "strict", "mapped", "deep")
+
+
+def test_a_nodes_own_server_is_asked_with_rights_only(machine: Machine) -> None:
+    node = machine.get("nodes")["items"][0]
+    port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    base, name = f"https://{node['status']['addresses'][0]['address']}:{port}", node["metadata"]["name"]
+
+    def ask(path: str, token: str = "") -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        asked = urllib.request.Request(base + path, headers=headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=10, context=ssl._create_unverified_context()) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+    machine.kubectl("create", "serviceaccount", "scraper")
+    machine.kubectl("create", "clusterrole", "scraper", "--verb=get", "--resource=nodes/metrics")
+    machine.kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=scraper", "--serviceaccount=default:scraper")
+    token = machine.kubectl("create", "token", "scraper").strip()
+    assert ask("/metrics/resource") == ask("/metrics/resource", "nonsense") == (401, "Unauthorized\n")
+    status, told = ask("/pods", token)
+    assert status == 403 and told == (
+        "Forbidden (user=system:serviceaccount:default:scraper, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
+    )
+    run_pod(machine, "metered", "exec sleep 3600", nodeName=name)
+    running(machine, "metered")
+    shown = 'container_memory_working_set_bytes{container="c",namespace="default",pod="metered"}'
+    machine.eventually(lambda: shown in ask("/metrics/resource", token)[1])
+
+    def raw(path: str) -> str:
+        return machine.kubectl("get", "--raw", f"/api/v1/nodes/{name}/proxy/{path}")
+
+    assert any(pod["metadata"]["name"] == "metered" for pod in json.loads(raw("runningpods/"))["items"])
+    assert json.loads(raw("configz"))["kubeletconfig"]["containerLogMaxSize"] == "10Mi"
+    assert raw("healthz") == "ok" and "<pre>" in raw("logs/")
+    machine.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "scraper")
+    gone(machine, "metered")

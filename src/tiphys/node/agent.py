@@ -14,11 +14,12 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
+from tiphys.node.access import Access
 from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
 from tiphys.node.eviction import is_limited
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
-from tiphys.node.registration import BEAT, Registration, capacity
+from tiphys.node.registration import BEAT, PODS, Registration, capacity
 from tiphys.node.resize import shortage
 from tiphys.node.runtime import PodState, Runtime, RuntimeFault, Usage
 from tiphys.node.streaming import StreamingServer
@@ -75,7 +76,7 @@ class Agent:
         self._client = client
         self._workers: dict[str, PodWorker] = {}
         self._found: dict[str, PodState] = {}
-        self._server = StreamingServer(self)
+        self._server = StreamingServer(self, Access(client, options.name))
         self._stale = asyncio.Event()
 
     # --- start and end ---
@@ -270,6 +271,17 @@ class Agent:
 
     def pods(self) -> list[core_v1.Pod]:
         return [worker.pod for worker in self._workers.values()]
+
+    def configuration(self) -> dict[str, Any]:
+        options = self._options
+        return {
+            "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "address": options.address, "port": options.port, "podCIDR": options.pod_cidr,
+            "clusterDomain": options.domain, "clusterDNS": list(options.dns_servers), "maxPods": PODS,
+            "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
+            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs",
+            "containerLogMaxSize": "10Mi", "containerLogMaxFiles": 5, "serializeImagePulls": False,
+        }  # fmt: skip
 
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
         return await self.runtime.port_forward_url(sandbox, ports)  # type: ignore[attr-defined, no-any-return]
