@@ -231,6 +231,7 @@ def test_init_containers_crash_loops_and_termination_messages(machine: Machine) 
     assert (ended["exitCode"], ended["message"], ended["reason"]) == (3, "from-init\n", "Error")
     run_pod(machine, "crashing", "exit 1")
     machine.eventually(lambda: "CrashLoopBackOff" in machine.kubectl("get", "pod", "crashing"))
+    machine.eventually(lambda: "Back-off restarting failed container c in pod crashing_" in machine.kubectl("get", "events"))
     gone(machine, "staged", "crashing")
 
 
@@ -749,3 +750,50 @@ def test_a_nodes_own_server_is_asked_with_rights_only(machine: Machine) -> None:
     assert raw("healthz") == "ok" and "<pre>" in raw("logs/")
     machine.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "scraper")
     gone(machine, "metered")
+
+
+def test_a_local_services_node_port_answers_pods_and_nodes_without_an_endpoint_of_theirs(machine: Machine) -> None:
+    nodes = machine.get("nodes")["items"]
+    there, here = (node["metadata"]["name"] for node in nodes[:2])
+    addresses = [node["status"]["addresses"][0]["address"] for node in nodes[:2]]
+    script = "mkdir w; echo local > w/index.html; exec httpd -f -p 8080 -h w"
+    run_pod(machine, "served", script, nodeName=there, labels={"app": "served"})
+    run_pod(machine, "asking", "exec sleep 3600", nodeName=here)
+    running(machine, "served")
+    running(machine, "asking")
+    ports = [{"name": "p", "port": 80, "targetPort": 8080}]
+    spec = {"type": "NodePort", "externalTrafficPolicy": "Local", "selector": {"app": "served"}, "ports": ports}
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stays"}, "spec": spec}
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    port = machine.get("service/stays")["spec"]["ports"][0]["nodePort"]
+
+    def fetch(address: str) -> str:
+        url = f"http://{address}:{port}/"
+        return machine.kubectl("exec", "asking", "--", "wget", "-qO-", url, check=False).strip()
+
+    machine.eventually(lambda: [fetch(address) for address in addresses] == ["local", "local"])
+    with urllib.request.urlopen(f"http://{addresses[0]}:{port}/", timeout=5) as answer:
+        assert answer.read() == b"local\n"
+    machine.kubectl("delete", "service", "stays")
+    gone(machine, "served", "asking")
+
+
+@pytest.mark.slow
+def test_logs_are_followed_over_a_rotation(machine: Machine) -> None:
+    script = "head -c 11000000 /dev/zero | tr '\\0' x | fold -w 9999; echo; while true; do echo more; sleep 0.2; done"
+    run_pod(machine, "wordy", script)
+    running(machine, "wordy")
+    machine.eventually(lambda: machine.kubectl("logs", "wordy", "--tail=1") == "more\n")
+    uid = machine.get("pod/wordy")["metadata"]["uid"]
+    [folder] = machine.root.glob(f"data/**/default_wordy_{uid}/c")
+    follower = subprocess.Popen(
+        ["kubectl", "logs", "-f", "--tail=1", "wordy"], env=machine.env, stdout=subprocess.PIPE, text=True
+    )
+    machine.eventually(lambda: len(list(folder.iterdir())) == 2)
+    assert follower.stdout is not None
+    for _ in range(20):  # more than four seconds of it, beyond what was read before
+        assert follower.stdout.readline() == "more\n"
+    follower.terminate()
+    assert "x" not in machine.kubectl("logs", "wordy"), "the log is a new one"
+    gone(machine, "wordy")
+    machine.eventually(lambda: not folder.exists())

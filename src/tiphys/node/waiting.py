@@ -32,6 +32,9 @@ class Waiting:
         kept = {name: why for name, why in self.reasons.items() if name in starting or why[0] in _STAYS}
         meta = pod.metadata
         told = f"{meta.name}_{meta.namespace}({meta.uid})"
+        for name, (reason, _) in found.items():
+            if self.reasons.get(name, ("", ""))[0] != reason:
+                self._say("Warning", "BackOff", f"Back-off restarting failed container {name} in pod {told}", name)
         self.reasons = kept | {name: (reason, text + told) for name, (reason, text) in found.items()}
 
     def pause(self, name: str) -> float:

@@ -213,7 +213,10 @@ class PodWorker:
         return self._node.address if self.pod.spec.host_network or not boxed else boxed
 
     def _event(self, kind: str, reason: str, message: str, container: str = "") -> None:
-        path = f"spec.containers{{{container}}}" if container else ""
+        spec = self.pod.spec
+        kinds = (("initContainers", spec.init_containers), ("ephemeralContainers", spec.ephemeral_containers))
+        group = next((name for name, every in kinds if any(c.name == container for c in every)), "containers")
+        path = f"spec.{group}{{{container}}}" if container else ""
         self._node.recorder.record(self.pod, kind, reason, message, path)
 
     def _note_exits(self) -> None:
@@ -597,13 +600,18 @@ class PodWorker:
         return None
 
     async def _report_ending(self) -> None:
-        """Which containers have ended, and whether those that have not are ready."""
+        """Which containers have ended, and whether those that have not are ready. Nothing of that is to be told of a single
+        container that has no probe: the last report tells its end."""
+        spec = self.pod.spec
+        if len(spec.containers) + len(spec.init_containers) == 1 and spec.containers[0].readiness_probe is None:
+            return
         try:
             if self._stale:
                 self._stale = False
                 await self._read_state()
                 self._note_exits()
-            await self._report()
+            if any(found.state == RUNNING for found in self.state.containers.values()):
+                await self._report()
         except (RuntimeFault, StatusError, Unreachable, TimeoutError) as error:
             log.info("%s is ending: %s", self.pod.metadata.name, error)
 
