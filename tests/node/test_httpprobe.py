@@ -82,3 +82,15 @@ def test_a_host_name_may_be_the_whole_name_or_another() -> None:
     long = pod(setHostnameAsFQDN=True, subdomain="s" * 40, hostname="h")
     with pytest.raises(RuntimeFault, match=r"is too long \(64 characters is the max, 68 characters requested\)"):
         host_in_kernel(long, *host_and_domain(long, "cluster.local"))
+
+
+async def test_a_container_that_is_told_to_end_is_asked_whether_it_is_ready_but_not_whether_it_lives() -> None:
+    probe = {"tcpSocket": {"port": 1}}
+    one = pod(containers=[{"name": "c", "image": "i", "livenessProbe": probe, "readinessProbe": probe}])
+    health = Health(HollowRuntime(), str, lambda *_: None, lambda: None)
+    health.watch(one, PodState("u", containers={"c": ContainerState("1", "c", 0, RUNNING)}))
+    readiness, liveness = health._asked["c"][1]
+    health.ending("c")
+    await asyncio.wait({liveness})
+    assert liveness.cancelled() and not readiness.done()
+    health.stop_all()
