@@ -583,6 +583,9 @@ class PodWorker:
                             await self._node.runtime.stop_container(found.id, grace)
             try:
                 await killing
+                if self._has_to_tell_of_its_end():  # what was read meanwhile may be older than the end
+                    await self._read_state()
+                    self._note_exits()
             except (RuntimeFault, TimeoutError):
                 self._terminating = False
                 raise
@@ -599,11 +602,14 @@ class PodWorker:
         await self._clean_up()
         return None
 
-    async def _report_ending(self) -> None:
-        """Which containers have ended, and whether those that have not are ready. Nothing of that is to be told of a single
-        container that has no probe: the last report tells its end."""
+    def _has_to_tell_of_its_end(self) -> bool:
+        """Of a single container that has no probe the last report tells all there is."""
         spec = self.pod.spec
-        if len(spec.containers) + len(spec.init_containers) == 1 and spec.containers[0].readiness_probe is None:
+        return len(spec.containers) + len(spec.init_containers) > 1 or spec.containers[0].readiness_probe is not None
+
+    async def _report_ending(self) -> None:
+        """Which containers have ended, and whether those that have not are ready."""
+        if not self._has_to_tell_of_its_end():
             return
         try:
             if self._stale:
