@@ -369,7 +369,7 @@ async def test_a_probe_says_one_request_and_reads_no_more_than_its_answer(tmp_pa
             action = core_v1.HTTPGetAction(
                 host="127.0.0.1", port=port, path=path, http_headers=list(headers)
             )
-            return (await http_get(action, core_v1.Container(name="c"), "", 5.0))[0]
+            return (await http_get(action, core_v1.Container(name="c"), "").ask(5.0)).well
 
         assert await asked("/a?b=c%20d\r\nEvil: 1\r\n\r\nFLUSHALL ü")
         assert not await asked("/", core_v1.HTTPHeader(name="X", value="1\r\n\r\nFLUSHALL"))

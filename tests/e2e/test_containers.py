@@ -231,6 +231,7 @@ def test_init_containers_crash_loops_and_termination_messages(machine: Machine) 
     assert (ended["exitCode"], ended["message"], ended["reason"]) == (3, "from-init\n", "Error")
     run_pod(machine, "crashing", "exit 1")
     machine.eventually(lambda: "CrashLoopBackOff" in machine.kubectl("get", "pod", "crashing"))
+    machine.eventually(lambda: "Back-off restarting failed container c in pod crashing_" in machine.kubectl("get", "events"))
     gone(machine, "staged", "crashing")
 
 
@@ -563,3 +564,236 @@ def test_a_new_sandbox_has_its_volumes_filled_again(machine: Machine) -> None:
     machine.eventually(lambda: machine.kubectl("logs", "boxed", "-c", "c", check=False) == "filled\nfilled\n")
     running(machine, "boxed")
     gone(machine, "boxed")
+
+
+def test_an_image_is_a_volume_that_nobody_writes_to(machine: Machine) -> None:
+    volumes = [{"name": "v", "image": {"reference": IMAGE, "pullPolicy": "IfNotPresent"}}]
+    mounts = [{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/part", "subPath": "bin"}]
+    script = "ls -d /v/www && test -x /part/sh && ! touch /v/x && echo fine; exec sleep 3600"
+    run_pod(machine, "imaged", script, container={"volumeMounts": mounts}, volumes=volumes)
+    running(machine, "imaged")
+    machine.eventually(lambda: "/v/www\nfine\n" in machine.kubectl("logs", "imaged").replace("touch: /v/x: Read-only file system\n", ""))
+    uid = machine.get("pod/imaged")["metadata"]["uid"]
+    gone(machine, "imaged")
+    machine.eventually(lambda: uid not in Path("/proc/self/mountinfo").read_text())
+
+
+def test_images_that_are_not_to_be_had_are_told_as_upstream_tells_them(machine: Machine) -> None:
+    others = [{"name": "absent", "image": "tiphys.local/absent:1", "imagePullPolicy": "Never"}]
+    volumes = [{"name": "v", "image": {"reference": "tiphys.local/absent:1", "pullPolicy": "Never"}}]
+    others.append({"name": "mounts", "image": IMAGE, "volumeMounts": [{"name": "v", "mountPath": "/v"}]})  # type: ignore[dict-item]
+    body = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "unnamed"},
+        "spec": {"containers": [{"name": "c", "image": "q.io/UPPER:1"}, *others], "volumes": volumes},
+    }  # fmt: skip
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def reasons() -> dict[str, str]:
+        statuses = machine.get("pod/unnamed")["status"].get("containerStatuses", [])
+        return {one["name"]: one["state"].get("waiting", {}).get("reason") for one in statuses}
+
+    never = "ErrImageNeverPull"
+    machine.eventually(lambda: reasons() == {"c": "InvalidImageName", "absent": never, "mounts": never})
+
+    def events() -> set[str]:
+        every = machine.get("events", "--field-selector=involvedObject.name=unnamed")["items"]
+        return {event["message"] for event in every}
+
+    machine.eventually(lambda: {"Error: InvalidImageName", f"Error: {never}"} <= events())
+    assert 'Container image "tiphys.local/absent:1" is not present with pull policy of Never' in events()
+    gone(machine, "unnamed")
+
+
+def test_a_ready_pod_stays_ready_while_its_agent_is_killed(machine: Machine) -> None:
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 60, "initialDelaySeconds": 1}
+    run_pod(machine, "steady", "exec sleep 3600", container={"readinessProbe": probe, "startupProbe": probe})
+    running(machine, "steady")
+    before = machine.get("pod/steady")["status"]
+    place = next(n for n in (0, 1) if f"-{n + 1}" * n == machine.get("pod/steady")["spec"]["nodeName"][len(machine.get("nodes")["items"][0]["metadata"]["name"]) :])
+    own = str(machine.root / "data" / "pki" / f"node{'-2' if place else ''}.kubeconfig").encode()
+    [agent] = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and b"\0node\0--kubeconfig\0" + own in _command(int(pid))]
+    os.kill(agent, signal.SIGKILL)
+    seen = subprocess.Popen(
+        ["kubectl", "get", "pod", "steady", "-w", "-o", "json"], env=machine.env, stdout=subprocess.PIPE, text=True
+    )
+    machine.kubectl("patch", "pod", "steady", "-p", '{"metadata":{"annotations":{"a":"b"}}}')
+    machine.kubectl("delete", "pod", "steady", "--timeout=40s")  # the new agent does it
+    seen.terminate()
+    told = str(seen.communicate()[0])
+    assert '"restartCount": 0' in told and '"restartCount": 1' not in told
+    assert before["containerStatuses"][0]["ready"] and "ContainersNotReady" not in told.split('"deletionTimestamp"')[0]
+
+
+def test_a_debugger_sees_the_processes_of_its_target(machine: Machine) -> None:
+    run_pod(machine, "target", "exec sleep 54321")
+    running(machine, "target")
+    debugger = ["debug", "target", f"--image={IMAGE}", "--target=c", "--profile=general", "--quiet", "-c", "look"]
+    machine.kubectl(*debugger, "--", "sh", "-c", "cat /proc/[0-9]*/cmdline")
+    machine.eventually(lambda: "54321" in machine.kubectl("logs", "target", "-c", "look", check=False))
+    gone(machine, "target")
+
+
+def test_host_names_are_whole_names_others_or_the_nodes(machine: Machine) -> None:
+    run_pod(machine, "whole", "exec sleep 3600", setHostnameAsFQDN=True, hostname="h", subdomain="s")
+    run_pod(machine, "other", "exec sleep 3600", hostnameOverride="o.example.com")
+    nodes = [node["metadata"]["name"] for node in machine.get("nodes")["items"]]
+    run_pod(machine, "hosted", "exec sleep 3600", hostNetwork=True, nodeName=nodes[1])
+    for name in ("whole", "other", "hosted"):
+        running(machine, name)
+    said = [machine.kubectl("exec", name, "--", "hostname").strip() for name in ("whole", "other", "hosted")]
+    assert said == ["h.s.default.svc.cluster.local", "o.example.com", nodes[1]]
+    gone(machine, "whole", "other", "hosted")
+
+
+def test_a_probe_may_give_its_container_less_time_to_end(machine: Machine) -> None:
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1, "terminationGracePeriodSeconds": 1}
+    script = "trap '' TERM; while true; do sleep 1; done"
+    run_pod(machine, "hurried", script, container={"livenessProbe": probe}, terminationGracePeriodSeconds=60)
+    machine.eventually(lambda: machine.get("pod/hurried")["status"]["containerStatuses"][0]["restartCount"] >= 1, 20)
+    machine.kubectl("delete", "pod", "hurried", "--grace-period=1", "--timeout=40s")
+
+
+def test_pods_with_too_much_on_disk_are_evicted_and_their_logs_go(machine: Machine) -> None:
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    run_pod(machine, "full", "head -c 3000000 /dev/zero > /v/f; exec sleep 3600", container=mounts, volumes=volumes)
+    limits = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    run_pod(machine, "wordy", "head -c 3000000 /dev/zero > /tmp/f; exec sleep 3600", container=limits)
+    machine.eventually(lambda: {phase(machine, name) for name in ("full", "wordy")} == {"Failed"})
+    told = {name: machine.get(f"pod/{name}")["status"] for name in ("full", "wordy")}
+    assert told["full"]["reason"] == told["wordy"]["reason"] == "Evicted"
+    assert told["full"]["message"] == 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+    assert "exceeded its local ephemeral storage limit" in told["wordy"]["message"] or "Pod ephemeral local storage" in told["wordy"]["message"]
+    uid = machine.get("pod/full")["metadata"]["uid"]
+    [logs] = machine.root.glob(f"data/**/default_full_{uid}")
+    gone(machine, "full", "wordy")
+    machine.eventually(lambda: not logs.exists())
+
+
+def test_claims_of_a_pods_own_are_volumes_that_any_user_may_write_to(machine: Machine) -> None:
+    template = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}}
+    volumes = [{"name": "own", "ephemeral": {"volumeClaimTemplate": template}}]
+    mounts = {"volumeMounts": [{"name": "own", "mountPath": "/own"}]}
+    security = {"runAsUser": 1234, "fsGroup": 4321}
+    run_pod(
+        machine, "owner", "touch /own/file && exec sleep 3600", container=mounts, volumes=volumes, securityContext=security
+    )  # fmt: skip
+    running(machine, "owner")
+    assert machine.kubectl("exec", "owner", "--", "stat", "-c", "%a %u %g", "/own/file") == "644 1234 4321\n"
+    gone(machine, "owner")
+
+
+def test_variables_come_from_a_file_that_an_init_container_wrote(machine: Machine) -> None:
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    init = [{"name": "write", "image": IMAGE, "command": ["sh", "-c", "echo \"KEY='val ue'\" > /v/env"], **mount}]
+    ref = {"fileKeyRef": {"volumeName": "v", "path": "env", "key": "KEY"}}
+    env = {"env": [{"name": "GIVEN", "valueFrom": ref}]}
+    run_pod(
+        machine, "filed", 'echo "got $GIVEN"', container=env, initContainers=init, restartPolicy="Never",
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )  # fmt: skip
+    machine.eventually(lambda: phase(machine, "filed") == "Succeeded")
+    assert machine.kubectl("logs", "filed") == "got val ue\n"
+    gone(machine, "filed")
+
+
+def test_what_the_runtime_cannot_do_is_refused_with_its_reason(machine: Machine) -> None:
+    run_pod(machine, "strict", "sleep 9", securityContext={"supplementalGroupsPolicy": "Strict"})
+    run_pod(machine, "mapped", "sleep 9", hostUsers=False)
+    mount = {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": "Enabled"}
+    volumes = [{"name": "v", "emptyDir": {}}]
+    run_pod(machine, "deep", "sleep 9", container={"volumeMounts": [mount]}, volumes=volumes)
+    machine.eventually(lambda: machine.get("pod/strict")["status"].get("reason") == "SupplementalGroupsPolicyNotSupported")
+
+    def events(name: str) -> str:
+        return machine.kubectl("get", "events", f"--field-selector=involvedObject.name={name}")
+
+    machine.eventually(lambda: "runtime does not support user namespaces" in events("mapped"))
+    machine.eventually(lambda: "not supported by the runtime" in events("deep"))
+    assert phase(machine, "mapped") == phase(machine, "deep") == "Pending"
+    gone(machine, "strict", "mapped", "deep")
+
+
+def test_a_nodes_own_server_is_asked_with_rights_only(machine: Machine) -> None:
+    node = machine.get("nodes")["items"][0]
+    port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    base, name = f"https://{node['status']['addresses'][0]['address']}:{port}", node["metadata"]["name"]
+
+    def ask(path: str, token: str = "") -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        asked = urllib.request.Request(base + path, headers=headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=10, context=ssl._create_unverified_context()) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+
+    machine.kubectl("create", "serviceaccount", "scraper")
+    machine.kubectl("create", "clusterrole", "scraper", "--verb=get", "--resource=nodes/metrics")
+    machine.kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=scraper", "--serviceaccount=default:scraper")
+    token = machine.kubectl("create", "token", "scraper").strip()
+    assert ask("/metrics/resource") == ask("/metrics/resource", "nonsense") == (401, "Unauthorized\n")
+    status, told = ask("/pods", token)
+    assert status == 403 and told == (
+        "Forbidden (user=system:serviceaccount:default:scraper, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
+    )
+    run_pod(machine, "metered", "exec sleep 3600", nodeName=name)
+    running(machine, "metered")
+    shown = 'container_memory_working_set_bytes{container="c",namespace="default",pod="metered"}'
+    machine.eventually(lambda: shown in ask("/metrics/resource", token)[1])
+
+    def raw(path: str) -> str:
+        return machine.kubectl("get", "--raw", f"/api/v1/nodes/{name}/proxy/{path}")
+
+    assert any(pod["metadata"]["name"] == "metered" for pod in json.loads(raw("runningpods/"))["items"])
+    assert json.loads(raw("configz"))["kubeletconfig"]["containerLogMaxSize"] == "10Mi"
+    assert raw("healthz") == "ok" and "<pre>" in raw("logs/")
+    machine.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "scraper")
+    gone(machine, "metered")
+
+
+def test_a_local_services_node_port_answers_pods_and_nodes_without_an_endpoint_of_theirs(machine: Machine) -> None:
+    nodes = machine.get("nodes")["items"]
+    there, here = (node["metadata"]["name"] for node in nodes[:2])
+    addresses = [node["status"]["addresses"][0]["address"] for node in nodes[:2]]
+    script = "mkdir w; echo local > w/index.html; exec httpd -f -p 8080 -h w"
+    run_pod(machine, "served", script, nodeName=there, labels={"app": "served"})
+    run_pod(machine, "asking", "exec sleep 3600", nodeName=here)
+    running(machine, "served")
+    running(machine, "asking")
+    ports = [{"name": "p", "port": 80, "targetPort": 8080}]
+    spec = {"type": "NodePort", "externalTrafficPolicy": "Local", "selector": {"app": "served"}, "ports": ports}
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stays"}, "spec": spec}
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    port = machine.get("service/stays")["spec"]["ports"][0]["nodePort"]
+
+    def fetch(address: str) -> str:
+        url = f"http://{address}:{port}/"
+        return machine.kubectl("exec", "asking", "--", "wget", "-qO-", url, check=False).strip()
+
+    machine.eventually(lambda: [fetch(address) for address in addresses] == ["local", "local"])
+    with urllib.request.urlopen(f"http://{addresses[0]}:{port}/", timeout=5) as answer:
+        assert answer.read() == b"local\n"
+    machine.kubectl("delete", "service", "stays")
+    gone(machine, "served", "asking")
+
+
+@pytest.mark.slow
+def test_logs_are_followed_over_a_rotation(machine: Machine) -> None:
+    script = "head -c 11000000 /dev/zero | tr '\\0' x | fold -w 9999; echo; while true; do echo more; sleep 0.2; done"
+    run_pod(machine, "wordy", script)
+    running(machine, "wordy")
+    machine.eventually(lambda: machine.kubectl("logs", "wordy", "--tail=1") == "more\n")
+    uid = machine.get("pod/wordy")["metadata"]["uid"]
+    [folder] = machine.root.glob(f"data/**/default_wordy_{uid}/c")
+    follower = subprocess.Popen(
+        ["kubectl", "logs", "-f", "--tail=1", "wordy"], env=machine.env, stdout=subprocess.PIPE, text=True
+    )
+    machine.eventually(lambda: len(list(folder.iterdir())) == 2)
+    assert follower.stdout is not None
+    for _ in range(20):  # more than four seconds of it, beyond what was read before
+        assert follower.stdout.readline() == "more\n"
+    follower.terminate()
+    assert "x" not in machine.kubectl("logs", "wordy"), "the log is a new one"
+    gone(machine, "wordy")
+    machine.eventually(lambda: not folder.exists())

@@ -60,6 +60,8 @@ def test_headless_services_have_their_endpoints() -> None:
 def test_ports_have_srv_records() -> None:
     assert ask("_http._tcp.s.d.svc.cluster.local", "SRV") == ("NOERROR", ["0 100 80 s.d.svc.cluster.local."])
     assert len(ask("_http._tcp.headless.d.svc.cluster.local", "SRV")[1]) == 2
+    assert ask("s.d.svc.cluster.local", "SRV") == ("NOERROR", ["0 100 80 s.d.svc.cluster.local."]), "every port of it"
+    assert len(ask("headless.d.svc.cluster.local", "SRV")[1]) == 2
     assert ask("_ftp._tcp.s.d.svc.cluster.local", "SRV")[0] == "NXDOMAIN"
 
 

@@ -4,11 +4,14 @@ import itertools
 import shutil
 import subprocess
 
+import aiohttp
 import pytest
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.network.proxy.healthchecks import HealthChecks
 from tiphys.network.proxy.rules import HostPort, Ruleset, base, changes, desired
+from tiphys.testing.cluster import free_port
 
 
 def service(name: str = "s", ip: str = "10.96.0.9", **spec: object) -> core_v1.Service:
@@ -76,14 +79,68 @@ def test_ports_of_one_host_address_do_not_stand_in_the_way_of_another() -> None:
     }  # fmt: skip
 
 
+def ingress(made: core_v1.Service, *addresses: str) -> core_v1.Service:
+    made.spec.type = "LoadBalancer"
+    made.status.load_balancer.ingress = [core_v1.LoadBalancerIngress(ip=a) for a in addresses]
+    return made
+
+
+def test_pods_and_the_node_reach_any_endpoint_of_a_service_that_stays_local_outside() -> None:
+    local = service(type="NodePort", external_traffic_policy="Local")
+    local.spec.ports[0].node_port = 30123
+    made = desired([local], [slice_of("s", "10.1.0.1")], "elsewhere")
+    chain = made.elements["nodeports"]["tcp . 30123"].removeprefix("goto ")
+    pods, hide, node = made.chains[chain]
+    assert pods.startswith("ip saddr @pods goto all-") and node.startswith("fib saddr type local goto all-")
+    assert "10.1.0.1 . 8080" in made.chains[pods.rpartition(" ")[2]][-1] and "mark" in hide
+    assert made.elements["deadports"] == {"tcp . 30123": "goto silence"}, "others are not answered here"
+    with_one = desired([local], [slice_of("s", "10.1.0.1")], "n1")
+    assert "10.1.0.1 . 8080" in with_one.chains[chain][-1] and not with_one.elements["deadports"]
+
+
+def test_an_endpoint_of_this_node_that_ends_is_better_than_a_ready_one_elsewhere_for_a_local_service() -> None:
+    one = slice_of("s", "10.1.0.1", "10.1.0.2")
+    one.endpoints[0].conditions = discovery_v1.EndpointConditions(ready=False, serving=True, terminating=True)
+    one.endpoints[1].node_name = "n2"
+    made = desired([service(internal_traffic_policy="Local")], [one], "n1")
+    [verdict] = made.elements["services"].values()
+    assert "10.1.0.1" in made.chains[verdict.removeprefix("goto ")][-1]
+
+
+def test_a_load_balancers_address_is_for_the_sources_that_the_service_names() -> None:
+    ranges = ["198.51.100.0/24", "198.51.100.0/25", "2001:db8::/32"]
+    made = desired([ingress(service(load_balancer_source_ranges=ranges), "192.0.2.1")], [slice_of("s", "10.1.0.1")], "n1")
+    [(element, verdict)] = made.elements["firewall"].items()
+    assert element == "tcp . 192.0.2.1 . 80"
+    assert made.chains[verdict.removeprefix("goto ")] == ("ip saddr != { 198.51.100.0/24 } drop",)
+
+
+async def test_a_load_balancer_is_told_how_many_endpoints_the_node_has() -> None:
+    local = service(health_check_node_port=free_port())
+    checks = HealthChecks("127.0.0.1")
+    url = f"http://127.0.0.1:{local.spec.health_check_node_port}/"
+    async with aiohttp.ClientSession() as session:
+        for node, status, count in (("n1", 200, 2), ("n2", 503, 0)):
+            await checks.sync([local], [slice_of("s", "10.1.0.1", "10.1.0.2")], node)
+            async with session.get(url) as answer:
+                told = await answer.json()
+                assert (answer.status, told["localEndpoints"]) == (status, count)
+                assert told["service"] == {"namespace": "d", "name": "s"}
+        await checks.sync([], [], "n1")
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(url)
+
+
 @pytest.mark.root
 @pytest.mark.needs("nft", "unshare")
 def test_the_kernel_takes_every_step() -> None:
     """In a network namespace of its own."""
     sticky = service("t", "10.96.0.8", session_affinity="ClientIP", type="NodePort", external_ips=["192.0.2.77"])
     sticky.spec.ports[0].node_port = 30123
+    local = ingress(service("u", "10.96.0.7", external_traffic_policy="Local", load_balancer_source_ranges=["10.0.0.0/8"]), "192.0.2.5")
+    local.spec.ports[0].node_port = 30124
     steps = [
-        Ruleset(), desired([service()], [slice_of("s", "10.1.0.1")], "n1"),
+        Ruleset(), desired([local], [slice_of("u", "10.1.0.1")], "n1"), desired([local], [slice_of("u", "10.1.0.1")], "n2"), desired([service()], [slice_of("s", "10.1.0.1")], "n1"),
         desired([service(), sticky], [slice_of("s", "10.1.0.1", "10.1.0.2"), slice_of("t", "10.1.0.3", "10.1.0.4")], "n1", [HostPort("TCP", "", 8080, "10.1.0.5", 80), HostPort("UDP", "127.0.0.1", 8080, "10.1.0.6", 80)]),
         desired([service(), sticky], [slice_of("s"), slice_of("t", "10.1.0.4")], "n1"), Ruleset(),
     ]  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.builders import pod
+from tiphys.api import core_v1
+from tiphys.apiserver.printers import _pod_reason
 from tiphys.node.lifecycle import Backoff, decide
 from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerState, PodState, SandboxState
 from tiphys.node.status import pod_status, settle
@@ -152,3 +154,43 @@ def test_messages_of_a_pod_keep_within_a_bound() -> None:
         one.message = "ü" * 2048
     status = pod_status(many, state(*ended), {}, set(), set(), "containerd", "", 5)
     assert {len(s.state.terminated.message.encode()) for s in status.container_statuses} == {2048}  # type: ignore[union-attr]
+
+
+def test_a_container_may_have_a_policy_and_rules_of_its_own() -> None:
+    rules = [
+        {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
+        {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": list(range(50))}},
+    ]
+    own = {"restartPolicy": "Never", "restartPolicyRules": rules}
+    for pods, more, code, again in (
+        ("Always", {"restartPolicy": "Never"}, 1, False),
+        ("Never", {"restartPolicy": "OnFailure"}, 1, True),
+        ("Never", {"restartPolicy": "OnFailure"}, 0, False),
+        ("Never", own, 42, True),
+        ("Never", own, 99, True),
+        ("Always", own, 7, False),
+    ):
+        one, ended = pod(restartPolicy=pods, containers=[{**C, **more}]), state(container(what=EXITED, code=code))
+        assert bool(decide(one, ended, 1e6, set(), set(), {}).start) == again, (pods, more, code)
+        assert (pod_status(one, ended, {}, set(), set(), "r", "", 1.0).phase == "Running") == again
+        inits = pod(restartPolicy=pods, initContainers=[{**C, "name": "c", **more}], containers=[{**C, "name": "d"}])
+        assert bool(names(decide(inits, ended, 1e6, set(), set(), {}))) == (again or code == 0)
+
+
+def test_what_has_completed_is_initialized_although_a_sidecar_failed() -> None:
+    one = pod(restartPolicy="Never", initContainers=[{"name": "side", "image": "i", "restartPolicy": "Always"}])
+    ended = state(container("c", EXITED), container("side", EXITED, 137))
+    one.status = pod_status(one, ended, {}, set(), set(), "r", "", 1.0)
+    told = {c.type: (c.status, c.reason) for c in one.status.conditions}
+    assert one.status.phase == "Succeeded" and told["Initialized"] == ("True", "PodCompleted")
+    assert _pod_reason(one) == "Completed"
+
+
+def test_readiness_gates_say_what_keeps_them_shut() -> None:
+    one = pod(readinessGates=[{"conditionType": "a"}, {"conditionType": "b"}])
+    one.status.conditions = [core_v1.PodCondition(type="b", status="False")]
+    [ready] = [c for c in pod_status(one, state(container()), {}, {"c"}, {"c"}, "r", "", 1.0).conditions if c.type == "Ready"]
+    assert ready.message == (
+        'corresponding condition of pod readiness gate "a" does not exist., '
+        'the status of pod readiness gate "b" is not "True", but False'
+    )

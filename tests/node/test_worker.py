@@ -11,6 +11,7 @@ from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.probes import Prober
+from tiphys.node.reporting import StatusWriter
 from tiphys.node.runtime import CREATED, ContainerPlan, PodState
 from tiphys.node.worker import PodWorker
 
@@ -57,3 +58,19 @@ def test_failures_of_a_startup_probe_count_by_periods() -> None:
         at.append(at[-1] + pause)
     assert len([one for one in at if one <= 1.01]) == 11, "asked often in the first second"
     assert 20 < at[-2] < 22, "given up at the third period, not before"
+
+
+async def test_a_reason_that_holds_no_more_is_taken_back() -> None:
+    sent: list[Any] = []
+
+    async def patch(kind: Any, name: str, change: Any, *_: Any) -> Any:
+        sent.append(change["status"]["conditions"])
+        return one
+
+    one, status = pod(), core_v1.PodStatus()
+    one.status.conditions = [core_v1.PodCondition(type="Ready", status="False", reason="ContainersNotReady", message="m")]
+    status.conditions = [core_v1.PodCondition(type=kind, status="True") for kind in ("Ready", "Initialized")]
+    client: Any = SimpleNamespace(patch=patch)
+    await StatusWriter(client).write(one, status)
+    [[ready, initialized]] = sent
+    assert (ready["reason"], ready["message"]) == (None, None) and "reason" not in initialized

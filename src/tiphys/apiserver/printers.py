@@ -67,7 +67,7 @@ def _pod_reason(pod: Any) -> str:
     initializing = _pod_init_reason(pod)
     if initializing:
         reason = initializing
-    else:
+    if not initializing or any(c.type == "Initialized" and c.status == "True" for c in pod.status.conditions):
         running = False
         for status in reversed(pod.status.container_statuses):
             state = status.state

@@ -135,7 +135,8 @@ async def _containers(
 
     services = informers.of(core_v1.Service)
     policies = _policies(options, tasks, informers)
-    proxy = ServiceProxy(informers, options.name, options.table, options.cluster_cidr or options.pod_cidr, options.service_cidr)
+    pods_cidr = options.cluster_cidr or options.pod_cidr
+    proxy = ServiceProxy(informers, options.name, options.address, options.table, pods_cidr, options.service_cidr)
     tasks.start(proxy.run(), "proxy", vital=True)
     own = NodeOptions(
         options.name, options.address, options.data_dir, options.certificate, options.key, options.ca,

@@ -96,8 +96,13 @@ class NodePlace:
         return self.cluster.pki / f"node{self.suffix}.kubeconfig"
 
     def inside(self, *command: str) -> list[str]:
-        """The command as it runs in the node. (`ip netns exec` would hide the control groups behind a new /sys.)"""
-        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command] if self.index else list(command)
+        """The command as it runs in the node. (`ip netns exec` would hide the control groups behind a new /sys.) What starts
+        there, and pods on the node's network, see the node's name as the host's."""
+        if not self.index:
+            return list(command)
+        named = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"'
+        enter = ["nsenter", f"--net=/run/netns/{self.namespace}", "unshare", "--uts"]
+        return [*enter, "sh", "-c", named, self.name, *command]
 
 
 def places(cluster: Cluster) -> list[NodePlace]:

@@ -58,6 +58,8 @@ def unfit(spec: core_v1.PodSpec) -> tuple[str, str] | None:
     """The (reason, message) for which no node of ours takes a pod, or None."""
     if spec.os is not None and spec.os.name != "linux":
         return "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
+    if spec.security_context is not None and spec.security_context.supplemental_groups_policy == "Strict":
+        return "SupplementalGroupsPolicyNotSupported", "SupplementalGroupsPolicy=Strict is not supported in this node"
     for sysctl in spec.security_context.sysctls if spec.security_context is not None else ():
         name = sysctl_name(sysctl.name)
         namespace = _SAFE_SYSCTLS.get(name)

@@ -14,17 +14,21 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
+from tiphys.node.access import Access
 from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
+from tiphys.node.eviction import is_limited
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.references import References
-from tiphys.node.registration import BEAT, Registration, capacity
+from tiphys.node.registration import BEAT, PODS, Registration, capacity
 from tiphys.node.resize import shortage
-from tiphys.node.runtime import PodState, Runtime, RuntimeFault
+from tiphys.node.runtime import PodState, Runtime, RuntimeFault, Usage
 from tiphys.node.streaming import StreamingServer
 from tiphys.node.volumes import Volumes
 from tiphys.node.worker import Node, PodWorker
 
 log = logging.getLogger(__name__)
+
+_HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Agent:
         self._client = client
         self._workers: dict[str, PodWorker] = {}
         self._found: dict[str, PodState] = {}
-        self._server = StreamingServer(self)
+        self._server = StreamingServer(self, Access(client, options.name))
         self._stale = asyncio.Event()
 
     # --- start and end ---
@@ -99,6 +103,8 @@ class Agent:
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
         self._tasks.start(self._recorder.run(), "events")
         self._tasks.start(self._relist(), "relist", vital=True)
+        if not self.runtime.name.startswith("hollow"):
+            self._tasks.start(self._keep_house(), "housekeeping", vital=True)
         log.info("node %s registered, runtime %s", options.name, self.runtime.name)
 
     async def stop(self) -> None:
@@ -207,10 +213,15 @@ class Agent:
             for id in [*state.old_sandboxes, *([state.sandbox.id] if state.sandbox else [])]:
                 await self.runtime.stop_sandbox(id)
                 await self.runtime.remove_sandbox(id)
+        for uid in left | ({uid for uid in self._found if uid} - known):
             await asyncio.to_thread(self._node.volumes.tear_down, uid)
+            await self.runtime.release_images(uid)
+        for uid in await asyncio.to_thread(self.runtime.log_folders) - known:
+            try:
+                await asyncio.to_thread(self.runtime.remove_logs, uid)
+            except OSError as error:
+                log.warning("logs of pod %s stay: %s", uid, error)
         self._found = {}
-        for uid in left:
-            await asyncio.to_thread(self._node.volumes.tear_down, uid)
 
     def _runtime_event(self, id: str) -> None:
         """Something happened: to a container that is known by its id, or one look at everything will tell."""
@@ -236,6 +247,20 @@ class Agent:
                 if worker.differs(seen.get(uid)):
                     worker.look()
 
+    async def _keep_house(self) -> None:
+        """Looks after logs and what pods have on disk."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING)
+            workers = list(self._workers.values())
+            used: dict[str, dict[str, Usage]] = {}
+            try:
+                if any(is_limited(worker.pod.spec) for worker in workers):
+                    used = await self.runtime.usage()
+                for worker in workers:
+                    await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
+            except (RuntimeFault, TimeoutError, OSError) as error:
+                log.info("keeping house: %s", error)
+
     # --- for the streaming server ---
 
     def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None:
@@ -246,6 +271,17 @@ class Agent:
 
     def pods(self) -> list[core_v1.Pod]:
         return [worker.pod for worker in self._workers.values()]
+
+    def configuration(self) -> dict[str, Any]:
+        options = self._options
+        return {
+            "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "address": options.address, "port": options.port, "podCIDR": options.pod_cidr,
+            "clusterDomain": options.domain, "clusterDNS": list(options.dns_servers), "maxPods": PODS,
+            "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
+            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs",
+            "containerLogMaxSize": "10Mi", "containerLogMaxFiles": 5, "serializeImagePulls": False,
+        }  # fmt: skip
 
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
         return await self.runtime.port_forward_url(sandbox, ports)  # type: ignore[attr-defined, no-any-return]

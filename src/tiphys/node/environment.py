@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.node import envfiles
 from tiphys.node.fields import field, resource
 from tiphys.node.references import References
 from tiphys.node.runtime import RuntimeFault
+
+log = logging.getLogger(__name__)
 
 _REFERENCE = re.compile(r"\$\$|\$\(([-._a-zA-Z0-9]+)\)")
 
@@ -53,8 +58,9 @@ async def environment(
     services: Iterable[core_v1.Service],
     host_ip: str,
     allocatable: dict[str, str],
+    paths: Mapping[str, str],
 ) -> dict[str, str]:
-    """Everything resolved. Raises RuntimeFault(CreateContainerConfigError) for what is missing."""
+    """Everything resolved. `paths` are the folders of volumes. Raises RuntimeFault(CreateContainerConfigError) for what is missing."""
     namespace = pod.metadata.namespace
     env = service_variables(services, namespace, pod.spec.enable_service_links is not False)
     for source in container.env_from:
@@ -73,7 +79,10 @@ async def environment(
     for variable in container.env:
         value = expand(variable.value, {**env, **own})
         if variable.value_from is not None:
-            got = await _value_from(pod, container, variable.value_from, references, host_ip, allocatable)
+            if variable.value_from.file_key_ref is not None:
+                got = await asyncio.to_thread(_from_file, variable.value_from.file_key_ref, paths)
+            else:
+                got = await _value_from(pod, container, variable.value_from, references, host_ip, allocatable)
             if got is None:
                 continue
             value = got
@@ -106,6 +115,22 @@ async def _value_from(
             raise RuntimeFault("CreateContainerConfigError", text)
         return _text(found.data[ref.key])
     return None
+
+
+def _from_file(ref: core_v1.FileKeySelector, paths: Mapping[str, str]) -> str | None:
+    folder = paths.get(ref.volume_name)
+    if folder is None:
+        text = f'cannot find the volume "{ref.volume_name}" referenced by FileKeyRef'
+        raise RuntimeFault("CreateContainerConfigError", text)
+    try:
+        found = envfiles.variable(folder, ref.path, ref.key)
+    except (OSError, ValueError) as error:
+        log.info("reading variables from %s: %s", ref.path, error)
+        raise RuntimeFault("CreateContainerConfigError", "couldn't parse env file") from None
+    if not found and not ref.optional:
+        text = f'environment variable key "{ref.key}" not found in file "{folder}/{ref.path}"'
+        raise RuntimeFault("CreateContainerConfigError", text)
+    return found or None
 
 
 def _missing(kind: Any, name: str) -> RuntimeFault:

@@ -8,8 +8,9 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.node import probes
-from tiphys.node.lifecycle import is_sidecar
+from tiphys.node.httpprobe import Answer
 from tiphys.node.pulling import Say
+from tiphys.node.restarting import is_sidecar
 from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime
 
 
@@ -33,10 +34,11 @@ class Health:
                 continue
             self.stop(container.name)
             self._asked[container.name] = (found.id, [])
-            if container.startup_probe is not None:
+            told = _told(pod, found)
+            if container.startup_probe is not None and not (told is not None and told.started):
                 self._ask("startup", container.startup_probe, container, found)
             else:
-                self._after_startup(container, found)
+                self._after_startup(container, found, told is not None and told.ready)
 
     def stop(self, name: str) -> None:
         """The container ends or has ended: nobody asks it any more."""
@@ -46,34 +48,49 @@ class Health:
         for task in self._asked.pop(name, ("", []))[1]:
             task.cancel()
 
+    def ending(self, name: str) -> None:
+        """The container is told to end: whether it is ready stays a question until it has (upstream's readiness probes go
+        on), whether it is alive is none."""
+        for task in self._asked.get(name, ("", []))[1]:
+            if not task.get_name().startswith("readiness-"):
+                task.cancel()
+
     def stop_all(self) -> None:
         for name in list(self._asked):
             self.stop(name)
 
-    def _after_startup(self, container: Any, found: ContainerState) -> None:
+    def _after_startup(self, container: Any, found: ContainerState, was_ready: bool = False) -> None:
         self.started.add(container.name)
         if container.readiness_probe is not None:
-            self._ask("readiness", container.readiness_probe, container, found)
+            if was_ready:
+                self.ready.add(container.name)
+            self._ask("readiness", container.readiness_probe, container, found, was_ready)
         else:
             self.ready.add(container.name)
         if container.liveness_probe is not None:
             self._ask("liveness", container.liveness_probe, container, found)
 
-    def _ask(self, kind: str, probe: core_v1.Probe, container: Any, found: ContainerState) -> None:
-        prober = probes.Prober(kind, probe, container, found.id, self._runtime, self._address)
+    def _ask(
+        self, kind: str, probe: core_v1.Probe, container: Any, found: ContainerState, well: bool = False
+    ) -> None:
+        prober = probes.Prober(
+            kind, probe, container, found.id, self._runtime, self._address, found.started_at, well
+        )
 
-        def report(prober: probes.Prober, success: bool, output: str) -> None:
-            self._answered(prober, found, success, output)
+        def report(prober: probes.Prober, answer: Answer) -> None:
+            self._answered(prober, found, answer)
 
         task = asyncio.get_running_loop().create_task(prober.run(report), name=f"{kind}-{container.name}")
         self._asked[container.name][1].append(task)
 
-    def _answered(self, prober: probes.Prober, found: ContainerState, success: bool, output: str) -> None:
-        name = prober.container.name
+    def _answered(self, prober: probes.Prober, found: ContainerState, answer: Answer) -> None:
+        name, success = prober.container.name, answer.well
         if self._asked.get(name, ("", []))[0] != found.id:
             return
         if not success:
-            self._say("Warning", "Unhealthy", f"{prober.kind.title()} probe failed: {output}", name)
+            self._say("Warning", "Unhealthy", f"{prober.kind.title()} probe failed: {answer.text}", name)
+        elif answer.warning:
+            self._say("Warning", "ProbeWarning", f"{prober.kind.title()} probe warning: {answer.text}", name)
         if prober.kind == "readiness":
             (self.ready.add if prober.verdict.well else self.ready.discard)(name)
         elif prober.kind == "startup" and prober.verdict.well:
@@ -81,3 +98,9 @@ class Health:
         elif not success and prober.exhausted:
             self.unhealthy[name] = prober.kind
         self._wake()
+
+
+def _told(pod: core_v1.Pod, found: ContainerState) -> core_v1.ContainerStatus | None:
+    """What the pod's status says of a container that runs: an agent before this one knew it, and it has not changed since."""
+    every = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    return next((one for one in every if one.container_id.endswith(f"//{found.id}")), None)

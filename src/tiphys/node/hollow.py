@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tiphys.api import core_v1
 from tiphys.node.runtime import (
@@ -64,7 +65,16 @@ class HollowRuntime:
     async def image_user(self, image: str) -> tuple[int | None, str]:
         return 1, ""
 
+    async def image_size(self, image: str) -> int:
+        return 0
+
     async def pull(self, image: str, auth: dict[str, str] | None) -> None:
+        return None
+
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
+        return None
+
+    async def release_images(self, uid: str) -> None:
         return None
 
     async def images(self) -> list[tuple[list[str], int]]:
@@ -161,6 +171,21 @@ class HollowRuntime:
 
     def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
         raise FileNotFoundError(_WHY)
+
+    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
+        return None
+
+    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        return None
+
+    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        return None
+
+    def log_folders(self) -> set[str]:
+        return set()
+
+    def remove_logs(self, uid: str) -> None:
+        return None
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.node.restarting import is_sidecar, policy_of, restarts
 from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
 
 BACKOFF_FIRST, BACKOFF_LIMIT, BACKOFF_RESET = 10.0, 300.0, 600.0
@@ -47,14 +48,6 @@ class Plan:
         self.wake = seconds if self.wake is None else min(self.wake, seconds)
 
 
-def is_sidecar(container: Any) -> bool:
-    return getattr(container, "restart_policy", None) == "Always"
-
-
-def restarts(policy: str, state: ContainerState) -> bool:
-    return policy == "Always" or (policy == "OnFailure" and state.exit_code != 0)
-
-
 def decide(
     pod: core_v1.Pod,
     state: PodState,
@@ -68,13 +61,16 @@ def decide(
     were ended to be started anew."""
     plan = Plan()
     spec, policy = pod.spec, pod.spec.restart_policy
-    if _deadline_passed(pod, now):
+    if _deadline_passed(pod, now) or pod.status.phase in ("Succeeded", "Failed"):  # what has ended is not begun anew
         plan.kill_pod = plan.finished = True
         return plan
     if spec.active_deadline_seconds is not None and state.sandbox is not None:
         plan.look_again(max(0.1, state.sandbox.created_at + spec.active_deadline_seconds - now))
-    main = [state.containers.get(c.name) for c in spec.containers]
-    if all(c is not None and c.state == EXITED and c.name not in renewing and not restarts(policy, c) for c in main):
+    main = [(c, state.containers.get(c.name)) for c in spec.containers]
+    if all(
+        found is not None and found.state == EXITED and c.name not in renewing and not restarts(policy, c, found)
+        for c, found in main
+    ):
         plan.finished = plan.kill_pod = True
         return plan
     if state.sandbox is None or not state.sandbox.ready:
@@ -117,7 +113,7 @@ def _initialize(
     policy = "OnFailure" if pod.spec.restart_policy == "Always" else pod.spec.restart_policy
     for container in pod.spec.init_containers:
         found = state.containers.get(container.name)
-        if found is not None and policy != "Never" and not _is_of_sandbox(state, container.name):
+        if found is not None and policy_of(policy, container) != "Never" and not _is_of_sandbox(state, container.name):
             plan.start.append((container, found.attempt + 1))
             return False
         if is_sidecar(container):
@@ -129,7 +125,7 @@ def _initialize(
             continue
         if found is not None and found.state == EXITED and found.exit_code == 0:
             continue
-        if found is not None and found.state == EXITED and policy == "Never":
+        if found is not None and found.state == EXITED and not restarts(policy, container, found):
             plan.finished = plan.kill_pod = True
             return False
         _keep(container, found, policy, now, unhealthy, backoffs, plan)
@@ -161,7 +157,7 @@ def _keep(
             probe = unhealthy[container.name]
             plan.kill.append((found, f"Container {container.name} failed {probe} probe, will be restarted"))
     elif found.state == EXITED:
-        if not restarts(policy, found):
+        if not restarts(policy, container, found):
             return
         wait = backoffs.setdefault(container.name, Backoff()).wait(found.finished_at, now)
         if wait > 0:

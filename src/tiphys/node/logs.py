@@ -80,32 +80,52 @@ def last_words(file: int, lines: int, limit: int) -> str:
     return text[-limit:].decode(errors="replace")
 
 
-async def read(file: int, options: LogOptions, running: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """An open log as it is, then as it grows, until `running()` says the container has ended. Of a line longer than any
-    that the runtime writes only the beginning is shown."""
+async def read(
+    file: int,
+    options: LogOptions,
+    running: Callable[[], bool],
+    renewed: Callable[[int], int | None] = lambda file: None,
+) -> AsyncIterator[bytes]:
+    """An open log as it is, then as it grows, until `running()` says the container has ended. `renewed` opens the log that
+    was begun in place of an open one, if there is one. Of a line longer than any that the runtime writes only the beginning
+    is shown."""
+    opened = file
     left = options.limit
     at = 0
     if options.tail is not None:
         at = await asyncio.to_thread(tail_offset, file, options.tail)  # it may read all of a large file
     lines, idle = _Lines(), 0.02
-    while left is None or left > 0:
-        ended = not running()
-        block = os.pread(file, _CHUNK, at)
-        if block:
-            idle = 0.02
-            at += len(block)
-            out = b"".join(shown(line, options) for line in lines.add(block))
-            if left is not None:
-                out = out[:left]
-                left -= len(out)
-            if out:
-                yield out
-            await asyncio.sleep(0)  # a large file is not all there is to do
-        elif not options.follow or ended:
-            return
-        else:
-            await asyncio.sleep(idle)
-            idle = min(idle * 1.5, 0.25)
+    try:
+        while left is None or left > 0:
+            ended = not running()
+            newer = renewed(file) if options.follow and idle > 0.02 else None  # before the last look at the old one
+            block = os.pread(file, _CHUNK, at)
+            if newer is not None:
+                if block:
+                    os.close(newer)
+                else:
+                    if file != opened:
+                        os.close(file)
+                    file, at = newer, 0
+                    continue
+            if block:
+                idle = 0.02
+                at += len(block)
+                out = b"".join(shown(line, options) for line in lines.add(block))
+                if left is not None:
+                    out = out[:left]
+                    left -= len(out)
+                if out:
+                    yield out
+                await asyncio.sleep(0)  # a large file is not all there is to do
+            elif not options.follow or (ended and idle > 0.02):
+                return
+            else:
+                await asyncio.sleep(idle)
+                idle = min(idle * 1.5, 0.25)
+    finally:
+        if file != opened:
+            os.close(file)
 
 
 class _Lines:

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_NOSUID, _NODEV, _NOEXEC, _BIND = 2, 4, 8, 4096
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
 _DETACH, _NOFOLLOW = 2, 8
 
 
@@ -23,6 +23,17 @@ def mount_tmpfs(path: Path, options: str, executable: bool = True) -> None:
         _NOSUID | _NODEV | (0 if executable else _NOEXEC),
         options.encode(),
     )
+
+
+def mount_read_only(kind: str, source: str, options: list[str], place: Path) -> None:
+    """Mounts files that nobody may change, run or use as devices, as upstream shows images. Raises OSError."""
+    flags = _RDONLY | _NOSUID | _NODEV | _NOEXEC
+    plain = ",".join(option for option in options if option not in ("ro", "rbind", "bind")).encode()
+    if kind == "bind":
+        _mount(source.encode(), place, None, _BIND, None)
+        _mount(b"none", place, None, _BIND | _REMOUNT | flags, None)
+    else:
+        _mount(source.encode(), place, kind.encode(), flags, plain)
 
 
 def bind(handle: int, place: Path) -> None:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from tiphys.api import core_v1
+from tiphys.node.runtime import RuntimeFault
 
 Resolver = tuple[list[str], list[str], list[str]]  # name servers, search domains, options
+_MOST_HOST_NAME = 64  # characters of the kernel's
 
 
 def host_and_domain(pod: core_v1.Pod, cluster_domain: str) -> tuple[str, str]:
     """(host name, domain) as the pod sees itself; the domain is empty without a subdomain."""
     spec = pod.spec
-    host = (spec.hostname_override or spec.hostname or pod.metadata.name)[:63].rstrip("-.")
+    if spec.hostname_override is not None:
+        return spec.hostname_override[:63].rstrip("-."), ""
+    host = (spec.hostname or pod.metadata.name)[:63].rstrip("-.")
     return host, f"{spec.subdomain}.{pod.metadata.namespace}.svc.{cluster_domain}" if spec.subdomain else ""
+
+
+def host_in_kernel(pod: core_v1.Pod, host: str, domain: str) -> str:
+    """What `hostname` prints in the pod: its whole name if it wants that. Raises RuntimeFault when that is too long."""
+    if not (pod.spec.set_hostname_as_fqdn and domain):
+        return host
+    name = f"{host}.{domain}"
+    if len(name) > _MOST_HOST_NAME:
+        raise RuntimeFault(
+            "FailedCreatePodSandBox",
+            "Failed to create pod sandbox: failed to construct FQDN from pod hostname and cluster domain, FQDN "
+            f"{name} is too long ({_MOST_HOST_NAME} characters is the max, {len(name)} characters requested)",
+        )
+    return name
 
 
 def resolver_of(pod: core_v1.Pod, servers: list[str], cluster_domain: str, machine: Resolver) -> Resolver:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 from tiphys.api import core_v1
 from tiphys.machinery.protobuf import varint
+from tiphys.node.httpprobe import Answer, Get, dial_error
 from tiphys.node.runtime import Runtime, RuntimeFault
 
-_URL = "/?=&%:@!$'()*+,;~#[]-._"  # what stands for itself in a path with a query
-Result = tuple[bool, str]
 _OUTPUT = 10 << 10  # bytes of what a command says that are looked at, as upstream
 _EAGER = 10  # tries in the first second of a container's life
 
@@ -25,94 +23,79 @@ def port_of(value: int | str, container: Any) -> int:
     return next((p.container_port for p in container.ports if p.name == value), int(value) if value.isascii() and value.isdigit() else 0)
 
 
-async def http_get(action: core_v1.HTTPGetAction, container: Any, ip: str, timeout: float) -> Result:
-    """A status from 200 to 399 is well; redirects to other hosts are not followed."""
+def http_get(action: core_v1.HTTPGetAction, container: Any, ip: str) -> Get:
+    headers = tuple((header.name, header.value) for header in action.http_headers)
+    return Get(action.scheme, action.host or ip, port_of(action.port, container), action.path, headers)
+
+
+async def tcp_socket(action: core_v1.TCPSocketAction, container: Any, ip: str, timeout: float) -> Answer:
     host, port = action.host or ip, port_of(action.port, container)
-    context = None
-    if action.scheme == "HTTPS":
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
-    headers |= {h.name: h.value for h in action.http_headers}
-    path = action.path if action.path.startswith("/") else f"/{action.path}"
-    path = quote(path, safe=_URL)
-    if why := _unsendable(headers):
-        return False, f'Get "{action.scheme.lower()}://{host}:{port}{path}": {why}'
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection(host, port, ssl=context)
-            try:
-                lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
-                writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-                status = (await reader.readline()).split()
-                code = int(status[1]) if len(status) > 1 else 0
-            finally:
-                writer.close()
-    except TimeoutError:
-        return False, f'Get "{action.scheme.lower()}://{host}:{port}{path}": context deadline exceeded'
-    except (OSError, ValueError) as error:
-        return False, f'Get "{action.scheme.lower()}://{host}:{port}{path}": {error}'
-    return 200 <= code < 400, f"HTTP probe failed with statuscode: {code}"
-
-
-def _unsendable(headers: dict[str, str]) -> str:
-    """Why a header cannot be sent; a line break in one would begin something that nobody checked."""
-    for name, value in headers.items():
-        if any(ord(character) < 32 or ord(character) == 127 for character in name + value.replace("\t", "")):
-            return f'net/http: invalid header field value for "{name}"'
-    return ""
-
-
-async def tcp_socket(action: core_v1.TCPSocketAction, container: Any, ip: str, timeout: float) -> Result:
-    try:
-        async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(action.host or ip, port_of(action.port, container))
+            _, writer = await asyncio.open_connection(host, port)
             writer.close()
-            return True, ""
+            return Answer(True, "")
     except TimeoutError:
-        return False, "dial tcp: i/o timeout"
+        return Answer(False, f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        return False, f"dial tcp {action.host or ip}:{port_of(action.port, container)}: {error}"
+        return Answer(False, dial_error(host, port, error))
 
 
-async def grpc_check(action: core_v1.GRPCAction, ip: str, timeout: float) -> Result:
+_SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")  # as the health service numbers them
+
+
+async def grpc_check(action: core_v1.GRPCAction, ip: str, timeout: float) -> Answer:
     """The standard health service: status 1 is serving."""
     import grpc.aio
 
+    where = f"{ip}:{action.port}"
     service = (action.service or "").encode()
     request = b"\x0a" + varint(len(service)) + service if service else b""
     try:
-        async with grpc.aio.insecure_channel(f"{ip}:{action.port}") as channel:
+        async with grpc.aio.insecure_channel(where) as channel:
             call = channel.unary_unary(
                 "/grpc.health.v1.Health/Check", request_serializer=lambda b: b, response_deserializer=lambda b: b
             )
             answer = await call(request, timeout=timeout)
     except grpc.aio.AioRpcError as error:
-        return False, f"rpc error: {error.details()}"
-    return answer == b"\x08\x01", "service unhealthy"
+        return Answer(False, _grpc_failure(error.code().name, error.details() or "", where, timeout))
+    number = answer[1] if len(answer) == 2 and answer[0] == 8 else 0
+    state = _SERVING[number] if number < len(_SERVING) else str(number)
+    return Answer(state == "SERVING", f'service unhealthy (responded with "{state}")')
 
 
-async def ask(handler: Any, container: Any, id: str, ip: str, runtime: Runtime, timeout: float) -> Result:
+def _grpc_failure(code: str, details: str, where: str, timeout: float) -> str:
+    if code == "UNIMPLEMENTED":
+        return f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {details}"
+    if code == "DEADLINE_EXCEEDED":
+        return f"timeout: health rpc did not complete within {timeout:g}s"
+    if code == "UNAVAILABLE":
+        return f'timeout: failed to connect service "{where}" within {timeout:g}s: {details}'
+    return f"error: health rpc probe failed: rpc error: code = {code.title().replace('_', '')} desc = {details}"
+
+
+async def ask(handler: Any, container: Any, id: str, ip: str, runtime: Runtime, timeout: float) -> Answer:
     """Runs one handler of a probe or hook. Never raises for what the container does."""
     if runtime.name.startswith("hollow"):
-        return True, ""
+        return Answer(True, "")
     if getattr(handler, "exec", None) is not None:
         try:
             code, output = await runtime.exec(id, handler.exec.command, timeout)
         except TimeoutError:
-            return False, f"command timed out after {timeout:g}s"
+            command = " ".join(handler.exec.command)
+            return Answer(False, f'command timed out: "{command}" timed out after {timeout:g}s')
         except RuntimeFault as fault:
-            return False, str(fault)
-        return code == 0, output[:_OUTPUT].decode(errors="replace")
+            return Answer(False, str(fault))
+        return Answer(code == 0, output[:_OUTPUT].decode(errors="replace"))
     if handler.http_get is not None:
-        return await http_get(handler.http_get, container, ip, timeout)
+        return await http_get(handler.http_get, container, ip).ask(timeout)
     if handler.tcp_socket is not None:
         return await tcp_socket(handler.tcp_socket, container, ip, timeout)
     if getattr(handler, "grpc", None) is not None:
         return await grpc_check(handler.grpc, ip, timeout)
     if getattr(handler, "sleep", None) is not None:
         await asyncio.sleep(handler.sleep.seconds)
-    return True, ""
+    return Answer(True, "")
 
 
 class Verdict:
@@ -140,28 +123,39 @@ class Prober:
     """One probe of one container, asked for as long as the container lives."""
 
     def __init__(
-        self, kind: str, probe: core_v1.Probe, container: Any, id: str, runtime: Runtime, ip: Callable[[], str]
+        self,
+        kind: str,
+        probe: core_v1.Probe,
+        container: Any,
+        id: str,
+        runtime: Runtime,
+        ip: Callable[[], str],
+        began: float = 0.0,
+        well: bool = False,
     ) -> None:
+        """`began` is when the container did, `well` whether it was when it was last asked, by an agent before this one."""
         self.kind, self.probe, self.container, self.id = kind, probe, container, id
         self._runtime, self._ip = runtime, ip
         self._tries = 0
-        self.verdict = Verdict(probe, initial=kind == "liveness")
+        self._began = began
+        self.verdict = Verdict(probe, initial=well or kind == "liveness")
 
     @property
     def exhausted(self) -> bool:
         """It failed as often in a row as the probe allows."""
         return not self.verdict.well and self.verdict.run_length >= self.probe.failure_threshold
 
-    async def run(self, report: Callable[[Prober, bool, str], None]) -> None:
-        """Calls `report(self, success, output)` whenever the verdict matters."""
-        await asyncio.sleep(self.probe.initial_delay_seconds)
+    async def run(self, report: Callable[[Prober, Answer], None]) -> None:
+        """Calls `report(self, answer)` whenever the verdict matters, or the answer is one to warn of."""
+        if delay := self.probe.initial_delay_seconds:
+            await asyncio.sleep(max(0.0, delay - max(0.0, time.time() - self._began)))
         while True:
-            success, output = await ask(
+            answer = await ask(
                 self.probe, self.container, self.id, self._ip(), self._runtime, self.probe.timeout_seconds or 1
             )
-            matters, pause = self.count(success)
-            if matters:
-                report(self, success, output)
+            matters, pause = self.count(answer.well)
+            if matters or answer.warning:
+                report(self, answer)
             if self.kind == "startup" and self.verdict.well:
                 return
             await asyncio.sleep(pause)

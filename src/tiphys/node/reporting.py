@@ -25,7 +25,13 @@ class StatusWriter:
         if value == self._written:
             return pod
         change: dict[str, Any] = {"reason": None, "message": None, **value}
-        change["conditions"] = value["conditions"] + [{"type": kind, "$patch": "delete"} for kind in _over(pod, status)]
+        # Conditions are merged one by one: a reason that holds no more goes only if that is said.
+        stale = {c.type: c for c in pod.status.conditions if c.reason or c.message}
+        conditions = [
+            {"reason": None, "message": None, **condition} if condition["type"] in stale else condition
+            for condition in value["conditions"]
+        ]
+        change["conditions"] = conditions + [{"type": kind, "$patch": "delete"} for kind in _over(pod, status)]
         meta = pod.metadata
         body = {"metadata": {"uid": meta.uid}, "status": change}
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tiphys.api import core_v1
@@ -23,6 +24,7 @@ class Usage:
     faults: int = 0
     major: int = 0
     available: int = 0
+    disk: int = 0  # bytes that a container wrote beside its image
 
     def counts(self) -> tuple[int, int, int, int, int, int]:
         """What can be added up over containers."""
@@ -91,14 +93,15 @@ class ContainerPlan:
     args: list[str]
     env: dict[str, str]
     mounts: list[Mount]
+    target: str = ""  # the id of the container whose processes it sees
 
 
 class RuntimeFault(Exception):
-    """The runtime could not do it; `reason` is what the pod's status shows."""
+    """The runtime could not do it; `reason` is what the pod's status shows. `image` is one of a volume that was not to be had."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, image: str = "") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.image = reason, image
 
 
 class Runtime(Protocol):
@@ -131,7 +134,19 @@ class Runtime(Protocol):
         """Whom an image that is here runs as: a number, or a name, or neither."""
         ...
 
+    async def image_size(self, image: str) -> int:
+        """Bytes of an image that is here; 0 if that is not known."""
+        ...
+
     async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
+
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
+        """Shows the files of an image that is here at a folder, for a pod's volume, to be read only. Raises RuntimeFault."""
+        ...
+
+    async def release_images(self, uid: str) -> None:
+        """Nothing shows the images of a pod's volumes any more."""
+        ...
 
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
@@ -163,6 +178,30 @@ class Runtime(Protocol):
 
     def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
         """A handle of the file that a container's log is written to. Raises OSError."""
+        ...
+
+    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
+        """Where the logs of a pod's containers are, a folder for each; None if there are none."""
+        ...
+
+    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        """Begins a new log for a running container whose log has become too long. Raises OSError, RuntimeFault."""
+        ...
+
+    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        """Of a container that is gone."""
+        ...
+
+    def log_folders(self) -> set[str]:
+        """The uids of pods that have logs."""
+        ...
+
+    def remove_logs(self, uid: str) -> None:
+        """Of a pod that is gone. Raises OSError."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: what only its life needed goes, too."""
         ...
 
     async def images(self) -> list[tuple[list[str], int]]:

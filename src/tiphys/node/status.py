@@ -6,8 +6,8 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.machinery import timestamps
-from tiphys.node.lifecycle import is_sidecar, restarts
 from tiphys.node.resize import Resources
+from tiphys.node.restarting import is_sidecar, restarts
 from tiphys.node.runtime import EXITED, RUNNING, ContainerState, PodState
 
 _MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
@@ -78,6 +78,7 @@ def container_status(
 def phase(pod: v1.Pod, state: PodState) -> str:
     """Pending until every container has started once; then what the ended ones make of it."""
     policy, spec = pod.spec.restart_policy, pod.spec
+    of_inits = "OnFailure" if policy == "Always" else policy
     for container in spec.init_containers:
         found = state.containers.get(container.name)
         if (
@@ -85,7 +86,7 @@ def phase(pod: v1.Pod, state: PodState) -> str:
             and found is not None
             and found.state == EXITED
             and found.exit_code
-            and policy == "Never"
+            and not restarts(of_inits, container, found)
         ):
             return "Failed"
     mains = [state.containers.get(c.name) for c in spec.containers]
@@ -98,7 +99,9 @@ def phase(pod: v1.Pod, state: PodState) -> str:
             else "Pending"
         )
     known = [c for c in mains if c is not None]
-    if any(c.state == RUNNING for c in known) or any(restarts(policy, c) for c in known):
+    if any(c.state == RUNNING for c in known) or any(
+        restarts(policy, container, found) for container, found in zip(spec.containers, known, strict=True)
+    ):
         return "Running"
     return "Failed" if any(c.exit_code for c in known) else "Succeeded"
 
@@ -120,11 +123,7 @@ def conditions(
     if any(c.name in state.containers for c in pod.spec.containers):
         incomplete = []
     sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c) and not inits[c.name].ready]
-    gates = [
-        g.condition_type
-        for g in pod.spec.readiness_gates
-        if (c := standing.get(g.condition_type)) is None or c.status != "True"
-    ]
+    gates = [text for gate in pod.spec.readiness_gates if (text := _unmet(gate.condition_type, standing))]
     ready_reason, ready_message = "", ""
     if done:
         ready_reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
@@ -136,7 +135,7 @@ def conditions(
     gate_reason, gate_message = (
         (ready_reason, ready_message)
         if ready_reason
-        else ("ReadinessGatesNotReady", f'corresponding condition of pod readiness gate "{gates[0]}" does not exist.')
+        else ("ReadinessGatesNotReady", ", ".join(gates))
         if gates
         else ("", "")
     )
@@ -144,10 +143,12 @@ def conditions(
         ("PodCompleted", "")
         if status.phase == "Succeeded"
         else ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]")
+        if incomplete
+        else ("", "")
     )
     rows = [
         ("PodReadyToStartContainers", bool(state.sandbox and state.sandbox.ready), "", ""),
-        ("Initialized", not incomplete, *(init_reason if incomplete else ("", ""))),
+        ("Initialized", not incomplete or init_reason[0] == "PodCompleted", *init_reason),
         ("Ready", not gate_reason, gate_reason, gate_message),
         ("ContainersReady", not ready_reason, ready_reason, ready_message),
         ("PodScheduled", True, "", ""),
@@ -164,6 +165,16 @@ def conditions(
             observed_generation=pod.metadata.generation,
         ))  # fmt: skip
     return made
+
+
+def _unmet(gate: str, standing: dict[str, v1.PodCondition]) -> str:
+    """What keeps a readiness gate shut, "" if it is open."""
+    condition = standing.get(gate)
+    if condition is None:
+        return f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    if condition.status == "True":
+        return ""
+    return f'the status of pod readiness gate "{gate}" is not "True", but {condition.status}'
 
 
 def pod_status(

@@ -1,4 +1,4 @@
-"""The node's own server: logs, exec, attach, port-forward, usage. Only the API server's certificate is let in.
+"""The node's own server: logs, exec, attach, port-forward, and the pages of `pages`. `access` says who may ask what.
 
 A runtime's streaming server speaks SPDY and an older WebSocket protocol. A client that speaks one of those is joined
 to it byte for byte; the newer WebSocket protocol (which can close stdin) is translated to SPDY.
@@ -24,28 +24,21 @@ from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import timestamps
 from tiphys.machinery.query import truth
 from tiphys.machinery.spdy import SPDYClient
+from tiphys.node.access import Access, AccessError
 from tiphys.node.logs import LogOptions, read
-from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime, RuntimeFault
-from tiphys.node.summary import summary
+from tiphys.node.pages import Shown, page
+from tiphys.node.runtime import RUNNING, ContainerState, PodState, RuntimeFault
 
 log = logging.getLogger(__name__)
 
-ALLOWED = "kube-apiserver-kubelet-client"
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 _TUNNEL = "SPDY/3.1+portforward.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 _NAMES = {STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", ERROR: "error", RESIZE: "resize"}
 
 
-class Hosted(Protocol):
+class Hosted(Shown, Protocol):
     """What the server asks the agent."""
-
-    name: str
-    runtime: Runtime
-
-    def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None: ...
-
-    def pods(self) -> list[core_v1.Pod]: ...
 
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str: ...
 
@@ -54,8 +47,8 @@ _HEAD_LIMIT = 1 << 20  # bytes of a request line: the command to run stands in i
 
 
 class StreamingServer:
-    def __init__(self, host: Hosted) -> None:
-        self._host, self._started = host, time.time()
+    def __init__(self, host: Hosted, access: Access) -> None:
+        self._host, self._access, self._started = host, access, time.time()
         self._runner: web.ServerRunner | None = None
 
     async def start(self, address: str, port: int, certificate: Path, key: Path, ca: Path) -> int:
@@ -64,7 +57,7 @@ class StreamingServer:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL  # others come with a token
         front = web.Server(self._handle, access_log=None, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT)
         self._runner = web.ServerRunner(front, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
@@ -80,36 +73,23 @@ class StreamingServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.transport.get_extra_info("peercert") if request.transport else None
-        names = {value for part in (peer or {}).get("subject", ()) for key, value in part if key == "commonName"}
-        if ALLOWED not in names:
-            return web.Response(status=403, text="forbidden\n")
         parts = request.path.strip("/").split("/")
         try:
+            await self._access.check(peer, request.headers.get("Authorization", ""), request.method, parts)
+        except AccessError as refused:
+            return web.Response(status=refused.code, text=f"{refused}\n")
+        try:
             match parts:
-                case ["healthz"]:
-                    return web.Response(text="ok")
                 case ["containerLogs", namespace, name, container]:
                     return await self._logs(request, namespace, name, container)
                 case ["exec" | "attach" as kind, namespace, name, container]:
                     return await self._exec(request, kind, namespace, name, container)
                 case ["portForward", namespace, name]:
                     return await self._port_forward(request, namespace, name)
-                case ["pods"]:
-                    from tiphys.api.base import encode
-
-                    items = b",".join(encode(pod) for pod in self._host.pods())
-                    return web.Response(
-                        body=b'{"kind":"PodList","apiVersion":"v1","items":[' + items + b"]}",
-                        content_type="application/json",
-                    )
-                case ["stats", "summary"]:
-                    usage = await self._host.runtime.usage()
-                    told = summary(self._host.name, self._started, self._host.pods(), usage, time.time())
-                    return web.json_response(told)
-                case ["metrics"]:
-                    return web.Response(
-                        text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {len(self._host.pods())}\n"
-                    )
+            if request.method in ("GET", "HEAD"):
+                answer = await page(self._host, self._started, parts, request)
+                if answer is not None:
+                    return answer
         except RuntimeFault as fault:
             return web.Response(status=500, text=f"{fault}\n")
         return web.Response(status=404, text="404 page not found\n")
@@ -153,14 +133,34 @@ class StreamingServer:
         await response.prepare(request)
         with contextlib.suppress(OSError):  # no log yet, or the client has gone
             file = self._host.runtime.open_log(namespace, name, pod.metadata.uid, container, found.attempt)
+            attempt = found.attempt
+
+            def renewed(old: int) -> int | None:
+                return self._renewed_log(old, namespace, name, pod.metadata.uid, container, attempt)
+
             try:
-                async for chunk in read(file, options, lambda: self._runs(namespace, name, container, found.id)):
+                async for chunk in read(
+                    file, options, lambda: self._runs(namespace, name, container, found.id), renewed
+                ):
                     await response.write(chunk)
             finally:
                 os.close(file)
         with contextlib.suppress(ConnectionError):
             await response.write_eof()
         return response
+
+    def _renewed_log(
+        self, old: int, namespace: str, name: str, uid: str, container: str, attempt: int
+    ) -> int | None:
+        """The log that was begun since, when the open one became too long."""
+        try:
+            file = self._host.runtime.open_log(namespace, name, uid, container, attempt)
+        except OSError:
+            return None  # it is about to be
+        if os.path.sameopenfile(old, file):
+            os.close(file)
+            return None
+        return file
 
     def _runs(self, namespace: str, name: str, container: str, id: str) -> bool:
         found = self._host.find(namespace, name)

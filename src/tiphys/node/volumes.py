@@ -16,6 +16,7 @@ from tiphys.node.fields import field, resource
 from tiphys.node.mounts import mount_tmpfs, unmount_below
 from tiphys.node.nesting import places_inside
 from tiphys.node.nonroot import run_as_user
+from tiphys.node.ownership import give_to_group
 from tiphys.node.podfiles import make_termination_log, write_hosts
 from tiphys.node.projection import File, Files, write_files
 from tiphys.node.references import References
@@ -23,6 +24,8 @@ from tiphys.node.runtime import Mount
 from tiphys.node.subpaths import SubPath, SubPathError, mount_sub_path
 
 log = logging.getLogger(__name__)
+
+_PROVISIONED_BY, _LOCAL_PATH = "pv.kubernetes.io/provisioned-by", "tiphys.io/local-path"
 
 
 class VolumeError(Exception):
@@ -59,7 +62,10 @@ class Volumes:
         if volume.host_path is not None:
             return _host_path(volume.host_path)
         if volume.persistent_volume_claim is not None:
-            return await self._claim(pod.metadata.namespace, volume.persistent_volume_claim.claim_name)
+            wanted = volume.persistent_volume_claim
+            return await self._claim(pod, wanted.claim_name, wanted.read_only)
+        if volume.ephemeral is not None:
+            return await self._claim(pod, f"{pod.metadata.name}-{volume.name}", False, ephemeral=True)
         path = self.path(pod, volume)
         path.mkdir(parents=True, exist_ok=True)
         if volume.empty_dir is not None:
@@ -70,28 +76,39 @@ class Volumes:
                 _tmpfs(path, "mode=0755,size=64m")  # secrets and tokens never reach the disk
             _write(path, files, _group(pod))
             _make_places(path, places_inside(pod, volume.name))
-        else:
+        elif volume.image is None:  # an image is pulled, and shown there, before a container with it starts
             raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not support')
         return str(path)
 
-    @staticmethod
-    def _empty(path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod) -> None:
+    def _empty(self, path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod) -> None:
         if source.medium == "Memory":
-            _tmpfs(path, f"size={quantity.ceil_units(source.size_limit)}" if source.size_limit else "size=50%")
+            _tmpfs(path, f"size={memory_size(pod.spec, source, self._allocatable)}")
         group = _group(pod)
         with handles.folder(path) as own:
             if group is not None:
                 os.fchown(own, -1, group)
             os.fchmod(own, 0o777 if group is None else 0o2777)
 
-    async def _claim(self, namespace: str, name: str) -> str:
+    async def _claim(self, pod: core_v1.Pod, name: str, read_only: bool, ephemeral: bool = False) -> str:
+        meta, namespace = pod.metadata, pod.metadata.namespace
         claim = await self._references.get(core_v1.PersistentVolumeClaim, namespace, name)
         if claim is None or claim.status.phase != "Bound":
             raise VolumeError(f'persistentvolumeclaim "{name}" is not bound')
+        if ephemeral and all(owner.uid != meta.uid for owner in claim.metadata.owner_references):
+            whose = f"PVC {namespace}/{name} was not created for pod {namespace}/{meta.name} (pod is not owner)"
+            raise VolumeError(whose)
         volume = await self._references.get(core_v1.PersistentVolume, "", claim.spec.volume_name)
         if volume is not None and volume.spec.host_path is not None:
-            return _host_path(volume.spec.host_path)
+            made_here = volume.metadata.annotations.get(_PROVISIONED_BY) == _LOCAL_PATH
+            if made_here:
+                _make_open(Path(volume.spec.host_path.path))
+            path = _host_path(volume.spec.host_path)
+            if made_here and not read_only:
+                await _give(path, pod)
+            return path
         if volume is not None and volume.spec.local is not None:
+            if not read_only:
+                await _give(volume.spec.local.path, pod)
             return str(volume.spec.local.path)
         raise VolumeError(f'persistentvolume "{claim.spec.volume_name}" is of a kind that this node does not support')
 
@@ -175,6 +192,9 @@ class Volumes:
                 except SubPathError as error:
                     raise VolumeError(str(error)) from None
             propagation = {"HostToContainer": 1, "Bidirectional": 2}.get(mount.mount_propagation or "", 0)
+            if mount.recursive_read_only == "Enabled":
+                why = "requested recursive read-only mode, but it is not supported by the runtime"
+                raise VolumeError(f'volume "{mount.name}" {why}')
             read_only = mount.read_only or _is_read_only(volumes[mount.name])
             found.append(Mount(host, mount.mount_path, read_only, propagation))
         found += self._own_files(pod, container, attempt)
@@ -210,6 +230,40 @@ class Volumes:
             log.warning("something of pod %s stays in %s: %s", uid, self.folder(uid), error)
 
 
+def memory_size(spec: core_v1.PodSpec, source: core_v1.EmptyDirVolumeSource, allocatable: dict[str, str]) -> int:
+    """Bytes of a volume in memory, as upstream: no more than the pod may use, or pods at all."""
+    sizes = [quantity.ceil_units(allocatable["memory"])]
+    every = [*spec.containers, *spec.init_containers]
+    limits = [quantity.ceil_units(c.resources.limits.get("memory", "0")) for c in every]
+    if all(limits):
+        standing = sum(n for c, n in zip(every, limits, strict=True) if getattr(c, "restart_policy", None) == "Always" or c in spec.containers)
+        sizes.append(max(standing, *limits))
+    if source.size_limit:
+        sizes.append(quantity.ceil_units(source.size_limit))
+    return min(size for size in sizes if size > 0)
+
+
+def _make_open(path: Path) -> None:
+    """The folder of a volume of the local-path provisioner: any user of a pod may write to it, as to that of upstream's."""
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            path.chmod(0o777)
+
+
+async def _give(path: str, pod: core_v1.Pod) -> None:
+    group = _group(pod)
+    if group is None:
+        return
+    assert pod.spec.security_context is not None
+    try:
+        policy = pod.spec.security_context.fs_group_change_policy
+        await asyncio.to_thread(give_to_group, path, group, policy)
+    except OSError as error:
+        raise VolumeError(f"giving {path} to group {group}: {error}") from None
+
+
 def _is_made_of_objects(volume: core_v1.Volume) -> bool:
     sources = (volume.config_map, volume.secret, volume.projected, volume.downward_api)
     return any(source is not None for source in sources)
@@ -218,7 +272,7 @@ def _is_made_of_objects(volume: core_v1.Volume) -> bool:
 def _is_read_only(volume: core_v1.Volume) -> bool:
     """Whether no container may write to it, whatever its mount says: upstream gives these kinds out so, too."""
     claim = volume.persistent_volume_claim
-    return _is_made_of_objects(volume) or (claim is not None and claim.read_only)
+    return _is_made_of_objects(volume) or volume.image is not None or (claim is not None and claim.read_only)
 
 
 def _write(volume: Path, files: Files, group: int | None) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
@@ -18,17 +19,28 @@ from tiphys.machinery.errors import StatusError
 from tiphys.node import claims, probes
 from tiphys.node.admission import Footprint
 from tiphys.node.environment import environment, expand
+from tiphys.node.eviction import excess, is_limited, measure
 from tiphys.node.health import Health
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.lastwords import message_of
-from tiphys.node.lifecycle import Backoff, Plan, decide, is_sidecar
-from tiphys.node.naming import host_and_domain, resolver_of
+from tiphys.node.lifecycle import Backoff, Plan, decide
+from tiphys.node.naming import host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.nonroot import must_not_be_root, refusal
 from tiphys.node.pulling import have_image
 from tiphys.node.references import References
 from tiphys.node.reporting import StatusWriter
 from tiphys.node.resize import Resources
-from tiphys.node.runtime import EXITED, RUNNING, ContainerPlan, ContainerState, PodState, Runtime, RuntimeFault
+from tiphys.node.restarting import is_sidecar
+from tiphys.node.runtime import (
+    EXITED,
+    RUNNING,
+    ContainerPlan,
+    ContainerState,
+    PodState,
+    Runtime,
+    RuntimeFault,
+    Usage,
+)
 from tiphys.node.status import pod_status, settle
 from tiphys.node.volumes import VolumeError, Volumes
 from tiphys.node.waiting import Waiting
@@ -37,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
+_EVICTION_GRACE = 1.0  # seconds that an evicted pod has, as upstream
 _PROMPT = 0.05  # seconds that a step may take without being reported on its own
 
 
@@ -75,6 +88,7 @@ class PodWorker:
         self._status = StatusWriter(node.client)
         self._stale = state is not None
         self._terminating = False
+        self._evicted = ""  # why
         self.gone = False
         self.resources = Resources(pod)
         self.footprint = Footprint(self.resources.spec(pod))
@@ -124,13 +138,17 @@ class PodWorker:
                     break
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), min(wait if wait is not None else _REFRESH, _REFRESH))
-                if time.monotonic() - refreshed > _REFRESH and self._paths is not None:
+                if time.monotonic() - refreshed > _REFRESH and self._has_volumes():
                     refreshed = time.monotonic()
                     await self._refresh()
         finally:
             for task in self._starting.values():
                 task.cancel()
             self._health.stop_all()
+
+    def _has_volumes(self) -> bool:
+        """Whether they have been set up, by this agent or one before it."""
+        return self._paths is not None or (self.state.sandbox is not None and self.state.sandbox.ready)
 
     async def _refresh(self) -> None:
         with contextlib.suppress(StatusError, Unreachable, OSError):
@@ -146,6 +164,10 @@ class PodWorker:
                 self._note_exits()
             if self.pod.metadata.deletion_timestamp:
                 return await self._terminate()
+            if self._evicted:
+                await self._kill(_EVICTION_GRACE)
+                await self._report()
+                return None
             self._health.watch(self.pod, self.state)
             self._allocate()
             plan = decide(
@@ -191,7 +213,10 @@ class PodWorker:
         return self._node.address if self.pod.spec.host_network or not boxed else boxed
 
     def _event(self, kind: str, reason: str, message: str, container: str = "") -> None:
-        path = f"spec.containers{{{container}}}" if container else ""
+        spec = self.pod.spec
+        kinds = (("initContainers", spec.init_containers), ("ephemeralContainers", spec.ephemeral_containers))
+        group = next((name for name, every in kinds if any(c.name == container for c in every)), "containers")
+        path = f"spec.{group}{{{container}}}" if container else ""
         self._node.recorder.record(self.pod, kind, reason, message, path)
 
     def _note_exits(self) -> None:
@@ -214,8 +239,9 @@ class PodWorker:
             await self._kill(self._grace())
         for found, why in plan.kill:
             self._event("Normal", "Killing", why, found.name)
+            grace = self._grace(found.name)
             self._health.stop(found.name)
-            await self._stop(found, self._grace())
+            await self._stop(found, grace)
             self._stale = True
         if plan.finished:
             await self._report(expired=self._expired())
@@ -237,6 +263,29 @@ class PodWorker:
     def _expired(self) -> bool:
         limit, begun = self.pod.spec.active_deadline_seconds, timestamps.parse(self.pod.status.start_time)
         return limit is not None and bool(begun) and self._node.now() - begun >= limit
+
+    # --- keeping house ---
+
+    async def keep_house(self, used: Mapping[str, Usage]) -> None:
+        """Begins new logs for containers that have written much, and evicts the pod if it has too much on disk. `used` is by
+        container."""
+        meta, runtime = self.pod.metadata, self._node.runtime
+        for found in list(self.state.containers.values()):
+            if found.state == RUNNING:
+                try:
+                    await runtime.rotate_log(meta.namespace, meta.name, meta.uid, found)
+                except (OSError, RuntimeFault, TimeoutError) as error:
+                    log.warning("the log of %s/%s: %s", meta.name, found.name, error)
+        if not is_limited(self.pod.spec) or self._evicted or self.pod.status.phase in ("Succeeded", "Failed"):
+            return
+        scratch = {v.name: self._node.volumes.path(self.pod, v) for v in self.pod.spec.volumes if v.empty_dir is not None}
+        folder = runtime.log_folder(meta.namespace, meta.name, meta.uid)
+        logs = {name: folder / name for name in self.state.containers} if folder is not None else {}
+        disk = {name: usage.disk for name, usage in used.items()}
+        if (why := excess(self.pod.spec, await measure(self.pod.spec, scratch, logs, disk))) and not self.gone:
+            self._event("Warning", "Evicted", why)
+            self._evicted = why
+            self._wake.set()
 
     # --- resizing ---
 
@@ -287,6 +336,7 @@ class PodWorker:
             await claims.prepare(self._node.client, self.pod)
         node, attempt = self._node, self.state.sandbox.attempt + 1 if self.state.sandbox else 0
         host, domain = host_and_domain(self.pod, node.dns[1])
+        kernel_host = host_in_kernel(self.pod, host, domain)
         if self.state.sandbox is not None:
             self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             await self._report()
@@ -297,7 +347,7 @@ class PodWorker:
         async def making() -> Any:
             async with node.starting:
                 return await asyncio.gather(
-                    node.runtime.run_sandbox(self.pod, attempt, resolver, host), self._volumes(), return_exceptions=True
+                    node.runtime.run_sandbox(self.pod, attempt, resolver, kernel_host), self._volumes(), return_exceptions=True
                 )
 
         making_both = asyncio.get_running_loop().create_task(making(), name=f"sandbox-{self.pod.metadata.name}")
@@ -339,19 +389,22 @@ class PodWorker:
         name, node = container.name, self._node
         container = self.resources.of(container)
         try:
-            await have_image(node.runtime, node.references, self.pod, container, self._event)
+            await have_image(
+                node.runtime, node.references, self.pod, container.image, container.image_pull_policy, name, self._event
+            )
+            paths = await self._volumes()
+            await self._show_images(container, paths)
             self._waiting.pulled(name)
             await self._check_user(container)
-            paths = await self._volumes()
             env = await environment(
-                self.pod, container, node.references, node.services(), node.address, node.allocatable
+                self.pod, container, node.references, node.services(), node.address, node.allocatable, paths
             )
             assert self.state.sandbox is not None
             if not self.pod.status.pod_ip:
                 env |= self._own_address(container)
             plan = ContainerPlan(
                 container, attempt, container.image, [expand(a, env) for a in container.command], [expand(a, env) for a in container.args],
-                env, node.volumes.mounts(self.pod, container, paths, env, attempt),
+                env, node.volumes.mounts(self.pod, container, paths, env, attempt), self._target(container),
             )  # fmt: skip
             await node.isolation.isolate(self.pod, self.state.sandbox.ip)
             async with node.starting:
@@ -383,6 +436,32 @@ class PodWorker:
         if state.state == EXITED:
             self.look()
 
+    async def _show_images(self, container: Any, paths: dict[str, str]) -> None:
+        """The files of images that volumes of a container are."""
+        mounted = {mount.name for mount in container.volume_mounts}
+        for volume in self.pod.spec.volumes:
+            if volume.image is None or volume.name not in mounted:
+                continue
+            node, image = self._node, volume.image
+            try:
+                await have_image(
+                    node.runtime, node.references, self.pod, image.reference, image.pull_policy, "", self._event
+                )
+            except RuntimeFault as fault:
+                raise RuntimeFault(fault.reason, str(fault), image.reference) from None
+            place = Path(paths[volume.name])
+            await node.runtime.mount_image(image.reference, self.pod.metadata.uid, volume.name, place)
+
+    def _target(self, container: Any) -> str:
+        """The container whose processes this one sees, if it is to see any (``kubectl debug --target``)."""
+        name = getattr(container, "target_container_name", "")
+        if not name:
+            return ""
+        found = self.state.containers.get(name)
+        if found is None:
+            raise RuntimeFault("CreateContainerConfigError", f"unable to find target container {name}")
+        return found.id
+
     async def _check_user(self, container: Any) -> None:
         if not must_not_be_root(self.pod, container):
             return
@@ -402,23 +481,36 @@ class PodWorker:
     async def _discard(self, container: ContainerState) -> None:
         with contextlib.suppress(RuntimeFault, TimeoutError):
             await self._node.runtime.remove_container(container.id)
+        meta = self.pod.metadata
+        self._node.runtime.remove_log(meta.namespace, meta.name, meta.uid, container)
 
     async def _post_start(self, container: Any, state: ContainerState) -> None:
-        ok, output = await probes.ask(
+        answer = await probes.ask(
             container.lifecycle.post_start, container, state.id, self._address(), self._node.runtime, 3600
         )
-        if not ok:
-            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {output}", container.name)
+        if not answer.well:
+            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {answer.text}", container.name)
             await self._stop(state, self._grace())
             self.look()
 
     # --- stopping ---
 
-    def _grace(self) -> float:
+    def _grace(self, name: str = "") -> float:
+        """Seconds that the pod has, or a container of it that a probe has given up."""
         given = self.pod.metadata.deletion_grace_period_seconds
+        if given is None:
+            given = self._probes_grace(name)
         if given is None:
             given = self.pod.spec.termination_grace_period_seconds
         return 30.0 if given is None else float(given)
+
+    def _probes_grace(self, name: str) -> int | None:
+        kind = self._health.unhealthy.get(name)
+        for container in [*self.pod.spec.containers, *self.pod.spec.init_containers]:
+            if container.name == name:
+                probe = {"liveness": container.liveness_probe, "startup": container.startup_probe}.get(kind or "")
+                return probe.termination_grace_period_seconds if probe is not None else None
+        return None
 
     async def _stop(self, found: ContainerState, grace: float) -> None:
         specs = [*self.pod.spec.containers, *self.pod.spec.init_containers]
@@ -432,7 +524,7 @@ class PodWorker:
         ):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
-                    ok, output = await probes.ask(
+                    answer = await probes.ask(
                         container.lifecycle.pre_stop,
                         container,
                         found.id,
@@ -440,8 +532,8 @@ class PodWorker:
                         self._node.runtime,
                         grace,
                     )
-                    if not ok:
-                        self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {output}", found.name)
+                    if not answer.well:
+                        self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {answer.text}", found.name)
             # A hook that took all the time leaves the container two seconds to end by itself, as upstream gives.
             left = max(2.0, grace - (time.monotonic() - began))
         with contextlib.suppress(TimeoutError):
@@ -455,7 +547,7 @@ class PodWorker:
         running = [c for c in self.state.containers.values() if c.state == RUNNING]
         sidecars = [c.name for c in self.pod.spec.init_containers if is_sidecar(c)]
         for found in running:
-            self._health.stop(found.name)
+            self._health.ending(found.name)
             if say:
                 self._event("Normal", "Killing", f"Stopping container {found.name}", found.name)
         await asyncio.gather(*(self._stop(found, grace) for found in running if found.name not in sidecars))
@@ -482,6 +574,8 @@ class PodWorker:
                 await asyncio.wait({killing, waking}, return_when=asyncio.FIRST_COMPLETED)
                 waking.cancel()
                 self._wake.clear()
+                if not killing.done():
+                    await self._report_ending()
                 if not killing.done() and self._grace() < grace:  # somebody lost patience
                     grace = self._grace()
                     for found in [c for c in self.state.containers.values() if c.state == RUNNING]:
@@ -489,6 +583,9 @@ class PodWorker:
                             await self._node.runtime.stop_container(found.id, grace)
             try:
                 await killing
+                if self._has_to_tell_of_its_end():  # what was read meanwhile may be older than the end
+                    await self._read_state()
+                    self._note_exits()
             except (RuntimeFault, TimeoutError):
                 self._terminating = False
                 raise
@@ -505,6 +602,25 @@ class PodWorker:
         await self._clean_up()
         return None
 
+    def _has_to_tell_of_its_end(self) -> bool:
+        """Of a single container that has no probe the last report tells all there is."""
+        spec = self.pod.spec
+        return len(spec.containers) + len(spec.init_containers) > 1 or spec.containers[0].readiness_probe is not None
+
+    async def _report_ending(self) -> None:
+        """Which containers have ended, and whether those that have not are ready."""
+        if not self._has_to_tell_of_its_end():
+            return
+        try:
+            if self._stale:
+                self._stale = False
+                await self._read_state()
+                self._note_exits()
+            if any(found.state == RUNNING for found in self.state.containers.values()):
+                await self._report()
+        except (RuntimeFault, StatusError, Unreachable, TimeoutError) as error:
+            log.info("%s is ending: %s", self.pod.metadata.name, error)
+
     async def _clean_up(self) -> None:
         boxes = [*self.state.old_sandboxes, *([self.state.sandbox.id] if self.state.sandbox else [])]
         for id in boxes:
@@ -513,12 +629,20 @@ class PodWorker:
         uid = self.pod.metadata.uid
         self._node.isolation.release(self.pod)
         await asyncio.to_thread(self._node.volumes.tear_down, uid)
+        if any(volume.image is not None for volume in self.pod.spec.volumes):
+            with contextlib.suppress(RuntimeFault):
+                await self._node.runtime.release_images(uid)
         self._node.references.forget(uid)
-        self._node.runtime.forget(uid)  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._node.runtime.remove_logs, uid)
+        self._node.runtime.forget(uid)
 
     # --- reporting ---
 
     async def _report(self, final: bool = False, expired: bool = False) -> None:
+        if self._evicted:
+            status = self.pod.status
+            status.phase, status.reason, status.message = "Failed", "Evicted", self._evicted
         if expired and self.pod.status.reason != "DeadlineExceeded":
             self.pod.status.phase, self.pod.status.reason = "Failed", "DeadlineExceeded"
             self.pod.status.message = "Pod was active on the node longer than the specified deadline"

@@ -1,7 +1,7 @@
 """What the API takes and nodes of ours do not carry out: its writer is told, for an object that does nothing is a trap.
 
-A node that carries one of them out takes its line away. Volumes of kinds that nodes do not know, unsafe sysctls and
-claims for devices are not here: nodes refuse such pods, and say so.
+A node that carries one of them out takes its line away. Volumes of kinds that nodes do not know, unsafe sysctls, users of the
+pod's own and the like are not here: nodes refuse such pods, and say so.
 """
 
 from __future__ import annotations
@@ -17,16 +17,10 @@ _HOLLOW = b'"containerRuntimeVersion":"hollow'
 
 def of_spec(spec: v1.PodSpec, path: str) -> Iterator[str]:
     """Of a pod, or of a template of pods."""
-    if spec.host_users is False:
-        yield f"{path}.hostUsers: {_NOT}: root in a container is root of the node"
-    if spec.set_hostname_as_fqdn:
-        yield f"{path}.setHostnameAsFQDN: {_NOT}"
     if spec.runtime_class_name:
         yield f"{path}.runtimeClassName: {_NOT}: every pod runs on the same runtime"
     if spec.security_context is not None:
         yield from _security(spec.security_context, f"{path}.securityContext")
-        if spec.security_context.supplemental_groups_policy == "Strict":
-            yield f"{path}.securityContext.supplementalGroupsPolicy: Strict {_NOT}: groups of the image count, too"
     for index, volume in enumerate(spec.volumes):
         if volume.empty_dir is not None:
             yield from _empty_dir(volume.empty_dir, f"{path}.volumes[{index}].emptyDir")
@@ -52,23 +46,13 @@ def _security(context: Any, at: str) -> Iterator[str]:
 def _empty_dir(source: v1.EmptyDirVolumeSource, at: str) -> Iterator[str]:
     if source.medium.startswith("HugePages"):
         yield f"{at}.medium: {source.medium} {_NOT}"
-    if source.size_limit and source.medium != "Memory":
-        yield f"{at}.sizeLimit: {_NOT}, but for the medium Memory"
 
 
 def _is_plain(container: Any) -> bool:
     """Whether there is nothing to say, as of nearly all: asked of every container that is made."""
     if container.security_context is not None or container.lifecycle is not None:
         return False
-    if container.volume_devices or container.restart_policy_rules:
-        return False
-    for mount in container.volume_mounts:
-        if mount.recursive_read_only is not None:
-            return False
-    for variable in container.env:
-        if variable.value_from is not None:
-            return False
-    return "ephemeral-storage" not in container.resources.limits
+    return not (container.volume_devices or container.restart_policy_rules)
 
 
 def _container(container: Any, at: str) -> Iterator[str]:
@@ -79,27 +63,15 @@ def _container(container: Any, at: str) -> Iterator[str]:
             yield f"{at}.securityContext.procMount: Unmasked {_NOT}"
     if container.volume_devices:
         yield f"{at}.volumeDevices: {_NOT}: the container has no such device"
-    if container.restart_policy_rules:
-        yield f"{at}.restartPolicyRules: {_NOT}: the pod's restartPolicy counts"
+    if any(rule.action == "RestartAllContainers" for rule in container.restart_policy_rules):
+        yield f"{at}.restartPolicyRules: RestartAllContainers {_NOT}: the container alone is started again"
     if container.lifecycle is not None and container.lifecycle.stop_signal:
         yield f"{at}.lifecycle.stopSignal: {_NOT}: the image's signal is sent"
-    if "ephemeral-storage" in container.resources.limits:
-        yield f"{at}.resources.limits[ephemeral-storage]: {_NOT}"
-    for index, mount in enumerate(container.volume_mounts):
-        if mount.recursive_read_only == "Enabled":
-            yield f"{at}.volumeMounts[{index}].recursiveReadOnly: {_NOT}: mounts below it may be written"
-    for index, variable in enumerate(container.env):
-        if variable.value_from is not None and variable.value_from.file_key_ref is not None:
-            yield f"{at}.env[{index}].valueFrom.fileKeyRef: {_NOT}: the variable is not set"
 
 
 def of_service(spec: v1.ServiceSpec) -> Iterator[str]:
-    if spec.load_balancer_source_ranges:
-        yield f"spec.loadBalancerSourceRanges: {_NOT}: every source is let in"
     if spec.traffic_distribution:
         yield f"spec.trafficDistribution: {_NOT}: every endpoint is as near as the others"
-    if spec.health_check_node_port:
-        yield f"spec.healthCheckNodePort: {_NOT}: nobody answers there"
     if "IPv6" in spec.ip_families or spec.ip_family_policy == "RequireDualStack":
         yield f"spec.ipFamilies: IPv6 {_NOT}"
 

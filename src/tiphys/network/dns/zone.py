@@ -81,6 +81,8 @@ class Zone:
             return answer
         if len(rest) == 2 and rest[0].startswith("_") and rest[1].startswith("_"):
             return self._srv(question, answer, service, rest[0][1:], rest[1][1:])
+        if question.kind == dns.SRV and not rest:
+            return self._srv(question, answer, service)
         if spec.cluster_ip != "None":
             if rest:
                 answer.code = dns.NXDOMAIN
@@ -118,31 +120,43 @@ class Zone:
                 answer.records.append(Record(question.name, kind, address))
 
     def _srv(
-        self, question: Question, answer: Answer, service: core_v1.Service, port_name: str, protocol: str
+        self,
+        question: Question,
+        answer: Answer,
+        service: core_v1.Service,
+        port_name: str | None = None,
+        protocol: str = "",
     ) -> Answer:
+        """The port of that name and protocol; without a name every port, as CoreDNS answers for the service itself."""
+
+        def asked_for(name: str | None, its_protocol: str | None) -> bool:
+            same = (name or "") == port_name and (its_protocol or "TCP").lower() == protocol
+            return same or port_name is None
+
         base = f"{service.metadata.name}.{service.metadata.namespace}.svc.{self.domain}"
         targets: list[tuple[str, int, str]] = []
         if service.spec.cluster_ip != "None":
             for port in service.spec.ports:
-                if port.name == port_name and port.protocol.lower() == protocol:
+                if asked_for(port.name, port.protocol):
                     targets.append((base, port.port, service.spec.cluster_ip))
         else:
             for one in self._source.slices(service.metadata.namespace, service.metadata.name):
                 for p in one.ports:
-                    if (p.name or "") == port_name and (p.protocol or "TCP").lower() == protocol and p.port:
+                    if asked_for(p.name, p.protocol) and p.port:
                         targets += [
                             (f"{e.hostname or pod_label(a)}.{base}", p.port, a)
                             for e in one.endpoints
-                            if e.conditions.ready is not False
+                            if e.conditions.ready is not False or service.spec.publish_not_ready_addresses
                             for a in e.addresses
                         ]
         if not targets:
             answer.code = dns.NXDOMAIN
             return answer
         if question.kind in (dns.SRV, dns.ANY):
-            weight = 100 // len(targets)
+            weight = max(1, 100 // len(targets))
             answer.records = [Record(question.name, dns.SRV, (0, weight, port, target)) for target, port, _ in targets]
-            answer.extra = [Record(target, dns.AAAA if ":" in a else dns.A, a) for target, _, a in targets]
+            hosts = dict.fromkeys((target, address) for target, _, address in targets)
+            answer.extra = [Record(target, dns.AAAA if ":" in a else dns.A, a) for target, a in hosts]
         return answer
 
     def _reverse(self, question: Question) -> Answer | None:

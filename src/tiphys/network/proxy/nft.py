@@ -12,6 +12,7 @@ from typing import Any
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.client.informer import Informers
+from tiphys.network.proxy.healthchecks import HealthChecks
 from tiphys.network.proxy.rules import HostPort, Ruleset, base, changes, desired
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,10 @@ def nft(script: str) -> None:
 
 
 class ServiceProxy:
-    def __init__(self, informers: Informers, node: str, table: str, pod_cidr: str, service_cidr: str) -> None:
+    def __init__(
+        self, informers: Informers, node: str, address: str, table: str, pod_cidr: str, service_cidr: str
+    ) -> None:
+        """`address` is where the node answers how services are here."""
         self._services, self._slices = informers.of(core_v1.Service), informers.of(discovery_v1.EndpointSlice)
         self._informers = informers
         self._node, self._table = node, table
@@ -38,6 +42,7 @@ class ServiceProxy:
         self._current = Ruleset()
         self._changed = asyncio.Event()
         self._host_ports: dict[str, list[HostPort]] = {}
+        self._checks = HealthChecks(address)
 
     def pod_changed(self, old: Any, new: Any) -> None:
         """For the informer of this node's pods: their host ports."""
@@ -60,6 +65,7 @@ class ServiceProxy:
             await self._changed.wait()
             await asyncio.sleep(_PATIENCE)
             self._changed.clear()
+            await self._checks.sync(self._services, self._slices, self._node)
             await self._sync()
 
     def _reset(self) -> None:

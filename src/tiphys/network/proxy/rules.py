@@ -4,12 +4,14 @@ Pure: `desired` gives the whole ruleset, `changes` the script that leads from on
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tiphys.api import core_v1, discovery_v1
 
 SERVICE = "kubernetes.io/service-name"
+_MASQUERADE = "meta mark set meta mark | 0x4000"  # `postrouting` hides who asks
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Ruleset:
     udp: frozenset[tuple[str, int]] = frozenset()  # UDP services: their old flows are forgotten when they change
 
 
-MAPS = ("services", "nodeports", "hostports", "dead", "deadports", "hairpins")
+MAPS = ("services", "nodeports", "hostports", "firewall", "dead", "deadports", "hairpins")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ table ip {table} {{
   map services {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
   map nodeports {{ type inet_proto . inet_service : verdict; }}
   map hostports {{ type inet_proto . inet_service : verdict; }}
+  map firewall {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
   map dead {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
   map deadports {{ type inet_proto . inet_service : verdict; }}
   map hairpins {{ type ipv4_addr . ipv4_addr : verdict; }}
@@ -52,10 +55,14 @@ table ip {table} {{
     fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
     fib daddr type local meta l4proto . th dport vmap @hostports
   }}
+  set pods {{ type ipv4_addr; flags interval; elements = {pod_cidr}; }}
+  chain silence {{ drop; }}
   chain refuse {{ meta l4proto tcp reject with tcp reset; reject; }}
   chain hide {{ masquerade; }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
   chain output {{ type nat hook output priority -100; policy accept; jump dispatch; }}
+  chain prerouting-firewall {{ type filter hook prerouting priority -110; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @firewall; }}
+  chain output-firewall {{ type filter hook output priority -110; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @firewall; }}
   chain forward-dead {{ type filter hook forward priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
   chain output-dead {{ type filter hook output priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
   chain input-dead {{ type filter hook input priority -1; policy accept; ct state new meta l4proto . th dport vmap @deadports; }}
@@ -82,8 +89,26 @@ class Endpoint:
     local: bool
 
 
-def endpoints(slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.ServicePort, node: str) -> list[Endpoint]:
-    """Where a service port leads: ready endpoints; when there are none, those that still serve while they end."""
+@dataclass(frozen=True)
+class Reachable:
+    """Where a service port leads: ready endpoints; where there are none, those that still serve while they end."""
+
+    ready: list[Endpoint]
+    fading: list[Endpoint]
+
+    @property
+    def everywhere(self) -> list[Endpoint]:
+        return self.ready or self.fading
+
+    @property
+    def local(self) -> list[Endpoint]:
+        """Of this node: those of it that end before ready ones elsewhere, as upstream."""
+        return [e for e in self.ready if e.local] or [e for e in self.fading if e.local]
+
+
+def endpoints(
+    slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.ServicePort, node: str
+) -> Reachable:
     ready: set[Endpoint] = set()
     fading: set[Endpoint] = set()
     for one in slices:
@@ -102,7 +127,7 @@ def endpoints(slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.Servic
                         ready.add(made)
                     elif conditions.serving and conditions.terminating:
                         fading.add(made)
-    return sorted(ready or fading, key=lambda e: (e.address, e.port))
+    return Reachable(*(sorted(found, key=lambda e: (e.address, e.port)) for found in (ready, fading)))
 
 
 def desired(
@@ -129,7 +154,7 @@ def desired(
             made.elements[name][key] = f"goto {chain}"
             made.chains[chain] = (
                 # The pod must not see itself nor a loopback address as the one that asks.
-                f"ip saddr {{ 127.0.0.0/8, {row.address} }} meta mark set meta mark | 0x4000",
+                f"ip saddr {{ 127.0.0.0/8, {row.address} }} {_MASQUERADE}",
                 f"meta l4proto {protocol} dnat to {row.address}:{row.target}",
             )
     return Ruleset(made.chains, made.elements, made.sets, frozenset(made.udp))
@@ -145,32 +170,55 @@ class _Builder:
 
     def service(self, service: core_v1.Service, slices: list[discovery_v1.EndpointSlice]) -> None:
         spec, meta = service.spec, service.metadata
-        outside = [*spec.external_ips, *(i.ip for i in service.status.load_balancer.ingress if i.ip)]
+        balanced = [i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode != "Proxy"]
         for port in spec.ports:
             found = endpoints(slices, port, self._node)
-            proto, key = (
-                port.protocol.lower(),
-                _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port)),
-            )
-            inner = [e for e in found if e.local] if spec.internal_traffic_policy == "Local" else found
-            outer = [e for e in found if e.local] if spec.external_traffic_policy == "Local" else found
-            self._lead(
-                service,
-                f"svc-{key}",
-                proto,
-                inner,
-                [("services", f"{proto} . {spec.cluster_ip} . {port.port}")],
-                masquerade=False,
-            )
-            keys = [("services", f"{proto} . {address} . {port.port}") for address in outside]
+            proto = port.protocol.lower()
+            key = _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port))
+            local_only = spec.internal_traffic_policy == "Local"
+            inside = [("services", f"{proto} . {spec.cluster_ip} . {port.port}")]
+            self._lead(service, f"svc-{key}", proto, found.local if local_only else found.everywhere, inside)
+            keys = [("services", f"{proto} . {address} . {port.port}") for address in (*spec.external_ips, *balanced)]
             if port.node_port:
                 keys.append(("nodeports", f"{proto} . {port.node_port}"))
-            if keys:
-                self._lead(
-                    service, f"ext-{key}", proto, outer, keys, masquerade=spec.external_traffic_policy != "Local"
-                )
+            if keys and spec.external_traffic_policy == "Local":
+                self._lead_locally(service, key, proto, found, keys)
+            elif keys:
+                self._lead(service, f"ext-{key}", proto, found.everywhere, keys, (_MASQUERADE,))
+            self._guard(spec, key, [f"{proto} . {address} . {port.port}" for address in balanced])
             if proto == "udp":
                 self.udp.add((spec.cluster_ip, port.port))
+
+    def _lead_locally(
+        self, service: core_v1.Service, key: str, proto: str, found: Reachable, keys: list[tuple[str, str]]
+    ) -> None:
+        """Who comes from outside is led to pods of this node, under the address it has. Pods and the node itself stand
+        behind every node: they are led to any pod, as upstream."""
+        if not found.everywhere:
+            return self._lead(service, f"ext-{key}", proto, [], keys)
+        anywhere = f"all-{key}"
+        self._lead(service, anywhere, proto, found.everywhere, [])
+        ways_round = (
+            f"ip saddr @pods goto {anywhere}",
+            f"fib saddr type local {_MASQUERADE}",
+            f"fib saddr type local goto {anywhere}",
+        )
+        if found.local:
+            return self._lead(service, f"ext-{key}", proto, found.local, keys, ways_round)
+        self.chains[f"ext-{key}"] = ways_round
+        for name, element in keys:
+            self.elements[name][element] = f"goto ext-{key}"
+            # Another node may have what this one has not: whoever balances tries that, so nothing is refused.
+            self.elements["dead" if name == "services" else "deadports"][element] = "goto silence"
+
+    def _guard(self, spec: core_v1.ServiceSpec, key: str, elements: list[str]) -> None:
+        """Addresses of a load balancer are for those whom the service lets in."""
+        asked = (one.strip() for one in spec.load_balancer_source_ranges)
+        networks = (ipaddress.IPv4Network(one, strict=False) for one in asked if ":" not in one)
+        ranges = [str(one) for one in ipaddress.collapse_addresses(networks)]  # sets of the kernel take no overlaps
+        if ranges and elements and ranges != ["0.0.0.0/0"]:
+            self.chains[f"fw-{key}"] = (f"ip saddr != {{ {', '.join(ranges)} }} drop",)
+            self.elements["firewall"].update((element, f"goto fw-{key}") for element in elements)
 
     def _lead(
         self,
@@ -179,8 +227,9 @@ class _Builder:
         proto: str,
         found: list[Endpoint],
         keys: list[tuple[str, str]],
-        masquerade: bool,
+        first: tuple[str, ...] = (),
     ) -> None:
+        """`first` are rules that stand before those that lead to `found`."""
         if not found:
             for name, key in keys:
                 self.elements["dead" if name == "services" else "deadports"][key] = "goto refuse"
@@ -190,7 +239,7 @@ class _Builder:
         # A pod that is led to itself must not see its own address. One that is led to another pod keeps it: network
         # policies on the other's node go by it.
         self.elements["hairpins"].update((f"{e.address} . {e.address}", "goto hide") for e in found if e.local)
-        rules = ["meta mark set meta mark | 0x4000"] if masquerade else []
+        rules = list(first)
         if service.spec.session_affinity == "ClientIP":
             self._sticky(service, chain, proto, found, rules)
         else:

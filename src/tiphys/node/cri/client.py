@@ -36,6 +36,23 @@ class CRIClient:
                 raise TimeoutError(method) from None
             raise RuntimeFault(str(error.code().name), error.details() or "") from None
 
+    async def snapshots(self, method: str, request: Struct, response: type[T]) -> list[T]:
+        """`method` is ``View``: a call of containerd's own interface to the layers of CRI's images. Several answers come of
+        one that streams (``List``). Raises RuntimeFault."""
+        path = f"/containerd.services.snapshots.v1.Snapshots/{method}"
+        open_call = self._channel.unary_stream if method == "List" else self._channel.unary_unary
+        call = open_call(
+            path,
+            request_serializer=protobuf.encode,
+            response_deserializer=lambda data: protobuf.decode(data, response),
+        )(request, timeout=60.0, metadata=(("containerd-namespace", "k8s.io"),))
+        try:
+            if method == "List":
+                return [answer async for answer in call]
+            return [await call]
+        except grpc.aio.AioRpcError as error:
+            raise RuntimeFault(str(error.code().name), error.details() or "") from None
+
     def events(self) -> Any:
         """containerd's own event stream: raw envelopes; a reader only needs to know that something happened."""
         return self._channel.unary_stream(

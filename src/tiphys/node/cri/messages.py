@@ -485,10 +485,24 @@ class MemoryUsage(Struct):
     major_page_faults: Annotated[UInt64Value | None, F(7)] = None
 
 
+class FilesystemUsage(Struct):
+    timestamp: Annotated[Int64, F(1)] = 0
+    used_bytes: Annotated[UInt64Value | None, F(3)] = None
+
+
 class ContainerStats(Struct):
     attributes: Annotated[ContainerAttributes | None, F(1)] = None
     cpu: Annotated[CpuUsage | None, F(2)] = None
     memory: Annotated[MemoryUsage | None, F(3)] = None
+    writable_layer: Annotated[FilesystemUsage | None, F(4)] = None
+
+
+class ReopenContainerLogRequest(Struct):
+    container_id: Annotated[str, F(1)] = ""
+
+
+class ReopenContainerLogResponse(Struct):
+    pass
 
 
 class ListContainerStatsRequest(Struct):

@@ -16,7 +16,9 @@ import msgspec
 from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
 from tiphys.node.cri import messages as m
+from tiphys.node.cri import rotation, snapshots
 from tiphys.node.cri.client import CRIClient
+from tiphys.node.mounts import mount_read_only
 from tiphys.node.runtime import (
     CREATED,
     EXITED,
@@ -173,6 +175,10 @@ class CRIRuntime:
             return None, ""
         return found.uid.value if found.uid is not None else None, found.username
 
+    async def image_size(self, image: str) -> int:
+        found = await self._image(image)
+        return found.size if found is not None else 0
+
     async def _image(self, image: str) -> m.Image | None:
         request = m.ImageStatusRequest(image=m.ImageSpec(image=image))
         return (await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)).image
@@ -184,9 +190,40 @@ class CRIRuntime:
         try:
             await self._client.call("ImageService/PullImage", request, m.PullImageResponse, timeout=1800)
         except RuntimeFault as fault:
-            raise RuntimeFault("ErrImagePull", str(fault)) from None
+            # Upstream tells the code of every answer, but of the one that says nothing.
+            code = fault.reason.title().replace("_", "")
+            told = str(fault) if code == "Unknown" else f"rpc error: code = {code} desc = {fault}"
+            raise RuntimeFault("ErrImagePull", told) from None
         except TimeoutError:
             raise RuntimeFault("ErrImagePull", f"pulling {image} took longer than 30 minutes") from None
+
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
+        if os.path.ismount(place):
+            return
+        request = m.ImageStatusRequest(image=m.ImageSpec(image=image), verbose=True)
+        told = await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)
+        chain = msgspec.json.decode(told.info.get("info", "{}")).get("chainID", "")
+        view = snapshots.view_of(chain, uid, volume)
+        try:
+            [made] = await self._client.snapshots("View", view, snapshots.MountsResponse)
+        except RuntimeFault as fault:
+            if fault.reason != "ALREADY_EXISTS":
+                raise RuntimeFault("CreateContainerError", f"failed to mount image volume: {fault}") from None
+            wanted = snapshots.MountsRequest(key=view.key)
+            [made] = await self._client.snapshots("Mounts", wanted, snapshots.MountsResponse)
+        try:
+            for one in made.mounts:
+                await asyncio.to_thread(mount_read_only, one.type, one.source, one.options, place)
+        except OSError as error:
+            raise RuntimeFault("CreateContainerError", f"failed to mount image volume: {error}") from None
+
+    async def release_images(self, uid: str) -> None:
+        for answer in await self._client.snapshots("List", snapshots.of_pod(uid), snapshots.ListResponse):
+            for one in answer.info:
+                with contextlib.suppress(RuntimeFault):
+                    await self._client.snapshots(
+                        "Remove", snapshots.RemoveRequest(key=one.name), snapshots.RemoveResponse
+                    )
 
     async def images(self) -> list[tuple[list[str], int]]:
         answer = await self._client.call("ImageService/ListImages", m.ListImagesRequest(), m.ListImagesResponse)
@@ -197,6 +234,9 @@ class CRIRuntime:
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
     ) -> SandboxState:
+        if pod.spec.host_users is False:
+            why = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
+            raise RuntimeFault("FailedCreatePodSandBox", f"Failed to create pod sandbox: {why}")
         config = self._sandbox_config(pod, attempt, dns, hostname)
         self._make_log_folder(pod)
         try:
@@ -289,7 +329,7 @@ class CRIRuntime:
             mounts=[m.Mount(container_path=x.path, host_path=x.host, readonly=x.read_only, propagation=x.propagation) for x in plan.mounts],
             labels={_POD: meta.name, _NAMESPACE: meta.namespace, _UID: meta.uid, _CONTAINER: c.name},
             log_path=f"{c.name}/{plan.attempt}.log", stdin=c.stdin, stdin_once=c.stdin_once, tty=c.tty,
-            linux=m.LinuxContainerConfig(resources=_resources(pod, c), security_context=_security(pod.spec, c)),
+            linux=m.LinuxContainerConfig(resources=_resources(pod, c), security_context=_security(pod.spec, c, plan.target)),
         )  # fmt: skip
 
     async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
@@ -340,6 +380,32 @@ class CRIRuntime:
         with handles.folder(self._logs) as logs:
             return handles.open_file(logs, f"{_log_folder(namespace, pod, uid)}/{container}/{attempt}.log")
 
+    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
+        return self._logs / _log_folder(namespace, pod, uid)
+
+    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        folder, name = f"{_log_folder(namespace, pod, uid)}/{container.name}", f"{container.attempt}.log"
+        if not rotation.is_full(self._logs, folder, name):
+            return
+        aside = await asyncio.to_thread(rotation.set_aside, self._logs, folder, name)
+        request = m.ReopenContainerLogRequest(container_id=container.id)
+        try:
+            await self._client.call("RuntimeService/ReopenContainerLog", request, m.ReopenContainerLogResponse)
+        except (RuntimeFault, TimeoutError):
+            rotation.put_back(self._logs, folder, aside, name)
+            raise
+
+    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+        folder = f"{_log_folder(namespace, pod, uid)}/{container.name}"
+        rotation.remove(self._logs, folder, f"{container.attempt}.log")
+
+    def log_folders(self) -> set[str]:
+        return set(rotation.left(self._logs))
+
+    def remove_logs(self, uid: str) -> None:
+        if folder := rotation.left(self._logs).get(uid):
+            rotation.remove_folder(self._logs, folder)
+
     async def usage(self) -> dict[str, dict[str, Usage]]:
         answer = await self._client.call(
             "RuntimeService/ListContainerStats", m.ListContainerStatsRequest(), m.ListContainerStatsResponse
@@ -355,6 +421,7 @@ class CRIRuntime:
                     for one in (
                         cpu.usage_core_nano_seconds, memory.working_set_bytes, memory.usage_bytes, memory.rss_bytes,
                         memory.page_faults, memory.major_page_faults, memory.available_bytes,
+                        stats.writable_layer.used_bytes if stats.writable_layer else None,
                     )
                 )
             )  # fmt: skip
@@ -398,9 +465,12 @@ def _oom(pod: core_v1.Pod, c: Any) -> int:
     return min(999, max(3, 1000 - 1000 * quantity.ceil_units(c.resources.requests["memory"]) // total))
 
 
-def _security(spec: core_v1.PodSpec, c: Any) -> m.LinuxContainerSecurityContext:
+def _security(spec: core_v1.PodSpec, c: Any, target: str = "") -> m.LinuxContainerSecurityContext:
     own, shared = c.security_context or core_v1.SecurityContext(), spec.security_context or core_v1.PodSecurityContext()
-    made = m.LinuxContainerSecurityContext(namespace_options=_namespaces(spec), privileged=bool(own.privileged))
+    namespaces = _namespaces(spec)
+    made = m.LinuxContainerSecurityContext(namespace_options=namespaces, privileged=bool(own.privileged))
+    if target:
+        namespaces.pid, namespaces.target_id = _TARGET, target
     user = own.run_as_user if own.run_as_user is not None else shared.run_as_user
     group = own.run_as_group if own.run_as_group is not None else shared.run_as_group
     if user is not None:

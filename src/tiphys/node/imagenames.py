@@ -1,0 +1,55 @@
+"""Names of images, read as upstream's container tools read them. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_NAME = re.compile(
+    rf"(?P<repository>{_DOMAIN}/{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?"
+    r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?",
+    re.ASCII,
+)
+_IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+_LONGEST = 255  # characters of a repository's name
+
+
+class ImageNameError(ValueError):
+    """The name cannot be that of an image; the text is upstream's."""
+
+
+def repository_of(image: str) -> str:
+    """The repository with its registry: ``docker.io/library/nginx`` of ``nginx:1``. Raises ImageNameError."""
+    return _read(image)["repository"]
+
+
+def with_tag(image: str) -> str:
+    """The name as the runtime gets it: ``:latest`` stands for a tag and a digest that are not told. Raises ImageNameError."""
+    match = _read(image)
+    return image if match["tag"] or match["digest"] else f"{image}:latest"
+
+
+def _read(image: str) -> re.Match[str]:
+    if _IDENTIFIER.fullmatch(image):
+        raise ImageNameError(f"invalid repository name ({image}), cannot specify 64-byte hexadecimal strings")
+    domain, slash, rest = image.partition("/")
+    if not slash or not (set(domain) & {".", ":"} or domain == "localhost" or domain != domain.lower()):
+        domain, rest = "docker.io", image
+    if domain == "index.docker.io":
+        domain = "docker.io"
+    if domain == "docker.io" and "/" not in rest:
+        rest = f"library/{rest}"
+    path = rest.partition("@")[0]
+    if ":" in path:
+        path = path[: path.index(":")]
+    if path != path.lower():
+        raise ImageNameError(f"invalid reference format: repository name ({path}) must be lowercase")
+    match = _NAME.fullmatch(f"{domain}/{rest}")
+    if match is None:
+        raise ImageNameError("invalid reference format")
+    if len(match["repository"]) > _LONGEST:
+        raise ImageNameError(f"repository name must not be more than {_LONGEST} characters")
+    return match
