@@ -221,7 +221,9 @@ def _retained(patch: dict[str, Any]) -> set[str]:
     if not isinstance(kept, list):
         raise PatchError("invalid patch format of retainKeys")
     names = {key for key in kept if isinstance(key, str)}
-    set_here = {k for k, v in patch.items() if v is not None and k != _RETAIN and not k.startswith((_DELETE_LIST, _ORDER))}
+    set_here = {
+        k for k, v in patch.items() if v is not None and k != _RETAIN and not k.startswith((_DELETE_LIST, _ORDER))
+    }
     if set_here - names:
         raise PatchError("invalid patch format of retainKeys")
     return names
@@ -368,7 +370,9 @@ def _check_order(patch: list[Any], order: Any, key: str) -> None:
         wanted = item.get(key) if key and isinstance(item, dict) else item
         if wanted not in told:  # what was passed over does not come again
             shown, told_order = gowords.formatted(patch), gowords.formatted(order)
-            raise PatchError(f"The order in patch list:\n{shown}\n doesn't match $setElementOrder list:\n{told_order}\n")
+            raise PatchError(
+                f"The order in patch list:\n{shown}\n doesn't match $setElementOrder list:\n{told_order}\n"
+            )
 
 
 def _ordered(items: list[Any], order: list[Any], key: str, original: list[Any]) -> list[Any]:
