@@ -171,6 +171,28 @@ async def test_pods_that_a_suspended_job_gives_up_are_no_failures(cluster: Local
         await cluster.eventually(lambda count=count: active(count))  # type: ignore[misc]
 
 
+async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
+    job.spec.template = deployment("j").spec.template
+    job.spec.template.spec.restart_policy = "Never"
+    await cluster.client.create(job)
+    [made] = await cluster.eventually(lambda: cluster.pods(labels="job-name=j"))
+    hold = {"metadata": {"finalizers": [*made.metadata.finalizers, "example.org/hold"]}}
+    await cluster.client.patch(core_v1.Pod, made.metadata.name, hold, "default", media=MERGE)
+    await cluster.client.delete(batch_v1.Job, "j", "default", propagation="Foreground")
+
+    async def counted() -> bool:
+        status = (await cluster.client.get(batch_v1.Job, "j", "default")).status
+        return status.failed == 1 and status.active == 0
+
+    await cluster.eventually(counted)
+    [left] = await cluster.pods(labels="job-name=j")
+    assert left.metadata.finalizers == ["example.org/hold"]
+    await cluster.client.patch(core_v1.Pod, left.metadata.name, {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await gone(cluster, batch_v1.Job, "j")
+
+
 WEB = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
 CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
 
