@@ -278,3 +278,31 @@ async def test_long_addresses_and_headers_are_read_and_what_is_no_request_is_not
     assert (await reader.readline()).startswith(b"HTTP/1.0 400")
     writer.close()
     assert "Traceback" not in caplog.text and not caplog.records
+
+
+async def fetched(server: LocalCluster, path: str, agent: str = "curl/8.5.0") -> str:
+    """An answer's text, as a program of that name gets it."""
+    ssl = server.client.config.ssl_context()
+    async with (
+        aiohttp.ClientSession(headers={"User-Agent": agent}) as session,
+        session.get(f"{server.url}{path}", ssl=ssl) as answer,
+    ):
+        return await answer.text()
+
+
+async def test_people_read_indented_json(server: LocalCluster) -> None:
+    await server.client.create(config_map("a"))
+    await server.client.create(config_map("b", text="one\ntwo " + "x" * 140_000))
+    for path in (f"{MAPS}/a", MAPS, f"{MAPS}/b", f"{MAPS}/missing", "/api/v1", "/apis", "/nowhere", f"{MAPS}?labelSelector=no"):
+        text = await fetched(server, path)
+        assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    table = json.loads(await fetched(server, f"{MAPS}?limit=1", "Mozilla/5.0 (X11)"))
+    assert table["kind"] == "ConfigMapList" and len(table["items"]) == 1
+
+
+async def test_programs_read_dense_json_unless_they_ask(server: LocalCluster) -> None:
+    await server.client.create(config_map("a"))
+    for path, agent in ((MAPS, "kubectl/v1.36.0"), (f"{MAPS}/a?pretty=false", "curl/8"), (f"{MAPS}/a", "")):
+        assert "\n" not in (await fetched(server, path, agent)).strip()
+    for path in (f"{MAPS}/a?pretty=true", f"{MAPS}?pretty=1"):
+        assert '\n  "kind": "ConfigMap' in await fetched(server, path, "kubectl/v1.36.0")

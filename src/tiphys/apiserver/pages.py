@@ -66,11 +66,11 @@ class Pages:
             case ["api"] | ["apis"]:
                 return self._groups(call, core=parts[0] == "api")
             case ["api", version] if body := self._server.discovery.api_resources("", version):
-                return respond.answer(body)
+                return respond.formed(call, body, respond.PLAIN)
             case ["apis", group] if body := self._server.discovery.api_group(group):
-                return respond.answer(body)
+                return respond.formed(call, body, respond.PLAIN)
             case ["apis", group, version] if body := self._server.discovery.api_resources(group, version):
-                return respond.answer(body)
+                return respond.formed(call, body, respond.PLAIN)
             case ["openapi", *rest]:
                 return self._openapi(call, rest)
             case [".well-known", "openid-configuration"]:
@@ -92,7 +92,7 @@ class Pages:
             "/.well-known/openid-configuration", "/api", "/api/v1", *self._server.discovery.paths(), "/healthz", "/livez",
             "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version", *checks,
         ]  # fmt: skip
-        return respond.answer(msgspec.json.encode({"paths": sorted(paths)}), status)
+        return respond.answer(msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})), status)
 
     def _groups(self, call: Call, core: bool) -> web.Response:
         accept = call.http.headers.get("Accept", "")
@@ -103,7 +103,9 @@ class Pages:
             response = respond.answer(body, content_type=discovery.AGGREGATED)
             response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
             return response
-        return respond.answer(self._server.discovery.api_versions(self._server.address) if core else self._server.discovery.api_groups())
+        found = self._server.discovery
+        body = found.api_versions(self._server.address) if core else found.api_groups()
+        return respond.formed(call, body, respond.PLAIN)
 
     def _openapi(self, call: Call, rest: list[str]) -> web.Response:
         """`openapi.OpenAPI.prepare` has been called for it."""

@@ -132,24 +132,25 @@ class APIServer:
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._served(call)
-            if isinstance(response, respond.YamlAnswer):
-                response.body = await self.workers.to_yaml(response.body)  # type: ignore[arg-type]
+            if isinstance(response, respond.Unwritten):
+                write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
+                response.body = await write(response.body)  # type: ignore[arg-type]
         except StatusError as error:
             if request._payload_writer.output_size:  # an answer has begun: there is no other way to say that it ends here
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
-            response = respond.failure(error, call.warnings if call is not None else None)
+            response = respond.failure(error, call)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
-            response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"))
+            response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call)
         except WireError:  # of schemas that are unions; what is read raises it, too, but that is told of where it is read
-            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"))
+            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"), call)
         except RecursionError:
-            response = respond.failure(errors.bad_request("json: exceeded max depth"))
+            response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
-            response = respond.failure(errors.internal(str(error) or type(error).__name__))
+            response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
         if info is not None:

@@ -216,7 +216,7 @@ class Writer:
             raise errors.forbidden(resource.group_resource, info.name, why)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
-        want = respond.accepted(call.http.headers.get("Accept", ""), respond.is_declared(resource))
+        want = respond.wanted(call, resource)
         check_list(call)
         options = await self._options(call)
         stored = storage_of(resource)
