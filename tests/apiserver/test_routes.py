@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import aiohttp
 import pytest
 
@@ -64,3 +66,24 @@ async def test_paths_and_methods(server: LocalCluster, methods: str, path: str, 
                 text = await answer.text()
                 assert answer.status == code, (method, text)
                 assert method == "HEAD" or says in text
+
+
+async def test_openapi_says_what_operations_take_and_answer(server: LocalCluster) -> None:
+    v2 = json.loads(await server.client.request("GET", "/openapi/v2"))
+    listing = v2["paths"]["/api/v1/namespaces/{namespace}/services"]["get"]
+    taken = {ref["$ref"].removeprefix("#/parameters/") for ref in listing["parameters"]}
+    assert {"labelSelector", "watch", "limit", "pretty", "namespace"} <= taken and all(
+        v2["parameters"][name]["description"] and v2["parameters"][name]["type"] for name in taken
+    )
+    assert listing["responses"]["200"]["schema"] == {"$ref": "#/definitions/io.k8s.api.core.v1.ServiceList"}
+    items = v2["definitions"]["io.k8s.api.core.v1.ServiceList"]["properties"]["items"]
+    assert items["description"] == "List of services."
+
+
+async def test_openapi_v3_names_the_patches_that_can_be_had(server: LocalCluster) -> None:
+    v3 = json.loads(await server.client.request("GET", "/openapi/v3/apis/apps/v1"))
+    patch = v3["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" in patch["requestBody"]["content"]  # kubectl apply looks for it
+    assert {"dryRun", "force"} <= {parameter["name"] for parameter in patch["parameters"]}
+    answered = patch["responses"]["201"]["content"]["application/json"]["schema"]
+    assert answered == {"$ref": "#/components/schemas/io.k8s.api.apps.v1.Deployment"}

@@ -16,7 +16,7 @@ from tiphys.controllers import retention
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
 from tiphys.controllers.history import HASH_LABEL, REVISION_LABEL, History, template_of
-from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready, owner_reference
+from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
