@@ -29,6 +29,7 @@ from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.aside import weigh_body
 from tiphys.apiserver.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.componentstatuses import ComponentStatuses
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.fairness import Fairness
@@ -94,6 +95,7 @@ class APIServer:
         self.requests: dict[tuple[str, str, int], int] = {}
         reader, writer = self.reader, Writer(registry, authorizer)
         scales = Scales(registry, writer)
+        self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
             "get": reader.get, "list": reader.collect, "watch": reader.watch, "create": writer.create,
             "update": writer.update, "patch": writer.patch, "delete": writer.delete,
@@ -328,7 +330,7 @@ class APIServer:
         elif resource.plural in self._virtual:
             handler = self._virtual[resource.plural] if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
-            handler = _no_components if info.verb in ("get", "list") else None
+            handler = self._components.answer if info.verb in ("get", "list") else None
         elif resource.group == "metrics.k8s.io":
             handler = self._usage.answer if info.verb in resource.verbs else None
         else:
@@ -404,10 +406,3 @@ def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
     everything = info.verb in ("list", "watch") and not info.path_name
     return resource.namespaced and not info.namespace and not everything
 
-
-async def _no_components(call: Call, resource: Resource) -> web.StreamResponse:
-    if call.info.name:
-        raise errors.not_found("componentstatuses", call.info.name)
-    call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
-    body = b'{"kind":"ComponentStatusList","apiVersion":"v1","metadata":{},"items":[]}'
-    return respond.answer(body, 200, call.warnings)
