@@ -1,6 +1,7 @@
 """The old kind ComponentStatus: whether the store, the controllers and the scheduler are there.
 
-Upstream asks each component at its port. Ours have none: one that works has watches open under its own name.
+Upstream asks each component at its port. Ours have none: one that works has watches open under its own name. The
+scheduler mostly runs in the controllers' process, and sees through their watches.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from tiphys.apiserver.request import Call
 from tiphys.machinery import errors
 from tiphys.store.store import Store
 
-_USERS = {"controller-manager": "system:kube-controller-manager", "scheduler": "system:kube-scheduler"}
+_USERS = {
+    "controller-manager": ("system:kube-controller-manager",),
+    "scheduler": ("system:kube-scheduler", "system:kube-controller-manager"),
+}
 _STORE = "etcd-0"
 _PATIENCE = 2.0  # seconds that the store has to answer
 _OLD = "v1 ComponentStatus is deprecated in v1.19+"
@@ -53,8 +57,8 @@ class ComponentStatuses:
         error = ""
         if name == _STORE:
             error = "" if await self._store.answers(_PATIENCE) else "the store does not answer"
-        elif not any(stream.user == _USERS[name] for stream in self._reader.streams):
-            error = f"no watch of {_USERS[name]} is open"
+        elif not any(stream.user in _USERS[name] for stream in self._reader.streams):
+            error = f"no watch of {_USERS[name][0]} is open"
         healthy = ComponentCondition(type="Healthy", status="False" if error else "True")
         healthy.message, healthy.error = ("", error) if error else ("ok", "")
         return ComponentStatus(metadata=ObjectMeta(name=name), conditions=[healthy])
