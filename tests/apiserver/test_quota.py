@@ -11,6 +11,7 @@ from tests.apiserver.test_custom import call, refused
 from tests.builders import config_map, deployment, pod
 from tests.e2e.test_hollow import available, ready
 from tiphys.api import core_v1, policy_v1
+from tiphys.api.base import to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
@@ -152,3 +153,11 @@ async def test_levels_by_default_and_who_is_exempt(tmp_path: Path) -> None:
 async def enforce_level(server: LocalCluster, level: str) -> None:
     labels = {"pod-security.kubernetes.io/enforce": level}
     await server.client.patch(core_v1.Namespace, "default", {"metadata": {"labels": labels}}, media=MERGE)
+
+
+async def test_a_pod_that_gets_a_deadline_moves_between_quotas_at_once(controlled: LocalCluster) -> None:
+    await quota(controlled, {"pods": "5"}, scopes=["NotTerminating"])
+    await call(controlled, "POST", PODS, to_builtins(pod("a")))
+    await controlled.eventually(lambda: counted(controlled, {"pods": "1"}))
+    await controlled.client.patch(core_v1.Pod, "a", {"spec": {"activeDeadlineSeconds": 100}}, "default", media=MERGE)
+    await controlled.eventually(lambda: counted(controlled, {"pods": "0"}))

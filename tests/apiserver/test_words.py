@@ -12,14 +12,17 @@ import aiohttp
 import pytest
 
 from tests.apiserver.test_custom import CRONS, call, cron, definition, established
-from tests.builders import config_map
+from tests.builders import config_map, pod
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.machinery import gowords
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+STRATEGIC = "application/strategic-merge-patch+json"
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 YAML = "application/yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -33,6 +36,11 @@ async def told(server: LocalCluster, method: str, path: str, body: Any = None, *
     except StatusError as error:
         return error.code, error.status.message
     return 0, ""
+
+
+async def with_pod(server: LocalCluster) -> None:
+    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(pod("a"))
 
 
 def invalid(kind: str, why: str) -> tuple[int, str]:
@@ -134,10 +142,45 @@ async def test_a_strict_patch_shows_what_it_would_have_made(server: LocalCluster
     code, message = await told(server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=MERGE, **strict)
     assert code == 422 and message.startswith(' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v1\\"')
     assert message.endswith('strict decoding error: unknown field "zz"')
-    strategic = "application/strategic-merge-patch+json"
-    code, message = await told(server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=strategic, **strict)
+    code, message = await told(server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=STRATEGIC, **strict)
     shown = "map[zz:map[b:[1 <nil>]]]"
     assert message == f' "" is invalid: patch: Invalid value: "{shown}": strict decoding error: unknown field "zz"'
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metadata": {"labels": "x"}}, "cannot restore map from string"),
+        ({"metadata": 5}, "cannot restore struct from: int64"),
+        ({"spec": {"containers": "x"}}, "cannot restore slice from string"),
+        ({"spec": {"nodeName": 5}}, "cannot convert int64 to string"),
+        ({"spec": {"hostNetwork": "x"}}, "unrecognized type: bool"),
+    ],
+)
+async def test_strategic_patches_are_refused_as_the_converter_says(
+    server: LocalCluster, change: dict[str, Any], message: str
+) -> None:
+    await with_pod(server)
+    code, said = await told(server, "PATCH", f"{PODS}/a", change, content=STRATEGIC)
+    assert code == 422 and said.endswith(f'": {message}') and gowords.formatted(change) in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spec": {"containers": [{"image": "x"}]}}, "map: map[image:x] does not contain declared merge key: name"),
+        ({"spec": {"containers": [{"$patch": "delete"}]}}, "map: map[$patch:delete] does not contain declared merge key: name"),
+        ({"spec": {"containers": [{"name": "a", "$patch": "merge"}]}}, "merging lists cannot yet be specified in the patch"),
+        ({"metadata": {"labels": {"$patch": "x"}}}, "unknown patch type: x in map: map[$patch:x]"),
+        ({"spec": {"$setElementOrder/containers": 5}}, "expected a []interface {}, but received a int64"),
+        ({"spec": {"$retainKeys": ["nodeName"], "hostNetwork": True}}, "invalid patch format of retainKeys"),
+    ],
+)  # fmt: skip
+async def test_strategic_directives_are_refused_in_upstream_s_words(
+    server: LocalCluster, change: dict[str, Any], message: str
+) -> None:
+    await with_pod(server)
+    assert await told(server, "PATCH", f"{PODS}/a", change, content=STRATEGIC) == (400, message)
 
 
 @pytest.mark.parametrize("how", ["body", "query"])
@@ -235,3 +278,31 @@ async def test_long_addresses_and_headers_are_read_and_what_is_no_request_is_not
     assert (await reader.readline()).startswith(b"HTTP/1.0 400")
     writer.close()
     assert "Traceback" not in caplog.text and not caplog.records
+
+
+async def fetched(server: LocalCluster, path: str, agent: str = "curl/8.5.0") -> str:
+    """An answer's text, as a program of that name gets it."""
+    ssl = server.client.config.ssl_context()
+    async with (
+        aiohttp.ClientSession(headers={"User-Agent": agent}) as session,
+        session.get(f"{server.url}{path}", ssl=ssl) as answer,
+    ):
+        return await answer.text()
+
+
+async def test_people_read_indented_json(server: LocalCluster) -> None:
+    await server.client.create(config_map("a"))
+    await server.client.create(config_map("b", text="one\ntwo " + "x" * 140_000))
+    for path in (f"{MAPS}/a", MAPS, f"{MAPS}/b", f"{MAPS}/missing", "/api/v1", "/apis", "/nowhere", f"{MAPS}?labelSelector=no"):
+        text = await fetched(server, path)
+        assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    table = json.loads(await fetched(server, f"{MAPS}?limit=1", "Mozilla/5.0 (X11)"))
+    assert table["kind"] == "ConfigMapList" and len(table["items"]) == 1
+
+
+async def test_programs_read_dense_json_unless_they_ask(server: LocalCluster) -> None:
+    await server.client.create(config_map("a"))
+    for path, agent in ((MAPS, "kubectl/v1.36.0"), (f"{MAPS}/a?pretty=false", "curl/8"), (f"{MAPS}/a", "")):
+        assert "\n" not in (await fetched(server, path, agent)).strip()
+    for path in (f"{MAPS}/a?pretty=true", f"{MAPS}?pretty=1"):
+        assert '\n  "kind": "ConfigMap' in await fetched(server, path, "kubectl/v1.36.0")

@@ -161,7 +161,7 @@ async def test_copies_of_a_json_patch_are_bounded_together(server: LocalCluster)
     await call(server, "POST", MAPS, config(data={"a": "x" * 1000}))
     copies = [{"op": "copy", "from": "/data", "path": f"/data/{number}"} for number in range(20)]
     error = await refused(server, "PATCH", f"{MAPS}/a", json.dumps(copies).encode(), content=JSON_PATCH)
-    assert error.code == 422 and "exceeding the limit 3145728" in str(error)
+    assert error.code == 422  # upstream does not say which limit: NewGenericServerResponse has one sentence for 422
     many = [{"op": "test", "path": "/data/a", "value": "x"}] * 10_001
     error = await refused(server, "PATCH", f"{MAPS}/a", json.dumps(many).encode(), content=JSON_PATCH)
     assert error.code == 413 and "maximum operations in a JSON patch is 10000, got 10001" in str(error)

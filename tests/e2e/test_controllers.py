@@ -171,24 +171,124 @@ async def test_pods_that_a_suspended_job_gives_up_are_no_failures(cluster: Local
         await cluster.eventually(lambda count=count: active(count))  # type: ignore[misc]
 
 
+async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
+    job.spec.template = deployment("j").spec.template
+    job.spec.template.spec.restart_policy = "Never"
+    await cluster.client.create(job)
+    [made] = await cluster.eventually(lambda: cluster.pods(labels="job-name=j"))
+    hold = {"metadata": {"finalizers": [*made.metadata.finalizers, "example.org/hold"]}}
+    await cluster.client.patch(core_v1.Pod, made.metadata.name, hold, "default", media=MERGE)
+    await cluster.client.delete(batch_v1.Job, "j", "default", propagation="Foreground")
+
+    async def counted() -> bool:
+        status = (await cluster.client.get(batch_v1.Job, "j", "default")).status
+        return status.failed == 1 and status.active == 0
+
+    await cluster.eventually(counted)
+    [left] = await cluster.pods(labels="job-name=j")
+    assert left.metadata.finalizers == ["example.org/hold"]
+    await cluster.client.patch(core_v1.Pod, left.metadata.name, {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await gone(cluster, batch_v1.Job, "j")
+
+
+WEB = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+
+
+def autoscaler(name: str = "web", **spec: Any) -> autoscaling_v2.HorizontalPodAutoscaler:
+    made = autoscaling_v2.HorizontalPodAutoscaler(metadata=ObjectMeta(name=name, namespace="default"))
+    spec = {"maxReplicas": 3, "scaleTargetRef": WEB, "metrics": [CPU], **spec}
+    made.spec = from_builtins(spec, autoscaling_v2.HorizontalPodAutoscalerSpec)
+    return made
+
+
+async def says(cluster: LocalCluster, reason: str, name: str = "web") -> str:
+    """The message of the condition with that reason, once it is there."""
+
+    async def told() -> list[str]:
+        found = await cluster.client.get(autoscaling_v2.HorizontalPodAutoscaler, name, "default")
+        return [c.message for c in found.status.conditions if c.reason == reason]
+
+    return str((await cluster.eventually(told))[0])
+
+
+async def warned(cluster: LocalCluster, reason: str) -> str:
+    """The message of the event with that reason, once it is there."""
+
+    async def told() -> list[str]:
+        listed = await cluster.client.list(core_v1.Event, "default", fields=f"reason={reason}")
+        return [event.message for event in listed.items]
+
+    return str((await cluster.eventually(told))[0])
+
+
 async def test_an_autoscaler_without_metrics_says_so(cluster: LocalCluster) -> None:
     await ready(cluster)
     web = deployment("web", 1)
     web.spec.template.spec.node_selector = {"no": "where"}
     await cluster.client.create(web)
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
-    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
-    spec = {"maxReplicas": 3, "scaleTargetRef": target, "metrics": [{"type": "Resource", "resource": cpu}]}
-    scaler = autoscaling_v2.HorizontalPodAutoscaler(metadata=ObjectMeta(name="web", namespace="default"))
-    scaler.spec = from_builtins(spec, autoscaling_v2.HorizontalPodAutoscalerSpec)
-    await cluster.client.create(scaler)
-
-    async def told() -> list[str]:
-        found = await cluster.client.get(autoscaling_v2.HorizontalPodAutoscaler, "web", "default")
-        return [c.message for c in found.status.conditions if c.reason == "FailedGetResourceMetric"]
-
-    [message] = await cluster.eventually(told)
-    assert message == (
-        "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for"
-        " resource cpu: no metrics returned from resource metrics API"
+    await cluster.client.create(autoscaler())
+    why = (
+        "failed to get cpu utilization: unable to get metrics for resource cpu: "
+        "no metrics returned from resource metrics API"
     )
+    assert await says(cluster, "FailedGetResourceMetric") == f"the HPA was unable to compute the replica count: {why}"
+    first = f"invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: {why}"
+    assert await warned(cluster, "FailedComputeMetricsReplicas") == first
+
+
+async def test_an_autoscaler_of_custom_metrics_says_that_there_are_none(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment("web", 1))
+    metric, average = {"name": "hits"}, {"type": "AverageValue", "averageValue": "5"}
+    ref = {"apiVersion": "v1", "kind": "Service", "name": "web"}
+    for name, source in {
+        "pods": {"metric": metric, "target": average},
+        "object": {"metric": metric, "target": {"type": "Value", "value": "5"}, "describedObject": ref},
+        "external": {"metric": {**metric, "selector": {"matchLabels": {"a": "b"}}}, "target": average},
+    }.items():
+        await cluster.client.create(deployment(name, 1))
+        target = {**WEB, "name": name}
+        metrics = [{"type": name.title(), name: source}]
+        await cluster.client.create(autoscaler(name, scaleTargetRef=target, metrics=metrics))
+    none = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
+    before = "the HPA was unable to compute the replica count: unable to get"
+    assert await says(cluster, "FailedGetPodsMetric", "pods") == f"{before} metric hits: {none}"
+    told = await says(cluster, "FailedGetObjectMetric", "object")
+    assert told == f"{before} metric hits: Service on default web/{none}"
+    told = await says(cluster, "FailedGetExternalMetric", "external")
+    assert told.startswith(f"{before} external metric default/hits/&LabelSelector{{MatchLabels:")
+    assert told.endswith("the server could not find the requested resource (get hits.external.metrics.k8s.io)")
+
+
+async def test_two_autoscalers_of_one_target_are_too_many(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment("web", 1))
+    await available(cluster, "web", 1)
+    await cluster.client.create(autoscaler("web"))
+    await says(cluster, "FailedGetResourceMetric")
+    await cluster.client.create(autoscaler("other"))
+    told = "pods by selector app=web are controlled by multiple HPAs: [{other default} {web default}]"
+    assert await says(cluster, "AmbiguousSelector", "other") == told
+    assert await warned(cluster, "AmbiguousSelector") == told
+
+
+async def test_an_autoscaler_whose_target_is_missing_says_so(cluster: LocalCluster) -> None:
+    await cluster.client.create(autoscaler())
+    await cluster.client.create(autoscaler("b", scaleTargetRef={**WEB, "kind": "Boat"}))
+    before = "the HPA controller was unable to get the target's current scale: "
+    assert await says(cluster, "FailedGetScale") == before + 'deployments.apps "web" not found'
+    assert await says(cluster, "FailedGetScale", "b") == before + 'no matches for kind "Boat" in group "apps"'
+
+
+async def test_an_autoscaler_gives_the_reason_of_a_new_size(cluster: LocalCluster) -> None:
+    await ready(cluster)
+    await cluster.client.create(deployment("web", 2))
+    await available(cluster, "web", 2)
+    await cluster.client.create(autoscaler(maxReplicas=1))
+    told = "New size: 1; reason: Current number of replicas above Spec.MaxReplicas"
+    assert await warned(cluster, "SuccessfulRescale") == told
+    assert await says(cluster, "SucceededRescale") == "the HPA controller was able to update the target scale to 1"
+

@@ -357,6 +357,10 @@ async def test_an_autoscaler_follows_what_the_pods_use(cluster: LocalCluster) ->
     await available(cluster, replicas=2)
     found = await call(cluster, "GET", f"{path}/web")
     assert found["status"]["desiredReplicas"] == 2
+    messages = {c["reason"]: c["message"] for c in found["status"]["conditions"]}
+    metric = "cpu resource utilization (percentage of request)"
+    found_by = f"the HPA was able to successfully calculate a replica count from {metric}"
+    assert messages["ValidMetricFound"] == found_by
     assert found["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"] == 190
     nodes = await call(cluster, "GET", "/apis/metrics.k8s.io/v1beta1/nodes")
     assert sum(int(n["usage"]["cpu"].rstrip("m")) for n in nodes["items"]) == 380

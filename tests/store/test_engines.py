@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from tests.store.kit import CHECKS
+from tiphys.store.cache import Expired, Filter
 from tiphys.store.engine import Change, Engine, StoreError, Write
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.sqlite import SQLiteEngine
+from tiphys.store.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -128,3 +130,34 @@ async def test_a_key_of_etcd_ends_with_its_lease(etcd: str, tmp_path: Path) -> N
         await ended.wait()
     assert list(engine._live) == ["/a/b/other"]
     await engine.close()
+
+
+async def stored(etcd: str, prefix: str) -> Store:
+    from tiphys.store.etcd import EtcdEngine
+
+    made = Store(EtcdEngine([etcd], prefix=prefix))
+    await made.open()
+    return made
+
+
+async def test_watches_resume_over_a_restart_as_far_as_etcd_remembers(etcd: str, tmp_path: Path) -> None:
+    first = await stored(etcd, f"/{tmp_path.name}")
+    cache = first.cache("/a/b/")
+    made = await first.put(cache, "/a/b/x", b'{"metadata":{"name":"x"}}', 0)
+    changed = await first.put(cache, "/a/b/x", b'{"metadata":{"name":"x","uid":"1"}}', made.revision)
+    gone = await first.delete("/a/b/x", changed.revision)
+    await first.close()
+
+    second = await stored(etcd, f"/{tmp_path.name}")
+    watcher = second.cache("/a/b/").watch(Filter("/a/b/"), made.revision, lambda: None)
+    seen = [(event.revision, event.entry is None) for event in second.cache("/a/b/").events if event.revision > made.revision]
+    assert watcher.behind and seen == [(changed.revision, False), (gone, True)]
+    await second.compact(changed.revision)
+    await second.close()
+
+    third = await stored(etcd, f"/{tmp_path.name}")
+    with pytest.raises(Expired):
+        third.cache("/a/b/").watch(Filter("/a/b/"), made.revision, lambda: None)
+    third.cache("/a/b/").watch(Filter("/a/b/"), changed.revision, lambda: None)
+    assert third.cache("/a/b/").get("/a/b/x") is None and third.revision >= gone
+    await third.close()

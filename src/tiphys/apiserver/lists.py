@@ -27,6 +27,7 @@ from tiphys.store.cache import Entry
 _ROWS = 40  # made into rows of a table, or converted
 _CODED = 8  # coded in protobuf
 _REDUCED = 100  # reduced to their metadata
+_INDENTED = 20  # written for people
 
 
 class Listing:
@@ -45,7 +46,7 @@ class Listing:
         self._user = call.user.name
         self.shaped = bool(want.shape)
         self._resource, self._want, self._turns, self._converter = resource, want, turns, converter
-        self._to_yaml = workers.to_yaml
+        self._to_yaml, self._indent = workers.to_yaml, workers.indented
 
     async def body(self, meta: dict[str, Any], entries: list[Entry]) -> Body:
         objects, resource, want = await self._objects(entries), self._resource, self._want
@@ -59,6 +60,8 @@ class Listing:
             objects = await self._each(objects, _REDUCED, lambda data: tables.partial(data, want.version))
         if want.form == "yaml":
             return await self._yaml(kind, version, meta, objects)
+        if want.form == "pretty":
+            return await self._pretty(list_head(kind, version, meta), objects)
         return Body(list_head(kind, version, meta), objects, tail=b"]}")
 
     async def _objects(self, entries: list[Entry]) -> list[bytes]:
@@ -83,12 +86,24 @@ class Listing:
     async def _table(self, meta: dict[str, Any], objects: list[bytes]) -> Body:
         table = tables.Printer(self._resource, self._include or "Metadata", self._want.version)
         rows, head = await self._each(objects, _ROWS, table.row), table.head(meta)
+        if self._want.form == "pretty":
+            return await self._pretty(head, rows)
         if self._want.form != "yaml":
             return Body(head, rows, tail=b"]}")
         if not rows:
             return Body(b"", [await self._to_yaml(head + b"]}")])
         first = await self._to_yaml(head.removesuffix(b',"rows":[') + b"}")
         return Body(first + b"rows:\n", await self._documents(rows), b"")
+
+    async def _pretty(self, head: bytes, items: list[bytes]) -> Body:
+        """Indented; `head` ends where the items begin."""
+        shown = msgspec.json.format(head + b"]}")
+        if not items:
+            return Body(b"", [shown])
+        parts: list[bytes] = []
+        async for some in self._turns.sliced(self._user, items, _INDENTED):
+            parts += [b"\n    " + (await self._indent(data)).replace(b"\n", b"\n    ") for data in some]
+        return Body(shown.removesuffix(b"]\n}"), parts, tail=b"\n  ]\n}")
 
     async def _yaml(self, kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]) -> Body:
         """Items stand between `apiVersion` and `kind`: keys are in order."""

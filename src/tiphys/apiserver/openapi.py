@@ -17,8 +17,11 @@ from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
 from tiphys.apiserver.aggregation import Aggregator
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.custom.openapi import custom_definitions, swagger_model
+from tiphys.apiserver.custom.openapi import model_name as custom_model_name
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.openapi_merge import merged
+from tiphys.apiserver.openapi_operations import paths as paths_of
+from tiphys.apiserver.openapi_operations import shared_parameters
 from tiphys.machinery.schema import Field, fields_of
 
 _PACKAGES = {
@@ -116,6 +119,7 @@ def _referred(kind: type[Struct], found: dict[str, dict[str, Any]]) -> None:
 _BASIC = {
     _QUANTITY: {"description": "A fixed-point number with a unit suffix, such as 500m or 2Gi.", "oneOf": [{"type": "string"}, {"type": "number"}]},
     _INT_OR_STRING: {"description": "A whole number or a string.", "format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
+    f"{_PACKAGES['meta']}.v1.Patch": {"description": "A patch, in the form that its media type names.", "type": "object"},
     _TIME: {"description": "A time in RFC 3339.", "type": "string", "format": "date-time"},
     _MICRO_TIME: {"description": "A time in RFC 3339 with microseconds.", "type": "string", "format": "date-time"},
 }  # fmt: skip
@@ -136,6 +140,7 @@ def _definitions(gv: GroupVersion, rows: Iterable[Resource]) -> dict[str, dict[s
         _add(found, resource, resource.type)
         if "list" in resource.verbs:
             _add(found, resource, _list_type(resource))
+            _describe_items(found, resource)
         for sub in resource.subresources:
             if sub.kind and (kind := _subresource_type(resource, sub)) is not None:
                 _referred(kind, found)
@@ -153,82 +158,36 @@ def _add(found: dict[str, dict[str, Any]], resource: Resource, kind: type[Struct
     found[model_name(kind)] = {**definition(kind), "x-kubernetes-group-version-kind": [gvk]}
 
 
+def _describe_items(found: dict[str, dict[str, Any]], resource: Resource) -> None:
+    name = model_name(_list_type(resource))
+    properties = found[name]["properties"]
+    items = {**properties["items"], "description": f"List of {resource.plural}."}
+    found[name] = {**found[name], "properties": {**properties, "items": items}}
+
+
 def _subresource_type(resource: Resource, sub: Subresource) -> type[Struct] | None:
     group = resource.group if sub.group is None else sub.group
     module = f"tiphys.api.{group.split('.')[0] or 'core'}_{sub.version or resource.version}"
     return getattr(importlib.import_module(module), sub.kind, None)
 
 
-_ACTIONS = {
-    "get": ("get", "get"), "create": ("post", "post"), "update": ("put", "put"), "patch": ("patch", "patch"),
-    "delete": ("delete", "delete"), "list": ("get", "list"), "deletecollection": ("delete", "deletecollection"),
-}  # fmt: skip
-_ON_COLLECTION = ("list", "create", "deletecollection")
-_QUERY = {
-    "list": ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch", "watch",
-             "timeoutSeconds", "allowWatchBookmarks", "sendInitialEvents"),
-    "create": ("dryRun", "fieldManager", "fieldValidation"),
-    "update": ("dryRun", "fieldManager", "fieldValidation"),
-    "patch": ("dryRun", "fieldManager", "fieldValidation", "force"),
-    "delete": ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"),
-    "deletecollection": ("dryRun", "gracePeriodSeconds", "labelSelector", "fieldSelector", "propagationPolicy"),
-    "get": (),
-}  # fmt: skip
+_RAW = frozenset(("proxy", "log", "exec", "attach", "portforward"))  # what these answer is no object
+_STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 
 
-def _paths(gv: GroupVersion, v2: bool, rows: Iterable[Resource]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for resource in (r for r in rows if r.gv == gv):
-        base = (
-            f"{gv.path}/namespaces/{{namespace}}/{resource.plural}"
-            if resource.namespaced
-            else f"{gv.path}/{resource.plural}"
-        )
-        for verb in resource.verbs:
-            if verb in _ACTIONS:
-                path = base if verb in _ON_COLLECTION else base + "/{name}"
-                _operation(found, path, verb, resource, resource.kind, gv, v2)
-        if resource.namespaced and "list" in resource.verbs:
-            _operation(found, f"{gv.path}/{resource.plural}", "list", resource, resource.kind, gv, v2)
-        for sub in resource.subresources:
-            group = gv.group if sub.group is None else sub.group
-            target = GroupVersion(group, sub.version or gv.version)
-            for verb in sub.verbs:
-                _operation(found, f"{base}/{{name}}/{sub.name}", verb, resource, sub.kind or resource.kind, target, v2)
-    return found
-
-
-def _operation(
-    found: dict[str, Any], path: str, verb: str, resource: Resource, kind: str, gv: GroupVersion, v2: bool
-) -> None:
-    method, action = _ACTIONS[verb]
-    parameters: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "in": "query",
-            "uniqueItems": True,
-            **({"type": "string"} if v2 else {"schema": {"type": "string"}}),
-        }
-        for name in _QUERY[verb]
-    ]
-    for name in ("namespace", "name"):
-        if f"{{{name}}}" in path:
-            parameters.append(
-                {
-                    "name": name,
-                    "in": "path",
-                    "required": True,
-                    **({"type": "string"} if v2 else {"schema": {"type": "string"}}),
-                }
-            )
-    operation: dict[str, Any] = {
-        "description": f"{verb} {kind}", "operationId": f"{verb}{resource.group.split('.')[0].title() or 'Core'}{resource.version.title()}{kind}{path.count('/')}{path.rpartition('/')[2].strip('{}').title()}",
-        "tags": [(resource.group.split(".")[0] or "core") + "_" + resource.version], "parameters": parameters,
-        "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": gv.group, "version": gv.version, "kind": kind},
-    }  # fmt: skip
-    found.setdefault(path, {})[method] = operation
+def _model(resource: Resource, sub: str, verb: str) -> str:
+    """The model that an operation answers with, or is sent for `create` and `update`; "" when it is no object."""
+    if sub in _RAW:
+        return ""
+    subresource = resource.subresource(sub) if sub else None
+    if subresource is not None and subresource.kind:
+        kind = _subresource_type(resource, subresource)
+        return model_name(kind) if kind is not None else ""
+    if verb in ("delete", "deletecollection"):
+        return _STATUS
+    if isinstance(resource, CustomResource):
+        return custom_model_name(resource, resource.list_kind if verb == "list" else resource.kind)
+    return model_name(_list_type(resource) if verb == "list" else resource.type)
 
 
 _V2, _INDEX = "v2", "index"
@@ -320,7 +279,7 @@ class OpenAPI:
             return self._with_remotes(base)
         definitions, paths = dict(base["definitions"]), dict(base["paths"])
         for gv in dict.fromkeys(resource.gv for resource in added):
-            paths.update(_paths(gv, True, added))
+            paths.update(paths_of(gv, True, added, _model))
         for resource in added:
             definitions |= self._model(resource)
         return self._with_remotes({**base, "definitions": definitions, "paths": paths})
@@ -359,7 +318,7 @@ def _builtin_v3(gv: GroupVersion) -> tuple[bytes, str] | None:
 
 def _v3(gv: GroupVersion, rows: list[Resource]) -> tuple[bytes, str]:
     document = {
-        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": _paths(gv, False, rows),
+        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": paths_of(gv, False, rows, _model),
         "components": {"schemas": _definitions(gv, rows)},
     }  # fmt: skip
     body = msgspec.json.encode(document)
@@ -374,12 +333,13 @@ def _builtin_v2() -> dict[str, Any]:
         for name, schema in _definitions(gv, RESOURCES).items():
             if name not in definitions or "x-kubernetes-group-version-kind" in schema:
                 definitions[name] = _v2(schema)
-        paths.update(_paths(gv, True, RESOURCES))
+        paths.update(paths_of(gv, True, RESOURCES, _model))
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": paths,
         "definitions": definitions,
+        "parameters": shared_parameters(),
     }
 
 

@@ -11,7 +11,7 @@ _REF = "#/definitions/"
 def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """`others` are (path prefix, document). A model that this server has already under the same name, but otherwise,
     gets a new name: NAME_v2 and so on, as upstream's aggregator does."""
-    paths, models = dict(own["paths"]), dict(own["definitions"])
+    paths, models, parameters = dict(own["paths"]), dict(own["definitions"]), dict(own.get("parameters") or {})
     for prefix, document in others:
         wanted = {p: item for p, item in (document.get("paths") or {}).items() if p == prefix or p.startswith(f"{prefix}/")}
         theirs = document.get("definitions") or {}
@@ -19,9 +19,11 @@ def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) ->
         names = {name: _free(name, theirs[name], models) for name in needed}
         for name in needed:
             models[names[name]] = _renamed(theirs[name], names)
+        for name, parameter in (document.get("parameters") or {}).items():
+            parameters.setdefault(name, parameter)
         for path, item in wanted.items():
             paths.setdefault(path, _renamed(item, names))
-    return {**own, "paths": paths, "definitions": models}
+    return {**own, "paths": paths, "definitions": models, "parameters": parameters}
 
 
 def _free(name: str, model: Any, models: dict[str, Any]) -> str:

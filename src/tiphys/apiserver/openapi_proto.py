@@ -18,7 +18,8 @@ def _text(tag: int, value: str) -> bytes:
 def v2(document: dict[str, Any]) -> bytes:
     """The document's bytes."""
     info = _text(1, document["info"]["title"]) + _text(2, document["info"]["version"])
-    paths = b"".join(_bytes(2, _text(1, path) + _bytes(2, _path(item))) for path, item in document["paths"].items())
+    shared = document.get("parameters") or {}
+    paths = b"".join(_bytes(2, _text(1, path) + _bytes(2, _path(item, shared))) for path, item in document["paths"].items())
     definitions = b"".join(_bytes(1, _named(name, schema)) for name, schema in document["definitions"].items())
     return _text(1, "2.0") + _bytes(2, info) + _bytes(8, paths) + _bytes(9, definitions)
 
@@ -56,14 +57,18 @@ def _extensions(tag: int, holder: dict[str, Any]) -> bytes:
 _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
 
 
-def _path(item: dict[str, Any]) -> bytes:
-    return b"".join(_bytes(_METHODS[method], _operation(operation)) for method, operation in item.items())
+def _path(item: dict[str, Any], shared: dict[str, Any]) -> bytes:
+    operations = ((method, operation) for method, operation in item.items() if method in _METHODS)
+    return b"".join(_bytes(_METHODS[method], _operation(operation, shared)) for method, operation in operations)
 
 
-def _operation(operation: dict[str, Any]) -> bytes:
+def _operation(operation: dict[str, Any], shared: dict[str, Any]) -> bytes:
+    """Parameters are written out: readers of this form look for their names."""
     out = _text(3, operation["description"]) + _text(5, operation["operationId"])
     for parameter in operation["parameters"]:
-        if parameter["in"] == "query":
-            inner = _text(2, "query") + _text(4, parameter["name"]) + _text(6, "string")
+        parameter = shared.get(parameter.get("$ref", "").removeprefix("#/parameters/"), parameter)
+        if parameter.get("in") == "query":
+            words = _text(3, parameter.get("description", ""))
+            inner = _text(2, "query") + words + _text(4, parameter["name"]) + _text(6, parameter.get("type", "string"))
             out += _bytes(8, _bytes(1, _bytes(2, _bytes(3, inner))))
     return out + _extensions(13, operation)

@@ -13,6 +13,7 @@ from aiohttp import web
 from tiphys.apiserver import discovery, respond
 from tiphys.apiserver.ebb import resident_memory
 from tiphys.apiserver.request import Call
+from tiphys.apiserver.slis import HealthRecord
 from tiphys.machinery import errors
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Pages:
 
     def __init__(self, server: APIServer) -> None:
         self._server = server
+        self._checked = HealthRecord()
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Raises 405 for methods that a page does not have."""
@@ -61,16 +63,18 @@ class Pages:
         match parts:
             case ["version"]:
                 return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
+            case ["metrics", "slis"]:
+                return web.Response(text=self._checked.text(), content_type="text/plain")
             case ["metrics"]:
                 return web.Response(text=self._metrics(), content_type="text/plain")
             case ["api"] | ["apis"]:
                 return self._groups(call, core=parts[0] == "api")
             case ["api", version] if body := self._server.discovery.api_resources("", version):
-                return respond.answer(body)
+                return respond.formed(call, body, respond.PLAIN)
             case ["apis", group] if body := self._server.discovery.api_group(group):
-                return respond.answer(body)
+                return respond.formed(call, body, respond.PLAIN)
             case ["apis", group, version] if body := self._server.discovery.api_resources(group, version):
-                return respond.answer(body)
+                return respond.formed(call, body, respond.PLAIN)
             case ["openapi", *rest]:
                 return self._openapi(call, rest)
             case [".well-known", "openid-configuration"]:
@@ -90,9 +94,9 @@ class Pages:
         checks = [f"/{kind}/{name}" for kind in ("healthz", "livez", "readyz") for name in ("ping", "log", "etcd", *_STARTED_PARTS)]
         paths = [
             "/.well-known/openid-configuration", "/api", "/api/v1", *self._server.discovery.paths(), "/healthz", "/livez",
-            "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version", *checks,
+            "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version", *checks,
         ]  # fmt: skip
-        return respond.answer(msgspec.json.encode({"paths": sorted(paths)}), status)
+        return respond.answer(msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})), status)
 
     def _groups(self, call: Call, core: bool) -> web.Response:
         accept = call.http.headers.get("Accept", "")
@@ -103,7 +107,9 @@ class Pages:
             response = respond.answer(body, content_type=discovery.AGGREGATED)
             response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
             return response
-        return respond.answer(self._server.discovery.api_versions(self._server.address) if core else self._server.discovery.api_groups())
+        found = self._server.discovery
+        body = found.api_versions(self._server.address) if core else found.api_groups()
+        return respond.formed(call, body, respond.PLAIN)
 
     def _openapi(self, call: Call, rest: list[str]) -> web.Response:
         """`openapi.OpenAPI.prepare` has been called for it."""
@@ -148,6 +154,7 @@ class Pages:
                 return self._index(404)
         if not checks.keys().isdisjoint(_STORE_PARTS) and not await self._server.registry.store.answers(_CHECK):
             checks |= dict.fromkeys(checks.keys() & set(_STORE_PARTS), False)
+        self._checked.observe(kind, checks)
         healthy = all(checks.values())
         if healthy and "verbose" not in call.query:
             return web.Response(text="ok", content_type="text/plain")

@@ -15,7 +15,7 @@ from tiphys.apiserver.lists import Listing, media_of, read_token, write_token
 from tiphys.apiserver.options import check_list
 from tiphys.apiserver.registry import Registry, outage
 from tiphys.apiserver.request import Call
-from tiphys.apiserver.respond import HEADERS, Accepted, accepted, answer, is_declared, one, warn_of
+from tiphys.apiserver.respond import HEADERS, Accepted, answer, one, wanted, warn_of
 from tiphys.apiserver.turns import Rounds
 from tiphys.apiserver.views import number, view_of
 from tiphys.apiserver.watching import Stream
@@ -100,7 +100,7 @@ class Reader:
         return min(count, int(limit)) if limit.isdecimal() and 0 < len(limit) < 10 and limit != "0" else count
 
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
-        want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+        want = wanted(call, resource)
         check_list(call)
         view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
         listing = Listing(call, resource, want, self.registry.turns, self.registry.converter, self.registry.workers)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from tiphys.api.base import decode, encode
@@ -25,7 +26,7 @@ HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What the client wants. shape: "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"; form: "json",
-    "yaml" or "protobuf"; version: the shape's."""
+    "pretty" (JSON for people), "yaml" or "protobuf"; version: the shape's."""
 
     shape: str = ""
     form: str = "json"
@@ -49,6 +50,22 @@ def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accept
         if len(_known) < 1000 and len(header) < 1000:
             _known[header, declared, shapes] = found
     return found
+
+
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")  # how the User-Agents begin that upstream takes for people
+_TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+
+
+def is_read_by_people(call: Call) -> bool:
+    """Whether JSON is to be indented: as the query says, or because a browser or a command line tool asks."""
+    said = call.query.get("pretty", "")
+    return said in _TRUE if said else call.http.headers.get("User-Agent", "").startswith(_PEOPLE)
+
+
+def wanted(call: Call, resource: Resource) -> Accepted:
+    """What the client wants of a resource's list. Raises 406."""
+    want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+    return replace(want, form="pretty") if want.form == "json" and is_read_by_people(call) else want
 
 
 def _alternatives(header: str) -> list[tuple[str, dict[str, str]]]:
@@ -93,11 +110,14 @@ def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, cont
     return response
 
 
-class YamlAnswer(web.Response):
-    """An answer that is to be YAML. Its body is JSON until `server` has it written anew, outside of the event loop."""
+class Unwritten(web.Response):
+    """An answer in another form. Its body is JSON until `server` has it written anew, outside of the event loop when that
+    is long."""
 
-    def __init__(self, body: bytes, code: int, warnings: list[str]) -> None:
-        super().__init__(body=body, status=code, headers={**HEADERS, "Content-Type": "application/yaml"})
+    def __init__(self, body: bytes, code: int, warnings: list[str], form: str) -> None:
+        media = "application/yaml" if form == "yaml" else JSON
+        super().__init__(body=body, status=code, headers={**HEADERS, "Content-Type": media})
+        self.form = form
         warn_of(self, warnings)
 
 
@@ -126,9 +146,12 @@ def shortened(warnings: list[str]) -> list[str]:
     return told
 
 
-def failure(error: StatusError, warnings: list[str] | None = None) -> web.Response:
-    """The Status of a failed request."""
-    response = answer(encode(error.status), error.code, warnings)
+def failure(error: StatusError, call: Call | None = None) -> web.Response:
+    """The Status of a failed request; `call` is there once it could be read."""
+    body = encode(error.status)
+    if call is not None and is_read_by_people(call):
+        body = msgspec.json.format(body)
+    response = answer(body, error.code, call.warnings if call is not None else None)
     details = error.status.details
     if details is not None and details.retry_after_seconds:
         response.headers["Retry-After"] = str(details.retry_after_seconds)
@@ -160,13 +183,13 @@ def is_declared(resource: Resource) -> bool:
 def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Response:
     """JSON bytes as JSON or YAML."""
     if want.form == "yaml":
-        return YamlAnswer(data, code, call.warnings)
+        return Unwritten(data, code, call.warnings, "yaml")
+    if is_read_by_people(call):
+        return Unwritten(data, code, call.warnings, "pretty")
     return answer(data, code, call.warnings)
 
 
 def _revision_of(data: bytes) -> dict[str, Any]:
-    import msgspec
-
     version = msgspec.json.decode(data)["metadata"].get("resourceVersion")
     return {"resourceVersion": version} if version else {}
 

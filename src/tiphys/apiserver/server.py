@@ -29,6 +29,7 @@ from tiphys.apiserver.aggregation import Aggregator, Remote
 from tiphys.apiserver.aside import weigh_body
 from tiphys.apiserver.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.componentstatuses import ComponentStatuses
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.fairness import Fairness
@@ -94,6 +95,7 @@ class APIServer:
         self.requests: dict[tuple[str, str, int], int] = {}
         reader, writer = self.reader, Writer(registry, authorizer)
         scales = Scales(registry, writer)
+        self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
             "get": reader.get, "list": reader.collect, "watch": reader.watch, "create": writer.create,
             "update": writer.update, "patch": writer.patch, "delete": writer.delete,
@@ -132,24 +134,25 @@ class APIServer:
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._served(call)
-            if isinstance(response, respond.YamlAnswer):
-                response.body = await self.workers.to_yaml(response.body)  # type: ignore[arg-type]
+            if isinstance(response, respond.Unwritten):
+                write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
+                response.body = await write(response.body)  # type: ignore[arg-type]
         except StatusError as error:
             if request._payload_writer.output_size:  # an answer has begun: there is no other way to say that it ends here
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
-            response = respond.failure(error, call.warnings if call is not None else None)
+            response = respond.failure(error, call)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
-            response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"))
+            response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call)
         except WireError:  # of schemas that are unions; what is read raises it, too, but that is told of where it is read
-            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"))
+            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"), call)
         except RecursionError:
-            response = respond.failure(errors.bad_request("json: exceeded max depth"))
+            response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
-            response = respond.failure(errors.internal(str(error) or type(error).__name__))
+            response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
         if info is not None:
@@ -327,7 +330,7 @@ class APIServer:
         elif resource.plural in self._virtual:
             handler = self._virtual[resource.plural] if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
-            handler = _no_components if info.verb in ("get", "list") else None
+            handler = self._components.answer if info.verb in ("get", "list") else None
         elif resource.group == "metrics.k8s.io":
             handler = self._usage.answer if info.verb in resource.verbs else None
         else:
@@ -403,10 +406,3 @@ def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
     everything = info.verb in ("list", "watch") and not info.path_name
     return resource.namespaced and not info.namespace and not everything
 
-
-async def _no_components(call: Call, resource: Resource) -> web.StreamResponse:
-    if call.info.name:
-        raise errors.not_found("componentstatuses", call.info.name)
-    call.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
-    body = b'{"kind":"ComponentStatusList","apiVersion":"v1","metadata":{},"items":[]}'
-    return respond.answer(body, 200, call.warnings)

@@ -35,6 +35,7 @@ from tiphys.machinery.quantity import NANO, nano
 
 log = logging.getLogger(__name__)
 _EVERY = 10.0  # seconds
+_DECLARED = 0.0  # what hollow pods use is said by them, not measured over a time
 _FEW = 20  # nodes that are asked whether anybody wants to know or not
 _NODES, _PODS = resource_of(core_v1.Node), resource_of(core_v1.Pod)
 GROUP = "metrics.k8s.io"
@@ -170,7 +171,7 @@ class Usage:
         return {
             c.name: Sample(
                 nano(said.get("hollow.tiphys.io/cpu", c.resources.requests.get("cpu", zero))),
-                nano(said.get("hollow.tiphys.io/memory", c.resources.requests.get("memory", zero))) // NANO, now, _EVERY,
+                nano(said.get("hollow.tiphys.io/memory", c.resources.requests.get("memory", zero))) // NANO, now, _DECLARED,
             )
             for c in pod.spec.containers
         }  # fmt: skip
@@ -200,7 +201,7 @@ class Usage:
                 if entry.fields.get("spec.nodeName") == name
             )
             samples = [s for pod in pods for s in self._samples(pod).values()]
-            total = Sample(sum(s.cpu for s in samples), sum(s.memory for s in samples), time.time(), _EVERY)
+            total = Sample(sum(s.cpu for s in samples), sum(s.memory for s in samples), time.time(), _DECLARED)
         else:
             total = self._machines[name]
         made = NodeMetrics(metadata=ObjectMeta(name=name, labels=dict(node.metadata.labels)), usage=total.usage())

@@ -49,6 +49,7 @@ class Stream:
         self._reader = reader
         self._call = call
         self.resource = resource
+        self.user = call.user.name
         self._cache = reader.registry.cache(resource)
         self._view = view_of(call, resource)
         self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))

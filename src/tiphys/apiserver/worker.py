@@ -17,7 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 HEAD = struct.Struct(">BI")
-READ_YAML, WRITE_YAML, JUDGE_DEFINITION = 1, 2, 3
+READ_YAML, WRITE_YAML, JUDGE_DEFINITION, INDENT = 1, 2, 3, 4
 _MEMORY = 2 << 30  # bytes of address space: a job that wants more ends here, not in the server
 _NICE = 5
 
@@ -43,6 +43,11 @@ def write_yaml(data: bytes) -> bytes:
     return dump(msgspec.json.decode(data))
 
 
+def indent(data: bytes) -> bytes:
+    """JSON with two spaces a level."""
+    return msgspec.json.format(data)
+
+
 def judge_definition(data: bytes) -> bytes:
     """JSON of [[(reason, path, message), ...], warnings] on a CustomResourceDefinition."""
     from tiphys.api.apiextensions_v1 import CustomResourceDefinition
@@ -57,7 +62,7 @@ def judge_definition(data: bytes) -> bytes:
 
 
 JOBS: dict[int, Callable[[bytes], bytes]] = {
-    READ_YAML: read_yaml, WRITE_YAML: write_yaml, JUDGE_DEFINITION: judge_definition,
+    READ_YAML: read_yaml, WRITE_YAML: write_yaml, JUDGE_DEFINITION: judge_definition, INDENT: indent,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 SMALL = 2048  # bytes of YAML that are read at once: 1 ms or two
 _SMALL_OUTPUT = 4096  # bytes of JSON that are written as YAML at once
+_SMALL_INDENTED = 128 << 10  # bytes of JSON that are indented at once: it takes 3 ms for 100 kB
 _MOST = 2  # processes
 _PATIENCE = 20.0  # seconds that a job may take
 _IDLE = 60.0  # seconds after which a process without work ends
@@ -101,6 +102,13 @@ class Workers:
         if len(data) <= _SMALL_OUTPUT:
             return worker.write_yaml(data)
         return (await self.run(worker.WRITE_YAML, data))[1]
+
+
+    async def indented(self, data: bytes) -> bytes:
+        """JSON as people read it: two spaces a level."""
+        if len(data) <= _SMALL_INDENTED:
+            return worker.indent(data)
+        return (await self.run(worker.INDENT, data))[1]
 
 
 async def _asked(process: asyncio.subprocess.Process, kind: int, data: bytes) -> tuple[int, bytes]:

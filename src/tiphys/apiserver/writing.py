@@ -137,8 +137,7 @@ class Writer:
             try:
                 new = patched_object(call, resource, after, doubtful)
             except (DecodeError, Strict) as error:
-                shown = gowords.formatted(wish) if "strategic" in media else gowords.marshalled(after)
-                raise errors.invalid("", "", "", [errors.invalid_value("patch", shown, str(error))]) from None
+                raise errors.invalid("", "", "", [misfit(media, wish, after, error)]) from None
             check_name(call, resource, new.metadata)
             return pick(self._stored(resource, new), old)
 
@@ -217,7 +216,7 @@ class Writer:
             raise errors.forbidden(resource.group_resource, info.name, why)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
-        want = respond.accepted(call.http.headers.get("Accept", ""), respond.is_declared(resource))
+        want = respond.wanted(call, resource)
         check_list(call)
         options = await self._options(call)
         stored = storage_of(resource)
@@ -262,6 +261,14 @@ def check_name(call: Call, resource: Resource, meta: ObjectMeta) -> None:
         raise errors.bad_request(
             f"the name of the object ({meta.name}) does not match the name on the URL ({info.name})"
         )
+
+
+def misfit(media: str, wish: Any, after: Any, error: DecodeError | Strict) -> errors.FieldError:
+    """What a patch makes is no object of the type. Other patches than strategic ones are told as their result."""
+    if "strategic" not in media:
+        return errors.invalid_value("patch", gowords.marshalled(after), str(error))
+    said = error.restoration if isinstance(error, DecodeError) else str(error)
+    return errors.invalid_value("patch", gowords.formatted(wish), said)
 
 
 def _fresh(obj: Any, pick: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:

@@ -151,5 +151,5 @@ class DisruptionController(Controller):
         """What a controller of any other kind wants, by its scale subresource; 0 when it has none."""
         try:
             return (await self._scales.get(namespace, owner.api_version, owner.kind, owner.name)).spec.replicas
-        except (StatusError, LookupError):
+        except (StatusError, LookupError, ValueError):
             return 0

@@ -337,12 +337,11 @@ class JobController(Controller):
                 await self._release(pod)
             return None
         job, named = self._jobs.get(key), self._pods.by("job", key)
-        going = job is None or job.metadata.deletion_timestamp
-        strangers = [p for p in named if going or job is None or controller_of(p).uid != job.metadata.uid]  # type: ignore[union-attr]
+        strangers = [p for p in named if job is None or controller_of(p).uid != job.metadata.uid]  # type: ignore[union-attr]
         await asyncio.gather(*(self._release(pod) for pod in strangers))
         if job is not None and job.spec.managed_by not in (None, "kubernetes.io/job-controller"):
             return None  # somebody else's
-        if job is None or job.metadata.deletion_timestamp:
+        if job is None:
             self._expect.forget(key)
             self._failed_at.pop(key, None)
             self._written.pop(key, None)
@@ -352,6 +351,9 @@ class JobController(Controller):
         now = self.context.now()
         pods = await claim(self.client, self._pods, job, _selector(job), _adoptable, TRACKING)
         made = plan(job, pods, now)
+        if job.metadata.deletion_timestamp:
+            # In foreground deletion the collector takes the pods; they are counted and released as they end.
+            made.create, made.dismiss = [], []
         self._hold_back(key, made, now)
         await self._carry_out(key, job, made)
         return made.wake

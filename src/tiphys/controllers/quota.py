@@ -22,6 +22,7 @@ _SECOND_LOOK = 1.0
 _TYPED: dict[str, Any] = {
     "pods": core_v1.Pod, "services": core_v1.Service, "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
 }  # fmt: skip
+
 _BUILT_IN = {r.group_resource: r for r in RESOURCES if r.namespaced and r.stored and r.is_storage_version}
 
 
@@ -83,11 +84,16 @@ class QuotaController(Controller):
 
     def _changed(self, name: str) -> Any:
         def handler(old: Any, new: Any) -> None:
-            if old is None or (new is not None and not self._freed(name, old, new)):
+            if old is None or not len(self._quotas):
+                return
+            freed = new is None or self._freed(name, old, new)
+            if not freed and name != "pods":  # only pods move into a scope or out of it
                 return
             namespace = (new or old).metadata.namespace
             for found in self._quotas:
-                if found.metadata.namespace == namespace and name in resources_named(found):
+                if found.metadata.namespace != namespace or name not in resources_named(found):
+                    continue
+                if freed or quota.in_scope(found, name, old) != quota.in_scope(found, name, new):
                     self.enqueue(None, found)
 
         return handler

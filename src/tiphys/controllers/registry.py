@@ -23,6 +23,7 @@ from tiphys.controllers.quota import QuotaController
 from tiphys.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from tiphys.controllers.resourceclaims import ResourceClaimController
 from tiphys.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
+from tiphys.controllers.servicecidrs import ServiceCIDRController
 from tiphys.controllers.shell import Controller
 from tiphys.controllers.statefulset import StatefulSetController
 from tiphys.controllers.tokens import TokenSecretController
@@ -53,6 +54,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointSliceController,
     EndpointsController,
     EndpointSliceMirroringController,
+    ServiceCIDRController,
     # nodes and what runs on them
     NodeLifecycleController,
     PodGarbageCollector,

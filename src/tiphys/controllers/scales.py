@@ -7,26 +7,44 @@ import msgspec
 from tiphys.api import autoscaling_v1
 from tiphys.api.base import decode
 from tiphys.client.client import Client
+from tiphys.machinery.errors import StatusError
 
 
 class Scales:
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._paths: dict[tuple[str, str], str] = {}
+        self._plurals: dict[tuple[str, str], str] = {}
 
     async def path(self, namespace: str, api_version: str, kind: str, name: str) -> str:
-        """Raises LookupError when the group has no such kind, StatusError when there is no such group."""
-        key = (api_version or "v1", kind)
-        if key not in self._paths:
-            base = f"/apis/{key[0]}" if "/" in key[0] else f"/api/{key[0]}"
-            listed = msgspec.json.decode(await self._client.request("GET", base))
-            plural = next((r["name"] for r in listed["resources"] if r["kind"] == kind and "/" not in r["name"]), None)
-            if plural is None:
-                raise LookupError(f'no matches for kind "{kind}" in group "{key[0]}"')
-            self._paths[key] = f"{base}/namespaces/{{}}/{plural}/{{}}/scale"
-        return self._paths[key].format(namespace, name)
+        """Raises LookupError when the group has no such kind, ValueError when the version is none."""
+        plural = await self.plural(api_version, kind)
+        version = api_version or "v1"
+        return f"{'/apis' if '/' in version else '/api'}/{version}/namespaces/{namespace}/{plural}/{name}/scale"
+
+    async def plural(self, api_version: str, kind: str) -> str:
+        """The resource of a kind. Raises as `path` does, and StatusError when discovery fails."""
+        version = api_version or "v1"
+        if version.count("/") > 1:
+            raise ValueError(f"unexpected GroupVersion string: {version}")
+        if (version, kind) not in self._plurals:
+            self._plurals[version, kind] = await self._discovered(version, kind)
+        return self._plurals[version, kind]
+
+    async def _discovered(self, version: str, kind: str) -> str:
+        try:
+            path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            listed = msgspec.json.decode(await self._client.request("GET", path))
+        except StatusError as error:
+            if error.code != 404:
+                raise
+            listed = {"resources": []}
+        for resource in listed["resources"]:
+            if resource["kind"] == kind and "/" not in resource["name"]:
+                return str(resource["name"])
+        group = version.rpartition("/")[0]
+        raise LookupError(f'no matches for kind "{kind}" in group "{group}"')
 
     async def get(self, namespace: str, api_version: str, kind: str, name: str) -> autoscaling_v1.Scale:
-        """Raises LookupError, StatusError."""
+        """Raises LookupError, ValueError, StatusError."""
         path = await self.path(namespace, api_version, kind, name)
         return decode(await self._client.request("GET", path), autoscaling_v1.Scale)

@@ -12,10 +12,11 @@ from tiphys.api.apps_v1 import ControllerRevision, StatefulSet, StatefulSetStatu
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.controllers import retention
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
 from tiphys.controllers.history import HASH_LABEL, REVISION_LABEL, History, template_of
-from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready, owner_reference
+from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
@@ -210,22 +211,6 @@ def new_claim(
     return core_v1.PersistentVolumeClaim(metadata=meta, spec=spec)
 
 
-def claim_owners(owner: StatefulSet, pod: core_v1.Pod, condemned: bool) -> list[Any]:
-    """Who a claim goes with, by the set's retention policy."""
-    policy = owner.spec.persistent_volume_claim_retention_policy
-    if policy is None:
-        return []
-    if condemned and policy.when_scaled == "Delete":
-        reference = owner_reference(pod)
-        reference.controller = reference.block_owner_deletion = None
-        return [reference]
-    if policy.when_deleted == "Delete":
-        reference = owner_reference(owner)
-        reference.block_owner_deletion = None
-        return [reference]
-    return []
-
-
 # --- the shell ---
 
 
@@ -269,6 +254,8 @@ class StatefulSetController(Controller):
         todo.status.collision_count = collisions
         await self._retain_claims(owner, pods, todo)
         for number, revision in todo.create:
+            if self._waits_for_claims(owner, number):
+                continue
             await self._create(owner, number, template_of(known.get(revision, update)), revision)
         for pod in todo.delete:
             if pod.status.phase in ("Failed", "Succeeded"):
@@ -288,9 +275,16 @@ class StatefulSetController(Controller):
         for wanted in owner.spec.volume_claim_templates:
             wish = new_claim(owner, wanted, name)
             if self._claims.get(f"{wish.metadata.namespace}/{wish.metadata.name}") is None:
-                wish.metadata.owner_references = claim_owners(owner, pod, False)
+                wish.metadata.owner_references = retention.owners(owner, pod, [], condemned=False)
                 await self._made(owner, wish, f"Claim {wish.metadata.name} Pod {name}")
         await self._made(owner, pod, f"Pod {name}")
+
+    def _waits_for_claims(self, owner: StatefulSet, number: int) -> bool:
+        """Whether a claim of the ordinal still goes with an earlier pod of that name: the new one would lose it."""
+        name = f"{owner.metadata.name}-{number}"
+        keys = [f"{owner.metadata.namespace}/{claim_name(t, name)}" for t in owner.spec.volume_claim_templates]
+        standing = [found for key in keys if (found := self._claims.get(key)) is not None]
+        return any(retention.goes_with_a_pod(owner, name, found.metadata.owner_references) for found in standing)
 
     async def _made(self, owner: StatefulSet, wish: Any, what: str) -> None:
         said = f"create {what} in StatefulSet {owner.metadata.name}"
@@ -325,19 +319,27 @@ class StatefulSetController(Controller):
             return
         condemned = {pod.metadata.uid for pod in todo.condemned}
         for pod in pods:
-            wanted = claim_owners(owner, pod, pod.metadata.uid in condemned)
             for template in owner.spec.volume_claim_templates:
-                name = claim_name(template, pod.metadata.name)
-                standing = self._claims.get(f"{owner.metadata.namespace}/{name}")
-                if standing is None:
-                    continue
-                ours = {owner.metadata.uid, pod.metadata.uid}
-                others = [r for r in standing.metadata.owner_references if r.uid not in ours]
-                refs = [*others, *wanted]
-                if [r.uid for r in refs] != [r.uid for r in standing.metadata.owner_references]:
-                    change = {"metadata": {"ownerReferences": to_builtins(refs) or None}}
-                    kind = core_v1.PersistentVolumeClaim
-                    await self.client.patch(kind, name, change, owner.metadata.namespace, media=MERGE)
+                standing = self._claims.get(f"{owner.metadata.namespace}/{claim_name(template, pod.metadata.name)}")
+                if standing is not None:
+                    await self._retain_claim(owner, pod, standing, pod.metadata.uid in condemned)
+
+    async def _retain_claim(
+        self, owner: StatefulSet, pod: core_v1.Pod, standing: core_v1.PersistentVolumeClaim, condemned: bool
+    ) -> None:
+        refs, name = standing.metadata.owner_references, standing.metadata.name
+        if retention.is_foreign(owner, pod, refs):
+            told = (
+                f"PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a manging controller, "
+                "the retention policy is ignored for this claim"
+            )
+            self.context.recorder.record(owner, "Warning", "ConflictingController", told)
+        wanted = retention.owners(owner, pod, refs, condemned)
+        if wanted == refs:
+            return
+        meta = {"ownerReferences": to_builtins(wanted) or None, "resourceVersion": standing.metadata.resource_version}
+        kind = core_v1.PersistentVolumeClaim
+        await self.client.patch(kind, name, {"metadata": meta}, owner.metadata.namespace, media=MERGE)
 
     async def _write_status(self, owner: StatefulSet, status: StatefulSetStatus) -> None:
         if status == owner.status:

@@ -27,9 +27,14 @@ T = TypeVar("T", bound=Struct | CustomObject)
 
 
 class DecodeError(ValueError):
-    """The body is not an object of the type; the text is for the user. `unread`: not even its kind could be read."""
+    """The body is not an object of the type; the text is for the user. `unread`: not even its kind could be read.
+    `restoration`: the same as the converter says it that strategic merge patches go through."""
 
     unread = False
+
+    def __init__(self, text: str, restoration: str = "") -> None:
+        super().__init__(text)
+        self.restoration = restoration or text
 
 
 class Unread(DecodeError):
@@ -84,7 +89,8 @@ def convert(value: Any, kind: type[T]) -> T:
         value = without_nulls(value, kind)
         return from_builtins(value, kind)
     except msgspec.ValidationError as error:
-        raise DecodeError(gowords.mismatch(error, value, kind)) from None
+        said = gowords.restoration(error, value, kind)
+        raise DecodeError(gowords.mismatch(error, value, kind), said) from None
     except RecursionError:
         raise DecodeError("json: exceeded max depth") from None
 

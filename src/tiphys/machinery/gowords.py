@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -96,6 +96,31 @@ def formatted(value: Any) -> str:
     return "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+class _Place(NamedTuple):
+    """Where a value is not of the declared type: what stands there, on which path, in which struct and field."""
+
+    found: Any
+    steps: list[str]
+    owner: type
+    field: Field | None
+
+
+def _place(path: str, text: str, value: Any, kind: type) -> _Place:
+    found, steps, owner, field = value, list[str](), kind, None
+    for name, index in _PATH.findall(path.rstrip("`")):
+        found, step = _inside(found, name, index, text)
+        owner, field = _declared(owner, field, name)
+        steps += [step] if name else []
+    return _Place(found, steps, owner, field)
+
+
+def type_of(value: Any) -> str:
+    """The Go type that a JSON value is read into when no type is declared."""
+    plain = {str: "string", bool: "bool", int: "int64", float: "float64"}
+    plain |= {list: "[]interface {}", dict: "map[string]interface {}"}
+    return plain.get(type(value), "<nil>")
+
+
 def mismatch(error: msgspec.ValidationError, value: Any, kind: type) -> str:
     """Where a value is not of the declared type. `value`: the whole document, plain."""
     text, _, path = str(error).partition(" - at `$")
@@ -103,17 +128,47 @@ def mismatch(error: msgspec.ValidationError, value: Any, kind: type) -> str:
         return text
     if "base64" in text:
         return "illegal base64 data at input byte 0"
-    found, steps, owner, field = value, list[str](), kind, None
-    for name, index in _PATH.findall(path.rstrip("`")):
-        found, step = _inside(found, name, index, text)
-        owner, field = _declared(owner, field, name)
-        steps += [step] if name else []
-    shown = name_of(found)
-    if shown == "number" and ("<=" in text or ">=" in text or isinstance(found, float)):
-        shown = f"number {found}"
-    if field is None:
-        return f"json: cannot unmarshal {shown} into Go value of type {_go_struct(owner)}"
-    return f"json: cannot unmarshal {shown} into Go struct field {owner.__name__}.{'.'.join(steps)} of type {_go_type(field)}"
+    place = _place(path, text, value, kind)
+    shown = name_of(place.found)
+    if shown == "number" and ("<=" in text or ">=" in text or isinstance(place.found, float)):
+        shown = f"number {place.found}"
+    if place.field is None:
+        return f"json: cannot unmarshal {shown} into Go value of type {_go_struct(place.owner)}"
+    where = f"{place.owner.__name__}.{'.'.join(place.steps)}"
+    return f"json: cannot unmarshal {shown} into Go struct field {where} of type {_go_type(place.field)}"
+
+
+_KINDS = {str: "string", bool: "bool", int: "int64", float: "float64", list: "slice", dict: "map"}
+_OWN_READERS = ("quantity", "time", "microtime", "intorstring", "union")
+
+
+def restoration(error: msgspec.ValidationError, value: Any, kind: type) -> str:
+    """The same in the words of the converter that makes objects of maps: strategic merge patches go through it."""
+    text, _, path = str(error).partition(" - at `$")
+    place = _place(path, text, value, kind)
+    if place.field is None or place.field.kind in _OWN_READERS:
+        return mismatch(error, value, kind)
+    found, wanted = _KINDS.get(type(place.found), "nil"), place.field.kind
+    match wanted:
+        case "dict":
+            return f"cannot restore map from {found}"
+        case "struct":
+            return f"cannot restore struct from: {found}"
+        case "bytes" if found == "string":
+            return f"error decoding from json: {mismatch(error, value, kind)}"
+        case "list" | "bytes":
+            return f"cannot restore slice from {found}"
+    return _unconverted(found, wanted, _go_type(place.field)) or mismatch(error, value, kind)
+
+
+def _unconverted(found: str, wanted: str, named: str) -> str:
+    """Go's types convert numbers into strings and each other; what does not convert has no form for the converter."""
+    numbers = ("int32", "int64", "float", "float64")
+    if found == "int64" and wanted in numbers:
+        return ""
+    if (found == "int64" and wanted == "string") or (found == "float64" and wanted in numbers):
+        return f"cannot convert {found} to {named}"
+    return f"unrecognized type: {named}"
 
 
 def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:

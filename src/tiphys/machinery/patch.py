@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tiphys.api.base import Struct
+from tiphys.machinery import gowords
 from tiphys.machinery.schema import Field, element, fields_of, struct_of
 
 
@@ -179,37 +180,66 @@ def strategic(target: Any, patch: Any, kind: type[Struct] | None) -> Any:
         return {key: value for key, value in patch.items() if key != _PATCH}
     if directive == "delete":
         return {}
-    if directive not in (None, "merge"):
-        raise PatchError(f"Unknown patch type: {directive}")
+    if _PATCH in patch:
+        raise PatchError(_unknown(patch))
     fields = fields_of(kind) if kind is not None else {}
     result = dict(target) if isinstance(target, dict) else {}
-    if isinstance(patch.get(_RETAIN), list):
-        kept = {key for key in patch[_RETAIN] if isinstance(key, str)}
+    if _RETAIN in patch:
+        kept = _retained(patch)
         result = {key: value for key, value in result.items() if key in kept}
     for key, value in patch.items():
         if key in (_PATCH, _RETAIN) or key.startswith(_ORDER):
             continue
         if key.startswith(_DELETE_LIST):
             name = key[len(_DELETE_LIST) :]
-            gone = _listed(key, value)
+            if not isinstance(value, list):
+                raise PatchError("invalid patch format of primitive list")
+            gone = value
             plain = {_identity(item) for item in gone if not isinstance(item, dict | list)}
             result[name] = [item for item in result.get(name) or [] if _identity(item) not in plain]
         elif value is None:
             result.pop(key, None)
         else:
             order = patch.get(_ORDER + key)
-            result[key] = _value(result.get(key), value, fields.get(key), order and _listed(_ORDER + key, order))
+            result[key] = _value(result.get(key), value, fields.get(key), order and _listed(order))
     for key, order in patch.items():
         name = key[len(_ORDER) :]
         if key.startswith(_ORDER) and name not in patch and isinstance(result.get(name), list):
-            result[name] = _ordered(result[name], _listed(key, order), _merge_key(fields.get(name)), result[name])
+            result[name] = _ordered(result[name], _listed(order), _merge_key(fields.get(name)), result[name])
     return result
 
 
-def _listed(name: str, value: Any) -> list[Any]:
+def _listed(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise PatchError(f"{name} is not a list")
+        raise PatchError(f"expected a []interface {{}}, but received a {gowords.type_of(value)}")
     return value
+
+
+def _retained(patch: dict[str, Any]) -> set[str]:
+    """The fields that stay: all that the patch sets have to be among them, as upstream demands."""
+    kept = patch[_RETAIN]
+    if not isinstance(kept, list):
+        raise PatchError("invalid patch format of retainKeys")
+    names = {key for key in kept if isinstance(key, str)}
+    set_here = {
+        k for k, v in patch.items() if v is not None and k != _RETAIN and not k.startswith((_DELETE_LIST, _ORDER))
+    }
+    if set_here - names:
+        raise PatchError("invalid patch format of retainKeys")
+    return names
+
+
+def _unknown(patch: dict[str, Any]) -> str:
+    return f"unknown patch type: {gowords.formatted(patch[_PATCH])} in map: {gowords.formatted(patch)}"
+
+
+def _check_alike(current: list[Any], patch: list[Any]) -> None:
+    """Lists that are merged hold items of one type. Raises PatchError."""
+    types = [gowords.type_of(item) for item in (*current, *patch)]
+    if types and types[0].startswith("[]"):
+        raise PatchError("lists of lists are not supported", invalid=True)
+    if len(set(types)) > 1:
+        raise PatchError(f"list element types are not identical: {gowords.formatted([current, patch])}")
 
 
 def _merge_key(field: Field | None) -> str:
@@ -259,8 +289,9 @@ def _clean(value: Any) -> Any:
 
 
 def _merge_scalars(current: list[Any], patch: list[Any], order: Any) -> list[Any]:
-    if any(isinstance(item, dict | list) for item in patch):
-        raise PatchError("a list of plain values cannot take objects or lists")
+    _check_alike(current, patch)
+    if any(isinstance(item, dict) for item in patch):
+        raise PatchError("a list of plain values cannot take objects")
     _check_order(patch, order, "")
     merged = list(dict.fromkeys([*current, *patch]))
     merged = _ordered(merged, patch, "", current)
@@ -268,6 +299,8 @@ def _merge_scalars(current: list[Any], patch: list[Any], order: Any) -> list[Any
 
 
 def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str, order: Any) -> list[Any]:
+    _check_alike(current, patch)
+    _check_directives(patch, key)
     _check_order(patch, order, key)
     if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
         return [_clean(item) for item in patch if not (isinstance(item, dict) and _PATCH in item)]
@@ -281,7 +314,7 @@ def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str,
         if not isinstance(item, dict):
             raise PatchError(f"invalid value in list of {field.name}: not an object")
         if key not in item:
-            raise PatchError(f"map: {item} does not contain declared merge key: {key}")
+            raise PatchError(_keyless(item, key))
         if isinstance(item[key], dict | list):
             raise PatchError(f"invalid value of merge key {key} in list of {field.name}: not a plain value")
         places = where.get(_identity(item[key]), [])
@@ -303,6 +336,24 @@ def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str,
 _GONE: Any = object()
 
 
+def _keyless(item: dict[str, Any], key: str) -> str:
+    return f"map: {gowords.formatted(item)} does not contain declared merge key: {key}"
+
+
+def _check_directives(patch: list[Any], key: str) -> None:
+    """What items of a list may say of themselves: delete (by the merge key) or replace. Raises PatchError."""
+    for item in patch:
+        if not isinstance(item, dict) or _PATCH not in item:
+            continue
+        directive = item[_PATCH]
+        if directive == "merge":
+            raise PatchError("merging lists cannot yet be specified in the patch")
+        if directive not in ("delete", "replace"):
+            raise PatchError(_unknown(item))
+        if directive == "delete" and key not in item:
+            raise PatchError(_keyless(item, key))
+
+
 def _identity(value: Any) -> Any:
     """What plain values are compared by: 1 is not true."""
     return (type(value) is bool, value) if not isinstance(value, dict | list) else id(value)
@@ -318,7 +369,10 @@ def _check_order(patch: list[Any], order: Any, key: str) -> None:
             continue
         wanted = item.get(key) if key and isinstance(item, dict) else item
         if wanted not in told:  # what was passed over does not come again
-            raise PatchError(f"The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")
+            shown, told_order = gowords.formatted(patch), gowords.formatted(order)
+            raise PatchError(
+                f"The order in patch list:\n{shown}\n doesn't match $setElementOrder list:\n{told_order}\n"
+            )
 
 
 def _ordered(items: list[Any], order: list[Any], key: str, original: list[Any]) -> list[Any]:

@@ -20,6 +20,7 @@ from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError
 
 _PAGE = 2000
 _MOD = 2
+_RESUMED = 20_000  # changes from before this server's start that clients may resume from: more would slow the start
 _OPTIONS = [
     ("grpc.max_receive_message_length", 256 << 20),
     ("grpc.max_send_message_length", 16 << 20),
@@ -99,14 +100,56 @@ class EtcdEngine:
             response_deserializer=lambda data: protobuf.decode(data, pb.WatchResponse),
         )
         try:
-            changes, revision = await self._load()
+            changes, revision, newest = await self._load_past()
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         self._applied = revision
         self._live = {change.key: change.revision for change in changes}
         self._watching = asyncio.get_running_loop().create_task(self._follow(), name="etcd-watch")
-        # History before the load is not kept here: whoever asks for it is told to list again.
+        # What happened since comes to the listener as it happened, so that clients resume over a restart of this server.
+        try:
+            await self._reached(newest)
+        except StoreError:
+            self._watching.cancel()
+            raise
         return Snapshot(revision, revision, changes)
+
+    async def _load_past(self) -> tuple[list[Change], int, int]:
+        """(what stood at the beginning of etcd's history, that revision, the newest revision)."""
+        newest = await self._newest()
+        oldest = await self._oldest(newest)
+        try:
+            changes, revision = await self._load(oldest)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.OUT_OF_RANGE:
+                raise
+            changes, revision = await self._load()  # another server has compacted meanwhile
+        return changes, revision, newest
+
+    async def _newest(self) -> int:
+        request = pb.RangeRequest(key=self._prefix, count_only=True)
+        return int((await self._range(request, timeout=30, wait_for_ready=True)).header.revision)
+
+    async def _oldest(self, newest: int) -> int:
+        """The first revision that can still be read, but none so old that starting would take long. etcd does not tell
+        it: it is searched for, in some fifteen requests of a millisecond."""
+        low, high = max(newest - _RESUMED, 1), newest
+        while low < high:
+            middle = (low + high) // 2
+            if await self._is_kept(middle):
+                high = middle
+            else:
+                low = middle + 1
+        return high
+
+    async def _is_kept(self, revision: int) -> bool:
+        try:
+            await self._range(pb.RangeRequest(key=self._prefix, count_only=True, revision=revision), timeout=30)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.OUT_OF_RANGE:
+                return False
+            raise
+        return True
 
     def _unary(self, method: str, response: Any) -> Any:
         return self._channel.unary_unary(
@@ -125,9 +168,10 @@ class EtcdEngine:
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
 
-    async def _load(self) -> tuple[list[Change], int]:
+    async def _load(self, revision: int = 0) -> tuple[list[Change], int]:
+        """What stands, or stood at a revision, and the revision."""
         changes: list[Change] = []
-        start, end, revision = self._prefix + b"/", self._prefix + b"0", 0
+        start, end = self._prefix + b"/", self._prefix + b"0"
         while True:
             page = await self._range(
                 pb.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from tiphys.api import core_v1 as v1
@@ -13,7 +14,7 @@ from tiphys.apiserver.strategies.podplacement import validate_tolerations
 from tiphys.apiserver.strategies.podresize import resize_errors
 from tiphys.apiserver.strategies.podspec import validate_pod_spec, validate_template
 from tiphys.apiserver.strategies.podupdates import update_errors
-from tiphys.machinery import errors, quantity
+from tiphys.machinery import errors, quantity, timestamps
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
 from tiphys.store.cache import Selectable
@@ -51,9 +52,9 @@ class PodStrategy(Strategy):
         obj.status = v1.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
         if obj.spec.scheduling_gates:
             why = "Scheduling is blocked due to non-empty scheduling gates"
-            obj.status.conditions = [
-                v1.PodCondition(type="PodScheduled", status="False", reason="SchedulingGated", message=why)
-            ]
+            gated = v1.PodCondition(type="PodScheduled", status="False", reason="SchedulingGated", message=why)
+            gated.last_transition_time = timestamps.rfc3339(time.time())
+            obj.status.conditions = [gated]
 
     def prepare_for_status(self, new: v1.Pod, old: v1.Pod) -> None:
         new.spec = old.spec

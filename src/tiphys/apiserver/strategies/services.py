@@ -12,7 +12,7 @@ from tiphys.api import networking_v1
 from tiphys.api.base import encode
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.metadata import validate_labels
-from tiphys.apiserver.strategies import checks
+from tiphys.apiserver.strategies import checks, serviceranges
 from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.checks import PORT_RANGE, network, one_of
 from tiphys.machinery import errors
@@ -29,7 +29,7 @@ class ServiceStrategy(Strategy):
     name_errors = staticmethod(dns1035_errors)
     fields = (Selectable("spec.clusterIP"), Selectable("spec.type"))
 
-    cidr = ipaddress.ip_network("10.96.0.0/16")
+    cidr = ipaddress.IPv4Network("10.96.0.0/16")
 
     def default(self, obj: v1.Service) -> None:
         spec = obj.spec
@@ -198,14 +198,14 @@ class ServiceStrategy(Strategy):
         if spec.type == "ExternalName" or spec.cluster_ip == "None":
             spec.cluster_ips = [spec.cluster_ip] if spec.cluster_ip else []
             return
-        wanted = spec.cluster_ip
-        if wanted and ipaddress.ip_address(wanted) not in self.cidr:
+        wanted, networks = spec.cluster_ip, serviceranges.ranges(registry, self.cidr)
+        if wanted and not any(ipaddress.ip_address(wanted) in network for network in networks):
             why = f"failed to allocate IP {wanted}: the provided network does not match the current range"
             raise errors.invalid(
                 "Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)]
             )
-        for _ in range(64):
-            address = wanted or str(self.cidr[random.randrange(16, self.cidr.num_addresses - 1)])
+        free = (address for network in networks for address in serviceranges.candidates(network))
+        for address in [wanted] if wanted else free:
             key = await self._claim(registry, address, service)
             if key is not None:
                 if key:
