@@ -105,6 +105,31 @@ def _stored(resource: CustomResource, entry: Entry) -> dict[str, Any]:
     return plain
 
 
+def shown(resource: Resource, entry: Entry) -> bytes | None:
+    """An object's bytes as the served version shows them; None when a webhook must be asked first."""
+    if not isinstance(resource, CustomResource):
+        if resource.is_storage_version:
+            return entry.data
+        return msgspec.json.encode(from_storage(resource, msgspec.json.decode(entry.data)))
+    fresh = entry.revision >= resource.since or not entry.revision
+    if fresh and entry.data.startswith(resource.head):
+        return entry.data
+    made = entry.shown.get(resource) if entry.shown else None
+    if made is None and (resource.webhook is None or entry.data.startswith(resource.head)):
+        made = _finished(resource, entry, {**_stored(resource, entry), "apiVersion": resource.api_version})
+    return made
+
+
+def _finished(resource: CustomResource, entry: Entry, plain: dict[str, Any]) -> bytes:
+    """Pruned as the version's schema says, and kept beside the stored bytes."""
+    structural.prune(plain, resource.schema, root=True)
+    made = msgspec.json.encode(plain)
+    if entry.shown is None or len(entry.shown) > 8:
+        entry.shown = {}
+    entry.shown[resource] = made
+    return made
+
+
 class Converter:
     """Objects between the form they are stored in and the form they are served in."""
 
@@ -131,38 +156,17 @@ class Converter:
     # --- for answers: bytes ---
 
     def shown(self, resource: Resource, entry: Entry) -> bytes | None:
-        """An object's bytes as the served version shows them; None when a webhook must be asked first."""
-        if not isinstance(resource, CustomResource):
-            if resource.is_storage_version:
-                return entry.data
-            return msgspec.json.encode(from_storage(resource, msgspec.json.decode(entry.data)))
-        fresh = entry.revision >= resource.since or not entry.revision
-        if fresh and entry.data.startswith(resource.head):
-            return entry.data
-        made = entry.shown.get(resource) if entry.shown else None
-        if made is None and (resource.webhook is None or entry.data.startswith(resource.head)):
-            made = self._finished(resource, entry, {**_stored(resource, entry), "apiVersion": resource.api_version})
-        return made
+        return shown(resource, entry)
 
     async def present(self, resource: Resource, entries: Sequence[Entry]) -> list[bytes]:
         """`shown` of many, webhooks asked once for all that need it."""
-        found = [self.shown(resource, entry) for entry in entries]
+        found = [shown(resource, entry) for entry in entries]
         missing = [entry for entry, data in zip(entries, found, strict=True) if data is None]
         if missing:
             assert isinstance(resource, CustomResource)
             plain = [_stored(resource, entry) for entry in missing]
             converted = await convert(resource, plain, resource.api_version, self._caller)
             for entry, obj in zip(missing, converted, strict=True):
-                self._finished(resource, entry, obj)
-            found = [self.shown(resource, entry) for entry in entries]
+                _finished(resource, entry, obj)
+            found = [shown(resource, entry) for entry in entries]
         return found  # type: ignore[return-value]
-
-    @staticmethod
-    def _finished(resource: CustomResource, entry: Entry, plain: dict[str, Any]) -> bytes:
-        """Pruned as the version's schema says, and kept beside the stored bytes."""
-        structural.prune(plain, resource.schema, root=True)
-        made = msgspec.json.encode(plain)
-        if entry.shown is None or len(entry.shown) > 8:
-            entry.shown = {}
-        entry.shown[resource] = made
-        return made

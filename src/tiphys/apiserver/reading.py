@@ -166,12 +166,15 @@ class Reader:
         # A token ends with its revision's history even if nothing of this resource has changed since: clients rely on it.
         if past and (past < cache.revision or past < cache.floor):
             entries = self.at(cache, view, past, start)
+            if view.stored is not view:
+                await self.registry.converter.present(resource, entries)
+                entries = [entry for entry in entries if view.matches(entry)]
         elif view.matches_all:
             entries, left = cache.page(view, resource.prefix + start if start else "", limit or len(cache))
             token = write_token(revision, entries[-1].key[len(resource.prefix) :]) if left else ""
             return entries, revision, token, left
         else:
-            entries = await self.matching(call, cache, view)
+            entries = await self.matching(call, resource, view)
         if start:
             entries = [entry for entry in entries if entry.key > resource.prefix + start]
         if not limit or len(entries) <= limit:
@@ -180,16 +183,19 @@ class Reader:
         token = write_token(revision, page[-1].key[len(resource.prefix) :])
         return page, revision, token, len(entries) - limit
 
-    async def matching(self, call: Call, cache: ResourceCache, view: Filter) -> list[Entry]:
+    async def matching(self, call: Call, resource: Resource, view: Filter) -> list[Entry]:
         """The view as it stands when this is called. Looks at objects in short steps."""
-        turns, user = self.registry.turns, call.user.name
+        turns, user, cache = self.registry.turns, call.user.name, self.registry.cache(resource)
         entries = cache.snapshot(view)
+        converted = view.stored is not view
+        if converted:  # its fields are those of another version; a webhook is asked once for all
+            await self.registry.converter.present(resource, entries)
         if view.matches_all:
             return entries
         found: list[Entry] = []
         async for some in turns.sliced(user, entries, _EXAMINED):
             found += [entry for entry in some if view.matches(entry)]
-        if len(found) < len(entries):
+        if len(found) < len(entries) and not converted:
             cache.candidates(view)  # makes the index, if one is of use: all labels are read now
         return found
 

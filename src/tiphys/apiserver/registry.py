@@ -487,7 +487,10 @@ class Registry:
         """Deletes every object of the view; one that vanishes meanwhile is no error."""
         deleted = []
         self.check_readable(resource, view.prefix)
-        async for some in self.turns.sliced(user.name, self.cache(resource).snapshot(view), _EXAMINED):
+        entries = self.cache(resource).snapshot(view)
+        if view.stored is not view:
+            await self.converter.present(resource, entries)
+        async for some in self.turns.sliced(user.name, entries, _EXAMINED):
             for entry in filter(view.matches, some):
                 namespace, name = split_key(resource, entry.key)
                 one = msgspec.structs.replace(options, preconditions=None)

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 from tiphys.api.catalog import Resource, storage_of
+from tiphys.apiserver.conversion import shown
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import NAMES, strategy_of
@@ -16,11 +17,27 @@ from tiphys.store.cache import Entry, Filter
 
 def view_of(call: Call, resource: Resource) -> Filter:
     """The part of the resource that a list, watch or collection delete is about. Raises 400."""
+    labels = call.selectors.get("labelSelector") or _labels(call.query.get("labelSelector", ""))
+    fields = _fields(call, resource)
+    if isinstance(resource, CustomResource) and resource.webhook is not None:
+        names, others = _parted(fields)
+        if others.requirements:
+            return ConvertedFilter(_stored_view(call, resource, labels, names), others, resource)
+    return _stored_view(call, resource, labels, fields)
+
+
+def _parted(fields: Selector) -> tuple[Selector, Selector]:
+    """(what is about names, which no conversion changes, the rest)."""
+    known = {field.name for field in NAMES}
+    names = tuple(requirement for requirement in fields.requirements if requirement.key in known)
+    others = tuple(requirement for requirement in fields.requirements if requirement.key not in known)
+    return Selector(names), Selector(others)
+
+
+def _stored_view(call: Call, resource: Resource, labels: Selector, fields: Selector) -> Filter:
     prefix = resource.prefix
     if resource.namespaced and call.info.namespace:
         prefix += call.info.namespace + "/"
-    labels = call.selectors.get("labelSelector") or _labels(call.query.get("labelSelector", ""))
-    fields = _fields(call, resource)
     if call.info.path_name:
         return _named(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
@@ -52,6 +69,31 @@ async def read_selectors(call: Call) -> None:
         text = call.query.get(name, "")
         if len(text) > _LONG:
             call.selectors[name] = await asyncio.to_thread(read, text)
+
+
+class ConvertedFilter(Filter):
+    """A view by fields of a version that a webhook makes. It can tell of entries that `Converter.present` was asked for;
+    others do not match. `stored` is what can be told of the bytes in the store."""
+
+    __slots__ = ("_resource", "_stored")
+
+    def __init__(self, stored: Filter, fields: Selector, resource: CustomResource) -> None:
+        super().__init__(stored.prefix, stored.labels, fields)
+        self.matches_all = False
+        self._stored, self._resource = stored, resource
+
+    @property
+    def stored(self) -> Filter:
+        return self._stored
+
+    def matches(self, entry: Entry) -> bool:
+        if not self._stored.matches(entry):
+            return False
+        data = shown(self._resource, entry)
+        if data is None:
+            return False
+        converted = Entry(entry.key, entry.revision, data, self._resource.selectable)
+        return self.fields.matches(converted.fields)
 
 
 class _Exact(Filter):

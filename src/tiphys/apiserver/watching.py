@@ -259,13 +259,19 @@ class Stream:
 
     async def _send_converted(self, taken: list[tuple[str, Event]]) -> None:
         """Events whose objects a webhook has to convert first. Later ones wait."""
-        shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
+        by_fields = self._view.stored is not self._view  # of this version: what an event is, is known once both are converted
+        if by_fields:
+            shown = [entry for _, event in taken for entry in (event.previous, event.entry)]
+        else:
+            shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
         try:
             await self._converter.present(self.resource, [entry for entry in shown if entry is not None])
         except errors.StatusError as error:
             self._send([self._error(error)])
             self._reader.end(self)
             return
+        if by_fields:
+            taken = [(kind, event) for _, event in taken if (kind := self._view.kind(event)) is not None]
         self._send([self._line(kind, event) for kind, event in taken])
 
     def _gone(self) -> bool:

@@ -181,6 +181,11 @@ class Filter:
         self.fields = fields
         self.matches_all = not labels.requirements and not fields.requirements
 
+    @property
+    def stored(self) -> Filter:
+        """As much of the view as the stored bytes can tell: the cache goes by that, and whoever asks for the rest."""
+        return self
+
     def matches(self, entry: Entry) -> bool:
         if not entry.key.startswith(self.prefix):
             return False
@@ -374,6 +379,7 @@ class ResourceCache:
 
     def snapshot(self, view: Filter) -> list[Entry]:
         """Candidates, without making an index."""
+        view = view.stored
         return self.candidates(view if self._indexed(view) else Filter(view.prefix))
 
     def page(self, view: Filter, start: str, limit: int) -> tuple[list[Entry], int]:
@@ -396,6 +402,7 @@ class ResourceCache:
 
     def at(self, view: Filter, revision: int) -> list[Entry]:
         """The view as it stood at a revision: the present with the later events undone. Raises Expired."""
+        view = view.stored
         if revision < self._floor:
             raise Expired(self._floor)
         state = {entry.key: entry for entry in self.select(Filter(view.prefix))}
@@ -466,7 +473,7 @@ class ResourceCache:
             if event.revision <= since:
                 break
             position -= 1
-        watcher = Watcher(self, view, position, wake)
+        watcher = Watcher(self, view.stored, position, wake)
         if not watcher.behind:
             self.idle.add(watcher)
         return watcher
