@@ -142,3 +142,12 @@ async def test_a_failure_is_written_as_upstream_writes_it(server: LocalCluster) 
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/api/v1/nodes/none", ssl=tls) as answer:
         text = await answer.text()
     assert text.startswith('{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",') and text[-1] == "\n"
+
+
+async def test_an_old_version_names_the_one_to_use(server: LocalCluster) -> None:
+    old = {"name": "v1beta1", "served": True, "storage": False, "deprecated": True, **schema()}
+    crd = definition(**schema())
+    crd["spec"]["versions"].append(old)
+    await established(server, crd)
+    said = "stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab"
+    assert await told(server, "GET", CRONS.replace("/v1/", "/v1beta1/")) == [said]
