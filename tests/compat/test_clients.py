@@ -21,7 +21,9 @@ async def test_the_official_client(cluster: LocalCluster, way_in: str, deploymen
         api = config.new_client_from_config(way_in)
         apps, core = client.AppsV1Api(api), client.CoreV1Api(api)
         made = apps.create_namespaced_deployment("default", deployment)
-        events = watch.Watch().stream(core.list_namespaced_pod, "default", label_selector="app=berth", timeout_seconds=20)
+        events = watch.Watch().stream(
+            core.list_namespaced_pod, "default", label_selector="app=berth", timeout_seconds=20
+        )
         running: set[str] = set()
         for event in events:
             if event["object"].status.phase == "Running":
@@ -119,10 +121,8 @@ async def test_pykube(cluster: LocalCluster, way_in: str, deployment: Body) -> N
         events = pykube.Pod.objects(api).filter(namespace="default", selector={"app": "berth"}).watch()
         assert next(event.object for event in events if event.object.obj["status"].get("phase") == "Running")
         made.reload()
-        made.scale(1)
-        made.annotations["seen"] = "yes"
-        made.update()
-        assert made.replicas == 1
+        made.patch({"metadata": {"annotations": {"seen": "yes"}}, "spec": {"replicas": 1}})
+        assert made.replicas == 1 and made.annotations["seen"] == "yes"
         made.delete()
 
     await asyncio.to_thread(journey)
