@@ -92,8 +92,9 @@ def test_the_python_client_writes_to_a_command(machine: Machine) -> None:
     from kubernetes.client import CoreV1Api
 
     run_pod(machine, "listener", "exec sleep 3600")
+    machine.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=60s")
     api = CoreV1Api(config.new_client_from_config(machine.env["KUBECONFIG"]))
-    wants = dict(stdin=True, stdout=True, stderr=True, tty=False, _preload_content=False)
+    wants = {"stdin": True, "stdout": True, "stderr": True, "tty": False, "_preload_content": False}
     cat = stream.stream(api.connect_get_namespaced_pod_exec, "listener", "default", command=["cat"], **wants)
     cat.write_stdin("through\n")
     assert cat.readline_stdout(timeout=20) == "through"
