@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack fuzz bench bench-isolation bench-scheduler bench-workloads bench-policy machine test-machine clean
+.PHONY: help demo down test check attack compat fuzz bench bench-isolation bench-scheduler bench-workloads bench-policy machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,10 @@ check: $(VENV)/.dev  ## lint, types and import contracts alone
 attack: $(VENV)/.dev test-machine  ## everything in docs/security.md, attacked, the slow ones too
 	@$(PYTHON) -m pytest -m "" tests/attack
 
+compat:  ## the clients people use, and helm, against a cluster (from PyPI, in an environment of their own)
+	@bash scripts/compat.sh $(VENV)-compat
+	@PATH="$(CURDIR)/$(VENV)-compat/bin:$$PATH" $(VENV)-compat/bin/python -m pytest tests/compat
+
 fuzz: $(VENV)/.dev  ## random requests for MINUTES=n; prints the seed of what breaks the server
 	@$(PYTHON) -m tests.fuzz.sockets --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
@@ -61,4 +65,4 @@ bench-policy: $(VENV)/.dev  ## 1,000 pods under 100 network policies (root, nft)
 	@$(PYTHON) bench/policy.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-compat .pytest_cache .mypy_cache .ruff_cache

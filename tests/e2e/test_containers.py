@@ -86,6 +86,21 @@ def test_a_bad_image_is_told_and_undone(machine: Machine) -> None:
     machine.kubectl("rollout", "status", "deploy/hello", "--timeout=60s")
 
 
+def test_the_python_client_writes_to_a_command(machine: Machine) -> None:
+    """It writes text frames, where kubectl writes binary ones."""
+    from kubernetes import config, stream
+    from kubernetes.client import CoreV1Api
+
+    run_pod(machine, "listener", "exec sleep 3600")
+    machine.kubectl("wait", "--for=condition=Ready", "pod/listener", "--timeout=60s")
+    api = CoreV1Api(config.new_client_from_config(machine.env["KUBECONFIG"]))
+    wants = {"stdin": True, "stdout": True, "stderr": True, "tty": False, "_preload_content": False}
+    cat = stream.stream(api.connect_get_namespaced_pod_exec, "listener", "default", command=["cat"], **wants)
+    cat.write_stdin("through\n")
+    assert cat.readline_stdout(timeout=20) == "through"
+    cat.close()
+
+
 def test_exec_logs_cp_and_a_closed_stdin(machine: Machine, tmp_path: Path) -> None:
     run_pod(machine, "shell", "echo first; sleep 0.3; echo second >&2; exec sleep 3600")
     running(machine, "shell")

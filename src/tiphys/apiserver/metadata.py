@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tiphys.apiserver.strategies.base import Strategy
 
 _ANNOTATIONS_LIMIT = 256 * 1024
-_STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
+STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 
 
 def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
@@ -39,7 +39,7 @@ def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) 
     # Upstream asks for a domain in front only where its core validation runs: not of definitions and their objects.
     strict = resource.path_key in BY_PATH and resource.group != "apiextensions.k8s.io"
     for index, finalizer in enumerate(meta.finalizers):
-        if strict and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+        if strict and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
             errors.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
         errors += [invalid_value("metadata.finalizers", finalizer, problem) for problem in label_key_errors(finalizer)]

@@ -205,12 +205,13 @@ class Registry:
             weigh_object(LARGE + 1)
         await aside(self._check_new, resource, strategy, obj)
         await self.admission.validate(attributes)
-        _check_unversioned(meta)
+        if not dry_run:  # the store objects to a version, and a dry run does not reach it
+            _check_unversioned(meta)
         key, cache = resource.key(meta.namespace, meta.name), self.cache(resource)
         if cache.get(key) is not None:
             raise errors.already_exists(resource.group_resource, meta.name)
         if dry_run:
-            return _unwritten(key, obj)
+            return _unwritten(key, await self.converter.write(resource, obj))
         undo = await strategy.reserve(self, obj, None)
         try:
             value = await self.converter.write(resource, obj)
@@ -327,6 +328,8 @@ class Registry:
             new = await aside(typed, merged)
             try:
                 if entry is None:
+                    if new.metadata.uid:
+                        raise errors.conflict(resource.group_resource, name, _NO_SUCH_UID.format(new.metadata.uid))
                     before_create()
                     return await self.create(resource, namespace, new, user, dry_run, entries=entries), True
                 insists = self._check_version(resource, strategy, new, old) and "resourceVersion" in config["metadata"]
@@ -388,7 +391,7 @@ class Registry:
         if with_revision(value, entry.revision) == entry.data:
             return entry  # nothing changed: no new revision, as upstream
         if dry_run:
-            return _unwritten(entry.key, new, entry.revision)
+            return _unwritten(entry.key, value, entry.revision)
         undo = await strategy.reserve(self, new, old)
         if undo is not None:
             value = await self.converter.write(resource, new)  # with what was reserved
@@ -463,7 +466,7 @@ class Registry:
             strategy.mark_deleted(obj)
         meta.resource_version = ""
         if dry_run:
-            return _unwritten(entry.key, obj, entry.revision), False
+            return _unwritten(entry.key, await self.converter.write(resource, obj), entry.revision), False
         try:
             value = await self.converter.write(resource, obj)
             return await self.store.put(self.cache(resource), entry.key, value, entry.revision), False
@@ -473,7 +476,7 @@ class Registry:
     async def _finish(self, resource: Resource, obj: Any, entry: Entry, dry_run: bool) -> Entry:
         obj.metadata.resource_version = ""
         if dry_run:
-            return _unwritten(entry.key, obj, entry.revision)
+            return _unwritten(entry.key, await self.converter.write(resource, obj), entry.revision)
         try:
             revision = await self.store.delete(entry.key, entry.revision)
         except StoreError as error:
@@ -569,9 +572,12 @@ def _check_change(resource: Resource, strategy: Any, new: Any, old: Any, subreso
         warn(text)
 
 
-def _unwritten(key: str, obj: Any, revision: int = 0) -> Entry:
-    """The entry a dry run answers with."""
-    value = encode(obj)
+_NO_SUCH_UID = "uid mismatch: the provided object specified uid {}, and no existing object was found"
+
+
+def _unwritten(key: str, value: bytes, revision: int = 0) -> Entry:
+    """The entry a dry run answers with, of the bytes that would have been stored: upstream passes them through the same
+    codec, so that defaults of the stored version are seen here, too."""
     return Entry(key, revision, with_revision(value, revision) if revision else value, ())
 
 

@@ -146,16 +146,25 @@ def shortened(warnings: list[str]) -> list[str]:
     return told
 
 
+_STATUS = b'{"apiVersion":"v1","kind":"Status",'
+
+
 def failure(error: StatusError, call: Call | None = None) -> web.Response:
     """The Status of a failed request; `call` is there once it could be read."""
-    body = encode(error.status)
+    body = _as_written(error)
     if call is not None and is_read_by_people(call):
-        body = msgspec.json.format(body)
+        body = msgspec.json.format(body.rstrip())
     response = answer(body, error.code, call.warnings if call is not None else None)
     details = error.status.details
     if details is not None and details.retry_after_seconds:
         response.headers["Retry-After"] = str(details.retry_after_seconds)
     return response
+
+
+def _as_written(error: StatusError) -> bytes:
+    """With the kind first and a line's end last, as upstream writes it: clients' messages, which scripts and tests
+    compare, hold this text as it came."""
+    return b'{"kind":"Status","apiVersion":"v1",' + encode(error.status).removeprefix(_STATUS) + b"\n"
 
 
 def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.machinery.errors import FieldError, invalid_value, not_supported, quoted
+from tiphys.machinery.errors import FieldError, invalid_value, not_one_of, quoted, too_long, too_many
 from tiphys.machinery.formats import FORMATS
 from tiphys.machinery.regexp import compiled
 
 Check = Callable[[Any, str], FieldError | None]
+_OF_TEXT = ("maxLength", "minLength", "pattern")
 
 
 def of_type(path: str, shown: str, want: str) -> FieldError:
@@ -26,12 +27,24 @@ def is_number(value: Any) -> bool:
 
 
 def checks_of(facts: dict[str, Any]) -> list[Check]:
-    found: list[Check] = []
+    found: dict[str, Check] = {}
     for keyword, make in _KEYWORDS.items():
         given = facts.get(keyword)
         if given is not None and given is not False and given not in ("", []):
-            found.append(make(facts[keyword], facts))
-    return found
+            found[keyword] = make(facts[keyword], facts)
+    of_text = [found.pop(keyword) for keyword in _OF_TEXT if keyword in found]
+    return [*found.values(), *([_first(of_text)] if of_text else [])]
+
+
+def _first(checks: list[Check]) -> Check:
+    """Of these upstream's library reports the first that fails."""
+    if len(checks) == 1:
+        return checks[0]
+
+    def check(value: Any, path: str) -> FieldError | None:
+        return next(filter(None, (one(value, path) for one in checks)), None)
+
+    return check
 
 
 def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) -> Check:
@@ -66,7 +79,7 @@ def _multiple(step: Any, facts: dict[str, Any]) -> Check:
 def _max_length(limit: int, facts: dict[str, Any]) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if isinstance(value, str) and len(value) > limit:
-            return FieldError("FieldValueTooLong", path, f"Too long: may not be more than {limit} bytes")
+            return too_long(path, limit)
         return None
 
     return check
@@ -76,8 +89,22 @@ def _too_many(kind: type) -> Callable[[int, dict[str, Any]], Check]:
     def make(limit: int, facts: dict[str, Any]) -> Check:
         def check(value: Any, path: str) -> FieldError | None:
             if isinstance(value, kind) and len(value) > limit:  # type: ignore[arg-type]
-                why = f"Too many: {len(value)}: must have at most {limit} items"  # type: ignore[arg-type]
-                return FieldError("FieldValueTooMany", path, why)
+                return too_many(path, len(value), limit)  # type: ignore[arg-type]
+            return None
+
+        return check
+
+    return make
+
+
+def _too_few(kind: type, things: str) -> Callable[[int, dict[str, Any]], Check]:
+    """Upstream's library shows how many there are, not what they are."""
+
+    def make(limit: int, facts: dict[str, Any]) -> Check:
+        def check(value: Any, path: str) -> FieldError | None:
+            if isinstance(value, kind) and len(value) < limit:  # type: ignore[arg-type]
+                why = f"{path} in body should have at least {limit} {things}"
+                return invalid_value(path, len(value), why)  # type: ignore[arg-type]
             return None
 
         return check
@@ -98,7 +125,7 @@ def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if any(value == allowed and isinstance(value, bool) is isinstance(allowed, bool) for allowed in values):
             return None
-        return not_supported(path, value, enum_texts(values))
+        return not_one_of(path, value, enum_texts(values))
 
     return check
 
@@ -133,8 +160,8 @@ _KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
     "minLength": lambda n, f: _says(lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"),
     "pattern": _pattern, "format": _format, "enum": _enum,
     "maxItems": _too_many(list),
-    "minItems": lambda n, f: _says(lambda v: isinstance(v, list), lambda v: len(v) < n, f"should have at least {n} items"),
+    "minItems": _too_few(list, "items"),
     "uniqueItems": _unique,
     "maxProperties": _too_many(dict),
-    "minProperties": lambda n, f: _says(lambda v: isinstance(v, dict), lambda v: len(v) < n, f"should have at least {n} properties"),
+    "minProperties": _too_few(dict, "properties"),
 }  # fmt: skip

@@ -207,7 +207,7 @@ def drop_nulls(value: Any, schema: Schema) -> None:
             if inner is None or inner is ANYTHING:
                 continue
             if value[key] is None:
-                if not inner.nullable and not inner.has_default and inner.type:
+                if not inner.nullable and not inner.has_default:
                     del value[key]
             else:
                 drop_nulls(value[key], inner)

@@ -51,12 +51,13 @@ class Node:
     other: Node | None = None  # of keys that `fields` does not name; without it what they are is read off their value
     item: Node | None = None
     keys: tuple[tuple[str, Any], ...] = ()  # (name, default)
+    untyped: bool = False  # a map if it is one, and else a leaf: upstream's type of a schema that names no type
 
     def child(self, name: str, value: Any) -> Node:
         if callable(self.fields):
             self.fields = self.fields()
-        found = self.fields.get(name) if self.fields else None
-        return found or self.other or (DEDUCED if isinstance(value, dict) else LEAF)
+        found = (self.fields.get(name) if self.fields else None) or self.other or DEDUCED
+        return LEAF if found.untyped and not isinstance(value, dict) else found
 
     def named(self, name: str) -> bool:
         """Whether the type itself has a field of that name."""
@@ -66,7 +67,7 @@ class Node:
 
 
 LEAF = Node("leaf")
-DEDUCED = Node("map", {})
+DEDUCED = Node("map", {}, untyped=True)
 
 
 # --- from declared structs ----------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ def node_of_schema(schema: Schema, root: bool = False) -> Node:
         if root or schema.embedded:
             fields |= {"apiVersion": LEAF, "kind": LEAF, "metadata": node_of(ObjectMeta)}
         other = node_of_schema(schema.additional) if schema.additional is not None else None
-        return Node("map", fields, other=other)
+        return Node("map", fields, other=other, untyped=not schema.type and not root)
     return LEAF
 
 

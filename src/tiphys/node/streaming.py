@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from tiphys.api import core_v1
 from tiphys.client.upgrade import request_head, splice
@@ -237,13 +237,14 @@ class StreamingServer:
         )
         try:
             async for message in socket:
-                if message.type != WSMsgType.BINARY or not message.data:
+                sent = _payload(message)
+                if not sent:
                     continue
-                channel = message.data[0]
-                if channel == 255 and len(message.data) > 1 and message.data[1] in streams:
-                    writer.write(spdy.data(streams[message.data[1]], b"", end=True))
-                elif channel in streams and len(message.data) > 1:
-                    writer.write(spdy.data(streams[channel], message.data[1:]))
+                channel = sent[0]
+                if channel == 255 and len(sent) > 1 and sent[1] in streams:
+                    writer.write(spdy.data(streams[sent[1]], b"", end=True))
+                elif channel in streams and len(sent) > 1:
+                    writer.write(spdy.data(streams[channel], sent[1:]))
                     await writer.drain()
         except ConnectionError:
             pass
@@ -315,8 +316,8 @@ class StreamingServer:
         task = asyncio.get_running_loop().create_task(back(), name="port-forward")
         try:
             async for message in socket:
-                if message.type == WSMsgType.BINARY:
-                    writer.write(message.data)
+                if sent := _payload(message):
+                    writer.write(sent)
                     await writer.drain()
         except ConnectionError:
             pass
@@ -324,6 +325,13 @@ class StreamingServer:
             task.cancel()
             writer.close()
         return socket
+
+
+def _payload(message: WSMessage) -> bytes:
+    """The bytes of a frame: upstream takes them of text frames, too, and Python's client writes stdin in such."""
+    if message.type == WSMsgType.TEXT:
+        return str(message.data).encode()
+    return bytes(message.data) if message.type == WSMsgType.BINARY else b""
 
 
 def _bad(message: str) -> web.Response:

@@ -24,7 +24,7 @@ from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import SYSTEM
 from tiphys.apiserver.strategies import NAMES
-from tiphys.apiserver.strategies.definitions import FINALIZER
+from tiphys.apiserver.strategies.definitions import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
@@ -168,6 +168,10 @@ class DefinitionController:
             self._condition(crd, "Established", True, "InitialNamesAccepted", "the initial names have been accepted")
         elif not _is(crd, "Established"):
             self._condition(crd, "Established", False, "NotAccepted", "not all names are accepted")
+        review = approval(crd.spec.group, crd.metadata.annotations)
+        if review is not None:
+            kind = "KubernetesAPIApprovalPolicyConformant"
+            self._condition(crd, kind, review.status == "True", review.reason, review.message)
         return crd
 
     def _accept_names(self, crd: Sketch) -> tuple[bool, str, str]:

@@ -165,7 +165,13 @@ class CustomResource(Resource):
         version = next(v for v in self.definition.spec.versions if v.name == self.version)
         if not version.deprecated:
             return ""
-        return version.deprecation_warning or f"{self.api_version} {self.kind} is deprecated"
+        if version.deprecation_warning is not None:
+            return version.deprecation_warning
+        told = f"{self.api_version} {self.kind} is deprecated"
+        rank = version_rank(self.version)
+        better = [v.name for v in self.definition.spec.versions if v.served and not v.deprecated]
+        better = sorted((name for name in better if version_rank(name) < rank), key=version_rank)
+        return f"{told}; use {self.group}/{better[0]} {self.kind}" if better else told
 
     @property
     def webhook(self) -> v1.WebhookConversion | None:

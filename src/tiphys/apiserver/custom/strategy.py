@@ -95,8 +95,10 @@ class CustomStrategy(Strategy):
             obj.content.pop(name, None)
 
     def prepare_for_create(self, obj: CustomObject) -> None:
-        if self._has_status:
-            obj.content.pop("status", None)
+        """What a client says of the status is dropped, and not what the schema does: upstream reads its defaults (those
+        of Gateway API's conditions, say) when it decodes what it has stored."""
+        if self._has_status and obj.content.pop("status", None) is not None:
+            structural.apply_defaults(obj.content, self.schema)
 
     def prepare_for_update(self, new: CustomObject, old: CustomObject) -> None:
         if self._has_status:

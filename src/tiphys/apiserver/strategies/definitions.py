@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api import apiextensions_v1 as v1
@@ -18,6 +19,8 @@ from tiphys.machinery.jsonpath import PathError, schema_path
 from tiphys.machinery.names import dns1035_errors, dns_subdomain_errors
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+_POLICY = "https://github.com/kubernetes/enhancements/pull/1111"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s]")
 _PROTECTED = re.compile(r"(^|\.)(k8s|kubernetes)\.io$")
 _APPROVED = "api-approved.kubernetes.io"
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -88,12 +91,19 @@ class DefinitionStrategy(Strategy):
             obj.metadata.finalizers.append(FINALIZER)
 
     def validate(self, obj: v1.CustomResourceDefinition) -> list[FieldError]:
+        return self._judgement(obj) + _approval_errors(obj)
+
+    def _judgement(self, obj: v1.CustomResourceDefinition) -> list[FieldError]:
         known = self._judged.pop(_digest(encode(obj)), None) if self._judged else None
         return judged(obj) if known is None else known
 
     def validate_change(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
         # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
-        found = [] if new.spec is old.spec or new.spec == old.spec else self.validate(new)
+        found = [] if new.spec is old.spec or new.spec == old.spec else self._judgement(new)
+        reviewed = approval(old.spec.group, old.metadata.annotations)
+        review = approval(new.spec.group, new.metadata.annotations)
+        if review is not None and (reviewed is None or review.reason != reviewed.reason):
+            found += _approval_errors(new)
         return found + self.validate_update(new, old)
 
     def validate_update(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
@@ -179,24 +189,42 @@ def _group(obj: v1.CustomResourceDefinition) -> list[FieldError]:
         found.append(errors.invalid_value("spec.group", group, ",".join(problems)))
     elif len(group.split(".")) < 2:
         found.append(errors.invalid_value("spec.group", group, "should be a domain with at least one dot"))
-    if _PROTECTED.search(group):
-        value = obj.metadata.annotations.get(_APPROVED)
-        if value is None:
-            found.append(
-                errors.required(
-                    f"metadata.annotations[{_APPROVED}]",
-                    'protected groups must have approval annotation "api-approved.kubernetes.io", see https://github.com/kubernetes/enhancements/pull/1111',
-                )
-            )
-        elif not value.startswith(("unapproved", "https://")):
-            found.append(
-                errors.invalid_value(
-                    f"metadata.annotations[{_APPROVED}]",
-                    value,
-                    'protected groups must have approval annotation "api-approved.kubernetes.io" with either a URL or a reason starting with "unapproved", see https://github.com/kubernetes/enhancements/pull/1111',
-                )
-            )
-    return found  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a definition's annotation says of its review, in the words of the condition about it."""
+
+    status: str
+    reason: str
+    message: str
+
+
+def approval(group: str, annotations: dict[str, str]) -> Approval | None:
+    """None for groups that Kubernetes does not keep for itself."""
+    if not _PROTECTED.search(group):
+        return None
+    value = annotations.get(_APPROVED, "")
+    needs = f'protected groups must have approval annotation "{_APPROVED}"'
+    if not value:
+        return Approval("False", "MissingAnnotation", f"{needs}, see {_POLICY}")
+    if value.startswith("unapproved"):
+        return Approval("False", "UnapprovedAnnotation", f'not approved: "{value}"')
+    if _URL.match(value):
+        return Approval("True", "ApprovedAnnotation", f"approved in {value}")
+    why = f'{needs} with either a URL or a reason starting with "unapproved", see {_POLICY}'
+    return Approval("False", "InvalidAnnotation", why)
+
+
+def _approval_errors(obj: v1.CustomResourceDefinition) -> list[FieldError]:
+    found = approval(obj.spec.group, obj.metadata.annotations)
+    at = f"metadata.annotations[{_APPROVED}]"
+    if found is None or found.reason in ("ApprovedAnnotation", "UnapprovedAnnotation"):
+        return []
+    if found.reason == "MissingAnnotation":
+        return [errors.required(at, found.message)]
+    return [errors.invalid_value(at, obj.metadata.annotations[_APPROVED], found.message)]
 
 
 def _spec(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:

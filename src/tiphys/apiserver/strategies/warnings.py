@@ -7,9 +7,11 @@ from typing import Any
 
 from tiphys.api import core_v1 as v1
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.metadata import STANDARD_FINALIZERS
 from tiphys.apiserver.strategies import omissions
 from tiphys.machinery import quantity
-from tiphys.machinery.names import dns_label_errors
+from tiphys.machinery.names import dns_label_errors, label_key_errors
 
 _LABELS = {
     "beta.kubernetes.io/arch": ("v1.14", "kubernetes.io/arch"),
@@ -192,6 +194,19 @@ def _account(new: v1.ServiceAccount, old: Any) -> Iterator[str]:
         yield f"metadata.annotations[{key}]: {why}"
 
 
+def _custom(new: Any, old: Any | None) -> Iterator[str]:
+    """Finalizers that are new: upstream only recommends what it demands of built-in resources."""
+    known = old.metadata.finalizers if old is not None else ()
+    for finalizer in sorted(set(new.metadata.finalizers).difference(known)):
+        at = f'metadata.finalizers: "{finalizer}"'
+        for problem in label_key_errors(finalizer):
+            yield f"{at}: {problem}"
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            path = " including a path (/)" if "." in finalizer else ""
+            why = f"prefer a domain-qualified finalizer name{path}"
+            yield f"{at}: {why} to avoid accidental conflicts with other finalizer writers"
+
+
 _OF: dict[str, Callable[[Any, Any], Iterator[str]]] = {
     "pods": _pod,
     "podtemplates": _template("template", lambda obj: obj.template),
@@ -212,5 +227,7 @@ _OF: dict[str, Callable[[Any, Any], Iterator[str]]] = {
 
 def warnings_of(resource: Resource, new: Any, old: Any | None) -> Iterator[str]:
     """What to say of an object that is made, or was `old` before."""
+    if isinstance(resource, CustomResource):
+        return _custom(new, old)
     found = _OF.get(resource.group_resource)
     return found(new, old) if found is not None else iter(())
