@@ -21,7 +21,7 @@ from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.controller import DefinitionController
-from tiphys.apiserver.ebb import return_memory, settle_allocator
+from tiphys.apiserver.ebb import return_memory, settle_allocator, settle_collector
 from tiphys.apiserver.expiry import expire_events
 from tiphys.apiserver.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.registry import Registry
@@ -171,6 +171,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
 async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
+    settle_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

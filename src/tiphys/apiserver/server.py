@@ -126,7 +126,8 @@ class APIServer:
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
             query = await asyncio.to_thread(parse_query, query_text) if long else parse_query(query_text)
-            info = parse(request.method, path, query)
+            long = len(path) > _LONG_QUERY
+            info = await asyncio.to_thread(parse, request.method, path, query) if long else parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))

@@ -63,23 +63,23 @@ class _Webhooks(Base):
             ]
         return self._known
 
-    def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
+    async def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
         """The webhooks that want this request, each with the resource as which it sees it."""
         found = []
         for _, hook in self._configured():
-            resource = self._wants(hook, attributes, seen)
+            resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 found.append((hook, resource))
         return found
 
-    def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
+    async def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
         resource = matching_resource(hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents)
         if resource is None or not selects_namespace(hook.namespace_selector, attributes, self._registry().labels_of):
             return None
         if not selects_object(hook.object_selector, attributes):
             return None
         try:
-            if hook.match_conditions and not conditions_hold(hook.match_conditions, seen.variables(resource)):
+            if hook.match_conditions and not await conditions_hold(hook.match_conditions, seen.variables(resource)):
                 return None
         except CelError as error:
             if hook.failure_policy == "Ignore":
@@ -149,7 +149,7 @@ class MutatingWebhooks(_Webhooks):
         for name, hook in self._configured():
             if not rounds.wanted(attributes, name):
                 continue
-            resource = self._wants(hook, attributes, seen)
+            resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 changed = await self._apply(hook, resource, attributes, seen)
                 rounds.done(attributes, name, hook.reinvocation_policy, changed)
@@ -184,7 +184,7 @@ class ValidatingWebhooks(_Webhooks):
         if attributes.resource.group == EXEMPT or not self._configured():
             return
         seen = Seen(attributes, self._authorizer())
-        matching = self._matching(attributes, seen)
+        matching = await self._matching(attributes, seen)
         if not matching:
             return
         asked = [self._ask(hook, resource, attributes, seen) for hook, resource in matching]
