@@ -28,7 +28,7 @@ _LOOKS = 20  # after so many one asks all the same, of a process that is not sma
 _SMALL = 100 << 20  # bytes
 _CALM = 2 << 20  # bytes that a process grows by between two looks and is calm
 _OLDEST = 2  # generation of the collector
-_THRESHOLDS = (20_000, 20, 5)  # of its generations
+_THRESHOLDS = (20_000, 8, 8)  # of its generations
 _THOROUGH = 1800.0  # seconds between two collections of everything
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # of mallopt
 

@@ -120,6 +120,7 @@ class RunningServer:
         self._tasks.start(kept, "kubernetes-service")
         self._tasks.start(self._aggregator.run(), "aggregator")
         self._tasks.start(self._usage.run(), "usage")
+        authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
         self._tasks.start(return_memory(), "return-memory")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api import admissionregistration_v1 as v1
-from tiphys.api.base import decode, to_builtins
+from tiphys.api.base import to_builtins
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import StatusCause
 from tiphys.apiserver.admission import Attributes, Base
@@ -26,8 +26,10 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.admission.webhooks import replaced
 from tiphys.apiserver.aside import aside
 from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.mirrors import Mirror
 from tiphys.apiserver.ownership import node_for
 from tiphys.apiserver.request import warn
+from tiphys.apiserver.turns import Steps
 from tiphys.machinery import errors, patch, typed
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
@@ -59,21 +61,22 @@ class _Policies(Base):
     def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry
         self._authorizer = authorizer
-        self._resources = resource_of(self.policy_kind), resource_of(self.binding_kind)
-        self._seen = (-1, -1)
+        self._mirrors: tuple[Mirror[Any], Mirror[Any]] | None = None
         self._known: list[tuple[Any, list[Any]]] = []
 
     def _bound_policies(self) -> list[tuple[Any, list[Any]]]:
         """Each policy with its bindings."""
-        registry, (policy, binding) = self._registry(), self._resources
-        policies, bindings = registry.cache(policy), registry.cache(binding)
-        if (policies.revision, bindings.revision) != self._seen:
-            self._seen = (policies.revision, bindings.revision)
-            bound = [decode(entry.data, self.binding_kind) for entry in bindings]
-            decoded = [decode(entry.data, self.policy_kind) for entry in policies]
-            self._known = [
-                (p, mine) for p in decoded if (mine := [b for b in bound if b.spec.policy_name == p.metadata.name])
-            ]
+        if self._mirrors is None:
+            cache = self._registry().cache
+            kinds = (self.policy_kind, self.binding_kind)
+            self._mirrors = tuple(Mirror(cache(resource_of(kind)), kind) for kind in kinds)  # type: ignore[assignment]
+        policies, bindings = self._mirrors  # type: ignore[misc]
+        changes = (*policies.refresh(), *bindings.refresh())
+        if any(changes):
+            bound = dict[str, list[Any]]()
+            for binding in bindings:
+                bound.setdefault(binding.spec.policy_name, []).append(binding)
+            self._known = [(p, bound[p.metadata.name]) for p in policies if p.metadata.name in bound]
         return self._known
 
     def _matches(self, wanted: v1.MatchResources | None, attributes: Attributes) -> bool:
@@ -95,7 +98,9 @@ class _Policies(Base):
         self, attributes: Attributes, seen: Seen, rounds: Rounds | None = None
     ) -> AsyncGenerator[Bound | tuple[Any, Any, PolicyError], None]:
         """Every policy, binding and parameter that is about the request, or why it cannot be evaluated."""
+        steps = Steps()
         for policy, bindings in self._bound_policies():
+            await steps.next()
             if rounds is not None and not rounds.wanted(attributes, policy.metadata.name):
                 continue
             constraints = policy.spec.match_constraints

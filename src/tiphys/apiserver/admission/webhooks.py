@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tiphys.api import admissionregistration_v1 as v1
-from tiphys.api.base import decode, from_builtins
+from tiphys.api.base import from_builtins
 from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import Status
 from tiphys.apiserver.admission import Attributes, Base
@@ -28,8 +28,10 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.custom.conversion import convert
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.mirrors import Mirror
 from tiphys.apiserver.request import warn
 from tiphys.apiserver.strategies import strategy_of
+from tiphys.apiserver.turns import Steps
 from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
 from tiphys.machinery import decoding, errors, patch
 from tiphys.machinery.cel import CelError
@@ -49,24 +51,24 @@ class _Webhooks(Base):
         self._registry = registry
         self._authorizer = authorizer
         self._caller = caller
-        self._resource = resource_of(self.kind)
-        self._seen = -1
+        self._mirror: Mirror[Any] | None = None
         self._known: list[tuple[str, Any]] = []
 
     def _configured(self) -> list[tuple[str, Any]]:
         """Every webhook, in order, with a name that no other has."""
-        cache = self._registry().cache(self._resource)
-        if cache.revision != self._seen:
-            self._seen = cache.revision
+        if self._mirror is None:
+            self._mirror = Mirror(self._registry().cache(resource_of(self.kind)), self.kind)
+        if any(self._mirror.refresh()):
             self._known = [
-                (f"{entry.key}/{hook.name}", hook) for entry in cache for hook in decode(entry.data, self.kind).webhooks
+                (f"{key}/{hook.name}", hook) for key, configuration in self._mirror.items() for hook in configuration.webhooks
             ]
         return self._known
 
     async def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
         """The webhooks that want this request, each with the resource as which it sees it."""
-        found = []
+        found, steps = [], Steps()
         for _, hook in self._configured():
+            await steps.next()
             resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 found.append((hook, resource))
@@ -146,7 +148,9 @@ class MutatingWebhooks(_Webhooks):
             return
         seen = Seen(attributes, self._authorizer())
         rounds = Rounds.of(attributes, self.kind, seen.plain("obj"))
+        steps = Steps()
         for name, hook in self._configured():
+            await steps.next()
             if not rounds.wanted(attributes, name):
                 continue
             resource = await self._wants(hook, attributes, seen)
