@@ -121,7 +121,7 @@ class _Policies(Base):
         self, policy: Any, binding: Any, params: Any, attributes: Attributes, seen: Seen
     ) -> Bound | None:
         """The policy with one parameter, None when its match conditions do not hold. Raises CelError."""
-        variables = {**seen.variables(), "params": params, "namespaceObject": self._namespace(attributes)}
+        variables = {**seen.variables(), "params": params, "namespaceObject": lambda: self._namespace(attributes)}
         if not await conditions_hold(policy.spec.match_conditions, variables):
             return None
         budget = Budget()
