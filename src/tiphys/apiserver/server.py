@@ -92,7 +92,7 @@ class APIServer:
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
-        reader, writer = self.reader, Writer(registry, authorizer)
+        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk)
         scales = Scales(registry, writer)
         self._verbs: dict[str, Handler] = {
             "get": reader.get, "list": reader.collect, "watch": reader.watch, "create": writer.create,
