@@ -211,6 +211,8 @@ def main() -> None:
                 sys.exit(f"seed {seed}: {error}")
         total += run.sent
         print(f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all", flush=True)
+        for told, count in run.unserved.most_common(3):
+            print(f"    {count} times {told}", flush=True)
 
 
 if __name__ == "__main__":
