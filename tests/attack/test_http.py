@@ -18,6 +18,7 @@ from tiphys.apiserver.pages import Pages, resident_memory
 from tiphys.apiserver.respond import shortened
 from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.patch import PatchError, json_patch
 from tiphys.machinery.selectors import parse_labels
 from tiphys.testing import LocalCluster
 
@@ -161,7 +162,9 @@ async def test_copies_of_a_json_patch_are_bounded_together(server: LocalCluster)
     await call(server, "POST", MAPS, config(data={"a": "x" * 1000}))
     copies = [{"op": "copy", "from": "/data", "path": f"/data/{number}"} for number in range(20)]
     error = await refused(server, "PATCH", f"{MAPS}/a", json.dumps(copies).encode(), content=JSON_PATCH)
-    assert error.code == 422  # upstream does not say which limit: NewGenericServerResponse has one sentence for 422
+    assert error.code == 422 and (await call(server, "GET", f"{MAPS}/a"))["data"].keys() == {"a"}
+    with pytest.raises(PatchError, match="exceeding the limit 3145728"):  # upstream's answer does not say so
+        json_patch({"data": {"a": "x" * 1000}}, copies)
     many = [{"op": "test", "path": "/data/a", "value": "x"}] * 10_001
     error = await refused(server, "PATCH", f"{MAPS}/a", json.dumps(many).encode(), content=JSON_PATCH)
     assert error.code == 413 and "maximum operations in a JSON patch is 10000, got 10001" in str(error)

@@ -15,6 +15,7 @@ import uvloop
 
 from tests.apiserver.test_custom import definition, established
 from tiphys.apiserver.aside import SWITCH_INTERVAL
+from tiphys.apiserver.ebb import settle_allocator, settle_collector
 from tiphys.testing import LocalCluster
 
 
@@ -37,5 +38,6 @@ if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    settle_allocator()
+    settle_collector()
     uvloop.run(main())

@@ -93,6 +93,7 @@ class Run:
     def __init__(self, target: Target, seed: int) -> None:
         self.target = target
         self.codes: Counter[int] = Counter()
+        self.unserved: Counter[str] = Counter()  # what was answered with 503 and 504
         self.sent = 0
         resources = [r for r in RESOURCES if r.plural not in _SKIPPED or seed % 2]
         self.attackers = [Attacker(resources, seed * 1000 + number) for number in range(_CONNECTIONS)]
@@ -132,6 +133,8 @@ class Run:
                 async with asyncio.timeout(70):
                     code, body = await _answer(reader, data.startswith(b"HEAD"))
                 self.codes[code] += 1
+                if code in (503, 504):
+                    self.unserved[f"{code} {attacker.told[:160]}"] += 1
                 if code == 500:
                     raise Broken(f"500: {body[:300]!r} to {attacker.told}")
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
@@ -208,6 +211,8 @@ def main() -> None:
                 sys.exit(f"seed {seed}: {error}")
         total += run.sent
         print(f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all", flush=True)
+        for told, count in run.unserved.most_common(3):
+            print(f"    {count} times {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Work on large objects, on a thread of its own: decoding, defaulting, comparing and checking a megabyte takes a second.
+So does an expression about a small one (`patience`): it is begun at once, and done on the thread if it goes on.
 
 It is pure work: nothing that runs here may touch what belongs to the event loop. There is one such thread, so that the loop has to
 share the interpreter with one other at most; whoever brings the next large object waits.
@@ -11,6 +12,8 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+
+from tiphys.machinery import patience
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,9 +49,13 @@ class Pure:
 
 
 async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The function's result: computed at once, or on the thread when what this task works on is large."""
+    """The function's result: computed at once, or on the thread when what this task works on is large or takes long."""
     if not (_body_is_large.get() or _object_is_large.get()):
-        return function(*args, **kwargs)
+        try:
+            with patience.Brief():
+                return function(*args, **kwargs)
+        except patience.Unfinished:
+            pass  # what has been done so far is done again
     context = contextvars.copy_context()
     call = lambda: context.run(function, *args, **kwargs)  # noqa: E731 - run_in_executor takes no keywords
     return await asyncio.get_running_loop().run_in_executor(_THREAD, call)

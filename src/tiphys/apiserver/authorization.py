@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tiphys.api import rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.mirrors import Mirror
 from tiphys.apiserver.request import MASTERS, User
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
+from tiphys.store.cache import ResourceCache
 from tiphys.store.store import Store
 
+B = TypeVar("B", rbac_v1.RoleBinding, rbac_v1.ClusterRoleBinding)
+_MOST_ROLES = 20_000  # whose rules are remembered, those that are gone among them
 _G = "rbac.authorization.k8s.io"
 _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
     BY_PATH[_G, "v1", plural] for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
@@ -59,6 +63,56 @@ class Grant:
     source: str
 
 
+class _Bindings(Generic[B]):
+    """The bindings of one kind, by whom they are about."""
+
+    def __init__(self, cache: ResourceCache, kind: type[B]) -> None:
+        self._mirror: Mirror[B] = Mirror(cache, kind)
+        self._about: dict[tuple[str, str], dict[str, B]] = {}  # (kind, name) of a subject → bindings by key
+
+    def refresh(self) -> bool:
+        """Whether anything changed."""
+        gone, come = self._mirror.refresh()
+        for key, binding in gone:
+            for subject in _subjects(binding):
+                self._about.get(subject, {}).pop(key, None)
+        for key, binding in come:
+            for subject in _subjects(binding):
+                self._about.setdefault(subject, {})[key] = binding
+        return bool(gone or come)
+
+    def about(self, user: User) -> list[B]:
+        """Those that name the user or one of his groups, in the order of their keys."""
+        found = dict(self._about.get(("User", user.name), ()))
+        for group in user.groups:
+            found |= self._about.get(("Group", group), {})
+        return [found[key] for key in sorted(found)]
+
+
+def _subjects(binding: Any) -> Iterable[tuple[str, str]]:
+    for subject in binding.subjects:
+        if subject.kind == "ServiceAccount":
+            where = subject.namespace or binding.metadata.namespace
+            yield "User", f"system:serviceaccount:{where}:{subject.name}"
+        else:
+            yield subject.kind, subject.name
+
+
+class _Granted:
+    """What one user has. `within` are the grants of each namespace, None for those that hold everywhere; a role that several
+    bindings give is there once."""
+
+    def __init__(self, grants: list[Grant]) -> None:
+        self.all = grants
+        self.within: dict[str | None, list[Grant]] = {}
+        once = set[tuple[str | None, int]]()
+        for grant in grants:
+            role = (grant.namespace, id(grant.rules))
+            if role not in once:
+                once.add(role)
+                self.within.setdefault(grant.namespace, []).append(grant)
+
+
 class Authorizer:
     """`nodes` says what a node may do."""
 
@@ -66,15 +120,18 @@ class Authorizer:
         self._store = store
         self._nodes = nodes
         self._seen: tuple[int, ...] = ()
-        self._grants: dict[tuple[str, tuple[str, ...]], list[Grant]] = {}
+        self._granted: dict[tuple[str, tuple[str, ...]], _Granted] = {}
         self._answers: dict[tuple[str, tuple[str, ...], Asked], tuple[bool, str]] = {}
         self._caches = [store.cache(r.prefix) for r in (_ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS)]
+        self._scoped = _Bindings(self._caches[2], rbac_v1.RoleBinding)
+        self._wide = _Bindings(self._caches[3], rbac_v1.ClusterRoleBinding)
+        self._rules: dict[str, tuple[int, list[rbac_v1.PolicyRule]]] = {}  # by key of a role, with its revision
 
     def authorize(self, user: User, asked: Asked) -> tuple[bool, str]:
         """(allowed, why)."""
+        self.refresh()  # whoever asks: many changes at once would take long
         if MASTERS in user.groups:
             return True, ""
-        self._refresh()
         key = (user.name, user.groups, asked)
         answer = self._answers.get(key)
         if answer is None:
@@ -86,52 +143,63 @@ class Authorizer:
             return self._nodes(user, asked), ""
         return answer
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Takes note of roles and bindings that changed."""
         seen = tuple([cache.revision for cache in self._caches])
         if seen != self._seen:
             self._seen = seen
-            self._grants.clear()
+            self._scoped.refresh()
+            self._wide.refresh()
+            if len(self._rules) > _MOST_ROLES:
+                self._rules.clear()
+            self._granted.clear()
             self._answers.clear()
 
     def _decide(self, user: User, asked: Asked) -> tuple[bool, str]:
-        for grant in self.grants(user):
-            if grant.namespace is not None and (grant.namespace != asked.namespace or asked.path):
-                continue
-            if any(rule_allows(rule, asked) for rule in grant.rules):
-                return True, f"RBAC: allowed by {grant.source}"
+        within = self._of(user).within
+        for namespace in (None,) if asked.path else (None, asked.namespace):
+            for grant in within.get(namespace, ()):
+                if any(rule_allows(rule, asked) for rule in grant.rules):
+                    return True, f"RBAC: allowed by {grant.source}"
         return False, ""
 
     def grants(self, user: User) -> list[Grant]:
         """Everything RBAC gives to a user, cluster-wide grants first."""
-        self._refresh()
+        self.refresh()
+        return self._of(user).all
+
+    def _of(self, user: User) -> _Granted:
         key = (user.name, user.groups)
-        found = self._grants.get(key)
+        found = self._granted.get(key)
         if found is None:
-            found = self._grants[key] = list(self._collect(user))
+            found = self._granted[key] = _Granted(list(self._collect(user)))
         return found
 
     def _collect(self, user: User) -> Iterable[Grant]:
-        for entry in self._caches[3]:
-            binding = decode(entry.data, rbac_v1.ClusterRoleBinding)
-            if subject := _applies(binding.subjects, user, ""):
-                source = f'ClusterRoleBinding "{binding.metadata.name}" of ClusterRole "{binding.role_ref.name}" to {subject}'
-                yield Grant(None, self.rules("", binding.role_ref), source)
-        for entry in self._caches[2]:
-            scoped = decode(entry.data, rbac_v1.RoleBinding)
+        for binding in self._wide.about(user):
+            subject = _applies(binding.subjects, user, "")
+            source = f'ClusterRoleBinding "{binding.metadata.name}" of ClusterRole "{binding.role_ref.name}" to {subject}'
+            yield Grant(None, self.rules("", binding.role_ref), source)
+        for scoped in self._scoped.about(user):
             namespace = scoped.metadata.namespace
-            if subject := _applies(scoped.subjects, user, namespace):
-                source = f'RoleBinding "{scoped.metadata.name}/{namespace}" of {scoped.role_ref.kind} "{scoped.role_ref.name}" to {subject}'
-                yield Grant(namespace, self.rules(namespace, scoped.role_ref), source)
+            subject = _applies(scoped.subjects, user, namespace)
+            source = f'RoleBinding "{scoped.metadata.name}/{namespace}" of {scoped.role_ref.kind} "{scoped.role_ref.name}" to {subject}'
+            yield Grant(namespace, self.rules(namespace, scoped.role_ref), source)
 
     def rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule]:
         """The rules behind a role reference; none when the role is missing."""
         return self.find_rules(namespace, ref) or []
 
     def find_rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule] | None:
-        """The same, but None when the role is missing."""
+        """The same, but None when the role is missing. Nobody changes them."""
         resource, kind = (_CLUSTER_ROLES, rbac_v1.ClusterRole) if ref.kind == "ClusterRole" else (_ROLES, rbac_v1.Role)
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, ref.name))
-        return decode(entry.data, kind).rules if entry else None  # type: ignore[attr-defined]
+        if entry is None:
+            return None
+        known = self._rules.get(entry.key)
+        if known is None or known[0] != entry.revision:
+            known = self._rules[entry.key] = (entry.revision, decode(entry.data, kind).rules)  # type: ignore[attr-defined]
+        return known[1]
 
 
 def _applies(subjects: list[rbac_v1.Subject], user: User, namespace: str) -> str:

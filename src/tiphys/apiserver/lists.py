@@ -160,6 +160,9 @@ def write_token(revision: int, start: str) -> str:
 def read_token(token: str) -> tuple[int, str]:
     try:
         raw = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return max(int(raw["rv"]), 0), str(raw["start"])
+        revision, start = raw["rv"], raw["start"]
+        if type(revision) is not int or not isinstance(start, str) or not -1 <= revision < 1 << 63:
+            raise ValueError("other types than the server writes")
+        return max(revision, 0), start
     except (ValueError, KeyError, TypeError, msgspec.DecodeError):
         raise errors.bad_request("invalid continue token: continue key is not valid: malformed value") from None

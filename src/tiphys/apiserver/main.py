@@ -21,7 +21,7 @@ from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.controller import DefinitionController
-from tiphys.apiserver.ebb import return_memory, settle_allocator
+from tiphys.apiserver.ebb import return_memory, settle_allocator, settle_collector
 from tiphys.apiserver.expiry import expire_events
 from tiphys.apiserver.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.registry import Registry
@@ -120,6 +120,7 @@ class RunningServer:
         self._tasks.start(kept, "kubernetes-service")
         self._tasks.start(self._aggregator.run(), "aggregator")
         self._tasks.start(self._usage.run(), "usage")
+        authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
         self._tasks.start(return_memory(), "return-memory")
@@ -171,6 +172,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
 async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
+    settle_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

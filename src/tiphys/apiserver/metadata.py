@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tiphys.api.catalog import BY_PATH, Resource
-from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.apiserver.request import warn
 from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
 from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
@@ -91,14 +93,15 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
 
 def drop_double_owners(meta: ObjectMeta) -> None:
     """Owners that are named twice, word for word, are kept once, with a warning."""
-    kept, double = [], dict[str, None]()
+    kept, double = dict[tuple[Any, ...], OwnerReference](), dict[str, None]()
     for owner in meta.owner_references:
-        if owner in kept:
+        words = msgspec.structs.astuple(owner)
+        if words in kept:
             double[owner.uid] = None
         else:
-            kept.append(owner)
+            kept[words] = owner
     if double:
-        meta.owner_references = kept
+        meta.owner_references = list(kept.values())
         warn(
             ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may"
             f" reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(double)}"
@@ -117,8 +120,8 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
     ):
         if left != right:
             errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
-    if old.deletion_timestamp and (added := [f for f in new.finalizers if f not in old.finalizers]):
-        shown = ", ".join(f'"{name}"' for name in sorted(set(added)))
+    if old.deletion_timestamp and (added := set(new.finalizers) - set(old.finalizers)):
+        shown = ", ".join(f'"{name}"' for name in sorted(added))
         why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
         errors.append(forbidden_field("metadata.finalizers", why))
     return errors

@@ -180,7 +180,7 @@ class Registry:
         """Defaults, the maker's fields, and what admission changes. Returns the object."""
         meta = obj.metadata
         if len(meta.owner_references) > 1:
-            drop_double_owners(meta)
+            await aside(drop_double_owners, meta)
         await aside(strategy.default, obj)
         meta.managed_fields = entries or []
         if manager and entries is None:
@@ -352,7 +352,7 @@ class Registry:
         meta.deletion_grace_period_seconds = before.deletion_grace_period_seconds
         meta.generation, meta.self_link = before.generation, ""
         if len(meta.owner_references) > 1:
-            drop_double_owners(meta)
+            await aside(drop_double_owners, meta)
         await aside(strategy.default, new)
         if to.entries is not None:
             meta.managed_fields = to.entries

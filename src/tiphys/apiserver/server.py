@@ -93,7 +93,7 @@ class APIServer:
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
-        reader, writer = self.reader, Writer(registry, authorizer)
+        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk)
         scales = Scales(registry, writer)
         self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
@@ -128,7 +128,8 @@ class APIServer:
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
             query = await asyncio.to_thread(parse_query, query_text) if long else parse_query(query_text)
-            info = parse(request.method, path, query)
+            long = len(path) > _LONG_QUERY
+            info = await asyncio.to_thread(parse, request.method, path, query) if long else parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))

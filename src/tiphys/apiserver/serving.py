@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from tiphys.apiserver import respond
 from tiphys.apiserver.handshakes import Handshake
+from tiphys.apiserver.listening import Listener
 from tiphys.apiserver.server import MAX_BODY, APIServer
 from tiphys.machinery import errors
 
@@ -169,6 +170,10 @@ class _Front(web.Server):  # type: ignore[misc]
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
+    def room(self) -> int:
+        """How many more connections there may be."""
+        return self.most - len(self._connections)
+
     def opened(self, connection: _Connection) -> None:
         """A new connection has to ask for something soon. Beyond the limit, the one that has waited longest goes."""
         self.late[connection] = time.monotonic() + HEAD_SECONDS
@@ -185,17 +190,19 @@ class _Front(web.Server):  # type: ignore[misc]
 
 
 class _Site(web.TCPSite):  # type: ignore[misc]
-    """A listener whose handshakes have a deadline."""
+    """A listener whose handshakes have a deadline, and follow one another."""
 
     async def start(self) -> None:
         await web.BaseSite.start(self)
-        loop = asyncio.get_running_loop()
-        server = self._runner.server
-        assert server is not None
-        self._server = await loop.create_server(
-            server, self._host, self._port, ssl=self._ssl_context, backlog=self._backlog,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-        )  # fmt: skip
+        front = self._runner.server
+        assert isinstance(front, _Front) and self._ssl_context is not None
+        self._listener = Listener(front, self._ssl_context, HANDSHAKE_SECONDS, front.room)
+        await self._listener.open(self._host or "", self._port, self._backlog)
+
+    async def stop(self) -> None:
+        self._listener.close()
+        await self._listener.wait_closed()
+        await super().stop()
 
 
 def _worth_telling(record: logging.LogRecord) -> bool:

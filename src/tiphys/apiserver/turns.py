@@ -55,6 +55,19 @@ class Turns:
         self._scheduled = False
 
 
+class Steps:
+    """For work that one request does over many things: ``await steps.next()`` after each lets others have the loop, once it has
+    been held for a few milliseconds."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + _ROUND
+
+    async def next(self) -> None:
+        if time.monotonic() > self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + _ROUND
+
+
 class Rounds:
     """Runs callbacks soon, in order, as many at a time as fit into a few milliseconds."""
 

@@ -25,6 +25,8 @@ from tiphys.apiserver.bodies import (
     plain_body,
     read_object,
 )
+from tiphys.apiserver.bulk import LARGE as LARGE_ANSWER
+from tiphys.apiserver.bulk import Bulk
 from tiphys.apiserver.conversion import from_storage, to_storage
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.lists import Listing, media_of
@@ -47,8 +49,9 @@ def manager_of(call: Call) -> str:
 
 
 class Writer:
-    def __init__(self, registry: Registry, authorizer: Authorizer) -> None:
+    def __init__(self, registry: Registry, authorizer: Authorizer, bulk: Bulk) -> None:
         self._registry = registry
+        self._bulk = bulk
         self._authorizer = authorizer
 
     def _check_create(self, call: Call, resource: Resource) -> None:
@@ -215,7 +218,7 @@ class Writer:
             why = f'not permitted to do "{verb}", reason: {reason}'
             raise errors.forbidden(resource.group_resource, info.name, why)
 
-    async def delete_collection(self, call: Call, resource: Resource) -> web.Response:
+    async def delete_collection(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = respond.wanted(call, resource)
         check_list(call)
         options = await self._options(call)
@@ -228,7 +231,12 @@ class Writer:
             meta["continue"] = ""
         listing = Listing(call, resource, want, self._registry.turns, self._registry.converter, self._registry.workers)
         body = await listing.body(meta, deleted)
-        return respond.answer(body.whole(), 200, call.warnings, media_of(want))
+        if body.length <= LARGE_ANSWER:
+            return respond.answer(body.whole(), 200, call.warnings, media_of(want))
+        response = web.StreamResponse(headers={**respond.HEADERS, "Content-Type": media_of(want)})
+        respond.warn_of(response, call.warnings)
+        call.seat.release()  # all is deleted, what is left is the client's to take
+        return await self._bulk.write(call, response, body)
 
     async def _options(self, call: Call) -> DeleteOptions:
         data = await body(call)

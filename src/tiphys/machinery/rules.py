@@ -9,8 +9,8 @@ from typing import Any
 
 from tiphys.api.base import to_builtins
 from tiphys.api.custom import CustomObject
-from tiphys.machinery import structural
-from tiphys.machinery.cel import CelError, compile_expression
+from tiphys.machinery import patience, structural
+from tiphys.machinery.cel import Budget, CelError, OutOfBudget, compile_expression
 from tiphys.machinery.cel.checker import ESTIMATE_LIMIT, check, type_of
 from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
 from tiphys.machinery.cel.declared import Declared, at_most, declared, is_exposed
@@ -20,7 +20,6 @@ from tiphys.machinery.errors import FieldError, duplicate, forbidden_field, inva
 from tiphys.machinery.structural import Schema
 
 _UNSET = structural.UNSET
-_PER_RULE, _PER_OBJECT = 1_000_000, 10_000_000
 _TOTAL_LIMIT = 100_000_000
 
 
@@ -37,11 +36,26 @@ def as_seen(obj: CustomObject, schema: Schema) -> dict[str, Any]:
 
 def check_rules(value: Any, schema: Schema, path: str = "", old: Any = _UNSET) -> list[FieldError]:
     """Every rule that does not hold. Without `old`, rules about changes are left out."""
-    budget = [_PER_OBJECT]
-    return list(_walk(value, schema, path, old, budget)) if schema.has_rules else []
+    if not schema.has_rules:
+        return []
+    found = list[FieldError]()
+    try:
+        for error in _walk(value, schema, path, old, Budget()):
+            found.append(error)
+    except _Spent as spent:
+        found.append(spent.error)
+    return found
 
 
-def _walk(value: Any, schema: Schema, path: str, old: Any, budget: list[int]) -> Iterator[FieldError]:
+class _Spent(Exception):
+    """No budget is left: no further rule is run."""
+
+    def __init__(self, error: FieldError) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _walk(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -> Iterator[FieldError]:
     if not schema.has_rules or value is None:
         return
     if schema.rules:
@@ -60,7 +74,7 @@ def _walk(value: Any, schema: Schema, path: str, old: Any, budget: list[int]) ->
             yield from _walk(item, schema.items, f"{path}[{index}]", was, budget)
 
 
-def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: list[int]) -> Iterator[FieldError]:
+def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -> Iterator[FieldError]:
     variables: dict[str, Any] = {"self": cel_value(value, schema)}
     unchanged = old is not _UNSET and old == value
     for rule in schema.rules:
@@ -76,8 +90,9 @@ def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: list[int]
         where = path + (rule.get("fieldPath") or "")
         kind = schema.type or "object"
         try:
-            holds, cost = program.measured(variables, min(_PER_RULE, budget[0]))
-            budget[0] -= cost
+            holds = budget.run(rule["rule"], variables)
+        except OutOfBudget as error:
+            raise _Spent(invalid_value(where, kind, str(error))) from None
         except CostExceeded as error:
             yield invalid_value(where, kind, f"{error}: call cost exceeds limit for rule: {rule['rule']}")
             return
@@ -85,14 +100,14 @@ def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: list[int]
             yield invalid_value(where, kind, f"{error} evaluating rule: {rule.get('message') or rule['rule']}")
             continue
         if holds is not True:
-            yield _broken(rule, where.lstrip("."), kind, value, _message(rule, variables))
+            yield _broken(rule, where.lstrip("."), kind, value, _message(rule, variables, budget))
 
 
-def _message(rule: dict[str, Any], variables: dict[str, Any]) -> str:
+def _message(rule: dict[str, Any], variables: dict[str, Any], budget: Budget) -> str:
     expression = rule.get("messageExpression")
     if expression:
         try:
-            text = compile_expression(expression).run(variables, _PER_RULE)
+            text = budget.run(expression, variables)
             if isinstance(text, str) and text.strip() and "\n" not in text:
                 return text.strip()
         except CelError:
@@ -118,8 +133,10 @@ def cel_value(value: Any, schema: Schema | None) -> Any:
     if schema is None or value is None:
         return value
     if isinstance(value, dict):
+        patience.take(1 + len(value) // 4)
         return {name: cel_value(item, schema.child(name)) for name, item in value.items()}
     if isinstance(value, list):
+        patience.take(1 + len(value) // 4)
         return [cel_value(item, schema.items) for item in value]
     if schema.type == "number" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

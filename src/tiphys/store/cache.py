@@ -20,7 +20,10 @@ from tiphys.store.engine import Change
 
 _META = b'"metadata":{'
 HISTORY = 10_000  # events kept for each resource: how far behind a watcher may resume
+HISTORY_BYTES = 48 << 20  # of the objects in these events: one large object, changed all the time, is not memory's end
+_FEWEST = 16  # events that are kept, however large their objects
 _RECENT = 256  # events whose lines are kept
+_RECENT_BYTES = 8 << 20  # of the objects in these
 _LAST = "\U0010ffff"  # after any name
 _INDEXES = 32  # selector keys indexed for each resource
 
@@ -105,6 +108,10 @@ class Entry:
                     break
             fields[name] = str(value).lower() if isinstance(value, bool) else absent if value is None else str(value)
         self._fields = fields
+
+    def slim(self) -> None:
+        """Keeps the object's bytes alone."""
+        self.shown = self._labels = self._fields = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -267,6 +274,9 @@ class ResourceCache:
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
         self.events: deque[Event] = deque()
+        self._bytes = 0  # of the objects in the events
+        self._recent: deque[Event] = deque()  # the last events, whose lines are kept
+        self._recent_bytes = 0
         self.written = 0  # events so far, those that are forgotten, too
         self._floor = floor  # of lists: what is older is compacted, whichever resource it was about
         self._dropped = floor  # of watches: the last event of this resource that is not kept
@@ -333,15 +343,29 @@ class ResourceCache:
     def _tell(self, event: Event) -> None:
         self.events.append(event)
         self.written += 1
-        if len(self.events) > _RECENT:
-            # The line weighs as much as the object, and can be made again.
-            self.events[-_RECENT].lines = _NOT_KEPT
-        if len(self.events) > HISTORY:
-            self._dropped = self._floor = self.events.popleft().revision
+        size = event.size
+        self._bytes += size
+        self._recent.append(event)
+        self._recent_bytes += size
+        while len(self._recent) > _RECENT or (self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1):
+            self._age()
+        while len(self.events) > HISTORY or (self._bytes > HISTORY_BYTES and len(self.events) > _FEWEST):
+            oldest = self.events.popleft()
+            self._bytes -= oldest.size
+            self._dropped = self._floor = oldest.revision
         if self.idle:
             idle, self.idle = self.idle, set()
             for watcher in idle:
                 watcher.wake()
+
+    def _age(self) -> None:
+        """The oldest of the recent events is recent no more. Its line weighs as much as the object, and can be made again; so
+        can what was read from the object that it has replaced."""
+        event = self._recent.popleft()
+        self._recent_bytes -= event.size
+        event.lines = _NOT_KEPT
+        if event.previous is not None:
+            event.previous.slim()
 
     def select_by(self, selectable: tuple[Selectable, ...]) -> None:
         """From now on field selectors may name these."""
@@ -360,7 +384,11 @@ class ResourceCache:
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""
         while self.events and self.events[0].revision <= revision:
-            self._dropped = self.events.popleft().revision
+            oldest = self.events.popleft()
+            self._bytes -= oldest.size
+            self._dropped = oldest.revision
+        while self._recent and self._recent[0].revision <= revision:
+            self._age()
         self._floor = max(self._floor, revision)
 
     # --- reads ---

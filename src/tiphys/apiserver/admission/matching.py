@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import LabelSelector
 from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.admission.celauthorizer import AuthorizerValue
+from tiphys.apiserver.aside import aside
 from tiphys.apiserver.authorization import Authorizer
-from tiphys.machinery.cel import CelError, compile_expression
+from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
 
 EXEMPT = "admissionregistration.k8s.io"  # nobody may lock the door to the locks
@@ -191,13 +192,23 @@ def _options(a: Attributes) -> dict[str, Any] | None:
     return {**given, "kind": kind, "apiVersion": "meta.k8s.io/v1"}
 
 
-def conditions_hold(conditions: Iterable[Any], variables: dict[str, Any]) -> bool:
+CONDITIONS_BUDGET = 2_500_000  # units of cost that the match conditions of one webhook or binding have together
+
+
+async def conditions_hold(conditions: Sequence[Any], variables: dict[str, Any]) -> bool:
     """Whether every match condition is true. Raises CelError when none is false and one cannot be evaluated."""
+    return not conditions or await aside(_conditions_hold, conditions, variables)
+
+
+def _conditions_hold(conditions: Sequence[Any], variables: dict[str, Any]) -> bool:
     failure: CelError | None = None
+    budget = Budget(CONDITIONS_BUDGET)
     for condition in conditions:
         try:
-            if compile_expression(condition.expression).run(variables) is not True:
+            if budget.run(condition.expression, variables) is not True:
                 return False
+        except OutOfBudget:
+            raise
         except CelError as error:
             failure = failure or error
     if failure is not None:

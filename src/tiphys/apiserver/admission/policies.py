@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api import admissionregistration_v1 as v1
-from tiphys.api.base import decode, to_builtins
+from tiphys.api.base import to_builtins
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import StatusCause
 from tiphys.apiserver.admission import Attributes, Base
@@ -25,10 +26,12 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.admission.webhooks import replaced
 from tiphys.apiserver.aside import aside
 from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.mirrors import Mirror
 from tiphys.apiserver.ownership import node_for
 from tiphys.apiserver.request import warn
+from tiphys.apiserver.turns import Steps
 from tiphys.machinery import errors, patch, typed
-from tiphys.machinery.cel import CelError, compile_expression
+from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class Bound:
     policy: Any
     binding: Any
     variables: dict[str, Any]
+    budget: Budget
 
 
 class _Policies(Base):
@@ -57,21 +61,22 @@ class _Policies(Base):
     def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry
         self._authorizer = authorizer
-        self._resources = resource_of(self.policy_kind), resource_of(self.binding_kind)
-        self._seen = (-1, -1)
+        self._mirrors: tuple[Mirror[Any], Mirror[Any]] | None = None
         self._known: list[tuple[Any, list[Any]]] = []
 
     def _bound_policies(self) -> list[tuple[Any, list[Any]]]:
         """Each policy with its bindings."""
-        registry, (policy, binding) = self._registry(), self._resources
-        policies, bindings = registry.cache(policy), registry.cache(binding)
-        if (policies.revision, bindings.revision) != self._seen:
-            self._seen = (policies.revision, bindings.revision)
-            bound = [decode(entry.data, self.binding_kind) for entry in bindings]
-            decoded = [decode(entry.data, self.policy_kind) for entry in policies]
-            self._known = [
-                (p, mine) for p in decoded if (mine := [b for b in bound if b.spec.policy_name == p.metadata.name])
-            ]
+        if self._mirrors is None:
+            cache = self._registry().cache
+            kinds = (self.policy_kind, self.binding_kind)
+            self._mirrors = tuple(Mirror(cache(resource_of(kind)), kind) for kind in kinds)  # type: ignore[assignment]
+        policies, bindings = self._mirrors  # type: ignore[misc]
+        changes = (*policies.refresh(), *bindings.refresh())
+        if any(changes):
+            bound = dict[str, list[Any]]()
+            for binding in bindings:
+                bound.setdefault(binding.spec.policy_name, []).append(binding)
+            self._known = [(p, bound[p.metadata.name]) for p in policies if p.metadata.name in bound]
         return self._known
 
     def _matches(self, wanted: v1.MatchResources | None, attributes: Attributes) -> bool:
@@ -89,11 +94,13 @@ class _Policies(Base):
         equivalents = registry.catalogue.equivalents
         return matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents) is not None
 
-    def _evaluations(
+    async def _evaluations(
         self, attributes: Attributes, seen: Seen, rounds: Rounds | None = None
-    ) -> Iterator[Bound | tuple[Any, Any, PolicyError]]:
+    ) -> AsyncGenerator[Bound | tuple[Any, Any, PolicyError], None]:
         """Every policy, binding and parameter that is about the request, or why it cannot be evaluated."""
+        steps = Steps()
         for policy, bindings in self._bound_policies():
+            await steps.next()
             if rounds is not None and not rounds.wanted(attributes, policy.metadata.name):
                 continue
             constraints = policy.spec.match_constraints
@@ -103,17 +110,23 @@ class _Policies(Base):
                 if not self._matches(binding.spec.match_resources, attributes):
                     continue
                 try:
-                    yield from self._with_params(policy, binding, attributes, seen)
+                    for params in self._params(policy, binding, attributes):
+                        bound = await self._bound(policy, binding, params, attributes, seen)
+                        if bound is not None:
+                            yield bound
                 except (PolicyError, CelError) as error:
                     yield policy, binding, PolicyError(str(error))
 
-    def _with_params(self, policy: Any, binding: Any, attributes: Attributes, seen: Seen) -> Iterator[Bound]:
-        for params in self._params(policy, binding, attributes):
-            variables = {**seen.variables(), "params": params, "namespaceObject": self._namespace(attributes)}
-            if not conditions_hold(policy.spec.match_conditions, variables):
-                continue
-            variables["variables"] = Composed(policy.spec.variables, variables)
-            yield Bound(policy, binding, variables)
+    async def _bound(
+        self, policy: Any, binding: Any, params: Any, attributes: Attributes, seen: Seen
+    ) -> Bound | None:
+        """The policy with one parameter, None when its match conditions do not hold. Raises CelError."""
+        variables = {**seen.variables(), "params": params, "namespaceObject": lambda: self._namespace(attributes)}
+        if not await conditions_hold(policy.spec.match_conditions, variables):
+            return None
+        budget = Budget()
+        variables["variables"] = Composed(policy.spec.variables, variables, budget)
+        return Bound(policy, binding, variables, budget)
 
     def _namespace(self, attributes: Attributes) -> Any:
         if not attributes.resource.namespaced:
@@ -146,7 +159,8 @@ class _Policies(Base):
 class Composed:
     """`variables` of a policy: each is evaluated when it is first asked for."""
 
-    def __init__(self, declared: list[v1.Variable], given: dict[str, Any]) -> None:
+    def __init__(self, declared: list[v1.Variable], given: dict[str, Any], budget: Budget) -> None:
+        self._budget = budget
         self._declared = {variable.name: variable.expression for variable in declared}
         self._given = given
         self._made: dict[str, Any] = {}
@@ -155,7 +169,7 @@ class Composed:
         if name not in self._made:
             if name not in self._declared:
                 raise CelError(f"no such key: {name}")
-            self._made[name] = compile_expression(self._declared[name]).run({**self._given, "variables": self})
+            self._made[name] = self._budget.run(self._declared[name], {**self._given, "variables": self})
         return self._made[name]
 
 
@@ -168,20 +182,29 @@ class ValidatingPolicies(_Policies):
             return
         seen = Seen(attributes, self._authorizer())
         denials: list[errors.StatusError] = []
-        for found in self._evaluations(attributes, seen):
+        async for found in self._evaluations(attributes, seen):
             if isinstance(found, Bound):
-                for validation in found.policy.spec.validations:
-                    await aside(self._judge, found, validation, attributes, denials)
+                await self._judge_all(found, attributes, denials)
             else:
                 policy, binding, error = found
                 self._failed(policy, binding, f"failed to configure binding: {error}", attributes, denials)
         if denials:
             raise denials[0]
 
+    async def _judge_all(self, bound: Bound, attributes: Attributes, denials: list[Any]) -> None:
+        """Every validation of a policy, as far as its budget goes."""
+        try:
+            for validation in bound.policy.spec.validations:
+                await aside(self._judge, bound, validation, attributes, denials)
+        except OutOfBudget as error:
+            self._failed(bound.policy, bound.binding, str(error), attributes, denials)
+
     def _judge(self, bound: Bound, validation: v1.Validation, attributes: Attributes, denials: list[Any]) -> None:
         text = validation.expression
         try:
-            good = compile_expression(text).run(bound.variables)
+            good = bound.budget.run(text, bound.variables)
+        except OutOfBudget:
+            raise
         except CelError as error:
             why = f"expression '{text.strip()}' resulted in error: {error}"
             self._failed(bound.policy, bound.binding, why, attributes, denials)
@@ -218,7 +241,7 @@ class ValidatingPolicies(_Policies):
 def _message(validation: v1.Validation, bound: Bound) -> str:
     if validation.message_expression:
         try:
-            text = compile_expression(validation.message_expression).run(bound.variables)
+            text = bound.budget.run(validation.message_expression, bound.variables)
             if isinstance(text, str) and text.strip() and "\n" not in text:
                 return text.strip()
         except CelError:
@@ -235,23 +258,28 @@ class MutatingPolicies(_Policies):
             return
         seen = Seen(attributes, self._authorizer())
         rounds = Rounds.of(attributes, self.policy_kind, seen.plain("obj"))
-        for found in self._evaluations(attributes, seen, rounds):
-            if not isinstance(found, Bound):
-                self._failed(found[0], found[1], str(found[2]), attributes)
-                continue
-            before, policy = seen.plain("obj"), found.policy
-            for mutation in policy.spec.mutations:
-                found.variables["object"] = seen.plain("obj")
-                try:
-                    after = _mutated(mutation, found.variables, seen.plain("obj"), attributes)
-                except (CelError, ValueError, TypeError, KeyError) as error:
-                    self._failed(policy, found.binding, str(error), attributes)
-                    continue
-                if after != seen.plain("obj"):
-                    attributes.obj = replaced(attributes, after, f"policy {policy.metadata.name}")
-            changed = seen.plain("obj") != before
-            rounds.done(attributes, policy.metadata.name, policy.spec.reinvocation_policy, changed)
+        async with contextlib.aclosing(self._evaluations(attributes, seen, rounds)) as evaluations:
+            async for found in evaluations:
+                if isinstance(found, Bound):
+                    await self._mutate(found, attributes, seen, rounds)
+                else:
+                    self._failed(found[0], found[1], str(found[2]), attributes)
         rounds.left(seen.plain("obj"))
+
+    async def _mutate(self, bound: Bound, attributes: Attributes, seen: Seen, rounds: Rounds) -> None:
+        """Every mutation of one policy, each on what the one before it has left."""
+        before, policy = seen.plain("obj"), bound.policy
+        for mutation in policy.spec.mutations:
+            bound.variables["object"] = seen.plain("obj")
+            try:
+                after = await aside(_mutated, mutation, bound, seen.plain("obj"), attributes)
+            except (CelError, ValueError, TypeError, KeyError) as error:
+                self._failed(policy, bound.binding, str(error), attributes)
+                continue
+            if after != seen.plain("obj"):
+                attributes.obj = replaced(attributes, after, f"policy {policy.metadata.name}")
+        changed = seen.plain("obj") != before
+        rounds.done(attributes, policy.metadata.name, policy.spec.reinvocation_policy, changed)
 
     def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes) -> None:
         if policy.spec.failure_policy == "Ignore":
@@ -262,12 +290,12 @@ class MutatingPolicies(_Policies):
         raise refusal
 
 
-def _mutated(mutation: v1.Mutation, variables: dict[str, Any], obj: Any, attributes: Attributes) -> Any:
+def _mutated(mutation: v1.Mutation, bound: Bound, obj: Any, attributes: Attributes) -> Any:
     if mutation.patch_type == "ApplyConfiguration" and mutation.apply_configuration is not None:
-        config = compile_expression(mutation.apply_configuration.expression).run(variables)
+        config = bound.budget.run(mutation.apply_configuration.expression, bound.variables)
         if not isinstance(config, dict):
             raise CelError("must evaluate to Object")
         return typed.merge(obj, config, node_for(attributes.resource))
     if mutation.patch_type == "JSONPatch" and mutation.json_patch is not None:
-        return patch.json_patch(obj, compile_expression(mutation.json_patch.expression).run(variables))
+        return patch.json_patch(obj, bound.budget.run(mutation.json_patch.expression, bound.variables))
     raise CelError(f"unsupported patchType {mutation.patch_type!r}")

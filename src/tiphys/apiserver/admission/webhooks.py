@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tiphys.api import admissionregistration_v1 as v1
-from tiphys.api.base import decode, from_builtins
+from tiphys.api.base import from_builtins
 from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import Status
 from tiphys.apiserver.admission import Attributes, Base
@@ -28,8 +28,10 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.custom.conversion import convert
 from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.mirrors import Mirror
 from tiphys.apiserver.request import warn
 from tiphys.apiserver.strategies import strategy_of
+from tiphys.apiserver.turns import Steps
 from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
 from tiphys.machinery import decoding, errors, patch
 from tiphys.machinery.cel import CelError
@@ -49,37 +51,37 @@ class _Webhooks(Base):
         self._registry = registry
         self._authorizer = authorizer
         self._caller = caller
-        self._resource = resource_of(self.kind)
-        self._seen = -1
+        self._mirror: Mirror[Any] | None = None
         self._known: list[tuple[str, Any]] = []
 
     def _configured(self) -> list[tuple[str, Any]]:
         """Every webhook, in order, with a name that no other has."""
-        cache = self._registry().cache(self._resource)
-        if cache.revision != self._seen:
-            self._seen = cache.revision
+        if self._mirror is None:
+            self._mirror = Mirror(self._registry().cache(resource_of(self.kind)), self.kind)
+        if any(self._mirror.refresh()):
             self._known = [
-                (f"{entry.key}/{hook.name}", hook) for entry in cache for hook in decode(entry.data, self.kind).webhooks
+                (f"{key}/{hook.name}", hook) for key, configuration in self._mirror.items() for hook in configuration.webhooks
             ]
         return self._known
 
-    def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
+    async def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
         """The webhooks that want this request, each with the resource as which it sees it."""
-        found = []
+        found, steps = [], Steps()
         for _, hook in self._configured():
-            resource = self._wants(hook, attributes, seen)
+            await steps.next()
+            resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 found.append((hook, resource))
         return found
 
-    def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
+    async def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
         resource = matching_resource(hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents)
         if resource is None or not selects_namespace(hook.namespace_selector, attributes, self._registry().labels_of):
             return None
         if not selects_object(hook.object_selector, attributes):
             return None
         try:
-            if hook.match_conditions and not conditions_hold(hook.match_conditions, seen.variables(resource)):
+            if hook.match_conditions and not await conditions_hold(hook.match_conditions, seen.variables(resource)):
                 return None
         except CelError as error:
             if hook.failure_policy == "Ignore":
@@ -146,10 +148,12 @@ class MutatingWebhooks(_Webhooks):
             return
         seen = Seen(attributes, self._authorizer())
         rounds = Rounds.of(attributes, self.kind, seen.plain("obj"))
+        steps = Steps()
         for name, hook in self._configured():
+            await steps.next()
             if not rounds.wanted(attributes, name):
                 continue
-            resource = self._wants(hook, attributes, seen)
+            resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 changed = await self._apply(hook, resource, attributes, seen)
                 rounds.done(attributes, name, hook.reinvocation_policy, changed)
@@ -184,7 +188,7 @@ class ValidatingWebhooks(_Webhooks):
         if attributes.resource.group == EXEMPT or not self._configured():
             return
         seen = Seen(attributes, self._authorizer())
-        matching = self._matching(attributes, seen)
+        matching = await self._matching(attributes, seen)
         if not matching:
             return
         asked = [self._ask(hook, resource, attributes, seen) for hook, resource in matching]

@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tiphys.machinery import patience
+from tiphys.machinery.cel.actual import call_cost
 from tiphys.machinery.cel.frames import (
     COST,
     COST_LIMIT,
@@ -62,12 +64,19 @@ class Program:
 
     def measured(self, variables: dict[str, Any], limit: int = COST_LIMIT) -> tuple[Any, int]:
         """(value, cost)."""
-        cost = [limit]
+        allowed = patience.allowed()
+        given = limit if allowed is None else min(limit, allowed)
+        cost = [given]
         try:
             value = self._evaluate({**variables, COST: cost})
         except RecursionError:
             raise CelError("expression is nested too deeply") from None
-        return value, limit - cost[0]
+        except CostExceeded:
+            if given < limit:
+                raise patience.Unfinished from None
+            raise
+        patience.take(given - cost[0])
+        return value, given - cost[0]
 
 
 def compile_expression(text: str, variables: frozenset[str] | None = None) -> Program:
@@ -262,8 +271,8 @@ class _Compiler:
             for value, allowed in zip(values, kinds, strict=False):
                 if allowed and type(value) not in allowed and not hasattr(value, "cel_call"):
                     raise CelError(f"no such overload: {name}({', '.join(map(type_name, values))})")
-            spend(frame, 1 + sum(len(v) // 10 for v in values if isinstance(v, str | list | bytes)))
             try:
+                spend(frame, call_cost(name, values))
                 return called(*values)
             except (TypeError, AttributeError, KeyError, IndexError):
                 raise CelError("no such overload") from None

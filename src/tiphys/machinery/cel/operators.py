@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tiphys.machinery.cel.actual import comparison_cost, joining_cost, search_cost
 from tiphys.machinery.cel.arithmetic import divide, modulo, plus
 from tiphys.machinery.cel.frames import Evaluate, Frame, as_bool, spend
 from tiphys.machinery.cel.values import CelError, CostExceeded, Uint, equal, is_number, less
@@ -41,7 +42,11 @@ def _choose(test: Evaluate, yes: Evaluate, no: Evaluate) -> Evaluate:
     return lambda frame: yes(frame) if as_bool(test(frame)) else no(frame)
 
 
-def _simple(function: Callable[..., Any]) -> Callable[..., Evaluate]:
+def _least_size(a: Any, b: Any) -> int:
+    return min(len(a), len(b)) // 10 if isinstance(a, str) and isinstance(b, str) else 0
+
+
+def _simple(function: Callable[..., Any], cost: Callable[[Any, Any], int] = _least_size) -> Callable[..., Evaluate]:
     def make(*args: Evaluate) -> Evaluate:
         if len(args) == 1:
             [only] = args
@@ -50,9 +55,7 @@ def _simple(function: Callable[..., Any]) -> Callable[..., Evaluate]:
 
         def run(frame: Frame) -> Any:
             a, b = left(frame), right(frame)
-            spend(
-                frame, 1 + (min(len(a), len(b)) // 10 if isinstance(a, str | list) and isinstance(b, str | list) else 0)
-            )
+            spend(frame, 1 + cost(a, b))
             return function(a, b)
 
         return run
@@ -115,9 +118,9 @@ def _negate(value: Any) -> Any:
 
 OPERATORS: dict[str, Callable[..., Evaluate]] = {
     "_&&_": _and, "_||_": _or, "_?_:_": _choose,
-    "_==_": _simple(equal), "_!=_": _simple(lambda a, b: not equal(a, b)),
+    "_==_": _simple(equal, comparison_cost), "_!=_": _simple(lambda a, b: not equal(a, b), comparison_cost),
     "_<_": _simple(less), "_>_": _simple(lambda a, b: less(b, a)),
     "_<=_": _simple(lambda a, b: less(a, b) or equal(a, b)), "_>=_": _simple(lambda a, b: less(b, a) or equal(a, b)),
-    "_in_": _simple(_in), "!_": _simple(lambda v: not as_bool(v)), "-_": _simple(_negate),
-    **{f"_{op}_": _simple(_arithmetic(op)) for op in "+-*/%"},
+    "_in_": _simple(_in, search_cost), "!_": _simple(lambda v: not as_bool(v)), "-_": _simple(_negate),
+    "_+_": _simple(_arithmetic("+"), joining_cost), **{f"_{op}_": _simple(_arithmetic(op)) for op in "-*/%"},
 }  # fmt: skip

@@ -1,0 +1,158 @@
+"""The listening socket: connections are taken in a row, and few begin their TLS handshake in one round of the event loop.
+
+A handshake costs the loop half a millisecond of signing, and asyncio begins one for every connection that has spoken: a thousand
+at once held everything for 300 to 500 ms. Here a connection that is new waits, as a bare socket, until its client speaks, and
+then for its turn. Who never speaks is closed after `seconds`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from tiphys.client.tasks import TaskGroup
+
+log = logging.getLogger(__name__)
+
+_BEGUN = 4  # handshakes in one round of the event loop
+_UNDER_WAY = 32  # handshakes at a time: clients answer in bursts, too
+_SLOW = 0.25  # seconds after which one does not count any more: who is slow on purpose keeps out nobody
+_TAKEN = 64  # connections in one round
+_SWEEP = 2.0  # seconds between two looks at those who are late
+_PAUSE = 1.0  # seconds without new connections when there are no files left
+
+
+class Listener:
+    """Of the addresses of one host. `factory` makes a connection's protocol; `room` says how many more there may be."""
+
+    def __init__(
+        self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext, seconds: float, room: Callable[[], int]
+    ) -> None:
+        self._factory = factory
+        self._context = context
+        self._seconds = seconds
+        self._room = room
+        self.sockets: list[socket.socket] = []
+        self._silent: dict[socket.socket, float] = {}  # those that have not spoken → until when they may, the oldest first
+        self._ready: deque[socket.socket] = deque()
+        self._beginning = False
+        self._under_way = 0
+        self._tasks = TaskGroup("handshakes")
+        self._loop = asyncio.get_running_loop()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def open(self, host: str, port: int, backlog: int) -> None:
+        """Listens. Raises OSError when the port is taken."""
+        found = await self._loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((row[0], row[4]) for row in found):
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            self.sockets.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setblocking(False)
+            try:
+                listening.bind(address)
+            except OSError:
+                self.close()
+                raise
+            listening.listen(backlog)
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def close(self) -> None:
+        """Takes no more connections; those that have not begun are closed."""
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        self.sockets.clear()
+        for waiting in list(self._silent):
+            self._drop(waiting)
+        while self._ready:
+            self._ready.popleft().close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def wait_closed(self) -> None:
+        await self._tasks.stop()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_TAKEN):
+            try:
+                connection, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no files, no memory
+                log.error("cannot accept connections: %s", error)
+                self._loop.remove_reader(listening)
+                self._loop.call_later(_PAUSE, self._resume, listening)
+                return
+            self._take(connection)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self.sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _take(self, connection: socket.socket) -> None:
+        """Waits for the client to speak. When there are too many, the one that has been silent longest goes."""
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._silent[connection] = time.monotonic() + self._seconds
+        self._loop.add_reader(connection, self._spoken, connection)
+        if len(self._silent) + len(self._ready) > max(self._room(), 1):
+            self._drop(next(iter(self._silent)))
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    def _drop(self, waiting: socket.socket) -> None:
+        del self._silent[waiting]
+        self._loop.remove_reader(waiting)
+        waiting.close()
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for waiting in [one for one, until in self._silent.items() if until < now]:
+            self._drop(waiting)
+        self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self._silent else None
+
+    def _spoken(self, connection: socket.socket) -> None:
+        del self._silent[connection]
+        self._loop.remove_reader(connection)
+        self._ready.append(connection)
+        if not self._beginning:
+            self._begin()
+
+    def _begin(self) -> None:
+        """The next few, and the others in the rounds that follow."""
+        for _ in range(min(_BEGUN, len(self._ready), _UNDER_WAY - self._under_way)):
+            self._under_way += 1
+            shaking = self._tasks.start(self._shake(self._ready.popleft()), "handshake")
+            slow = self._loop.call_later(_SLOW, self._over)
+            shaking.add_done_callback(partial(self._ended, slow))
+        self._beginning = bool(self._ready) and self._under_way < _UNDER_WAY
+        if self._beginning:
+            self._loop.call_soon(self._begin)
+
+    def _ended(self, slow: asyncio.TimerHandle, shaking: asyncio.Task[None]) -> None:
+        if slow.when() > self._loop.time():  # else it does not count any more, or in a moment
+            slow.cancel()
+            self._over()
+
+    def _over(self) -> None:
+        """One handshake counts no more."""
+        self._under_way -= 1
+        if self._ready and not self._beginning:
+            self._beginning = True
+            self._loop.call_soon(self._begin)
+
+    async def _shake(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):  # SSLError is one of them: the client has been told
+            await self._loop.connect_accepted_socket(
+                self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
+            )

@@ -1,0 +1,63 @@
+"""Decoded objects of a resource that every request asks for: bindings, policies, webhooks.
+
+A change is decoded when somebody looks next; one of thousands costs no look at the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Generic, TypeVar
+
+from tiphys.api.base import decode
+from tiphys.store.cache import Entry, ResourceCache
+
+T = TypeVar("T")
+Changes = tuple[list[tuple[str, T]], list[tuple[str, T]]]
+
+
+class Mirror(Generic[T]):
+    """The objects of one cache. Nobody changes them."""
+
+    def __init__(self, cache: ResourceCache, kind: type[T]) -> None:
+        self._cache = cache
+        self._kind = kind
+        self._seen = (-1, -1, -1)  # revision, events and broken values of the cache
+        self._known: dict[str, tuple[int, T]] = {}  # by key, with the revision
+
+    def refresh(self) -> Changes[T]:
+        """Looks for changes. Returns (key and object of what went, of what came); what changed is in both."""
+        cache = self._cache
+        now = (cache.revision, cache.written, cache.spoilt)
+        if now == self._seen:
+            return [], []
+        before, self._seen = self._seen, now
+        missed = cache.written - before[1]
+        if before[0] < 0 or not 0 < missed <= len(cache.events) or cache.spoilt != before[2]:
+            return self._taken({entry.key: entry for entry in cache}, whole=True)
+        changed = [event.key for event in islice(reversed(cache.events), missed)]
+        return self._taken({key: cache.get(key) for key in changed})
+
+    def _taken(self, entries: dict[str, Entry | None], whole: bool = False) -> Changes[T]:
+        """Takes what stands now under some keys, or under all there are."""
+        gone, come = [], []
+        for key in [key for key in self._known if key not in entries] if whole else ():
+            gone.append((key, self._known.pop(key)[1]))
+        for key, entry in entries.items():
+            known = self._known.get(key)
+            if entry is not None and known is not None and known[0] == entry.revision:
+                continue
+            if known is not None:
+                gone.append((key, self._known.pop(key)[1]))
+            if entry is not None:
+                obj = decode(entry.data, self._kind)
+                self._known[key] = (entry.revision, obj)
+                come.append((key, obj))
+        return gone, come
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Key and object, in the order of the keys."""
+        return ((key, self._known[key][1]) for key in sorted(self._known))
+
+    def __iter__(self) -> Iterator[T]:
+        return (obj for _, obj in self.items())
