@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack compat fuzz bench bench-isolation bench-scheduler bench-workloads bench-policy machine test-machine clean
+.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ test: $(VENV)/.dev test-machine  ## all checks and tests
 
 check: $(VENV)/.dev  ## lint, types and import contracts alone
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/mypy
+
+test-systems: $(VENV)/.dev test-machine  ## the tests that take minutes
+	@$(PYTHON) -m pytest -m slow tests
 
 attack: $(VENV)/.dev test-machine  ## everything in docs/security.md, attacked, the slow ones too
 	@$(PYTHON) -m pytest -m "" tests/attack
