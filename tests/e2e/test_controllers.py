@@ -186,10 +186,13 @@ async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(clust
         status = (await cluster.client.get(batch_v1.Job, "j", "default")).status
         return status.failed == 1 and status.active == 0
 
+    async def released() -> bool:
+        [left] = await cluster.pods(labels="job-name=j")
+        return left.metadata.finalizers == ["example.org/hold"]
+
     await cluster.eventually(counted)
-    [left] = await cluster.pods(labels="job-name=j")
-    assert left.metadata.finalizers == ["example.org/hold"]
-    await cluster.client.patch(core_v1.Pod, left.metadata.name, {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await cluster.eventually(released)
+    await cluster.client.patch(core_v1.Pod, made.metadata.name, {"metadata": {"finalizers": None}}, "default", media=MERGE)
     await gone(cluster, batch_v1.Job, "j")
 
 

@@ -325,7 +325,9 @@ class JobController(Controller):
         meta = pod.metadata
         if not meta.deletion_timestamp:
             for job in self._jobs:
-                if job.metadata.namespace == meta.namespace and _selector(job).matches(meta.labels):
+                if job.metadata.deletion_timestamp or job.metadata.namespace != meta.namespace:
+                    continue  # one that is being deleted has let it go, and adopts nobody
+                if _selector(job).matches(meta.labels):
                     return self.enqueue(None, job)
         if TRACKING in meta.finalizers:
             self.queue.add(f"{_ORPHAN}{meta.namespace}/{meta.name}")
