@@ -176,8 +176,13 @@ async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(clust
     job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
     job.spec.template = deployment("j").spec.template
     job.spec.template.spec.restart_policy = "Never"
+    job.spec.template.metadata.annotations = {"hollow.tiphys.io/exit-after": "600"}
     await cluster.client.create(job)
-    [made] = await cluster.eventually(lambda: cluster.pods(labels="job-name=j"))
+
+    async def running() -> list[core_v1.Pod]:  # one that no node has yet would wait for the pod collector
+        return [pod for pod in await cluster.pods(labels="job-name=j") if pod.status.phase == "Running"]
+
+    [made] = await cluster.eventually(running)
     hold = {"metadata": {"finalizers": [*made.metadata.finalizers, "example.org/hold"]}}
     await cluster.client.patch(core_v1.Pod, made.metadata.name, hold, "default", media=MERGE)
     await cluster.client.delete(batch_v1.Job, "j", "default", propagation="Foreground")
