@@ -283,7 +283,7 @@ def measured(server: Server | Peer) -> dict[str, str]:
     with contextlib.suppress(AssertionError):  # a peer whose controllers run has it
         ask(admin, "POST", "/api/v1/namespaces/default/serviceaccounts", account, wanted=201)
     if isinstance(server, Server):
-        _grant(admin)
+        grant(admin, {"kind": "User", "name": "bench-user"})
 
     def shown(rate: float, cpu: float, digits: int = 2) -> str:
         wall = f"{rate:.0f}/s" if rate > 1000 else f"{1000 / rate:.1f} ms"
@@ -313,8 +313,8 @@ def measured(server: Server | Peer) -> dict[str, str]:
     return rows
 
 
-def _grant(admin: http.client.HTTPSConnection) -> None:
-    """Everything to the user of the bench, by RBAC."""
+def grant(admin: http.client.HTTPSConnection, subject: dict[str, str]) -> None:
+    """Everything to a user or a group, by RBAC."""
     group = "rbac.authorization.k8s.io"
     rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
     role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": "bench"}, "rules": [rule]}
@@ -322,7 +322,7 @@ def _grant(admin: http.client.HTTPSConnection) -> None:
     binding = {
         "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "bench"},
         "roleRef": {"kind": "ClusterRole", "name": "bench", "apiGroup": group},
-        "subjects": [{"kind": "User", "name": "bench-user", "apiGroup": group}],
+        "subjects": [{**subject, "apiGroup": group}],
     }  # fmt: skip
     ask(admin, "POST", f"/apis/{group}/v1/clusterrolebindings", json.dumps(binding).encode(), wanted=201)
 

@@ -3,7 +3,8 @@ per resource, admission, discovery, OpenAPI.
 
 A request comes in through `serving`, is named in `request`, passes the filters of `server`, and ends in `reading` (with
 `views`, `lists`, `watching`), `writing` (with `bodies`, `patches`, `parts`), `scales`, `actions` (what stores nothing),
-`pages` (what is no resource), `connect` (streams to nodes), what would hold the event loop in `aside` or `workers`, which `watchdog` watches, or `aggregation` (other servers). `custom` has the custom
-resources.
+`pages` (what is no resource), `connect` (streams to nodes) or `aggregation` (other servers; `proxying` for both). `custom` has the custom resources.
+Nothing may hold the event loop, which `watchdog` watches: what is large is done in `aside` or `workers`, long answers in
+`turns` and `bulk`.
 Writes go through `registry`; reads are bytes from the store's cache.
 """

@@ -124,10 +124,6 @@ class ServiceAccountTokens:
         }
         return jwt.encode(claims, self._private, _ALGORITHM, {"kid": self.key_id}), now + seconds
 
-    def verify(self, token: str, audiences: list[str] | None = None) -> User:
-        """The user of a valid token. Raises InvalidToken."""
-        return self.review(token, audiences)[0]
-
     def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
         """(user of a valid token, those of `audiences` that it is for). Raises InvalidToken."""
         claims = self._claims(token)

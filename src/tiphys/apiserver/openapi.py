@@ -261,10 +261,6 @@ class OpenAPI:
             paths.setdefault(remote.gv.path[1:], {"serverRelativeURL": f"/openapi/v3{remote.gv.path}"})
         return msgspec.json.encode({"paths": paths})
 
-    def v2_document(self) -> dict[str, Any]:
-        """The whole API as one Swagger 2.0 document."""
-        return self._whole[_V2]  # type: ignore[no-any-return]
-
     def v2_proto(self) -> bytes:
         """The same in protobuf."""
         from tiphys.apiserver import openapi_proto

@@ -50,7 +50,6 @@ from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.protobuf import WireError
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +146,6 @@ class APIServer:
             raise
         except web.HTTPRequestEntityTooLarge:
             response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call)
-        except WireError:  # of schemas that are unions; what is read raises it, too, but that is told of where it is read
-            response = respond.failure(errors.not_acceptable(f"only the following media types are accepted: {_TEXTS}"), call)
         except RecursionError:
             response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
@@ -350,7 +347,6 @@ _UPGRADED = frozenset(("exec", "attach", "portforward"))
 _STREAMING = _UPGRADED | {"proxy", "log"}
 _SELECTING = frozenset(("list", "watch", "deletecollection"))  # verbs for which a selector says what is asked for
 _PATIENCE = 60.0  # seconds that any request may take
-_TEXTS = "application/json, application/yaml"
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 

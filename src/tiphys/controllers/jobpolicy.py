@@ -8,7 +8,6 @@ from tiphys.api import core_v1
 from tiphys.api.batch_v1 import Job, PodFailurePolicyRule
 
 FAILURES = "batch.kubernetes.io/job-index-failure-count"
-IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 @dataclass(frozen=True, slots=True)
