@@ -32,12 +32,13 @@ down:  ## remove the demo's cluster and every trace of it
 
 test: $(VENV)/.dev test-machine  ## all checks and tests
 	@$(VENV)/bin/ruff check -q .
+	@$(VENV)/bin/ruff format -q --check .
 	@$(VENV)/bin/lint-imports --no-cache > $(VENV)/.imports || { cat $(VENV)/.imports; exit 1; }
 	@$(VENV)/bin/mypy
 	@$(PYTHON) -m pytest
 
 check: $(VENV)/.dev  ## lint, types and import contracts alone
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/mypy
 
 test-systems: $(VENV)/.dev test-machine  ## the tests that take minutes
 	@$(PYTHON) -m pytest -m slow tests

@@ -57,14 +57,20 @@ class Server:
         self.user = authority.ensure("user", "bench-user", ())
         write_private(root / "pki" / "sa.key", key_pem(new_key()))
         kubeconfig.component(
-            root / "kubeconfig", f"https://127.0.0.1:{self.port}", authority.path, self.certificate, self.key
+            root / "kubeconfig",
+            f"https://127.0.0.1:{self.port}",
+            authority.path,
+            self.certificate,
+            self.key,
         )
         self.ca = authority.path
 
     def start_bare(self) -> None:
         """A bare server in place of ours."""
         bare = Path(__file__).with_name("bare.py")
-        self.process = subprocess.Popen([sys.executable, str(bare), str(self.root / "pki"), str(self.port)])
+        self.process = subprocess.Popen(
+            [sys.executable, str(bare), str(self.root / "pki"), str(self.port)]
+        )
         while True:
             with contextlib.suppress(OSError):
                 return self.connect().request("GET", "/")
@@ -87,7 +93,14 @@ class Server:
             "127.0.0.1",
         ]
         if "--profile" in sys.argv:
-            command[1:3] = ["-m", "cProfile", "-o", sys.argv[sys.argv.index("--profile") + 1], "-m", "tiphys.cli.main"]
+            command[1:3] = [
+                "-m",
+                "cProfile",
+                "-o",
+                sys.argv[sys.argv.index("--profile") + 1],
+                "-m",
+                "tiphys.cli.main",
+            ]
         began = time.monotonic()
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while True:
@@ -124,19 +137,39 @@ def pod(number: int) -> bytes:
     """A pod of about 2.6 kB once it is stored."""
     env = [{"name": f"VARIABLE_{i}", "value": "x" * 40} for i in range(4)]
     body = {
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": f"pod-{number:05}", "labels": {"app": f"app-{number % 100}", "tier": "bench"}, "annotations": {"note": "y" * 120}},
-        "spec": {
-            "nodeName": f"node-{number % 50}", "automountServiceAccountToken": False,
-            "containers": [{"name": "main", "image": "registry.example.com/some/image:v1.2.3", "env": env, "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-                            "ports": [{"containerPort": 8080}], "readinessProbe": {"httpGet": {"path": "/", "port": 8080}}}],
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"pod-{number:05}",
+            "labels": {"app": f"app-{number % 100}", "tier": "bench"},
+            "annotations": {"note": "y" * 120},
         },
-    }  # fmt: skip
+        "spec": {
+            "nodeName": f"node-{number % 50}",
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "registry.example.com/some/image:v1.2.3",
+                    "env": env,
+                    "resources": {
+                        "requests": {"cpu": "100m", "memory": "128Mi"},
+                        "limits": {"memory": "256Mi"},
+                    },
+                    "ports": [{"containerPort": 8080}],
+                    "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+                }
+            ],
+        },
+    }
     return json.dumps(body).encode()
 
 
 def many(
-    server: Server | Peer, total: int, threads: int, one: Callable[[http.client.HTTPSConnection, int], None]
+    server: Server | Peer,
+    total: int,
+    threads: int,
+    one: Callable[[http.client.HTTPSConnection, int], None],
 ) -> tuple[float, float]:
     """(operations per second, CPU milliseconds of the server per operation)."""
     numbers, lock = iter(range(total)), threading.Lock()
@@ -183,10 +216,14 @@ def watch_cost(server: Server | Peer, watchers: int = 100, events: int = 100) ->
 
     async def main() -> float:
         tls = server.context()
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=0)) as session:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=0)
+        ) as session:
             seen = [0] * watchers
             done = asyncio.Event()
-            url = f"https://{server.host}:{server.port}/api/v1/namespaces/default/configmaps?watch=1"
+            url = (
+                f"https://{server.host}:{server.port}/api/v1/namespaces/default/configmaps?watch=1"
+            )
 
             async def follow(index: int) -> None:
                 async with session.get(url) as answer:
@@ -254,17 +291,25 @@ FLOOR = "bare handler, per request"
 THERE = 0.046  # ms that a bare handler takes on the machine of the figures to reach
 GOALS = {
     FLOOR: "",
-    "start until /readyz is ok": "<= 0.7 s", "resident memory idle": "<= 90 MB", "create a pod, 16 connections": "<= 0.35 ms",
-    "resident memory with pods": "<= 150 MB", "get a pod": "<= 0.08 ms", "list all": "<= 40 ms", "list 500": "<= 3 ms",
-    "list by a label that matches none": "<= 1 ms", "merge-patch one pod, 1 connection": "<= 0.6 ms",
+    "start until /readyz is ok": "<= 0.7 s",
+    "resident memory idle": "<= 90 MB",
+    "create a pod, 16 connections": "<= 0.35 ms",
+    "resident memory with pods": "<= 150 MB",
+    "get a pod": "<= 0.08 ms",
+    "list all": "<= 40 ms",
+    "list 500": "<= 3 ms",
+    "list by a label that matches none": "<= 1 ms",
+    "merge-patch one pod, 1 connection": "<= 0.6 ms",
     "watch, 100 watchers, per event delivered": "<= 12 us",
-}  # fmt: skip
+}
 
 
 def floor(server: Server) -> float:
     """CPU milliseconds of a request to a bare server: the best of three."""
     server.start_bare()
-    best = min(many(server, COUNT // 3, 4, lambda c, n: _none(ask(c, "GET", "/")))[1] for _ in range(3))
+    best = min(
+        many(server, COUNT // 3, 4, lambda c, n: _none(ask(c, "GET", "/")))[1] for _ in range(3)
+    )
     server.stop()
     return best
 
@@ -295,14 +340,22 @@ def measured(server: Server | Peer) -> dict[str, str]:
     )
     rows["resident memory with pods"] = f"{server.memory() >> 20} MB"
     rows["get a pod"] = shown(
-        *many(server, COUNT * 2 // 3, 4, lambda c, n: _none(ask(c, "GET", f"{PODS}/pod-{n % COUNT:05}"))), digits=3
+        *many(
+            server,
+            COUNT * 2 // 3,
+            4,
+            lambda c, n: _none(ask(c, "GET", f"{PODS}/pod-{n % COUNT:05}")),
+        ),
+        digits=3,
     )
     for name, path, count in (
         ("list all", "/api/v1/pods", 10),
         ("list 500", "/api/v1/pods?limit=500", 50),
         ("list by a label that matches none", "/api/v1/pods?labelSelector=app%3Dnone", 100),
     ):
-        rows[name] = shown(*many(server, count, 1, lambda c, n, path=path: _none(ask(c, "GET", path))))  # type: ignore[misc]
+        rows[name] = shown(
+            *many(server, count, 1, lambda c, n, path=path: _none(ask(c, "GET", path)))
+        )  # type: ignore[misc]
 
     def patch(connection: http.client.HTTPSConnection, number: int) -> None:
         body = b'{"metadata":{"labels":{"n":"%d"}}}' % number
@@ -317,20 +370,36 @@ def grant(admin: http.client.HTTPSConnection, subject: dict[str, str]) -> None:
     """Everything to a user or a group, by RBAC."""
     group = "rbac.authorization.k8s.io"
     rule = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": "bench"}, "rules": [rule]}
+    role = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "bench"},
+        "rules": [rule],
+    }
     ask(admin, "POST", f"/apis/{group}/v1/clusterroles", json.dumps(role).encode(), wanted=201)
     binding = {
-        "apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "bench"},
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "bench"},
         "roleRef": {"kind": "ClusterRole", "name": "bench", "apiGroup": group},
         "subjects": [{**subject, "apiGroup": group}],
-    }  # fmt: skip
-    ask(admin, "POST", f"/apis/{group}/v1/clusterrolebindings", json.dumps(binding).encode(), wanted=201)
+    }
+    ask(
+        admin,
+        "POST",
+        f"/apis/{group}/v1/clusterrolebindings",
+        json.dumps(binding).encode(),
+        wanted=201,
+    )
 
 
 def _removed(peer: Peer) -> None:
     """What the bench left on a peer."""
     connection = peer.connect()
-    for path in (f"{PODS}?gracePeriodSeconds=0&labelSelector=tier%3Dbench", PODS.replace("pods", "configmaps")):
+    for path in (
+        f"{PODS}?gracePeriodSeconds=0&labelSelector=tier%3Dbench",
+        PODS.replace("pods", "configmaps"),
+    ):
         ask(connection, "DELETE", path)
 
 
@@ -355,9 +424,17 @@ def main() -> None:
         finally:
             _removed(peer)
     width = max(map(len, GOALS))
-    print(f"{'operation, ' + str(COUNT) + ' pods':<{width}}  " + "".join(f"{name:<30}" for name in columns) + "to reach")
+    print(
+        f"{'operation, ' + str(COUNT) + ' pods':<{width}}  "
+        + "".join(f"{name:<30}" for name in columns)
+        + "to reach"
+    )
     for name, goal in GOALS.items():
-        print(f"{name:<{width}}  " + "".join(f"{column.get(name, ''):<30}" for column in columns.values()) + goal)
+        print(
+            f"{name:<{width}}  "
+            + "".join(f"{column.get(name, ''):<30}" for column in columns.values())
+            + goal
+        )
 
 
 def _restart(server: Server) -> float:

@@ -127,7 +127,14 @@ def measure_rush(server: Server, name: str, rusher: Pair, other: Pair) -> None:
     path, headers = RUSHES[name]
     before = server.memory()
     alone = p99(probe(server, other, SECONDS / 2))
-    arguments = (server.port, server.ca, rusher, request(path, headers), LISTS, time.time() + SECONDS)
+    arguments = (
+        server.port,
+        server.ca,
+        rusher,
+        request(path, headers),
+        LISTS,
+        time.time() + SECONDS,
+    )
     process = multiprocessing.get_context("spawn").Process(target=rush, args=arguments)
     with Peak(server) as peak:
         process.start()
@@ -151,7 +158,9 @@ def measure_silent(server: Server, name: str, path: str, rusher: Pair, other: Pa
     async def everyone() -> None:
         streams = []
         for _ in range(WATCHERS):
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls, limit=1 << 12)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", server.port, ssl=tls, limit=1 << 12
+            )
             writer.write(request(path))
             streams.append((reader, writer))
         await asyncio.to_thread(churn)
@@ -207,7 +216,9 @@ def main() -> None:
                 ("lists that nobody reads", "/api/v1/pods"),
             ):
                 if ONLY in name:
-                    revision = json.loads(ask(server.connect(), "GET", "/api/v1/pods?limit=1"))["metadata"]
+                    revision = json.loads(ask(server.connect(), "GET", "/api/v1/pods?limit=1"))[
+                        "metadata"
+                    ]
                     if "%d" in path:
                         path %= int(revision["resourceVersion"])
                     measure_silent(server, name, path, rusher, other)

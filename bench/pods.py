@@ -18,7 +18,9 @@ MANY = int(sys.argv[1]) if len(sys.argv) > 1 else 30
 
 
 def pod(name: str) -> core_v1.Pod:
-    made = core_v1.Pod(metadata=ObjectMeta(name=name, namespace="default", labels={"bench": "pods"}))
+    made = core_v1.Pod(
+        metadata=ObjectMeta(name=name, namespace="default", labels={"bench": "pods"})
+    )
     made.spec.termination_grace_period_seconds = 1
     made.spec.containers = [core_v1.Container(name="c", image=IMAGE, command=["sleep", "3600"])]
     return made
@@ -30,7 +32,9 @@ async def timed(client: Client, names: list[str]) -> tuple[list[float], float]:
     revision = (await client.list(core_v1.Pod, "default", labels="bench=pods")).revision
 
     async def follow(done: set[str], kind: str) -> None:
-        async for event in client.watch(core_v1.Pod, "default", labels="bench=pods", revision=revision):
+        async for event in client.watch(
+            core_v1.Pod, "default", labels="bench=pods", revision=revision
+        ):
             name = event.obj.metadata.name
             if (
                 kind == "Running"
@@ -67,11 +71,15 @@ async def main() -> None:
             took, _ = await timed(client, [f"single-{number}"])
             singles += took
         many, gone = await timed(client, [f"many-{number}" for number in range(MANY)])
-    print(f"one pod, created until Running:        {statistics.median(singles):.2f} s   (to reach 0.4; upstream 0.61)")
+    print(
+        f"one pod, created until Running:        {statistics.median(singles):.2f} s   (to reach 0.4; upstream 0.61)"
+    )
     print(
         f"each of {MANY} at once, median / slowest:   {statistics.median(many):.2f} / {max(many):.2f} s   (to reach 3; upstream 6.1)"
     )
-    print(f"{MANY} deleted until gone, grace 1 s:       {gone:.2f} s   (to reach 2.5; upstream 6.9)")
+    print(
+        f"{MANY} deleted until gone, grace 1 s:       {gone:.2f} s   (to reach 2.5; upstream 6.9)"
+    )
 
 
 if __name__ == "__main__":

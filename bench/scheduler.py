@@ -27,22 +27,42 @@ from tiphys.scheduler.snapshot import Snapshot
 
 QUICK = "--quick" in sys.argv
 SPREAD: dict[str, Any] = {
-    "topologySpreadConstraints": [{
-        "maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"app": "x"}},
-    }],
-    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-        "weight": 100,
-        "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}},
-    }]}},
-}  # fmt: skip
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 5,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "x"}},
+        }
+    ],
+    "affinity": {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 100,
+                    "podAffinityTerm": {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": {"app": "x"}},
+                    },
+                }
+            ]
+        }
+    },
+}
 
 STRICT: dict[str, Any] = {
     "topologySpreadConstraints": [{**SPREAD["topologySpreadConstraints"][0], "maxSkew": 1}],
-    "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-        {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
-    ]}},
-}  # fmt: skip
+    "affinity": {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "topologyKey": "kubernetes.io/hostname",
+                    "labelSelector": {"matchLabels": {"app": "x"}},
+                }
+            ]
+        }
+    },
+}
 # What pods ask for: (label, what their specs have besides containers, how many fit on a node at most).
 KINDS: tuple[tuple[str, dict[str, Any], int | None], ...] = (
     ("resources only", {}, None),
@@ -62,9 +82,15 @@ def node(number: int) -> core_v1.Node:
 
 
 def pod(number: int, wishes: dict[str, Any]) -> core_v1.Pod:
-    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m", "memory": "200Mi"}}}
+    container = {
+        "name": "c",
+        "image": "i",
+        "resources": {"requests": {"cpu": "100m", "memory": "200Mi"}},
+    }
     spec = from_builtins({"containers": [container], **wishes}, core_v1.PodSpec)
-    meta = ObjectMeta(name=f"pod-{number:05}", namespace="default", labels={"app": "x"}, uid=str(number))
+    meta = ObjectMeta(
+        name=f"pod-{number:05}", namespace="default", labels={"app": "x"}, uid=str(number)
+    )
     return core_v1.Pod(metadata=meta, spec=spec)
 
 
@@ -93,13 +119,20 @@ async def end_to_end(nodes: int, pods: int, wishes: dict[str, Any]) -> tuple[flo
         server.start()
         path = Path(folder) / "kubeconfig"
         async with Client(load(path)) as client:
-            account = core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+            account = core_v1.ServiceAccount(
+                metadata=ObjectMeta(name="default", namespace="default")
+            )
             account.automount_service_account_token = False
             await client.create(account)
-            await asyncio.gather(*(client.request("POST", "/api/v1/nodes", encode(node(n))) for n in range(nodes)))
+            await asyncio.gather(
+                *(client.request("POST", "/api/v1/nodes", encode(node(n))) for n in range(nodes))
+            )
             for number in range(nodes):  # registration taints a node as not ready: these are
                 await client.patch(
-                    core_v1.Node, f"node-{number:05}", {"spec": {"taints": None}}, media="application/merge-patch+json"
+                    core_v1.Node,
+                    f"node-{number:05}",
+                    {"spec": {"taints": None}},
+                    media="application/merge-patch+json",
                 )
             command = [
                 sys.executable,
@@ -155,7 +188,9 @@ def main() -> None:
             print(f"{f'core, {nodes} nodes, {label}':68}{used:>17.2f} ms/pod   {goal}", flush=True)
     for nodes, pods in sizes:
         for label, wishes, most in KINDS:
-            rate, mine, servers = asyncio.run(end_to_end(nodes, _fitting(nodes, pods, most), wishes))
+            rate, mine, servers = asyncio.run(
+                end_to_end(nodes, _fitting(nodes, pods, most), wishes)
+            )
             shown = f"{rate:.0f}/s, {mine:.2f} + {servers:.2f} ms"
             goal = ">= 900/s" if wishes else ">= 1200/s"
             print(f"{f'end to end, {nodes} nodes, {label}':68}{shown:>26}   {goal}", flush=True)

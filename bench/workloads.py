@@ -67,7 +67,9 @@ def memory(pids: list[int]) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def until(client: Client, done: Callable[[list[apps_v1.Deployment]], bool], every: float) -> None:
+async def until(
+    client: Client, done: Callable[[list[apps_v1.Deployment]], bool], every: float
+) -> None:
     while not done((await client.list(apps_v1.Deployment, "default")).items):  # noqa: ASYNC110
         await asyncio.sleep(every)
 
@@ -78,7 +80,8 @@ async def measured(folder: Path, title: str, work: Callable[[], object], count: 
     await work()  # type: ignore[misc]
     took = time.monotonic() - start
     spent = "  ".join(
-        f"{name} {cpu(pids) - before[name]:.1f} s {memory(pids):.0f} MiB" for name, pids in running.items()
+        f"{name} {cpu(pids) - before[name]:.1f} s {memory(pids):.0f} MiB"
+        for name, pids in running.items()
     )
     print(f"{title:<52} {took:6.1f} s  {count / took:6.0f}/s   {spent}", flush=True)
 
@@ -88,7 +91,10 @@ async def run(folder: Path) -> None:
     await until(client, lambda _: True, 0)
 
     def settled(count: int) -> Callable[[list[apps_v1.Deployment]], bool]:
-        return lambda found: len(found) == count and all(d.status.available_replicas == d.spec.replicas for d in found)
+        return lambda found: (
+            len(found) == count
+            and all(d.status.available_replicas == d.spec.replicas for d in found)
+        )
 
     async def one() -> None:
         await client.create(deployment("big", REPLICAS))
@@ -97,7 +103,9 @@ async def run(folder: Path) -> None:
     async def many() -> None:
         for start in range(0, MANY, 50):
             names = (f"d{number}" for number in range(start, min(start + 50, MANY)))
-            await asyncio.gather(*(client.create(deployment(name, REPLICAS if LARGE else 1)) for name in names))
+            await asyncio.gather(
+                *(client.create(deployment(name, REPLICAS if LARGE else 1)) for name in names)
+            )
         await until(client, settled(MANY + 1), 1.0)
 
     async def empty() -> None:
@@ -116,7 +124,9 @@ async def run(folder: Path) -> None:
     await measured(folder, "all deleted, every pod gone", empty, MANY * each + REPLICAS)
     if LARGE:
         await measured(folder, "a minute of calm", calm, NODES)
-        await measured(folder, "another", calm, NODES)  # after a minute of calm processes that have shrunk begin anew
+        await measured(
+            folder, "another", calm, NODES
+        )  # after a minute of calm processes that have shrunk begin anew
     await client.close()
 
 
@@ -126,13 +136,26 @@ def main() -> None:
         folder, cluster = Path(name), f"bench-{os.getpid()}"
         environment = {**os.environ, "KUBECONFIG": str(folder / "kubeconfig")}
         words = ["--name", cluster, "--data-dir", str(folder)]
-        up = [str(tiphys), "up", *words, "--port", str(free_port()), "--nodes", str(NODES), "--runtime", "hollow"]
+        up = [
+            str(tiphys),
+            "up",
+            *words,
+            "--port",
+            str(free_port()),
+            "--nodes",
+            str(NODES),
+            "--runtime",
+            "hollow",
+        ]
         subprocess.run([*up, "--wait"], check=True, env=environment, stdout=subprocess.DEVNULL)
         try:
             asyncio.run(run(folder))
         finally:
             subprocess.run(
-                [str(tiphys), "down", "--name", cluster, "--purge"], check=True, env=environment, stdout=subprocess.DEVNULL
+                [str(tiphys), "down", "--name", cluster, "--purge"],
+                check=True,
+                env=environment,
+                stdout=subprocess.DEVNULL,
             )
 
 

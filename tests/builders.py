@@ -15,7 +15,8 @@ def pod(name: str = "p", namespace: str = "default", **spec: Any) -> core_v1.Pod
     spec.setdefault("containers", [{"name": "c", "image": "img"}])
     labels = spec.pop("labels", {})
     return core_v1.Pod(
-        metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), spec=from_builtins(spec, core_v1.PodSpec)
+        metadata=ObjectMeta(name=name, namespace=namespace, labels=labels),
+        spec=from_builtins(spec, core_v1.PodSpec),
     )
 
 

@@ -64,10 +64,31 @@ def main() -> None:
     with steps.step("kubectl apply -f examples/hello/"):
         run("kubectl", "--context", "tiphys", "apply", "-f", str(HERE))
     with steps.step("Deployment of 3 replicas is ready"):
-        run("kubectl", "--context", "tiphys", "rollout", "status", "deployment/hello", "--timeout=120s")
+        run(
+            "kubectl",
+            "--context",
+            "tiphys",
+            "rollout",
+            "status",
+            "deployment/hello",
+            "--timeout=120s",
+        )
     if not hollow:
-        address = run("kubectl", "--context", "tiphys", "get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}")
-        fetch_until_all(steps, f"Page from all replicas through the cluster IP {address}", lambda: over_http(address))
+        address = run(
+            "kubectl",
+            "--context",
+            "tiphys",
+            "get",
+            "service",
+            "hello",
+            "-o",
+            "jsonpath={.spec.clusterIP}",
+        )
+        fetch_until_all(
+            steps,
+            f"Page from all replicas through the cluster IP {address}",
+            lambda: over_http(address),
+        )
         inside = [
             "kubectl",
             "--context",
@@ -84,12 +105,20 @@ def main() -> None:
             "Page from all replicas by DNS name, from inside a pod",
             lambda: subprocess.run(inside, capture_output=True, text=True).stdout,
         )
-    print(run("kubectl", "--context", "tiphys", "get", "nodes,deployments,pods,services", "-o", "wide"))
-    print(f"From nothing to here took {steps.elapsed():.1f} s. The cluster goes on running. Go on with:")
+    print(
+        run(
+            "kubectl", "--context", "tiphys", "get", "nodes,deployments,pods,services", "-o", "wide"
+        )
+    )
+    print(
+        f"From nothing to here took {steps.elapsed():.1f} s. The cluster goes on running. Go on with:"
+    )
     print(
         "  kubectl get pods -o wide          kubectl logs -f deploy/hello        kubectl scale deploy/hello --replicas=5"
     )
-    print("  kubectl exec -it deploy/hello -- sh   kubectl port-forward svc/hello 8080:80   .venv/bin/tiphys status")
+    print(
+        "  kubectl exec -it deploy/hello -- sh   kubectl port-forward svc/hello 8080:80   .venv/bin/tiphys status"
+    )
     print("and remove everything with: make down")
 
 

@@ -67,14 +67,19 @@ exec httpd -f -p 8080 -h /www
 
 def build(path: Path) -> Path:
     """Writes the image to `path`; raises FileNotFoundError without busybox."""
-    busybox = next((p for p in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if p.exists()), Path("/bin/busybox"))
+    busybox = next(
+        (p for p in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if p.exists()),
+        Path("/bin/busybox"),
+    )
     files: dict[str, bytes | str] = {"bin/busybox": busybox.read_bytes(), "bin/serve": SERVE}
     files |= {f"bin/{name}": "/bin/busybox" for name in APPLETS}
     files |= {
         "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
         "etc/group": b"root:x:0:\n",
     }
-    images.build(path, NAME, files, ["/bin/serve"], ("tmp", "root", "www", "var", "proc", "sys", "dev"))
+    images.build(
+        path, NAME, files, ["/bin/serve"], ("tmp", "root", "www", "var", "proc", "sys", "dev")
+    )
     return path
 
 

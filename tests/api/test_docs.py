@@ -9,11 +9,34 @@ from tiphys.api.catalog import RESOURCES
 from tiphys.machinery.schema import fields_of, struct_of
 
 BY_HAND = (
-    "Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "HorizontalPodAutoscaler",
-    "PodDisruptionBudget", "PriorityClass", "Service", "Ingress", "NetworkPolicy", "ConfigMap", "Secret", "Namespace",
-    "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "LimitRange", "ResourceQuota",
-    "PersistentVolumeClaim", "PersistentVolume", "StorageClass", "CustomResourceDefinition",
-)  # fmt: skip
+    "Pod",
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "DaemonSet",
+    "Job",
+    "CronJob",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "PriorityClass",
+    "Service",
+    "Ingress",
+    "NetworkPolicy",
+    "ConfigMap",
+    "Secret",
+    "Namespace",
+    "ServiceAccount",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "LimitRange",
+    "ResourceQuota",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "StorageClass",
+    "CustomResourceDefinition",
+)
 
 
 def within(kind: Any, seen: set[Any]) -> set[Any]:
@@ -35,7 +58,12 @@ def types(names: tuple[str, ...] = ()) -> set[Any]:
 
 
 def lacking(kinds: set[Any]) -> list[str]:
-    return sorted(f"{kind.__name__}.{name}" for kind in kinds for name in fields_of(kind) if not docs.of_field(kind, name))
+    return sorted(
+        f"{kind.__name__}.{name}"
+        for kind in kinds
+        for name in fields_of(kind)
+        if not docs.of_field(kind, name)
+    )
 
 
 def test_what_users_write_by_hand_is_explained() -> None:
@@ -50,7 +78,13 @@ def test_words_are_about_fields_that_exist() -> None:
     for kind in types():  # a few groups have types of the same name
         known.setdefault(kind.__name__, set()).update(fields_of(kind))
     words = docs._words()
-    stray = [f"{t}.{f}" for t, fields in words.fields.items() if t in known for f in fields if f not in known[t]]
+    stray = [
+        f"{t}.{f}"
+        for t, fields in words.fields.items()
+        if t in known
+        for f in fields
+        if f not in known[t]
+    ]
     assert stray == [] and set(words.fields) - set(known) == {docs.EVERY}
 
 

@@ -17,7 +17,9 @@ from tiphys.machinery import protobuf
 from tiphys.machinery.schema import Field, fields_of
 
 MODULES = [
-    importlib.import_module(f"tiphys.api.{m.name}") for m in pkgutil.iter_modules(tiphys.api.__path__) if "_v" in m.name
+    importlib.import_module(f"tiphys.api.{m.name}")
+    for m in pkgutil.iter_modules(tiphys.api.__path__)
+    if "_v" in m.name
 ]
 TYPES = sorted(
     {
@@ -31,11 +33,18 @@ TYPES = sorted(
 
 _text = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=8)
 _scalars: dict[str, Any] = {
-    "string": _text, "bool": st.booleans(), "int32": st.integers(-(2**31), 2**31 - 1), "int64": st.integers(-(2**63), 2**63 - 1),
-    "float": st.floats(allow_nan=False, allow_infinity=False), "bytes": st.binary(max_size=8), "quantity": st.sampled_from(["1", "100m", "2Gi", "0"]),
-    "intorstring": st.integers(0, 99) | st.just("50%"), "time": st.just("2026-01-02T03:04:05Z"),
-    "microtime": st.just("2026-01-02T03:04:05.000006Z"), "any": st.sampled_from([None, {"a": [1, "x"]}]),
-}  # fmt: skip
+    "string": _text,
+    "bool": st.booleans(),
+    "int32": st.integers(-(2**31), 2**31 - 1),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "bytes": st.binary(max_size=8),
+    "quantity": st.sampled_from(["1", "100m", "2Gi", "0"]),
+    "intorstring": st.integers(0, 99) | st.just("50%"),
+    "time": st.just("2026-01-02T03:04:05Z"),
+    "microtime": st.just("2026-01-02T03:04:05.000006Z"),
+    "any": st.sampled_from([None, {"a": [1, "x"]}]),
+}
 
 
 def values(field: Field, depth: int) -> st.SearchStrategy[Any]:
@@ -48,7 +57,9 @@ def values(field: Field, depth: int) -> st.SearchStrategy[Any]:
     elif field.kind == "union":
         # An empty list of a union is no value there: upstream writes it as null.
         assert field.other is not None
-        made = structs(field.item, depth - 1) | values(field.other, depth).filter(lambda arm: arm != [])
+        made = structs(field.item, depth - 1) | values(field.other, depth).filter(
+            lambda arm: arm != []
+        )
     else:
         made = _scalars[field.kind]
     return st.none() | made if field.optional else made
@@ -57,11 +68,17 @@ def values(field: Field, depth: int) -> st.SearchStrategy[Any]:
 def structs(kind: type[Struct], depth: int) -> st.SearchStrategy[Any]:
     if depth <= 0:
         return st.builds(kind)
-    parts = {f.attribute: values(f, depth) for n, f in fields_of(kind).items() if n not in ("kind", "apiVersion")}
+    parts = {
+        f.attribute: values(f, depth)
+        for n, f in fields_of(kind).items()
+        if n not in ("kind", "apiVersion")
+    }
     return st.builds(lambda **given: kind(**given), **parts)
 
 
-@pytest.mark.parametrize("kind", TYPES, ids=lambda t: f"{t.__module__.rpartition('.')[2]}.{t.__name__}")
+@pytest.mark.parametrize(
+    "kind", TYPES, ids=lambda t: f"{t.__module__.rpartition('.')[2]}.{t.__name__}"
+)
 def test_json_and_protobuf_lose_nothing(kind: type[Struct]) -> None:
     @settings(max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(structs(kind, 2))
@@ -78,7 +95,10 @@ def test_json_and_protobuf_lose_nothing(kind: type[Struct]) -> None:
 
 def _on_the_wire(kind: type[Struct]) -> bool:
     """Whether the type itself has a protobuf form: all of its fields have a tag."""
-    return all(field.facts.tag or field.name in ("kind", "apiVersion") for field in fields_of(kind).values())
+    return all(
+        field.facts.tag or field.name in ("kind", "apiVersion")
+        for field in fields_of(kind).values()
+    )
 
 
 def _reached(kind: type[Struct], seen: dict[type[Struct], None]) -> dict[type[Struct], None]:

@@ -10,14 +10,27 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+TEMPLATE = {
+    "metadata": {"labels": {"a": "b"}},
+    "spec": {"containers": [{"name": "c", "image": "i"}]},
+}
 SELECTOR = {"matchLabels": {"a": "b"}}
-JOB = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+JOB = {
+    "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+}
 HOOK = {
-    "name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://x"},
-}  # fmt: skip
+    "name": "a.b.c",
+    "sideEffects": "None",
+    "admissionReviewVersions": ["v1"],
+    "clientConfig": {"url": "https://x"},
+}
 
-RULE = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+RULE = {
+    "operations": ["CREATE"],
+    "apiGroups": [""],
+    "apiVersions": ["v1"],
+    "resources": ["configmaps"],
+}
 MUTATION = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}
 
 
@@ -39,11 +52,20 @@ BODIES: dict[str, dict[str, Any]] = {
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     },
     "persistentvolumes": {
-        "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"},
+            "hostPath": {"path": "/x"},
+        }
     },
     "events.events.k8s.io": {
-        "eventTime": "2020-01-01T00:00:00.000000Z", "reportingController": "x", "reportingInstance": "x", "action": "x",
-        "reason": "x", "type": "Normal", "regarding": {"namespace": "default"},
+        "eventTime": "2020-01-01T00:00:00.000000Z",
+        "reportingController": "x",
+        "reportingInstance": "x",
+        "action": "x",
+        "reason": "x",
+        "type": "Normal",
+        "regarding": {"namespace": "default"},
     },
     "events": {"involvedObject": {"namespace": "default"}},
     "daemonsets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
@@ -66,41 +88,64 @@ BODIES: dict[str, dict[str, Any]] = {
         )
     },
     **{
-        f"{kind}admissionpolicybindings.admissionregistration.k8s.io": {"spec": {"policyName": "p", **more}}
+        f"{kind}admissionpolicybindings.admissionregistration.k8s.io": {
+            "spec": {"policyName": "p", **more}
+        }
         for kind, more in (("validating", {"validationActions": ["Deny"]}), ("mutating", {}))
     },
     "certificatesigningrequests.certificates.k8s.io": {
-        "spec": {"request": signing_request(), "signerName": "example.com/kit", "usages": ["client auth"]}
+        "spec": {
+            "request": signing_request(),
+            "signerName": "example.com/kit",
+            "usages": ["client auth"],
+        }
     },
     "endpointslices.discovery.k8s.io": {"addressType": "IPv4", "endpoints": []},
-    "ingresses.networking.k8s.io": {"spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}},
-    "clusterrolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "ClusterRole", "name": "x"}},
+    "ingresses.networking.k8s.io": {
+        "spec": {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}
+    },
+    "clusterrolebindings.rbac.authorization.k8s.io": {
+        "roleRef": {"kind": "ClusterRole", "name": "x"}
+    },
     "rolebindings.rbac.authorization.k8s.io": {"roleRef": {"kind": "Role", "name": "x"}},
     "priorityclasses.scheduling.k8s.io": {"value": 1},
-    "flowschemas.flowcontrol.apiserver.k8s.io": {"spec": {"priorityLevelConfiguration": {"name": "x"}}},
+    "flowschemas.flowcontrol.apiserver.k8s.io": {
+        "spec": {"priorityLevelConfiguration": {"name": "x"}}
+    },
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": {
         "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Queue", "queuing": {}}}}
     },
-    "csinodes.storage.k8s.io": {"spec": {"drivers": [{"name": "a.b", "nodeID": "n", "topologyKeys": ["a"]}]}},
+    "csinodes.storage.k8s.io": {
+        "spec": {"drivers": [{"name": "a.b", "nodeID": "n", "topologyKeys": ["a"]}]}
+    },
     "csistoragecapacities.storage.k8s.io": {"storageClassName": "x"},
     "volumeattachments.storage.k8s.io": {
         "spec": {"attacher": "a.b", "nodeName": "n", "source": {"persistentVolumeName": "v"}}
     },
     "volumeattributesclasses.storage.k8s.io": {"driverName": "a.b", "parameters": {"a": "b"}},
     "ingressclasses.networking.k8s.io": {"spec": {"controller": "a.b/c"}},
-    "ipaddresses.networking.k8s.io": {"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "x"}}},
+    "ipaddresses.networking.k8s.io": {
+        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "x"}}
+    },
     "servicecidrs.networking.k8s.io": {"spec": {"cidrs": ["10.77.0.0/24"]}},
     "runtimeclasses.node.k8s.io": {"handler": "runc"},
     "resourceclaims.resource.k8s.io": {"spec": DEVICES},
     "resourceclaimtemplates.resource.k8s.io": {"spec": {"spec": DEVICES}},
     "resourceslices.resource.k8s.io": {
-        "spec": {"driver": "gpu.example.com", "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1}, "nodeName": "n"}
+        "spec": {
+            "driver": "gpu.example.com",
+            "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1},
+            "nodeName": "n",
+        }
     },
     "storageclasses.storage.k8s.io": {"provisioner": "x"},
 }
 NAMES = {"ipaddresses.networking.k8s.io": "10.1.2.3"}
 # The server itself writes these as soon as they are made: they have tests of their own (test_custom).
-KEPT_BY_THE_SERVER = {"customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io"}
+KEPT_BY_THE_SERVER = {
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "apiservices.apiregistration.k8s.io",
+}
 
 # Objects that must be refused, and the field that the answer must name.
 INVALID: list[tuple[str, dict[str, Any], str]] = [
@@ -108,12 +153,30 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("pods", {"spec": {"containers": [{"name": "A", "image": "i"}]}}, "spec.containers[0].name"),
     ("pods", {"spec": {"containers": [{"name": "a"}]}}, "spec.containers[0].image"),
     ("pods", {"spec": {**TEMPLATE["spec"], "restartPolicy": "No"}}, "spec.restartPolicy"),
-    ("pods", {"spec": {"containers": [{"name": "a", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/x"}]}]}}, "spec.containers[0].volumeMounts[0].name"),
+    (
+        "pods",
+        {
+            "spec": {
+                "containers": [
+                    {"name": "a", "image": "i", "volumeMounts": [{"name": "v", "mountPath": "/x"}]}
+                ]
+            }
+        },
+        "spec.containers[0].volumeMounts[0].name",
+    ),
     ("services", {"spec": {}}, "spec.ports"),
     ("services", {"spec": {"ports": [{"port": 70000}]}}, "spec.ports[0].port"),
     ("deployments.apps", {"spec": {"template": TEMPLATE}}, "spec.selector"),
-    ("deployments.apps", {"spec": {"selector": {"matchLabels": {"x": "y"}}, "template": TEMPLATE}}, "spec.template.metadata.labels"),
+    (
+        "deployments.apps",
+        {"spec": {"selector": {"matchLabels": {"x": "y"}}, "template": TEMPLATE}},
+        "spec.template.metadata.labels",
+    ),
     ("configmaps", {"data": {"a/b": "c"}}, "data[a/b]"),
     ("jobs.batch", {"spec": {"template": TEMPLATE}}, "spec.template.spec.restartPolicy"),
-    ("persistentvolumeclaims", {"spec": {"resources": {"requests": {"storage": "1"}}}}, "spec.accessModes"),
-]  # fmt: skip
+    (
+        "persistentvolumeclaims",
+        {"spec": {"resources": {"requests": {"storage": "1"}}}},
+        "spec.accessModes",
+    ),
+]

@@ -78,4 +78,4 @@ REFUSED: list[tuple[bool, dict[str, Any], list[str]]] = [
     (False, {'type': 'object', 'x-kubernetes-preserve-unknown-fields': True, 'x-kubernetes-validations': [{'rule': 'self.foo == 1'}]}, ['~.x-kubernetes-validations[0].rule: Invalid value: {"Rule":"self.foo == 1","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:5: undefined field \'foo\'\n | self.foo == 1\n | ....^']),
     (False, {'type': 'object', 'anyOf': [{'x-kubernetes-validations': [{'rule': 'true'}]}]}, ['~.anyOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural']),
     (False, {'type': 'string', 'x-kubernetes-validations': [{'rule': 'authorizer.path("/x").check("get").allowed()'}]}, ['~.x-kubernetes-validations[0].rule: Invalid value: {"Rule":"authorizer.path(\\"/x\\").check(\\"get\\").allowed()","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:1: undeclared reference to \'authorizer\' (in container \'\')\n | authorizer.path("/x").check("get").allowed()\n | ^']),
-]  # fmt: skip
+]

@@ -24,8 +24,12 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 SWAGGER = {
     "swagger": "2.0",
     "paths": {
-        "/apis/wardle.example.com/v1/flunders": {"get": {"schema": {"$ref": "#/definitions/com.example.Flunder"}}},
-        "/apis/elsewhere/v1/things": {"get": {"schema": {"$ref": "#/definitions/com.example.Thing"}}},
+        "/apis/wardle.example.com/v1/flunders": {
+            "get": {"schema": {"$ref": "#/definitions/com.example.Flunder"}}
+        },
+        "/apis/elsewhere/v1/things": {
+            "get": {"schema": {"$ref": "#/definitions/com.example.Thing"}}
+        },
     },
     "definitions": {
         "com.example.Flunder": {"properties": {"metadata": {"$ref": f"#/definitions/{META}"}}},
@@ -45,17 +49,47 @@ class Sample:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         user = request.headers.get("X-Remote-User", "")
         peer = request.transport.get_extra_info("peercert") if request.transport else None
-        self.seen.append({"path": request.path, "user": user, "groups": request.headers.getall("X-Remote-Group", []), "peer": peer, "content": request.headers.get("Content-Type")})  # fmt: skip
+        self.seen.append(
+            {
+                "path": request.path,
+                "user": user,
+                "groups": request.headers.getall("X-Remote-Group", []),
+                "peer": peer,
+                "content": request.headers.get("Content-Type"),
+            }
+        )
         if request.path == "/apis/wardle.example.com/v1":
-            row = {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": ["get", "list"]}  # fmt: skip
-            return web.json_response({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "wardle.example.com/v1", "resources": [row]})  # fmt: skip
+            row = {
+                "name": "flunders",
+                "singularName": "flunder",
+                "namespaced": True,
+                "kind": "Flunder",
+                "verbs": ["get", "list"],
+            }
+            return web.json_response(
+                {
+                    "kind": "APIResourceList",
+                    "apiVersion": "v1",
+                    "groupVersion": "wardle.example.com/v1",
+                    "resources": [row],
+                }
+            )
         if request.path == "/openapi/v2":
             return web.json_response(SWAGGER)
-        return web.json_response({"kind": "FlunderList", "apiVersion": "wardle.example.com/v1", "metadata": {}, "items": []})  # fmt: skip
+        return web.json_response(
+            {
+                "kind": "FlunderList",
+                "apiVersion": "wardle.example.com/v1",
+                "metadata": {},
+                "items": [],
+            }
+        )
 
     async def start(self) -> web.ServerRunner:
         authority = self.server.authority
-        certificate, key = authority.ensure("sample", "sample", (), ("sample.default.svc",), server=True)
+        certificate, key = authority.ensure(
+            "sample", "sample", (), ("sample.default.svc",), server=True
+        )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(self.server.root / "pki" / "front-proxy" / "ca.crt")
@@ -78,11 +112,16 @@ async def sample(server: LocalCluster) -> AsyncIterator[Sample]:
     }
     await call(server, "POST", "/api/v1/namespaces/default/services", service)
     slice_ = {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
         "metadata": {"name": "sample", "labels": {"kubernetes.io/service-name": "sample"}},
-        "endpoints": [{"addresses": [machine_address()]}], "ports": [{"name": "", "port": made.port}],
-    }  # fmt: skip
-    await call(server, "POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
+        "endpoints": [{"addresses": [machine_address()]}],
+        "ports": [{"name": "", "port": made.port}],
+    }
+    await call(
+        server, "POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_
+    )
     yield made
     await runner.cleanup()
 
@@ -90,10 +129,19 @@ async def sample(server: LocalCluster) -> AsyncIterator[Sample]:
 async def register(server: LocalCluster, name: str = "sample") -> None:
     bundle = base64.b64encode(server.authority.path.read_bytes()).decode()
     spec = {
-        "group": "wardle.example.com", "version": "v1", "service": {"namespace": "default", "name": name},
-        "caBundle": bundle, "groupPriorityMinimum": 2000, "versionPriority": 200,
-    }  # fmt: skip
-    body = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.wardle.example.com"}, "spec": spec}  # fmt: skip
+        "group": "wardle.example.com",
+        "version": "v1",
+        "service": {"namespace": "default", "name": name},
+        "caBundle": bundle,
+        "groupPriorityMinimum": 2000,
+        "versionPriority": 200,
+    }
+    body = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.wardle.example.com"},
+        "spec": spec,
+    }
     await call(server, "POST", SERVICES, body)
 
 
@@ -109,12 +157,20 @@ async def test_requests_are_passed_on_with_who_asks(server: LocalCluster, sample
         return await state(server) == ("True", "Passed")
 
     await server.eventually(available)
-    listed = json.loads(await server.client.request("GET", FLUNDERS, query={"labelSelector": "a=b"}))
+    listed = json.loads(
+        await server.client.request("GET", FLUNDERS, query={"labelSelector": "a=b"})
+    )
     assert listed["kind"] == "FlunderList"
     last = sample.seen[-1]
-    assert last["path"] == FLUNDERS and last["user"] == "kubernetes-admin" and "system:masters" in last["groups"]
+    assert (
+        last["path"] == FLUNDERS
+        and last["user"] == "kubernetes-admin"
+        and "system:masters" in last["groups"]
+    )
     assert dict(part[0] for part in last["peer"]["subject"])["commonName"] == "front-proxy-client"
-    post = server.client._http().post(server.client.config.server + FLUNDERS, data=b"{}", skip_auto_headers=["Content-Type"])
+    post = server.client._http().post(
+        server.client.config.server + FLUNDERS, data=b"{}", skip_auto_headers=["Content-Type"]
+    )
     async with post as answer:
         assert answer.status == 200
     assert sample.seen[-1]["content"] is None  # what the client did not say is not said for it
@@ -135,7 +191,9 @@ async def test_it_is_discovered(server: LocalCluster, sample: Sample) -> None:
     document = json.loads(await server.client.request("GET", "/apis", accept=accept))
     [group] = [g for g in document["items"] if g["metadata"]["name"] == "wardle.example.com"]
     assert group["versions"][0]["resources"][0]["resource"] == "flunders"
-    assert (await call(server, "GET", "/apis/wardle.example.com/v1"))["resources"][0]["kind"] == "Flunder"
+    assert (await call(server, "GET", "/apis/wardle.example.com/v1"))["resources"][0][
+        "kind"
+    ] == "Flunder"
 
 
 async def test_a_server_that_is_not_there_is_said_to_be_missing(server: LocalCluster) -> None:
@@ -169,6 +227,8 @@ async def test_its_openapi_document_is_part_of_ours(server: LocalCluster, sample
     assert "/apis/wardle.example.com/v1/flunders" in paths and "/api/v1/pods" in paths
     assert "/apis/elsewhere/v1/things" not in paths and "com.example.Thing" not in models
     # What both call by one name and mean otherwise is kept apart.
-    assert models["com.example.Flunder"]["properties"]["metadata"] == {"$ref": f"#/definitions/{META}_v2"}
+    assert models["com.example.Flunder"]["properties"]["metadata"] == {
+        "$ref": f"#/definitions/{META}_v2"
+    }
     assert models[f"{META}_v2"] == SWAGGER["definitions"][META]  # type: ignore[index]
     assert "properties" in models[META]

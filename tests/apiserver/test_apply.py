@@ -21,20 +21,47 @@ def deployment(**spec: Any) -> dict[str, Any]:
     container = {"name": "c", "image": "img:1", "ports": [{"containerPort": 80}]}
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
     body = {"selector": {"matchLabels": {"app": "web"}}, "template": template, **spec}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": body}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": body,
+    }
 
 
 def config(data: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **meta}, "data": data or {}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", **meta},
+        "data": data or {},
+    }
 
 
-async def call(server: LocalCluster, method: str, path: str, body: Any = None, content: str = "application/json", **query: str) -> Any:  # fmt: skip
+async def call(
+    server: LocalCluster,
+    method: str,
+    path: str,
+    body: Any = None,
+    content: str = "application/json",
+    **query: str,
+) -> Any:
     data = json.dumps(body).encode() if body is not None else None
     return json.loads(await server.client.request(method, path, data, query or None, content))
 
 
-async def apply(server: LocalCluster, path: str, body: Any, manager: str = "one", **query: str) -> Any:
-    return await call(server, "PATCH", f"{path}/{body['metadata']['name']}", body, APPLY, fieldManager=manager, **query)
+async def apply(
+    server: LocalCluster, path: str, body: Any, manager: str = "one", **query: str
+) -> Any:
+    return await call(
+        server,
+        "PATCH",
+        f"{path}/{body['metadata']['name']}",
+        body,
+        APPLY,
+        fieldManager=manager,
+        **query,
+    )
 
 
 async def refused(awaitable: Any) -> StatusError:
@@ -48,9 +75,14 @@ def managers(obj: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 async def test_a_create_is_its_makers(server: LocalCluster) -> None:
-    made = await call(server, "POST", MAPS, config({"k": "v"}, labels={"a": "b"}), fieldManager="maker")
+    made = await call(
+        server, "POST", MAPS, config({"k": "v"}, labels={"a": "b"}), fieldManager="maker"
+    )
     assert managers(made) == {
-        ("maker", "Update"): {"f:data": {".": {}, "f:k": {}}, "f:metadata": {"f:labels": {".": {}, "f:a": {}}}}
+        ("maker", "Update"): {
+            "f:data": {".": {}, "f:k": {}},
+            "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+        }
     }
     entry = made["metadata"]["managedFields"][0]
     assert entry["apiVersion"] == "v1" and entry["fieldsType"] == "FieldsV1" and entry["time"]
@@ -58,7 +90,10 @@ async def test_a_create_is_its_makers(server: LocalCluster) -> None:
 
 async def test_the_user_agent_is_the_manager(server: LocalCluster) -> None:
     made = await call(server, "POST", MAPS, config())
-    assert [m for m, _ in managers(await call(server, "PATCH", f"{MAPS}/a", {"data": {"x": "y"}}, MERGE))] == ["tiphys"]
+    assert [
+        m
+        for m, _ in managers(await call(server, "PATCH", f"{MAPS}/a", {"data": {"x": "y"}}, MERGE))
+    ] == ["tiphys"]
     assert made["metadata"].get("managedFields") is None
 
 
@@ -87,7 +122,9 @@ async def test_conflicts_name_the_owner_and_the_field(server: LocalCluster) -> N
 
 async def test_an_update_takes_what_it_changes(server: LocalCluster) -> None:
     await apply(server, DEPLOYMENTS, deployment(replicas=2))
-    await call(server, "PATCH", f"{DEPLOYMENTS}/web", {"spec": {"replicas": 5}}, MERGE, fieldManager="hand")
+    await call(
+        server, "PATCH", f"{DEPLOYMENTS}/web", {"spec": {"replicas": 5}}, MERGE, fieldManager="hand"
+    )
     error = await refused(apply(server, DEPLOYMENTS, deployment(replicas=2)))
     assert 'conflict with "hand" using apps/v1' in str(error)
     kept = await apply(server, DEPLOYMENTS, deployment())
@@ -119,12 +156,20 @@ async def test_status_has_managers_of_its_own(server: LocalCluster) -> None:
     status = {"status": {"replicas": 1}}
     await call(server, "PATCH", f"{DEPLOYMENTS}/web/status", status, MERGE, fieldManager="loop")
     entries = (await call(server, "GET", f"{DEPLOYMENTS}/web"))["metadata"]["managedFields"]
-    assert [(e["manager"], e.get("subresource")) for e in entries] == [("one", None), ("loop", "status")]
+    assert [(e["manager"], e.get("subresource")) for e in entries] == [
+        ("one", None),
+        ("loop", "status"),
+    ]
 
 
 async def test_scale_is_applied_apart(server: LocalCluster) -> None:
     await apply(server, DEPLOYMENTS, deployment())
-    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 4}}
+    scale = {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 4},
+    }
     done = await call(server, "PATCH", f"{DEPLOYMENTS}/web/scale", scale, APPLY, fieldManager="hpa")
     assert done["spec"]["replicas"] == 4
     error = await refused(apply(server, DEPLOYMENTS, deployment(replicas=2)))
@@ -145,7 +190,9 @@ async def test_kubectl_moves_from_client_side_apply(server: LocalCluster) -> Non
 async def test_an_empty_entry_resets(server: LocalCluster) -> None:
     await apply(server, MAPS, config({"k": "v"}))
     reset = {"metadata": {"managedFields": [{}]}}
-    assert "managedFields" not in (await call(server, "PATCH", f"{MAPS}/a", reset, MERGE))["metadata"]
+    assert (
+        "managedFields" not in (await call(server, "PATCH", f"{MAPS}/a", reset, MERGE))["metadata"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,16 +201,24 @@ async def test_an_empty_entry_resets(server: LocalCluster) -> None:
         (config(), {}, "is required for apply patch"),
         (config(managedFields=[]), {"fieldManager": "x"}, "metadata.managedFields must be nil"),
         ({**config(), "nope": 1}, {"fieldManager": "x"}, ".nope: field not declared in schema"),
-        ({**config(), "kind": "Secret"}, {"fieldManager": "x"}, "invalid object type: /v1, Kind=Secret"),
+        (
+            {**config(), "kind": "Secret"},
+            {"fieldManager": "x"},
+            "invalid object type: /v1, Kind=Secret",
+        ),
     ],
 )
-async def test_bad_configurations_are_refused(server: LocalCluster, body: Any, query: Any, message: str) -> None:
+async def test_bad_configurations_are_refused(
+    server: LocalCluster, body: Any, query: Any, message: str
+) -> None:
     assert message in str(await refused(call(server, "PATCH", f"{MAPS}/a", body, APPLY, **query)))
 
 
 async def test_custom_objects_are_applied_by_their_schema(server: LocalCluster) -> None:
     crd = definition(subresources={"status": {}})
-    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
+        "properties"
+    ]
     item = {
         "type": "object",
         "required": ["name"],
@@ -179,5 +234,7 @@ async def test_custom_objects_are_applied_by_their_schema(server: LocalCluster) 
     await apply(server, CRONS, cron(spec={"rows": [{"name": "x", "v": 1}]}))
     both = await apply(server, CRONS, {**cron(), "spec": {"rows": [{"name": "y", "v": 2}]}}, "two")
     assert both["spec"]["rows"] == [{"name": "x", "v": 1}, {"name": "y", "v": 2}]
-    error = await refused(apply(server, CRONS, {**cron(), "spec": {"rows": [{"name": "x", "v": 9}]}}, "two"))
+    error = await refused(
+        apply(server, CRONS, {**cron(), "spec": {"rows": [{"name": "x", "v": 9}]}}, "two")
+    )
     assert str(error) == 'Apply failed with 1 conflict: conflict with "one": .spec.rows[name="x"].v'

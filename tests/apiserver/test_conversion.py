@@ -32,20 +32,31 @@ async def answer(request: web.BaseRequest) -> web.StreamResponse:
     asked = review["request"]
     objects = [converted(obj, asked["desiredAPIVersion"]) for obj in asked["objects"]]
     response = {"uid": asked["uid"], "result": {"status": "Success"}, "convertedObjects": objects}
-    return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response})
+    return web.json_response(
+        {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}
+    )
 
 
 def version(name: str, *fields: str) -> dict[str, Any]:
     schema = {"type": "object", "properties": dict.fromkeys(fields, TEXT)}
     return {
-        "name": name, "served": True, "storage": name == "v1", "schema": {"openAPIV3Schema": schema},
+        "name": name,
+        "served": True,
+        "storage": name == "v1",
+        "schema": {"openAPIV3Schema": schema},
         "selectableFields": [{"jsonPath": f".{field}"} for field in fields],
-    }  # fmt: skip
+    }
 
 
 def gateway(name: str, host: str, port: str) -> Manifest:
     metadata = {"name": name, "namespace": "default"}
-    return {"apiVersion": f"{GROUP}/v2", "kind": "Gateway", "metadata": metadata, "host": host, "port": port}
+    return {
+        "apiVersion": f"{GROUP}/v2",
+        "kind": "Gateway",
+        "metadata": metadata,
+        "host": host,
+        "port": port,
+    }
 
 
 V2 = {"apiVersion": f"{GROUP}/v2", "kind": "Gateway"}
@@ -62,15 +73,22 @@ async def gateways(server: LocalCluster) -> AsyncIterator[LocalCluster]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
     bundle = base64.b64encode(server.authority.path.read_bytes()).decode()
-    webhook = {"conversionReviewVersions": ["v1"], "clientConfig": {"url": f"https://127.0.0.1:{port}", "caBundle": bundle}}
+    webhook = {
+        "conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": f"https://127.0.0.1:{port}", "caBundle": bundle},
+    }
     definition = {
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"gateways.{GROUP}"},
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"gateways.{GROUP}"},
         "spec": {
-            "group": GROUP, "scope": "Namespaced", "names": {"plural": "gateways", "kind": "Gateway"},
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {"plural": "gateways", "kind": "Gateway"},
             "versions": [version("v1", "hostPort"), version("v2", "host", "port")],
             "conversion": {"strategy": "Webhook", "webhook": webhook},
         },
-    }  # fmt: skip
+    }
     await server.client.create(definition)
 
     async def served() -> bool:
@@ -89,7 +107,9 @@ async def names(server: LocalCluster, kind: Manifest, fields: str, **more: Any) 
     return [item["metadata"]["name"] for item in page.items]
 
 
-async def test_lists_are_selected_by_the_fields_of_the_version_asked_for(gateways: LocalCluster) -> None:
+async def test_lists_are_selected_by_the_fields_of_the_version_asked_for(
+    gateways: LocalCluster,
+) -> None:
     assert await names(gateways, V2, "host=one") == ["a", "b"]
     assert await names(gateways, V2, "host=one,port=80") == ["a"]
     assert await names(gateways, V2, "metadata.name=c,host!=one") == ["c"]
@@ -110,7 +130,9 @@ async def test_a_watch_by_such_fields_sees_objects_enter_and_leave(gateways: Loc
         return seen
 
     assert await next_events(2) == [("ADDED", "a"), ("ADDED", "b")]
-    watch = client.watch(V2, "default", fields="host=one", revision=(await client.list(V2, "default")).revision)
+    watch = client.watch(
+        V2, "default", fields="host=one", revision=(await client.list(V2, "default")).revision
+    )
     await client.patch(V2, "c", {"host": "one"}, "default")
     await client.patch(V2, "b", {"host": "two"}, "default")
     await client.patch(V2, "a", {"port": "81"}, "default")

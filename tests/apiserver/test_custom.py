@@ -23,14 +23,20 @@ SCHEMA: dict[str, Any] = {
             "type": "object",
             "required": ["cronSpec"],
             "properties": {
-                "cronSpec": {"type": "string", "pattern": r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$"},
+                "cronSpec": {
+                    "type": "string",
+                    "pattern": r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$",
+                },
                 "image": {"type": "string", "default": "nginx"},
                 "replicas": {"type": "integer", "minimum": 1, "maximum": 10},
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                 "host": {"type": "string"},
             },
         },
-        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}}},
+        "status": {
+            "type": "object",
+            "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}},
+        },
     },
 }
 
@@ -45,7 +51,13 @@ def definition(**version: Any) -> dict[str, Any]:
             "scope": "Namespaced",
             "names": {"plural": "crontabs", "kind": "CronTab", "shortNames": ["ct"]},
             "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}, **version}
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": SCHEMA},
+                    **version,
+                }
             ],
         },
     }
@@ -53,11 +65,22 @@ def definition(**version: Any) -> dict[str, Any]:
 
 def cron(name: str = "a", spec: dict[str, Any] | None = None, **extra: Any) -> dict[str, Any]:
     body = {"cronSpec": "* * * * */5", **(spec or {})}
-    return {"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name}, "spec": body, **extra}
+    return {
+        "apiVersion": "stable.example.com/v1",
+        "kind": "CronTab",
+        "metadata": {"name": name},
+        "spec": body,
+        **extra,
+    }
 
 
 async def call(
-    server: LocalCluster, method: str, path: str, body: Any = None, content: str = "application/json", **query: str
+    server: LocalCluster,
+    method: str,
+    path: str,
+    body: Any = None,
+    content: str = "application/json",
+    **query: str,
 ) -> Any:
     data = json.dumps(body).encode() if body is not None else None
     return json.loads(await server.client.request(method, path, data, query or None, content))
@@ -89,11 +112,16 @@ async def test_a_definition_is_served_at_once(server: LocalCluster) -> None:
         "NamesAccepted": "True",
         "Established": "True",
     }
-    assert crd["status"]["storedVersions"] == ["v1"] and crd["spec"]["names"]["listKind"] == "CronTabList"
+    assert (
+        crd["status"]["storedVersions"] == ["v1"]
+        and crd["spec"]["names"]["listKind"] == "CronTabList"
+    )
     made = await call(server, "POST", CRONS, cron())
     assert made["spec"]["image"] == "nginx" and made["metadata"]["generation"] == 1
     listed = await call(server, "GET", CRONS)
-    assert listed["kind"] == "CronTabList" and [i["metadata"]["name"] for i in listed["items"]] == ["a"]
+    assert listed["kind"] == "CronTabList" and [i["metadata"]["name"] for i in listed["items"]] == [
+        "a"
+    ]
     resources = await call(server, "GET", "/apis/stable.example.com/v1")
     assert resources["resources"][0]["shortNames"] == ["ct"]
 
@@ -110,7 +138,9 @@ async def test_a_definition_is_served_at_once(server: LocalCluster) -> None:
         ({"cronSpec": None}, "spec.cronSpec: Required value"),
     ],
 )
-async def test_objects_obey_their_schema(server: LocalCluster, spec: dict[str, Any], message: str) -> None:
+async def test_objects_obey_their_schema(
+    server: LocalCluster, spec: dict[str, Any], message: str
+) -> None:
     await established(server, definition())
     error = await refused(call(server, "POST", CRONS, cron(spec=spec)))
     assert error.code == 422 and message in str(error)
@@ -121,19 +151,32 @@ async def test_unknown_fields_are_pruned_and_told(server: LocalCluster) -> None:
     wish = cron(spec={"nope": 1, "free": {"any": {"thing": [1, None]}}})
     made = await call(server, "POST", CRONS, wish)
     assert "nope" not in made["spec"] and made["spec"]["free"] == {"any": {"thing": [1, None]}}
-    error = await refused(call(server, "POST", CRONS, cron("b", {"nope": 1}), fieldValidation="Strict"))
+    error = await refused(
+        call(server, "POST", CRONS, cron("b", {"nope": 1}), fieldValidation="Strict")
+    )
     assert error.code == 400 and 'strict decoding error: unknown field "spec.nope"' in str(error)
 
 
 async def test_status_and_scale_are_apart(server: LocalCluster) -> None:
-    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}  # fmt: skip
+    scale = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
     await established(server, definition(subresources={"status": {}, "scale": scale}))
     made = await call(server, "POST", CRONS, cron(spec={"replicas": 2}, status={"replicas": 9}))
     assert "status" not in made
     made["status"], made["spec"]["replicas"] = {"replicas": 3, "selector": "a=b"}, 7
     kept = await call(server, "PUT", f"{CRONS}/a/status", made)
-    assert kept["status"]["replicas"] == 3 and kept["spec"]["replicas"] == 2 and kept["metadata"]["generation"] == 1
-    assert (await call(server, "GET", f"{CRONS}/a/scale"))["status"] == {"replicas": 3, "selector": "a=b"}
+    assert (
+        kept["status"]["replicas"] == 3
+        and kept["spec"]["replicas"] == 2
+        and kept["metadata"]["generation"] == 1
+    )
+    assert (await call(server, "GET", f"{CRONS}/a/scale"))["status"] == {
+        "replicas": 3,
+        "selector": "a=b",
+    }
     await call(server, "PATCH", f"{CRONS}/a/scale", {"spec": {"replicas": 5}}, MERGE)
     grown = await call(server, "GET", f"{CRONS}/a")
     assert grown["spec"]["replicas"] == 5 and grown["metadata"]["generation"] == 2
@@ -144,9 +187,13 @@ async def test_patches(server: LocalCluster) -> None:
     await call(server, "POST", CRONS, cron())
     merged = await call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 4}}, MERGE)
     assert merged["spec"]["replicas"] == 4
-    patched = await call(server, "PATCH", f"{CRONS}/a", [{"op": "remove", "path": "/spec/replicas"}], JSON_PATCH)
+    patched = await call(
+        server, "PATCH", f"{CRONS}/a", [{"op": "remove", "path": "/spec/replicas"}], JSON_PATCH
+    )
     assert "replicas" not in patched["spec"]
-    error = await refused(call(server, "PATCH", f"{CRONS}/a", {}, "application/strategic-merge-patch+json"))
+    error = await refused(
+        call(server, "PATCH", f"{CRONS}/a", {}, "application/strategic-merge-patch+json")
+    )
     assert error.code == 415
     stale = await refused(call(server, "PUT", f"{CRONS}/a", cron()))
     assert stale.code == 422 and "metadata.resourceVersion" in str(stale)
@@ -156,9 +203,13 @@ async def test_what_did_not_change_is_not_judged_again(server: LocalCluster) -> 
     await established(server, definition())
     await call(server, "POST", CRONS, cron(spec={"host": "a very long name"}))
     crd = await call(server, "GET", f"{CRDS}/crontabs.stable.example.com")
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["host"]["maxLength"] = 3
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
+        "host"
+    ]["maxLength"] = 3
     await call(server, "PUT", f"{CRDS}/crontabs.stable.example.com", crd)
-    assert (await call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 2}}, MERGE))["spec"]["replicas"] == 2
+    assert (await call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 2}}, MERGE))["spec"][
+        "replicas"
+    ] == 2
     error = await refused(call(server, "PATCH", f"{CRONS}/a", {"spec": {"host": "another"}}, MERGE))
     assert "spec.host: Too long" in str(error)
 
@@ -190,16 +241,23 @@ async def test_versions_are_one_object(server: LocalCluster) -> None:
 
 
 async def test_columns_and_selectable_fields(server: LocalCluster) -> None:
-    columns = [{"name": "Spec", "type": "string", "jsonPath": ".spec.cronSpec"}, {"name": "N", "type": "integer", "jsonPath": ".spec.replicas"}]  # fmt: skip
+    columns = [
+        {"name": "Spec", "type": "string", "jsonPath": ".spec.cronSpec"},
+        {"name": "N", "type": "integer", "jsonPath": ".spec.replicas"},
+    ]
     await established(
-        server, definition(additionalPrinterColumns=columns, selectableFields=[{"jsonPath": ".spec.host"}])
+        server,
+        definition(additionalPrinterColumns=columns, selectableFields=[{"jsonPath": ".spec.host"}]),
     )
     await call(server, "POST", CRONS, cron(spec={"host": "x", "replicas": 2}))
     await call(server, "POST", CRONS, cron("b", {"host": "y"}))
     accept = "application/json;as=Table;g=meta.k8s.io;v=v1"
     table = json.loads(await server.client.request("GET", CRONS, accept=accept))
     assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Spec", "N"]
-    assert [row["cells"] for row in table["rows"]] == [["a", "* * * * */5", 2], ["b", "* * * * */5", None]]
+    assert [row["cells"] for row in table["rows"]] == [
+        ["a", "* * * * */5", 2],
+        ["b", "* * * * */5", None],
+    ]
     found = await call(server, "GET", CRONS, fieldSelector="spec.host=y")
     assert [i["metadata"]["name"] for i in found["items"]] == ["b"]
     assert (await refused(call(server, "GET", CRONS, fieldSelector="spec.image=y"))).code == 400
@@ -234,20 +292,36 @@ async def test_names_belong_to_the_first(server: LocalCluster) -> None:
     rival["spec"]["names"] = {"plural": "others", "kind": "CronTab"}
     crd = await established(server, rival)
     conditions = {c["type"]: (c["status"], c["reason"]) for c in crd["status"]["conditions"]}
-    assert conditions["NamesAccepted"] == ("False", "ListKindConflict") and conditions["Established"][0] == "False"
+    assert (
+        conditions["NamesAccepted"] == ("False", "ListKindConflict")
+        and conditions["Established"][0] == "False"
+    )
 
 
 @pytest.mark.parametrize(
     ("schema", "field"),
     [
         ({"type": "object", "properties": {"a": {}}}, "properties[a].type: Required value"),
-        ({"type": "object", "properties": {"a": {"type": "array"}}}, "properties[a].items: Required value"),
-        ({"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}, "properties[a].default"),
-        ({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}, "properties[a].pattern"),
+        (
+            {"type": "object", "properties": {"a": {"type": "array"}}},
+            "properties[a].items: Required value",
+        ),
+        (
+            {"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}},
+            "properties[a].default",
+        ),
+        (
+            {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}},
+            "properties[a].pattern",
+        ),
     ],
 )
-async def test_schemas_must_be_structural(server: LocalCluster, schema: dict[str, Any], field: str) -> None:
-    error = await refused(call(server, "POST", CRDS, definition(schema={"openAPIV3Schema": schema})))
+async def test_schemas_must_be_structural(
+    server: LocalCluster, schema: dict[str, Any], field: str
+) -> None:
+    error = await refused(
+        call(server, "POST", CRDS, definition(schema={"openAPIV3Schema": schema}))
+    )
     assert error.code == 422 and field in str(error)
 
 
@@ -263,15 +337,32 @@ async def test_openapi_publishes_the_schema(server: LocalCluster) -> None:
 
 
 def test_swagger_says_nothing_that_clients_would_hold_against_an_object() -> None:
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {"type": "string"}}}
+    anything = {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "properties": {"a": {"type": "string"}},
+    }
     assert swagger_model(anything) == {"type": "object"}
-    seen = swagger_model({
-        "type": "object", "required": ["maybe", "sure"],
-        "properties": {
-            "maybe": {"type": "object", "nullable": True, "properties": {"a": {"type": "string"}}}, "sure": {"type": "string"},
-            "open": anything, "rows": {"type": "array", "x-kubernetes-preserve-unknown-fields": True, "items": {}},
-        },
-    })  # fmt: skip
+    seen = swagger_model(
+        {
+            "type": "object",
+            "required": ["maybe", "sure"],
+            "properties": {
+                "maybe": {
+                    "type": "object",
+                    "nullable": True,
+                    "properties": {"a": {"type": "string"}},
+                },
+                "sure": {"type": "string"},
+                "open": anything,
+                "rows": {
+                    "type": "array",
+                    "x-kubernetes-preserve-unknown-fields": True,
+                    "items": {},
+                },
+            },
+        }
+    )
     open_ended = {"x-kubernetes-preserve-unknown-fields": True}
     properties = {"maybe": {}, "sure": {"type": "string"}, "open": open_ended, "rows": open_ended}
     assert seen == {"type": "object", "required": ["sure"], "properties": properties}
@@ -286,7 +377,7 @@ async def test_rules_judge_objects_and_their_changes(server: LocalCluster) -> No
     ]
     await established(server, crd)
     error = await refused(call(server, "POST", CRONS, cron(spec={"replicas": 7})))
-    assert 'is invalid: spec: Invalid value: seven is taken' in str(error)
+    assert "is invalid: spec: Invalid value: seven is taken" in str(error)
     await call(server, "POST", CRONS, cron(spec={"replicas": 5}))
     error = await refused(call(server, "PATCH", f"{CRONS}/a", {"spec": {"replicas": 4}}, MERGE))
     assert "failed rule: !has(oldSelf.replicas)" in str(error)
@@ -297,7 +388,9 @@ async def test_bad_rules_are_refused_with_their_place(server: LocalCluster) -> N
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = copy.deepcopy(SCHEMA)
     spec["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.nope == 1"}]
     error = await refused(call(server, "POST", CRDS, crd))
-    assert "x-kubernetes-validations[0].rule" in str(error) and "undefined field 'nope'" in str(error)
+    assert "x-kubernetes-validations[0].rule" in str(error) and "undefined field 'nope'" in str(
+        error
+    )
 
 
 def test_schemas_are_refused_for_what_they_cannot_mean() -> None:
@@ -317,15 +410,48 @@ def test_schemas_are_refused_for_what_they_cannot_mean() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": {"plural": "crontabs", "kind": "CronTab", "singular": "Up"}}, 'spec.names.singular: Invalid value: "Up"'),
+        (
+            {"names": {"plural": "crontabs", "kind": "CronTab", "singular": "Up"}},
+            'spec.names.singular: Invalid value: "Up"',
+        ),
         ({"conversion": {}}, "spec.conversion.strategy: Required value"),
-        ({"conversion": {"strategy": "Webhook"}}, "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook"),
-        ({"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://u:p@x/?a=b#c"}}}}, "user information is not permitted in the URL"),
-        ({"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1", "v1"], "clientConfig": {"service": {"name": "", "namespace": "a", "path": "x"}}}}}, "must start with a '/'"),
-        ({"versions": []}, "status.storedVersions: Invalid value: null: must have at least one stored version"),
+        (
+            {"conversion": {"strategy": "Webhook"}},
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+        ),
+        (
+            {
+                "conversion": {
+                    "strategy": "Webhook",
+                    "webhook": {
+                        "conversionReviewVersions": ["v1"],
+                        "clientConfig": {"url": "https://u:p@x/?a=b#c"},
+                    },
+                }
+            },
+            "user information is not permitted in the URL",
+        ),
+        (
+            {
+                "conversion": {
+                    "strategy": "Webhook",
+                    "webhook": {
+                        "conversionReviewVersions": ["v1", "v1"],
+                        "clientConfig": {"service": {"name": "", "namespace": "a", "path": "x"}},
+                    },
+                }
+            },
+            "must start with a '/'",
+        ),
+        (
+            {"versions": []},
+            "status.storedVersions: Invalid value: null: must have at least one stored version",
+        ),
     ],
-)  # fmt: skip
-async def test_definitions_are_refused(server: LocalCluster, change: dict[str, Any], message: str) -> None:
+)
+async def test_definitions_are_refused(
+    server: LocalCluster, change: dict[str, Any], message: str
+) -> None:
     crd = definition()
     crd["spec"] |= change
     assert message in (await refused(call(server, "POST", CRDS, crd))).status.message
@@ -334,19 +460,47 @@ async def test_definitions_are_refused(server: LocalCluster, change: dict[str, A
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ({"subresources": {"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": "x"}}}, "spec.subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec"),
-        ({"additionalPrinterColumns": [{"name": "a", "type": "foo", "jsonPath": "x"}]}, 'spec.additionalPrinterColumns[0].type: Invalid value: "foo": must be one of boolean,date,integer,number,string'),
-        ({"selectableFields": [{"jsonPath": ".spec.nope"}]}, "is an invalid path: does not refer to a valid field"),
-        ({"selectableFields": [{"jsonPath": ".spec.free"}]}, "must point to a field of type string, boolean or integer"),
-        ({"selectableFields": [{"jsonPath": ".spec.host"}, {"jsonPath": ".spec.host"}]}, 'spec.selectableFields[1].jsonPath: Duplicate value: ".spec.host"'),
-        ({"deprecationWarning": "x"}, "spec.versions[0].deprecationWarning: Invalid value: \"x\": can only be set for deprecated versions"),
+        (
+            {
+                "subresources": {
+                    "scale": {"specReplicasPath": ".status.x", "statusReplicasPath": "x"}
+                }
+            },
+            'spec.subresources.scale.specReplicasPath: Invalid value: ".status.x": should be a json path under .spec',
+        ),
+        (
+            {"additionalPrinterColumns": [{"name": "a", "type": "foo", "jsonPath": "x"}]},
+            'spec.additionalPrinterColumns[0].type: Invalid value: "foo": must be one of boolean,date,integer,number,string',
+        ),
+        (
+            {"selectableFields": [{"jsonPath": ".spec.nope"}]},
+            "is an invalid path: does not refer to a valid field",
+        ),
+        (
+            {"selectableFields": [{"jsonPath": ".spec.free"}]},
+            "must point to a field of type string, boolean or integer",
+        ),
+        (
+            {"selectableFields": [{"jsonPath": ".spec.host"}, {"jsonPath": ".spec.host"}]},
+            'spec.selectableFields[1].jsonPath: Duplicate value: ".spec.host"',
+        ),
+        (
+            {"deprecationWarning": "x"},
+            'spec.versions[0].deprecationWarning: Invalid value: "x": can only be set for deprecated versions',
+        ),
     ],
-)  # fmt: skip
-async def test_versions_are_refused(server: LocalCluster, version: dict[str, Any], message: str) -> None:
-    assert message in (await refused(call(server, "POST", CRDS, definition(**version)))).status.message
+)
+async def test_versions_are_refused(
+    server: LocalCluster, version: dict[str, Any], message: str
+) -> None:
+    assert (
+        message in (await refused(call(server, "POST", CRDS, definition(**version)))).status.message
+    )
 
 
-async def test_what_two_versions_say_differently_is_told_where_it_stands(server: LocalCluster) -> None:
+async def test_what_two_versions_say_differently_is_told_where_it_stands(
+    server: LocalCluster,
+) -> None:
     crd, wrong = definition(), {"type": "object", "nullable": True}
     crd["spec"]["versions"].append(
         {"name": "v2", "served": True, "storage": False, "schema": {"openAPIV3Schema": wrong}}
@@ -355,16 +509,24 @@ async def test_what_two_versions_say_differently_is_told_where_it_stands(server:
     assert "spec.versions[1].schema.openAPIV3Schema.nullable: Forbidden" in message
 
 
-async def test_rules_wait_for_what_blocks_them_and_replicas_are_numbers(server: LocalCluster) -> None:
+async def test_rules_wait_for_what_blocks_them_and_replicas_are_numbers(
+    server: LocalCluster,
+) -> None:
     schema = copy.deepcopy(SCHEMA)
-    schema["properties"]["spec"]["x-kubernetes-validations"] = [{"rule": "self.image != 'x'", "message": "no x"}]
+    schema["properties"]["spec"]["x-kubernetes-validations"] = [
+        {"rule": "self.image != 'x'", "message": "no x"}
+    ]
     scale = {"specReplicasPath": ".spec.free.n", "statusReplicasPath": ".status.replicas"}
-    await established(server, definition(schema={"openAPIV3Schema": schema}, subresources={"scale": scale}))
+    await established(
+        server, definition(schema={"openAPIV3Schema": schema}, subresources={"scale": scale})
+    )
     unchecked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid"
     error = await refused(call(server, "POST", CRONS, cron(spec={"cronSpec": None, "image": "x"})))
     assert unchecked in error.status.message and "no x" not in error.status.message
     error = await refused(call(server, "POST", CRONS, cron(spec={"cronSpec": "x", "image": "x"})))
-    assert "no x" in error.status.message and "should match" in error.status.message  # a pattern blocks nothing
+    assert (
+        "no x" in error.status.message and "should match" in error.status.message
+    )  # a pattern blocks nothing
     for value, told in (
         ("a", ".spec.free.n accessor error: a is of the type string, expected int64"),
         (-1, "should be a non-negative integer"),

@@ -28,13 +28,43 @@ def fairness_of(server: LocalCluster) -> Fairness:
         ("admin", ("system:masters",), "/api/v1/pods", "exempt", "exempt"),
         ("jane", ("system:authenticated",), "/healthz", "probes", "exempt"),
         ("jane", ("system:authenticated",), "/api/v1/pods", "global-default", "global-default"),
-        ("system:node:n", ("system:nodes", "system:authenticated"), "/api/v1/nodes/n/status", "system-node-high", "node-high"),
-        ("system:node:n", ("system:nodes", "system:authenticated"), "/api/v1/pods", "system-nodes", "system"),
-        ("system:kube-scheduler", ("system:authenticated",), "/api/v1/pods", "kube-scheduler", "workload-high"),
-        ("system:serviceaccount:kube-system:x", ("system:serviceaccounts", "system:authenticated"), "/api/v1/pods", "kube-system-service-accounts", "workload-high"),
-        ("system:serviceaccount:a:x", ("system:serviceaccounts", "system:authenticated"), "/api/v1/pods", "service-accounts", "workload-low"),
+        (
+            "system:node:n",
+            ("system:nodes", "system:authenticated"),
+            "/api/v1/nodes/n/status",
+            "system-node-high",
+            "node-high",
+        ),
+        (
+            "system:node:n",
+            ("system:nodes", "system:authenticated"),
+            "/api/v1/pods",
+            "system-nodes",
+            "system",
+        ),
+        (
+            "system:kube-scheduler",
+            ("system:authenticated",),
+            "/api/v1/pods",
+            "kube-scheduler",
+            "workload-high",
+        ),
+        (
+            "system:serviceaccount:kube-system:x",
+            ("system:serviceaccounts", "system:authenticated"),
+            "/api/v1/pods",
+            "kube-system-service-accounts",
+            "workload-high",
+        ),
+        (
+            "system:serviceaccount:a:x",
+            ("system:serviceaccounts", "system:authenticated"),
+            "/api/v1/pods",
+            "service-accounts",
+            "workload-low",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_requests_belong_to_flows(
     server: LocalCluster, user: str, groups: tuple[str, ...], path: str, schema: str, level: str
 ) -> None:
@@ -44,18 +74,29 @@ async def test_requests_belong_to_flows(
 
 async def test_the_answer_tells_the_flow(server: LocalCluster) -> None:
     plc = {
-        "apiVersion": GROUP[6:], "kind": "PriorityLevelConfiguration", "metadata": {"name": "mine"},
-        "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}},
-    }  # fmt: skip
+        "apiVersion": GROUP[6:],
+        "kind": "PriorityLevelConfiguration",
+        "metadata": {"name": "mine"},
+        "spec": {
+            "type": "Limited",
+            "limited": {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}},
+        },
+    }
     level = await call(server, "POST", f"{GROUP}/prioritylevelconfigurations", plc)
     rule = {
         "subjects": [{"kind": "User", "user": {"name": "jane"}}],
         "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
     }
     body = {
-        "apiVersion": GROUP[6:], "kind": "FlowSchema", "metadata": {"name": "mine"},
-        "spec": {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": "mine"}, "rules": [rule]},
-    }  # fmt: skip
+        "apiVersion": GROUP[6:],
+        "kind": "FlowSchema",
+        "metadata": {"name": "mine"},
+        "spec": {
+            "matchingPrecedence": 2,
+            "priorityLevelConfiguration": {"name": "mine"},
+            "rules": [rule],
+        },
+    }
     schema = await call(server, "POST", f"{GROUP}/flowschemas", body)
     config = server.client_as("jane").config
     tls: ssl.SSLContext = config.ssl_context()
@@ -71,7 +112,14 @@ def crowd(server: LocalCluster, queues: int, length: int = 2) -> tuple[Fairness,
     """A level of one seat that may not borrow."""
     from collections import deque
 
-    level = Level("small", nominal=1, borrowing=0, hand=1, length=length, queues=[deque() for _ in range(queues)])
+    level = Level(
+        "small",
+        nominal=1,
+        borrowing=0,
+        hand=1,
+        length=length,
+        queues=[deque() for _ in range(queues)],
+    )
     fairness = Fairness(server.server.store)
     fairness.levels["small"] = level
     return fairness, Flow("s", level, "s/jane", ())
@@ -131,11 +179,22 @@ def test_a_flow_keeps_to_few_queues() -> None:
     assert len(hands) == 3
 
 
-@pytest.mark.parametrize(("nominal", "hand", "objects", "seats"), [
-    (245, 6, 1, 1), (245, 6, 100, 1), (245, 6, 101, 2), (245, 6, 950, 10), (245, 6, 100_000, 10),
-    (49, 6, 100_000, 8), (5, 1, 100_000, 1), (1, 1, 100_000, 1),
-])  # fmt: skip
-def test_a_list_takes_seats_by_what_it_reads(nominal: int, hand: int, objects: int, seats: int) -> None:
+@pytest.mark.parametrize(
+    ("nominal", "hand", "objects", "seats"),
+    [
+        (245, 6, 1, 1),
+        (245, 6, 100, 1),
+        (245, 6, 101, 2),
+        (245, 6, 950, 10),
+        (245, 6, 100_000, 10),
+        (49, 6, 100_000, 8),
+        (5, 1, 100_000, 1),
+        (1, 1, 100_000, 1),
+    ],
+)
+def test_a_list_takes_seats_by_what_it_reads(
+    nominal: int, hand: int, objects: int, seats: int
+) -> None:
     assert Level("l", nominal=nominal, hand=hand).width(objects) == seats
 
 

@@ -23,12 +23,16 @@ ACCOUNTS = resource_of(core_v1.ServiceAccount)
 async def node(server: LocalCluster) -> AsyncIterator[Client]:
     """The node `one`; there are `one` and `two`, with a pod each: `one-pod`, `two-pod`."""
     admin = server.client
-    await admin.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await admin.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
     for name in ("one", "two"):
         zone = {"topology.kubernetes.io/zone": f"zone-{name}"}
         await admin.create(core_v1.Node(metadata=ObjectMeta(name=name, labels=zone)))
         await admin.create(config_map(f"{name}-map"))
-        await admin.create(core_v1.Secret(metadata=ObjectMeta(name=f"{name}-secret", namespace="default")))
+        await admin.create(
+            core_v1.Secret(metadata=ObjectMeta(name=f"{name}-secret", namespace="default"))
+        )
         volumes = [
             {"name": "m", "configMap": {"name": f"{name}-map"}},
             {"name": "p", "projected": {"sources": [{"secret": {"name": f"{name}-secret"}}]}},
@@ -42,14 +46,23 @@ async def test_a_node_reads_what_its_pods_name(node: Client) -> None:
     assert await node.get(core_v1.Secret, "one-secret", "default")
     assert await node.get(core_v1.Pod, "one-pod", "default")
     assert await node.get(core_v1.Node, "one")
-    for kind, name in ((core_v1.ConfigMap, "two-map"), (core_v1.Secret, "two-secret"), (core_v1.Pod, "two-pod"), (core_v1.Secret, "one-pod")):  # fmt: skip
+    for kind, name in (
+        (core_v1.ConfigMap, "two-map"),
+        (core_v1.Secret, "two-secret"),
+        (core_v1.Pod, "two-pod"),
+        (core_v1.Secret, "one-pod"),
+    ):
         assert (await refused(node.get(kind, name, "default"))).code == 403
     assert (await refused(node.get(core_v1.Node, "two"))).code == 403
 
 
 async def test_a_node_lists_its_own_pods_and_itself(node: Client) -> None:
-    assert [p.metadata.name for p in (await node.list(core_v1.Pod, fields="spec.nodeName=one")).items] == ["one-pod"]
-    assert [n.metadata.name for n in (await node.list(core_v1.Node, fields="metadata.name=one")).items] == ["one"]
+    assert [
+        p.metadata.name for p in (await node.list(core_v1.Pod, fields="spec.nodeName=one")).items
+    ] == ["one-pod"]
+    assert [
+        n.metadata.name for n in (await node.list(core_v1.Node, fields="metadata.name=one")).items
+    ] == ["one"]
     for kind in (core_v1.Pod, core_v1.Node, core_v1.Secret):
         assert (await refused(node.list(kind))).code == 403
     assert (await refused(node.list(core_v1.Pod, fields="spec.nodeName=two"))).code == 403
@@ -57,11 +70,17 @@ async def test_a_node_lists_its_own_pods_and_itself(node: Client) -> None:
 
 async def test_a_node_writes_its_own_objects(node: Client) -> None:
     status: dict[str, Any] = {"status": {"phase": "Running"}}
-    assert (await node.patch(core_v1.Pod, "one-pod", status, "default", "status")).status.phase == "Running"
+    assert (
+        await node.patch(core_v1.Pod, "one-pod", status, "default", "status")
+    ).status.phase == "Running"
     error = await refused(node.patch(core_v1.Pod, "two-pod", status, "default", "status"))
-    assert 'node "one" can only update pod status for pods with spec.nodeName set to itself' in str(error)
+    assert 'node "one" can only update pod status for pods with spec.nodeName set to itself' in str(
+        error
+    )
     labels: dict[str, Any] = {"metadata": {"labels": {"a": "b"}}}
-    assert "cannot update labels" in str(await refused(node.patch(core_v1.Pod, "one-pod", labels, "default", "status")))
+    assert "cannot update labels" in str(
+        await refused(node.patch(core_v1.Pod, "one-pod", labels, "default", "status"))
+    )
     assert (await refused(node.delete(core_v1.Pod, "two-pod", "default"))).code == 403
     await node.delete(core_v1.Pod, "one-pod", "default", grace=0)
     lease = coordination_v1.Lease(metadata=ObjectMeta(name="two", namespace="kube-node-lease"))
@@ -71,10 +90,19 @@ async def test_a_node_writes_its_own_objects(node: Client) -> None:
 
 async def test_a_node_does_not_change_what_others_trust(node: Client) -> None:
     for change, why in (
-        ({"metadata": {"labels": {"node-restriction.kubernetes.io/x": "y"}}}, "is not allowed to modify labels: node-restriction.kubernetes.io/x"),
-        ({"metadata": {"labels": {"kubernetes.io/x": "y"}}}, "is not allowed to modify labels: kubernetes.io/x"),
-        ({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}, "is not allowed to modify taints"),
-    ):  # fmt: skip
+        (
+            {"metadata": {"labels": {"node-restriction.kubernetes.io/x": "y"}}},
+            "is not allowed to modify labels: node-restriction.kubernetes.io/x",
+        ),
+        (
+            {"metadata": {"labels": {"kubernetes.io/x": "y"}}},
+            "is not allowed to modify labels: kubernetes.io/x",
+        ),
+        (
+            {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}},
+            "is not allowed to modify taints",
+        ),
+    ):
         assert why in str(await refused(node.patch(core_v1.Node, "one", change)))
     mine: dict[str, Any] = {"metadata": {"labels": {"kubelet.kubernetes.io/x": "y", "mine": "z"}}}
     assert (await node.patch(core_v1.Node, "one", mine)).metadata.labels["mine"] == "z"
@@ -82,7 +110,9 @@ async def test_a_node_does_not_change_what_others_trust(node: Client) -> None:
 
 async def test_a_node_gets_tokens_of_its_pods(node: Client, server: LocalCluster) -> None:
     request = authentication_v1.TokenRequest()
-    assert "not bound to a pod" in str(await refused(node.post(ACCOUNTS, "default", "default", "token", request)))
+    assert "not bound to a pod" in str(
+        await refused(node.post(ACCOUNTS, "default", "default", "token", request))
+    )
     for name, why in (("two-pod", "scheduled on a different node"), ("one-pod", "")):
         uid = (await server.client.get(core_v1.Pod, name, "default")).metadata.uid
         request.spec.bound_object_ref = authentication_v1.BoundObjectReference(
@@ -94,21 +124,34 @@ async def test_a_node_gets_tokens_of_its_pods(node: Client, server: LocalCluster
         else:
             assert await asked
     request.spec.audiences = ["vault"]
-    assert 'audience "vault" not found' in str(await refused(node.post(ACCOUNTS, "default", "default", "token", request)))
+    assert 'audience "vault" not found' in str(
+        await refused(node.post(ACCOUNTS, "default", "default", "token", request))
+    )
 
 
 async def test_a_node_evicts_its_own_pods(node: Client) -> None:
     eviction = policy_v1.Eviction(metadata=ObjectMeta(name="two-pod", namespace="default"))
-    error = await refused(node.post(resource_of(core_v1.Pod), "default", "two-pod", "eviction", eviction))
+    error = await refused(
+        node.post(resource_of(core_v1.Pod), "default", "two-pod", "eviction", eviction)
+    )
     assert "can only evict pods with spec.nodeName set to itself" in str(error)
 
 
 async def test_a_pod_gets_the_zone_of_its_node(node: Client, server: LocalCluster) -> None:
-    assert (await node.get(core_v1.Pod, "one-pod", "default")).metadata.labels["topology.kubernetes.io/zone"] == "zone-one"
+    assert (await node.get(core_v1.Pod, "one-pod", "default")).metadata.labels[
+        "topology.kubernetes.io/zone"
+    ] == "zone-one"
     await server.client.create(pod("free"))
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "free"}, "target": {"name": "two"}}
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": "free"},
+        "target": {"name": "two"},
+    }
     await call(server, "POST", "/api/v1/namespaces/default/pods/free/binding", binding)
-    assert (await server.client.get(core_v1.Pod, "free", "default")).metadata.labels["topology.kubernetes.io/zone"] == "zone-two"  # fmt: skip
+    assert (await server.client.get(core_v1.Pod, "free", "default")).metadata.labels[
+        "topology.kubernetes.io/zone"
+    ] == "zone-two"
 
 
 async def test_a_node_offers_its_own_devices(node: Client, server: LocalCluster) -> None:
@@ -120,9 +163,16 @@ async def test_a_node_offers_its_own_devices(node: Client, server: LocalCluster)
     made = await node.create(offered("mine", "one"))
     theirs = await server.client.create(offered("theirs", "two"))
     assert (await node.update(made)).metadata.name == "mine"
-    assert [s.metadata.name for s in (await node.list(resource_v1.ResourceSlice, fields="spec.nodeName=one")).items] == ["mine"]
+    assert [
+        s.metadata.name
+        for s in (await node.list(resource_v1.ResourceSlice, fields="spec.nodeName=one")).items
+    ] == ["mine"]
     error = await refused(node.create(offered("false", "two")))
-    assert error.code == 403 and "can only create ResourceSlice with the same NodeName as the requesting node" in str(error)
+    assert (
+        error.code == 403
+        and "can only create ResourceSlice with the same NodeName as the requesting node"
+        in str(error)
+    )
     assert (await refused(node.update(theirs))).code == 403
     assert (await refused(node.delete(resource_v1.ResourceSlice, "theirs"))).code == 403
     assert (await refused(node.list(resource_v1.ResourceSlice))).code == 403
@@ -134,7 +184,9 @@ async def test_a_node_reads_the_claims_of_its_pods(node: Client, server: LocalCl
         request = {"name": "r", "exactly": {"deviceClassName": "gpu"}}
         spec = from_builtins({"devices": {"requests": [request]}}, resource_v1.ResourceClaimSpec)
         await server.client.create(
-            resource_v1.ResourceClaim(metadata=ObjectMeta(name=name, namespace="default"), spec=spec)
+            resource_v1.ResourceClaim(
+                metadata=ObjectMeta(name=name, namespace="default"), spec=spec
+            )
         )
     claims = [{"name": "g", "resourceClaimName": "used"}]
     await server.client.create(pod("with-claim", nodeName="one", resourceClaims=claims))

@@ -18,7 +18,9 @@ Parts = dict[str, Any]
 
 
 async def account(server: LocalCluster) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
 
 
 async def test_ephemeral_containers_come_and_stay(server: LocalCluster) -> None:
@@ -30,12 +32,20 @@ async def test_ephemeral_containers_come_and_stay(server: LocalCluster) -> None:
         body = {"spec": {"ephemeralContainers": list(containers)}}
         return await server.client.patch(core_v1.Pod, "p", body, "default", "ephemeralcontainers")
 
-    debugger = {"name": "d", "image": "busybox", "targetContainerName": made.spec.containers[0].name}
+    debugger = {
+        "name": "d",
+        "image": "busybox",
+        "targetContainerName": made.spec.containers[0].name,
+    }
     changed = await patch(debugger)
     assert [c.name for c in changed.spec.ephemeral_containers] == ["d"]
     assert changed.metadata.generation == made.metadata.generation + 1
-    assert [c.name for c in (await patch({"name": "e", "image": "busybox"})).spec.ephemeral_containers] == ["e", "d"]
-    assert "spec.ephemeralContainers[0].image: Required value" in str(await refused(patch({"name": "f"})))
+    assert [
+        c.name for c in (await patch({"name": "e", "image": "busybox"})).spec.ephemeral_containers
+    ] == ["e", "d"]
+    assert "spec.ephemeralContainers[0].image: Required value" in str(
+        await refused(patch({"name": "f"}))
+    )
     body = json.loads(await server.client.request("GET", path))
     body["spec"]["ephemeralContainers"] = []
     error = await refused(server.client.request("PUT", path, json.dumps(body).encode()))
@@ -56,33 +66,70 @@ async def test_a_resize_changes_resources_and_nothing_else(server: LocalCluster)
     wish = {
         "metadata": {"labels": {"new": "label"}},
         "spec": {
-            "containers": [{"name": "c", "image": "other", "resources": {"requests": {"cpu": "200m"}}}],
+            "containers": [
+                {"name": "c", "image": "other", "resources": {"requests": {"cpu": "200m"}}}
+            ],
             "initContainers": [{"name": "s", "resources": {"requests": {"memory": "200Mi"}}}],
         },
     }
     changed = await server.client.patch(core_v1.Pod, "p", wish, "default", "resize")
     [container], [aside] = changed.spec.containers, changed.spec.init_containers
-    assert (container.image, container.resources.requests) == ("i", {"cpu": "200m", "memory": "100Mi"})
+    assert (container.image, container.resources.requests) == (
+        "i",
+        {"cpu": "200m", "memory": "100Mi"},
+    )
     assert aside.resources.requests == {"cpu": "100m", "memory": "200Mi"}
-    assert not changed.metadata.labels and changed.metadata.generation == made.metadata.generation + 1
+    assert (
+        not changed.metadata.labels and changed.metadata.generation == made.metadata.generation + 1
+    )
     same = await server.client.request("GET", "/api/v1/namespaces/default/pods/p/resize")
-    assert json.loads(same) == json.loads(await server.client.request("GET", "/api/v1/namespaces/default/pods/p"))
+    assert json.loads(same) == json.loads(
+        await server.client.request("GET", "/api/v1/namespaces/default/pods/p")
+    )
 
 
 @pytest.mark.parametrize(
     ("before", "after", "why"),
     [
-        ({}, sized("1"), 'spec: Invalid value: "BestEffort": Pod QOS Class may not change as a result of resizing'),
-        (sized("1"), sized("1", {"cpu": "1", "memory": "100Mi"}), "Pod QOS Class may not change as a result of resizing"),
-        (sized("1"), {"requests": {"cpu": "1", "memory": None}}, "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"),
-        (sized("1", {"cpu": "2"}), {"limits": {"cpu": None}}, "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed"),
-        (sized("1"), {"requests": {"ephemeral-storage": "1Gi"}}, "spec: Forbidden: only cpu and memory resources are mutable"),
-        (sized("1", {"cpu": "2"}), sized("3"), "spec.containers[0].resources.requests: Invalid value: \"3\": must be less than or equal to cpu limit of 2"),
+        (
+            {},
+            sized("1"),
+            'spec: Invalid value: "BestEffort": Pod QOS Class may not change as a result of resizing',
+        ),
+        (
+            sized("1"),
+            sized("1", {"cpu": "1", "memory": "100Mi"}),
+            "Pod QOS Class may not change as a result of resizing",
+        ),
+        (
+            sized("1"),
+            {"requests": {"cpu": "1", "memory": None}},
+            "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
+        ),
+        (
+            sized("1", {"cpu": "2"}),
+            {"limits": {"cpu": None}},
+            "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed",
+        ),
+        (
+            sized("1"),
+            {"requests": {"ephemeral-storage": "1Gi"}},
+            "spec: Forbidden: only cpu and memory resources are mutable",
+        ),
+        (
+            sized("1", {"cpu": "2"}),
+            sized("3"),
+            'spec.containers[0].resources.requests: Invalid value: "3": must be less than or equal to cpu limit of 2',
+        ),
     ],
-)  # fmt: skip
-async def test_a_resize_that_is_refused(server: LocalCluster, before: Parts, after: Parts, why: str) -> None:
+)
+async def test_a_resize_that_is_refused(
+    server: LocalCluster, before: Parts, after: Parts, why: str
+) -> None:
     await account(server)
-    await server.client.create(pod("p", containers=[{"name": "c", "image": "i", "resources": before}]))
+    await server.client.create(
+        pod("p", containers=[{"name": "c", "image": "i", "resources": before}])
+    )
     wish = {"spec": {"containers": [{"name": "c", "resources": after}]}}
     error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
     assert error.code == 422 and why in str(error)
@@ -95,8 +142,13 @@ async def test_who_cannot_be_resized(server: LocalCluster) -> None:
     await server.client.create(pod("p", containers=containers, initContainers=[setup]))
     wish: Parts = {"spec": {"initContainers": [{"name": "i", "resources": sized("200m")}]}}
     error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
-    assert "spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable" in str(error)
-    await server.client.patch(core_v1.Pod, "p", {"status": {"phase": "Running"}}, "default", "status", MERGE)
+    assert (
+        "spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable"
+        in str(error)
+    )
+    await server.client.patch(
+        core_v1.Pod, "p", {"status": {"phase": "Running"}}, "default", "status", MERGE
+    )
     wish = {"spec": {"containers": [{"name": "c", "resources": sized("200m")}]}}
     error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
     assert "spec: Forbidden: Pod running on node without support for resize" in str(error)
@@ -105,7 +157,12 @@ async def test_who_cannot_be_resized(server: LocalCluster) -> None:
 async def test_binding_is_no_change_of_what_is_wanted(server: LocalCluster) -> None:
     await account(server)
     made = await server.client.create(pod("p"))
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": "p"},
+        "target": {"kind": "Node", "name": "n"},
+    }
     path = "/api/v1/namespaces/default/pods/p"
     await server.client.request("POST", f"{path}/binding", json.dumps(binding).encode())
     bound = await server.client.get(core_v1.Pod, "p", "default")
@@ -123,7 +180,9 @@ async def test_a_replaced_pod_keeps_what_admission_gave_it(server: LocalCluster)
         del wish["spec"][name]
     wish["spec"]["tolerations"] = [{"key": "mine", "operator": "Exists"}]
     body = json.dumps(wish).encode()
-    replaced = json.loads(await server.client.request("PUT", "/api/v1/namespaces/default/pods/p", body))
+    replaced = json.loads(
+        await server.client.request("PUT", "/api/v1/namespaces/default/pods/p", body)
+    )
     assert replaced["spec"]["priority"] == made.spec.priority == 0
     assert [t["key"] for t in replaced["spec"]["tolerations"]][:1] == ["mine"]
     assert len(replaced["spec"]["tolerations"]) == 3
@@ -137,16 +196,24 @@ async def test_a_change_that_is_not_allowed_is_shown(server: LocalCluster) -> No
     assert '\n- "RestartPolicy": "Always",\n+ "RestartPolicy": "Never",\n' in error
     made = await server.client.get(core_v1.Pod, "p", "default")
     made.spec.tolerations[0].effect = ""
-    assert "existing toleration can not be modified except its tolerationSeconds" in str(await refused(server.client.update(made)))
+    assert "existing toleration can not be modified except its tolerationSeconds" in str(
+        await refused(server.client.update(made))
+    )
 
 
 async def test_a_gated_pod_may_only_narrow_where_it_goes(server: LocalCluster) -> None:
     await account(server)
-    made = await server.client.create(pod("p", schedulingGates=[{"name": "g"}], nodeSelector={"a": "b"}))
+    made = await server.client.create(
+        pod("p", schedulingGates=[{"name": "g"}], nodeSelector={"a": "b"})
+    )
     made.spec.node_selector["c"] = "d"
     made = await server.client.update(made)
     made.spec.node_selector = {"c": "d"}
-    assert "only additions to spec.nodeSelector are allowed" in str(await refused(server.client.update(made)))
+    assert "only additions to spec.nodeSelector are allowed" in str(
+        await refused(server.client.update(made))
+    )
     made = await server.client.get(core_v1.Pod, "p", "default")
     made.spec.scheduling_gates.append(core_v1.PodSchedulingGate(name="h"))
-    assert "only deletion is allowed, but found new scheduling gate 'h'" in str(await refused(server.client.update(made)))
+    assert "only deletion is allowed, but found new scheduling gate 'h'" in str(
+        await refused(server.client.update(made))
+    )

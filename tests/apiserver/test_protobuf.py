@@ -31,10 +31,14 @@ def opened(data: bytes, kind: Any) -> tuple[str, Any]:
 
 async def test_an_object_and_a_list(server: LocalCluster) -> None:
     await server.client.create(config_map("a", k="v"))
-    name, one = opened(await server.client.request("GET", f"{MAPS}/a", accept=MEDIA_TYPE), core_v1.ConfigMap)
+    name, one = opened(
+        await server.client.request("GET", f"{MAPS}/a", accept=MEDIA_TYPE), core_v1.ConfigMap
+    )
     assert name == "v1/ConfigMap" and one.data == {"k": "v"} and one.metadata.uid
     for _ in range(2):
-        name, many = opened(await server.client.request("GET", MAPS, accept=MEDIA_TYPE), core_v1.ConfigMapList)
+        name, many = opened(
+            await server.client.request("GET", MAPS, accept=MEDIA_TYPE), core_v1.ConfigMapList
+        )
         assert name == "v1/ConfigMapList" and [i.metadata.name for i in many.items] == ["a"]
         assert many.items[0].data == {"k": "v"} and many.metadata.resource_version
 
@@ -55,7 +59,9 @@ async def test_a_watch_is_framed(server: LocalCluster) -> None:
 async def test_metadata_alone(server: LocalCluster) -> None:
     await server.client.create(config_map("a", k="v"))
     accept = f"{MEDIA_TYPE};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-    name, one = opened(await server.client.request("GET", f"{MAPS}/a", accept=accept), PartialObjectMetadata)
+    name, one = opened(
+        await server.client.request("GET", f"{MAPS}/a", accept=accept), PartialObjectMetadata
+    )
     assert name == "meta.k8s.io/v1/PartialObjectMetadata" and one.metadata.name == "a"
 
 
@@ -66,7 +72,10 @@ async def test_custom_objects_have_no_protobuf(server: LocalCluster) -> None:
         await server.client.request("GET", f"{CRONS}/a", accept=MEDIA_TYPE)
     assert refused.value.code == 406
     both = f"{MEDIA_TYPE},application/json"
-    assert json.loads(await server.client.request("GET", f"{CRONS}/a", accept=both))["kind"] == "CronTab"
+    assert (
+        json.loads(await server.client.request("GET", f"{CRONS}/a", accept=both))["kind"]
+        == "CronTab"
+    )
 
 
 async def test_a_definition_with_every_kind_of_schema(server: LocalCluster) -> None:
@@ -75,11 +84,15 @@ async def test_a_definition_with_every_kind_of_schema(server: LocalCluster) -> N
     assert version.schema is not None and version.schema.open_apiv3_schema is not None
     version.schema.open_apiv3_schema.properties |= {
         "list": Props(type="array", items=Props(type="number", minimum=0.5, maximum=5)),
-        "map": Props(type="object", additional_properties=Props(type="string", default="x", enum=["x", "y"])),
+        "map": Props(
+            type="object", additional_properties=Props(type="string", default="x", enum=["x", "y"])
+        ),
     }
     sent = protobuf.wrap(crd)
     await server.client.request("POST", DEFINITIONS, sent, content=MEDIA_TYPE, accept=MEDIA_TYPE)
-    answer = await server.client.request("GET", f"{DEFINITIONS}/{crd.metadata.name}", accept=MEDIA_TYPE)
+    answer = await server.client.request(
+        "GET", f"{DEFINITIONS}/{crd.metadata.name}", accept=MEDIA_TYPE
+    )
     assert opened(answer, CustomResourceDefinition)[1].spec.versions == crd.spec.versions
 
 
@@ -87,7 +100,9 @@ async def test_a_field_of_another_wire_type_is_a_bad_request(server: LocalCluste
     data = protobuf.envelope("v1", "ConfigMap", b"\x08\x01")  # metadata, a number
     with pytest.raises(StatusError) as refused:
         await server.client.request("POST", MAPS, data, content=MEDIA_TYPE)
-    assert refused.value.code == 400 and "wrong wireType = 0 for field metadata" in str(refused.value)
+    assert refused.value.code == 400 and "wrong wireType = 0 for field metadata" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize("media", ["application/cbor", "text/html"])

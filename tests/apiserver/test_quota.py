@@ -20,8 +20,11 @@ from tiphys.testing import LocalCluster
 PODS = "/api/v1/namespaces/default/pods"
 QUOTAS = "/api/v1/namespaces/default/resourcequotas"
 EVERYTHING: dict[str, str] = {
-    "allowPrivilegeEscalation=false": "", "capabilities.drop": "", "runAsNonRoot=true": "", "seccompProfile.type": "",
-}  # fmt: skip
+    "allowPrivilegeEscalation=false": "",
+    "capabilities.drop": "",
+    "runAsNonRoot=true": "",
+    "seccompProfile.type": "",
+}
 
 
 @pytest.fixture
@@ -32,7 +35,12 @@ async def controlled() -> Any:
 
 
 async def quota(server: LocalCluster, hard: dict[str, str], **spec: Any) -> None:
-    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard, **spec}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "q"},
+        "spec": {"hard": hard, **spec},
+    }
     await call(server, "POST", QUOTAS, body)
     await server.eventually(lambda: counted(server, dict.fromkeys(hard, "0"), some=True))
 
@@ -49,13 +57,18 @@ async def test_a_quota_counts_and_refuses(controlled: LocalCluster) -> None:
     assert await counted(controlled, {"pods": "1", "requests.cpu": "600m"})
     error = await refused(controlled.client.create(pod("b", containers=asking)))
     assert error.code == 403
-    assert str(error) == 'pods "b" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1'  # fmt: skip
+    assert (
+        str(error)
+        == 'pods "b" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1'
+    )
     silent = await refused(controlled.client.create(pod("c")))
     assert str(silent) == 'pods "c" is forbidden: failed quota: q: must specify requests.cpu for: c'
     await controlled.client.delete(core_v1.Pod, "a", "default", grace=0)
     await controlled.eventually(lambda: counted(controlled, {"pods": "0", "requests.cpu": "0"}))
     await controlled.client.create(config_map("x"))
-    await controlled.eventually(lambda: counted(controlled, {"count/configmaps": "2"}))  # the root CA is one
+    await controlled.eventually(
+        lambda: counted(controlled, {"count/configmaps": "2"})
+    )  # the root CA is one
 
 
 async def test_a_quota_with_a_scope_is_about_some_pods(controlled: LocalCluster) -> None:
@@ -68,7 +81,9 @@ async def test_a_quota_with_a_scope_is_about_some_pods(controlled: LocalCluster)
 
 async def enforce(server: LocalCluster, **labels: str) -> None:
     wanted = {f"pod-security.kubernetes.io/{mode}": level for mode, level in labels.items()}
-    await server.client.patch(core_v1.Namespace, "default", {"metadata": {"labels": wanted}}, media=MERGE)
+    await server.client.patch(
+        core_v1.Namespace, "default", {"metadata": {"labels": wanted}}, media=MERGE
+    )
     account = core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
     await server.client.create(account)
 
@@ -76,13 +91,21 @@ async def enforce(server: LocalCluster, **labels: str) -> None:
 async def test_the_restricted_level_says_all_that_is_missing(server: LocalCluster) -> None:
     await enforce(server, enforce="restricted")
     error = await refused(server.client.create(pod("a")))
-    assert error.code == 403 and 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false)' in str(error)  # fmt: skip
+    assert (
+        error.code == 403
+        and 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false)'
+        in str(error)
+    )
     assert all(part in str(error) for part in EVERYTHING)
     context = {
-        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
-    }  # fmt: skip
-    assert await server.client.create(pod("b", containers=[{"name": "c", "image": "i", "securityContext": context}]))
+    }
+    assert await server.client.create(
+        pod("b", containers=[{"name": "c", "image": "i", "securityContext": context}])
+    )
 
 
 async def test_the_baseline_level_forbids_the_host(server: LocalCluster) -> None:
@@ -118,7 +141,9 @@ async def test_evictions_keep_the_budget(cluster: LocalCluster) -> None:
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
     error = await refused(call(cluster, "POST", f"{PODS}/{name}/eviction", eviction))
     assert error.code == 429 and "violate the pod's disruption budget" in str(error)
-    await cluster.client.patch(type(deployment()), "web", {"spec": {"replicas": 3}}, "default", media=MERGE)
+    await cluster.client.patch(
+        type(deployment()), "web", {"spec": {"replicas": 3}}, "default", media=MERGE
+    )
     await cluster.eventually(lambda: allowed(1))
     await call(cluster, "POST", f"{PODS}/{name}/eviction", eviction)
 
@@ -141,23 +166,35 @@ async def test_levels_by_default_and_who_is_exempt(tmp_path: Path) -> None:
     file.write_text(EXEMPTING)
     async with LocalCluster(admission_config=file) as server:
         for namespace in ("default", "kube-system"):
-            account = core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace=namespace))
+            account = core_v1.ServiceAccount(
+                metadata=ObjectMeta(name="default", namespace=namespace)
+            )
             await server.client.create(account)
-        assert 'PodSecurity "baseline:latest"' in str(await refused(server.client.create(pod("a", hostNetwork=True))))
+        assert 'PodSecurity "baseline:latest"' in str(
+            await refused(server.client.create(pod("a", hostNetwork=True)))
+        )
         assert await server.client.create(pod("a", "kube-system", hostNetwork=True))
-        assert await server.client_as("jane", ("system:masters",)).create(pod("b", hostNetwork=True))
+        assert await server.client_as("jane", ("system:masters",)).create(
+            pod("b", hostNetwork=True)
+        )
         await enforce_level(server, "privileged")
         assert await server.client.create(pod("c", hostNetwork=True))
 
 
 async def enforce_level(server: LocalCluster, level: str) -> None:
     labels = {"pod-security.kubernetes.io/enforce": level}
-    await server.client.patch(core_v1.Namespace, "default", {"metadata": {"labels": labels}}, media=MERGE)
+    await server.client.patch(
+        core_v1.Namespace, "default", {"metadata": {"labels": labels}}, media=MERGE
+    )
 
 
-async def test_a_pod_that_gets_a_deadline_moves_between_quotas_at_once(controlled: LocalCluster) -> None:
+async def test_a_pod_that_gets_a_deadline_moves_between_quotas_at_once(
+    controlled: LocalCluster,
+) -> None:
     await quota(controlled, {"pods": "5"}, scopes=["NotTerminating"])
     await call(controlled, "POST", PODS, to_builtins(pod("a")))
     await controlled.eventually(lambda: counted(controlled, {"pods": "1"}))
-    await controlled.client.patch(core_v1.Pod, "a", {"spec": {"activeDeadlineSeconds": 100}}, "default", media=MERGE)
+    await controlled.client.patch(
+        core_v1.Pod, "a", {"spec": {"activeDeadlineSeconds": 100}}, "default", media=MERGE
+    )
     await controlled.eventually(lambda: counted(controlled, {"pods": "0"}))

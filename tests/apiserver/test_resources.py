@@ -14,7 +14,11 @@ from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-STORED = [r for r in RESOURCES if r.stored and r.is_storage_version and r.group_resource not in KEPT_BY_THE_SERVER]
+STORED = [
+    r
+    for r in RESOURCES
+    if r.stored and r.is_storage_version and r.group_resource not in KEPT_BY_THE_SERVER
+]
 BY_NAME = {r.group_resource: r for r in STORED}
 
 
@@ -27,8 +31,12 @@ def body_of(resource: Resource, name: str) -> dict[str, Any]:
     }
 
 
-async def call(server: LocalCluster, method: str, path: str, body: Any = None, **kwargs: Any) -> Any:
-    data = await server.client.request(method, path, json.dumps(body).encode() if body is not None else None, **kwargs)
+async def call(
+    server: LocalCluster, method: str, path: str, body: Any = None, **kwargs: Any
+) -> Any:
+    data = await server.client.request(
+        method, path, json.dumps(body).encode() if body is not None else None, **kwargs
+    )
     return json.loads(data)
 
 
@@ -36,7 +44,9 @@ async def _exists(server: LocalCluster, namespace: str = "default") -> None:
     from tiphys.api import core_v1
     from tiphys.api.meta_v1 import ObjectMeta
 
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace=namespace)))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace=namespace))
+    )
 
 
 async def test_every_resource_lives_through_all_verbs(server: LocalCluster) -> None:
@@ -62,7 +72,9 @@ async def _live(server: LocalCluster, resource: Resource) -> None:
         f"{what}: defaulting is not idempotent"
     )
     for media in (MERGE, STRATEGIC):
-        got = await call(server, "PATCH", one, {"metadata": {"labels": {"m": media[12:17]}}}, content=media)
+        got = await call(
+            server, "PATCH", one, {"metadata": {"labels": {"m": media[12:17]}}}, content=media
+        )
         assert got["metadata"]["labels"]["m"] == media[12:17], what
     stale = {**made, "metadata": {**made["metadata"], "labels": {"x": "y"}}}
     with pytest.raises(StatusError) as conflict:
@@ -76,7 +88,12 @@ async def _live(server: LocalCluster, resource: Resource) -> None:
         len(r["cells"]) == len(table["columnDefinitions"]) for r in table["rows"]
     ), what
     dry = await call(
-        server, "PATCH", one, {"metadata": {"labels": {"dry": "run"}}}, content=MERGE, query={"dryRun": "All"}
+        server,
+        "PATCH",
+        one,
+        {"metadata": {"labels": {"dry": "run"}}},
+        content=MERGE,
+        query={"dryRun": "All"},
     )
     assert dry["metadata"]["labels"]["dry"] == "run", what
     assert "dry" not in (await call(server, "GET", one))["metadata"]["labels"], what
@@ -90,7 +107,9 @@ async def _live(server: LocalCluster, resource: Resource) -> None:
         assert gone.value.code == 404, what
 
 
-@pytest.mark.parametrize(("name", "parts", "field"), INVALID, ids=[f"{n}-{f}" for n, _, f in INVALID])
+@pytest.mark.parametrize(
+    ("name", "parts", "field"), INVALID, ids=[f"{n}-{f}" for n, _, f in INVALID]
+)
 async def test_invalid_objects_name_the_field(
     server: LocalCluster, name: str, parts: dict[str, Any], field: str
 ) -> None:

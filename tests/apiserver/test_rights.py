@@ -27,10 +27,16 @@ REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
 
 def rule(verbs: str, resources: str, *names: str, group: str = "") -> rbac_v1.PolicyRule:
-    return rbac_v1.PolicyRule(verbs=verbs.split(), api_groups=[group], resources=resources.split(), resource_names=list(names))  # fmt: skip
+    return rbac_v1.PolicyRule(
+        verbs=verbs.split(),
+        api_groups=[group],
+        resources=resources.split(),
+        resource_names=list(names),
+    )
 
 
 # The model: rules counted out, each held against each.
+
 
 def single_rules(rules: list[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule]:
     """Rules of one verb on one thing each."""
@@ -43,7 +49,10 @@ def single_rules(rules: list[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule
                     for name in rule.resource_names or [""]:
                         names = [name] if name else []
                         yield rbac_v1.PolicyRule(
-                            verbs=[verb], api_groups=[group], resources=[resource], resource_names=names
+                            verbs=[verb],
+                            api_groups=[group],
+                            resources=[resource],
+                            resource_names=names,
                         )
 
 
@@ -53,7 +62,10 @@ def covers(owned: rbac_v1.PolicyRule, wanted: rbac_v1.PolicyRule) -> bool:
         return False
     if wanted.non_resource_urls:
         url = wanted.non_resource_urls[0]
-        return any(u in ("*", url) or (u.endswith("*") and url.startswith(u[:-1])) for u in owned.non_resource_urls)
+        return any(
+            u in ("*", url) or (u.endswith("*") and url.startswith(u[:-1]))
+            for u in owned.non_resource_urls
+        )
     if not _has(owned.api_groups, wanted.api_groups[0]):
         return False
     resource = wanted.resources[0]
@@ -70,23 +82,36 @@ def _has(values: list[str], value: str) -> bool:
 
 
 def test_what_covers_what() -> None:
-    assert all(covers(rule("get list", "pods"), one) for one in single_rules([rule("get", "pods", "a")]))
+    assert all(
+        covers(rule("get list", "pods"), one) for one in single_rules([rule("get", "pods", "a")])
+    )
     assert not covers(rule("get", "pods", "a"), rule("get", "pods"))
-    assert covers(rule("*", "*"), rule("get", "pods/log")) and not covers(rule("get", "pods"), rule("get", "pods/log"))
+    assert covers(rule("*", "*"), rule("get", "pods/log")) and not covers(
+        rule("get", "pods"), rule("get", "pods/log")
+    )
     assert not covers(rule("get", "pods"), rule("get", "pods", group="apps"))
 
 
 words = st.lists(st.sampled_from(["a", "b", "a/x", "*/x", "*"]), min_size=1, max_size=3)
 rules = st.lists(
     st.builds(
-        lambda verbs, groups, resources, names, urls: rbac_v1.PolicyRule(verbs, groups, resources, names, urls),
-        words, words, words, st.lists(st.sampled_from("nm"), max_size=2), st.lists(st.sampled_from(["/a", "/a/*", "*"]), max_size=2),
-    ), max_size=4,
-)  # fmt: skip
+        lambda verbs, groups, resources, names, urls: rbac_v1.PolicyRule(
+            verbs, groups, resources, names, urls
+        ),
+        words,
+        words,
+        words,
+        st.lists(st.sampled_from("nm"), max_size=2),
+        st.lists(st.sampled_from(["/a", "/a/*", "*"]), max_size=2),
+    ),
+    max_size=4,
+)
 
 
 @given(rules, rules)
-def test_what_is_missing_is_what_no_rule_covers(owned: list[rbac_v1.PolicyRule], wanted: list[rbac_v1.PolicyRule]) -> None:
+def test_what_is_missing_is_what_no_rule_covers(
+    owned: list[rbac_v1.PolicyRule], wanted: list[rbac_v1.PolicyRule]
+) -> None:
     expected = [one for one in single_rules(wanted) if not any(covers(rule, one) for rule in owned)]
     missing = list(Owned(owned).missing(wanted))
     assert {encode(one) for one in missing} == {encode(one) for one in expected}
@@ -103,15 +128,25 @@ async def grant(server: LocalCluster, user: str, *rules: rbac_v1.PolicyRule) -> 
 
 async def test_nobody_gives_away_more_than_they_have(server: LocalCluster) -> None:
     rbac = "rbac.authorization.k8s.io"
-    await grant(server, "jane", rule("*", "clusterroles clusterrolebindings", group=rbac), rule("get", "pods"))
+    await grant(
+        server,
+        "jane",
+        rule("*", "clusterroles clusterrolebindings", group=rbac),
+        rule("get", "pods"),
+    )
     jane = server.client_as("jane")
     wish = rbac_v1.ClusterRole(metadata=ObjectMeta(name="wish"), rules=[rule("get", "pods")])
     assert await jane.create(wish)
     wish = rbac_v1.ClusterRole(metadata=ObjectMeta(name="more"), rules=[rule("get", "secrets")])
-    await grant(server, "limited", rule("create update", "clusterroles clusterrolebindings", group=rbac))
+    await grant(
+        server, "limited", rule("create update", "clusterroles clusterrolebindings", group=rbac)
+    )
     limited = server.client_as("limited")
     error = await refused(limited.request("POST", ROLES, encode(wish)))
-    assert error.code == 403 and "is attempting to grant RBAC permissions not currently held" in str(error)
+    assert (
+        error.code == 403
+        and "is attempting to grant RBAC permissions not currently held" in str(error)
+    )
     assert '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}' in str(error)
     binding = rbac_v1.ClusterRoleBinding(metadata=ObjectMeta(name="masters"))
     binding.role_ref = rbac_v1.RoleRef(kind="ClusterRole", name="cluster-admin")
@@ -122,26 +157,50 @@ async def test_nobody_gives_away_more_than_they_have(server: LocalCluster) -> No
 def request(common: str, *groups: str) -> str:
     names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())  # fmt: skip
+    made = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(subject)
+        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    )
     return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
 
 
-def signing(name: str, pem: str, signer: str = "kubernetes.io/kube-apiserver-client", **spec: Any) -> dict[str, Any]:
-    body = {"request": pem, "signerName": signer, "usages": ["client auth", "digital signature"], **spec}
-    return {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name}, "spec": body}  # fmt: skip
+def signing(
+    name: str, pem: str, signer: str = "kubernetes.io/kube-apiserver-client", **spec: Any
+) -> dict[str, Any]:
+    body = {
+        "request": pem,
+        "signerName": signer,
+        "usages": ["client auth", "digital signature"],
+        **spec,
+    }
+    return {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": name},
+        "spec": body,
+    }
 
 
 async def test_an_approved_request_is_signed() -> None:
     async with LocalCluster(controllers=True) as server:
-        made = await call(server, "POST", REQUESTS, signing("a", request("jane", "team"), expirationSeconds=3600))
+        made = await call(
+            server, "POST", REQUESTS, signing("a", request("jane", "team"), expirationSeconds=3600)
+        )
         assert made["spec"]["username"] == "kubernetes-admin"
-        made["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "test", "message": "yes"}]}
+        made["status"] = {
+            "conditions": [
+                {"type": "Approved", "status": "True", "reason": "test", "message": "yes"}
+            ]
+        }
         await call(server, "PUT", f"{REQUESTS}/a/approval", made)
 
         async def signed() -> Any:
             return (await call(server, "GET", f"{REQUESTS}/a")).get("status", {}).get("certificate")
 
-        certificate = x509.load_pem_x509_certificate(base64.b64decode(await server.eventually(signed)))
+        certificate = x509.load_pem_x509_certificate(
+            base64.b64decode(await server.eventually(signed))
+        )
         assert certificate.subject.rfc4514_string() == "CN=jane,O=team"
         authority = x509.load_pem_x509_certificate(server.authority.path.read_bytes())
         certificate.verify_directly_issued_by(authority)
@@ -150,7 +209,11 @@ async def test_an_approved_request_is_signed() -> None:
 async def test_a_node_renews_its_own_certificate_by_itself() -> None:
     async with LocalCluster(controllers=True) as server:
         node = server.client_as("system:node:n1", ("system:nodes",))
-        wish = signing("n", request("system:node:n1", "system:nodes"), "kubernetes.io/kube-apiserver-client-kubelet")
+        wish = signing(
+            "n",
+            request("system:node:n1", "system:nodes"),
+            "kubernetes.io/kube-apiserver-client-kubelet",
+        )
         import json
 
         await node.request("POST", REQUESTS, json.dumps(wish).encode())
@@ -163,7 +226,10 @@ async def test_a_node_renews_its_own_certificate_by_itself() -> None:
 
 async def test_bad_requests_are_refused(server: LocalCluster) -> None:
     for body, part in (
-        (signing("a", base64.b64encode(b"x").decode()), "PEM block type must be CERTIFICATE REQUEST"),
+        (
+            signing("a", base64.b64encode(b"x").decode()),
+            "PEM block type must be CERTIFICATE REQUEST",
+        ),
         (signing("a", request("jane"), "x"), "must be a fully qualified domain and path"),
         (signing("a", request("jane"), usages=["walk"]), "spec.usages[0]: Unsupported value"),
         (signing("a", request("jane", "system:masters")), "system:masters group is not allowed"),
@@ -175,17 +241,33 @@ async def test_owners_are_guarded_where_that_is_asked_for() -> None:
     async with LocalCluster(enable_admission=("OwnerReferencesPermissionEnforcement",)) as server:
         await grant(server, "jane", rule("create update get", "configmaps"))
         jane = server.client_as("jane")
-        owner = await server.client.create(core_v1.ConfigMap(metadata=ObjectMeta(name="owner", namespace="default")))
-        made = await jane.create(core_v1.ConfigMap(metadata=ObjectMeta(name="a", namespace="default")))
-        reference = OwnerReference(api_version="v1", kind="ConfigMap", name="owner", uid=owner.metadata.uid)
+        owner = await server.client.create(
+            core_v1.ConfigMap(metadata=ObjectMeta(name="owner", namespace="default"))
+        )
+        made = await jane.create(
+            core_v1.ConfigMap(metadata=ObjectMeta(name="a", namespace="default"))
+        )
+        reference = OwnerReference(
+            api_version="v1", kind="ConfigMap", name="owner", uid=owner.metadata.uid
+        )
         made.metadata.owner_references = [reference]
         error = await refused(jane.update(made))
-        assert error.code == 403 and "cannot set an ownerRef on a resource you can't delete" in str(error)
+        assert error.code == 403 and "cannot set an ownerRef on a resource you can't delete" in str(
+            error
+        )
         reference.block_owner_deletion = True
         child = ObjectMeta(name="b", namespace="default", owner_references=[reference])
         error = await refused(jane.create(core_v1.ConfigMap(metadata=child)))
-        assert "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on" in str(error)  # fmt: skip
-        await grant(server, "jim", rule("create update get delete", "configmaps"), rule("update", "configmaps/finalizers"))
+        assert (
+            "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"
+            in str(error)
+        )
+        await grant(
+            server,
+            "jim",
+            rule("create update get delete", "configmaps"),
+            rule("update", "configmaps/finalizers"),
+        )
         assert await server.client_as("jim").create(core_v1.ConfigMap(metadata=child))
 
 
@@ -198,13 +280,21 @@ async def test_a_plugin_that_does_not_exist_is_named() -> None:
 async def test_default_roles_are_completed_at_start(tmp_path: Path) -> None:
     async with LocalCluster(store="sqlite", root=tmp_path) as cluster:
         role = await cluster.client.get(rbac_v1.ClusterRole, "system:kube-scheduler")
-        whole, role.rules = list(role.rules), [role.rules[0], rule("get", "extras", group="x.example.com")]
+        whole, role.rules = (
+            list(role.rules),
+            [role.rules[0], rule("get", "extras", group="x.example.com")],
+        )
         await cluster.client.update(role)
         binding = await cluster.client.get(rbac_v1.ClusterRoleBinding, "system:kube-scheduler")
-        binding.subjects = [rbac_v1.Subject(kind="User", name="mine", api_group="rbac.authorization.k8s.io")]
+        binding.subjects = [
+            rbac_v1.Subject(kind="User", name="mine", api_group="rbac.authorization.k8s.io")
+        ]
         await cluster.client.update(binding)
         kept = await cluster.client.get(rbac_v1.ClusterRole, "system:node-proxier")
-        kept.rules, kept.metadata.annotations["rbac.authorization.kubernetes.io/autoupdate"] = [], "false"
+        kept.rules, kept.metadata.annotations["rbac.authorization.kubernetes.io/autoupdate"] = (
+            [],
+            "false",
+        )
         await cluster.client.update(kept)
     async with LocalCluster(store="sqlite", root=tmp_path) as cluster:
         role = await cluster.client.get(rbac_v1.ClusterRole, "system:kube-scheduler")

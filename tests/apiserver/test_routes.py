@@ -11,7 +11,12 @@ from tests.apiserver.test_custom import call
 from tests.apiserver.test_words import TABLE
 from tiphys.testing import LocalCluster
 
-UNKNOWN, REFUSED, TEXT, INDEX = "could not find the requested resource", "does not allow this method", "404 page not found", '"paths"'
+UNKNOWN, REFUSED, TEXT, INDEX = (
+    "could not find the requested resource",
+    "does not allow this method",
+    "404 page not found",
+    '"paths"',
+)
 SPACE = "/api/v1/namespaces/default"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
 
@@ -59,7 +64,9 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
         ("GET", f"{SPACE}/pods/", 200, "PodList"),
     ],
 )
-async def test_paths_and_methods(server: LocalCluster, methods: str, path: str, code: int, says: str) -> None:
+async def test_paths_and_methods(
+    server: LocalCluster, methods: str, path: str, code: int, says: str
+) -> None:
     tls = server.client.config.ssl_context()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
         for method in methods.split():
@@ -77,7 +84,9 @@ async def test_openapi_says_what_operations_take_and_answer(server: LocalCluster
     assert {"labelSelector", "watch", "limit", "pretty", "namespace"} <= taken and all(
         v2["parameters"][name]["description"] and v2["parameters"][name]["type"] for name in taken
     )
-    assert listing["responses"]["200"]["schema"] == {"$ref": "#/definitions/io.k8s.api.core.v1.ServiceList"}
+    assert listing["responses"]["200"]["schema"] == {
+        "$ref": "#/definitions/io.k8s.api.core.v1.ServiceList"
+    }
     items = v2["definitions"]["io.k8s.api.core.v1.ServiceList"]["properties"]["items"]
     assert items["description"] == "List of services."
 
@@ -85,7 +94,9 @@ async def test_openapi_says_what_operations_take_and_answer(server: LocalCluster
 async def test_openapi_v3_names_the_patches_that_can_be_had(server: LocalCluster) -> None:
     v3 = json.loads(await server.client.request("GET", "/openapi/v3/apis/apps/v1"))
     patch = v3["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
-    assert "application/strategic-merge-patch+json" in patch["requestBody"]["content"]  # kubectl apply looks for it
+    assert (
+        "application/strategic-merge-patch+json" in patch["requestBody"]["content"]
+    )  # kubectl apply looks for it
     assert {"dryRun", "force"} <= {parameter["name"] for parameter in patch["parameters"]}
     answered = patch["responses"]["201"]["content"]["application/json"]["schema"]
     assert answered == {"$ref": "#/components/schemas/io.k8s.api.apps.v1.Deployment"}
@@ -93,19 +104,28 @@ async def test_openapi_v3_names_the_patches_that_can_be_had(server: LocalCluster
 
 async def test_health_checks_are_counted_by_name(server: LocalCluster) -> None:
     told = (await server.client.request("GET", "/readyz?verbose")).decode()
-    assert "[+]poststarthook/rbac/bootstrap-roles ok\n" in told and told.endswith("readyz check passed\n")
+    assert "[+]poststarthook/rbac/bootstrap-roles ok\n" in told and told.endswith(
+        "readyz check passed\n"
+    )
     assert await server.client.request("GET", "/livez/poststarthook/crd-informer-synced") == b"ok"
     lines = (await server.client.request("GET", "/metrics/slis")).decode().splitlines()
     assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 1' in lines
     name = "poststarthook/crd-informer-synced"
-    assert f'kubernetes_healthchecks_total{{name="{name}",status="success",type="livez"}} 1' in lines
+    assert (
+        f'kubernetes_healthchecks_total{{name="{name}",status="success",type="livez"}} 1' in lines
+    )
 
 
 async def test_components_are_listed_with_their_health(cluster: LocalCluster) -> None:
     path = "/api/v1/componentstatuses"
-    found = {item["metadata"]["name"]: item["conditions"][0] for item in (await call(cluster, "GET", path))["items"]}
+    found = {
+        item["metadata"]["name"]: item["conditions"][0]
+        for item in (await call(cluster, "GET", path))["items"]
+    }
     assert found["etcd-0"] == {"type": "Healthy", "status": "True", "message": "ok"}
-    assert found["scheduler"]["error"] == "no watch of system:kube-scheduler is open"  # it runs under another name here
+    assert (
+        found["scheduler"]["error"] == "no watch of system:kube-scheduler is open"
+    )  # it runs under another name here
     table = await cluster.client.request("GET", path, accept=TABLE)
     assert [row["cells"][:2] for row in json.loads(table)["rows"]][1] == ["etcd-0", "Healthy"]
     assert (await call(cluster, "GET", f"{path}/etcd-0"))["kind"] == "ComponentStatus"

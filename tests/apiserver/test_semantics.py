@@ -29,7 +29,9 @@ async def refused(awaitable: Any) -> StatusError:
 
 
 async def with_account(server: LocalCluster) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
 
 
 async def test_pages_stay_consistent_while_objects_change(server: LocalCluster) -> None:
@@ -40,7 +42,13 @@ async def test_pages_stay_consistent_while_objects_change(server: LocalCluster) 
     await server.client.create(config_map("c9"))
     second = await server.client.list(CM, "default", limit=2, token=first.token)
     third = await server.client.list(CM, "default", limit=2, token=second.token)
-    assert [c.metadata.name for page in (first, second, third) for c in page.items] == ["c0", "c1", "c2", "c3", "c4"]
+    assert [c.metadata.name for page in (first, second, third) for c in page.items] == [
+        "c0",
+        "c1",
+        "c2",
+        "c3",
+        "c4",
+    ]
     assert third.token == "" and third.revision == first.revision
 
 
@@ -57,9 +65,14 @@ async def test_a_watch_from_a_version_sees_what_came_after(server: LocalCluster)
 
 
 async def test_a_daemon_set_counts_its_templates(server: LocalCluster) -> None:
-    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    template = {
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
     spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
-    one = from_builtins({"metadata": {"name": "d", "namespace": "default"}, "spec": spec}, apps_v1.DaemonSet)
+    one = from_builtins(
+        {"metadata": {"name": "d", "namespace": "default"}, "spec": spec}, apps_v1.DaemonSet
+    )
     one = await server.client.create(one)
     name = "deprecated.daemonset.template.generation"
     assert one.metadata.annotations[name] == "1"
@@ -90,7 +103,9 @@ async def test_a_watch_list_ends_its_initial_events_with_a_bookmark(server: Loca
         "allowWatchBookmarks": "true",
         "timeoutSeconds": "1",
     }
-    lines = (await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query=query)).splitlines()
+    lines = (
+        await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query=query)
+    ).splitlines()
     events = [json.loads(line) for line in lines]
     assert [e["type"] for e in events[:2]] == ["ADDED", "BOOKMARK"]
     assert events[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
@@ -108,24 +123,32 @@ async def test_finalizers_hold_a_deleted_object(server: LocalCluster) -> None:
     await server.client.delete(CM, "held", "default")
     marked = await server.client.get(CM, "held", "default")
     assert marked.metadata.deletion_timestamp
-    await server.client.patch(CM, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await server.client.patch(
+        CM, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE
+    )
     assert (await refused(server.client.get(CM, "held", "default"))).code == 404
 
 
-async def test_a_bound_pod_stays_for_its_grace_and_an_unbound_one_does_not(server: LocalCluster) -> None:
+async def test_a_bound_pod_stays_for_its_grace_and_an_unbound_one_does_not(
+    server: LocalCluster,
+) -> None:
     await with_account(server)
     await server.client.create(pod("free"))
     await server.client.delete(core_v1.Pod, "free", "default")
     assert (await refused(server.client.get(core_v1.Pod, "free", "default"))).code == 404
     await server.client.create(pod("bound", nodeName="n"))
     await server.client.delete(core_v1.Pod, "bound", "default", grace=7)
-    assert (await server.client.get(core_v1.Pod, "bound", "default")).metadata.deletion_grace_period_seconds == 7
+    assert (
+        await server.client.get(core_v1.Pod, "bound", "default")
+    ).metadata.deletion_grace_period_seconds == 7
     await server.client.delete(core_v1.Pod, "bound", "default", grace=0)
     assert (await refused(server.client.get(core_v1.Pod, "bound", "default"))).code == 404
 
 
 async def test_field_validation_refuses_warns_or_ignores(server: LocalCluster) -> None:
-    body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dataa": {}}).encode()
+    body = json.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "dataa": {}}
+    ).encode()
     path = "/api/v1/namespaces/default/configmaps"
     error = await refused(server.client.request("POST", path, body, {"fieldValidation": "Strict"}))
     assert error.code == 400 and 'unknown field "dataa"' in error.status.message
@@ -141,7 +164,9 @@ async def test_a_body_in_protobuf_is_read(server: LocalCluster) -> None:
 
 
 async def test_generated_names_and_missing_namespaces(server: LocalCluster) -> None:
-    made = await server.client.create(CM(metadata=ObjectMeta(generate_name="gen-", namespace="default")))
+    made = await server.client.create(
+        CM(metadata=ObjectMeta(generate_name="gen-", namespace="default"))
+    )
     assert made.metadata.name.startswith("gen-") and len(made.metadata.name) == 9
     assert (await refused(server.client.create(config_map("x", namespace="nowhere")))).code == 404
 
@@ -154,9 +179,16 @@ async def test_services_get_addresses_that_nobody_else_has(server: LocalCluster)
             setattr(made.spec, key, value)
         return made
 
-    made = await asyncio.gather(*(server.client.create(service(f"s{n}", type="NodePort")) for n in range(10)))
-    assert len({s.spec.cluster_ip for s in made}) == 10 and len({s.spec.ports[0].node_port for s in made}) == 10
-    taken = await refused(server.client.create(service("clash", cluster_ip=made[0].spec.cluster_ip)))
+    made = await asyncio.gather(
+        *(server.client.create(service(f"s{n}", type="NodePort")) for n in range(10))
+    )
+    assert (
+        len({s.spec.cluster_ip for s in made}) == 10
+        and len({s.spec.ports[0].node_port for s in made}) == 10
+    )
+    taken = await refused(
+        server.client.create(service("clash", cluster_ip=made[0].spec.cluster_ip))
+    )
     assert "provided IP is already allocated" in taken.status.message
     await server.client.delete(core_v1.Service, "s0", "default")
     again = await server.client.create(service("again", cluster_ip=made[0].spec.cluster_ip))
@@ -173,7 +205,9 @@ async def test_rbac_decides_and_says_why(server: LocalCluster) -> None:
         == 'configmaps is forbidden: User "jane" cannot list resource "configmaps" in API group "" in the namespace "default"'
     )
     binding = rbac_v1.RoleBinding(metadata=ObjectMeta(name="jane", namespace="default"))
-    binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="view")
+    binding.role_ref = rbac_v1.RoleRef(
+        api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="view"
+    )
     binding.subjects = [rbac_v1.Subject(kind="User", name="jane")]
     await server.client.create(binding)
     assert (await jane.list(CM, "default")).items == []
@@ -185,12 +219,19 @@ async def test_a_token_ends_with_the_pod_it_is_bound_to(server: LocalCluster) ->
     await with_account(server)
     await server.client.create(pod("owner"))
     request = authentication_v1.TokenRequest()
-    request.spec.bound_object_ref = authentication_v1.BoundObjectReference(kind="Pod", api_version="v1", name="owner")
-    answer = await server.client.post(resource_of(core_v1.ServiceAccount), "default", "default", "token", request)
+    request.spec.bound_object_ref = authentication_v1.BoundObjectReference(
+        kind="Pod", api_version="v1", name="owner"
+    )
+    answer = await server.client.post(
+        resource_of(core_v1.ServiceAccount), "default", "default", "token", request
+    )
     review = authentication_v1.TokenReview()
     review.spec.token = decode(answer, authentication_v1.TokenRequest).status.token
     checked = await server.client.create(review)
-    assert checked.status.authenticated and checked.status.user.username == "system:serviceaccount:default:default"
+    assert (
+        checked.status.authenticated
+        and checked.status.user.username == "system:serviceaccount:default:default"
+    )
     await server.client.delete(core_v1.Pod, "owner", "default")
     assert not (await server.client.create(review)).status.authenticated
 
@@ -204,7 +245,9 @@ async def test_a_node_changes_only_what_is_its_own(server: LocalCluster) -> None
     secret = core_v1.Secret(metadata=ObjectMeta(name="s", namespace="default"))
     await server.client.create(secret)
     assert (await refused(node.get(core_v1.Secret, "s", "default"))).code == 403
-    await server.client.create(pod("user", nodeName="mine", volumes=[{"name": "v", "secret": {"secretName": "s"}}]))
+    await server.client.create(
+        pod("user", nodeName="mine", volumes=[{"name": "v", "secret": {"secretName": "s"}}])
+    )
     assert (await node.get(core_v1.Secret, "s", "default")).metadata.name == "s"
 
 
@@ -216,20 +259,32 @@ async def test_anonymous_sees_health_and_nothing_else(server: LocalCluster) -> N
             assert answer.status == 200
         async with session.get(f"{server.url}/api/v1/namespaces") as answer:
             assert answer.status == 403
-        async with session.get(f"{server.url}/api", headers={"Authorization": "Bearer nonsense"}) as answer:
+        async with session.get(
+            f"{server.url}/api", headers={"Authorization": "Bearer nonsense"}
+        ) as answer:
             assert answer.status == 401
 
 
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        ("GET", "/nope", 404), ("GET", "/api/v1/nope", 404), ("GET", "/apis/apps/v2/deployments", 404),
-        ("POST", "/api/v1/namespaces/default/pods/x", 405), ("DELETE", "/api/v1/namespaces", 405), ("GET", "/api/v1/pods?labelSelector=a%20b", 400),
-        ("GET", "/api/v1/pods?fieldSelector=spec.x=1", 400), ("GET", "/api/v1/pods?continue=xx", 400), ("PATCH", "/api/v1/namespaces/default/pods/x", 415),
+        ("GET", "/nope", 404),
+        ("GET", "/api/v1/nope", 404),
+        ("GET", "/apis/apps/v2/deployments", 404),
+        ("POST", "/api/v1/namespaces/default/pods/x", 405),
+        ("DELETE", "/api/v1/namespaces", 405),
+        ("GET", "/api/v1/pods?labelSelector=a%20b", 400),
+        ("GET", "/api/v1/pods?fieldSelector=spec.x=1", 400),
+        ("GET", "/api/v1/pods?continue=xx", 400),
+        ("PATCH", "/api/v1/namespaces/default/pods/x", 415),
     ],
-)  # fmt: skip
-async def test_bad_requests_get_their_code(server: LocalCluster, method: str, path: str, code: int) -> None:
-    error = await refused(server.client.request(method, path, b"{}" if method in ("POST", "PATCH") else None))
+)
+async def test_bad_requests_get_their_code(
+    server: LocalCluster, method: str, path: str, code: int
+) -> None:
+    error = await refused(
+        server.client.request(method, path, b"{}" if method in ("POST", "PATCH") else None)
+    )
     assert error.code == code
 
 
@@ -245,7 +300,9 @@ async def test_large_lists_are_compressed_for_those_who_take_it(server: LocalClu
 
 
 @pytest.mark.parametrize("text", ["1", "true", "True", "TRUE", "t", ""])
-async def test_a_parameter_is_true_however_a_client_writes_it(server: LocalCluster, text: str) -> None:
+async def test_a_parameter_is_true_however_a_client_writes_it(
+    server: LocalCluster, text: str
+) -> None:
     await server.client.create(config_map("seen"))
     query = {"watch": text, "timeoutSeconds": "1", "fieldSelector": "metadata.name=seen"}
     data = await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query=query)
@@ -254,7 +311,9 @@ async def test_a_parameter_is_true_however_a_client_writes_it(server: LocalClust
 
 @pytest.mark.parametrize("text", ["0", "false", "False"])
 async def test_and_false_only_when_it_says_so(server: LocalCluster, text: str) -> None:
-    data = await server.client.request("GET", "/api/v1/namespaces/default/configmaps", query={"watch": text})
+    data = await server.client.request(
+        "GET", "/api/v1/namespaces/default/configmaps", query={"watch": text}
+    )
     assert data.startswith(b'{"kind":"ConfigMapList"')
 
 
@@ -282,20 +341,35 @@ async def test_a_scale_has_columns_of_its_own(server: LocalCluster) -> None:
     path = "/apis/apps/v1/namespaces/default/deployments/web/scale"
     table = "application/json;as=Table;v=v1;g=meta.k8s.io"
     found = json.loads(await server.client.request("GET", path, accept=table))
-    assert [column["name"] for column in found["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert [column["name"] for column in found["columnDefinitions"]] == [
+        "Name",
+        "Desired",
+        "Available",
+        "Age",
+    ]
     assert found["rows"][0]["cells"][:3] == ["web", 3, 0]
     plain = json.loads(await server.client.request("GET", path))
-    assert (plain["kind"], plain["apiVersion"], plain["spec"]) == ("Scale", "autoscaling/v1", {"replicas": 3})
+    assert (plain["kind"], plain["apiVersion"], plain["spec"]) == (
+        "Scale",
+        "autoscaling/v1",
+        {"replicas": 3},
+    )
 
 
 async def test_an_owner_named_twice_is_kept_once(server: LocalCluster) -> None:
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "ownerReferences": [owner, owner]}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c", "ownerReferences": [owner, owner]},
+    }
     made = await call(server, "POST", "/api/v1/namespaces/default/configmaps", body)
     assert made["metadata"]["ownerReferences"] == [owner]
 
 
-@pytest.mark.parametrize(("options", "held"), [({}, ["orphan"]), ({"propagationPolicy": "Background"}, None)])
+@pytest.mark.parametrize(
+    ("options", "held"), [({}, ["orphan"]), ({"propagationPolicy": "Background"}, None)]
+)
 async def test_pods_of_older_kinds_stay_unless_the_deletion_says_otherwise(
     server: LocalCluster, options: dict[str, str], held: list[str] | None
 ) -> None:
@@ -322,10 +396,17 @@ async def test_a_client_says_how_long_it_waits(server: LocalCluster) -> None:
 
 async def test_an_event_without_a_source_is_found_by_its_controller(server: LocalCluster) -> None:
     body = {
-        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "eventTime": "2026-01-01T00:00:00.000001Z",
-        "reportingController": "tester", "reportingInstance": "t-1", "action": "Do", "reason": "Test", "type": "Normal",
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": "e"},
+        "eventTime": "2026-01-01T00:00:00.000001Z",
+        "reportingController": "tester",
+        "reportingInstance": "t-1",
+        "action": "Do",
+        "reason": "Test",
+        "type": "Normal",
         "regarding": {"kind": "Pod", "namespace": "default", "name": "p"},
-    }  # fmt: skip
+    }
     await call(server, "POST", "/apis/events.k8s.io/v1/namespaces/default/events", body)
     for selector in ("source=tester", "reportingComponent=tester"):
         found = await server.client.list(core_v1.Event, "default", fields=selector)
@@ -333,25 +414,41 @@ async def test_an_event_without_a_source_is_found_by_its_controller(server: Loca
 
 
 async def test_a_grace_for_ever_is_a_long_one(server: LocalCluster) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
     await server.client.create(pod("p", nodeName="n"))
     await server.client.delete(core_v1.Pod, "p", "default", grace=1 << 62)
-    assert (await server.client.get(core_v1.Pod, "p", "default")).metadata.deletion_grace_period_seconds == (1 << 31) - 1
+    assert (
+        await server.client.get(core_v1.Pod, "p", "default")
+    ).metadata.deletion_grace_period_seconds == (1 << 31) - 1
 
 
 async def test_templates_leave_to_pods_what_only_they_get(server: LocalCluster) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
     container = {
-        "name": "c", "image": "i", "ports": [{"containerPort": 80}], "resources": {"limits": {"cpu": "1"}},
-    }  # fmt: skip
+        "name": "c",
+        "image": "i",
+        "ports": [{"containerPort": 80}],
+        "resources": {"limits": {"cpu": "1"}},
+    }
     spec = {"hostNetwork": True, "containers": [container]}
     template = {"metadata": {"labels": {"a": "b"}}, "spec": spec}
-    body = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    body = {
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+    }
     made = await call(server, "POST", "/apis/apps/v1/namespaces/default/deployments", body)
     kept = made["spec"]["template"]["spec"]
-    assert "enableServiceLinks" not in kept and kept["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+    assert "enableServiceLinks" not in kept and kept["containers"][0]["resources"] == {
+        "limits": {"cpu": "1"}
+    }
     assert kept["containers"][0]["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
-    made = await call(server, "POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": spec})
+    made = await call(
+        server, "POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": spec}
+    )
     assert made["spec"]["enableServiceLinks"] is True
     assert made["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "1"}
     assert made["spec"]["containers"][0]["ports"][0]["hostPort"] == 80
@@ -359,19 +456,34 @@ async def test_templates_leave_to_pods_what_only_they_get(server: LocalCluster) 
 
 async def test_a_job_without_labels_has_those_of_its_pods(server: LocalCluster) -> None:
     path = "/apis/batch/v1/namespaces/default/jobs"
-    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+    spec = {
+        "template": {
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
+        }
+    }
     made = await call(server, "POST", path, {"metadata": {"name": "plain"}, "spec": spec})
     assert made["metadata"]["labels"] == made["spec"]["template"]["metadata"]["labels"]
     assert made["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "plain"
-    made = await call(server, "POST", path, {"metadata": {"name": "named", "labels": {"own": "one"}}, "spec": spec})
+    made = await call(
+        server,
+        "POST",
+        path,
+        {"metadata": {"name": "named", "labels": {"own": "one"}}, "spec": spec},
+    )
     assert made["metadata"]["labels"] == {"own": "one"}
 
 
 async def test_volumes_elsewhere_get_their_defaults(server: LocalCluster) -> None:
     common = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
     sources: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "iscsi": ({"targetPortal": "1.2.3.4", "iqn": "iqn.2001-04.com.example:x", "lun": 0}, {"iscsiInterface": "default"}),
-        "rbd": ({"monitors": ["a"], "image": "i"}, {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"}),
+        "iscsi": (
+            {"targetPortal": "1.2.3.4", "iqn": "iqn.2001-04.com.example:x", "lun": 0},
+            {"iscsiInterface": "default"},
+        ),
+        "rbd": (
+            {"monitors": ["a"], "image": "i"},
+            {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+        ),
         "azureDisk": (
             {"diskName": "a", "diskURI": "https://a.blob.core.windows.net/c/d.vhd"},
             {"cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared", "readOnly": False},
@@ -381,15 +493,24 @@ async def test_volumes_elsewhere_get_their_defaults(server: LocalCluster) -> Non
         body = {"metadata": {"name": name.lower()}, "spec": {**common, name: given}}
         made = await call(server, "POST", "/api/v1/persistentvolumes", body)
         assert made["spec"][name] == {**given, **added}
-    made = await call(server, "POST", "/api/v1/nodes", {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24"}})
+    made = await call(
+        server,
+        "POST",
+        "/api/v1/nodes",
+        {"metadata": {"name": "n"}, "spec": {"podCIDR": "10.0.0.0/24"}},
+    )
     assert made["spec"]["podCIDRs"] == ["10.0.0.0/24"]
 
 
-async def test_a_continue_token_ends_with_its_history_and_the_answer_has_another(server: LocalCluster) -> None:
+async def test_a_continue_token_ends_with_its_history_and_the_answer_has_another(
+    server: LocalCluster,
+) -> None:
     for name in ("a", "b", "c"):
         await server.client.create(config_map(name))
     page = await server.client.list(CM, "default", limit=1)
-    await server.client.create(core_v1.Secret(metadata=ObjectMeta(name="later", namespace="default")))
+    await server.client.create(
+        core_v1.Secret(metadata=ObjectMeta(name="later", namespace="default"))
+    )
     await server.server.store.compact(server.server.store.revision)
     with pytest.raises(StatusError) as expired:
         await server.client.list(CM, "default", limit=1, token=page.token)

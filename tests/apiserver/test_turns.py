@@ -52,7 +52,9 @@ async def test_the_turn_of_who_went_away_is_the_next_ones() -> None:
     assert [task.cancelled() for task in waiting] == [False, True, False]
 
 
-async def test_callbacks_are_run_in_order_and_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_callbacks_are_run_in_order_and_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock, ran, looked = 0.0, list[int](), list[int]()
     monkeypatch.setattr(turns.time, "monotonic", lambda: clock)
     rounds = Rounds()

@@ -16,7 +16,9 @@ from tiphys.machinery.errors import StatusError
 from tiphys.machinery.patch import merge
 from tiphys.testing import LocalCluster
 
-SERVED = {resource.group_resource: resource for resource in reversed(RESOURCES)}  # the first version of each
+SERVED = {
+    resource.group_resource: resource for resource in reversed(RESOURCES)
+}  # the first version of each
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
 
 
@@ -40,11 +42,19 @@ async def broken(server: LocalCluster, case: Case, number: int) -> str:
     valid = json.dumps(body_of(resource, name))
     space = "default" if resource.namespaced else ""
     if case.before is None:
-        found = await answered(server, "POST", resource.path(space), whole(valid, case.parts), dryRun="All")
+        found = await answered(
+            server, "POST", resource.path(space), whole(valid, case.parts), dryRun="All"
+        )
     else:
         made = await answered(server, "POST", resource.path(space), whole(valid, case.before))
         assert "metadata" in made, (case, made)
-        found = await answered(server, "PUT", resource.path(space, name), whole(json.dumps(made), case.parts), dryRun="All")
+        found = await answered(
+            server,
+            "PUT",
+            resource.path(space, name),
+            whole(json.dumps(made), case.parts),
+            dryRun="All",
+        )
     return f"{found['code']} {found['message']}" if "code" in found else ""
 
 
@@ -57,12 +67,20 @@ def wrong(case: Case, said: str) -> Iterator[str]:
 
 
 async def test_every_rule_is_kept_and_told_in_upstreams_words(server: LocalCluster) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
     cases = [case for rules in TABLE for case in rules.cases]
     assert len(cases) > 250
-    problems = [p for number, case in enumerate(cases) for p in wrong(case, await broken(server, case, number))]
+    problems = [
+        p
+        for number, case in enumerate(cases)
+        for p in wrong(case, await broken(server, case, number))
+    ]
     assert problems == []
 
 
 def test_the_page_is_what_the_table_says() -> None:
-    assert PAGE.read_text() == document(), "write it anew: python -m tests.apiserver.validation > docs/validation.md"
+    assert PAGE.read_text() == document(), (
+        "write it anew: python -m tests.apiserver.validation > docs/validation.md"
+    )

@@ -29,8 +29,16 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 
 
-async def told(server: LocalCluster, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, str]:
-    data = body.encode() if isinstance(body, str) else json.dumps(body).encode() if body is not None else None
+async def told(
+    server: LocalCluster, method: str, path: str, body: Any = None, **more: Any
+) -> tuple[int, str]:
+    data = (
+        body.encode()
+        if isinstance(body, str)
+        else json.dumps(body).encode()
+        if body is not None
+        else None
+    )
     try:
         await server.client.request(method, path, data, **more)
     except StatusError as error:
@@ -39,7 +47,9 @@ async def told(server: LocalCluster, method: str, path: str, body: Any = None, *
 
 
 async def with_pod(server: LocalCluster) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
+    )
     await server.client.create(pod("a"))
 
 
@@ -54,27 +64,110 @@ INITIAL = "sendInitialEvents requires setting resourceVersionMatch to NotOlderTh
 @pytest.mark.parametrize(
     ("method", "query", "expected"),
     [
-        ("POST", "dryRun=x", invalid("CreateOptions", 'dryRun: Unsupported value: ["x"]: supported values: "All"')),
-        ("POST", "fieldValidation=x", invalid("CreateOptions", 'fieldValidation: Unsupported value: "x": supported values: "", "Ignore", "Strict", "Warn"')),
-        ("POST", "fieldManager=" + "x" * 129, invalid("CreateOptions", "fieldManager: Too long: may not be more than 128 bytes")),
-        ("POST", "fieldManager=%01", invalid("CreateOptions", 'fieldManager: Invalid value: "\\x01": invalid character U+0001 (at position 0)')),
-        ("DELETE", "dryRun=x", invalid("DeleteOptions", 'dryRun: Unsupported value: ["x"]: supported values: "All"')),
+        (
+            "POST",
+            "dryRun=x",
+            invalid("CreateOptions", 'dryRun: Unsupported value: ["x"]: supported values: "All"'),
+        ),
+        (
+            "POST",
+            "fieldValidation=x",
+            invalid(
+                "CreateOptions",
+                'fieldValidation: Unsupported value: "x": supported values: "", "Ignore", "Strict", "Warn"',
+            ),
+        ),
+        (
+            "POST",
+            "fieldManager=" + "x" * 129,
+            invalid("CreateOptions", "fieldManager: Too long: may not be more than 128 bytes"),
+        ),
+        (
+            "POST",
+            "fieldManager=%01",
+            invalid(
+                "CreateOptions",
+                'fieldManager: Invalid value: "\\x01": invalid character U+0001 (at position 0)',
+            ),
+        ),
+        (
+            "DELETE",
+            "dryRun=x",
+            invalid("DeleteOptions", 'dryRun: Unsupported value: ["x"]: supported values: "All"'),
+        ),
         ("GET", "limit=x", (400, 'strconv.ParseInt: parsing "x": invalid syntax')),
         ("GET", "timeoutSeconds=x", (400, 'strconv.ParseInt: parsing "x": invalid syntax')),
         ("GET", "limit=-1", (0, "")),
-        ("GET", "resourceVersion=x", (400, 'invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax')),
-        ("GET", "resourceVersionMatch=Exact", invalid("ListOptions", f"{MATCH} unless resourceVersion is provided")),
-        ("GET", "resourceVersionMatch=Foo&resourceVersion=1", invalid("ListOptions", 'resourceVersionMatch: Unsupported value: "Foo": supported values: "Exact", "NotOlderThan", ""')),
-        ("GET", "resourceVersionMatch=Exact&resourceVersion=0", invalid("ListOptions", 'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"')),
-        ("GET", "resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=x", invalid("ListOptions", f"{MATCH} when continue is provided")),
-        ("GET", "sendInitialEvents=true", invalid("ListOptions", "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list")),
-        ("GET", "watch=1&sendInitialEvents=true", invalid("ListOptions", f"resourceVersionMatch: Forbidden: {INITIAL}")),
-        ("GET", "watch=1&resourceVersionMatch=NotOlderThan", invalid("ListOptions", f"{MATCH} for watch unless sendInitialEvents is provided")),
-        ("GET", "fieldSelector=spec.a=1", (400, '"spec.a" is not a known field selector: only "metadata.name", "metadata.namespace"')),
-        ("GET", "labelSelector=!!", (400, "unable to parse requirement: found '!', expected: identifier")),
+        (
+            "GET",
+            "resourceVersion=x",
+            (
+                400,
+                'invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax',
+            ),
+        ),
+        (
+            "GET",
+            "resourceVersionMatch=Exact",
+            invalid("ListOptions", f"{MATCH} unless resourceVersion is provided"),
+        ),
+        (
+            "GET",
+            "resourceVersionMatch=Foo&resourceVersion=1",
+            invalid(
+                "ListOptions",
+                'resourceVersionMatch: Unsupported value: "Foo": supported values: "Exact", "NotOlderThan", ""',
+            ),
+        ),
+        (
+            "GET",
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            invalid(
+                "ListOptions",
+                'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
+            ),
+        ),
+        (
+            "GET",
+            "resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=x",
+            invalid("ListOptions", f"{MATCH} when continue is provided"),
+        ),
+        (
+            "GET",
+            "sendInitialEvents=true",
+            invalid(
+                "ListOptions",
+                "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
+            ),
+        ),
+        (
+            "GET",
+            "watch=1&sendInitialEvents=true",
+            invalid("ListOptions", f"resourceVersionMatch: Forbidden: {INITIAL}"),
+        ),
+        (
+            "GET",
+            "watch=1&resourceVersionMatch=NotOlderThan",
+            invalid("ListOptions", f"{MATCH} for watch unless sendInitialEvents is provided"),
+        ),
+        (
+            "GET",
+            "fieldSelector=spec.a=1",
+            (
+                400,
+                '"spec.a" is not a known field selector: only "metadata.name", "metadata.namespace"',
+            ),
+        ),
+        (
+            "GET",
+            "labelSelector=!!",
+            (400, "unable to parse requirement: found '!', expected: identifier"),
+        ),
     ],
-)  # fmt: skip
-async def test_options_are_checked_first(server: LocalCluster, method: str, query: str, expected: Any) -> None:
+)
+async def test_options_are_checked_first(
+    server: LocalCluster, method: str, query: str, expected: Any
+) -> None:
     body = CONFIG if method == "POST" else None
     path = f"{MAPS}/a" if method == "DELETE" else MAPS
     assert await told(server, method, f"{path}?{query}", body) == expected
@@ -91,18 +184,54 @@ HANDLED = 'ConfigMap in version "v1" cannot be handled as a ConfigMap: '
         ("{", UNKNOWN + "unexpected end of JSON input ({)"),
         ('{"a" 1}', UNKNOWN + "invalid character '1' after object key ({\"a\" 1})"),
         ('{"a":[1 2]}', UNKNOWN + "invalid character '2' after array element ({\"a\":[1 2]})"),
-        ('{"a":1 "b":2}', UNKNOWN + "invalid character '\"' after object key:value pair ({\"a\":1 \"b\":2})"),
-        ("kind: ConfigMap", UNKNOWN + "invalid character 'k' looking for beginning of value (6b696e643a20436f6e6669674d6170)"),
-        ('{"kind":5}', UNKNOWN + 'json: cannot unmarshal number into Go struct field .kind of type string ({"kind":5})'),
-        ({**CONFIG, "data": {"a": 1}}, HANDLED + "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"),
-        ({**CONFIG, "data": [1]}, HANDLED + "json: cannot unmarshal array into Go struct field ConfigMap.data of type map[string]string"),
-        ({**CONFIG, "metadata": 5}, HANDLED + "json: cannot unmarshal number into Go struct field ConfigMap.metadata of type v1.ObjectMeta"),
-        ({**CONFIG, "metadata": {"generation": 1.5}}, HANDLED + "json: cannot unmarshal number 1.5 into Go struct field ObjectMeta.metadata.generation of type int64"),
-        ({**CONFIG, "metadata": {"ownerReferences": [{"controller": "x"}]}}, HANDLED + "json: cannot unmarshal string into Go struct field OwnerReference.metadata.ownerReferences.controller of type bool"),
-        ({**CONFIG, "kind": "Secret"}, 'Secret in version "v1" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown conversion'),
+        (
+            '{"a":1 "b":2}',
+            UNKNOWN + 'invalid character \'"\' after object key:value pair ({"a":1 "b":2})',
+        ),
+        (
+            "kind: ConfigMap",
+            UNKNOWN
+            + "invalid character 'k' looking for beginning of value (6b696e643a20436f6e6669674d6170)",
+        ),
+        (
+            '{"kind":5}',
+            UNKNOWN
+            + 'json: cannot unmarshal number into Go struct field .kind of type string ({"kind":5})',
+        ),
+        (
+            {**CONFIG, "data": {"a": 1}},
+            HANDLED
+            + "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+        (
+            {**CONFIG, "data": [1]},
+            HANDLED
+            + "json: cannot unmarshal array into Go struct field ConfigMap.data of type map[string]string",
+        ),
+        (
+            {**CONFIG, "metadata": 5},
+            HANDLED
+            + "json: cannot unmarshal number into Go struct field ConfigMap.metadata of type v1.ObjectMeta",
+        ),
+        (
+            {**CONFIG, "metadata": {"generation": 1.5}},
+            HANDLED
+            + "json: cannot unmarshal number 1.5 into Go struct field ObjectMeta.metadata.generation of type int64",
+        ),
+        (
+            {**CONFIG, "metadata": {"ownerReferences": [{"controller": "x"}]}},
+            HANDLED
+            + "json: cannot unmarshal string into Go struct field OwnerReference.metadata.ownerReferences.controller of type bool",
+        ),
+        (
+            {**CONFIG, "kind": "Secret"},
+            'Secret in version "v1" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown conversion',
+        ),
     ],
-)  # fmt: skip
-async def test_unreadable_bodies_are_told_in_gos_words(server: LocalCluster, body: Any, message: str) -> None:
+)
+async def test_unreadable_bodies_are_told_in_gos_words(
+    server: LocalCluster, body: Any, message: str
+) -> None:
     assert await told(server, "POST", MAPS, body) == (400, message)
 
 
@@ -114,7 +243,10 @@ async def test_a_custom_object_says_what_it_is(server: LocalCluster) -> None:
     assert code == 400 and message.startswith(
         "the object provided is unrecognized (must be of type CronTab): Object 'Kind' is missing in '{"
     )
-    expected = (422, 'Other.stable.example.com "a" is invalid: kind: Invalid value: "Other": must be CronTab')
+    expected = (
+        422,
+        'Other.stable.example.com "a" is invalid: kind: Invalid value: "Other": must be CronTab',
+    )
     assert await told(server, "POST", CRONS, {**kind, "kind": "Other"}) == expected
     listed = json.loads(await server.client.request("GET", CRONS))
     assert listed["metadata"]["continue"] == ""  # as upstream's lists of plain objects have it
@@ -123,15 +255,37 @@ async def test_a_custom_object_says_what_it_is(server: LocalCluster) -> None:
 @pytest.mark.parametrize(
     ("media", "body", "message"),
     [
-        ("application/json-patch+json", "{}", "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
-        ("application/json-patch+json", "x", "error decoding patch: invalid character 'x' looking for beginning of value"),
-        (MERGE, "5", "error decoding patch: json: cannot unmarshal number into Go value of type map[string]interface {}"),
+        (
+            "application/json-patch+json",
+            "{}",
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+        ),
+        (
+            "application/json-patch+json",
+            "x",
+            "error decoding patch: invalid character 'x' looking for beginning of value",
+        ),
+        (
+            MERGE,
+            "5",
+            "error decoding patch: json: cannot unmarshal number into Go value of type map[string]interface {}",
+        ),
         (MERGE, "null", "Invalid JSON Patch"),
-        (MERGE, '{"metadata":{"name":"b"}}', "the name of the object (b) does not match the name on the URL (a)"),
-        (MERGE, '{"metadata":{"namespace":"b"}}', "the namespace of the provided object does not match the namespace sent on the request"),
+        (
+            MERGE,
+            '{"metadata":{"name":"b"}}',
+            "the name of the object (b) does not match the name on the URL (a)",
+        ),
+        (
+            MERGE,
+            '{"metadata":{"namespace":"b"}}',
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
     ],
-)  # fmt: skip
-async def test_patches_that_cannot_be(server: LocalCluster, media: str, body: str, message: str) -> None:
+)
+async def test_patches_that_cannot_be(
+    server: LocalCluster, media: str, body: str, message: str
+) -> None:
     await server.client.create(config_map("a"))
     assert await told(server, "PATCH", f"{MAPS}/a", body, content=media) == (400, message)
 
@@ -139,12 +293,21 @@ async def test_patches_that_cannot_be(server: LocalCluster, media: str, body: st
 async def test_a_strict_patch_shows_what_it_would_have_made(server: LocalCluster) -> None:
     await server.client.create(config_map("a"))
     strict = {"query": {"fieldValidation": "Strict"}}
-    code, message = await told(server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=MERGE, **strict)
-    assert code == 422 and message.startswith(' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v1\\"')
+    code, message = await told(
+        server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=MERGE, **strict
+    )
+    assert code == 422 and message.startswith(
+        ' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v1\\"'
+    )
     assert message.endswith('strict decoding error: unknown field "zz"')
-    code, message = await told(server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=STRATEGIC, **strict)
+    code, message = await told(
+        server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=STRATEGIC, **strict
+    )
     shown = "map[zz:map[b:[1 <nil>]]]"
-    assert message == f' "" is invalid: patch: Invalid value: "{shown}": strict decoding error: unknown field "zz"'
+    assert (
+        message
+        == f' "" is invalid: patch: Invalid value: "{shown}": strict decoding error: unknown field "zz"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,14 +331,29 @@ async def test_strategic_patches_are_refused_as_the_converter_says(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"spec": {"containers": [{"image": "x"}]}}, "map: map[image:x] does not contain declared merge key: name"),
-        ({"spec": {"containers": [{"$patch": "delete"}]}}, "map: map[$patch:delete] does not contain declared merge key: name"),
-        ({"spec": {"containers": [{"name": "a", "$patch": "merge"}]}}, "merging lists cannot yet be specified in the patch"),
+        (
+            {"spec": {"containers": [{"image": "x"}]}},
+            "map: map[image:x] does not contain declared merge key: name",
+        ),
+        (
+            {"spec": {"containers": [{"$patch": "delete"}]}},
+            "map: map[$patch:delete] does not contain declared merge key: name",
+        ),
+        (
+            {"spec": {"containers": [{"name": "a", "$patch": "merge"}]}},
+            "merging lists cannot yet be specified in the patch",
+        ),
         ({"metadata": {"labels": {"$patch": "x"}}}, "unknown patch type: x in map: map[$patch:x]"),
-        ({"spec": {"$setElementOrder/containers": 5}}, "expected a []interface {}, but received a int64"),
-        ({"spec": {"$retainKeys": ["nodeName"], "hostNetwork": True}}, "invalid patch format of retainKeys"),
+        (
+            {"spec": {"$setElementOrder/containers": 5}},
+            "expected a []interface {}, but received a int64",
+        ),
+        (
+            {"spec": {"$retainKeys": ["nodeName"], "hostNetwork": True}},
+            "invalid patch format of retainKeys",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_strategic_directives_are_refused_in_upstream_s_words(
     server: LocalCluster, change: dict[str, Any], message: str
 ) -> None:
@@ -186,7 +364,9 @@ async def test_strategic_directives_are_refused_in_upstream_s_words(
 @pytest.mark.parametrize("how", ["body", "query"])
 async def test_a_dry_run_deletes_nothing(server: LocalCluster, how: str) -> None:
     await server.client.create(config_map("a"))
-    body = {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]} if how == "body" else None
+    body = (
+        {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]} if how == "body" else None
+    )
     query = {"dryRun": "All"} if how == "query" else None
     for path in (f"{MAPS}/a", MAPS):
         assert await told(server, "DELETE", path, body, query=query) == (0, "")
@@ -205,10 +385,16 @@ async def test_no_write_crosses_namespaces(server: LocalCluster, method: str) ->
 
 
 async def test_to_create_by_put_or_apply_takes_the_right_to_create(server: LocalCluster) -> None:
-    rule = rbac_v1.PolicyRule(verbs=["get", "update", "patch"], api_groups=["", "coordination.k8s.io"], resources=["*"])
-    await server.client.create(rbac_v1.Role(metadata=ObjectMeta(name="edit", namespace="default"), rules=[rule]))
+    rule = rbac_v1.PolicyRule(
+        verbs=["get", "update", "patch"], api_groups=["", "coordination.k8s.io"], resources=["*"]
+    )
+    await server.client.create(
+        rbac_v1.Role(metadata=ObjectMeta(name="edit", namespace="default"), rules=[rule])
+    )
     binding = rbac_v1.RoleBinding(metadata=ObjectMeta(name="jane", namespace="default"))
-    binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name="edit")
+    binding.role_ref = rbac_v1.RoleRef(
+        api_group="rbac.authorization.k8s.io", kind="Role", name="edit"
+    )
     binding.subjects = [rbac_v1.Subject(kind="User", name="jane")]
     await server.client.create(binding)
     jane, apply = server.client_as("jane"), "application/apply-patch+yaml"
@@ -229,7 +415,11 @@ async def test_to_create_by_put_or_apply_takes_the_right_to_create(server: Local
         (TABLE, "Table", "meta.k8s.io/v1"),
         (TABLE.replace("v=v1", "v=v1beta1"), "Table", "meta.k8s.io/v1beta1"),
         ("application/json;q=0.1," + TABLE, "Table", "meta.k8s.io/v1"),
-        (PARTIAL.replace("Metadata;", "MetadataList;"), "PartialObjectMetadataList", "meta.k8s.io/v1"),
+        (
+            PARTIAL.replace("Metadata;", "MetadataList;"),
+            "PartialObjectMetadataList",
+            "meta.k8s.io/v1",
+        ),
     ],
 )
 async def test_lists_come_in_the_shape_that_is_liked_best(
@@ -244,17 +434,28 @@ async def test_lists_come_in_the_shape_that_is_liked_best(
 async def test_shapes_that_do_not_fit_are_refused(server: LocalCluster) -> None:
     await server.client.create(config_map("a"))
     code, message = await told(server, "GET", MAPS, accept=PARTIAL)
-    assert code == 406 and message.startswith("you requested PartialObjectMetadata, but the requested object is a list")
-    code, _ = await told(server, "GET", f"{MAPS}/a", accept=PARTIAL.replace("Metadata;", "MetadataList;"))
+    assert code == 406 and message.startswith(
+        "you requested PartialObjectMetadata, but the requested object is a list"
+    )
+    code, _ = await told(
+        server, "GET", f"{MAPS}/a", accept=PARTIAL.replace("Metadata;", "MetadataList;")
+    )
     assert code == 406
     code, message = await told(server, "GET", MAPS, query={"includeObject": "x"}, accept=TABLE)
     assert code == 400 and message.endswith("must be 'Metadata', 'Object', 'None', or empty")
-    rows = json.loads(await server.client.request("GET", MAPS, query={"includeObject": "None"}, accept=TABLE))["rows"]
+    rows = json.loads(
+        await server.client.request("GET", MAPS, query={"includeObject": "None"}, accept=TABLE)
+    )["rows"]
     assert rows[0]["object"] is None
 
 
 async def test_yaml_reads_as_upstreams(server: LocalCluster) -> None:
-    await call(server, "POST", MAPS, {**CONFIG, "data": {"n": "5", "y": "yes", "two": "a\nb\n", "plain": "x y"}})
+    await call(
+        server,
+        "POST",
+        MAPS,
+        {**CONFIG, "data": {"n": "5", "y": "yes", "two": "a\nb\n", "plain": "x y"}},
+    )
     text = (await server.client.request("GET", f"{MAPS}/a", accept=YAML)).decode()
     assert 'data:\n  "n": "5"\n  plain: x y\n  two: |\n    a\n    b\n  "y": "yes"\n' in text
 
@@ -264,7 +465,9 @@ async def test_long_addresses_and_headers_are_read_and_what_is_no_request_is_not
 ) -> None:
     tls = server.client.config.ssl_context()
     labels = ",".join(f"a{number}=b" for number in range(5000))
-    found = json.loads(await server.client.request("GET", "/api/v1/pods", query={"labelSelector": labels}))
+    found = json.loads(
+        await server.client.request("GET", "/api/v1/pods", query={"labelSelector": labels})
+    )
     assert found["kind"] == "PodList"
     long = {"X-Long": "a" * 100_000}
     async with (
@@ -273,7 +476,9 @@ async def test_long_addresses_and_headers_are_read_and_what_is_no_request_is_not
     ):
         assert answer.status == 200
     port = int(server.url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=tls, server_hostname="localhost"
+    )
     writer.write(b"NONSENSE\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.0 400")
     writer.close()
@@ -293,7 +498,16 @@ async def fetched(server: LocalCluster, path: str, agent: str = "curl/8.5.0") ->
 async def test_people_read_indented_json(server: LocalCluster) -> None:
     await server.client.create(config_map("a"))
     await server.client.create(config_map("b", text="one\ntwo " + "x" * 140_000))
-    for path in (f"{MAPS}/a", MAPS, f"{MAPS}/b", f"{MAPS}/missing", "/api/v1", "/apis", "/nowhere", f"{MAPS}?labelSelector=no"):
+    for path in (
+        f"{MAPS}/a",
+        MAPS,
+        f"{MAPS}/b",
+        f"{MAPS}/missing",
+        "/api/v1",
+        "/apis",
+        "/nowhere",
+        f"{MAPS}?labelSelector=no",
+    ):
         text = await fetched(server, path)
         assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     table = json.loads(await fetched(server, f"{MAPS}?limit=1", "Mozilla/5.0 (X11)"))
@@ -302,7 +516,11 @@ async def test_people_read_indented_json(server: LocalCluster) -> None:
 
 async def test_programs_read_dense_json_unless_they_ask(server: LocalCluster) -> None:
     await server.client.create(config_map("a"))
-    for path, agent in ((MAPS, "kubectl/v1.36.0"), (f"{MAPS}/a?pretty=false", "curl/8"), (f"{MAPS}/a", "")):
+    for path, agent in (
+        (MAPS, "kubectl/v1.36.0"),
+        (f"{MAPS}/a?pretty=false", "curl/8"),
+        (f"{MAPS}/a", ""),
+    ):
         assert "\n" not in (await fetched(server, path, agent)).strip()
     for path in (f"{MAPS}/a?pretty=true", f"{MAPS}?pretty=1"):
         assert '\n  "kind": "ConfigMap' in await fetched(server, path, "kubectl/v1.36.0")

@@ -698,7 +698,7 @@ def document() -> str:
         "The rules by type, each with a case that a test breaks (`tests/apiserver/validation.py`, from which this page is",
         "written). What the answer says is upstream's wording. Rules that are not kept yet stand below each table. Custom",
         "resource definitions, webhooks and admission policies have tests of their own.",
-    ]  # fmt: skip
+    ]
     for rules in TABLE:
         lines += ["", f"## {rules.title}", "", f"Source of the facts: {rules.source}.", "", "| kind | field | what the answer says |", "| --- | --- | --- |"]
         for case in rules.cases:

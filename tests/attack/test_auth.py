@@ -43,7 +43,9 @@ def secret(name: str) -> core_v1.Secret:
 
 
 async def account(server: LocalCluster, name: str) -> None:
-    await server.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name=name, namespace="default")))
+    await server.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name=name, namespace="default"))
+    )
 
 
 async def jane_who_may(server: LocalCluster, *rules: rbac_v1.PolicyRule) -> Client:
@@ -59,14 +61,21 @@ async def test_a_get_stays_a_get_whatever_its_query_says(server: LocalCluster) -
     await server.client.create(secret("mine"))
     await server.client.create(secret("other"))
     answer = await ask(jane, "GET", f"{SECRETS}/mine?watch=1")
-    assert (answer.status, answer.json["kind"], answer.json["metadata"]["name"]) == (200, "Secret", "mine")
+    assert (answer.status, answer.json["kind"], answer.json["metadata"]["name"]) == (
+        200,
+        "Secret",
+        "mine",
+    )
 
 
-@pytest.mark.parametrize("path", [
-    "/api/v1/watch/namespaces/default/secrets/mine",
-    f"{SECRETS}?watch=1&fieldSelector=metadata.name%3Dmine",
-    f"{SECRETS}?fieldSelector=type!=x,metadata.name=mine&watch=TRUE",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/watch/namespaces/default/secrets/mine",
+        f"{SECRETS}?watch=1&fieldSelector=metadata.name%3Dmine",
+        f"{SECRETS}?fieldSelector=type!=x,metadata.name=mine&watch=TRUE",
+    ],
+)
 async def test_a_watch_of_one_secret_shows_that_one(server: LocalCluster, path: str) -> None:
     jane = await jane_who_may(server, rule("watch", "secrets", "mine"))
     await server.client.create(secret("before"))
@@ -101,7 +110,7 @@ async def test_no_detour_leads_to_another_secret(server: LocalCluster) -> None:
         "/api/v1/namespaces/default/Secrets/other",
         "/api/v1/namespaces/other%2F..%2Fdefault/secrets/other",
         "/%61pi/v1/namespaces/default/secrets/other",
-    ]:  # fmt: skip
+    ]:
         assert (await ask(jane, "GET", path)).status in (403, 404), path
 
 
@@ -109,7 +118,10 @@ async def test_of_two_names_in_a_selector_neither_is_shown(server: LocalCluster)
     jane = await jane_who_may(server, rule("list", "secrets", "mine"))
     await server.client.create(secret("mine"))
     await server.client.create(secret("other"))
-    for selector in ("metadata.name=mine,metadata.name=other", "metadata.name==mine,metadata.name!=mine"):
+    for selector in (
+        "metadata.name=mine,metadata.name=other",
+        "metadata.name==mine,metadata.name!=mine",
+    ):
         answer = await ask(jane, "GET", f"{SECRETS}?fieldSelector={selector}")
         assert (answer.status, answer.json["items"]) == (200, [])
 
@@ -117,7 +129,10 @@ async def test_of_two_names_in_a_selector_neither_is_shown(server: LocalCluster)
 async def test_a_watch_of_a_name_takes_no_other_selector(server: LocalCluster) -> None:
     path = "/api/v1/watch/namespaces/default/secrets/a?fieldSelector=metadata.name=b"
     answer = await ask(server.client, "GET", path)
-    assert (answer.status, answer.json["message"]) == (400, "fieldSelector metadata.name doesn't match requested name")
+    assert (answer.status, answer.json["message"]) == (
+        400,
+        "fieldSelector metadata.name doesn't match requested name",
+    )
 
 
 async def test_deleting_a_collection_takes_the_right_to_all_of_it(server: LocalCluster) -> None:
@@ -140,20 +155,34 @@ async def test_writes_that_create_take_the_right_to_create(server: LocalCluster)
     made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "new"}}
     assert (await ask(jane, "PUT", path, body=made)).status == 403
     apply = {"Content-Type": "application/apply-patch+yaml"}
-    assert (await ask(jane, "PATCH", f"{path}?fieldManager=m&force=true", apply, made)).status == 403
+    assert (
+        await ask(jane, "PATCH", f"{path}?fieldManager=m&force=true", apply, made)
+    ).status == 403
 
 
 # --- streams ---
 
 
-async def test_a_stream_that_begins_with_get_takes_the_right_to_create(server: LocalCluster) -> None:
+async def test_a_stream_that_begins_with_get_takes_the_right_to_create(
+    server: LocalCluster,
+) -> None:
     jane = await jane_who_may(server, rule("get", "pods/exec pods/attach pods/portforward"))
     await account(server, "default")
     await server.client.create(pod("p"))
-    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "eHh4"}
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "eHh4",
+    }
     for kind in ("exec", "attach", "portforward"):
-        answer = await ask(jane, "GET", f"/api/v1/namespaces/default/pods/p/{kind}?command=id", upgrade)
-        assert answer.status == 403 and f'cannot create resource "pods/{kind}"' in answer.json["message"]
+        answer = await ask(
+            jane, "GET", f"/api/v1/namespaces/default/pods/p/{kind}?command=id", upgrade
+        )
+        assert (
+            answer.status == 403
+            and f'cannot create resource "pods/{kind}"' in answer.json["message"]
+        )
 
 
 async def test_no_stream_begins_with_a_watch(server: LocalCluster) -> None:
@@ -163,7 +192,9 @@ async def test_no_stream_begins_with_a_watch(server: LocalCluster) -> None:
     await server.client.create(pod("p", nodeName="n"))
     for kind in kinds:
         for method in ("GET", "POST"):
-            answer = await ask(jane, method, f"/api/v1/watch/namespaces/default/pods/p/{kind}?command=id")
+            answer = await ask(
+                jane, method, f"/api/v1/watch/namespaces/default/pods/p/{kind}?command=id"
+            )
             assert answer.status in (404, 405), (method, kind)
 
 
@@ -171,10 +202,16 @@ async def test_no_stream_begins_with_a_watch(server: LocalCluster) -> None:
 
 
 async def token_of(server: LocalCluster, bound: Any = None, **spec: Any) -> str:
-    request = authentication_v1.TokenRequest(spec=authentication_v1.TokenRequestSpec(bound_object_ref=bound, **spec))
+    request = authentication_v1.TokenRequest(
+        spec=authentication_v1.TokenRequestSpec(bound_object_ref=bound, **spec)
+    )
     with contextlib.suppress(StatusError):  # it is there already
         await account(server, "robot")
-    return str(json.loads(await server.client.post(ACCOUNTS, "default", "robot", "token", request))["status"]["token"])
+    return str(
+        json.loads(await server.client.post(ACCOUNTS, "default", "robot", "token", request))[
+            "status"
+        ]["token"]
+    )
 
 
 def with_token(server: LocalCluster, token: str) -> Client:
@@ -193,7 +230,9 @@ def forged(server: LocalCluster, token: str, **changes: Any) -> str:
     for name, value in changes.items():
         claims[name.replace("__", ".")] = value
     tokens = server.server.server.authenticator.tokens
-    return jwt.PyJWS().encode(json.dumps(claims).encode(), tokens._private, "ES256", {"kid": tokens.key_id})
+    return jwt.PyJWS().encode(
+        json.dumps(claims).encode(), tokens._private, "ES256", {"kid": tokens.key_id}
+    )
 
 
 async def test_a_token_says_what_the_server_reads(server: LocalCluster) -> None:
@@ -202,32 +241,57 @@ async def test_a_token_says_what_the_server_reads(server: LocalCluster) -> None:
     private = jwt.decode(token, options={"verify_signature": False})["kubernetes.io"]
     now = 4102444800
     for changes in (
-        {"exp": 1}, {"exp": "never"}, {"exp": None}, {"exp": []}, {"exp": float("nan")}, {"nbf": now}, {"iat": now}, {"nbf": {}},
-        {"sub": "system:admin"}, {"sub": "system:serviceaccount:kube-system:robot"}, {"sub": 7}, {"aud": ["vault"]}, {"aud": 7},
-        {"aud": [7]}, {"iss": "https://else.where"}, {"iss": []}, {"jti": 7}, {"kubernetes__io": None}, {"kubernetes__io": []},
-        {"kubernetes__io": {**private, "namespace": "kube-system"}}, {"kubernetes__io": {**private, "namespace": ["default"]}},
-        {"kubernetes__io": {**private, "serviceaccount": {"name": "robot"}}}, {"kubernetes__io": {**private, "pod": "p"}},
+        {"exp": 1},
+        {"exp": "never"},
+        {"exp": None},
+        {"exp": []},
+        {"exp": float("nan")},
+        {"nbf": now},
+        {"iat": now},
+        {"nbf": {}},
+        {"sub": "system:admin"},
+        {"sub": "system:serviceaccount:kube-system:robot"},
+        {"sub": 7},
+        {"aud": ["vault"]},
+        {"aud": 7},
+        {"aud": [7]},
+        {"iss": "https://else.where"},
+        {"iss": []},
+        {"jti": 7},
+        {"kubernetes__io": None},
+        {"kubernetes__io": []},
+        {"kubernetes__io": {**private, "namespace": "kube-system"}},
+        {"kubernetes__io": {**private, "namespace": ["default"]}},
+        {"kubernetes__io": {**private, "serviceaccount": {"name": "robot"}}},
+        {"kubernetes__io": {**private, "pod": "p"}},
         {"kubernetes__io": {**private, "serviceaccount": {"name": "robot", "uid": "other"}}},
-        {"kubernetes__io": {**private, "pod": {"name": "p"}}}, {"kubernetes__io": {**private, "secret": {"name": 1, "uid": 1}}},
-    ):  # fmt: skip
+        {"kubernetes__io": {**private, "pod": {"name": "p"}}},
+        {"kubernetes__io": {**private, "secret": {"name": 1, "uid": 1}}},
+    ):
         assert await whoami(server, forged(server, token, **changes)) == 401, changes
 
 
 async def test_what_is_no_bearer_token_is_nobody(server: LocalCluster) -> None:
     nobody = with_token(server, "")
     for header in ["", "Basic Zm9vOmJhcg==", "Bearer", "Bearer  ", "bearertoken", "Token abc"]:
-        assert (await ask(nobody, "GET", SECRETS, {"Authorization": header} if header else {})).status == 403, header
+        assert (
+            await ask(nobody, "GET", SECRETS, {"Authorization": header} if header else {})
+        ).status == 403, header
 
 
 async def test_what_is_no_token_of_ours_is_refused(server: LocalCluster) -> None:
     for token in ["x", "a.b.c", "e30.e30.e30", "\u00e9", "..", "eyJhbGciOiJub25lIn0.e30."]:
-        assert (await ask(with_token(server, ""), "GET", SECRETS, {"Authorization": f"bEARER {token}"})).status == 401, token
+        assert (
+            await ask(with_token(server, ""), "GET", SECRETS, {"Authorization": f"bEARER {token}"})
+        ).status == 401, token
 
 
 async def test_a_token_ends_with_what_it_is_bound_to(server: LocalCluster) -> None:
     await account(server, "robot")
     made = await server.client.create(secret("s"))
-    reference = authentication_v1.BoundObjectReference(api_version="v1", kind="Secret", name="s", uid=made.metadata.uid)
+    reference = authentication_v1.BoundObjectReference(
+        api_version="v1", kind="Secret", name="s", uid=made.metadata.uid
+    )
     token = await token_of(server, reference)
     assert await whoami(server, token) == 201
     await server.client.delete(core_v1.Secret, "s", "default")
@@ -239,7 +303,9 @@ async def test_a_token_ends_with_what_it_is_bound_to(server: LocalCluster) -> No
 async def test_a_token_ends_a_minute_after_its_pod_should_have(server: LocalCluster) -> None:
     await account(server, "robot")
     made = await server.client.create(pod("p", nodeName="n", serviceAccountName="robot"))
-    reference = authentication_v1.BoundObjectReference(api_version="v1", kind="Pod", name="p", uid=made.metadata.uid)
+    reference = authentication_v1.BoundObjectReference(
+        api_version="v1", kind="Pod", name="p", uid=made.metadata.uid
+    )
     token = await token_of(server, reference)
     await server.client.delete(core_v1.Pod, "p", "default", grace=30)
     tokens = server.server.server.authenticator.tokens
@@ -253,25 +319,41 @@ async def test_a_token_ends_a_minute_after_its_pod_should_have(server: LocalClus
 
 async def test_tokens_live_neither_too_short_nor_for_ever(server: LocalCluster) -> None:
     for seconds, why in [
-        (0, "may not specify a duration less than 10 minutes"), (599, "may not specify a duration less than 10 minutes"),
-        (-1, "may not specify a duration less than 10 minutes"), ((1 << 32) + 1, "may not specify a duration larger than 2^32 seconds"),
-    ]:  # fmt: skip
+        (0, "may not specify a duration less than 10 minutes"),
+        (599, "may not specify a duration less than 10 minutes"),
+        (-1, "may not specify a duration less than 10 minutes"),
+        ((1 << 32) + 1, "may not specify a duration larger than 2^32 seconds"),
+    ]:
         error = await refused(token_of(server, expiration_seconds=seconds))
-        assert error.code == 422 and f"spec.expirationSeconds: Invalid value: {seconds}: {why}" in str(error)
+        assert (
+            error.code == 422
+            and f"spec.expirationSeconds: Invalid value: {seconds}: {why}" in str(error)
+        )
 
 
 async def test_a_review_tells_the_audiences_that_both_sides_have(server: LocalCluster) -> None:
     token = await token_of(server, audiences=["vault", "bank"])
     for asked, told in ((["bank", "church"], ["bank"]), (["church"], None), ([], None)):
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": asked}}
-        status = (await call(server, "POST", "/apis/authentication.k8s.io/v1/tokenreviews", body))["status"]
-        assert (status.get("authenticated", False), status.get("audiences")) == (told is not None, told)
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": asked},
+        }
+        status = (await call(server, "POST", "/apis/authentication.k8s.io/v1/tokenreviews", body))[
+            "status"
+        ]
+        assert (status.get("authenticated", False), status.get("audiences")) == (
+            told is not None,
+            told,
+        )
 
 
 def certificate(server: LocalCluster, folder: Path, *names: x509.NameAttribute[str]) -> Client:
     """A client with a certificate of the cluster's authority, for a subject of these names."""
     authority, key, now = server.authority, new_key(), datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(authority._certificate.subject, x509.Name(names), key.public_key(), 1)
+    builder = x509.CertificateBuilder(
+        authority._certificate.subject, x509.Name(names), key.public_key(), 1
+    )
     builder = builder.not_valid_before(now - DAY).not_valid_after(now + DAY)
     signed = builder.sign(authority._key, hashes.SHA256())
     (folder / "u.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
@@ -280,17 +362,26 @@ def certificate(server: LocalCluster, folder: Path, *names: x509.NameAttribute[s
 
 
 async def test_a_certificate_without_a_name_is_nobody(server: LocalCluster, tmp_path: Path) -> None:
-    unnamed = certificate(server, tmp_path, x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters"))
+    unnamed = certificate(
+        server, tmp_path, x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters")
+    )
     answer = await ask(unnamed, "GET", SECRETS)
     assert answer.status == 403 and 'User "system:anonymous"' in answer.json["message"]
     unnamed.config.token = await token_of(server)
     answer = await ask(unnamed, "GET", SECRETS)
-    assert answer.status == 403 and 'User "system:serviceaccount:default:robot"' in answer.json["message"]
+    assert (
+        answer.status == 403
+        and 'User "system:serviceaccount:default:robot"' in answer.json["message"]
+    )
 
 
-async def test_a_certificate_of_another_authority_is_told_so(server: LocalCluster, tmp_path: Path) -> None:
+async def test_a_certificate_of_another_authority_is_told_so(
+    server: LocalCluster, tmp_path: Path
+) -> None:
     pair = Authority(tmp_path / "other").ensure("admin", "admin", ("system:masters",))
-    stranger = Client(Config(server.url, server.authority.path, *pair, token=await token_of(server)))
+    stranger = Client(
+        Config(server.url, server.authority.path, *pair, token=await token_of(server))
+    )
     with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
         await ask(stranger, "GET", SECRETS)
 
@@ -304,22 +395,32 @@ async def test_a_certificate_ends_while_its_connection_lasts(server: LocalCluste
 
 async def test_of_two_names_the_last_is_the_users(server: LocalCluster, tmp_path: Path) -> None:
     names = (x509.NameAttribute(NameOID.COMMON_NAME, name) for name in ("system:admin", "jim"))
-    assert 'User "jim"' in (await ask(certificate(server, tmp_path, *names), "GET", SECRETS)).json["message"]
+    assert (
+        'User "jim"'
+        in (await ask(certificate(server, tmp_path, *names), "GET", SECRETS)).json["message"]
+    )
 
 
 # --- acting as somebody else ---
 
 
 async def test_nobody_acts_as_more_than_they_may(server: LocalCluster) -> None:
-    jane = await jane_who_may(server, rule("impersonate", "users", "jane"), rule("get list", "secrets"))
+    jane = await jane_who_may(
+        server, rule("impersonate", "users", "jane"), rule("get list", "secrets")
+    )
     assert (await ask(jane, "GET", SECRETS, {"Impersonate-User": "jane"})).status == 200
     for headers in [
-        {"Impersonate-User": "boss"}, {"Impersonate-User": "jane", "Impersonate-Group": "system:masters"},
-        {"impersonate-user": "jane", "IMPERSONATE-EXTRA-Scopes": "all"}, {"Impersonate-User": "jane", "Impersonate-Uid": "1"},
-        {"Impersonate-User": "system:serviceaccount:kube-system:default"}, {"Impersonate-User": "system:serviceaccount:a:b:c"},
-    ]:  # fmt: skip
+        {"Impersonate-User": "boss"},
+        {"Impersonate-User": "jane", "Impersonate-Group": "system:masters"},
+        {"impersonate-user": "jane", "IMPERSONATE-EXTRA-Scopes": "all"},
+        {"Impersonate-User": "jane", "Impersonate-Uid": "1"},
+        {"Impersonate-User": "system:serviceaccount:kube-system:default"},
+        {"Impersonate-User": "system:serviceaccount:a:b:c"},
+    ]:
         answer = await ask(jane, "GET", SECRETS, headers)
-        assert answer.status == 403 and "cannot impersonate resource" in answer.json["message"], headers
+        assert answer.status == 403 and "cannot impersonate resource" in answer.json["message"], (
+            headers
+        )
 
 
 async def test_nobody_acts_as_a_part_of_somebody(server: LocalCluster) -> None:
@@ -330,7 +431,9 @@ async def test_nobody_acts_as_a_part_of_somebody(server: LocalCluster) -> None:
 async def test_keys_of_extras_come_encoded(server: LocalCluster) -> None:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     headers = {"Impersonate-User": "jim", "Impersonate-Extra-Acme.com%2FProject": "x"}
-    answer = await ask(server.client, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", headers, body)
+    answer = await ask(
+        server.client, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", headers, body
+    )
     assert answer.json["status"]["userInfo"]["extra"] == {"acme.com/project": ["x"]}
 
 
@@ -338,33 +441,68 @@ async def test_keys_of_extras_come_encoded(server: LocalCluster) -> None:
 
 
 async def test_a_binding_to_what_is_not_there_is_not_made(server: LocalCluster) -> None:
-    jane = await jane_who_may(server, rule("create", "clusterrolebindings rolebindings", group=RBAC))
+    jane = await jane_who_may(
+        server, rule("create", "clusterrolebindings rolebindings", group=RBAC)
+    )
     reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "later"}
-    body = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "b"}, "roleRef": reference}
+    body = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "b"},
+        "roleRef": reference,
+    }
     answer = await ask(jane, "POST", BINDINGS, body=body)
-    assert (answer.status, answer.json["message"]) == (404, f'clusterroles.{RBAC} "later" not found')
+    assert (answer.status, answer.json["message"]) == (
+        404,
+        f'clusterroles.{RBAC} "later" not found',
+    )
     body["roleRef"] = {**reference, "kind": "Role"}
     assert (await ask(server.client, "POST", BINDINGS, body=body)).status == 422
     body["roleRef"] = reference
-    await grant(server, "jim", rule("create", "clusterrolebindings", group=RBAC), rule("bind", "clusterroles", "later", group=RBAC))
+    await grant(
+        server,
+        "jim",
+        rule("create", "clusterrolebindings", group=RBAC),
+        rule("bind", "clusterroles", "later", group=RBAC),
+    )
     assert (await ask(server.client_as("jim"), "POST", BINDINGS, body=body)).status == 201
 
 
 async def test_labels_do_not_carry_a_role_into_another(server: LocalCluster) -> None:
-    jane = await jane_who_may(server, rule("*", "clusterroles", group=RBAC.replace("rbac", "none")), rule("patch update get", "clusterroles", group=RBAC))  # fmt: skip
-    await server.client.create(rbac_v1.ClusterRole(metadata=ObjectMeta(name="strong"), rules=[rule("*", "secrets")]))
+    jane = await jane_who_may(
+        server,
+        rule("*", "clusterroles", group=RBAC.replace("rbac", "none")),
+        rule("patch update get", "clusterroles", group=RBAC),
+    )
+    await server.client.create(
+        rbac_v1.ClusterRole(metadata=ObjectMeta(name="strong"), rules=[rule("*", "secrets")])
+    )
     change = {"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}}
     merge = {"Content-Type": "application/merge-patch+json"}
     assert (await ask(jane, "PATCH", f"{ROLES}/strong", merge, change)).status == 403
-    assert (await ask(jane, "PATCH", f"{ROLES}/strong", merge, {"metadata": {"finalizers": ["a.b/c"]}})).status == 200
+    assert (
+        await ask(jane, "PATCH", f"{ROLES}/strong", merge, {"metadata": {"finalizers": ["a.b/c"]}})
+    ).status == 200
 
 
 async def test_a_role_of_many_millions_of_rights_is_judged_at_once(server: LocalCluster) -> None:
-    jane = await jane_who_may(server, rule("create", "clusterroles", group=RBAC), rule("get list", "pods"))
+    jane = await jane_who_may(
+        server, rule("create", "clusterroles", group=RBAC), rule("get list", "pods")
+    )
     many = [f"w{number}" for number in range(500)]
-    body = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": "g"}, "rules": [
-        {"verbs": ["get", *many], "apiGroups": ["", *many], "resources": ["pods", *many], "resourceNames": many},
-    ]}  # fmt: skip
+    body = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "g"},
+        "rules": [
+            {
+                "verbs": ["get", *many],
+                "apiGroups": ["", *many],
+                "resources": ["pods", *many],
+                "resourceNames": many,
+            },
+        ],
+    }
     began = time.process_time()
     assert (await ask(jane, "POST", ROLES, body=body)).status == 403
     assert time.process_time() - began < 1
@@ -373,6 +511,16 @@ async def test_a_role_of_many_millions_of_rights_is_judged_at_once(server: Local
 async def test_what_gathers_roles_takes_every_right(server: LocalCluster) -> None:
     jane = await jane_who_may(server, rule("create", "clusterroles", group=RBAC), rule("*", "*"))
     gathering = {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}
-    body = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": "g"}, "aggregationRule": gathering, "rules": []}
+    body = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "g"},
+        "aggregationRule": gathering,
+        "rules": [],
+    }
     answer = await ask(jane, "POST", ROLES, body=body)
-    assert answer.status == 403 and "must have cluster-admin privileges to use the aggregationRule" in answer.json["message"]
+    assert (
+        answer.status == 403
+        and "must have cluster-admin privileges to use the aggregationRule"
+        in answer.json["message"]
+    )

@@ -19,8 +19,10 @@ from tiphys.machinery.structural import compile_schema
 Definition = apiextensions_v1.CustomResourceDefinition
 _FIELD = st.builds(
     lambda tag, wire, data: protobuf.varint(tag << 3 | wire) + protobuf.varint(len(data)) + data,
-    st.integers(1, 50), st.sampled_from([0, 1, 2, 5]), st.binary(max_size=12),
-)  # fmt: skip
+    st.integers(1, 50),
+    st.sampled_from([0, 1, 2, 5]),
+    st.binary(max_size=12),
+)
 
 
 @pytest.mark.parametrize("kind", [Definition, apiextensions_v1.JSONSchemaProps, core_v1.Pod])
@@ -49,6 +51,8 @@ def test_estimating_a_rule_takes_no_longer_than_reading_it() -> None:
     schema = compile_schema({"type": "array", "items": {"type": "string"}})
     started = time.perf_counter()
     with pytest.raises(CelError):
-        check(rule + " && self.nothing", {"self": type_of(schema)}, "bool", {"self": declared(schema)})
+        check(
+            rule + " && self.nothing", {"self": type_of(schema)}, "bool", {"self": declared(schema)}
+        )
     assert check(rule, {"self": type_of(schema)}, "bool", {"self": declared(schema)}) > 10**8
     assert time.perf_counter() - started < 2.0

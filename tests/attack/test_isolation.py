@@ -61,17 +61,23 @@ class Lag:
 
 def session(server: LocalCluster) -> aiohttp.ClientSession:
     tls: ssl.SSLContext = server.client.config.ssl_context()
-    return aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(ssl=tls, limit=0), auto_decompress=False)
+    return aiohttp.ClientSession(
+        server.url, connector=aiohttp.TCPConnector(ssl=tls, limit=0), auto_decompress=False
+    )
 
 
-async def slow_connection(server: LocalCluster) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def slow_connection(
+    server: LocalCluster,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection that takes a few kilobytes at a time."""
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     plain.setblocking(False)
     await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", server.port))
     tls = server.client.config.ssl_context()
-    return await asyncio.open_connection(sock=plain, ssl=tls, server_hostname="localhost", limit=1024)
+    return await asyncio.open_connection(
+        sock=plain, ssl=tls, server_hostname="localhost", limit=1024
+    )
 
 
 async def silent(server: LocalCluster, path: str) -> asyncio.StreamWriter:
@@ -101,7 +107,9 @@ async def test_a_large_list_is_whole_in_every_form(full: LocalCluster) -> None:
     assert await names(full, **{"Accept-Encoding": "gzip"}) == wanted
 
 
-async def test_equal_lists_at_one_revision_are_made_once(full: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_equal_lists_at_one_revision_are_made_once(
+    full: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[Any] = []
     pack = bulk.compressed
     monkeypatch.setattr(bulk, "compressed", lambda body: made.append(body) or pack(body))
@@ -118,7 +126,9 @@ async def test_a_list_shows_a_write_that_came_just_before(full: LocalCluster) ->
     assert "new" not in await names(full)
 
 
-async def test_lists_that_nobody_reads_take_little_and_end(full: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lists_that_nobody_reads_take_little_and_end(
+    full: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bulk, "PATIENCE", 0.5)
     writers = [await silent(full, MAPS) for _ in range(30)]
     await full.eventually(lambda: unread(full) > 0)
@@ -133,7 +143,9 @@ INITIAL = ["", "&resourceVersion=1&resourceVersionMatch=NotOlderThan&sendInitial
 
 @pytest.mark.parametrize("since", INITIAL)
 async def test_watchers_that_do_not_read_take_little(full: LocalCluster, since: str) -> None:
-    writers = [await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}") for _ in range(20)]
+    writers = [
+        await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}") for _ in range(20)
+    ]
     await full.eventually(lambda: full.server.server.reader.watchers == 20)
     await full.eventually(lambda: unread(full) > 0)
     assert unread(full) < 20 * (256 << 10)
@@ -147,19 +159,28 @@ async def test_a_watcher_that_reads_nothing_is_let_go(
 ) -> None:
     monkeypatch.setattr(bulk, "PATIENCE", 0.5)
     writer = await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}")
-    await full.eventually(lambda: full.server.server.requests.get(("watch", "configmaps", 200)) == 1)
+    await full.eventually(
+        lambda: full.server.server.requests.get(("watch", "configmaps", 200)) == 1
+    )
     assert unread(full) == 0
     writer.transport.abort()
 
 
-async def test_a_watcher_that_stops_reading_changes_is_let_go(full: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watcher_that_stops_reading_changes_is_let_go(
+    full: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watching, "PATIENCE", 0.5)
     writer = await silent(full, f"{MAPS}?watch=1&resourceVersion={full.server.store.revision}")
     await full.eventually(lambda: full.server.server.reader.watchers == 1)
     for number in range(2):
-        await asyncio.gather(*(
-            full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": str(number)}}, "default") for n in range(OBJECTS)
-        ))  # fmt: skip
+        await asyncio.gather(
+            *(
+                full.client.patch(
+                    core_v1.ConfigMap, f"c{n:03}", {"data": {"n": str(number)}}, "default"
+                )
+                for n in range(OBJECTS)
+            )
+        )
         assert unread(full) < 256 << 10
     await full.eventually(lambda: full.server.server.reader.watchers == 0)
     writer.transport.abort()
@@ -171,7 +192,10 @@ async def test_a_watcher_that_reads_slowly_misses_nothing(full: LocalCluster) ->
     target = f"{MAPS}?watch=1&resourceVersion={full.server.store.revision}"
     writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await full.eventually(lambda: full.server.server.reader.watchers == 1)
-    changes = [full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default") for n in range(OBJECTS)]
+    changes = [
+        full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default")
+        for n in range(OBJECTS)
+    ]
     await asyncio.gather(*changes)
     await full.eventually(lambda: unread(full) > 0)  # more than the client has asked for so far
     last, received = f'"resourceVersion":"{full.server.store.revision}"'.encode(), bytearray()
@@ -189,21 +213,32 @@ async def test_a_watcher_whose_client_is_gone_is_forgotten(server: LocalCluster)
     await server.eventually(lambda: server.server.server.reader.watchers == 0)
 
 
-async def test_a_bookmark_promises_only_what_was_sent(full: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bookmark_promises_only_what_was_sent(
+    full: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watching, "_BOOKMARK", 0.1)
     tls = full.client.config.ssl_context()
     reader, writer = await asyncio.open_connection("127.0.0.1", full.port, ssl=tls, limit=1 << 16)
     target = f"{MAPS}?watch=1&allowWatchBookmarks=1&resourceVersion={full.server.store.revision}"
     writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await full.eventually(lambda: full.server.server.reader.watchers == 1)
-    changes = [full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default") for n in range(OBJECTS)]
+    changes = [
+        full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default")
+        for n in range(OBJECTS)
+    ]
     await asyncio.gather(*changes)
     await full.eventually(lambda: unread(full) > 0)  # more than the client has asked for so far
     last, received = full.server.store.revision, bytearray()
     async with asyncio.timeout(60):
-        while b'"BOOKMARK"' not in received[-500:] or f'"resourceVersion":"{last}"'.encode() not in received[-500:]:
+        while (
+            b'"BOOKMARK"' not in received[-500:]
+            or f'"resourceVersion":"{last}"'.encode() not in received[-500:]
+        ):
             received += await reader.read(1 << 20)
-    events = [int(found) for found in re.findall(rb'"(?:MODIFIED|BOOKMARK)".*?"resourceVersion":"(\d+)"', received)]
+    events = [
+        int(found)
+        for found in re.findall(rb'"(?:MODIFIED|BOOKMARK)".*?"resourceVersion":"(\d+)"', received)
+    ]
     assert events == sorted(events)
     assert len(events) > OBJECTS
     writer.transport.abort()
@@ -233,7 +268,9 @@ async def health(server: LocalCluster, path: str) -> tuple[int, str]:
         return answer.status, (await answer.read()).decode()
 
 
-async def test_checks_and_writes_say_that_the_store_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_checks_and_writes_say_that_the_store_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     engine = Frozen()
     monkeypatch.setattr(main, "engine_of", lambda options: engine)
     monkeypatch.setattr(pages, "_CHECK", 0.2)
@@ -243,7 +280,10 @@ async def test_checks_and_writes_say_that_the_store_stands_still(monkeypatch: py
         engine.runs.clear()
         status, text = await health(server, "/readyz?verbose")
         assert status == 500 and "[-]etcd failed: reason withheld" in text and "[+]ping ok" in text
-        assert [(await health(server, f"/{path}"))[0] for path in ("livez", "readyz/etcd", "readyz/ping")] == [500, 500, 200]
+        assert [
+            (await health(server, f"/{path}"))[0]
+            for path in ("livez", "readyz/etcd", "readyz/ping")
+        ] == [500, 500, 200]
         with pytest.raises(StatusError) as late:
             await server.client.create(config_map("c"))
         assert (late.value.code, late.value.reason) == (504, "Timeout")
@@ -274,7 +314,9 @@ async def spoilt(root: Path, value: bytes | str) -> None:
 
 
 @pytest.mark.parametrize("value", BROKEN.values(), ids=BROKEN)
-async def test_what_is_no_object_is_named_and_can_be_removed(tmp_path: Path, value: bytes | str) -> None:
+async def test_what_is_no_object_is_named_and_can_be_removed(
+    tmp_path: Path, value: bytes | str
+) -> None:
     await spoilt(tmp_path, value)
     async with LocalCluster(store="sqlite", root=tmp_path) as server:
         client = server.client
@@ -282,14 +324,18 @@ async def test_what_is_no_object_is_named_and_can_be_removed(tmp_path: Path, val
         with pytest.raises(StatusError, match=f"corrupt object, Code: 7, Key: {KEY}") as one:
             await client.get(core_v1.ConfigMap, "bad", "default")
         assert (one.value.code, one.value.reason) == (500, "InternalError")
-        with pytest.raises(StatusError, match="failed to read one or more configmaps from the storage") as many:
+        with pytest.raises(
+            StatusError, match="failed to read one or more configmaps from the storage"
+        ) as many:
             await client.list(core_v1.ConfigMap, "default")
         assert (many.value.code, many.value.reason) == (500, "StorageReadError")
         assert [cause.field for cause in many.value.status.details.causes] == [KEY]  # type: ignore[union-attr]
         assert (await client.list(core_v1.ConfigMap, "kube-system")).items is not None
         options = {"ignoreStoreReadErrorWithClusterBreakingPotential": True}
         await client.request("DELETE", f"{MAPS}/bad", json.dumps(options).encode())
-        assert [c.metadata.name for c in (await client.list(core_v1.ConfigMap, "default")).items] == ["good"]
+        assert [
+            c.metadata.name for c in (await client.list(core_v1.ConfigMap, "default")).items
+        ] == ["good"]
         with pytest.raises(StatusError, match="exclusively used to delete corrupt object"):
             await client.request("DELETE", f"{MAPS}/good", json.dumps(options).encode())
 

@@ -16,7 +16,9 @@ KILLS = int(os.environ.get("TIPHYS_KILLS", "200"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sqlite", "etcd"])
-async def test_kills_lose_nothing(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_kills_lose_nothing(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     store = "sqlite" if engine == "sqlite" else "http://" + request.getfixturevalue("etcd")
     written, relisted = await check_kills(tmp_path, store, KILLS)
     print(f"{KILLS} kills on {engine}: {written} writes acknowledged, {relisted} lists anew")

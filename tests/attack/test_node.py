@@ -283,9 +283,13 @@ def forged(folder: Path, name: str) -> dict[str, Any]:
     """A volume that says of itself that it was provisioned, and for a claim that is gone."""
     claim = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "none", "uid": "u"}
     spec = {
-        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)},
-        "persistentVolumeReclaimPolicy": "Delete", "claimRef": claim, "storageClassName": "standard",
-    }  # fmt: skip
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": str(folder)},
+        "persistentVolumeReclaimPolicy": "Delete",
+        "claimRef": claim,
+        "storageClassName": "standard",
+    }
     annotations = {"pv.kubernetes.io/provisioned-by": "tiphys.io/local-path"}
     return {"metadata": {"name": name, "annotations": annotations}, "spec": spec}
 

@@ -25,7 +25,18 @@ from tiphys.testing.cluster import free_port
 
 PODS, SERVICES = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-SPECIAL = ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1", "::ffff:127.0.0.1"]
+SPECIAL = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "::1",
+    "0.0.0.0",
+    "::",
+    "169.254.169.254",
+    "fe80::1",
+    "224.0.0.1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+]
 
 
 class Backend:
@@ -53,10 +64,22 @@ async def backend(server: LocalCluster) -> AsyncIterator[Backend]:
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", made.port).start()
     await account(server, "default")
-    containers = [{"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": made.port}]}]
+    containers = [
+        {"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": made.port}]}
+    ]
     running = await server.client.create(pod("p", nodeName="n", containers=containers))
     await says(server, machine_address())
-    await call(server, "POST", SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+    await call(
+        server,
+        "POST",
+        SERVICES,
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "s"},
+            "spec": {"ports": [{"port": 80}]},
+        },
+    )
     reference = {"kind": "Pod", "namespace": "default", "name": "p", "uid": running.metadata.uid}
     await call(server, "POST", SLICES, slice_of(machine_address(), made.port, reference))
     yield made
@@ -73,9 +96,13 @@ def slice_of(address: str, port: int, reference: dict[str, Any] | None = None) -
     endpoint = {"addresses": [address], **({"targetRef": reference} if reference else {})}
     labels = {"kubernetes.io/service-name": "s"}
     return {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"generateName": "s-", "labels": labels},
-        "addressType": "IPv6" if ":" in address else "IPv4", "endpoints": [endpoint], "ports": [{"name": "", "port": port}],
-    }  # fmt: skip
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"generateName": "s-", "labels": labels},
+        "addressType": "IPv6" if ":" in address else "IPv4",
+        "endpoints": [endpoint],
+        "ports": [{"name": "", "port": port}],
+    }
 
 
 # --- where to ---
@@ -85,15 +112,28 @@ async def test_no_pod_leads_back_to_the_server(server: LocalCluster, backend: Ba
     for address in SPECIAL:
         await says(server, address)
         answer = await ask(server.client, "GET", f"{PODS}/p:{backend.port}/proxy/")
-        assert (answer.status, answer.json["message"], backend.asked) == (400, "address not allowed", 0)
+        assert (answer.status, answer.json["message"], backend.asked) == (
+            400,
+            "address not allowed",
+            0,
+        )
 
 
 async def test_no_endpoint_leads_back_to_the_server(server: LocalCluster) -> None:
     for address in SPECIAL:
         error = await refused(call(server, "POST", SLICES, slice_of(address, 80)))
-        assert error.code == 422 and "endpoints[0].addresses[0]" in str(error) and "may not be" in str(error)
+        assert (
+            error.code == 422
+            and "endpoints[0].addresses[0]" in str(error)
+            and "may not be" in str(error)
+        )
         subsets = [{"notReadyAddresses": [{"ip": address}], "ports": [{"port": 80}]}]
-        body = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "e"}, "subsets": subsets}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {"name": "e"},
+            "subsets": subsets,
+        }
         error = await refused(call(server, "POST", "/api/v1/namespaces/default/endpoints", body))
         assert error.code == 422 and "subsets[0].notReadyAddresses[0].ip" in str(error)
 
@@ -103,41 +143,89 @@ async def test_a_service_leads_to_pods_alone(server: LocalCluster, backend: Back
     await server.client.request("DELETE", SLICES)
     elsewhere = {"kind": "Pod", "namespace": "other", "name": "p"}
     nobodys = {"kind": "Pod", "namespace": "default", "name": "p"}
-    for reference, address in ((None, machine_address()), (elsewhere, machine_address()), (nobodys, "192.0.2.77")):
+    for reference, address in (
+        (None, machine_address()),
+        (elsewhere, machine_address()),
+        (nobodys, "192.0.2.77"),
+    ):
         await call(server, "POST", SLICES, slice_of(address, backend.port, reference))
     assert (await ask(server.client, "GET", f"{SERVICES}/s/proxy/x")).status == 503
 
 
 async def test_a_service_that_is_a_name_leads_nowhere(server: LocalCluster) -> None:
     spec = {"type": "ExternalName", "externalName": "localhost"}
-    await call(server, "POST", SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "e"}, "spec": spec})
-    config = {"service": {"namespace": "default", "name": "e", "port": server.port}, "caBundle": base64.b64encode(server.authority.path.read_bytes()).decode()}
-    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]
-    hook = {"name": "a.b.c", "clientConfig": config, "rules": rules, "sideEffects": "None", "admissionReviewVersions": ["v1"]}
+    await call(
+        server,
+        "POST",
+        SERVICES,
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "e"}, "spec": spec},
+    )
+    config = {
+        "service": {"namespace": "default", "name": "e", "port": server.port},
+        "caBundle": base64.b64encode(server.authority.path.read_bytes()).decode(),
+    }
+    rules = [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["configmaps"],
+        }
+    ]
+    hook = {
+        "name": "a.b.c",
+        "clientConfig": config,
+        "rules": rules,
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
     kind = "ValidatingWebhookConfiguration"
-    body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "h"}, "webhooks": [hook]}
-    await call(server, "POST", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", body)
+    body = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": "h"},
+        "webhooks": [hook],
+    }
+    await call(
+        server,
+        "POST",
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+        body,
+    )
     made = core_v1.ConfigMap(metadata=ObjectMeta(name="c", namespace="default"))
-    assert 'unsupported service type "ExternalName"' in str(await refused(server.client.create(made)))
+    assert 'unsupported service type "ExternalName"' in str(
+        await refused(server.client.create(made))
+    )
 
 
 async def test_no_node_leads_back_to_the_server(server: LocalCluster) -> None:
     await server.client.create(core_v1.Node(metadata=ObjectMeta(name="n")))
     for address in ["127.0.0.1", "localhost", "metadata.example.com"]:
-        status = {"addresses": [{"type": "InternalIP", "address": address}], "daemonEndpoints": {"kubeletEndpoint": {"Port": server.port}}}
+        status = {
+            "addresses": [{"type": "InternalIP", "address": address}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": server.port}},
+        }
         await server.client.patch(core_v1.Node, "n", {"status": status}, subresource="status")
         for name in ("n", f"https:n:{server.port}"):
-            assert (await ask(server.client, "GET", f"/api/v1/nodes/{name}/proxy/api/v1/secrets")).status in (400, 503)
+            assert (
+                await ask(server.client, "GET", f"/api/v1/nodes/{name}/proxy/api/v1/secrets")
+            ).status in (400, 503)
 
 
-async def test_what_one_client_is_told_to_keep_is_not_sent_for_another(server: LocalCluster, backend: Backend) -> None:
+async def test_what_one_client_is_told_to_keep_is_not_sent_for_another(
+    server: LocalCluster, backend: Backend
+) -> None:
     backend.answers["/login"] = web.Response(headers={"Set-Cookie": "session=mine; Path=/"})
-    assert (await ask(server.client, "GET", f"{PODS}/p/proxy/login")).headers["set-cookie"] == "session=mine; Path=/"
+    assert (await ask(server.client, "GET", f"{PODS}/p/proxy/login")).headers[
+        "set-cookie"
+    ] == "session=mine; Path=/"
     assert "cookie" not in (await ask(server.client, "GET", f"{PODS}/p/proxy/")).json["headers"]
 
 
 async def test_redirects_are_not_followed(server: LocalCluster, backend: Backend) -> None:
-    backend.answers["/away"] = web.Response(status=302, headers={"Location": f"https://127.0.0.1:{server.port}/api/v1/secrets"})
+    backend.answers["/away"] = web.Response(
+        status=302, headers={"Location": f"https://127.0.0.1:{server.port}/api/v1/secrets"}
+    )
     answer = await ask(server.client, "GET", f"{PODS}/p/proxy/away")
     assert (answer.status, backend.asked) == (302, 1)
 
@@ -153,7 +241,9 @@ async def test_what_is_no_port_is_unreachable(server: LocalCluster, backend: Bac
 
 async def test_ports_have_names_and_numbers(server: LocalCluster, backend: Backend) -> None:
     for name in ["p:web", "http:p:web", ":p:"]:
-        assert (await ask(server.client, "GET", f"{PODS}/{name}/proxy/a/b?c=d")).json["path"] == "/a/b?c=d"
+        assert (await ask(server.client, "GET", f"{PODS}/{name}/proxy/a/b?c=d")).json[
+            "path"
+        ] == "/a/b?c=d"
 
 
 async def test_what_is_no_name_is_refused(server: LocalCluster, backend: Backend) -> None:
@@ -170,14 +260,29 @@ async def test_a_namespace_may_be_called_proxy(server: LocalCluster) -> None:
 
 
 async def test_paths_go_through_as_they_are(server: LocalCluster, backend: Backend) -> None:
-    for path in ("/", "//a", "/a/../../b", "/%2e%2e/a", "/a%23b", "/a%2Fb", "/a%20b", "/%C3%A9", "/proxy/proxy/", "/a;b=c?d=%2F&e"):
+    for path in (
+        "/",
+        "//a",
+        "/a/../../b",
+        "/%2e%2e/a",
+        "/a%23b",
+        "/a%2Fb",
+        "/a%20b",
+        "/%C3%A9",
+        "/proxy/proxy/",
+        "/a;b=c?d=%2F&e",
+    ):
         told = (await ask(server.client, "GET", f"{PODS}/p/proxy{path}")).json["path"]
         assert told == path
 
 
 async def test_a_path_without_a_slash_gets_one(server: LocalCluster, backend: Backend) -> None:
     answer = await ask(server.client, "GET", f"{PODS}/p/proxy?a=b")
-    assert (answer.status, answer.headers["location"], backend.asked) == (301, f"{PODS}/p/proxy/?a=b", 0)
+    assert (answer.status, answer.headers["location"], backend.asked) == (
+        301,
+        f"{PODS}/p/proxy/?a=b",
+        0,
+    )
 
 
 # --- what goes along ---
@@ -192,20 +297,33 @@ async def test_every_method_goes_through(server: LocalCluster, backend: Backend)
 async def test_other_methods_take_other_rights(server: LocalCluster, backend: Backend) -> None:
     await grant(server, "jane", rule("get", "pods/proxy"))
     jane = server.client_as("jane")
-    allowed = {method: (await ask(jane, method, f"{PODS}/p/proxy/")).status for method in ("GET", "HEAD", "POST", "OPTIONS", "DELETE")}
+    allowed = {
+        method: (await ask(jane, method, f"{PODS}/p/proxy/")).status
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "DELETE")
+    }
     assert allowed == {"GET": 200, "HEAD": 200, "POST": 403, "OPTIONS": 403, "DELETE": 403}
     assert (await ask(server.client, "TRACE", f"{PODS}/p/proxy/")).status == 405
 
 
 async def test_nobody_further_on_learns_who_asks(server: LocalCluster, backend: Backend) -> None:
     sent = {
-        "Authorization": "Bearer " + forged(server, await token_of(server)), "Impersonate-User": "kubernetes-admin", "X-Remote-User": "root",
-        "Impersonate-Group": "system:masters", "Impersonate-Extra-A": "b", "Connection": "close, X-Secret", "X-Secret": "1", "X-Kept": "2",
+        "Authorization": "Bearer " + forged(server, await token_of(server)),
+        "Impersonate-User": "kubernetes-admin",
+        "X-Remote-User": "root",
+        "Impersonate-Group": "system:masters",
+        "Impersonate-Extra-A": "b",
+        "Connection": "close, X-Secret",
+        "X-Secret": "1",
+        "X-Kept": "2",
         "Sec-WebSocket-Protocol": "base64url.bearer.authorization.k8s.io.c2VjcmV0, v4.channel.k8s.io",
-    }  # fmt: skip
+    }
     told = (await ask(server.client, "GET", f"{PODS}/p/proxy/", sent)).json["headers"]
     assert told["x-kept"] == "2" and told["sec-websocket-protocol"] == "v4.channel.k8s.io"
-    assert not [name for name in told if name.startswith(("authorization", "impersonate", "x-remote", "x-secret"))]
+    assert not [
+        name
+        for name in told
+        if name.startswith(("authorization", "impersonate", "x-remote", "x-secret"))
+    ]
     assert told["x-forwarded-uri"] == f"{PODS}/p/proxy/"
 
 
@@ -218,22 +336,49 @@ PAGE = """<!DOCTYPE html><!-- <a href="/not"> --><html><head><script>if (a<b) x 
 
 async def test_links_lead_through_the_proxy(server: LocalCluster, backend: Backend) -> None:
     page = PAGE.replace("{host}", f"{machine_address()}:{backend.port}")
-    packed = web.Response(body=gzip.compress(page.encode()), content_type="text/html", headers={"Content-Encoding": "gzip"})
-    backend.answers = {"/page": web.Response(text=page, content_type="text/html"), "/packed": packed}
+    packed = web.Response(
+        body=gzip.compress(page.encode()),
+        content_type="text/html",
+        headers={"Content-Encoding": "gzip"},
+    )
+    backend.answers = {
+        "/page": web.Response(text=page, content_type="text/html"),
+        "/packed": packed,
+    }
     prefix = f"{PODS}/p/proxy"
     for path in ("/page", "/packed"):
         shown = (await ask(server.client, "GET", prefix + path)).body.decode()
-        for link in (f'href="{prefix}/x?a=1&amp;b=2#c"', f'HREF="{prefix}/q"', f'src="{prefix}/i.png"', f'action="{prefix}/f/"', f'href="{prefix}/z"'):
+        for link in (
+            f'href="{prefix}/x?a=1&amp;b=2#c"',
+            f'HREF="{prefix}/q"',
+            f'src="{prefix}/i.png"',
+            f'action="{prefix}/f/"',
+            f'href="{prefix}/z"',
+        ):
             assert link in shown
-        assert shown.count("/not") == 3 and 'href="rel"' in shown and '"https://else.where/y"' in shown
+        assert (
+            shown.count("/not") == 3 and 'href="rel"' in shown and '"https://else.where/y"' in shown
+        )
 
 
 async def test_a_location_leads_through_the_proxy(server: LocalCluster, backend: Backend) -> None:
     backend.answers["/a"] = web.Response(status=303, headers={"Location": "/b/?c=d"})
-    assert (await ask(server.client, "GET", f"{PODS}/p/proxy/a")).headers["location"] == f"{PODS}/p/proxy/b/?c=d"
+    assert (await ask(server.client, "GET", f"{PODS}/p/proxy/a")).headers[
+        "location"
+    ] == f"{PODS}/p/proxy/b/?c=d"
 
 
-@pytest.mark.parametrize("page", ['<a href="' * 40_000, "<a " * 100_000, "<!--" * 100_000, "<script>" * 50_000, "<a x='" * 60_000, "<a" + " " * 300_000])
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<a href="' * 40_000,
+        "<a " * 100_000,
+        "<!--" * 100_000,
+        "<script>" * 50_000,
+        "<a x='" * 60_000,
+        "<a" + " " * 300_000,
+    ],
+)
 def test_no_page_takes_long(page: str) -> None:
     began = time.process_time()
     Rewriter("/p", "h", "a").page(page)
@@ -241,8 +386,22 @@ def test_no_page_takes_long(page: str) -> None:
 
 
 def test_addresses_for_others() -> None:
-    assert not any(is_global_unicast(address) for address in [*SPECIAL, "255.255.255.255", "fe80::1%eth0", "localhost", "", "1", "0x7f000001"])
-    assert all(is_global_unicast(address) for address in ("10.0.0.1", "192.0.2.1", "2001:db8::1", "fd00::1"))
+    assert not any(
+        is_global_unicast(address)
+        for address in [
+            *SPECIAL,
+            "255.255.255.255",
+            "fe80::1%eth0",
+            "localhost",
+            "",
+            "1",
+            "0x7f000001",
+        ]
+    )
+    assert all(
+        is_global_unicast(address)
+        for address in ("10.0.0.1", "192.0.2.1", "2001:db8::1", "fd00::1")
+    )
     assert not any(endpoint_problems(address) for address in ("10.0.0.1", "2001:db8::1"))
     assert all(endpoint_problems(address) for address in SPECIAL)
     assert (authority("fd00::1", 80), authority("10.0.0.1", 80)) == ("[fd00::1]:80", "10.0.0.1:80")

@@ -40,12 +40,25 @@ def held(server: LocalCluster) -> Callable[[], float]:
 
 def config(entries: int = 1, **metadata: Any) -> dict[str, Any]:
     data = {f"k{number}": "v" for number in range(entries)}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **metadata}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", **metadata},
+        "data": data,
+    }
 
 
 async def under_policy(server: LocalCluster, expressions: list[str], **spec: Any) -> None:
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
-    spec |= {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": e} for e in expressions]}
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["configmaps"],
+    }
+    spec |= {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": e} for e in expressions],
+    }
     named = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "p"}}
     policy = {**named, "kind": "ValidatingAdmissionPolicy", "spec": spec}
     bound = {"policyName": "p", "validationActions": ["Deny"]}
@@ -76,7 +89,9 @@ async def test_an_expression_over_a_small_object_leaves_the_loop(
 async def test_match_conditions_leave_the_loop_and_have_a_budget_of_their_own(
     server: LocalCluster, held: Callable[[], float]
 ) -> None:
-    conditions = [{"name": f"c{number}", "expression": f"{CUBED} || {number} == -1"} for number in range(9)]
+    conditions = [
+        {"name": f"c{number}", "expression": f"{CUBED} || {number} == -1"} for number in range(9)
+    ]
     await under_policy(server, ["true"], matchConditions=conditions)
     assert "running out of cost budget" in await refusal(server, config(44))
     assert held() < 2 * LONGEST_HOLD
@@ -109,7 +124,9 @@ async def test_a_rule_of_a_custom_resource_leaves_the_loop(
 )
 def test_what_a_call_takes_is_charged_before_it_is_done(expression: str) -> None:
     with pytest.raises(CostExceeded):
-        Budget().run(expression, {"l": "x" * 8000 if "replace" not in expression else "x" * 20_000_000})
+        Budget().run(
+            expression, {"l": "x" * 8000 if "replace" not in expression else "x" * 20_000_000}
+        )
 
 
 def test_variables_that_double_end_at_the_budget() -> None:
@@ -133,31 +150,46 @@ def test_nothing_absorbs_the_end_of_an_allowance() -> None:
 async def test_twenty_thousand_owners_are_compared_in_no_time(
     server: LocalCluster, held: Callable[[], float]
 ) -> None:
-    owners = [{"apiVersion": "v1", "kind": "Pod", "name": f"p{n}", "uid": f"u{n}"} for n in range(20_000)]
+    owners = [
+        {"apiVersion": "v1", "kind": "Pod", "name": f"p{n}", "uid": f"u{n}"} for n in range(20_000)
+    ]
     await call(server, "POST", MAPS, config(ownerReferences=owners))
     assert held() < 2 * LONGEST_HOLD
 
 
-async def test_a_long_path_is_decoded_elsewhere(server: LocalCluster, held: Callable[[], float]) -> None:
+async def test_a_long_path_is_decoded_elsewhere(
+    server: LocalCluster, held: Callable[[], float]
+) -> None:
     with pytest.raises(StatusError) as raised:
         await server.client.request("GET", "/api/v1/" + "a%2e" * 60_000)
     assert raised.value.code == 404 and held() < 2 * LONGEST_HOLD
 
 
-@pytest.mark.parametrize("token", [{"rv": 10**400}, {"rv": 1 << 63}, {"rv": "1"}, {"rv": 1.5}, {"start": 5}, {"rv": True}])
-async def test_a_forged_continue_token_is_refused(server: LocalCluster, token: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "token",
+    [{"rv": 10**400}, {"rv": 1 << 63}, {"rv": "1"}, {"rv": 1.5}, {"start": 5}, {"rv": True}],
+)
+async def test_a_forged_continue_token_is_refused(
+    server: LocalCluster, token: dict[str, Any]
+) -> None:
     forged = json.dumps({"v": "meta.k8s.io/v1", "rv": 1, "start": "x", **token}).encode()
     with pytest.raises(StatusError) as raised:
-        await server.client.request("GET", MAPS, query={"continue": base64.urlsafe_b64encode(forged).decode().rstrip("=")})
+        await server.client.request(
+            "GET", MAPS, query={"continue": base64.urlsafe_b64encode(forged).decode().rstrip("=")}
+        )
     assert raised.value.code == 400 and "continue key is not valid" in str(raised.value)
 
 
 def changed(made: ResourceCache, revision: int, size: int = 1) -> None:
-    value = json.dumps({"metadata": {"name": "a"}, "data": {"x": "y" * size}}, separators=(",", ":")).encode()
+    value = json.dumps(
+        {"metadata": {"name": "a"}, "data": {"x": "y" * size}}, separators=(",", ":")
+    ).encode()
     made.apply(Change(revision, "/r/ns/a", value, 0))
 
 
-def test_history_is_bounded_in_bytes_whatever_one_object_weighs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_is_bounded_in_bytes_whatever_one_object_weighs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(watch_cache, "HISTORY_BYTES", 3 << 20)
     monkeypatch.setattr(watch_cache, "_RECENT_BYTES", 1 << 20)
     made = ResourceCache("/r/", (), 0)
@@ -168,7 +200,9 @@ def test_history_is_bounded_in_bytes_whatever_one_object_weighs(monkeypatch: pyt
     assert kept <= 3 << 20 and 0 < shown <= 1 << 20
 
 
-def test_large_history_is_still_enough_for_whoever_keeps_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_history_is_still_enough_for_whoever_keeps_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(watch_cache, "HISTORY_BYTES", 1 << 10)
     made = ResourceCache("/r/", (), 0)
     for revision in range(1, 100):
@@ -214,7 +248,9 @@ async def test_a_rush_of_handshakes_begins_a_few_at_a_time(server: LocalCluster)
     async def connect() -> None:
         nonlocal most
         tls = server.client.config.ssl_context()
-        _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls, server_hostname="localhost")
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=tls, server_hostname="localhost"
+        )
         most = max(most, listener._under_way)
         writer.transport.abort()
 
@@ -228,7 +264,9 @@ async def test_a_large_answer_of_a_deletion_is_written_in_pieces(
 ) -> None:
     pieces = []
     take = server.server.registry.turns.take
-    monkeypatch.setattr(server.server.registry.turns, "take", lambda flow: pieces.append(flow) or take(flow))
+    monkeypatch.setattr(
+        server.server.registry.turns, "take", lambda flow: pieces.append(flow) or take(flow)
+    )
     for number in range(3):
         body = {**config(), "metadata": {"name": f"a{number}"}, "data": {"x": "y" * 600_000}}
         await call(server, "POST", MAPS, body)

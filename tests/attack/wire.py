@@ -30,11 +30,21 @@ async def _opened(
     client: Client, method: str, path: str, headers: dict[str, str], body: bytes
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     where = urlsplit(client.config.server)
-    reader, writer = await asyncio.open_connection(where.hostname, where.port, ssl=client.config.ssl_context(), limit=1 << 24)
-    sent = {"Host": where.netloc, "Content-Length": str(len(body)), "Connection": "close", "Content-Type": "application/json"}
+    reader, writer = await asyncio.open_connection(
+        where.hostname, where.port, ssl=client.config.ssl_context(), limit=1 << 24
+    )
+    sent = {
+        "Host": where.netloc,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Content-Type": "application/json",
+    }
     if client.config.token:
         sent["Authorization"] = f"Bearer {client.config.token}"
-    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in {**sent, **headers}.items())]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in {**sent, **headers}.items()),
+    ]
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
     return reader, writer
 
@@ -46,7 +56,12 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
 
 
 async def ask(
-    client: Client, method: str, path: str, headers: dict[str, str] | None = None, body: Any = None, seconds: float = 10
+    client: Client,
+    method: str,
+    path: str,
+    headers: dict[str, str] | None = None,
+    body: Any = None,
+    seconds: float = 10,
 ) -> Answer:
     """The answer to a request whose path and headers are sent exactly so, with the client's identity."""
     data = json.dumps(body).encode() if body is not None else b""

@@ -12,7 +12,13 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import Config
 from tiphys.machinery.errors import StatusError
 
-TOO_MANY = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "TooManyRequests", "code": 429}
+TOO_MANY = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "status": "Failure",
+    "reason": "TooManyRequests",
+    "code": 429,
+}
 
 
 class Busy:

@@ -10,10 +10,19 @@ from tests.builders import deployment, node, pod
 from tiphys.api.base import Struct, decode, encode
 from tiphys.client.compaction import compact
 
-NAMED = [{"name": "c", "image": "img", "env": [{"name": "A", "value": "b"}], "resources": {"requests": {"cpu": "1"}}}]
+NAMED = [
+    {
+        "name": "c",
+        "image": "img",
+        "env": [{"name": "A", "value": "b"}],
+        "resources": {"requests": {"cpu": "1"}},
+    }
+]
 
 
-@pytest.mark.parametrize("obj", [pod("p"), pod("q", containers=NAMED, labels={"app": "x"}), deployment(), node("n")])
+@pytest.mark.parametrize(
+    "obj", [pod("p"), pod("q", containers=NAMED, labels={"app": "x"}), deployment(), node("n")]
+)
 def test_a_compacted_object_is_the_same(obj: Struct) -> None:
     before, data = copy.deepcopy(obj), encode(obj)
     compact(obj)
@@ -21,7 +30,10 @@ def test_a_compacted_object_is_the_same(obj: Struct) -> None:
 
 
 def test_equal_parts_are_one() -> None:
-    made = [decode(encode(pod(name, containers=NAMED, labels={"app": "x"})), type(pod())) for name in ("a", "b")]
+    made = [
+        decode(encode(pod(name, containers=NAMED, labels={"app": "x"})), type(pod()))
+        for name in ("a", "b")
+    ]
     for one in made:
         compact(one)
     left, right = made

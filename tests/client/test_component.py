@@ -28,7 +28,13 @@ def test_who_holds_far_less_than_once_begins_anew() -> None:
 
 
 def test_it_waits_until_the_rush_is_over() -> None:
-    assert not any(anew((MANY, 0), *((MANY - 400 * second, second) for second in range(120)), (MANY - 48_000, 170)))
+    assert not any(
+        anew(
+            (MANY, 0),
+            *((MANY - 400 * second, second) for second in range(120)),
+            (MANY - 48_000, 170),
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,12 +49,16 @@ def test_others_go_on(seen: list[tuple[int, float]]) -> None:
     assert not any(anew(*seen))
 
 
-async def test_the_end_of_a_rush_hands_the_lead_over(server: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_end_of_a_rush_hands_the_lead_over(
+    server: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Ebb, "FEWER", 5)
     monkeypatch.setattr(Ebb, "CALM", 0.0)
     monkeypatch.setattr("tiphys.client.component._LOOK", 0.01)
     for number in range(10):
-        await server.client.create(core_v1.ConfigMap(metadata=ObjectMeta(name=f"c{number}", namespace="default")))
+        await server.client.create(
+            core_v1.ConfigMap(metadata=ObjectMeta(name=f"c{number}", namespace="default"))
+        )
 
     async def start(tasks: TaskGroup) -> Informers:
         informers = Informers(server.client, tasks)

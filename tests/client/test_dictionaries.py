@@ -25,14 +25,21 @@ BACKUPS: dict[str, Any] = {
         "group": "example.com",
         "scope": "Namespaced",
         "names": {"plural": "backups", "kind": "Backup"},
-        "versions": [{
-            "name": "v1",
-            "served": True,
-            "storage": True,
-            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-        }],
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
     },
-}  # fmt: skip
+}
 BACKUP: dict[str, Any] = {
     "apiVersion": "example.com/v1",
     "kind": "Backup",
@@ -51,7 +58,9 @@ async def test_a_dictionary_is_created_read_changed_and_deleted(server: LocalClu
     assert (await client.get(SETTINGS))["data"] == {"colour": "blue", "size": "3"}
     await client.delete(SETTINGS)
     assert not [
-        item for item in (await client.list(SETTINGS, "default")).items if item["metadata"]["name"] == "settings"
+        item
+        for item in (await client.list(SETTINGS, "default")).items
+        if item["metadata"]["name"] == "settings"
     ]
 
 
@@ -81,7 +90,9 @@ async def test_a_misspelt_field_of_a_dictionary_is_refused(server: LocalCluster)
         await server.client.create({**SETTINGS, "dta": {}})
 
 
-async def test_what_names_no_kind_or_no_object_is_told_before_anything_is_sent(server: LocalCluster) -> None:
+async def test_what_names_no_kind_or_no_object_is_told_before_anything_is_sent(
+    server: LocalCluster,
+) -> None:
     with pytest.raises(ValueError, match="apiVersion and kind"):
         await server.client.create({"metadata": {"name": "x"}})
     with pytest.raises(UnknownKind, match='no matches for kind "Nothing" in version "v1"'):

@@ -19,7 +19,10 @@ def test_a_burst_goes_at_once_and_the_rest_at_the_rate() -> None:
 
 async def test_events_name_the_controller_that_speaks(cluster: LocalCluster) -> None:
     await cluster.client.create(deployment())
-    wanted = {("ScalingReplicaSet", "deployment-controller"), ("SuccessfulCreate", "replicaset-controller")}
+    wanted = {
+        ("ScalingReplicaSet", "deployment-controller"),
+        ("SuccessfulCreate", "replicaset-controller"),
+    }
 
     async def told() -> bool:
         events = (await cluster.client.list(core_v1.Event, "default")).items

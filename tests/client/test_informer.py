@@ -10,11 +10,15 @@ from tiphys.client.informer import Informers
 from tiphys.testing import LocalCluster
 
 
-async def test_a_new_list_shows_what_was_written_before_it_was_asked_for(server: LocalCluster) -> None:
+async def test_a_new_list_shows_what_was_written_before_it_was_asked_for(
+    server: LocalCluster,
+) -> None:
     informer = Informers(server.client, server.tasks).of(core_v1.ConfigMap)
     await informer.synced.wait()
     for number in range(20):
-        await server.client.create(core_v1.ConfigMap(metadata=ObjectMeta(name=f"c{number}", namespace="default")))
+        await server.client.create(
+            core_v1.ConfigMap(metadata=ObjectMeta(name=f"c{number}", namespace="default"))
+        )
         async with asyncio.timeout(10):
             await asyncio.gather(informer.relisted(), informer.relisted())
         assert informer.get(f"default/c{number}") is not None

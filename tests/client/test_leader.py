@@ -43,7 +43,9 @@ async def test_one_leads_and_hands_over(server: LocalCluster, quick: None) -> No
     seen: set[str | None] = set()
 
     async def renewed() -> bool:
-        seen.add((await server.client.get(coordination_v1.Lease, "work", "kube-system")).spec.renew_time)
+        seen.add(
+            (await server.client.get(coordination_v1.Lease, "work", "kube-system")).spec.renew_time
+        )
         return len(seen) > 25  # longer than the lease itself holds
 
     await server.eventually(renewed)
@@ -56,7 +58,9 @@ async def test_one_leads_and_hands_over(server: LocalCluster, quick: None) -> No
     assert (lease.spec.holder_identity, lease.spec.lease_transitions) == ("b", 1)
 
 
-async def test_who_hears_nothing_stops_before_another_may_start(server: LocalCluster, quick: None) -> None:
+async def test_who_hears_nothing_stops_before_another_may_start(
+    server: LocalCluster, quick: None
+) -> None:
     deaf = Deaf(server.client.config)
     first, second = LeaderElection(deaf, "work", "a"), LeaderElection(server.client, "work", "b")
     await first.acquire()

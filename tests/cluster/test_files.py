@@ -22,14 +22,32 @@ from tiphys.store.sqlite import SQLiteEngine
 
 
 def test_keys_are_private_and_certificates_are_kept(tmp_path: Path) -> None:
-    certificate, key = Authority(tmp_path).ensure("x", "me", ("group",), ("127.0.0.1",), server=True)
-    assert stat.S_IMODE(key.stat().st_mode) == stat.S_IMODE((tmp_path / "ca.key").stat().st_mode) == 0o600
+    certificate, key = Authority(tmp_path).ensure(
+        "x", "me", ("group",), ("127.0.0.1",), server=True
+    )
+    assert (
+        stat.S_IMODE(key.stat().st_mode)
+        == stat.S_IMODE((tmp_path / "ca.key").stat().st_mode)
+        == 0o600
+    )
     before = certificate.read_bytes()
-    assert Authority(tmp_path).ensure("x", "me", ("group",), ("127.0.0.1",), server=True)[0].read_bytes() == before
-    assert Authority(tmp_path).ensure("x", "me", ("group",), ("10.0.0.1",), server=True)[0].read_bytes() != before
+    assert (
+        Authority(tmp_path)
+        .ensure("x", "me", ("group",), ("127.0.0.1",), server=True)[0]
+        .read_bytes()
+        == before
+    )
+    assert (
+        Authority(tmp_path)
+        .ensure("x", "me", ("group",), ("10.0.0.1",), server=True)[0]
+        .read_bytes()
+        != before
+    )
 
 
-def test_only_our_entries_of_the_users_kubeconfig_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_our_entries_of_the_users_kubeconfig_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs = {
         "clusters": [{"name": "work", "cluster": {"server": "https://work"}}],
         "users": [],
@@ -43,7 +61,9 @@ def test_only_our_entries_of_the_users_kubeconfig_change(tmp_path: Path, monkeyp
     Authority(cluster.pki).ensure("admin", "admin", ("system:masters",))
     kubeconfig.merge(cluster)
     merged = yaml.safe_load(path.read_text())
-    assert [c["name"] for c in merged["clusters"]] == ["work", "mine"] and merged["current-context"] == "mine"
+    assert [c["name"] for c in merged["clusters"]] == ["work", "mine"] and merged[
+        "current-context"
+    ] == "mine"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     kubeconfig.remove(cluster)
     left = yaml.safe_load(path.read_text())
@@ -72,7 +92,9 @@ def test_images_hold_what_they_were_given(tmp_path: Path) -> None:
 
 def test_any_port_has_room_for_its_etcd() -> None:
     assert etcd_ports(6443) == (16443, 16444)
-    assert all(0 < low < high <= 65535 for low, high in map(etcd_ports, (1, 55534, 55535, 60999, 65535)))
+    assert all(
+        0 < low < high <= 65535 for low, high in map(etcd_ports, (1, 55534, 55535, 60999, 65535))
+    )
 
 
 def test_what_is_no_object_is_listed_and_removed_from_outside(tmp_path: Path) -> None:
@@ -86,7 +108,9 @@ def test_what_is_no_object_is_listed_and_removed_from_outside(tmp_path: Path) ->
         await engine.close()
 
     asyncio.run(fill())
-    assert [(found.key, found.revision) for found in stored.check(cluster)] == [("/core/configmaps/default/bad", 2)]
+    assert [(found.key, found.revision) for found in stored.check(cluster)] == [
+        ("/core/configmaps/default/bad", 2)
+    ]
     with pytest.raises(ClusterError, match="holds an object, or nothing"):
         stored.remove(cluster, "/core/configmaps/default/good")
     stored.remove(cluster, "/core/configmaps/default/bad")

@@ -38,12 +38,16 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 # --- before anything starts ---
 
 
-def test_options_that_a_running_cluster_does_not_have_are_told_with_what_to_do(cluster: Cluster) -> None:
+def test_options_that_a_running_cluster_does_not_have_are_told_with_what_to_do(
+    cluster: Cluster,
+) -> None:
     asked = Cluster("mine", cluster.data_dir, cluster.port, "hollow", nodes=3, store="etcd")
     with pytest.raises(ClusterError) as refused:
         preflight.check_unchanged(cluster, asked)
     assert "without --nodes 3 --store etcd, and nothing was changed" in str(refused.value)
-    assert "tiphys down --name mine && tiphys up --name mine --nodes 3 --store etcd" in str(refused.value)
+    assert "tiphys down --name mine && tiphys up --name mine --nodes 3 --store etcd" in str(
+        refused.value
+    )
     preflight.check_unchanged(cluster, cluster)
 
 
@@ -64,7 +68,9 @@ def test_a_kubeconfig_that_is_none_is_found_and_left_alone(cluster: Cluster, tex
 
 def test_a_truncated_cluster_file_is_told_and_forgotten_by_nobody(cluster: Cluster) -> None:
     (cluster.root / "cluster.json").write_text('{"name": "mi')
-    with pytest.raises(ClusterError, match=r"cluster\.json is damaged .* to begin afresh without its data"):
+    with pytest.raises(
+        ClusterError, match=r"cluster\.json is damaged .* to begin afresh without its data"
+    ):
         state.load("mine", cluster.root)
 
 
@@ -79,7 +85,9 @@ def test_an_authority_that_is_damaged_or_halved_is_told(cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_text("x"), lambda file: file.unlink()])
-def test_a_leaf_that_is_damaged_or_missing_is_made_again(cluster: Cluster, spoil: Callable[[Path], Any]) -> None:
+def test_a_leaf_that_is_damaged_or_missing_is_made_again(
+    cluster: Cluster, spoil: Callable[[Path], Any]
+) -> None:
     spoil(cluster.pki / "admin.crt")
     certificate, _ = Authority(cluster.pki).ensure("admin", "admin", ("system:masters",))
     assert certificate.read_text().startswith("-----BEGIN CERTIFICATE")
@@ -98,7 +106,10 @@ def test_a_leaf_of_another_authority_is_made_again(cluster: Cluster) -> None:
 
 def node(heartbeat: str, status: str = "True", taint: str = "") -> dict[str, Any]:
     conditions = [{"type": "Ready", "status": status, "lastHeartbeatTime": heartbeat}]
-    return {"spec": {"taints": [{"key": taint}] if taint else []}, "status": {"conditions": conditions}}
+    return {
+        "spec": {"taints": [{"key": taint}] if taint else []},
+        "status": {"conditions": conditions},
+    }
 
 
 def test_a_node_is_ready_by_what_it_said_since_its_agent_started() -> None:
@@ -109,7 +120,11 @@ def test_a_node_is_ready_by_what_it_said_since_its_agent_started() -> None:
 
 
 def pod(state_: dict[str, Any], ready: str = "True", **other: Any) -> dict[str, Any]:
-    status = {"containerStatuses": [{"state": state_}], "conditions": [{"type": "Ready", "status": ready}], **other}
+    status = {
+        "containerStatuses": [{"state": state_}],
+        "conditions": [{"type": "Ready", "status": ready}],
+        **other,
+    }
     return {"metadata": {}, "spec": {"nodeName": "here"}, "status": status}
 
 
@@ -117,7 +132,9 @@ def test_pods_of_an_earlier_life_are_awaited_and_hopeless_ones_are_not() -> None
     assert cluster_up.is_awaited(pod({"running": {"startedAt": EARLIER}}), NOW)
     assert cluster_up.is_awaited(pod({"running": {"startedAt": STAMP}}, ready="False"), NOW)
     assert not cluster_up.is_awaited(pod({"running": {"startedAt": STAMP}}), NOW)
-    assert not cluster_up.is_awaited(pod({"waiting": {"reason": "CrashLoopBackOff"}}, ready="False"), NOW)
+    assert not cluster_up.is_awaited(
+        pod({"waiting": {"reason": "CrashLoopBackOff"}}, ready="False"), NOW
+    )
     assert not cluster_up.is_awaited(pod({}, ready="False", phase="Succeeded"), NOW)
 
 
@@ -150,14 +167,29 @@ def test_down_chooses_another_context_when_there_is_one(cluster: Cluster) -> Non
 
 
 def test_a_mistake_is_one_line_and_no_traceback(cluster: Cluster) -> None:
-    result = CliRunner().invoke(cli, ["up", "--name", "mine", "--data-dir", cluster.data_dir, "--store", "foo"])
+    result = CliRunner().invoke(
+        cli, ["up", "--name", "mine", "--data-dir", cluster.data_dir, "--store", "foo"]
+    )
     assert result.exit_code == 1 and result.output.startswith("Error: --store foo is not a store")
     assert len(result.output.splitlines()) == 1 and not (cluster.root / "logs").exists()
 
 
-def test_a_running_cluster_keeps_its_options_and_an_interrupted_up_leaves_nothing(cluster: Cluster) -> None:
-    command = [sys.executable, "-m", "tiphys.cli.main", "up", "--name", "mine", "--data-dir", cluster.data_dir]
-    up = subprocess.Popen([*command, "--wait"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def test_a_running_cluster_keeps_its_options_and_an_interrupted_up_leaves_nothing(
+    cluster: Cluster,
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tiphys.cli.main",
+        "up",
+        "--name",
+        "mine",
+        "--data-dir",
+        cluster.data_dir,
+    ]
+    up = subprocess.Popen(
+        [*command, "--wait"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert up.stderr is not None
     assert "Certificates" in up.stderr.readline()
     up.send_signal(signal.SIGTERM)
@@ -166,7 +198,12 @@ def test_a_running_cluster_keeps_its_options_and_an_interrupted_up_leaves_nothin
     assert not cluster_up.is_running(cluster)
     assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     try:
-        again = subprocess.run([*command, "--port", "1"], capture_output=True, text=True, timeout=60)
-        assert again.returncode == 1 and "running without --port 1, and nothing was changed" in again.stderr
+        again = subprocess.run(
+            [*command, "--port", "1"], capture_output=True, text=True, timeout=60
+        )
+        assert (
+            again.returncode == 1
+            and "running without --port 1, and nothing was changed" in again.stderr
+        )
     finally:
         cluster_up.down(cluster, purge=True)

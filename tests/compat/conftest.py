@@ -27,5 +27,9 @@ def deployment() -> dict[str, Any]:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "berth", "namespace": "default"},
-        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "berth"}}, "template": template},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "berth"}},
+            "template": template,
+        },
     }

@@ -31,7 +31,9 @@ async def test_the_official_client(cluster: LocalCluster, way_in: str, deploymen
             if len(running) == 2:
                 break
         assert len(running) == 2
-        scaled = apps.patch_namespaced_deployment_scale("berth", "default", {"spec": {"replicas": 1}})
+        scaled = apps.patch_namespaced_deployment_scale(
+            "berth", "default", {"spec": {"replicas": 1}}
+        )
         assert scaled.spec.replicas == 1
         apps.delete_namespaced_deployment("berth", "default", propagation_policy="Foreground")
         dying = apps.read_namespaced_deployment("berth", "default").metadata
@@ -46,11 +48,23 @@ async def test_its_dynamic_client_and_a_definition(cluster: LocalCluster, way_in
 
     def journey() -> None:
         client = dynamic.DynamicClient(config.new_client_from_config(way_in))
-        definitions = client.resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
+        definitions = client.resources.get(
+            api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition"
+        )
         free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": free}}
+        version = {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "schema": {"openAPIV3Schema": free},
+        }
         names = {"plural": "berths", "singular": "berth", "kind": "Berth"}
-        spec = {"group": "harbour.example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+        spec = {
+            "group": "harbour.example.com",
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [version],
+        }
         definitions.create({"metadata": {"name": "berths.harbour.example.com"}, "spec": spec})
         for event in definitions.watch(timeout=20):
             conditions = event["raw_object"].get("status", {}).get("conditions", [])
@@ -58,8 +72,15 @@ async def test_its_dynamic_client_and_a_definition(cluster: LocalCluster, way_in
                 break
         client.resources.invalidate_cache()
         berths = client.resources.get(api_version="harbour.example.com/v1", kind="Berth")
-        body = {"apiVersion": "harbour.example.com/v1", "kind": "Berth", "metadata": {"name": "one"}, "size": 3}
-        applied = client.server_side_apply(berths, body=body, name="one", namespace="default", field_manager="compat")
+        body = {
+            "apiVersion": "harbour.example.com/v1",
+            "kind": "Berth",
+            "metadata": {"name": "one"},
+            "size": 3,
+        }
+        applied = client.server_side_apply(
+            berths, body=body, name="one", namespace="default", field_manager="compat"
+        )
         assert applied.size == 3
         assert [item.metadata.name for item in berths.get(namespace="default").items] == ["one"]
 
@@ -78,7 +99,9 @@ async def test_kubernetes_asyncio(cluster: LocalCluster, way_in: str, deployment
             return [pod.status.phase for pod in pods.items] == ["Running", "Running"]
 
         await cluster.eventually(both_run)
-        patched = await apps.patch_namespaced_deployment("berth", "default", {"spec": {"paused": True}})
+        patched = await apps.patch_namespaced_deployment(
+            "berth", "default", {"spec": {"paused": True}}
+        )
         assert patched.spec.paused
         await apps.delete_namespaced_deployment("berth", "default")
 
@@ -99,7 +122,10 @@ async def test_kr8s(cluster: LocalCluster, way_in: str, deployment: Body) -> Non
 
 async def test_lightkube(cluster: LocalCluster, way_in: str, deployment: Body) -> None:
     lightkube = pytest.importorskip("lightkube")
-    core, apps = pytest.importorskip("lightkube.resources.core_v1"), pytest.importorskip("lightkube.resources.apps_v1")
+    core, apps = (
+        pytest.importorskip("lightkube.resources.core_v1"),
+        pytest.importorskip("lightkube.resources.apps_v1"),
+    )
     client = lightkube.AsyncClient(lightkube.KubeConfig.from_file(way_in), field_manager="compat")
     made = await client.apply(apps.Deployment.from_dict(deployment))
     assert made.metadata.managedFields[0].operation == "Apply"
@@ -118,8 +144,12 @@ async def test_pykube(cluster: LocalCluster, way_in: str, deployment: Body) -> N
         api = pykube.HTTPClient(pykube.KubeConfig.from_file(way_in))
         made = pykube.Deployment(api, deployment)
         made.create()
-        events = pykube.Pod.objects(api).filter(namespace="default", selector={"app": "berth"}).watch()
-        assert next(event.object for event in events if event.object.obj["status"].get("phase") == "Running")
+        events = (
+            pykube.Pod.objects(api).filter(namespace="default", selector={"app": "berth"}).watch()
+        )
+        assert next(
+            event.object for event in events if event.object.obj["status"].get("phase") == "Running"
+        )
         made.reload()
         made.patch({"metadata": {"annotations": {"seen": "yes"}}, "spec": {"replicas": 1}})
         assert made.replicas == 1 and made.annotations["seen"] == "yes"

@@ -17,7 +17,9 @@ OPERATOR = str(Path(__file__).parent / "operator.py")
 async def test_an_operator_reports_and_lets_go(cluster: LocalCluster, way_in: str) -> None:
     pytest.importorskip("kopf")
     shape = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    await established(cluster, definition(schema={"openAPIV3Schema": shape}, subresources={"status": {}}))
+    await established(
+        cluster, definition(schema={"openAPIV3Schema": shape}, subresources={"status": {}})
+    )
     operator = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "kopf", "run", "--standalone", "-n", "default", OPERATOR
     )

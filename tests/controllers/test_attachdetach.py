@@ -18,10 +18,22 @@ def attachment(attached: bool = True) -> storage_v1.VolumeAttachment:
 
 
 def look(
-    where: core_v1.Node | None, wishes: list[Wish], here: list[storage_v1.VolumeAttachment],
-    since: dict[str, float] | None = None, now: float = 0.0, elsewhere: bool = False,
-) -> Plan:  # fmt: skip
-    return plan(where, wishes, here, lambda wish: elsewhere, {} if since is None else since, lambda a: WISH.unique, now)
+    where: core_v1.Node | None,
+    wishes: list[Wish],
+    here: list[storage_v1.VolumeAttachment],
+    since: dict[str, float] | None = None,
+    now: float = 0.0,
+    elsewhere: bool = False,
+) -> Plan:
+    return plan(
+        where,
+        wishes,
+        here,
+        lambda wish: elsewhere,
+        {} if since is None else since,
+        lambda a: WISH.unique,
+        now,
+    )
 
 
 def test_a_volume_is_attached_where_a_pod_uses_it() -> None:

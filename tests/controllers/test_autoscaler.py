@@ -33,31 +33,56 @@ def pods(*values: int | None, request: int = 100, ready: bool = True) -> list[Po
 
 @pytest.mark.parametrize(
     ("values", "target", "wanted"),
-    [((100, 100), 50, 4), ((25, 25), 50, 1), ((52, 48), 50, 2), ((54, 54), 50, 2), ((90, 90, 90), 50, 6)],
+    [
+        ((100, 100), 50, 4),
+        ((25, 25), 50, 1),
+        ((52, 48), 50, 2),
+        ((54, 54), 50, 2),
+        ((90, 90, 90), 50, 6),
+    ],
 )
 def test_utilization_moves_the_count(values: tuple[int, ...], target: int, wanted: int) -> None:
     assert ratio_replicas(pods(*values), len(values), target, True, Tolerance())[0] == wanted
 
 
 def test_pods_without_metrics_dampen() -> None:
-    assert ratio_replicas(pods(100, None), 2, 50, True, Tolerance())[0] == 2  # would be 4 if the missing one were alike
-    assert ratio_replicas(pods(10, None), 2, 50, True, Tolerance())[0] == 2  # and is no reason to shrink
+    assert (
+        ratio_replicas(pods(100, None), 2, 50, True, Tolerance())[0] == 2
+    )  # would be 4 if the missing one were alike
+    assert (
+        ratio_replicas(pods(10, None), 2, 50, True, Tolerance())[0] == 2
+    )  # and is no reason to shrink
     mixed = pods(100) + pods(100, ready=False)
     assert ratio_replicas(mixed, 2, 50, True, Tolerance())[0] == 2
-    assert ratio_replicas(pods(100, None), 2, 200, True, Tolerance())[0] == 2  # missing ones use what they may
+    assert (
+        ratio_replicas(pods(100, None), 2, 200, True, Tolerance())[0] == 2
+    )  # missing ones use what they may
     with pytest.raises(ValueError, match="pods might be unready"):
         ratio_replicas(pods(None), 1, 50, True, Tolerance())
 
 
 def test_one_value_for_all() -> None:
-    assert value_replicas(20, 3, 10, 3, Tolerance()) == 6 and value_replicas(105, 3, 100, 3, Tolerance()) == 3
+    assert (
+        value_replicas(20, 3, 10, 3, Tolerance()) == 6
+        and value_replicas(105, 3, 100, 3, Tolerance()) == 3
+    )
     assert value_replicas(20, 3, 10, 2, Tolerance()) == 4  # of three replicas two do the work
-    assert average_replicas(100, 3, 20, Tolerance()) == 5 and average_replicas(63, 3, 20, Tolerance()) == 3
+    assert (
+        average_replicas(100, 3, 20, Tolerance()) == 5
+        and average_replicas(63, 3, 20, Tolerance()) == 3
+    )
 
 
 def hpa(**spec: Any) -> autoscaling_v2.HorizontalPodAutoscaler:
-    body = {"minReplicas": 1, "maxReplicas": 100, "scaleTargetRef": {"kind": "Deployment", "name": "x"}, **spec}
-    return autoscaling_v2.HorizontalPodAutoscaler(spec=from_builtins(body, autoscaling_v2.HorizontalPodAutoscalerSpec))
+    body = {
+        "minReplicas": 1,
+        "maxReplicas": 100,
+        "scaleTargetRef": {"kind": "Deployment", "name": "x"},
+        **spec,
+    }
+    return autoscaling_v2.HorizontalPodAutoscaler(
+        spec=from_builtins(body, autoscaling_v2.HorizontalPodAutoscalerSpec)
+    )
 
 
 def test_it_grows_no_faster_than_the_policies_allow() -> None:
@@ -82,11 +107,17 @@ def test_what_was_taken_away_may_come_back_within_the_period() -> None:
 def test_it_shrinks_only_when_the_window_agrees() -> None:
     record = Record()
     record.seen(10, 0)
-    assert bounded(hpa(), 10, 2, record, 60) == (10, bounded(hpa(), 10, 10, Record(), 0).limit, STABLE_DOWN)
+    assert bounded(hpa(), 10, 2, record, 60) == (
+        10,
+        bounded(hpa(), 10, 10, Record(), 0).limit,
+        STABLE_DOWN,
+    )
     assert bounded(hpa(), 10, 2, record, 301).replicas == 2
     quick = hpa(behavior={"scaleDown": {"stabilizationWindowSeconds": 0}})
     assert bounded(quick, 10, 0, Record(), 0).limit == TOO_FEW
-    never = hpa(behavior={"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}})
+    never = hpa(
+        behavior={"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}}
+    )
     assert bounded(never, 10, 2, Record(), 0).replicas == 10
 
 

@@ -16,11 +16,17 @@ from tiphys.machinery import timestamps
 
 
 def test_pods_that_are_worth_least_are_deleted_first() -> None:
-    running, pending, costly = pod("running", nodeName="n"), pod("pending"), pod("costly", nodeName="n")
+    running, pending, costly = (
+        pod("running", nodeName="n"),
+        pod("pending"),
+        pod("costly", nodeName="n"),
+    )
     for one in (running, costly):
         one.status.phase = "Running"
         one.status.conditions = [
-            core_v1.PodCondition(type="Ready", status="True", last_transition_time="2026-01-01T00:00:00Z")
+            core_v1.PodCondition(
+                type="Ready", status="True", last_transition_time="2026-01-01T00:00:00Z"
+            )
         ]
     costly.metadata.annotations["controller.kubernetes.io/pod-deletion-cost"] = "100"
     made = replicaset.plan(1, [costly, running, pending], 0.0)
@@ -30,13 +36,19 @@ def test_pods_that_are_worth_least_are_deleted_first() -> None:
 
 def test_target_ports_are_resolved_by_name_for_each_pod() -> None:
     service = core_v1.Service(metadata=ObjectMeta(name="s", namespace="default"))
-    service.spec.ports = [core_v1.ServicePort(name="http", port=80, target_port="web", protocol="TCP")]
+    service.spec.ports = [
+        core_v1.ServicePort(name="http", port=80, target_port="web", protocol="TCP")
+    ]
     pods = []
     for name, number in (("a", 8080), ("b", 9090)):
         one = pod(
             name,
             containers=[
-                {"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": number, "protocol": "TCP"}]}
+                {
+                    "name": "c",
+                    "image": "i",
+                    "ports": [{"name": "web", "containerPort": number, "protocol": "TCP"}],
+                }
             ],
         )
         one.status.pod_ip = f"10.0.0.{number % 7}"
@@ -67,11 +79,18 @@ def test_a_silent_node_is_tainted_and_its_pods_leave_when_their_patience_ends() 
     start = nodelifecycle.timestamps.parse("2026-01-01T00:00:00Z")
     assert nodelifecycle.eviction_time(patient, taints or [], start) == start + 300
     assert nodelifecycle.eviction_time(pod(), taints or [], start) == start
-    assert nodelifecycle.eviction_time(pod(tolerations=[{"operator": "Exists"}]), taints or [], start) is None
+    assert (
+        nodelifecycle.eviction_time(pod(tolerations=[{"operator": "Exists"}]), taints or [], start)
+        is None
+    )
 
 
 def test_a_taint_without_a_time_counts_from_when_it_was_seen() -> None:
-    patient = pod(tolerations=[{"key": "bad", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 6}])
+    patient = pod(
+        tolerations=[
+            {"key": "bad", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 6}
+        ]
+    )
     taint = core_v1.Taint(key="bad", value="y", effect="NoExecute")
     seen = {("bad", "y"): 100.0}
     assert nodelifecycle.eviction_time(patient, [taint], 105.0, seen) == 106.0
@@ -91,7 +110,9 @@ def test_pods_on_their_way_out_do_not_wait_for_a_node_out_of_service() -> None:
     leaving.metadata.deletion_timestamp = "2026-01-01T00:00:00Z"
     assert podgc.collect([leaving], {"n": silent}, {}, 0.0) == []
     silent.spec.taints = [core_v1.Taint(key=podgc.OUT_OF_SERVICE, effect="NoExecute")]
-    assert podgc.collect([leaving, pod("stays", nodeName="n")], {"n": silent}, {}, 0.0) == [podgc.Lost(leaving)]
+    assert podgc.collect([leaving, pod("stays", nodeName="n")], {"n": silent}, {}, 0.0) == [
+        podgc.Lost(leaving)
+    ]
     silent.status.conditions = [core_v1.NodeCondition(type="Ready", status="True")]
     assert podgc.collect([leaving], {"n": silent}, {}, 0.0) == []
 
@@ -129,7 +150,9 @@ def test_a_zone_is_emptied_as_slowly_as_it_is_unwell() -> None:
     assert eviction_rate(half * 20, other) == 0.01
     assert eviction_rate(silent, []) == 0.0, "when nobody is heard, it may be us"
     assert eviction_rate(silent, other) == 0.1
-    assert ("node.kubernetes.io/unreachable", "NoExecute") not in wanted_taints(silent[0], emptying=False)
+    assert ("node.kubernetes.io/unreachable", "NoExecute") not in wanted_taints(
+        silent[0], emptying=False
+    )
 
 
 def test_failures_in_one_place_wait_longer_each_time() -> None:

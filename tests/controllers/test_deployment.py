@@ -7,7 +7,9 @@ from tiphys.api import apps_v1
 from tiphys.controllers import deployment as core
 
 
-def rs(name: str, replicas: int, available: int | None = None, created: str = "1") -> apps_v1.ReplicaSet:
+def rs(
+    name: str, replicas: int, available: int | None = None, created: str = "1"
+) -> apps_v1.ReplicaSet:
     made = apps_v1.ReplicaSet()
     made.metadata.name = made.metadata.uid = name
     made.metadata.creation_timestamp = created
@@ -16,11 +18,15 @@ def rs(name: str, replicas: int, available: int | None = None, created: str = "1
     return made
 
 
-def wish(replicas: int, surge: int | str = "25%", unavailable: int | str = "25%") -> apps_v1.Deployment:
+def wish(
+    replicas: int, surge: int | str = "25%", unavailable: int | str = "25%"
+) -> apps_v1.Deployment:
     made = deployment(replicas=replicas)
     made.spec.strategy = apps_v1.DeploymentStrategy(
         type="RollingUpdate",
-        rolling_update=apps_v1.RollingUpdateDeployment(max_surge=surge, max_unavailable=unavailable),
+        rolling_update=apps_v1.RollingUpdateDeployment(
+            max_surge=surge, max_unavailable=unavailable
+        ),
     )
     return made
 

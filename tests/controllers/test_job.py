@@ -20,7 +20,9 @@ def wish(**spec: object) -> Job:
     return made
 
 
-def worker(uid: str, phase: str = "Running", index: int | None = None, held: bool = True) -> core_v1.Pod:
+def worker(
+    uid: str, phase: str = "Running", index: int | None = None, held: bool = True
+) -> core_v1.Pod:
     made = pod(uid)
     made.metadata.uid, made.status.phase = uid, phase
     made.metadata.finalizers = [core.TRACKING] if held else []
@@ -43,7 +45,10 @@ def test_pods_are_made_up_to_the_parallelism_and_the_rest() -> None:
     job = wish(completions=5, parallelism=3)
     job.status.succeeded = 4
     assert len(core.plan(job, [], 0).create) == 1
-    assert len(core.plan(wish(completions=5, parallelism=1), [worker("a"), worker("b")], 0).dismiss) == 1
+    assert (
+        len(core.plan(wish(completions=5, parallelism=1), [worker("a"), worker("b")], 0).dismiss)
+        == 1
+    )
 
 
 def test_a_success_is_counted_once_whatever_is_seen_in_between() -> None:
@@ -85,7 +90,9 @@ def test_a_job_that_is_over_waits_for_its_last_pods() -> None:
 
 
 def test_suspension_and_deadline() -> None:
-    assert [p.metadata.uid for p in core.plan(wish(suspend=True), [worker("a")], 0).dismiss] == ["a"]
+    assert [p.metadata.uid for p in core.plan(wish(suspend=True), [worker("a")], 0).dismiss] == [
+        "a"
+    ]
     late = wish(active_deadline_seconds=5)
     late.status.start_time = "1970-01-01T00:00:01Z"
     assert core.plan(late, [], 10).status.conditions[-1].reason == "DeadlineExceeded"

@@ -22,7 +22,10 @@ def failed(uid: str, code: int = 1, index: int | None = None, failures: int = 0)
 
 
 def policy(*rules: dict[str, Any]) -> Job:
-    return wish(pod_failure_policy=from_builtins({"rules": list(rules)}, PodFailurePolicy), pod_replacement_policy="Failed")  # fmt: skip
+    return wish(
+        pod_failure_policy=from_builtins({"rules": list(rules)}, PodFailurePolicy),
+        pod_replacement_policy="Failed",
+    )
 
 
 EXIT = {"operator": "In", "values": [42]}
@@ -32,11 +35,16 @@ def test_an_exit_code_may_fail_the_job() -> None:
     made = core.plan(policy({"action": "FailJob", "onExitCodes": EXIT}), [failed("a", 42)], 0)
     [herald] = made.status.conditions
     assert (herald.type, herald.reason) == ("FailureTarget", "PodFailurePolicy")
-    assert herald.message == "Container c for pod default/a failed with exit code 42 matching FailJob rule at index 0"
+    assert (
+        herald.message
+        == "Container c for pod default/a failed with exit code 42 matching FailJob rule at index 0"
+    )
 
 
 def test_a_disruption_may_be_ignored() -> None:
-    job = policy({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]})
+    job = policy(
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    )
     pod = failed("a")
     pod.status.conditions = [core_v1.PodCondition(type="DisruptionTarget", status="True")]
     made = core.plan(job, [pod], 0)
@@ -45,7 +53,13 @@ def test_a_disruption_may_be_ignored() -> None:
 
 
 def test_an_index_has_a_limit_of_its_own() -> None:
-    job = wish(completions=2, parallelism=2, completion_mode="Indexed", backoff_limit_per_index=1, backoff_limit=None)
+    job = wish(
+        completions=2,
+        parallelism=2,
+        completion_mode="Indexed",
+        backoff_limit_per_index=1,
+        backoff_limit=None,
+    )
     again = core.plan(job, [failed("a", index=0), worker("b", index=1)], 0)
     assert again.create == [0] and again.failures == {0: 1}
     over = core.plan(job, [failed("a", index=0, failures=1), worker("b", index=1)], 0)
@@ -57,12 +71,18 @@ def test_an_index_has_a_limit_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "done", "enough"),
-    [({"succeededIndexes": "0-1"}, [0], False), ({"succeededIndexes": "0-1"}, [0, 1], True), ({"succeededCount": 2}, [1, 3], True),
-     ({"succeededIndexes": "0,2", "succeededCount": 1}, [2], True)],
-)  # fmt: skip
+    [
+        ({"succeededIndexes": "0-1"}, [0], False),
+        ({"succeededIndexes": "0-1"}, [0, 1], True),
+        ({"succeededCount": 2}, [1, 3], True),
+        ({"succeededIndexes": "0,2", "succeededCount": 1}, [2], True),
+    ],
+)
 def test_some_successes_may_be_enough(rule: dict[str, Any], done: list[int], enough: bool) -> None:
     success = from_builtins({"rules": [rule]}, SuccessPolicy)
     job = wish(completions=4, parallelism=4, completion_mode="Indexed", success_policy=success)
-    made = core.plan(job, [worker(f"p{i}", "Succeeded" if i in done else "Running", i) for i in range(4)], 0)
+    made = core.plan(
+        job, [worker(f"p{i}", "Succeeded" if i in done else "Running", i) for i in range(4)], 0
+    )
     assert [c.reason for c in made.status.conditions] == (["SuccessPolicy"] if enough else [])
     assert len(made.delete) == (4 - len(done) if enough else 0)

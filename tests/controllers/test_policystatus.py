@@ -17,7 +17,10 @@ KIND = "apps/v1, Kind=Deployment"
         ("object.spec.replicas > 1", ""),
         ("object.spec.template.spec.containers.all(c, c.image.startsWith('x'))", ""),
         ("object.metadata.labels.all(k, k != '') && has(object.spec.strategy)", ""),
-        ("object.spec.replicas > '1'", "found no matching overload for '_>_' applied to '(int, string)'"),
+        (
+            "object.spec.replicas > '1'",
+            "found no matching overload for '_>_' applied to '(int, string)'",
+        ),
         ("object.spec.replica > 1", "undefined field 'replica'"),
         ("object.spec.replicas", "must evaluate to a bool"),
     ],

@@ -40,7 +40,10 @@ async def template(cluster: LocalCluster, name: str = "t", count: int = 1) -> No
 
 def user(name: str, **sources: str) -> core_v1.Pod:
     """A pod with one claim; `sources` is a template or a claim by name."""
-    said = {("resourceClaimTemplateName" if kind == "template" else "resourceClaimName"): of for kind, of in sources.items()}
+    said = {
+        ("resourceClaimTemplateName" if kind == "template" else "resourceClaimName"): of
+        for kind, of in sources.items()
+    }
     containers = [{"name": "c", "image": "img", "resources": {"claims": [{"name": "gpu"}]}}]
     made = pod(name, resourceClaims=[{"name": "gpu", **said}], containers=containers)
     return made
@@ -56,7 +59,9 @@ async def claims(cluster: LocalCluster) -> list[v1.ResourceClaim]:
 
 async def end(cluster: LocalCluster, name: str) -> None:
     """The pod has run."""
-    await cluster.client.patch(core_v1.Pod, name, {"status": {"phase": "Succeeded"}}, "default", "status", MERGE)
+    await cluster.client.patch(
+        core_v1.Pod, name, {"status": {"phase": "Succeeded"}}, "default", "status", MERGE
+    )
 
 
 async def test_a_pod_gets_a_claim_of_its_own_and_devices(cluster: LocalCluster) -> None:
@@ -68,7 +73,9 @@ async def test_a_pod_gets_a_claim_of_its_own_and_devices(cluster: LocalCluster) 
     assert made.metadata.name.startswith("p-gpu-") and made.metadata.labels == {"made": "yes"}
     assert made.metadata.annotations[POD_CLAIM] == "gpu" and made.metadata.finalizers == [FINALIZER]
     assert [owner.uid for owner in made.metadata.owner_references] == [bound.metadata.uid]
-    assert [(one.resource, one.name, one.uid) for one in made.status.reserved_for] == [("pods", "p", bound.metadata.uid)]
+    assert [(one.resource, one.name, one.uid) for one in made.status.reserved_for] == [
+        ("pods", "p", bound.metadata.uid)
+    ]
     assert made.status.allocation is not None and made.status.allocation.node_selector is not None
     [term] = made.status.allocation.node_selector.node_selector_terms
     assert term.match_fields[0].values == [bound.spec.node_name]
@@ -91,10 +98,17 @@ async def test_devices_go_round(cluster: LocalCluster) -> None:
 
     async def waiting() -> list[core_v1.Pod]:
         pods = (await cluster.client.list(core_v1.Pod, "default")).items
-        return [p for p in pods if not p.spec.node_name and any(c.status == "False" for c in p.status.conditions)]
+        return [
+            p
+            for p in pods
+            if not p.spec.node_name and any(c.status == "False" for c in p.status.conditions)
+        ]
 
     async def settled() -> bool:
-        return len(await waiting()) == 1 and sum(c.status.allocation is not None for c in await claims(cluster)) == 2
+        return (
+            len(await waiting()) == 1
+            and sum(c.status.allocation is not None for c in await claims(cluster)) == 2
+        )
 
     await cluster.eventually(settled)
     [stuck] = await waiting()
@@ -147,7 +161,11 @@ async def test_a_claim_that_nobody_uses_gives_way(cluster: LocalCluster) -> None
 
     async def unused() -> bool:
         [now] = await claims(cluster)
-        return not now.status.reserved_for and now.status.allocation is None and not now.metadata.finalizers
+        return (
+            not now.status.reserved_for
+            and now.status.allocation is None
+            and not now.metadata.finalizers
+        )
 
     await cluster.eventually(unused)
     [mine] = await claims(cluster)
@@ -166,19 +184,29 @@ async def test_what_is_missing_is_told(cluster: LocalCluster) -> None:
     async def told() -> bool:
         events = (await cluster.client.list(core_v1.Event, "default")).items
         return any(
-            e.reason == "FailedResourceClaimCreation" and 'resourceclaimtemplates.resource.k8s.io "nothing" not found' in e.message
+            e.reason == "FailedResourceClaimCreation"
+            and 'resourceclaimtemplates.resource.k8s.io "nothing" not found' in e.message
             for e in events
         )
 
     await cluster.eventually(told)
-    made = claim("odd", {"name": "r", "exactly": {"deviceClassName": "none", "allocationMode": "ExactCount", "count": 1}})
+    made = claim(
+        "odd",
+        {
+            "name": "r",
+            "exactly": {"deviceClassName": "none", "allocationMode": "ExactCount", "count": 1},
+        },
+    )
     made.metadata.uid = ""
     await cluster.client.create(made)
     await cluster.client.create(user("q", claim="odd"))
 
     async def refused() -> bool:
         found = await cluster.client.get(core_v1.Pod, "q", "default")
-        return any("request r: device class none does not exist" in c.message for c in found.status.conditions)
+        return any(
+            "request r: device class none does not exist" in c.message
+            for c in found.status.conditions
+        )
 
     await cluster.eventually(refused)
     await cluster.client.create(class_of("none"))

@@ -37,14 +37,18 @@ def cidr(name: str, *ranges: str) -> ServiceCIDR:
         ([], ["10.1.0.5"], False),
     ],
 )
-def test_a_range_goes_when_others_hold_its_addresses(others: list[str], addresses: list[str], free: bool) -> None:
+def test_a_range_goes_when_others_hold_its_addresses(
+    others: list[str], addresses: list[str], free: bool
+) -> None:
     held = [cidr("other", one) for one in others]
     assert servicecidrs.is_free(cidr("a", "10.1.0.0/24"), held, addresses) is free
 
 
 def test_addresses_come_from_the_upper_band_first() -> None:
     tried = list(candidates(ipaddress.IPv4Network("10.1.0.0/24")))
-    assert len(set(tried)) == 254 and min(map(ipaddress.ip_address, tried[:200])) == ipaddress.ip_address("10.1.0.17")
+    assert len(set(tried)) == 254 and min(
+        map(ipaddress.ip_address, tried[:200])
+    ) == ipaddress.ip_address("10.1.0.17")
     assert sorted(candidates(ipaddress.IPv4Network("10.1.0.0/30"))) == ["10.1.0.1", "10.1.0.2"]
 
 
@@ -73,4 +77,6 @@ async def test_a_full_range_is_followed_by_the_next() -> None:
         await server.client.create(cidr("more", "10.99.0.0/24"))
         made = [await server.client.create(service(f"s{number}")) for number in range(14)]
     taken = [one.spec.cluster_ip.rpartition(".")[0] for one in made]
-    assert taken[:12] == ["10.98.0"] * 12 and taken[12:] == ["10.99.0"] * 2  # two were taken from the start
+    assert (
+        taken[:12] == ["10.98.0"] * 12 and taken[12:] == ["10.99.0"] * 2
+    )  # two were taken from the start

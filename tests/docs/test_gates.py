@@ -16,7 +16,9 @@ def make_test(venv: Path, failing: str) -> int:
     (venv / "bin").mkdir()
     for name in GATES:
         program = venv / "bin" / name
-        program.write_text(f'#!/bin/sh\ncase "$*" in *pip*) exit 0;; esac\nexit {int(name == failing)}\n')
+        program.write_text(
+            f'#!/bin/sh\ncase "$*" in *pip*) exit 0;; esac\nexit {int(name == failing)}\n'
+        )
         program.chmod(0o755)
     command = ["make", "-s", "test", f"VENV={venv}", "PACKAGES="]
     return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120).returncode

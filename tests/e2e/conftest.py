@@ -35,7 +35,9 @@ class Machine:
         return self._run(["kubectl", *args], check, stdin)
 
     def _run(self, command: list[str], check: bool, stdin: str | None = None) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, env=self.env, input=stdin, timeout=180)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=self.env, input=stdin, timeout=180
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout + ("" if check else done.stderr)
 

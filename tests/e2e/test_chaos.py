@@ -35,7 +35,16 @@ ENDED = {"hollow.tiphys.io/exit-after": "0.3"}
 @pytest.fixture
 async def hollow(tmp_path: Path) -> AsyncIterator[Machine]:
     made = Machine(tmp_path, f"chaos-{os.getpid()}")
-    words = ["--name", made.name, "--data-dir", str(tmp_path / "data"), "--port", str(free_port()), "--nodes", "3"]
+    words = [
+        "--name",
+        made.name,
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--port",
+        str(free_port()),
+        "--nodes",
+        "3",
+    ]
     made.tiphys("up", *words, "--runtime", "hollow", "--wait")
     try:
         yield made
@@ -53,12 +62,14 @@ def stateful(name: str, replicas: int) -> apps_v1.StatefulSet:
 
 def job(name: str, completions: int) -> batch_v1.Job:
     spec = {
-        "completions": completions, "parallelism": 3, "completionMode": "Indexed",
+        "completions": completions,
+        "parallelism": 3,
+        "completionMode": "Indexed",
         "template": {
             "metadata": {"annotations": ENDED},
             "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "img"}]},
         },
-    }  # fmt: skip
+    }
     meta = ObjectMeta(name=name, namespace="default")
     return batch_v1.Job(metadata=meta, spec=from_builtins(spec, batch_v1.JobSpec))
 
@@ -84,13 +95,17 @@ class Churn:
         if (dice < 0.5 and len(self.alive) < 30) or not scaled:
             self._count += 1
             name = f"x{self._count}"
-            obj: Any = self._random.choice((deployment(name, size), stateful(name, size), job(name, 6)))
+            obj: Any = self._random.choice(
+                (deployment(name, size), stateful(name, size), job(name, 6))
+            )
             await self._client.create(obj)
             self.alive[name] = type(obj), size
         elif dice < 0.85:
             name = self._random.choice(scaled)
             kind, _ = self.alive[name]
-            await self._client.patch(kind, name, {"spec": {"replicas": size}}, "default", media=MERGE)
+            await self._client.patch(
+                kind, name, {"spec": {"replicas": size}}, "default", media=MERGE
+            )
             self.alive[name] = kind, size
         else:
             name = self._random.choice(scaled)
@@ -106,20 +121,26 @@ async def listed(client: Client, kind: Any) -> list[Any]:
 
 async def unsettled(client: Client, churn: Churn) -> list[str]:
     """What is not as asked: of every object that was acknowledged, and of whatever else is there."""
-    owners = [o for kind in (apps_v1.Deployment, apps_v1.StatefulSet) for o in await listed(client, kind)]
+    owners = [
+        o for kind in (apps_v1.Deployment, apps_v1.StatefulSet) for o in await listed(client, kind)
+    ]
     jobs, sets = await listed(client, batch_v1.Job), await listed(client, apps_v1.ReplicaSet)
     there = {o.metadata.name for o in [*owners, *jobs]}
     found = [f"{name} is not there" for name in churn.alive if name not in there]
     for j in jobs:
         if j.status.succeeded != 6 or not any(c.type == "Complete" for c in j.status.conditions):
             found.append(f"job {j.metadata.name}: {j.status}")
-    pods = Counter(ref.uid for p in await listed(client, core_v1.Pod) for ref in p.metadata.owner_references)
+    pods = Counter(
+        ref.uid for p in await listed(client, core_v1.Pod) for ref in p.metadata.owner_references
+    )
     for o in [*owners, *sets]:
         status, wanted = o.status, o.spec.replicas
         if o.metadata.generation != status.observed_generation or status.ready_replicas != wanted:
             found.append(f"{o.kind} {o.metadata.name}: {wanted} wanted, {status}")
         if o.kind != "Deployment" and pods[o.metadata.uid] != wanted:
-            found.append(f"{o.kind} {o.metadata.name}: {wanted} wanted, {pods[o.metadata.uid]} pods")
+            found.append(
+                f"{o.kind} {o.metadata.name}: {wanted} wanted, {pods[o.metadata.uid]} pods"
+            )
     return found
 
 
@@ -164,7 +185,12 @@ async def test_everything_is_as_asked_after_components_were_killed(hollow: Machi
             await client.delete(kind, obj.metadata.name, "default", propagation="Background")
     rest = (core_v1.Pod, apps_v1.ReplicaSet, apps_v1.ControllerRevision, discovery_v1.EndpointSlice)
     async with asyncio.timeout(60):
-        while left := [o for kind in rest for o in await listed(client, kind) if o.metadata.name != "kubernetes"]:
+        while left := [
+            o
+            for kind in rest
+            for o in await listed(client, kind)
+            if o.metadata.name != "kubernetes"
+        ]:
             assert left
             await asyncio.sleep(0.2)
     await client.close()

@@ -9,7 +9,15 @@ import pytest
 
 from tests.builders import deployment, pod
 from tests.e2e.test_hollow import available, gone, ready
-from tiphys.api import apps_v1, authentication_v1, autoscaling_v2, batch_v1, core_v1, discovery_v1, storage_v1
+from tiphys.api import (
+    apps_v1,
+    authentication_v1,
+    autoscaling_v2,
+    batch_v1,
+    core_v1,
+    discovery_v1,
+    storage_v1,
+)
 from tiphys.api.base import encode, from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
@@ -25,7 +33,9 @@ def conditions_of(obj: Any) -> dict[str, tuple[str, str]]:
     return {c.type: (c.status, c.reason) for c in obj.status.conditions}
 
 
-async def test_a_deployment_tells_that_it_is_paused_and_what_keeps_it(cluster: LocalCluster) -> None:
+async def test_a_deployment_tells_that_it_is_paused_and_what_keeps_it(
+    cluster: LocalCluster,
+) -> None:
     await ready(cluster)
     await cluster.client.create(deployment("web", 1))
     await available(cluster, "web", 1)
@@ -34,12 +44,16 @@ async def test_a_deployment_tells_that_it_is_paused_and_what_keeps_it(cluster: L
         found = conditions_of(await cluster.client.get(Deployment, "web", "default"))
         return found.get(kind) in wanted
 
-    await cluster.client.patch(Deployment, "web", {"spec": {"paused": True}}, "default", media=MERGE)
+    await cluster.client.patch(
+        Deployment, "web", {"spec": {"paused": True}}, "default", media=MERGE
+    )
     await cluster.eventually(lambda: says("Progressing", ("Unknown", "DeploymentPaused")))
     limit = core_v1.ResourceQuota(metadata=ObjectMeta(name="q", namespace="default"))
     limit.spec.hard = {"pods": "2"}  # type: ignore[dict-item]
     await cluster.client.create(limit)
-    await cluster.client.patch(Deployment, "web", {"spec": {"paused": False, "replicas": 3}}, "default", media=MERGE)
+    await cluster.client.patch(
+        Deployment, "web", {"spec": {"paused": False, "replicas": 3}}, "default", media=MERGE
+    )
     await cluster.eventually(lambda: says("ReplicaFailure", ("True", "FailedCreate")))
     await cluster.client.patch(Deployment, "web", {"spec": {"replicas": 2}}, "default", media=MERGE)
     await cluster.eventually(lambda: says("ReplicaFailure", None))
@@ -51,17 +65,23 @@ async def test_a_replica_set_that_matches_no_longer_is_let_go(cluster: LocalClus
     await available(cluster, "web", 1)
     [first] = (await cluster.client.list(apps_v1.ReplicaSet, "default")).items
     change = {"metadata": {"labels": {"app": "other"}}}
-    await cluster.client.patch(apps_v1.ReplicaSet, first.metadata.name, change, "default", media=MERGE)
+    await cluster.client.patch(
+        apps_v1.ReplicaSet, first.metadata.name, change, "default", media=MERGE
+    )
 
     async def free() -> bool:
-        return not (await cluster.client.get(apps_v1.ReplicaSet, first.metadata.name, "default")).metadata.owner_references
+        return not (
+            await cluster.client.get(apps_v1.ReplicaSet, first.metadata.name, "default")
+        ).metadata.owner_references
 
     await cluster.eventually(free)
 
 
 async def test_a_secret_holds_a_token_while_its_account_is_there(cluster: LocalCluster) -> None:
     await ready(cluster)
-    await cluster.client.create(core_v1.ServiceAccount(metadata=ObjectMeta(name="robot", namespace="default")))
+    await cluster.client.create(
+        core_v1.ServiceAccount(metadata=ObjectMeta(name="robot", namespace="default"))
+    )
     note = {"kubernetes.io/service-account.name": "robot"}
     wish = core_v1.Secret(metadata=ObjectMeta(name="t", namespace="default", annotations=note))
     wish.type = "kubernetes.io/service-account-token"
@@ -91,18 +111,27 @@ async def test_endpoints_kept_by_hand_are_mirrored(cluster: LocalCluster) -> Non
     service = core_v1.Service(metadata=meta)
     service.spec.ports = [core_v1.ServicePort(name="http", port=80)]
     await cluster.client.create(service)
-    subset = core_v1.EndpointSubset(addresses=[core_v1.EndpointAddress(ip="10.1.2.3")], ports=[core_v1.EndpointPort(name="http", port=8080)])  # fmt: skip
-    await cluster.client.create(core_v1.Endpoints(metadata=ObjectMeta(name="hand", namespace="default"), subsets=[subset]))
+    subset = core_v1.EndpointSubset(
+        addresses=[core_v1.EndpointAddress(ip="10.1.2.3")],
+        ports=[core_v1.EndpointPort(name="http", port=8080)],
+    )
+    await cluster.client.create(
+        core_v1.Endpoints(metadata=ObjectMeta(name="hand", namespace="default"), subsets=[subset])
+    )
 
     async def addresses() -> list[str]:
-        found = await cluster.client.list(discovery_v1.EndpointSlice, "default", labels="kubernetes.io/service-name=hand")
+        found = await cluster.client.list(
+            discovery_v1.EndpointSlice, "default", labels="kubernetes.io/service-name=hand"
+        )
         return [a for s in found.items for e in s.endpoints for a in e.addresses]
 
     async def are(*wanted: str) -> bool:
         return await addresses() == list(wanted)
 
     await cluster.eventually(lambda: are("10.1.2.3"))
-    change = {"subsets": [{"addresses": [{"ip": "10.2.3.4"}], "ports": [{"name": "http", "port": 8080}]}]}
+    change = {
+        "subsets": [{"addresses": [{"ip": "10.2.3.4"}], "ports": [{"name": "http", "port": 8080}]}]
+    }
     await cluster.client.patch(core_v1.Endpoints, "hand", change, "default", media=MERGE)
     await cluster.eventually(lambda: are("10.2.3.4"))
     await cluster.client.delete(core_v1.Endpoints, "hand", "default")
@@ -114,25 +143,40 @@ async def test_a_volume_of_a_driver_is_attached_for_its_pod(cluster: LocalCluste
     client = cluster.client
     source = core_v1.CSIPersistentVolumeSource(driver="csi.example.com", volume_handle="v")
     volume = core_v1.PersistentVolume(metadata=ObjectMeta(name="pv"))
-    volume.spec.csi, volume.spec.access_modes, volume.spec.capacity = source, ["ReadWriteOnce"], {"storage": "1Gi"}  # type: ignore[dict-item]
+    volume.spec.csi, volume.spec.access_modes, volume.spec.capacity = (
+        source,
+        ["ReadWriteOnce"],
+        {"storage": "1Gi"},
+    )  # type: ignore[dict-item]
     await client.create(volume)
     claim = core_v1.PersistentVolumeClaim(metadata=ObjectMeta(name="c", namespace="default"))
-    claim.spec.access_modes, claim.spec.storage_class_name, claim.spec.volume_name = ["ReadWriteOnce"], "", "pv"
+    claim.spec.access_modes, claim.spec.storage_class_name, claim.spec.volume_name = (
+        ["ReadWriteOnce"],
+        "",
+        "pv",
+    )
     claim.spec.resources.requests = {"storage": "1Gi"}  # type: ignore[dict-item]
     await client.create(claim)
-    await client.create(pod("p", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]))
+    await client.create(
+        pod("p", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+    )
 
     async def attachments() -> list[storage_v1.VolumeAttachment]:
         return (await client.list(storage_v1.VolumeAttachment)).items
 
     [wish] = await cluster.eventually(attachments)
-    assert (wish.spec.attacher, wish.spec.source.persistent_volume_name) == ("csi.example.com", "pv")
+    assert (wish.spec.attacher, wish.spec.source.persistent_volume_name) == (
+        "csi.example.com",
+        "pv",
+    )
     wish.status.attached = True
     await client.update_status(wish)
 
     async def attached() -> bool:
         found = await client.get(core_v1.Node, wish.spec.node_name)
-        return [v.name for v in found.status.volumes_attached] == ["kubernetes.io/csi/csi.example.com^v"]
+        return [v.name for v in found.status.volumes_attached] == [
+            "kubernetes.io/csi/csi.example.com^v"
+        ]
 
     await cluster.eventually(attached)
     await client.delete(core_v1.Pod, "p", "default", grace=0)
@@ -166,12 +210,19 @@ async def test_pods_that_a_suspended_job_gives_up_are_no_failures(cluster: Local
         assert not status.failed and not any(c.type == "Failed" for c in status.conditions)
         return status.active == count and len(await cluster.pods()) == count
 
-    for change, count in (({}, 3), ({"parallelism": 1}, 1), ({"suspend": True}, 0), ({"suspend": False}, 1)):
+    for change, count in (
+        ({}, 3),
+        ({"parallelism": 1}, 1),
+        ({"suspend": True}, 0),
+        ({"suspend": False}, 1),
+    ):
         await cluster.client.patch(batch_v1.Job, "j", {"spec": change}, "default", media=MERGE)
         await cluster.eventually(lambda count=count: active(count))  # type: ignore[misc]
 
 
-async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(cluster: LocalCluster) -> None:
+async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(
+    cluster: LocalCluster,
+) -> None:
     await ready(cluster)
     job = batch_v1.Job(metadata=ObjectMeta(name="j", namespace="default"))
     job.spec.template = deployment("j").spec.template
@@ -179,8 +230,12 @@ async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(clust
     job.spec.template.metadata.annotations = {"hollow.tiphys.io/exit-after": "600"}
     await cluster.client.create(job)
 
-    async def running() -> list[core_v1.Pod]:  # one that no node has yet would wait for the pod collector
-        return [pod for pod in await cluster.pods(labels="job-name=j") if pod.status.phase == "Running"]
+    async def running() -> list[
+        core_v1.Pod
+    ]:  # one that no node has yet would wait for the pod collector
+        return [
+            pod for pod in await cluster.pods(labels="job-name=j") if pod.status.phase == "Running"
+        ]
 
     [made] = await cluster.eventually(running)
     hold = {"metadata": {"finalizers": [*made.metadata.finalizers, "example.org/hold"]}}
@@ -197,16 +252,23 @@ async def test_a_job_that_is_deleted_counts_its_pods_until_they_have_ended(clust
 
     await cluster.eventually(counted)
     await cluster.eventually(released)
-    await cluster.client.patch(core_v1.Pod, made.metadata.name, {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await cluster.client.patch(
+        core_v1.Pod, made.metadata.name, {"metadata": {"finalizers": None}}, "default", media=MERGE
+    )
     await gone(cluster, batch_v1.Job, "j")
 
 
 WEB = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
-CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
+CPU = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+}
 
 
 def autoscaler(name: str = "web", **spec: Any) -> autoscaling_v2.HorizontalPodAutoscaler:
-    made = autoscaling_v2.HorizontalPodAutoscaler(metadata=ObjectMeta(name=name, namespace="default"))
+    made = autoscaling_v2.HorizontalPodAutoscaler(
+        metadata=ObjectMeta(name=name, namespace="default")
+    )
     spec = {"maxReplicas": 3, "scaleTargetRef": WEB, "metrics": [CPU], **spec}
     made.spec = from_builtins(spec, autoscaling_v2.HorizontalPodAutoscalerSpec)
     return made
@@ -242,20 +304,32 @@ async def test_an_autoscaler_without_metrics_says_so(cluster: LocalCluster) -> N
         "failed to get cpu utilization: unable to get metrics for resource cpu: "
         "no metrics returned from resource metrics API"
     )
-    assert await says(cluster, "FailedGetResourceMetric") == f"the HPA was unable to compute the replica count: {why}"
+    assert (
+        await says(cluster, "FailedGetResourceMetric")
+        == f"the HPA was unable to compute the replica count: {why}"
+    )
     first = f"invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: {why}"
     assert await warned(cluster, "FailedComputeMetricsReplicas") == first
 
 
-async def test_an_autoscaler_of_custom_metrics_says_that_there_are_none(cluster: LocalCluster) -> None:
+async def test_an_autoscaler_of_custom_metrics_says_that_there_are_none(
+    cluster: LocalCluster,
+) -> None:
     await ready(cluster)
     await cluster.client.create(deployment("web", 1))
     metric, average = {"name": "hits"}, {"type": "AverageValue", "averageValue": "5"}
     ref = {"apiVersion": "v1", "kind": "Service", "name": "web"}
     for name, source in {
         "pods": {"metric": metric, "target": average},
-        "object": {"metric": metric, "target": {"type": "Value", "value": "5"}, "describedObject": ref},
-        "external": {"metric": {**metric, "selector": {"matchLabels": {"a": "b"}}}, "target": average},
+        "object": {
+            "metric": metric,
+            "target": {"type": "Value", "value": "5"},
+            "describedObject": ref,
+        },
+        "external": {
+            "metric": {**metric, "selector": {"matchLabels": {"a": "b"}}},
+            "target": average,
+        },
     }.items():
         await cluster.client.create(deployment(name, 1))
         target = {**WEB, "name": name}
@@ -268,7 +342,9 @@ async def test_an_autoscaler_of_custom_metrics_says_that_there_are_none(cluster:
     assert told == f"{before} metric hits: Service on default web/{none}"
     told = await says(cluster, "FailedGetExternalMetric", "external")
     assert told.startswith(f"{before} external metric default/hits/&LabelSelector{{MatchLabels:")
-    assert told.endswith("the server could not find the requested resource (get hits.external.metrics.k8s.io)")
+    assert told.endswith(
+        "the server could not find the requested resource (get hits.external.metrics.k8s.io)"
+    )
 
 
 async def test_two_autoscalers_of_one_target_are_too_many(cluster: LocalCluster) -> None:
@@ -278,7 +354,9 @@ async def test_two_autoscalers_of_one_target_are_too_many(cluster: LocalCluster)
     await cluster.client.create(autoscaler("web"))
     await says(cluster, "FailedGetResourceMetric")
     await cluster.client.create(autoscaler("other"))
-    told = "pods by selector app=web are controlled by multiple HPAs: [{other default} {web default}]"
+    told = (
+        "pods by selector app=web are controlled by multiple HPAs: [{other default} {web default}]"
+    )
     assert await says(cluster, "AmbiguousSelector", "other") == told
     assert await warned(cluster, "AmbiguousSelector") == told
 
@@ -288,7 +366,10 @@ async def test_an_autoscaler_whose_target_is_missing_says_so(cluster: LocalClust
     await cluster.client.create(autoscaler("b", scaleTargetRef={**WEB, "kind": "Boat"}))
     before = "the HPA controller was unable to get the target's current scale: "
     assert await says(cluster, "FailedGetScale") == before + 'deployments.apps "web" not found'
-    assert await says(cluster, "FailedGetScale", "b") == before + 'no matches for kind "Boat" in group "apps"'
+    assert (
+        await says(cluster, "FailedGetScale", "b")
+        == before + 'no matches for kind "Boat" in group "apps"'
+    )
 
 
 async def test_an_autoscaler_gives_the_reason_of_a_new_size(cluster: LocalCluster) -> None:
@@ -298,5 +379,7 @@ async def test_an_autoscaler_gives_the_reason_of_a_new_size(cluster: LocalCluste
     await cluster.client.create(autoscaler(maxReplicas=1))
     told = "New size: 1; reason: Current number of replicas above Spec.MaxReplicas"
     assert await warned(cluster, "SuccessfulRescale") == told
-    assert await says(cluster, "SucceededRescale") == "the HPA controller was able to update the target scale to 1"
-
+    assert (
+        await says(cluster, "SucceededRescale")
+        == "the HPA controller was able to update the target scale to 1"
+    )

@@ -22,7 +22,10 @@ async def available(cluster: LocalCluster, name: str = "web", replicas: int = 3)
         found = await cluster.client.get(Deployment, name, "default")
         status = found.status
         settled = status.observed_generation == found.metadata.generation
-        return settled and status.available_replicas == status.updated_replicas == status.replicas == replicas
+        return (
+            settled
+            and status.available_replicas == status.updated_replicas == status.replicas == replicas
+        )
 
     return await cluster.eventually(check)
 
@@ -63,10 +66,14 @@ async def test_a_deployment_rolls_out_scales_and_rolls_back(cluster: LocalCluste
     await cluster.client.patch(Deployment, "web", change, "default")
     await available(cluster, replicas=5)
     sets = (await cluster.client.list(apps_v1.ReplicaSet, "default")).items
-    revisions = {s.metadata.annotations["deployment.kubernetes.io/revision"]: s.spec.replicas for s in sets}
+    revisions = {
+        s.metadata.annotations["deployment.kubernetes.io/revision"]: s.spec.replicas for s in sets
+    }
     assert revisions == {"3": 5, "2": 0}
     found = await cluster.client.get(Deployment, "web", "default")
-    assert {c.type: c.reason for c in found.status.conditions}["Progressing"] == "NewReplicaSetAvailable"
+    assert {c.type: c.reason for c in found.status.conditions}[
+        "Progressing"
+    ] == "NewReplicaSetAvailable"
 
 
 async def test_deleting_an_owner_takes_its_pods_along_or_leaves_them(cluster: LocalCluster) -> None:
@@ -88,8 +95,17 @@ async def test_a_circle_of_owners_goes_when_one_of_them_does(cluster: LocalClust
     await ready(cluster)
     made = [await cluster.client.create(config_map(name)) for name in ("a", "b", "c")]
     for obj, owner in zip(made, [made[2], *made[:2]], strict=True):
-        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid}
-        change = {"metadata": {"ownerReferences": [{**reference, "controller": True, "blockOwnerDeletion": True}]}}
+        reference = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": owner.metadata.name,
+            "uid": owner.metadata.uid,
+        }
+        change = {
+            "metadata": {
+                "ownerReferences": [{**reference, "controller": True, "blockOwnerDeletion": True}]
+            }
+        }
         await cluster.client.patch(core_v1.ConfigMap, obj.metadata.name, change, "default")
     await cluster.client.delete(core_v1.ConfigMap, "a", "default", propagation="Foreground")
     for name in ("a", "b", "c"):
@@ -98,7 +114,9 @@ async def test_a_circle_of_owners_goes_when_one_of_them_does(cluster: LocalClust
 
 async def test_an_object_whose_owner_never_was_is_collected(cluster: LocalCluster) -> None:
     orphan = config_map("orphan")
-    orphan.metadata.owner_references = [OwnerReference(api_version="v1", kind="ConfigMap", name="nobody", uid="none")]
+    orphan.metadata.owner_references = [
+        OwnerReference(api_version="v1", kind="ConfigMap", name="nobody", uid="none")
+    ]
     await cluster.client.create(orphan)
     await gone(cluster, core_v1.ConfigMap, "orphan")
 
@@ -129,19 +147,26 @@ async def test_a_service_follows_its_pods(cluster: LocalCluster) -> None:
 
     async def addresses() -> set[str]:
         slices = (
-            await cluster.client.list(discovery_v1.EndpointSlice, "default", labels="kubernetes.io/service-name=web")
+            await cluster.client.list(
+                discovery_v1.EndpointSlice, "default", labels="kubernetes.io/service-name=web"
+            )
         ).items
         return {a for s in slices for e in s.endpoints if e.conditions.ready for a in e.addresses}
 
     async def follows() -> bool:
-        return await addresses() == {p.status.pod_ip for p in await cluster.pods()} and len(await addresses()) == 2
+        return (
+            await addresses() == {p.status.pod_ip for p in await cluster.pods()}
+            and len(await addresses()) == 2
+        )
 
     await cluster.eventually(follows)
     endpoints = await cluster.client.get(core_v1.Endpoints, "web", "default")
     assert [p.port for p in endpoints.subsets[0].ports] == [8080]
 
 
-async def test_a_pod_that_fits_nowhere_says_why_and_is_scheduled_once_it_fits(cluster: LocalCluster) -> None:
+async def test_a_pod_that_fits_nowhere_says_why_and_is_scheduled_once_it_fits(
+    cluster: LocalCluster,
+) -> None:
     await ready(cluster)
     await cluster.client.create(pod("picky", nodeSelector={"disk": "ssd"}))
 
@@ -149,7 +174,8 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_scheduled_once_it_fits(cl
         found = await cluster.client.get(core_v1.Pod, "picky", "default")
         return any(
             c.reason == "Unschedulable"
-            and "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector" in c.message
+            and "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector"
+            in c.message
             for c in found.status.conditions
         )
 
@@ -164,7 +190,9 @@ async def test_a_pod_that_ends_completes(cluster: LocalCluster) -> None:
     await cluster.client.create(pod("once", restartPolicy="Never"))
 
     async def done() -> bool:
-        return (await cluster.client.get(core_v1.Pod, "once", "default")).status.phase == "Succeeded"
+        return (
+            await cluster.client.get(core_v1.Pod, "once", "default")
+        ).status.phase == "Succeeded"
 
     await cluster.eventually(done)
 
@@ -183,7 +211,11 @@ async def test_a_job_completes_and_its_pods_are_free(cluster: LocalCluster) -> N
 
     await cluster.eventually(complete)
     found = await cluster.client.get(batch_v1.Job, "sum", "default")
-    assert (found.status.succeeded, found.status.completed_indexes, found.status.active) == (4, "0-3", 0)
+    assert (found.status.succeeded, found.status.completed_indexes, found.status.active) == (
+        4,
+        "0-3",
+        0,
+    )
     assert all(not p.metadata.finalizers for p in await cluster.pods())
     await cluster.client.delete(batch_v1.Job, "sum", "default", propagation="Background")
 
@@ -193,13 +225,20 @@ async def test_a_job_completes_and_its_pods_are_free(cluster: LocalCluster) -> N
     await cluster.eventually(empty)
 
 
-async def test_custom_objects_are_collected_and_leave_with_their_namespace(cluster: LocalCluster) -> None:
+async def test_custom_objects_are_collected_and_leave_with_their_namespace(
+    cluster: LocalCluster,
+) -> None:
     await ready(cluster)
     await established(cluster, definition())
     await cluster.client.create(core_v1.Namespace(metadata=ObjectMeta(name="space")))
     owner = await call(cluster, "POST", CRONS, cron("owner"))
     held = config_map("held")
-    reference = {"apiVersion": owner["apiVersion"], "kind": "CronTab", "name": "owner", "uid": owner["metadata"]["uid"]}
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": "CronTab",
+        "name": "owner",
+        "uid": owner["metadata"]["uid"],
+    }
     held.metadata.owner_references = [from_builtins(reference, OwnerReference)]
     await cluster.client.create(held)
     child = cron("child")
@@ -213,22 +252,49 @@ async def test_custom_objects_are_collected_and_leave_with_their_namespace(clust
     await gone(cluster, core_v1.Namespace, "space", "")
 
     async def empty() -> bool:
-        return not [*(await call(cluster, "GET", CRONS))["items"], *(await call(cluster, "GET", inside))["items"]]
+        return not [
+            *(await call(cluster, "GET", CRONS))["items"],
+            *(await call(cluster, "GET", inside))["items"],
+        ]
 
     await cluster.eventually(empty)
 
 
 async def test_stateful_and_daemon_sets_run_roll_and_go(cluster: LocalCluster) -> None:
     await ready(cluster)
-    template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}}
-    spec = {"replicas": 2, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": template}
+    template = {
+        "metadata": {"labels": {"app": "s"}},
+        "spec": {"containers": [{"name": "c", "image": "img:1"}]},
+    }
+    spec = {
+        "replicas": 2,
+        "serviceName": "s",
+        "selector": {"matchLabels": {"app": "s"}},
+        "template": template,
+    }
     path = "/apis/apps/v1/namespaces/default"
-    await call(cluster, "POST", f"{path}/statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec})  # fmt: skip
-    daemon = {"selector": {"matchLabels": {"app": "d"}}, "template": {**template, "metadata": {"labels": {"app": "d"}}}}
-    await call(cluster, "POST", f"{path}/daemonsets", {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": daemon})  # fmt: skip
+    await call(
+        cluster,
+        "POST",
+        f"{path}/statefulsets",
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec},
+    )
+    daemon = {
+        "selector": {"matchLabels": {"app": "d"}},
+        "template": {**template, "metadata": {"labels": {"app": "d"}}},
+    }
+    await call(
+        cluster,
+        "POST",
+        f"{path}/daemonsets",
+        {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": daemon},
+    )
 
     async def settled(image: str) -> bool:
-        s, d = await call(cluster, "GET", f"{path}/statefulsets/s"), await call(cluster, "GET", f"{path}/daemonsets/d")
+        s, d = (
+            await call(cluster, "GET", f"{path}/statefulsets/s"),
+            await call(cluster, "GET", f"{path}/daemonsets/d"),
+        )
         one, two = s["status"], d["status"]
         good = one.get("readyReplicas") == 2 and one["currentRevision"] == one["updateRevision"]
         good = good and two["numberAvailable"] == two["updatedNumberScheduled"] == 2
@@ -239,7 +305,9 @@ async def test_stateful_and_daemon_sets_run_roll_and_go(cluster: LocalCluster) -
     assert sorted(p.metadata.name for p in await cluster.pods(labels="app=s")) == ["s-0", "s-1"]
     change = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "img:2"}]}}}}
     for what in ("statefulsets/s", "daemonsets/d"):
-        await call(cluster, "PATCH", f"{path}/{what}", change, "application/strategic-merge-patch+json")
+        await call(
+            cluster, "PATCH", f"{path}/{what}", change, "application/strategic-merge-patch+json"
+        )
     await cluster.eventually(lambda: settled("img:2"))
     revisions = await call(cluster, "GET", f"{path}/controllerrevisions")
     assert sorted(r["revision"] for r in revisions["items"]) == [1, 1, 2, 2]
@@ -254,10 +322,19 @@ async def test_stateful_and_daemon_sets_run_roll_and_go(cluster: LocalCluster) -
 
 async def test_a_cron_job_runs_what_was_due(cluster: LocalCluster) -> None:
     await ready(cluster)
-    body = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+    body = {
+        "template": {
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
+        }
+    }
     spec = {"schedule": "@every 1s", "jobTemplate": {"spec": body}, "successfulJobsHistoryLimit": 1}
     path = "/apis/batch/v1/namespaces/default"
-    await call(cluster, "POST", f"{path}/cronjobs", {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}, "spec": spec})  # fmt: skip
+    await call(
+        cluster,
+        "POST",
+        f"{path}/cronjobs",
+        {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c"}, "spec": spec},
+    )
 
     async def ran() -> bool:
         status = (await call(cluster, "GET", f"{path}/cronjobs/c")).get("status", {})
@@ -272,47 +349,107 @@ async def test_a_cron_job_runs_what_was_due(cluster: LocalCluster) -> None:
 async def test_claims_are_bound_where_their_pod_goes(cluster: LocalCluster) -> None:
     await ready(cluster)
     path = "/api/v1/namespaces/default"
-    template = {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}}
-    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
-    spec = {"replicas": 2, "serviceName": "s", "selector": {"matchLabels": {"app": "s"}}, "template": template, "volumeClaimTemplates": [claim]}  # fmt: skip
+    template = {
+        "metadata": {"labels": {"app": "s"}},
+        "spec": {"containers": [{"name": "c", "image": "img:1"}]},
+    }
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    spec = {
+        "replicas": 2,
+        "serviceName": "s",
+        "selector": {"matchLabels": {"app": "s"}},
+        "template": template,
+        "volumeClaimTemplates": [claim],
+    }
     template["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]  # type: ignore[index]
     spec["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Retain"}
-    await call(cluster, "POST", "/apis/apps/v1/namespaces/default/statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec})  # fmt: skip
+    await call(
+        cluster,
+        "POST",
+        "/apis/apps/v1/namespaces/default/statefulsets",
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "s"}, "spec": spec},
+    )
 
     async def running() -> bool:
-        return (await call(cluster, "GET", "/apis/apps/v1/namespaces/default/statefulsets/s"))["status"].get("readyReplicas") == 2  # fmt: skip
+        return (await call(cluster, "GET", "/apis/apps/v1/namespaces/default/statefulsets/s"))[
+            "status"
+        ].get("readyReplicas") == 2
 
     await cluster.eventually(running)
     claims = (await call(cluster, "GET", f"{path}/persistentvolumeclaims"))["items"]
-    assert sorted((c["metadata"]["name"], c["status"]["phase"]) for c in claims) == [("data-s-0", "Bound"), ("data-s-1", "Bound")]  # fmt: skip
-    volume = await call(cluster, "GET", f"/api/v1/persistentvolumes/{claims[0]['spec']['volumeName']}")
+    assert sorted((c["metadata"]["name"], c["status"]["phase"]) for c in claims) == [
+        ("data-s-0", "Bound"),
+        ("data-s-1", "Bound"),
+    ]
+    volume = await call(
+        cluster, "GET", f"/api/v1/persistentvolumes/{claims[0]['spec']['volumeName']}"
+    )
     nodes = {p.metadata.name: p.spec.node_name for p in await cluster.pods()}
     term = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0]
     assert term["values"] == [nodes["s-0"]] and volume["status"]["phase"] == "Bound"
     await call(cluster, "DELETE", "/apis/apps/v1/namespaces/default/statefulsets/s")
 
     async def empty() -> bool:
-        left = await call(cluster, "GET", f"{path}/persistentvolumeclaims"), await call(cluster, "GET", "/api/v1/persistentvolumes")  # fmt: skip
+        left = (
+            await call(cluster, "GET", f"{path}/persistentvolumeclaims"),
+            await call(cluster, "GET", "/api/v1/persistentvolumes"),
+        )
         return not left[0]["items"] and not left[1]["items"]
 
     await cluster.eventually(empty)
 
 
-async def test_a_claim_takes_the_smallest_volume_that_fits_and_a_pod_keeps_it(cluster: LocalCluster) -> None:
+async def test_a_claim_takes_the_smallest_volume_that_fits_and_a_pod_keeps_it(
+    cluster: LocalCluster,
+) -> None:
     await ready(cluster)
     for name, size in (("small", "1Gi"), ("large", "9Gi"), ("middle", "5Gi")):
-        spec = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": f"/x/{name}"}, "storageClassName": "by-hand"}  # fmt: skip
-        await call(cluster, "POST", "/api/v1/persistentvolumes", {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})  # fmt: skip
+        spec = {
+            "capacity": {"storage": size},
+            "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": f"/x/{name}"},
+            "storageClassName": "by-hand",
+        }
+        await call(
+            cluster,
+            "POST",
+            "/api/v1/persistentvolumes",
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": name},
+                "spec": spec,
+            },
+        )
     claims = "/api/v1/namespaces/default/persistentvolumeclaims"
-    wish = {"accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand", "resources": {"requests": {"storage": "2Gi"}}}  # fmt: skip
-    await call(cluster, "POST", claims, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": wish})  # fmt: skip
+    wish = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "by-hand",
+        "resources": {"requests": {"storage": "2Gi"}},
+    }
+    await call(
+        cluster,
+        "POST",
+        claims,
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "c"},
+            "spec": wish,
+        },
+    )
 
     async def bound() -> Any:
         found = await call(cluster, "GET", f"{claims}/c")
         return found["status"]["phase"] == "Bound" and found["spec"]["volumeName"]
 
     assert await cluster.eventually(bound) == "middle"
-    await cluster.client.create(pod("user", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]))
+    await cluster.client.create(
+        pod("user", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+    )
     await cluster.eventually(lambda: _phase(cluster, "user", "Running"))
     await call(cluster, "DELETE", f"{claims}/c")
     assert (await call(cluster, "GET", f"{claims}/c"))["metadata"]["deletionTimestamp"]
@@ -320,7 +457,9 @@ async def test_a_claim_takes_the_smallest_volume_that_fits_and_a_pod_keeps_it(cl
     await gone(cluster, core_v1.PersistentVolumeClaim, "c")
 
     async def released() -> bool:
-        return (await call(cluster, "GET", "/api/v1/persistentvolumes/middle"))["status"]["phase"] == "Released"  # fmt: skip
+        return (await call(cluster, "GET", "/api/v1/persistentvolumes/middle"))["status"][
+            "phase"
+        ] == "Released"
 
     await cluster.eventually(released)
 
@@ -332,7 +471,17 @@ async def _phase(cluster: LocalCluster, name: str, wanted: str) -> bool:
 async def test_an_important_pod_makes_room_for_itself(cluster: LocalCluster) -> None:
     await ready(cluster)
     classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
-    await call(cluster, "POST", classes, {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000})  # fmt: skip
+    await call(
+        cluster,
+        "POST",
+        classes,
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": "high"},
+            "value": 1000,
+        },
+    )
     free = int((await cluster.client.list(core_v1.Node)).items[0].status.allocatable["cpu"])
     large = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": str(free - 1)}}}]
     for name in ("one", "two"):
@@ -351,9 +500,24 @@ async def test_an_autoscaler_follows_what_the_pods_use(cluster: LocalCluster) ->
     await cluster.client.create(web)
     await available(cluster, replicas=1)
     target = {"type": "Utilization", "averageUtilization": 95}
-    spec = {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]}  # fmt: skip
+    spec = {
+        "minReplicas": 1,
+        "maxReplicas": 5,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+    }
     path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
-    await call(cluster, "POST", path, {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": spec})  # fmt: skip
+    await call(
+        cluster,
+        "POST",
+        path,
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web"},
+            "spec": spec,
+        },
+    )
     await available(cluster, replicas=2)
     found = await call(cluster, "GET", f"{path}/web")
     assert found["status"]["desiredReplicas"] == 2
@@ -379,11 +543,17 @@ async def test_pods_go_before_all_else_of_their_namespace(cluster: LocalCluster)
     async def waits() -> bool:
         status = (await cluster.client.get(core_v1.Namespace, "temp")).status
         conditions = {c.type: c.message for c in status.conditions if c.status == "True"}
-        return conditions.get("NamespaceFinalizersRemaining", "").endswith("example.org/wait in 1 resource instances")
+        return conditions.get("NamespaceFinalizersRemaining", "").endswith(
+            "example.org/wait in 1 resource instances"
+        )
 
     await cluster.eventually(waits)
-    assert not (await cluster.client.get(core_v1.ConfigMap, "settings", "temp")).metadata.deletion_timestamp
-    await cluster.client.patch(core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "temp", media=MERGE)
+    assert not (
+        await cluster.client.get(core_v1.ConfigMap, "settings", "temp")
+    ).metadata.deletion_timestamp
+    await cluster.client.patch(
+        core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "temp", media=MERGE
+    )
     await gone(cluster, core_v1.Namespace, "temp", "")
 
 
@@ -399,10 +569,16 @@ async def test_a_job_lets_pods_go_and_takes_them_back(cluster: LocalCluster) -> 
 
     async def owned() -> bool:
         meta = (await cluster.client.get(core_v1.Pod, name, "default")).metadata
-        return bool(meta.owner_references) and meta.finalizers == ["batch.kubernetes.io/job-tracking"]
+        return bool(meta.owner_references) and meta.finalizers == [
+            "batch.kubernetes.io/job-tracking"
+        ]
 
     await cluster.client.patch(
-        core_v1.Pod, name, {"metadata": {"ownerReferences": None, "finalizers": None}}, "default", media=MERGE
+        core_v1.Pod,
+        name,
+        {"metadata": {"ownerReferences": None, "finalizers": None}},
+        "default",
+        media=MERGE,
     )
     await cluster.eventually(owned)
     await cluster.client.delete(batch_v1.Job, "j", "default", propagation="Orphan")
@@ -425,14 +601,18 @@ async def test_a_node_refuses_what_it_has_no_room_for(cluster: LocalCluster) -> 
     await cluster.client.create(pod("third", nodeName=node, nodeSelector={"disk": "ssd"}))
 
     async def failed() -> bool:
-        found = [await cluster.client.get(core_v1.Pod, name, "default") for name in ("second", "third")]
+        found = [
+            await cluster.client.get(core_v1.Pod, name, "default") for name in ("second", "third")
+        ]
         return [p.status.phase for p in found] == ["Failed", "Failed"]
 
     await cluster.eventually(failed)
     second = await cluster.client.get(core_v1.Pod, "second", "default")
     assert second.status.reason == "NodePorts"
     assert second.status.message.startswith("Pod was rejected: Predicate NodePorts failed")
-    assert (await cluster.client.get(core_v1.Pod, "third", "default")).status.reason == "NodeAffinity"
+    assert (
+        await cluster.client.get(core_v1.Pod, "third", "default")
+    ).status.reason == "NodeAffinity"
     for name in ("first", "second"):
         await cluster.client.delete(core_v1.Pod, name, "default")
         await gone(cluster, core_v1.Pod, name)
@@ -460,7 +640,11 @@ async def test_a_pod_grows_in_place_when_there_is_room(cluster: LocalCluster) ->
         [status] = found.status.container_statuses
         held = {c.type: c.reason for c in found.status.conditions if c.type.startswith("PodResize")}
         assert status.resources is not None
-        return (status.resources.requests["cpu"], status.restart_count, held) == (cpu, restarts, conditions)
+        return (status.resources.requests["cpu"], status.restart_count, held) == (
+            cpu,
+            restarts,
+            conditions,
+        )
 
     await resize("first", cpu="2")
     await cluster.eventually(lambda: shows("first", "2"))
@@ -483,20 +667,35 @@ async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
     made = await cluster.client.create(held)
     await cluster.eventually(lambda: _running(cluster, "default", 1))
     seen = await cluster.client.get(core_v1.Pod, "held", "default")
-    options = {"preconditions": {"uid": made.metadata.uid, "resourceVersion": seen.metadata.resource_version}}
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "held"}, "deleteOptions": options}
+    options = {
+        "preconditions": {
+            "uid": made.metadata.uid,
+            "resourceVersion": seen.metadata.resource_version,
+        }
+    }
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "held"},
+        "deleteOptions": options,
+    }
     await call(cluster, "POST", "/api/v1/namespaces/default/pods/held/eviction", body)
     found = await cluster.client.get(core_v1.Pod, "held", "default")
     assert found.metadata.deletion_timestamp
     target = next(c for c in found.status.conditions if c.type == "DisruptionTarget")
     assert (target.reason, target.message) == ("EvictionByEvictionAPI", "Eviction API: evicting")
-    await cluster.client.patch(core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE)
+    await cluster.client.patch(
+        core_v1.Pod, "held", {"metadata": {"finalizers": None}}, "default", media=MERGE
+    )
     await gone(cluster, core_v1.Pod, "held")
 
 
 async def test_a_node_offers_the_capacity_that_others_give_it(cluster: LocalCluster) -> None:
     node = (await cluster.client.list(core_v1.Node)).items[0].metadata.name
-    wish: dict[str, Any] = {"metadata": {"name": node}, "status": {"capacity": {"example.com/gpu": "4"}}}
+    wish: dict[str, Any] = {
+        "metadata": {"name": node},
+        "status": {"capacity": {"example.com/gpu": "4"}},
+    }
     await call(cluster, "PATCH", f"/api/v1/nodes/{node}/status", wish, MERGE)
 
     async def offered(amount: str | None) -> bool:
@@ -516,7 +715,9 @@ async def test_a_quota_keeps_what_admission_counted(cluster: LocalCluster) -> No
     await cluster.client.create(quota)
 
     async def counted() -> Any:
-        return (await cluster.client.get(core_v1.ResourceQuota, "few", "default")).status.used.get("configmaps")
+        return (await cluster.client.get(core_v1.ResourceQuota, "few", "default")).status.used.get(
+            "configmaps"
+        )
 
     assert await cluster.eventually(counted) == "1"  # the root certificate
     for number in range(3):
@@ -525,7 +726,10 @@ async def test_a_quota_keeps_what_admission_counted(cluster: LocalCluster) -> No
     try:
         await cluster.client.create(config_map("over"))
     except StatusError as error:
-        assert "exceeded quota: few, requested: configmaps=1, used: configmaps=4, limited: configmaps=4" in str(error)
+        assert (
+            "exceeded quota: few, requested: configmaps=1, used: configmaps=4, limited: configmaps=4"
+            in str(error)
+        )
     else:
         raise AssertionError("the quota was not kept")
     await cluster.client.delete(core_v1.ConfigMap, "c-0", "default")
@@ -542,12 +746,22 @@ async def test_a_pod_goes_once_the_server_lets_it(cluster: LocalCluster) -> None
     await cluster.client.create(pod("p"))
     await cluster.eventually(lambda: _phase(cluster, "p", "Running"))
     group, name = "/apis/admissionregistration.k8s.io/v1", {"metadata": {"name": "stay"}}
-    rule = {"operations": ["DELETE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+    rule = {
+        "operations": ["DELETE"],
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": ["pods"],
+    }
     at_once = "has(request.options.gracePeriodSeconds) && request.options.gracePeriodSeconds == 0"
-    policy = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": f"!({at_once})"}]}
+    policy = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": f"!({at_once})"}],
+    }
     await call(cluster, "POST", f"{group}/validatingadmissionpolicies", {**name, "spec": policy})
     binding = {"policyName": "stay", "validationActions": ["Deny"]}
-    await call(cluster, "POST", f"{group}/validatingadmissionpolicybindings", {**name, "spec": binding})
+    await call(
+        cluster, "POST", f"{group}/validatingadmissionpolicybindings", {**name, "spec": binding}
+    )
 
     async def refused(times: int) -> bool:
         text = (await cluster.client.request("GET", "/metrics")).decode()
@@ -561,4 +775,6 @@ async def test_a_pod_goes_once_the_server_lets_it(cluster: LocalCluster) -> None
     await gone(cluster, core_v1.Pod, "p")
 
 
-_REFUSED = re.compile(r'apiserver_request_total\{verb="delete",resource="pods",code="422"', re.IGNORECASE)
+_REFUSED = re.compile(
+    r'apiserver_request_total\{verb="delete",resource="pods",code="422"', re.IGNORECASE
+)

@@ -131,8 +131,12 @@ def config_map(name: str, value: str) -> str:
 
 
 def signing_request(name: str) -> str:
-    asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "jane")]))
-    pem = asked.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    asked = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "jane")])
+    )
+    pem = asked.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(
+        serialization.Encoding.PEM
+    )
     return (
         f"apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {{name: {name}}}\nspec:\n"
         f"  request: {base64.b64encode(pem).decode()}\n"
@@ -144,11 +148,14 @@ def written(folder: Path) -> None:
     role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r, namespace: day}\nrules: [{apiGroups: [''], resources: [pods], verbs: [get, list]}]\n"
     (folder / "kustomized").mkdir()
     for name, text in {
-        "one.yaml": config_map("one", "1"), "changed.yaml": config_map("one", "2"), "two.yaml": config_map("two", "2"),
-        "kustomized/kustomized.yaml": config_map("kustomized", "1"), "role.yaml": role,
+        "one.yaml": config_map("one", "1"),
+        "changed.yaml": config_map("one", "2"),
+        "two.yaml": config_map("two", "2"),
+        "kustomized/kustomized.yaml": config_map("kustomized", "1"),
+        "role.yaml": role,
         "kustomized/kustomization.yaml": "resources: [kustomized.yaml]\nnamePrefix: z-\n",
         "signing.yaml": signing_request("day-approved") + "---\n" + signing_request("day-denied"),
-    }.items():  # fmt: skip
+    }.items():
         (folder / name).write_text(text)
     (folder / "editor").write_text('#!/bin/sh\nsed -i \'s/  a: "2"/  a: three/\' "$1"\n')
     (folder / "editor").chmod(0o700)
@@ -159,7 +166,16 @@ def hollow(tmp_path: Path) -> Iterator[Machine]:
     if shutil.which("kubectl") is None:
         pytest.skip("needs kubectl")
     made = Machine(tmp_path, "day")
-    words = ["--name", "day", "--data-dir", str(tmp_path / "data"), "--port", str(free_port()), "--nodes", "2"]
+    words = [
+        "--name",
+        "day",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--port",
+        str(free_port()),
+        "--nodes",
+        "2",
+    ]
     made.tiphys("up", *words, "--runtime", "hollow", "--wait")
     written(tmp_path)
     made.env["EDITOR"] = str(tmp_path / "editor")
@@ -173,7 +189,10 @@ def test_every_command_of_a_users_day(hollow: Machine) -> None:
     node, failed = hollow.get("nodes")["items"][0]["metadata"]["name"], []
     for row in DAY.strip().splitlines():
         command, _, wanted = (part.strip() for part in row.rpartition(" |"))
-        words = [word.replace("{folder}", str(hollow.root)).replace("{node}", node) for word in command.split()]
+        words = [
+            word.replace("{folder}", str(hollow.root)).replace("{node}", node)
+            for word in command.split()
+        ]
         answer = hollow.kubectl(*words, check=False)
         if wanted not in answer or (not wanted and "rror" in answer):
             failed.append(f"{command}: {answer[:300]}")
@@ -186,8 +205,16 @@ def test_the_example_of_devices(hollow: Machine) -> None:
 
     def settled() -> bool:
         pods = hollow.get("pods")["items"]
-        waiting = [pod for pod in pods if pod["status"]["phase"] == "Pending" and pod["status"].get("conditions")]
-        return len(pods) == 3 and sum(pod["status"]["phase"] == "Running" for pod in pods) == 2 and len(waiting) == 1
+        waiting = [
+            pod
+            for pod in pods
+            if pod["status"]["phase"] == "Pending" and pod["status"].get("conditions")
+        ]
+        return (
+            len(pods) == 3
+            and sum(pod["status"]["phase"] == "Running" for pod in pods) == 2
+            and len(waiting) == 1
+        )
 
     hollow.eventually(settled)
     states = hollow.kubectl("get", "resourceclaims", "--no-headers").split()

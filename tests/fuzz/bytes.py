@@ -33,7 +33,9 @@ def _copies(chance: random.Random) -> bytes:
     """A JSON patch that doubles what is there."""
     copies: list[Any] = [{"op": "add", "path": "/metadata/annotations", "value": {"a": "x" * 100}}]
     for number in range(chance.randint(1, 40)):
-        copies.append({"op": "copy", "from": "/metadata", "path": f"/metadata/annotations/c{number}"})
+        copies.append(
+            {"op": "copy", "from": "/metadata", "path": f"/metadata/annotations/c{number}"}
+        )
     return json.dumps(copies).encode()
 
 
@@ -50,8 +52,24 @@ def _wide(body: dict[str, Any], chance: random.Random) -> bytes:
     return json.dumps(made).encode()
 
 
-_NUMBERS = ("9" * 5000, "1e999999", "1e-999999999", "-0", "0" * 400 + "1", "1" * 400 + "." + "1" * 400)
-_TEXTS = ("9" * 5000 + "Gi", "1e999999999", "1" * 400 + "h", "٣", "@every " + "9" * 400 + "h", "(" * 900, "(a+)+$" * 50, "A" * 10_001)
+_NUMBERS = (
+    "9" * 5000,
+    "1e999999",
+    "1e-999999999",
+    "-0",
+    "0" * 400 + "1",
+    "1" * 400 + "." + "1" * 400,
+)
+_TEXTS = (
+    "9" * 5000 + "Gi",
+    "1e999999999",
+    "1" * 400 + "h",
+    "٣",
+    "@every " + "9" * 400 + "h",
+    "(" * 900,
+    "(a+)+$" * 50,
+    "A" * 10_001,
+)
 
 
 def _numbered(body: bytes, chance: random.Random) -> bytes:
@@ -95,39 +113,61 @@ class Attacker(Generator):
             content, body = self._another_body(method, path, content, body)
         if self.chance.random() < 0.03:
             name = self.chance.choice(["labelSelector", "fieldSelector", "fieldManager", "x"])
-            query[name] = self.chance.choice([",".join(f"a{i}!=b" for i in range(3000)), "a" * 60_000, "%" * 500, "a in (" * 300])
+            query[name] = self.chance.choice(
+                [",".join(f"a{i}!=b" for i in range(3000)), "a" * 60_000, "%" * 500, "a in (" * 300]
+            )
         head = self._head(method, path, query, content, accept)
         self.told = f"{head[:400]!r} {(body or b'')[:300]!r}"
         return self._framed(head, body), True
 
-    def _another_body(self, method: str, path: str, content: str, body: bytes | None) -> tuple[str, bytes]:
+    def _another_body(
+        self, method: str, path: str, content: str, body: bytes | None
+    ) -> tuple[str, bytes]:
         chance, resource = self.chance, self.last
         plain = self._body(resource, "f1")
         text = body or json.dumps(plain).encode()
         merge, jsonp = "application/merge-patch+json", "application/json-patch+json"
         patch = method == "PATCH"
         yaml_type = "application/apply-patch+yaml" if patch else "application/yaml"
-        return chance.choice([
-            lambda: (yaml_type, yaml.safe_dump(plain).encode()),
-            lambda: (yaml_type, _bent(yaml.safe_dump(plain).encode(), chance)),
-            lambda: (yaml_type, _bomb(chance)),
-            lambda: (yaml_type, yaml.safe_dump(plain).encode() + b"\n" + _bomb(chance)),
-            lambda: (jsonp, _copies(chance)) if patch else (content, _wide(plain, chance)),
-            lambda: (merge if patch else content, _wide(plain, chance)),
-            lambda: (merge if patch else content, _numbered(json.dumps(plain).encode(), chance)),
-            lambda: (content, _bent(text, chance)),
-            lambda: (content, _levels('{"a":', "}", chance.choice([100, 900, 9000]))),
-            lambda: (content, _levels("[", "]", chance.choice([100, 900, 9000]))),
-            lambda: (content, gzip.compress(text)),
-            lambda: ("application/vnd.kubernetes.protobuf", _as_protobuf(resource, plain, chance)),
-            lambda: (content, text.replace(b'"', b'"\xff', 3)),
-        ])()  # fmt: skip
+        return chance.choice(
+            [
+                lambda: (yaml_type, yaml.safe_dump(plain).encode()),
+                lambda: (yaml_type, _bent(yaml.safe_dump(plain).encode(), chance)),
+                lambda: (yaml_type, _bomb(chance)),
+                lambda: (yaml_type, yaml.safe_dump(plain).encode() + b"\n" + _bomb(chance)),
+                lambda: (jsonp, _copies(chance)) if patch else (content, _wide(plain, chance)),
+                lambda: (merge if patch else content, _wide(plain, chance)),
+                lambda: (
+                    merge if patch else content,
+                    _numbered(json.dumps(plain).encode(), chance),
+                ),
+                lambda: (content, _bent(text, chance)),
+                lambda: (content, _levels('{"a":', "}", chance.choice([100, 900, 9000]))),
+                lambda: (content, _levels("[", "]", chance.choice([100, 900, 9000]))),
+                lambda: (content, gzip.compress(text)),
+                lambda: (
+                    "application/vnd.kubernetes.protobuf",
+                    _as_protobuf(resource, plain, chance),
+                ),
+                lambda: (content, text.replace(b'"', b'"\xff', 3)),
+            ]
+        )()
 
-    def _head(self, method: str, path: str, query: dict[str, str], content: str, accept: str) -> bytes:
+    def _head(
+        self, method: str, path: str, query: dict[str, str], content: str, accept: str
+    ) -> bytes:
         text = quote(path, safe="/%:") + ("?" + urlencode(query) if query else "")
         extra = b""
         if self.chance.random() < 0.05:
-            name = self.chance.choice(["Impersonate-User", "Impersonate-Group", "If-None-Match", "Content-Encoding", "Accept-Encoding"])
+            name = self.chance.choice(
+                [
+                    "Impersonate-User",
+                    "Impersonate-Group",
+                    "If-None-Match",
+                    "Content-Encoding",
+                    "Accept-Encoding",
+                ]
+            )
             extra = f"{name}: {self.chance.choice(['gzip', 'jane', 'system:masters', 'x' * 3000])}\r\n".encode()
         head = f"{method} {text} HTTP/1.1\r\nAccept: {accept or ACCEPTS[0]}\r\nContent-Type: {content}\r\n"
         return head.encode(errors="replace") + _HOSTS + extra
@@ -144,12 +184,20 @@ class Attacker(Generator):
     def _no_request(self) -> tuple[bytes, bool]:
         """What ends the connection, or never ends."""
         chance = self.chance
-        data = chance.choice([
-            b"GET / HTTP/1.1\r\n", b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{", bytes(chance.randrange(256) for _ in range(200)),
-            b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"A: " + b"b" * 70_000, b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-            b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-            b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"".join(b"H%d: x\r\n" % i for i in range(1500)) + b"\r\n",
-        ])  # fmt: skip
+        data = chance.choice(
+            [
+                b"GET / HTTP/1.1\r\n",
+                b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{",
+                bytes(chance.randrange(256) for _ in range(200)),
+                b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"A: " + b"b" * 70_000,
+                b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+                b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                b"POST /api/v1/namespaces HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+                b"GET /livez HTTP/1.1\r\nHost: a\r\n"
+                + b"".join(b"H%d: x\r\n" % i for i in range(1500))
+                + b"\r\n",
+            ]
+        )
         self.told = f"{data[:200]!r}"
         return data, False
 

@@ -21,25 +21,80 @@ from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 JUNK: list[Any] = [
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**70, -(2**63) - 1, 1.5, 1e300, "", "x", "a" * 300, "é\u0000", "../..", "1Gi", "-5",
-    "50%", "2020-01-01T00:00:00Z", [], [None], [1, "a"], {}, {"a": None}, {"": ""}, [[]], {"a": {"b": [1]}}, "default", "kube-system",
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    2**70,
+    -(2**63) - 1,
+    1.5,
+    1e300,
+    "",
+    "x",
+    "a" * 300,
+    "é\u0000",
+    "../..",
+    "1Gi",
+    "-5",
+    "50%",
+    "2020-01-01T00:00:00Z",
+    [],
+    [None],
+    [1, "a"],
+    {},
+    {"a": None},
+    {"": ""},
+    [[]],
+    {"a": {"b": [1]}},
+    "default",
+    "kube-system",
+]
 PATCHES = (
-    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml", "text/html", "application/cbor",
-)  # fmt: skip
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "text/html",
+    "application/cbor",
+)
 QUERIES: dict[str, list[str]] = {
-    "dryRun": ["All", "Some", ""], "fieldManager": ["fuzz", ""], "fieldValidation": ["Strict", "Warn", "Ignore", "X"], "force": ["true", "x"],
-    "limit": ["1", "0", "-1", "x", "99999999999999999999"], "continue": ["x", "e30", ""], "resourceVersion": ["0", "1", "x", "999999999", "-1"],
-    "resourceVersionMatch": ["Exact", "NotOlderThan", "X"], "labelSelector": ["a=b", "a in (", "!", "a notin (b,c)", "=", "a" * 400],
-    "fieldSelector": ["metadata.name=x", "spec.x=y", "a", ",,"], "watch": ["1", "x"], "timeoutSeconds": ["1", "x", "-1"], "sendInitialEvents": ["true", "x"],
-    "allowWatchBookmarks": ["true"], "gracePeriodSeconds": ["0", "-1", "x", "1"], "propagationPolicy": ["Orphan", "Foreground", "X"], "orphanDependents": ["x"],
-    "includeObject": ["Object", "None", "X"], "pretty": ["true"], "x": ["y"],
-}  # fmt: skip
+    "dryRun": ["All", "Some", ""],
+    "fieldManager": ["fuzz", ""],
+    "fieldValidation": ["Strict", "Warn", "Ignore", "X"],
+    "force": ["true", "x"],
+    "limit": ["1", "0", "-1", "x", "99999999999999999999"],
+    "continue": ["x", "e30", ""],
+    "resourceVersion": ["0", "1", "x", "999999999", "-1"],
+    "resourceVersionMatch": ["Exact", "NotOlderThan", "X"],
+    "labelSelector": ["a=b", "a in (", "!", "a notin (b,c)", "=", "a" * 400],
+    "fieldSelector": ["metadata.name=x", "spec.x=y", "a", ",,"],
+    "watch": ["1", "x"],
+    "timeoutSeconds": ["1", "x", "-1"],
+    "sendInitialEvents": ["true", "x"],
+    "allowWatchBookmarks": ["true"],
+    "gracePeriodSeconds": ["0", "-1", "x", "1"],
+    "propagationPolicy": ["Orphan", "Foreground", "X"],
+    "orphanDependents": ["x"],
+    "includeObject": ["Object", "None", "X"],
+    "pretty": ["true"],
+    "x": ["y"],
+}
 ACCEPTS = (
-    "application/json", "*/*", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor", "text/html", "",
-    "application/json;as=Table;v=v1;g=meta.k8s.io", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", ";;,",
-)  # fmt: skip
+    "application/json",
+    "*/*",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/cbor",
+    "text/html",
+    "",
+    "application/json;as=Table;v=v1;g=meta.k8s.io",
+    "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    ";;,",
+)
 
 
 def twisted(value: Any, chance: random.Random, depth: int = 0) -> Any:
@@ -101,13 +156,34 @@ class Generator:
         self.last = resource
         name = chance.choice(["f0", "f1", "f2", "default", "%2e%2e", "a%00", "é", "x" * 300])
         method = chance.choice(
-            ["GET", "GET", "POST", "POST", "PUT", "PATCH", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
+            [
+                "GET",
+                "GET",
+                "POST",
+                "POST",
+                "PUT",
+                "PATCH",
+                "PATCH",
+                "DELETE",
+                "HEAD",
+                "OPTIONS",
+                "FOO",
+            ]
         )
-        space = chance.choice(["default", "default", "default", "nowhere", ""]) if resource.namespaced else ""
+        space = (
+            chance.choice(["default", "default", "default", "nowhere", ""])
+            if resource.namespaced
+            else ""
+        )
         sub = chance.choice(["", "", "", "", *(s.name for s in resource.subresources), "nope"])
         on_one = method not in ("POST",) and chance.random() < 0.8
-        path = resource.path(space, name if on_one or sub else "", sub if on_one or method == "POST" else "")
-        query = {k: chance.choice(QUERIES[k]) for k in chance.sample(sorted(QUERIES), chance.choice([0, 0, 1, 2, 4]))}
+        path = resource.path(
+            space, name if on_one or sub else "", sub if on_one or method == "POST" else ""
+        )
+        query = {
+            k: chance.choice(QUERIES[k])
+            for k in chance.sample(sorted(QUERIES), chance.choice([0, 0, 1, 2, 4]))
+        }
         if "watch" in query or "/watch/" in path:
             query["timeoutSeconds"] = "1"
         content, data = "application/json", None
@@ -122,9 +198,19 @@ class Generator:
                 if content.startswith("application/json-patch"):
                     body = [
                         {
-                            "op": chance.choice(["add", "remove", "replace", "test", "copy", "move", "x"]),
+                            "op": chance.choice(
+                                ["add", "remove", "replace", "test", "copy", "move", "x"]
+                            ),
                             "path": chance.choice(
-                                ["/metadata/labels", "/spec", "/a/b", "", "x", "/metadata/finalizers/-", "/spec/~2"]
+                                [
+                                    "/metadata/labels",
+                                    "/spec",
+                                    "/a/b",
+                                    "",
+                                    "x",
+                                    "/metadata/finalizers/-",
+                                    "/spec/~2",
+                                ]
                             ),
                             "value": chance.choice(JUNK),
                             "from": chance.choice(["/spec", "/x", "", None]),
@@ -135,14 +221,24 @@ class Generator:
                     [
                         None,
                         {},
-                        {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": chance.choice(JUNK)},
+                        {
+                            "kind": "DeleteOptions",
+                            "apiVersion": "v1",
+                            "gracePeriodSeconds": chance.choice(JUNK),
+                        },
                         {"preconditions": {"uid": chance.choice(JUNK)}},
                         body,
                     ]
                 )
             elif chance.random() < 0.1:
                 content = chance.choice(
-                    ["application/yaml", "application/vnd.kubernetes.protobuf", "text/plain", "application/cbor", ";"]
+                    [
+                        "application/yaml",
+                        "application/vnd.kubernetes.protobuf",
+                        "text/plain",
+                        "application/cbor",
+                        ";",
+                    ]
                 )
             data = json.dumps(body).encode() if body is not None else None
             if data and chance.random() < 0.05:
@@ -198,7 +294,9 @@ class Fuzzer(Generator):
             if not resource.stored or resource.plural in ("namespaces",):
                 continue
             try:
-                listed = json.loads(await self.server.client.request("GET", resource.path("")))["items"]
+                listed = json.loads(await self.server.client.request("GET", resource.path("")))[
+                    "items"
+                ]
             except StatusError as error:
                 if error.code != 404:  # a definition was deleted, and its resource with it
                     raise
@@ -207,19 +305,26 @@ class Fuzzer(Generator):
                 meta = item["metadata"]
                 one = resource.path(meta.get("namespace", ""), meta["name"])
                 try:
-                    if json.loads(await self.server.client.request("GET", one))["metadata"]["uid"] != meta["uid"]:
+                    if (
+                        json.loads(await self.server.client.request("GET", one))["metadata"]["uid"]
+                        != meta["uid"]
+                    ):
                         self.failures.append(f"{one} is another when it is read alone")
                     if meta["name"].startswith("f"):
                         await self.server.client.request("DELETE", one, b'{"gracePeriodSeconds":0}')
                 except StatusError as error:
                     if error.code not in (404, 409):
-                        self.failures.append(f"{one} cannot be read or deleted: {error.code} {error}")
+                        self.failures.append(
+                            f"{one} cannot be read or deleted: {error.code} {error}"
+                        )
 
 
 async def fuzz(count: int, seed: int) -> Fuzzer:
     async with LocalCluster() as server:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-        await server.client.request("POST", "/api/v1/namespaces/default/serviceaccounts", json.dumps(account).encode())
+        await server.client.request(
+            "POST", "/api/v1/namespaces/default/serviceaccounts", json.dumps(account).encode()
+        )
         scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
         await established(server, definition(subresources={"status": {}, "scale": scale}))
         skipped = (
@@ -230,7 +335,9 @@ async def fuzz(count: int, seed: int) -> Fuzzer:
             "validatingadmissionpolicies",
             "mutatingadmissionpolicies",
         )
-        resources = [r for r in server.server.registry.catalogue if r.plural not in skipped or seed % 2]
+        resources = [
+            r for r in server.server.registry.catalogue if r.plural not in skipped or seed % 2
+        ]
         fuzzer = Fuzzer(server, resources, seed)
         await fuzzer.run(count)
         await fuzzer.clean()

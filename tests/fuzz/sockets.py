@@ -25,9 +25,18 @@ from tests.fuzz.bytes import Attacker
 from tiphys.api.catalog import RESOURCES
 from tiphys.client.config import load
 
-_SKIPPED = ("customresourcedefinitions", "apiservices", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
-            "validatingadmissionpolicies", "mutatingadmissionpolicies", "validatingadmissionpolicybindings",
-            "mutatingadmissionpolicybindings", "flowschemas", "prioritylevelconfigurations")  # fmt: skip
+_SKIPPED = (
+    "customresourcedefinitions",
+    "apiservices",
+    "validatingwebhookconfigurations",
+    "mutatingwebhookconfigurations",
+    "validatingadmissionpolicies",
+    "mutatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "mutatingadmissionpolicybindings",
+    "flowschemas",
+    "prioritylevelconfigurations",
+)
 LONGEST_HOLD = 0.05  # seconds of the loop's processor time
 _WORST_HOLD = 0.1  # one of these is a failure at once; a machine that others use gives us the lesser ones now and then
 _FEW = 3
@@ -47,13 +56,18 @@ class Target:
     def __init__(self) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log
+            [sys.executable, "-m", "tests.fuzz.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
         )
         assert self.process.stdout is not None
         said = json.loads(self.process.stdout.readline())
         self.port, root = said["port"], Path(said["root"])
         users = ("kubernetes-admin", "jane")
-        self.tls: list[ssl.SSLContext] = [load(root / f"{user}.kubeconfig").ssl_context() for user in users]
+        self.tls: list[ssl.SSLContext] = [
+            load(root / f"{user}.kubeconfig").ssl_context() for user in users
+        ]
 
     def stop(self) -> None:
         assert self.process.stdin is not None
@@ -96,7 +110,9 @@ class Run:
         self.unserved: Counter[str] = Counter()  # what was answered with 503 and 504
         self.sent = 0
         resources = [r for r in RESOURCES if r.plural not in _SKIPPED or seed % 2]
-        self.attackers = [Attacker(resources, seed * 1000 + number) for number in range(_CONNECTIONS)]
+        self.attackers = [
+            Attacker(resources, seed * 1000 + number) for number in range(_CONNECTIONS)
+        ]
 
     async def go(self, until: float, requests: int) -> None:
         """Attacks until a time (monotonic) or a number of requests. Raises Broken."""
@@ -156,7 +172,9 @@ class Run:
             at = said.find("Traceback")
             raise Broken(said[max(at - 300, 0) :][:4000])
         numbers = await self.metrics()
-        buckets = {le: n for name, le, n in numbers if name == "tiphys_event_loop_hold_seconds_bucket"}
+        buckets = {
+            le: n for name, le, n in numbers if name == "tiphys_event_loop_hold_seconds_bucket"
+        }
         held = buckets["+Inf"] - buckets[str(LONGEST_HOLD)]
         worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)]
         if worst or held > _FEW:
@@ -169,7 +187,11 @@ class Run:
     async def metrics(self) -> list[tuple[str, str, float]]:
         """(name, le, value)"""
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.target.port, ssl=self.target.tls[0], server_hostname="localhost", limit=1 << 26
+            "127.0.0.1",
+            self.target.port,
+            ssl=self.target.tls[0],
+            server_hostname="localhost",
+            limit=1 << 26,
         )
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with asyncio.timeout(30):
@@ -210,7 +232,10 @@ def main() -> None:
             except Broken as error:
                 sys.exit(f"seed {seed}: {error}")
         total += run.sent
-        print(f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all", flush=True)
+        print(
+            f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all",
+            flush=True,
+        )
         for told, count in run.unserved.most_common(3):
             print(f"    {count} times {told}", flush=True)
 

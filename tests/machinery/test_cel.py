@@ -17,7 +17,11 @@ from tiphys.machinery.cel.values import CostExceeded, Optional, type_name
 from tiphys.machinery.rules import RuleCosts, check_rules, node_errors
 from tiphys.machinery.structural import compile_schema
 
-VARIABLES: dict[str, Any] = {"a": {"b": {"c": 4}, "foo-bar": 7, "namespace": 1}, "items": [1, 2, 3], "s": "hello"}
+VARIABLES: dict[str, Any] = {
+    "a": {"b": {"c": 4}, "foo-bar": 7, "namespace": 1},
+    "items": [1, 2, 3],
+    "s": "hello",
+}
 
 
 def run(text: str) -> Any:
@@ -25,25 +29,66 @@ def run(text: str) -> Any:
 
 
 TRUE = [
-    "1 + 2 * 3 == 7", "-5 % 3 == -2", "-7 / 2 == -3", "1 == 1.0", "1u + 2u == 3u", "1 < 2.5", "!(true && false)",
-    "items.all(x, x > 0)", "items.exists(i, v, i == 2 && v == 3)", "items.exists_one(x, x == 2)",
-    "items.map(x, x * x) == [1, 4, 9]", "items.map(x, x > 1, x) == [2, 3]", "items.filter(x, x > 1).size() == 2",
-    "a.b.c == 4", "a.foo__dash__bar == 7", "a.__namespace__ == 1", "has(a.b)", "!has(a.x)", "a.?b.?x.orValue(9) == 9",
-    "a[?'b'].hasValue()", "[?optional.of(1), ?optional.none()] == [1]", "{?'k': optional.none()} == {}",
-    "optional.of(2).optMap(x, x + 1).value() == 3", "1 / 0 == 1 || true", "!(false && 1 / 0 == 1)",
-    "type(1) == int", "type('') == string", "1 in items", "'b' in a", "'abc'.matches('^a.c$')", "s.substring(1, 3) == 'el'",
-    "s.startsWith('he') && s.endsWith('lo') && s.contains('ll')", "s.indexOf('l') == 2 && s.lastIndexOf('l') == 3",
-    "'a,b'.split(',') == ['a', 'b']", "['a', 'b'].join('-') == 'a-b'", "'%s %d %.2f'.format(['x', 3, 1.5]) == 'x 3 1.50'",
-    "'abc 123'.find('[0-9]+') == '123'", "'1 2'.findAll('[0-9]') == ['1', '2']", "' x '.trim().upperAscii() == 'X'",
-    "[3, 1, 2].max() == 3 && [3, 1, 2].min() == 1 && [1, 2].sum() == 3", "[1, 2].isSorted() && ![2, 1].isSorted()",
-    "[3, 1].sort() == [1, 3]", "[1, 1, 2].distinct() == [1, 2]", "sets.contains([1, 2], [1])", "sets.intersects([1], [1, 2])",
-    "quantity('1Gi').isGreaterThan(quantity('500Mi'))", "quantity('1').add(quantity('500m')).compareTo(quantity('1500m')) == 0",
-    "duration('1h30m').getMinutes() == 90", "timestamp('2020-01-01T00:00:00Z') + duration('1h') == timestamp('2020-01-01T01:00:00Z')",
-    "timestamp('2020-02-03T04:05:06Z').getMonth() == 1", "ip('10.0.0.1').family() == 4 && isIP('::1') && !isIP('x')",
-    "cidr('10.0.0.0/8').containsIP('10.1.1.1')", "url('https://a.b:80/c?d=e').getHostname() == 'a.b'",
-    "semver('1.2.3').isLessThan(semver('1.10.0'))", "items.transformMap(i, v, v * 2)[0] == 2", "r'\\d' == '\\\\d'",
-    "b'abc'.size() == 3", "'\\u00e9'.size() == 1", "true ? true : 1 / 0 == 1",
-]  # fmt: skip
+    "1 + 2 * 3 == 7",
+    "-5 % 3 == -2",
+    "-7 / 2 == -3",
+    "1 == 1.0",
+    "1u + 2u == 3u",
+    "1 < 2.5",
+    "!(true && false)",
+    "items.all(x, x > 0)",
+    "items.exists(i, v, i == 2 && v == 3)",
+    "items.exists_one(x, x == 2)",
+    "items.map(x, x * x) == [1, 4, 9]",
+    "items.map(x, x > 1, x) == [2, 3]",
+    "items.filter(x, x > 1).size() == 2",
+    "a.b.c == 4",
+    "a.foo__dash__bar == 7",
+    "a.__namespace__ == 1",
+    "has(a.b)",
+    "!has(a.x)",
+    "a.?b.?x.orValue(9) == 9",
+    "a[?'b'].hasValue()",
+    "[?optional.of(1), ?optional.none()] == [1]",
+    "{?'k': optional.none()} == {}",
+    "optional.of(2).optMap(x, x + 1).value() == 3",
+    "1 / 0 == 1 || true",
+    "!(false && 1 / 0 == 1)",
+    "type(1) == int",
+    "type('') == string",
+    "1 in items",
+    "'b' in a",
+    "'abc'.matches('^a.c$')",
+    "s.substring(1, 3) == 'el'",
+    "s.startsWith('he') && s.endsWith('lo') && s.contains('ll')",
+    "s.indexOf('l') == 2 && s.lastIndexOf('l') == 3",
+    "'a,b'.split(',') == ['a', 'b']",
+    "['a', 'b'].join('-') == 'a-b'",
+    "'%s %d %.2f'.format(['x', 3, 1.5]) == 'x 3 1.50'",
+    "'abc 123'.find('[0-9]+') == '123'",
+    "'1 2'.findAll('[0-9]') == ['1', '2']",
+    "' x '.trim().upperAscii() == 'X'",
+    "[3, 1, 2].max() == 3 && [3, 1, 2].min() == 1 && [1, 2].sum() == 3",
+    "[1, 2].isSorted() && ![2, 1].isSorted()",
+    "[3, 1].sort() == [1, 3]",
+    "[1, 1, 2].distinct() == [1, 2]",
+    "sets.contains([1, 2], [1])",
+    "sets.intersects([1], [1, 2])",
+    "quantity('1Gi').isGreaterThan(quantity('500Mi'))",
+    "quantity('1').add(quantity('500m')).compareTo(quantity('1500m')) == 0",
+    "duration('1h30m').getMinutes() == 90",
+    "timestamp('2020-01-01T00:00:00Z') + duration('1h') == timestamp('2020-01-01T01:00:00Z')",
+    "timestamp('2020-02-03T04:05:06Z').getMonth() == 1",
+    "ip('10.0.0.1').family() == 4 && isIP('::1') && !isIP('x')",
+    "cidr('10.0.0.0/8').containsIP('10.1.1.1')",
+    "url('https://a.b:80/c?d=e').getHostname() == 'a.b'",
+    "semver('1.2.3').isLessThan(semver('1.10.0'))",
+    "items.transformMap(i, v, v * 2)[0] == 2",
+    "r'\\d' == '\\\\d'",
+    "b'abc'.size() == 3",
+    "'\\u00e9'.size() == 1",
+    "true ? true : 1 / 0 == 1",
+]
 
 
 @pytest.mark.parametrize("text", TRUE)
@@ -70,7 +115,9 @@ def test_fails(text: str, message: str) -> None:
         run(text)
 
 
-@pytest.mark.parametrize("text", ["foo(", "1 +", "a..b", "'x", "if", "a.all(1, true)", "nothing(1)", "a.nothing()"])
+@pytest.mark.parametrize(
+    "text", ["foo(", "1 +", "a..b", "'x", "if", "a.all(1, true)", "nothing(1)", "a.nothing()"]
+)
 def test_what_is_not_cel_is_told_with_its_place(text: str) -> None:
     with pytest.raises(CelError, match=r"ERROR: <input>:1:\d+"):
         compile_expression(text)
@@ -83,7 +130,9 @@ def test_names_that_nobody_declared_are_told() -> None:
 
 def test_work_has_a_limit_that_nothing_absorbs() -> None:
     with pytest.raises(CostExceeded):
-        compile_expression("items.all(x, items.all(y, items.all(z, true))) || true").run(dict(VARIABLES), 20)
+        compile_expression("items.all(x, items.all(y, items.all(z, true))) || true").run(
+            dict(VARIABLES), 20
+        )
 
 
 SCHEMA: dict[str, Any] = {
@@ -91,14 +140,20 @@ SCHEMA: dict[str, Any] = {
     "properties": {
         "n": {"type": "integer"},
         "s": {"type": "string"},
-        "rows": {"type": "array", "maxItems": 9, "items": {"type": "object", "properties": {"v": {"type": "integer"}}}},
+        "rows": {
+            "type": "array",
+            "maxItems": 9,
+            "items": {"type": "object", "properties": {"v": {"type": "integer"}}},
+        },
         "when": {"type": "string", "format": "date-time"},
     },
 }
 
 
 def ruled(*rules: str, **extra: Any) -> Any:
-    return compile_schema({**SCHEMA, "x-kubernetes-validations": [{"rule": rule, **extra} for rule in rules]})
+    return compile_schema(
+        {**SCHEMA, "x-kubernetes-validations": [{"rule": rule, **extra} for rule in rules]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +173,11 @@ def test_rules_are_checked_against_the_schema(rule: str, message: str) -> None:
 
 
 def test_good_rules_pass_the_check() -> None:
-    for rule in ("self.rows.all(r, r.v > self.n)", "has(self.s) ? self.s.size() > 1 : true", "self.when < timestamp('2030-01-01T00:00:00Z')"):  # fmt: skip
+    for rule in (
+        "self.rows.all(r, r.v > self.n)",
+        "has(self.s) ? self.s.size() > 1 : true",
+        "self.when < timestamp('2030-01-01T00:00:00Z')",
+    ):
         assert check(rule, {"self": type_of(ruled())}) > 0
 
 
@@ -130,21 +189,30 @@ def test_rules_without_bounds_are_refused() -> None:
     contributed, total = costs.total_errors("schema")
     assert contributed.field == error.field == "schema.l.x-kubernetes-validations[0].rule"
     assert "estimated rule cost total for entire OpenAPIv3 schema" in total.detail
-    assert error.reason == "FieldValueForbidden" and "exceeds budget by factor of more than 100x" in error.detail
+    assert (
+        error.reason == "FieldValueForbidden"
+        and "exceeds budget by factor of more than 100x" in error.detail
+    )
 
 
 def test_a_broken_rule_says_its_message() -> None:
-    assert [str(e) for e in check_rules({"n": 1}, ruled("self.n > 1"), "spec")] == ['spec: Invalid value: failed rule: self.n > 1']  # fmt: skip
+    assert [str(e) for e in check_rules({"n": 1}, ruled("self.n > 1"), "spec")] == [
+        "spec: Invalid value: failed rule: self.n > 1"
+    ]
     told = check_rules(
-        {"n": 1}, ruled("self.n > 1", messageExpression="'n is ' + string(self.n)", fieldPath=".n"), "spec"
+        {"n": 1},
+        ruled("self.n > 1", messageExpression="'n is ' + string(self.n)", fieldPath=".n"),
+        "spec",
     )
-    assert [str(e) for e in told] == ['spec.n: Invalid value: n is 1']
+    assert [str(e) for e in told] == ["spec.n: Invalid value: n is 1"]
 
 
 def test_rules_about_changes_run_only_on_changes() -> None:
     schema = ruled("self.n >= oldSelf.n")
     assert not check_rules({"n": 1}, schema)
-    assert check_rules({"n": 1}, schema, "", {"n": 2}) and not check_rules({"n": 3}, schema, "", {"n": 2})
+    assert check_rules({"n": 1}, schema, "", {"n": 2}) and not check_rules(
+        {"n": 3}, schema, "", {"n": 2}
+    )
 
 
 def test_what_did_not_change_is_not_judged_again() -> None:

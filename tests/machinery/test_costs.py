@@ -14,8 +14,14 @@ from tiphys.machinery.structural import compile_schema
 
 Facts = dict[str, Any]
 TEXT, NUMBER, FLAG = {"type": "string"}, {"type": "number"}, {"type": "boolean"}
-PAIR = {"type": "object", "required": ["required"], "properties": {"required": TEXT, "optional": TEXT}}
-SPAN, DAY, MOMENT = ({"type": "string", "format": form} for form in ("duration", "date", "date-time"))
+PAIR = {
+    "type": "object",
+    "required": ["required"],
+    "properties": {"required": TEXT, "optional": TEXT},
+}
+SPAN, DAY, MOMENT = (
+    {"type": "string", "format": form} for form in ("duration", "date", "date-time")
+)
 
 
 def listed(items: Facts, most: int | None = None) -> Facts:
@@ -23,7 +29,11 @@ def listed(items: Facts, most: int | None = None) -> Facts:
 
 
 def mapped(items: Facts, most: int | None = None) -> Facts:
-    return {"type": "object", "additionalProperties": items, **({"maxProperties": most} if most is not None else {})}
+    return {
+        "type": "object",
+        "additionalProperties": items,
+        **({"maxProperties": most} if most is not None else {}),
+    }
 
 
 def text(most: int, **more: Any) -> Facts:
@@ -37,7 +47,9 @@ def struct(**properties: Facts) -> Facts:
 def cost(rule: str, facts: Facts) -> int:
     schema = compile_schema(facts)
     names = ("self", "oldSelf")
-    return check(rule, dict.fromkeys(names, type_of(schema)), None, dict.fromkeys(names, declared(schema)))
+    return check(
+        rule, dict.fromkeys(names, type_of(schema)), None, dict.fromkeys(names, declared(schema))
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,8 +89,16 @@ def cost(rule: str, facts: Facts) -> int:
         ("self.join(' ') == 'aa bb'", listed(text(10), 10), 43),
         ("self.isSorted() == true", listed(TEXT), 329854432052),
         ("self.isSorted() == true", listed(text(10), 10), 52),
-        ("self.s.replace(self.b, self.a) == 'does not matter'", struct(s=TEXT, b=text(2), a=text(4)), 629154),
-        ("self.s.replace(self.b, self.a) == 'does not matter'", struct(s=text(4), b=text(2), a=text(4)), 12),
+        (
+            "self.s.replace(self.b, self.a) == 'does not matter'",
+            struct(s=TEXT, b=text(2), a=text(4)),
+            629154,
+        ),
+        (
+            "self.s.replace(self.b, self.a) == 'does not matter'",
+            struct(s=text(4), b=text(2), a=text(4)),
+            12,
+        ),
         ("self.s.split(self.t) == []", struct(s=TEXT, t=TEXT), 629160),
         ("self.lowerAscii() == 'lower!'", text(10), 6),
         ("self.contains('A')", {"type": "string", "enum": ["A", "LongValue"]}, 2),
@@ -115,11 +135,17 @@ def test_what_comes_from_nowhere_is_as_large_as_the_whole() -> None:
     assert cost(rule, struct(a=listed(TEXT, 256))) == (1 + 10) + 256 * (4 + 1) + 1
 
 
-@pytest.mark.parametrize("text", ["device.attributes['d'].model.matches('^a.*b$')", "device.driver.contains('gpu')"])
+@pytest.mark.parametrize(
+    "text", ["device.attributes['d'].model.matches('^a.*b$')", "device.driver.contains('gpu')"]
+)
 def test_selectors_of_devices_are_bounded_by_what_a_device_may_say(text: str) -> None:
-    selector = resource_v1.DeviceSelector(cel=resource_v1.CELDeviceSelector(expression=f"{text} && true"))
+    selector = resource_v1.DeviceSelector(
+        cel=resource_v1.CELDeviceSelector(expression=f"{text} && true")
+    )
     assert devices._selector(selector, "s") == []
-    many = " && ".join(f"device.attributes.all(a, device.attributes.all(b, {text}))" for _ in range(99))
+    many = " && ".join(
+        f"device.attributes.all(a, device.attributes.all(b, {text}))" for _ in range(99)
+    )
     selector = resource_v1.DeviceSelector(cel=resource_v1.CELDeviceSelector(expression=many))
     [error] = devices._selector(selector, "s")
     assert error.detail == "Forbidden: too complex, exceeds cost limit"

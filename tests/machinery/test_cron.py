@@ -9,7 +9,9 @@ from tiphys.machinery.cron import ScheduleError, parse_schedule, zone_of
 
 def after(text: str, moment: str, zone: str = "") -> str:
     tz = zone_of(zone)
-    found = parse_schedule(text).after(datetime.datetime.fromisoformat(moment).replace(tzinfo=tz).timestamp(), tz)
+    found = parse_schedule(text).after(
+        datetime.datetime.fromisoformat(moment).replace(tzinfo=tz).timestamp(), tz
+    )
     assert found is not None
     return datetime.datetime.fromtimestamp(found, tz).isoformat(timespec="minutes")[:16]
 
@@ -31,11 +33,15 @@ def test_the_next_time(text: str, moment: str, expected: str) -> None:
 
 
 def test_a_time_zone_counts() -> None:
-    assert after("30 2 * * *", "2026-03-29T00:00", "Europe/Berlin") == "2026-03-30T02:30"  # 02:30 is skipped that day
+    assert (
+        after("30 2 * * *", "2026-03-29T00:00", "Europe/Berlin") == "2026-03-30T02:30"
+    )  # 02:30 is skipped that day
     assert parse_schedule("0 9 * * *").after(0, zone_of("Asia/Tokyo")) == 24 * 3600
 
 
-@pytest.mark.parametrize("text", ["* * * *", "60 * * * *", "x * * * *", "*/0 * * * *", "5-1 * * * *", "@often"])
+@pytest.mark.parametrize(
+    "text", ["* * * *", "60 * * * *", "x * * * *", "*/0 * * * *", "5-1 * * * *", "@often"]
+)
 def test_bad_schedules_are_told(text: str) -> None:
     with pytest.raises(ScheduleError):
         parse_schedule(text)

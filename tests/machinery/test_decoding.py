@@ -42,9 +42,11 @@ def test_what_is_given_twice_is_told_with_its_path() -> None:
 def test_problems_come_in_the_order_of_the_document_and_an_unknown_field_is_told_once() -> None:
     body = b'{"spec":{"z":1,"z":2,"nodeName":"a","nodeName":"b","containers":[{"a":1,"image":"x","image":"y"}]}}'
     assert decoding.field_problems(body, decoding.plain(body), core_v1.Pod) == [
-        'unknown field "spec.z"', 'duplicate field "spec.nodeName"', 'unknown field "spec.containers[0].a"',
+        'unknown field "spec.z"',
+        'duplicate field "spec.nodeName"',
+        'unknown field "spec.containers[0].a"',
         'duplicate field "spec.containers[0].image"',
-    ]  # fmt: skip
+    ]
 
 
 def test_keys_given_twice_in_yaml_are_told_with_their_lines() -> None:

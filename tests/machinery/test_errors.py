@@ -12,11 +12,24 @@ from tiphys.machinery.errors import invalid_value, shortest
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (3.0, "3"), (-2.5, "-2.5"), (0.1, "0.1"), (0.0001, "0.0001"), (1e-5, "1e-05"), (999999.0, "999999"), (123456.5, "123456.5"),
-        (1e6, "1e+06"), (1234567.0, "1.234567e+06"), (1.5e10, "1.5e+10"), (1e20, "1e+20"), (5e-324, "5e-324"), (0.0, "0"),
-        (math.inf, "+Inf"), (-math.inf, "-Inf"), (math.nan, "NaN"),
+        (3.0, "3"),
+        (-2.5, "-2.5"),
+        (0.1, "0.1"),
+        (0.0001, "0.0001"),
+        (1e-5, "1e-05"),
+        (999999.0, "999999"),
+        (123456.5, "123456.5"),
+        (1e6, "1e+06"),
+        (1234567.0, "1.234567e+06"),
+        (1.5e10, "1.5e+10"),
+        (1e20, "1e+20"),
+        (5e-324, "5e-324"),
+        (0.0, "0"),
+        (math.inf, "+Inf"),
+        (-math.inf, "-Inf"),
+        (math.nan, "NaN"),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_printed_as_go_prints_them(number: float, text: str) -> None:
     assert shortest(number) == text
     assert f"Invalid value: {text}: why" == invalid_value("a", number, "why").detail

@@ -20,7 +20,9 @@ NOW = "2026-01-01T00:00:00Z"
 
 elements = st.sampled_from(["f:a", "f:b", "v:1", 'k:{"n":"x"}'])
 sets = st.recursive(
-    st.just({}), lambda below: st.dictionaries(st.one_of(elements, st.just(".")), below, max_size=3), max_leaves=8
+    st.just({}),
+    lambda below: st.dictionaries(st.one_of(elements, st.just(".")), below, max_size=3),
+    max_leaves=8,
 ).map(lambda tree: tree if isinstance(tree, dict) else {})
 
 
@@ -60,7 +62,9 @@ class World:
         self.managed = Managed({}, {})
 
     def apply(self, name: str, values: dict[str, str], force: bool = True) -> World:
-        done = apply(copy.deepcopy(self.managed), self.obj, config(values), NODE, owner(name), force, NOW)
+        done = apply(
+            copy.deepcopy(self.managed), self.obj, config(values), NODE, owner(name), force, NOW
+        )
         self.obj, self.managed = done.obj, Managed.decode(done.entries)
         return self
 
@@ -76,12 +80,19 @@ def test_apply_is_idempotent(before: dict[str, str], values: dict[str, str]) -> 
 @given(data, data)
 def test_disjoint_owners_commute(left: dict[str, str], right: dict[str, str]) -> None:
     right = {k: v for k, v in right.items() if k not in left}
-    one, two = World().apply("a", left).apply("b", right), World().apply("b", right).apply("a", left)
-    assert one.obj.get("data", {}) == two.obj.get("data", {}) and one.managed.sets == two.managed.sets
+    one, two = (
+        World().apply("a", left).apply("b", right),
+        World().apply("b", right).apply("a", left),
+    )
+    assert (
+        one.obj.get("data", {}) == two.obj.get("data", {}) and one.managed.sets == two.managed.sets
+    )
 
 
 @given(data, data, data)
-def test_nobodys_field_is_dropped_by_another(mine: dict[str, str], first: dict[str, str], then: dict[str, str]) -> None:
+def test_nobodys_field_is_dropped_by_another(
+    mine: dict[str, str], first: dict[str, str], then: dict[str, str]
+) -> None:
     world = World().apply("me", mine)
     theirs = {k: v for k, v in first.items() if mine.get(k, v) == v}
     later = {k: v for k, v in then.items() if mine.get(k, v) == v}
@@ -132,7 +143,19 @@ def test_a_leaf_is_one_field() -> None:
     assert fields_in({"a": {"b": 1}}, Node("map", {"a": Node("leaf")})) == {"f:a": {}}
 
 
-ITEMS = Node("map", {"items": Node("list", item=Node("map", {"name": Node("leaf"), "v": Node("leaf"), "sub": Node("map", {"x": Node("leaf")})}), keys=(("name", None),))})  # fmt: skip
+ITEMS = Node(
+    "map",
+    {
+        "items": Node(
+            "list",
+            item=Node(
+                "map",
+                {"name": Node("leaf"), "v": Node("leaf"), "sub": Node("map", {"x": Node("leaf")})},
+            ),
+            keys=(("name", None),),
+        )
+    },
+)
 
 
 def test_an_item_goes_with_its_owner_whatever_others_own_in_it() -> None:
@@ -140,7 +163,10 @@ def test_an_item_goes_with_its_owner_whatever_others_own_in_it() -> None:
     mine, theirs = owner("me"), Manager("them", "Update", "v1")
     live = {"items": [{"name": "a", "v": "2"}, {"name": "b"}]}
     item = 'k:{"name":"a"}'
-    sets = {mine: {"f:items": {item: {".": {}, "f:name": {}}}}, theirs: {"f:items": {item: {"f:v": {}}}}}
+    sets = {
+        mine: {"f:items": {item: {".": {}, "f:name": {}}}},
+        theirs: {"f:items": {item: {"f:v": {}}}},
+    }
     done = apply(Managed(sets, {}), live, {"items": []}, ITEMS, mine, False, NOW)
     assert done.obj == {"items": [{"name": "b"}]}
 
@@ -154,7 +180,16 @@ def test_a_map_that_loses_everything_goes() -> None:
 
 
 def test_the_order_of_a_set_is_no_change_of_the_item_it_is_in() -> None:
-    node = Node("map", {"items": Node("list", item=Node("map", {"name": Node("leaf"), "s": Node("set")}), keys=(("name", None),))})  # fmt: skip
+    node = Node(
+        "map",
+        {
+            "items": Node(
+                "list",
+                item=Node("map", {"name": Node("leaf"), "s": Node("set")}),
+                keys=(("name", None),),
+            )
+        },
+    )
     one, other = ({"items": [{"name": "a", "s": order}]} for order in (["u", "v"], ["v", "u"]))
     assert compare(one, other, node).same
 
@@ -166,7 +201,9 @@ def test_an_item_of_references_is_one_field() -> None:
 
 
 def test_a_key_that_is_left_out_has_its_zero_value() -> None:
-    containers = fields_in({"spec": {"containers": [{"image": "a"}]}}, POD)["f:spec"]["f:containers"]
+    containers = fields_in({"spec": {"containers": [{"image": "a"}]}}, POD)["f:spec"][
+        "f:containers"
+    ]
     assert list(containers) == ['k:{"name":""}']
     ports = node_of(core_v1.Service).child("spec", {}).child("ports", [])
     assert list(fields_in([{"name": "p"}], ports)) == ['k:{"port":0,"protocol":"TCP"}']
@@ -174,5 +211,7 @@ def test_a_key_that_is_left_out_has_its_zero_value() -> None:
 
 def test_lists_of_ephemeral_containers_have_keys_as_those_of_containers() -> None:
     spec = {"ephemeralContainers": [{"name": "e", "env": [{"name": "A", "value": "1"}]}]}
-    env = fields_in({"spec": spec}, POD)["f:spec"]["f:ephemeralContainers"]['k:{"name":"e"}']["f:env"]
+    env = fields_in({"spec": spec}, POD)["f:spec"]["f:ephemeralContainers"]['k:{"name":"e"}'][
+        "f:env"
+    ]
     assert env == {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}

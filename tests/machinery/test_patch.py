@@ -17,10 +17,15 @@ JSON = st.recursive(
 
 def test_merge_patch_as_in_rfc_7386() -> None:
     cases = [
-        ({"a": "b"}, {"a": "c"}, {"a": "c"}), ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}), ({"a": "b"}, {"a": None}, {}),
-        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}), ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}), ([1, 2], {"a": "b", "c": None}, {"a": "b"}), ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-    ]  # fmt: skip
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ]
     for target, change, wanted in cases:
         assert patch.merge(target, change) == wanted
 
@@ -34,9 +39,13 @@ def test_merge_patch_twice_is_once(target: object, change: dict[str, object]) ->
 def test_json_patch_operations() -> None:
     doc = {"a": [1, 2], "b": {"c": 1}}
     ops = [
-        {"op": "test", "path": "/a/0", "value": 1}, {"op": "add", "path": "/a/-", "value": 3}, {"op": "remove", "path": "/a/0"},
-        {"op": "replace", "path": "/b/c", "value": 2}, {"op": "copy", "from": "/b", "path": "/d"}, {"op": "move", "from": "/b/c", "path": "/e~1f"},
-    ]  # fmt: skip
+        {"op": "test", "path": "/a/0", "value": 1},
+        {"op": "add", "path": "/a/-", "value": 3},
+        {"op": "remove", "path": "/a/0"},
+        {"op": "replace", "path": "/b/c", "value": 2},
+        {"op": "copy", "from": "/b", "path": "/d"},
+        {"op": "move", "from": "/b/c", "path": "/e~1f"},
+    ]
     assert patch.json_patch(doc, ops) == {"a": [2, 3], "b": {}, "d": {"c": 2}, "e/f": 2}
     assert doc == {"a": [1, 2], "b": {"c": 1}}
 
@@ -57,27 +66,50 @@ def test_json_patch_that_does_not_fit(op: dict[str, object]) -> None:
 
 
 def test_strategic_merges_lists_by_their_key() -> None:
-    spec = {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}], "tolerations": [{"key": "x"}]}
-    change = {"containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "3"}], "tolerations": [{"key": "y"}]}
+    spec = {
+        "containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}],
+        "tolerations": [{"key": "x"}],
+    }
+    change = {
+        "containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "3"}],
+        "tolerations": [{"key": "y"}],
+    }
     made = patch.strategic(spec, change, core_v1.PodSpec)
-    assert [(c["name"], c["image"]) for c in made["containers"]] == [("a", "1"), ("b", "2"), ("c", "3")]
+    assert [(c["name"], c["image"]) for c in made["containers"]] == [
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "3"),
+    ]
     assert made["tolerations"] == [{"key": "y"}]
 
 
 def test_strategic_directives() -> None:
-    spec = {"containers": [{"name": "a"}, {"name": "b"}], "volumes": [{"name": "v", "emptyDir": {}}]}
-    gone = patch.strategic(spec, {"containers": [{"name": "a", "$patch": "delete"}]}, core_v1.PodSpec)
+    spec = {
+        "containers": [{"name": "a"}, {"name": "b"}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+    }
+    gone = patch.strategic(
+        spec, {"containers": [{"name": "a", "$patch": "delete"}]}, core_v1.PodSpec
+    )
     assert gone["containers"] == [{"name": "b"}]
     swapped = patch.strategic(
         spec,
-        {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]},
+        {
+            "volumes": [
+                {"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}
+            ]
+        },
         core_v1.PodSpec,
     )
     assert swapped["volumes"] == [{"name": "v", "hostPath": {"path": "/x"}}]
-    ordered = patch.strategic(spec, {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}, core_v1.PodSpec)
+    ordered = patch.strategic(
+        spec, {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}, core_v1.PodSpec
+    )
     assert [c["name"] for c in ordered["containers"]] == ["b", "a"]
     meta = patch.strategic(
-        {"finalizers": ["a", "b"]}, {"$deleteFromPrimitiveList/finalizers": ["a"]}, type(core_v1.Pod().metadata)
+        {"finalizers": ["a", "b"]},
+        {"$deleteFromPrimitiveList/finalizers": ["a"]},
+        type(core_v1.Pod().metadata),
     )
     assert meta["finalizers"] == ["b"]
 
@@ -85,8 +117,15 @@ def test_strategic_directives() -> None:
 def test_strategic_lists_stand_as_the_patch_names_them() -> None:
     spec = {"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}
     change = {"containers": [{"name": "c"}, {"name": "new"}, {"name": "a"}]}
-    assert [c["name"] for c in patch.strategic(spec, change, core_v1.PodSpec)["containers"]] == ["b", "c", "new", "a"]
-    replaced = {"containers": [{"$patch": "replace"}, {"name": "x"}, {"name": "a", "$patch": "delete"}]}
+    assert [c["name"] for c in patch.strategic(spec, change, core_v1.PodSpec)["containers"]] == [
+        "b",
+        "c",
+        "new",
+        "a",
+    ]
+    replaced = {
+        "containers": [{"$patch": "replace"}, {"name": "x"}, {"name": "a", "$patch": "delete"}]
+    }
     assert patch.strategic(spec, replaced, core_v1.PodSpec)["containers"] == [{"name": "x"}]
 
 
@@ -94,7 +133,9 @@ def test_strategic_order_has_to_agree_with_the_patch() -> None:
     spec = {"containers": [{"name": "a"}, {"name": "b"}]}
     order = {"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}]}
     with pytest.raises(PatchError, match="doesn't match"):
-        patch.strategic(spec, {**order, "containers": [{"name": "b"}, {"name": "a"}]}, core_v1.PodSpec)
+        patch.strategic(
+            spec, {**order, "containers": [{"name": "b"}, {"name": "a"}]}, core_v1.PodSpec
+        )
     gone = {**order, "containers": [{"name": "z", "$patch": "delete"}, {"name": "b", "image": "2"}]}
     made = patch.strategic(spec, gone, core_v1.PodSpec)
     assert made["containers"] == [{"name": "a"}, {"name": "b", "image": "2"}]

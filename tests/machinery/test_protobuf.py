@@ -47,7 +47,9 @@ def test_a_microsecond_in_a_thousand_years_is_kept() -> None:
     assert protobuf.decode(protobuf.encode(event), events_v1.Event).event_time == event.event_time
 
 
-@given(st.datetimes(min_value=datetime.datetime(1, 1, 1), max_value=datetime.datetime(9999, 12, 31)))
+@given(
+    st.datetimes(min_value=datetime.datetime(1, 1, 1), max_value=datetime.datetime(9999, 12, 31))
+)
 def test_times_of_all_years_are_kept(moment: datetime.datetime) -> None:
     event = events_v1.Event(event_time=moment.isoformat(timespec="microseconds") + "Z")
     event.metadata.creation_timestamp = moment.isoformat(timespec="seconds") + "Z"
@@ -55,6 +57,8 @@ def test_times_of_all_years_are_kept(moment: datetime.datetime) -> None:
 
 
 def test_a_time_that_cannot_be_is_an_error_of_the_wire() -> None:
-    late = protobuf.frame(8, protobuf.varint(1 << 3) + protobuf.varint(1 << 60))  # creationTimestamp
+    late = protobuf.frame(
+        8, protobuf.varint(1 << 3) + protobuf.varint(1 << 60)
+    )  # creationTimestamp
     with pytest.raises(protobuf.WireError):
         protobuf.decode(late, meta_v1.ObjectMeta)

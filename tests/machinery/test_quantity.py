@@ -11,10 +11,22 @@ from tiphys.machinery import quantity
 @pytest.mark.parametrize(
     ("given", "canonical"),
     [
-        ("1000m", "1"), ("0.5", "500m"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("100k", "100k"), ("1e3", "1e3"), ("0", "0"),
-        ("2", "2"), ("-1", "-1"), ("0.1", "100m"), ("1536", "1536"), ("128974848", "128974848"), ("129M", "129M"), ("1E", "1E"),
+        ("1000m", "1"),
+        ("0.5", "500m"),
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("100k", "100k"),
+        ("1e3", "1e3"),
+        ("0", "0"),
+        ("2", "2"),
+        ("-1", "-1"),
+        ("0.1", "100m"),
+        ("1536", "1536"),
+        ("128974848", "128974848"),
+        ("129M", "129M"),
+        ("1E", "1E"),
     ],
-)  # fmt: skip
+)
 def test_canonical_spelling(given: str, canonical: str) -> None:
     assert canonical_quantity(given) == canonical
 

@@ -10,10 +10,23 @@ LABELS = {"a": "b", "n": "5", "tier": "web"}
 @pytest.mark.parametrize(
     ("text", "matches"),
     [
-        ("a=b", True), ("a==b", True), ("a!=b", False), ("x!=b", True), ("a", True), ("!a", False), ("!x", True), ("a in (b, c)", True),
-        ("a notin (b)", False), ("x notin (b)", True), ("n>4", True), ("n<5", False), ("a=b,tier=web", True), ("a=b,tier=db", False), ("a=", False),
+        ("a=b", True),
+        ("a==b", True),
+        ("a!=b", False),
+        ("x!=b", True),
+        ("a", True),
+        ("!a", False),
+        ("!x", True),
+        ("a in (b, c)", True),
+        ("a notin (b)", False),
+        ("x notin (b)", True),
+        ("n>4", True),
+        ("n<5", False),
+        ("a=b,tier=web", True),
+        ("a=b,tier=db", False),
+        ("a=", False),
     ],
-)  # fmt: skip
+)
 def test_labels(text: str, matches: bool) -> None:
     assert parse_labels(text).matches(LABELS) is matches
 

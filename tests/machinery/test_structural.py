@@ -19,7 +19,9 @@ def judged(name: str, value: object) -> list[str]:
     structural.drop_nulls(content, schema)
     structural.apply_defaults(content, schema)
     found = structural.validate(content, schema)
-    if not any(error.reason.startswith(("FieldValueType", "FieldValueRequired")) for error in found):
+    if not any(
+        error.reason.startswith(("FieldValueType", "FieldValueRequired")) for error in found
+    ):
         found += check_rules(content, schema)
     return sorted(str(error).replace(HERE, "~") for error in found)
 

@@ -28,7 +28,9 @@ def policy(name: str, namespace: str = "x", **spec: Any) -> networking_v1.Networ
     return made
 
 
-def facts(name: str, address: str, namespace: str = "x", node: str = "n1", **labels: str) -> PodFacts:
+def facts(
+    name: str, address: str, namespace: str = "x", node: str = "n1", **labels: str
+) -> PodFacts:
     return PodFacts(namespace, name, labels, address, node, (HTTP,))
 
 
@@ -48,46 +50,73 @@ def _selected(selector: LabelSelector, labels: Any) -> bool:
     return all(labels.get(key) == value for key, value in selector.match_labels.items())
 
 
-def _peer(peer: networking_v1.NetworkPolicyPeer, home: str, other: PodFacts, namespaces: Any) -> bool:
+def _peer(
+    peer: networking_v1.NetworkPolicyPeer, home: str, other: PodFacts, namespaces: Any
+) -> bool:
     if peer.ip_block is not None:
         address = ipaddress.ip_address(other.address)
         inside = address in ipaddress.ip_network(peer.ip_block.cidr)
-        return inside and not any(address in ipaddress.ip_network(part) for part in peer.ip_block.except_)
+        return inside and not any(
+            address in ipaddress.ip_network(part) for part in peer.ip_block.except_
+        )
     if other.namespace == "":  # no pod
         return False
     if peer.namespace_selector is None:
         right_namespace = other.namespace == home
     else:
         right_namespace = _selected(peer.namespace_selector, namespaces[other.namespace])
-    return right_namespace and (peer.pod_selector is None or _selected(peer.pod_selector, other.labels))
+    return right_namespace and (
+        peer.pod_selector is None or _selected(peer.pod_selector, other.labels)
+    )
 
 
-def _port(wanted: networking_v1.NetworkPolicyPort, target: PodFacts, protocol: str, port: int) -> bool:
+def _port(
+    wanted: networking_v1.NetworkPolicyPort, target: PodFacts, protocol: str, port: int
+) -> bool:
     if (wanted.protocol or "TCP") != protocol:
         return False
     if isinstance(wanted.port, str):
-        return any((p.name, p.protocol, p.number) == (wanted.port, protocol, port) for p in target.ports)
+        return any(
+            (p.name, p.protocol, p.number) == (wanted.port, protocol, port) for p in target.ports
+        )
     return wanted.port is None or wanted.port <= port <= (wanted.end_port or wanted.port)
 
 
 def _side(
-    kind: str, policies: Any, namespaces: Any, source: PodFacts, target: PodFacts, protocol: str, port: int
+    kind: str,
+    policies: Any,
+    namespaces: Any,
+    source: PodFacts,
+    target: PodFacts,
+    protocol: str,
+    port: int,
 ) -> bool:
     pod, other = (target, source) if kind == "Ingress" else (source, target)
     about = [
-        p for p in policies
-        if kind in p.spec.policy_types and p.metadata.namespace == pod.namespace and _selected(p.spec.pod_selector, pod.labels)
-    ]  # fmt: skip
+        p
+        for p in policies
+        if kind in p.spec.policy_types
+        and p.metadata.namespace == pod.namespace
+        and _selected(p.spec.pod_selector, pod.labels)
+    ]
     for one in about:
-        rows = [(r.from_, r.ports) for r in one.spec.ingress] if kind == "Ingress" else [(r.to, r.ports) for r in one.spec.egress]
+        rows = (
+            [(r.from_, r.ports) for r in one.spec.ingress]
+            if kind == "Ingress"
+            else [(r.to, r.ports) for r in one.spec.egress]
+        )
         for peers, ports in rows:
-            if not peers or any(_peer(peer, one.metadata.namespace, other, namespaces) for peer in peers):
+            if not peers or any(
+                _peer(peer, one.metadata.namespace, other, namespaces) for peer in peers
+            ):
                 if not ports or any(_port(p, target, protocol, port) for p in ports):
                     return True
     return not about
 
 
-def allowed(policies: Any, namespaces: Any, source: PodFacts, target: PodFacts, protocol: str, port: int) -> bool:
+def allowed(
+    policies: Any, namespaces: Any, source: PodFacts, target: PodFacts, protocol: str, port: int
+) -> bool:
     """Whether a connection is allowed. What is no pod has no namespace."""
     if source.address == target.address:
         return True
@@ -152,7 +181,11 @@ class Kernel:
             return True
         packet = {"saddr": source, "daddr": target, "l4proto": protocol.lower(), "dport": str(port)}
         chains = (self.maps["egress"].get(source), self.maps["ingress"].get(target))
-        return all(self._verdict(chain.removeprefix("goto "), packet) == "accept" for chain in chains if chain)
+        return all(
+            self._verdict(chain.removeprefix("goto "), packet) == "accept"
+            for chain in chains
+            if chain
+        )
 
     def _verdict(self, chain: str, packet: dict[str, str]) -> str:
         for rule in self.chains[chain]:
@@ -173,7 +206,8 @@ class Kernel:
             rule = rule.replace(f"ip daddr . th dport @{name}", "")
         pattern = r"(saddr|daddr|l4proto|dport) (!= )?(\{[^}]*\}|\S+)"
         return all(
-            self._among(packet[name], values) != bool(negated) for name, negated, values in re.findall(pattern, rule)
+            self._among(packet[name], values) != bool(negated)
+            for name, negated, values in re.findall(pattern, rule)
         )
 
     def _among(self, value: str, values: str) -> bool:
@@ -188,6 +222,8 @@ class Kernel:
                     return True
             elif "." in one and ipaddress.ip_address(value) in ipaddress.ip_network(one):
                 return True
-            if re.fullmatch(r"\d+-\d+", one) and int(one.split("-")[0]) <= int(value) <= int(one.split("-")[1]):
+            if re.fullmatch(r"\d+-\d+", one) and int(one.split("-")[0]) <= int(value) <= int(
+                one.split("-")[1]
+            ):
                 return True
         return False

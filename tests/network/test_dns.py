@@ -40,7 +40,9 @@ def ask(name: str, kind: str = "A") -> tuple[str, list[str]]:
     if answer is None:
         return "FORWARD", []
     reply = dns.message.from_wire(build(question, answer, 4096))
-    return dns.rcode.to_text(reply.rcode()), sorted(rd.to_text() for rr in reply.answer for rd in rr)
+    return dns.rcode.to_text(reply.rcode()), sorted(
+        rd.to_text() for rr in reply.answer for rd in rr
+    )
 
 
 def test_services_have_their_address() -> None:
@@ -58,16 +60,25 @@ def test_headless_services_have_their_endpoints() -> None:
 
 
 def test_ports_have_srv_records() -> None:
-    assert ask("_http._tcp.s.d.svc.cluster.local", "SRV") == ("NOERROR", ["0 100 80 s.d.svc.cluster.local."])
+    assert ask("_http._tcp.s.d.svc.cluster.local", "SRV") == (
+        "NOERROR",
+        ["0 100 80 s.d.svc.cluster.local."],
+    )
     assert len(ask("_http._tcp.headless.d.svc.cluster.local", "SRV")[1]) == 2
-    assert ask("s.d.svc.cluster.local", "SRV") == ("NOERROR", ["0 100 80 s.d.svc.cluster.local."]), "every port of it"
+    assert ask("s.d.svc.cluster.local", "SRV") == (
+        "NOERROR",
+        ["0 100 80 s.d.svc.cluster.local."],
+    ), "every port of it"
     assert len(ask("headless.d.svc.cluster.local", "SRV")[1]) == 2
     assert ask("_ftp._tcp.s.d.svc.cluster.local", "SRV")[0] == "NXDOMAIN"
 
 
 def test_addresses_have_names_and_aliases_lead_out() -> None:
     assert ask("9.0.96.10.in-addr.arpa", "PTR") == ("NOERROR", ["s.d.svc.cluster.local."])
-    assert ask("1.0.1.10.in-addr.arpa", "PTR") == ("NOERROR", ["web-0.headless.d.svc.cluster.local."])
+    assert ask("1.0.1.10.in-addr.arpa", "PTR") == (
+        "NOERROR",
+        ["web-0.headless.d.svc.cluster.local."],
+    )
     assert ask("out.d.svc.cluster.local", "CNAME") == ("NOERROR", ["example.org."])
     assert ask("10-1-0-7.d.pod.cluster.local") == ("NOERROR", ["10.1.0.7"])
     assert ask("example.org")[0] == "FORWARD"

@@ -22,9 +22,14 @@ from tiphys.network.policy.semantics import Connection, Semantics
 from tiphys.testing import LocalCluster
 
 FRONT = policy(
-    "front-only", "default", podSelector={"matchLabels": {"app": "web"}}, policyTypes=["Ingress"],
-    ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "front"}}}], "ports": [{"port": "http"}]}],
-)  # fmt: skip
+    "front-only",
+    "default",
+    podSelector={"matchLabels": {"app": "web"}},
+    policyTypes=["Ingress"],
+    ingress=[
+        {"from": [{"podSelector": {"matchLabels": {"app": "front"}}}], "ports": [{"port": "http"}]}
+    ],
+)
 
 
 @pytest.fixture
@@ -35,13 +40,20 @@ async def shop(server: LocalCluster) -> AsyncIterator[LocalCluster]:
     await server.client.create(FRONT)
     ports = [{"name": "http", "containerPort": 8080}]
     rows: list[tuple[str, str, str, dict[str, Any]]] = [
-        ("web", "10.0.0.1", "10.9.0.1", {"containers": [{"name": "c", "image": "i", "ports": ports}]}),
+        (
+            "web",
+            "10.0.0.1",
+            "10.9.0.1",
+            {"containers": [{"name": "c", "image": "i", "ports": ports}]},
+        ),
         ("front", "10.0.0.2", "10.9.0.1", {}),
         ("db", "10.0.0.3", "10.9.0.1", {}),
         ("agent", "10.9.0.2", "10.9.0.2", {"hostNetwork": True}),
     ]
     for name, address, host, spec in rows:
-        one = await server.client.create(build_pod(name, labels={"app": name}, nodeName=f"n-{host}", **spec))
+        one = await server.client.create(
+            build_pod(name, labels={"app": name}, nodeName=f"n-{host}", **spec)
+        )
         one.status.phase, one.status.pod_ip, one.status.host_ip = "Running", address, host
         await server.client.update_status(one)
     yield server
@@ -62,13 +74,27 @@ async def test_it_tells_all_about_a_pod(shop: LocalCluster) -> None:
         "Egress: open, no policy is about it",
     ]
     assert told.exit_code == 0
-    assert "has no address of its own: no policy is about it" in (await explain(shop, "agent")).output
+    assert (
+        "has no address of its own: no policy is about it" in (await explain(shop, "agent")).output
+    )
 
 
 ANSWERS = [
-    (("web", "--from", "front", "--port", "8080"), 0, "allowed by default/front-only (ingress rule 1)"),
-    (("web", "--from", "front", "--port", "http"), 0, "default/front to default/web at TCP 8080: allowed"),
-    (("web", "--from", "front", "--port", "80"), 1, "denied, isolated by default/front-only, none of whose rules allows it"),
+    (
+        ("web", "--from", "front", "--port", "8080"),
+        0,
+        "allowed by default/front-only (ingress rule 1)",
+    ),
+    (
+        ("web", "--from", "front", "--port", "http"),
+        0,
+        "default/front to default/web at TCP 8080: allowed",
+    ),
+    (
+        ("web", "--from", "front", "--port", "80"),
+        1,
+        "denied, isolated by default/front-only, none of whose rules allows it",
+    ),
     (("web", "--from", "front"), 0, "allowed at TCP 8080"),
     (("web", "--from", "default/db"), 1, "denied at every port"),
     (("web", "--to", "192.0.2.1"), 0, "allowed at all ports"),
@@ -79,7 +105,7 @@ ANSWERS = [
     (("none", "--from", "web"), 2, "there is no pod default/none"),
     (("web", "--from", "front", "--port", "x"), 2, "neither a port nor the name"),
     (("web", "--port", "1"), 2, "--port goes with"),
-]  # fmt: skip
+]
 
 
 async def test_its_exit_code_is_the_answer(shop: LocalCluster) -> None:

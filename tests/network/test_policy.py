@@ -17,9 +17,18 @@ from tiphys.network.policy.table import PolicyTable
 
 NAMESPACES = {"x": {"ns": "x"}, "y": {"ns": "y", "team": "a"}, "z": {"ns": "z", "team": "a"}}
 PODS = [
-    PodFacts(ns, name, {"pod": name, "tier": tier}, f"10.0.{number}.{tail}", node, (HTTP,) if name == "a" else ())
+    PodFacts(
+        ns,
+        name,
+        {"pod": name, "tier": tier},
+        f"10.0.{number}.{tail}",
+        node,
+        (HTTP,) if name == "a" else (),
+    )
     for number, ns in enumerate(NAMESPACES)
-    for tail, (name, tier, node) in enumerate((("a", "front", "n1"), ("b", "back", "n1"), ("c", "back", "n2")), 1)
+    for tail, (name, tier, node) in enumerate(
+        (("a", "front", "n1"), ("b", "back", "n1"), ("c", "back", "n2")), 1
+    )
 ]
 OUTSIDE = PodFacts("", "", {}, "192.0.2.7")
 PORTS = (("TCP", 80), ("TCP", 81), ("UDP", 80), ("SCTP", 8500))
@@ -27,43 +36,53 @@ PORTS = (("TCP", 80), ("TCP", 81), ("UDP", 80), ("SCTP", 8500))
 # --- policies as people write them, and stranger ones ---
 
 _labels = st.sampled_from([{}, {"pod": "a"}, {"pod": "b"}, {"tier": "back"}, {"pod": "none"}])
-_expressions = st.sampled_from([
-    {"key": "pod", "operator": "In", "values": ["a", "c"]},
-    {"key": "pod", "operator": "NotIn", "values": ["b"]},
-    {"key": "tier", "operator": "Exists"},
-    {"key": "tier", "operator": "DoesNotExist"},
-    {"key": "team", "operator": "NotIn", "values": ["a"]},
-])  # fmt: skip
-_pods = st.fixed_dictionaries({"matchLabels": _labels}, optional={"matchExpressions": st.lists(_expressions, max_size=2)})
-_spaces = st.sampled_from([
-    {},
-    {"matchLabels": {"ns": "y"}},
-    {"matchLabels": {"team": "a"}},
-    {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]},
-])  # fmt: skip
-_blocks = st.sampled_from([
-    {"cidr": "0.0.0.0/0"},
-    {"cidr": "10.0.0.0/8", "except": ["10.0.1.0/24", "10.0.1.2/32"]},
-    {"cidr": "192.0.2.0/24"},
-    {"cidr": "0.0.0.0/0", "except": ["10.0.0.1/32", "10.0.0.0/30"]},
-    {"cidr": "fd00::/8"},
-])  # fmt: skip
+_expressions = st.sampled_from(
+    [
+        {"key": "pod", "operator": "In", "values": ["a", "c"]},
+        {"key": "pod", "operator": "NotIn", "values": ["b"]},
+        {"key": "tier", "operator": "Exists"},
+        {"key": "tier", "operator": "DoesNotExist"},
+        {"key": "team", "operator": "NotIn", "values": ["a"]},
+    ]
+)
+_pods = st.fixed_dictionaries(
+    {"matchLabels": _labels}, optional={"matchExpressions": st.lists(_expressions, max_size=2)}
+)
+_spaces = st.sampled_from(
+    [
+        {},
+        {"matchLabels": {"ns": "y"}},
+        {"matchLabels": {"team": "a"}},
+        {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]},
+    ]
+)
+_blocks = st.sampled_from(
+    [
+        {"cidr": "0.0.0.0/0"},
+        {"cidr": "10.0.0.0/8", "except": ["10.0.1.0/24", "10.0.1.2/32"]},
+        {"cidr": "192.0.2.0/24"},
+        {"cidr": "0.0.0.0/0", "except": ["10.0.0.1/32", "10.0.0.0/30"]},
+        {"cidr": "fd00::/8"},
+    ]
+)
 _peers = st.one_of(
     st.fixed_dictionaries({"podSelector": _pods}),
     st.fixed_dictionaries({"namespaceSelector": _spaces}),
     st.fixed_dictionaries({"namespaceSelector": _spaces, "podSelector": _pods}),
     st.fixed_dictionaries({"ipBlock": _blocks}),
 )
-_ports = st.sampled_from([
-    {"protocol": "TCP", "port": 80},
-    {"port": 81},
-    {"port": 80, "endPort": 81},
-    {"protocol": "TCP", "port": "http"},
-    {"protocol": "UDP"},
-    {"protocol": "UDP", "port": "http"},
-    {"protocol": "SCTP", "port": 8000, "endPort": 9000},
-    {"protocol": "SCTP"},
-])  # fmt: skip
+_ports = st.sampled_from(
+    [
+        {"protocol": "TCP", "port": 80},
+        {"port": 81},
+        {"port": 80, "endPort": 81},
+        {"protocol": "TCP", "port": "http"},
+        {"protocol": "UDP"},
+        {"protocol": "UDP", "port": "http"},
+        {"protocol": "SCTP", "port": 8000, "endPort": 9000},
+        {"protocol": "SCTP"},
+    ]
+)
 
 
 def _rules(peers: str) -> Any:
@@ -71,15 +90,21 @@ def _rules(peers: str) -> Any:
     return st.lists(st.fixed_dictionaries({}, optional=rows), max_size=3)
 
 
-_specs = st.fixed_dictionaries({
-    "podSelector": _pods, "ingress": _rules("from"), "egress": _rules("to"),
-    "policyTypes": st.sampled_from([["Ingress"], ["Egress"], ["Ingress", "Egress"]]),
-})  # fmt: skip
+_specs = st.fixed_dictionaries(
+    {
+        "podSelector": _pods,
+        "ingress": _rules("from"),
+        "egress": _rules("to"),
+        "policyTypes": st.sampled_from([["Ingress"], ["Egress"], ["Ingress", "Egress"]]),
+    }
+)
 _policies = st.lists(st.tuples(st.sampled_from(sorted(NAMESPACES)), _specs), max_size=4)
 
 
 def made(rows: Any) -> list[Any]:
-    return [policy(f"p{number}", namespace, **spec) for number, (namespace, spec) in enumerate(rows)]
+    return [
+        policy(f"p{number}", namespace, **spec) for number, (namespace, spec) in enumerate(rows)
+    ]
 
 
 def table_of(policies: Any, node: str = "n1", pods: Any = PODS) -> PolicyTable:
@@ -105,7 +130,9 @@ def cluster(policies: Any) -> Any:
 
     def passes(source: PodFacts, target: PodFacts, protocol: str, port: int) -> bool:
         nodes = {pod.node for pod in (source, target) if pod.node}
-        return all(kernels[node].passes(source.address, target.address, protocol, port) for node in nodes)
+        return all(
+            kernels[node].passes(source.address, target.address, protocol, port) for node in nodes
+        )
 
     return passes
 
@@ -126,18 +153,35 @@ def test_evaluator_and_ruleset_say_what_is_documented(rows: Any) -> None:
                 told = [one if one.namespace else one.address for one in (source, target)]
                 assert semantics.allows(Connection(*told, protocol, port)) == expected
                 if source is not target:
-                    assert passes(source, target, protocol, port) == expected, (source, target, protocol, port)
+                    assert passes(source, target, protocol, port) == expected, (
+                        source,
+                        target,
+                        protocol,
+                        port,
+                    )
 
 
 _moves = st.lists(
     st.one_of(
-        st.tuples(st.just("policy"), st.integers(0, 3), st.one_of(st.none(), st.tuples(st.sampled_from(["x", "y"]), _specs))),
-        st.tuples(st.just("pod"), st.integers(0, 8), st.sampled_from(["gone", "n1", "n2", "no address", "shared", "labels"])),
-        st.tuples(st.just("namespace"), st.sampled_from(["x", "y"]), st.sampled_from([{}, {"ns": "y"}, {"team": "a"}, None])),
+        st.tuples(
+            st.just("policy"),
+            st.integers(0, 3),
+            st.one_of(st.none(), st.tuples(st.sampled_from(["x", "y"]), _specs)),
+        ),
+        st.tuples(
+            st.just("pod"),
+            st.integers(0, 8),
+            st.sampled_from(["gone", "n1", "n2", "no address", "shared", "labels"]),
+        ),
+        st.tuples(
+            st.just("namespace"),
+            st.sampled_from(["x", "y"]),
+            st.sampled_from([{}, {"ns": "y"}, {"team": "a"}, None]),
+        ),
         st.tuples(st.just("write"), st.none(), st.none()),
     ),
     max_size=14,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=100, deadline=None)
@@ -160,14 +204,18 @@ def test_steps_lead_to_what_a_fresh_start_gives(rows: Any, moves: Any) -> None:
             fresh.put_policy(key, one)
     expected = kernel_of(fresh)
     assert (kernel.sets, kernel.chains) == (expected.sets, expected.chains)
-    assert {name: rows.keys() for name, rows in kernel.maps.items()} == {name: rows.keys() for name, rows in expected.maps.items()}
+    assert {name: rows.keys() for name, rows in kernel.maps.items()} == {
+        name: rows.keys() for name, rows in expected.maps.items()
+    }
 
 
 def _move(table: PolicyTable, kind: str, which: Any, what: Any) -> None:
     if kind == "policy":
         for namespace in ("x", "y"):
             key = f"{namespace}/p{which}"
-            new = policy(f"p{which}", namespace, **what[1]) if what and what[0] == namespace else None
+            new = (
+                policy(f"p{which}", namespace, **what[1]) if what and what[0] == namespace else None
+            )
             table.put_policy(key, read(new) if new else None)
     elif kind == "namespace":
         table.put_namespace(which, what)
@@ -206,7 +254,9 @@ def test_an_address_that_is_used_again_has_the_policies_of_its_new_pod() -> None
 
 def test_only_what_changed_is_written() -> None:
     back = policy("p", ingress=[{"from": [{"podSelector": {"matchLabels": {"role": "client"}}}]}])
-    table = table_of([back], pods=[facts("web", "10.0.0.1"), facts("client", "10.0.0.2", node="n2")])
+    table = table_of(
+        [back], pods=[facts("web", "10.0.0.1"), facts("client", "10.0.0.2", node="n2")]
+    )
     table.whole()
     table.put_pod(facts("client", "10.0.0.2", node="n2", role="client"))
     changes = table.changes()
@@ -216,7 +266,10 @@ def test_only_what_changed_is_written() -> None:
 
 def test_a_namespace_that_is_not_known_yet_is_not_let_in_by_what_it_lacks() -> None:
     lacks = {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}
-    table = table_of([policy("p", ingress=[{"from": [{"namespaceSelector": lacks}]}])], pods=[facts("web", "10.0.0.1")])
+    table = table_of(
+        [policy("p", ingress=[{"from": [{"namespaceSelector": lacks}]}])],
+        pods=[facts("web", "10.0.0.1")],
+    )
     kernel = kernel_of(table)
     table.put_pod(facts("early", "10.0.0.2", "new"))
     kernel.take(table.changes())
@@ -226,28 +279,52 @@ def test_a_namespace_that_is_not_known_yet_is_not_let_in_by_what_it_lacks() -> N
     assert kernel.passes("10.0.0.2", "10.0.0.1", "TCP", 80)
 
 
-@pytest.mark.parametrize(("rule", "protocols"), [
-    ({}, {"udp", "tcp"}),
-    ({"to": [{"podSelector": {}}]}, set()),
-    ({"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]}, {"udp", "tcp"}),
-    ({"to": [{"namespaceSelector": {}}], "ports": [{"protocol": "UDP", "port": 53}]}, {"udp"}),
-    ({"to": [{"namespaceSelector": {}}], "ports": [{"port": "dns-tcp"}]}, {"tcp"}),
-    ({"to": [{"namespaceSelector": {}}], "ports": [{"port": 80}]}, set()),
-    ({"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}, set()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "protocols"),
+    [
+        ({}, {"udp", "tcp"}),
+        ({"to": [{"podSelector": {}}]}, set()),
+        (
+            {
+                "to": [
+                    {
+                        "namespaceSelector": {},
+                        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+                    }
+                ]
+            },
+            {"udp", "tcp"},
+        ),
+        ({"to": [{"namespaceSelector": {}}], "ports": [{"protocol": "UDP", "port": 53}]}, {"udp"}),
+        ({"to": [{"namespaceSelector": {}}], "ports": [{"port": "dns-tcp"}]}, {"tcp"}),
+        ({"to": [{"namespaceSelector": {}}], "ports": [{"port": 80}]}, set()),
+        ({"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}, set()),
+    ],
+)
 def test_the_clusters_dns_is_a_pod_of_kube_dns_to_policies(rule: Any, protocols: set[str]) -> None:
-    table = table_of([policy("p", policyTypes=["Egress"], egress=[rule])], pods=[facts("web", "10.0.0.1")])
+    table = table_of(
+        [policy("p", policyTypes=["Egress"], egress=[rule])], pods=[facts("web", "10.0.0.1")]
+    )
     table.put_namespace("kube-system", {})
     table.put_dns(["10.244.0.1"])
     kernel = kernel_of(table)
     found = {name for name in ("udp", "tcp") if kernel.passes("10.0.0.1", "10.244.0.1", name, 53)}
-    assert found == protocols and (rule == {} or not kernel.passes("10.0.0.1", "10.244.0.1", "TCP", 10250))
+    assert found == protocols and (
+        rule == {} or not kernel.passes("10.0.0.1", "10.244.0.1", "TCP", 10250)
+    )
 
 
 def test_networks_and_ports_are_written_without_overlaps() -> None:
     rule = {"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "10.1.0.0/16"]}}]}
-    made_policy = read(policy("p", ingress=[rule | {"ports": [{"port": 80, "endPort": 90}, {"port": 85}, {"port": 91}]}]))
+    made_policy = read(
+        policy(
+            "p",
+            ingress=[rule | {"ports": [{"port": 80, "endPort": 90}, {"port": 85}, {"port": 91}]}],
+        )
+    )
     assert made_policy.ingress is not None
-    assert blocks(made_policy.ingress[0].peers, "saddr") == ["ip saddr != { 10.0.0.0-10.255.255.255 }"]  # type: ignore[arg-type]
+    assert blocks(made_policy.ingress[0].peers, "saddr") == [
+        "ip saddr != { 10.0.0.0-10.255.255.255 }"
+    ]  # type: ignore[arg-type]
     assert port_ranges(made_policy.ingress[0].ports) == {"TCP": [(80, 91)]}
     assert not Changes() and script("t", Changes()) == "" and "hook forward" in base("t")

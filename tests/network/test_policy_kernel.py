@@ -44,7 +44,20 @@ class Node:
 
     def _link(self, name: str, address: str, device: str) -> None:
         ip("netns", "add", name)
-        ip("link", "add", device, "netns", self.node, "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip(
+            "link",
+            "add",
+            device,
+            "netns",
+            self.node,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            name,
+        )
         ip("-n", name, "link", "set", "lo", "up")
         ip("-n", name, "addr", "add", f"{address}/32", "dev", "eth0")
         ip("-n", name, "link", "set", "eth0", "up")
@@ -73,7 +86,9 @@ def node() -> Iterator[Node]:
     made_node.close()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(_policies)
 def test_packets_fare_as_is_documented(node: Node, rows: Any) -> None:
     policies = made(rows)
@@ -81,13 +96,19 @@ def test_packets_fare_as_is_documented(node: Node, rows: Any) -> None:
     names = node.pods | {OUTSIDE.address: node.outside}
     ends = [*HERE, OUTSIDE]
     tries = {
-        Try(names[source.address], target.address, protocol, port): allowed(policies, NAMESPACES, source, target, protocol, port)
-        for source in ends for target in ends if source is not target
+        Try(names[source.address], target.address, protocol, port): allowed(
+            policies, NAMESPACES, source, target, protocol, port
+        )
+        for source in ends
+        for target in ends
+        if source is not target
         for protocol, port in (("TCP", 80), ("TCP", 81), ("UDP", 80), ("SCTP", 8500))
-    }  # fmt: skip
+    }
     expected = {one for one, passes in tries.items() if passes}
     reached = node.servers.reached(tries)
-    assert reached | node.servers.reached(expected - reached) == expected  # a busy machine may be late, once
+    assert (
+        reached | node.servers.reached(expected - reached) == expected
+    )  # a busy machine may be late, once
 
 
 DENY = policy("deny", policyTypes=["Ingress", "Egress"])
@@ -96,7 +117,10 @@ DENY = policy("deny", policyTypes=["Ingress", "Egress"])
 def test_the_node_reaches_its_pods_and_they_reach_it(node: Node) -> None:
     """What probes need."""
     node.enforce(table_of([DENY]))
-    tries = {Try(node.node, HERE[0].address, "TCP", 80), Try(node.pods[HERE[0].address], "10.0.255.1", "TCP", 80)}
+    tries = {
+        Try(node.node, HERE[0].address, "TCP", 80),
+        Try(node.pods[HERE[0].address], "10.0.255.1", "TCP", 80),
+    }
     assert node.servers.reached(tries) == tries
     assert not node.servers.reached({Try(node.outside, HERE[0].address, "TCP", 80)})
 
@@ -120,13 +144,18 @@ def test_steps_are_taken_by_the_kernel(node: Node) -> None:
     node.enforce(table)
     steps = [
         lambda: table.put_policy("x/deny", read(DENY)),
-        lambda: table.put_policy("x/p", read(policy("p", ingress=[{"from": [{"podSelector": {}}], "ports": [{"port": "http"}]}]))),
+        lambda: table.put_policy(
+            "x/p",
+            read(
+                policy("p", ingress=[{"from": [{"podSelector": {}}], "ports": [{"port": "http"}]}])
+            ),
+        ),
         lambda: table.put_dns(["10.0.255.1"]),
         lambda: table.drop_pod("x/a"),
         lambda: table.put_pod(PODS[0]),
         lambda: table.put_policy("x/p", None),
         lambda: table.put_policy("x/deny", None),
-    ]  # fmt: skip
+    ]
     for step in steps:
         step()
         text = script("t-policy", table.changes())

@@ -12,10 +12,14 @@ from tiphys.node.admission import Footprint, refusal
 ROOM = {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "10Gi", "pods": "3"}
 
 
-def footprint(port: int = 0, address: str = "", protocol: str = "TCP", **requests: str) -> Footprint:
+def footprint(
+    port: int = 0, address: str = "", protocol: str = "TCP", **requests: str
+) -> Footprint:
     container: dict[str, Any] = {"name": "c", "image": "i", "resources": {"requests": requests}}
     if port:
-        container["ports"] = [{"containerPort": 80, "hostPort": port, "hostIP": address, "protocol": protocol}]
+        container["ports"] = [
+            {"containerPort": 80, "hostPort": port, "hostIP": address, "protocol": protocol}
+        ]
     return Footprint(pod(containers=[container]).spec)
 
 
@@ -35,7 +39,9 @@ def footprint(port: int = 0, address: str = "", protocol: str = "TCP", **request
         (footprint(80), [footprint(81)], None),
     ],
 )
-def test_a_pod_needs_room_on_its_node(new: Footprint, others: list[Footprint], reason: str | None) -> None:
+def test_a_pod_needs_room_on_its_node(
+    new: Footprint, others: list[Footprint], reason: str | None
+) -> None:
     found = refusal(new, others, ROOM)
     assert (found[0] if found else None) == reason
 
@@ -43,4 +49,7 @@ def test_a_pod_needs_room_on_its_node(new: Footprint, others: list[Footprint], r
 def test_the_reason_is_told_in_numbers() -> None:
     found = refusal(footprint(cpu="1500m"), [footprint(cpu="1")], ROOM)
     assert found is not None
-    assert found[1] == "Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"
+    assert (
+        found[1]
+        == "Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"
+    )

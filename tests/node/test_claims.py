@@ -15,7 +15,9 @@ from tiphys.scheduler.devices.stock import Devices
 from tiphys.testing import LocalCluster
 
 
-async def user(server: LocalCluster, made: v1.ResourceClaim, reserved: bool = True, given: bool = True) -> core_v1.Pod:
+async def user(
+    server: LocalCluster, made: v1.ResourceClaim, reserved: bool = True, given: bool = True
+) -> core_v1.Pod:
     """A pod of the claim, which has what it asked for."""
     devices = Devices(kind=class_of)
     devices.inventory.put(slice_of("a", device("d0")))
@@ -41,13 +43,20 @@ async def test_a_claim_for_nothing_needs_nobody(server: LocalCluster) -> None:
 
 async def test_a_claim_with_devices_needs_their_driver(server: LocalCluster) -> None:
     using = await user(server, claim("c", ask()))
-    with pytest.raises(RuntimeFault, match=r"DRA driver gpu\.example\.com is not registered") as fault:
+    with pytest.raises(
+        RuntimeFault, match=r"DRA driver gpu\.example\.com is not registered"
+    ) as fault:
         await prepare(server.client, using)
     assert fault.value.reason == "FailedPrepareDynamicResources"
 
 
-async def test_claims_of_others_and_claims_that_have_nothing_are_refused(server: LocalCluster) -> None:
+async def test_claims_of_others_and_claims_that_have_nothing_are_refused(
+    server: LocalCluster,
+) -> None:
     with pytest.raises(RuntimeFault, match=r"pod p \(u\) is not allowed to use ResourceClaim c"):
         await prepare(server.client, await user(server, claim("c", ask()), reserved=False))
     with pytest.raises(RuntimeFault, match="fetch ResourceClaim missing"):
-        await prepare(server.client, pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "missing"}]))
+        await prepare(
+            server.client,
+            pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "missing"}]),
+        )

@@ -24,7 +24,8 @@ LINE = b"2026-01-01T00:00:00.000000000Z stdout F %s\n"
 def limited(**limits: str) -> core_v1.PodSpec:
     """A container for each name, with that limit of disk; a volume of at most 1Ki."""
     containers = [
-        {"name": n, "image": "i", "resources": {"limits": {"ephemeral-storage": size}}} for n, size in limits.items()
+        {"name": n, "image": "i", "resources": {"limits": {"ephemeral-storage": size}}}
+        for n, size in limits.items()
     ]
     volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Ki"}}, {"name": "w", "emptyDir": {}}]
     return pod(containers=[*containers, {"name": "free", "image": "i"}], volumes=volumes).spec
@@ -33,7 +34,10 @@ def limited(**limits: str) -> core_v1.PodSpec:
 def test_pods_are_evicted_in_upstreams_words() -> None:
     spec = limited(a="1Ki", b="2Ki")
     assert excess(spec, DiskUsage({"v": 1024, "w": 1024}, {"a": 1024})) == ""
-    assert excess(spec, DiskUsage({"v": 1025})) == 'Usage of EmptyDir volume "v" exceeds the limit "1Ki". '
+    assert (
+        excess(spec, DiskUsage({"v": 1025}))
+        == 'Usage of EmptyDir volume "v" exceeds the limit "1Ki". '
+    )
     told = 'Container a exceeded its local ephemeral storage limit "1Ki". '
     assert excess(spec, DiskUsage(containers={"a": 1025})) == told
     told = "Pod ephemeral local storage usage exceeds the total limit of containers 3Ki. "
@@ -59,9 +63,16 @@ async def test_a_folder_is_measured_without_what_its_links_lead_to(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("limits", "size", "expected"),
-    [(("64Mi", "32Mi"), None, 96 << 20), (("64Mi", ""), None, 1 << 30), (("64Mi",), "1Mi", 1 << 20), (("64Mi",), "1Gi", 64 << 20)],
+    [
+        (("64Mi", "32Mi"), None, 96 << 20),
+        (("64Mi", ""), None, 1 << 30),
+        (("64Mi",), "1Mi", 1 << 20),
+        (("64Mi",), "1Gi", 64 << 20),
+    ],
 )
-def test_volumes_in_memory_are_no_larger_than_their_pods(limits: tuple[str, ...], size: str | None, expected: int) -> None:
+def test_volumes_in_memory_are_no_larger_than_their_pods(
+    limits: tuple[str, ...], size: str | None, expected: int
+) -> None:
     containers = [
         {"name": f"c{n}", "image": "i", "resources": {"limits": {"memory": limit} if limit else {}}}
         for n, limit in enumerate(limits)
@@ -79,7 +90,12 @@ def test_full_logs_are_set_aside_compressed_and_removed(tmp_path: Path) -> None:
         aside = rotation.set_aside(tmp_path, "ns_p_u/c", "0.log")
         os.rename(folder / aside, folder / f"0.log.2026010{number}")
     names = sorted(os.listdir(folder))
-    assert names == ["0.log.20260102.gz", "0.log.20260103.gz", "0.log.20260104.gz", "0.log.20260105"]
+    assert names == [
+        "0.log.20260102.gz",
+        "0.log.20260103.gz",
+        "0.log.20260104.gz",
+        "0.log.20260105",
+    ]
     assert gzip.decompress((folder / names[0]).read_bytes()) == b"\2" * 100
     rotation.remove(tmp_path, "ns_p_u/c", "0.log")
     assert os.listdir(folder) == [] and rotation.left(tmp_path) == {"u": "ns_p_u"}
@@ -128,7 +144,10 @@ def test_a_volume_is_given_to_a_group_but_not_what_its_links_lead_to(tmp_path: P
     outside.touch(0o600)
     (volume / "link").symlink_to(outside)
     give_to_group(str(volume), 4321, None)
-    facts = [(os.stat(p).st_gid, os.stat(p).st_mode & 0o7777) for p in (volume, volume / "a", volume / "a" / "file", outside)]
+    facts = [
+        (os.stat(p).st_gid, os.stat(p).st_mode & 0o7777)
+        for p in (volume, volume / "a", volume / "a" / "file", outside)
+    ]
     assert facts == [(4321, 0o2775), (4321, 0o2775), (4321, 0o660), (outside.stat().st_uid, 0o600)]
     os.chown(volume / "a", -1, 0)
     give_to_group(str(volume), 4321, "OnRootMismatch")

@@ -25,7 +25,11 @@ def test_files_change_all_at_once_and_old_ones_go(tmp_path: Path) -> None:
     write_files(tmp_path, {"a": File(b"1"), "dir/b": File(b"2", 0o600)})
     assert (tmp_path / "..data").resolve() == before
     write_files(tmp_path, {"a": File(b"3")})
-    assert (tmp_path / "a").read_bytes() == b"3" and not (tmp_path / "dir").exists() and not before.exists()
+    assert (
+        (tmp_path / "a").read_bytes() == b"3"
+        and not (tmp_path / "dir").exists()
+        and not before.exists()
+    )
 
 
 async def test_logs_are_cut_as_asked(tmp_path: Path) -> None:
@@ -36,9 +40,17 @@ async def test_logs_are_cut_as_asked(tmp_path: Path) -> None:
     file = os.open(tmp_path / "log", os.O_RDONLY)
     assert await said() == b"one\ntwo\n"
     assert await said(limit=4) == b"one\n" and await said(limit=0) == b""
-    assert [await said(tail=n) for n in (0, 1, 2, 3, 9)] == [b"", b"o\n", b"two\n", b"one\ntwo\n", b"one\ntwo\n"]
+    assert [await said(tail=n) for n in (0, 1, 2, 3, 9)] == [
+        b"",
+        b"o\n",
+        b"two\n",
+        b"one\ntwo\n",
+        b"one\ntwo\n",
+    ]
     assert last_words(file, 1, 99) == "o\n" and last_words(file, 9, 5) == "\ntwo\n"
-    assert shown(LOG.splitlines(True)[0], LogOptions(timestamps=True)).startswith(b"2026-01-01T00:00:00.123456789Z one")
+    assert shown(LOG.splitlines(True)[0], LogOptions(timestamps=True)).startswith(
+        b"2026-01-01T00:00:00.123456789Z one"
+    )
     assert shown(LOG.splitlines(True)[0], LogOptions(since=1767225601.0)) == b""
 
 
@@ -48,9 +60,15 @@ def test_references_to_variables() -> None:
 
 def test_services_are_in_the_environment() -> None:
     service = core_v1.Service(metadata=ObjectMeta(name="my-db", namespace="default"))
-    service.spec.cluster_ip, service.spec.ports = "10.0.0.1", [core_v1.ServicePort(port=5432, protocol="TCP")]
+    service.spec.cluster_ip, service.spec.ports = (
+        "10.0.0.1",
+        [core_v1.ServicePort(port=5432, protocol="TCP")],
+    )
     env = service_variables([service], "default", True)
-    assert env["MY_DB_SERVICE_HOST"] == "10.0.0.1" and env["MY_DB_PORT_5432_TCP"] == "tcp://10.0.0.1:5432"
+    assert (
+        env["MY_DB_SERVICE_HOST"] == "10.0.0.1"
+        and env["MY_DB_PORT_5432_TCP"] == "tcp://10.0.0.1:5432"
+    )
     assert service_variables([service], "other", True) == {}
 
 
@@ -61,11 +79,19 @@ def test_fields_of_a_pod() -> None:
 
 def test_spdy_frames_come_back_whole_from_any_cut() -> None:
     stream, opening = SPDYClient().open({"streamType": "stdout"})
-    wire = SPDYClient.data(stream, b"hello") + SPDYClient.data(stream, b"", end=True) + SPDYClient.pong(b"\0\0\0\1")
+    wire = (
+        SPDYClient.data(stream, b"hello")
+        + SPDYClient.data(stream, b"", end=True)
+        + SPDYClient.pong(b"\0\0\0\1")
+    )
     for cut in range(len(wire)):
         client = SPDYClient()
         events = client.feed(wire[:cut]) + client.feed(wire[cut:])
-        assert [(e.kind, e.data) for e in events] == [("data", b"hello"), ("end", b""), ("ping", b"\0\0\0\1")]
+        assert [(e.kind, e.data) for e in events] == [
+            ("data", b"hello"),
+            ("end", b""),
+            ("ping", b"\0\0\0\1"),
+        ]
     assert opening[:4] == b"\x80\x03\x00\x01"
 
 
@@ -74,7 +100,15 @@ def test_a_machines_usage_is_what_proc_says() -> None:
     memory = "MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    500 kB\n"
     ticks = 100 + 10 + 50 + 3 + 7 + 5
     used = machine_usage(stat, memory, "pgfault 12\npgmajfault 3\n")
-    assert used == Usage(ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK"), 1500 << 10, 1900 << 10, 0, 12, 3, 500 << 10)
+    assert used == Usage(
+        ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK"),
+        1500 << 10,
+        1900 << 10,
+        0,
+        12,
+        3,
+        500 << 10,
+    )
     assert agent_usage(Path("/proc/self/stat").read_text()).rss > 1 << 20
 
 

@@ -56,7 +56,9 @@ async def status(server: LocalCluster) -> core_v1.PodStatus:
     return (await server.client.get(core_v1.Pod, "p", "default")).status
 
 
-async def test_a_container_starts_once_its_pod_is_isolated(server: LocalCluster, gate: Gate) -> None:
+async def test_a_container_starts_once_its_pod_is_isolated(
+    server: LocalCluster, gate: Gate
+) -> None:
     await server.client.create(build_pod(nodeName="n1"))
     await gate.asked.wait()
     await server.eventually(lambda: _has_address(server))
@@ -68,7 +70,9 @@ async def test_a_container_starts_once_its_pod_is_isolated(server: LocalCluster,
     await server.eventually(lambda: gate.released == ["p"])
 
 
-async def test_a_container_that_waits_for_policies_says_so(server: LocalCluster, gate: Gate) -> None:
+async def test_a_container_that_waits_for_policies_says_so(
+    server: LocalCluster, gate: Gate
+) -> None:
     gate.refuses = True
     await server.client.create(build_pod(nodeName="n1"))
 

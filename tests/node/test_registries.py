@@ -63,18 +63,29 @@ def test_longer_paths_come_first_and_the_server_is_not_told() -> None:
 def test_the_old_format_and_auth_are_read_and_what_is_broken_is_passed_over() -> None:
     pair = base64.b64encode(b"me:se:cret").decode().rstrip("=")
     old = core_v1.Secret(data={".dockercfg": json.dumps({"q.io": {"auth": pair}}).encode()})
-    broken: list[Any] = [b"{", b"[]", b'{"auths":{"q.io":{"auth":"!"}}}', b'{"auths":{"q.io":7}}', b'{"auths":null}']
+    broken: list[Any] = [
+        b"{",
+        b"[]",
+        b'{"auths":{"q.io":{"auth":"!"}}}',
+        b'{"auths":{"q.io":7}}',
+        b'{"auths":null}',
+    ]
     others = [core_v1.Secret(data={".dockerconfigjson": text}) for text in broken]
     assert logins([*others, old], "q.io/a") == [{"username": "me", "password": "se:cret"}]
 
 
 def test_names_of_images_are_completed_or_refused() -> None:
     assert (with_tag("nginx"), with_tag("q.io:5/a:1")) == ("nginx:latest", "q.io:5/a:1")
-    assert repository_of("localhost/a") == "localhost/a" and repository_of("me/a:1") == "docker.io/me/a"
+    assert (
+        repository_of("localhost/a") == "localhost/a"
+        and repository_of("me/a:1") == "docker.io/me/a"
+    )
     for name, why in {
         "q.io/UPPER:1": "invalid reference format: repository name (UPPER) must be lowercase",
         "a//b": "invalid reference format",
         "a:!": "invalid reference format",
     }.items():
-        with pytest.raises(ImageNameError, match="^" + why.replace("(", r"\(").replace(")", r"\)") + "$"):
+        with pytest.raises(
+            ImageNameError, match="^" + why.replace("(", r"\(").replace(")", r"\)") + "$"
+        ):
             with_tag(name)

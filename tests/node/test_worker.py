@@ -68,8 +68,12 @@ async def test_a_reason_that_holds_no_more_is_taken_back() -> None:
         return one
 
     one, status = pod(), core_v1.PodStatus()
-    one.status.conditions = [core_v1.PodCondition(type="Ready", status="False", reason="ContainersNotReady", message="m")]
-    status.conditions = [core_v1.PodCondition(type=kind, status="True") for kind in ("Ready", "Initialized")]
+    one.status.conditions = [
+        core_v1.PodCondition(type="Ready", status="False", reason="ContainersNotReady", message="m")
+    ]
+    status.conditions = [
+        core_v1.PodCondition(type=kind, status="True") for kind in ("Ready", "Initialized")
+    ]
     client: Any = SimpleNamespace(patch=patch)
     await StatusWriter(client).write(one, status)
     [[ready, initialized]] = sent

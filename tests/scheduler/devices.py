@@ -14,24 +14,39 @@ DRIVER = "gpu.example.com"
 def device(name: str, **more: Any) -> dict[str, Any]:
     """`more` are fields; attributes and capacities are given plainly: ``attributes={"model": "a"}``."""
     kinds = {bool: "bool", int: "int", str: "string"}
-    plain = {key: value if isinstance(value, dict) else {kinds[type(value)]: value} for key, value in more.pop("attributes", {}).items()}
-    sizes = {key: value if isinstance(value, dict) else {"value": value} for key, value in more.pop("capacity", {}).items()}
+    plain = {
+        key: value if isinstance(value, dict) else {kinds[type(value)]: value}
+        for key, value in more.pop("attributes", {}).items()
+    }
+    sizes = {
+        key: value if isinstance(value, dict) else {"value": value}
+        for key, value in more.pop("capacity", {}).items()
+    }
     return {"name": name, "attributes": plain, "capacity": sizes, **more}
 
 
-def slice_of(node: str, *devices: dict[str, Any], pool: str = "", name: str = "", **spec: Any) -> v1.ResourceSlice:
+def slice_of(
+    node: str, *devices: dict[str, Any], pool: str = "", name: str = "", **spec: Any
+) -> v1.ResourceSlice:
     """A slice of the pool of a node; a node of "" leaves it to `spec` who can reach it."""
     pool = pool or node
     said = {
-        "driver": DRIVER, "pool": {"name": pool, "generation": 1, "resourceSliceCount": 1}, "devices": list(devices),
-        **({"nodeName": node} if node else {}), **spec,
-    }  # fmt: skip
-    return v1.ResourceSlice(metadata=ObjectMeta(name=name or pool), spec=from_builtins(said, v1.ResourceSliceSpec))
+        "driver": DRIVER,
+        "pool": {"name": pool, "generation": 1, "resourceSliceCount": 1},
+        "devices": list(devices),
+        **({"nodeName": node} if node else {}),
+        **spec,
+    }
+    return v1.ResourceSlice(
+        metadata=ObjectMeta(name=name or pool), spec=from_builtins(said, v1.ResourceSliceSpec)
+    )
 
 
 def class_of(name: str = "gpu", *expressions: str, **spec: Any) -> v1.DeviceClass:
     said = {"selectors": [{"cel": {"expression": text}} for text in expressions], **spec}
-    return v1.DeviceClass(metadata=ObjectMeta(name=name), spec=from_builtins(said, v1.DeviceClassSpec))
+    return v1.DeviceClass(
+        metadata=ObjectMeta(name=name), spec=from_builtins(said, v1.DeviceClassSpec)
+    )
 
 
 def ask(name: str = "r", *expressions: str, **more: Any) -> dict[str, Any]:

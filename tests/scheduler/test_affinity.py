@@ -14,14 +14,20 @@ from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
 
-def info(name: str, namespace: str = "default", labels: dict[str, str] | None = None, **spec: Any) -> PodInfo:
+def info(
+    name: str, namespace: str = "default", labels: dict[str, str] | None = None, **spec: Any
+) -> PodInfo:
     made = pod(name, **spec)
     made.metadata.uid, made.metadata.namespace, made.metadata.labels = name, namespace, labels or {}
     return PodInfo(made)
 
 
 def term(labels: dict[str, str], **more: Any) -> dict[str, Any]:
-    return {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": labels}, **more}
+    return {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": labels},
+        **more,
+    }
 
 
 def near(*terms: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +54,9 @@ def fitting(view: Snapshot, one: PodInfo) -> set[str]:
 
 
 def test_a_namespace_selector_chooses_namespaces_by_their_labels() -> None:
-    view = cluster((info("a", "team-a", {"app": "db"}), "n1"), (info("b", "team-b", {"app": "db"}), "n2"))
+    view = cluster(
+        (info("a", "team-a", {"app": "db"}), "n1"), (info("b", "team-b", {"app": "db"}), "n2")
+    )
     wanted = term({"app": "db"}, namespaceSelector={"matchLabels": {"team": "b"}})
     assert fitting(view, info("p", affinity=near(wanted))) == {"n2"}
     assert fitting(view, info("p", affinity=away(wanted))) == {"n1", "n3"}
@@ -61,7 +69,12 @@ def test_a_namespace_selector_chooses_namespaces_by_their_labels() -> None:
 
 
 def test_pods_that_are_there_keep_others_away_by_the_labels_of_their_namespaces() -> None:
-    lonely = info("l", "team-a", {}, affinity=away(term({"app": "x"}, namespaceSelector={"matchLabels": {"team": "b"}})))
+    lonely = info(
+        "l",
+        "team-a",
+        {},
+        affinity=away(term({"app": "x"}, namespaceSelector={"matchLabels": {"team": "b"}})),
+    )
     view = cluster((lonely, "n1"))
     assert fitting(view, info("p", "team-b", {"app": "x"})) == {"n2", "n3"}
     assert fitting(view, info("p", "default", {"app": "x"})) == {"n1", "n2", "n3"}
@@ -70,8 +83,12 @@ def test_pods_that_are_there_keep_others_away_by_the_labels_of_their_namespaces(
 
 
 def test_only_a_pod_that_all_terms_are_about_counts() -> None:
-    view = cluster((info("a", labels={"app": "x"}), "n1"), (info("b", labels={"app": "x", "tier": "t"}), "n2"))
-    assert fitting(view, info("p", affinity=near(term({"app": "x"}), term({"tier": "t"})))) == {"n2"}
+    view = cluster(
+        (info("a", labels={"app": "x"}), "n1"), (info("b", labels={"app": "x", "tier": "t"}), "n2")
+    )
+    assert fitting(view, info("p", affinity=near(term({"app": "x"}), term({"tier": "t"})))) == {
+        "n2"
+    }
 
 
 def test_required_terms_draw_later_pods_with_the_weight_of_the_profile() -> None:
@@ -87,7 +104,12 @@ def test_preferences_of_pods_that_are_there_can_be_ignored() -> None:
     liking = {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
     view, later = cluster((info("h", affinity=liking), "n3")), info("p", labels={"app": "y"})
     assert InterPodAffinity(1).score(view, later, view.alive) is not None
-    assert InterPodAffinity(1, {"ignorePreferredTermsOfExistingPods": True}).score(view, later, view.alive) is None
+    assert (
+        InterPodAffinity(1, {"ignorePreferredTermsOfExistingPods": True}).score(
+            view, later, view.alive
+        )
+        is None
+    )
 
 
 def test_a_weight_out_of_range_is_refused() -> None:

@@ -29,7 +29,9 @@ def read(text: str) -> list[Profile]:
 
 
 def asking(name: str = "p", **requests: str) -> PodInfo:
-    made = pod(name, containers=[{"name": "c", "image": "app", "resources": {"requests": requests}}])
+    made = pod(
+        name, containers=[{"name": "c", "image": "app", "resources": {"requests": requests}}]
+    )
     made.metadata.uid = name
     return PodInfo(made)
 
@@ -50,7 +52,11 @@ def scores(strategy: dict[str, Any], view: Snapshot, info: PodInfo) -> list[int]
 
 def test_without_a_word_there_is_the_default_profile() -> None:
     (only,) = read("")
-    assert (only.name, only.weights, only.filters) == ("default-scheduler", dict(WEIGHTS), frozenset(WEIGHTS))
+    assert (only.name, only.weights, only.filters) == (
+        "default-scheduler",
+        dict(WEIGHTS),
+        frozenset(WEIGHTS),
+    )
 
 
 def test_plugins_are_disabled_and_weighed() -> None:
@@ -87,7 +93,10 @@ profiles:
     ("text", "field"),
     [
         ("profiles: [{schedulerName: a}, {schedulerName: a}]", r"profiles\[1\].schedulerName"),
-        ("profiles: [{plugins: {score: {enabled: [{name: Nothing}]}}}]", r"plugins.score\[0\].name"),
+        (
+            "profiles: [{plugins: {score: {enabled: [{name: Nothing}]}}}]",
+            r"plugins.score\[0\].name",
+        ),
         ("profiles: [{plugins: {later: {}}}]", "plugins.later"),
         ("profiles: [{pluginConfig: [{name: Nothing}]}]", r"pluginConfig\[0\].name"),
         ("profiles: [{pluginConfig: [{name: NodeName}, {name: NodeName}]}]", r"pluginConfig\[1\]"),
@@ -103,7 +112,10 @@ def test_what_cannot_be_is_told_with_its_field(text: str, field: str) -> None:
     [
         {"type": "Fullest"},
         {"type": "RequestedToCapacityRatio"},
-        {"type": "RequestedToCapacityRatio", "requestedToCapacityRatio": {"shape": [{"utilization": 0, "score": 11}]}},
+        {
+            "type": "RequestedToCapacityRatio",
+            "requestedToCapacityRatio": {"shape": [{"utilization": 0, "score": 11}]},
+        },
         {
             "type": "RequestedToCapacityRatio",
             "requestedToCapacityRatio": {
@@ -126,7 +138,10 @@ def test_the_strategies_score_as_upstream_documents() -> None:
     assert scores({"type": "LeastAllocated"}, view, info) == [(25 + 50) // 2, 75]
     assert scores({"type": "MostAllocated"}, view, info) == [(75 + 50) // 2, 25]
     weighed = [{"name": "cpu", "weight": 3}, {"name": "memory", "weight": 1}]
-    assert scores({"type": "MostAllocated", "resources": weighed}, view, info) == [(3 * 75 + 50) // 4, 25]
+    assert scores({"type": "MostAllocated", "resources": weighed}, view, info) == [
+        (3 * 75 + 50) // 4,
+        25,
+    ]
     shape = [{"utilization": 0, "score": 0}, {"utilization": 100, "score": 10}]
     ratio = {"type": "RequestedToCapacityRatio", "requestedToCapacityRatio": {"shape": shape}}
     assert scores(ratio, view, info) == [round((75 + 50) / 2), 25]
@@ -178,7 +193,9 @@ def test_nodes_with_the_image_are_preferred_by_its_size_and_spread() -> None:
     plugin = ImageLocality(1)
     found = plugin.score(view, asking(), view.alive)
     assert found is not None
-    assert int(found[view.row["a"]]) == int(100 * (500 - 23) / (1000 - 23))  # half of the nodes have it
+    assert int(found[view.row["a"]]) == int(
+        100 * (500 - 23) / (1000 - 23)
+    )  # half of the nodes have it
     assert int(found[view.row["b"]]) == 0
     bare = node("a")
     view.put_node(bare)
@@ -214,7 +231,13 @@ def test_pods_of_a_set_are_spread_although_they_say_nothing_of_it() -> None:
     [
         ({"defaultingType": "Other"}, "defaultingType"),
         ({"defaultConstraints": [{"maxSkew": 1}]}, "defaultConstraints"),
-        ({"defaultingType": "List", "defaultConstraints": [{"maxSkew": 1, "labelSelector": {"a": 1}}]}, "labelSelector"),
+        (
+            {
+                "defaultingType": "List",
+                "defaultConstraints": [{"maxSkew": 1, "labelSelector": {"a": 1}}],
+            },
+            "labelSelector",
+        ),
     ],
 )
 def test_wrong_default_constraints_are_refused(arguments: dict[str, Any], field: str) -> None:

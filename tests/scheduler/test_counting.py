@@ -40,21 +40,41 @@ KINDS: tuple[dict[str, Any], ...] = (
     {},
     {"topologySpreadConstraints": [spread(ZONE)]},
     {"topologySpreadConstraints": [spread(ZONE, 2), spread(HOST, nodeTaintsPolicy="Honor")]},
-    {"topologySpreadConstraints": [spread(ZONE, when="ScheduleAnyway")], "nodeSelector": {ZONE: "a"}},
+    {
+        "topologySpreadConstraints": [spread(ZONE, when="ScheduleAnyway")],
+        "nodeSelector": {ZONE: "a"},
+    },
     {"topologySpreadConstraints": [spread(ZONE, minDomains=3)], "nodeSelector": {"big": "yes"}},
     near("podAntiAffinity", "required", HOST, "x"),
     near("podAffinity", "required", ZONE, "y"),
     near("podAntiAffinity", "preferred", ZONE, "x"),
-    {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "700m", "example.com/gpu": "1"}}}]},
+    {
+        "containers": [
+            {
+                "name": "c",
+                "image": "i",
+                "resources": {"requests": {"cpu": "700m", "example.com/gpu": "1"}},
+            }
+        ]
+    },
 )
 
-_NODES = st.tuples(st.just("node"), st.integers(0, 5), st.sampled_from(["a", "b", "c", ""]), st.integers(0, 4))
-_PODS = st.tuples(st.just("pod"), st.integers(0, 9), st.integers(0, 5), st.integers(0, len(KINDS) - 1))
+_NODES = st.tuples(
+    st.just("node"), st.integers(0, 5), st.sampled_from(["a", "b", "c", ""]), st.integers(0, 4)
+)
+_PODS = st.tuples(
+    st.just("pod"), st.integers(0, 9), st.integers(0, 5), st.integers(0, len(KINDS) - 1)
+)
 _GONE = st.tuples(st.sampled_from(["no node", "no pod"]), st.integers(0, 9), st.just(0), st.just(0))
 
 
 def made_node(number: int, zone: str, size: int) -> core_v1.Node:
-    made = node(f"n{number}", str(size), **({ZONE: zone} if zone else {}), **({"big": "yes"} if size > 2 else {}))
+    made = node(
+        f"n{number}",
+        str(size),
+        **({ZONE: zone} if zone else {}),
+        **({"big": "yes"} if size > 2 else {}),
+    )
     made.status.allocatable["example.com/gpu"] = str(size)  # type: ignore[assignment]
     if size == 3:
         made.spec.taints = [core_v1.Taint(key="k", effect="NoSchedule")]
@@ -73,7 +93,11 @@ def verdicts(view: Snapshot, placer: Placer) -> list[Any]:
     for kind in range(len(KINDS)):
         for number in (100, 101):
             placement, feasible, scores = placer.survey(made_pod(number, kind))
-            points = {} if scores is None else {n: float(scores[at]) for n, at in view.row.items() if feasible[at]}
+            points = (
+                {}
+                if scores is None
+                else {n: float(scores[at]) for n, at in view.row.items() if feasible[at]}
+            )
             assert scores is None or not placement.reasons
             found.append((points, placement.message if scores is None else ""))
     return found
@@ -108,7 +132,9 @@ def test_nothing_is_missed(events: list[tuple[str, int, Any, int]]) -> None:
 
 
 def _kind(info: PodInfo) -> int:
-    return next(k for k in range(len(KINDS)) if made_pod(int(info.uid[1:]), k).pod.spec == info.pod.spec)
+    return next(
+        k for k in range(len(KINDS)) if made_pod(int(info.uid[1:]), k).pod.spec == info.pod.spec
+    )
 
 
 def test_pods_on_nodes_that_do_not_count_are_not_counted_later_either() -> None:
@@ -123,7 +149,12 @@ def test_pods_on_nodes_that_do_not_count_are_not_counted_later_either() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.one_of(st.integers(0, 7).map(lambda at: [at]), st.just([-1]), st.just([5] * 600)), max_size=12))
+@given(
+    st.lists(
+        st.one_of(st.integers(0, 7).map(lambda at: [at]), st.just([-1]), st.just([5] * 600)),
+        max_size=12,
+    )
+)
 def test_a_column_is_as_if_worked_out_anew(touches: list[list[int]]) -> None:
     """-1 asks for the column; more rows may have been touched between than are remembered."""
     numbers, columns = np.arange(8), Columns()

@@ -37,11 +37,15 @@ class Service:
         if verb == "filter":
             names = wish["NodeNames"]
             failed = {name: "not ours" for name in names if name not in self.only}
-            return web.json_response({"NodeNames": [n for n in names if n in self.only], "FailedNodes": failed})
+            return web.json_response(
+                {"NodeNames": [n for n in names if n in self.only], "FailedNodes": failed}
+            )
         if verb == "preempt":
             left = {n: row for n, row in wish["NodeNameToMetaVictims"].items() if n in self.only}
             return web.json_response({"NodeNameToMetaVictims": left})
-        return web.json_response([{"Host": name, "Score": 10 * (name == self.liked)} for name in wish["NodeNames"]])
+        return web.json_response(
+            [{"Host": name, "Score": 10 * (name == self.liked)} for name in wish["NodeNames"]]
+        )
 
 
 @pytest.fixture
@@ -61,7 +65,9 @@ async def test_an_extender_filters_and_weighs(service: Service) -> None:
     asked = Extender(service.url, "filter", "prioritize", weight=5, names_only=True)
     async with LocalCluster(nodes=3) as cluster:
         await ready(cluster)
-        scheduler = Scheduler(cluster.client, cluster.tasks, [Profile("extended", extenders=(asked,))])
+        scheduler = Scheduler(
+            cluster.client, cluster.tasks, [Profile("extended", extenders=(asked,))]
+        )
         cluster.tasks.start(scheduler.run(), "extended", vital=True)
         for number in range(4):
             await cluster.client.create(pod(f"p{number}", schedulerName="extended"))
@@ -88,7 +94,9 @@ async def test_one_that_fails_stops_the_pod_unless_it_may_be_ignored(service: Se
     node.metadata.name = "n"
     with pytest.raises(ExtenderError, match="500"):
         await Extender(service.url, "filter").filter(pod(), [node])
-    assert await Extender(service.url, "filter", ignorable=True).filter(pod(), [node]) == FilterAnswer({"n"})
+    assert await Extender(service.url, "filter", ignorable=True).filter(
+        pod(), [node]
+    ) == FilterAnswer({"n"})
 
 
 def test_only_pods_with_its_resources_are_its_business() -> None:
@@ -99,11 +107,29 @@ def test_only_pods_with_its_resources_are_its_business() -> None:
 
 
 def test_a_configuration_is_read() -> None:
-    (found,) = extenders({"extenders": [{
-        "urlPrefix": "https://x/e", "filterVerb": "f", "prioritizeVerb": "p", "weight": 2, "httpTimeout": "1m30s",
-        "nodeCacheCapable": True, "managedResources": [{"name": "a.b/c"}], "ignorable": True,
-    }]})  # fmt: skip
-    assert (found.filter_verb, found.weight, found.timeout, found.secure, found.names_only) == ("f", 2, 90.0, True, True)
+    (found,) = extenders(
+        {
+            "extenders": [
+                {
+                    "urlPrefix": "https://x/e",
+                    "filterVerb": "f",
+                    "prioritizeVerb": "p",
+                    "weight": 2,
+                    "httpTimeout": "1m30s",
+                    "nodeCacheCapable": True,
+                    "managedResources": [{"name": "a.b/c"}],
+                    "ignorable": True,
+                }
+            ]
+        }
+    )
+    assert (found.filter_verb, found.weight, found.timeout, found.secure, found.names_only) == (
+        "f",
+        2,
+        90.0,
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,4 +149,7 @@ async def test_an_extender_has_a_say_in_who_makes_room(service: Service) -> None
     one.metadata.uid = "u"
     victims = {"hollow-0": ([one], 0), "hollow-1": ([one], 1)}
     assert await asked.preempt(pod("important"), victims) == {"hollow-1": ({"u"}, 1)}
-    assert await Extender(service.url).preempt(pod("important"), victims) == {"hollow-0": ({"u"}, 0), "hollow-1": ({"u"}, 1)}
+    assert await Extender(service.url).preempt(pod("important"), victims) == {
+        "hollow-0": ({"u"}, 0),
+        "hollow-1": ({"u"}, 1),
+    }

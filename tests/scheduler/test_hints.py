@@ -57,8 +57,9 @@ class World:
             return True
         return any(
             change.kind in plugin.hints and plugin.helps(change, self.view, waiting)
-            for change in happened for plugin in placement.objectors
-        )  # fmt: skip
+            for change in happened
+            for plugin in placement.objectors
+        )
 
     # --- at random ---
 
@@ -81,7 +82,10 @@ class World:
         if draw.random() < 0.2:
             container["ports"] = [{"containerPort": 80, "hostPort": 80}]
         spec: dict[str, Any] = {"containers": [container], "labels": {"app": draw.choice("xy")}}
-        term = {"topologyKey": draw.choice((HOST, "zone")), "labelSelector": {"matchLabels": {"app": draw.choice("xy")}}}
+        term = {
+            "topologyKey": draw.choice((HOST, "zone")),
+            "labelSelector": {"matchLabels": {"app": draw.choice("xy")}},
+        }
         wish = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
         chance = draw.random()
         if chance < 0.2:
@@ -89,7 +93,11 @@ class World:
         elif chance < 0.4 and picky:
             spec["affinity"] = {"podAffinity": wish}
         elif chance < 0.7 and picky:
-            spread = {"maxSkew": 1, "topologyKey": draw.choice((HOST, "zone")), "whenUnsatisfiable": "DoNotSchedule"}
+            spread = {
+                "maxSkew": 1,
+                "topologyKey": draw.choice((HOST, "zone")),
+                "whenUnsatisfiable": "DoNotSchedule",
+            }
             spread["labelSelector"] = {"matchLabels": {"app": draw.choice("xy")}}
             spread["nodeTaintsPolicy"] = draw.choice(("Honor", "Ignore"))
             spec["topologySpreadConstraints"] = [spread]
@@ -117,7 +125,9 @@ class World:
             return self.put_node(self.some_node(draw.choice(list(self.nodes))))
         if what <= 4:  # nothing but its labels
             changed_node = copy.deepcopy(self.nodes[draw.choice(list(self.nodes))])
-            changed_node.metadata.labels |= {draw.choice(("zone", "disk")): draw.choice(("a", "b", "c", "ssd"))}
+            changed_node.metadata.labels |= {
+                draw.choice(("zone", "disk")): draw.choice(("a", "b", "c", "ssd"))
+            }
             return self.put_node(changed_node)
         if what == 5 or not self.pods:
             return self.put_pod(self.some_pod("late"))
@@ -183,7 +193,10 @@ def test_what_cannot_help_brings_nobody_back() -> None:
 def test_taints_that_a_pod_bears_are_no_reason_to_wait() -> None:
     world = World()
     closed = full("a")
-    closed.spec.taints = [core_v1.Taint(key="k", effect="NoSchedule"), core_v1.Taint(key="l", effect="NoSchedule")]
+    closed.spec.taints = [
+        core_v1.Taint(key="k", effect="NoSchedule"),
+        core_v1.Taint(key="l", effect="NoSchedule"),
+    ]
     world.put_node(closed)
     info, found = waiting_for(world)
     ajar = copy.deepcopy(closed)
@@ -195,7 +208,9 @@ def test_taints_that_a_pod_bears_are_no_reason_to_wait() -> None:
 def test_only_claims_of_its_own_concern_a_pod() -> None:
     world = World()
     world.put_node(full("a"))
-    info, found = waiting_for(world, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "mine"}}])
+    info, found = waiting_for(
+        world, volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "mine"}}]
+    )
     for name, helps in (("mine", True), ("other", False)):
         claim = core_v1.PersistentVolumeClaim()
         claim.metadata.name, claim.metadata.namespace = name, "default"

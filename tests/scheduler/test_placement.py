@@ -35,7 +35,10 @@ def scheduled(nodes: list[core_v1.Node], pods: list[core_v1.Pod]) -> list[str]:
 
 
 def asking(cpu: int, **spec: Any) -> core_v1.Pod:
-    return pod(containers=[{"name": "c", "image": "i", "resources": {"requests": {"cpu": f"{cpu}m"}}}], **spec)
+    return pod(
+        containers=[{"name": "c", "image": "i", "resources": {"requests": {"cpu": f"{cpu}m"}}}],
+        **spec,
+    )
 
 
 SPREAD = [
@@ -49,7 +52,10 @@ SPREAD = [
 ANTI = {
     "podAntiAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": [
-            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+            {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": "x"}},
+            }
         ]
     }
 }
@@ -60,7 +66,9 @@ ANTI = {
     st.lists(st.tuples(st.integers(1, 4), ZONES), min_size=1, max_size=6),
     st.lists(st.tuples(st.integers(0, 2000), st.sampled_from(["", "spread", "anti"])), max_size=12),
 )
-def test_no_placement_breaks_a_rule(shape: list[tuple[int, str]], wishes: list[tuple[int, str]]) -> None:
+def test_no_placement_breaks_a_rule(
+    shape: list[tuple[int, str]], wishes: list[tuple[int, str]]
+) -> None:
     nodes = [
         node(f"n{i}", cpu=str(cpu), zone=zone, **{"kubernetes.io__hostname": f"n{i}"})
         for i, (cpu, zone) in enumerate(shape)
@@ -85,7 +93,9 @@ def test_no_placement_breaks_a_rule(shape: list[tuple[int, str]], wishes: list[t
     ]
     placed: list[tuple[str, str]] = []
     for (cpu, rule), place in zip(wishes, scheduled(nodes, pods), strict=True):
-        allowed = {name for name in free if free[name] >= cpu and _rules(name, rule, placed, zone_of)}
+        allowed = {
+            name for name in free if free[name] >= cpu and _rules(name, rule, placed, zone_of)
+        }
         assert (place in allowed) if place else not allowed
         if place:
             free[place] -= cpu
@@ -126,7 +136,10 @@ def test_a_pod_for_a_node_by_name_says_so() -> None:
     def named(*names: str) -> core_v1.Pod:
         rows = [{"key": "metadata.name", "operator": "In", "values": [name]} for name in names]
         terms = {"nodeSelectorTerms": [{"matchFields": rows}]}
-        return asking(2000, affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
+        return asking(
+            2000,
+            affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+        )
 
     assert Placer(view).place(PodInfo(named("b"))).node == "b"
     assert Placer(view).place(PodInfo(named("a"))).message == (
@@ -138,7 +151,10 @@ def test_a_pod_for_a_node_by_name_says_so() -> None:
 
 
 def test_without_nodes_nothing_else_is_said() -> None:
-    assert Placer(Snapshot()).place(PodInfo(asking(1))).message == "no nodes available to schedule pods"
+    assert (
+        Placer(Snapshot()).place(PodInfo(asking(1))).message
+        == "no nodes available to schedule pods"
+    )
 
 
 def test_only_the_first_reason_of_a_plugin_counts_but_all_resources_do() -> None:
@@ -146,7 +162,10 @@ def test_only_the_first_reason_of_a_plugin_counts_but_all_resources_do() -> None
     view.put_node(node("a", cpu="1", memory="1Gi"))
     one = asking(2000, topologySpreadConstraints=SPREAD + [{**SPREAD[0], "topologyKey": "rack"}])
     one.spec.containers[0].resources.requests["memory"] = "2Gi"  # type: ignore[assignment]
-    assert Placer(view).place(PodInfo(one)).reasons == {"Insufficient cpu": 1, "Insufficient memory": 1}
+    assert Placer(view).place(PodInfo(one)).reasons == {
+        "Insufficient cpu": 1,
+        "Insufficient memory": 1,
+    }
     one.spec.containers[0].resources.requests.clear()
     missing = "node(s) didn't match pod topology spread constraints (missing required label)"
     assert Placer(view).place(PodInfo(one)).reasons == {missing: 1}
@@ -178,7 +197,8 @@ def test_init_containers_and_sidecars_count_at_their_peak() -> None:
         return {"name": name, "image": "i", "resources": {"requests": {"cpu": cpu}}, **more}
 
     spec = pod(
-        containers=[c("a", "1")], initContainers=[c("side", "500m", restartPolicy="Always"), c("once", "2")]
+        containers=[c("a", "1")],
+        initContainers=[c("side", "500m", restartPolicy="Always"), c("once", "2")],
     ).spec
     assert requests_of(spec)["cpu"] == 2500
     assert quantity.milli("1500m") == 1500
@@ -194,12 +214,16 @@ def test_a_pod_that_is_resized_takes_what_it_has_or_is_to_have() -> None:
     status.allocated_resources = {"cpu": "500m"}  # type: ignore[dict-item]
     status.resources.requests = {"cpu": "700m"}  # type: ignore[dict-item]
     assert occupied(one)["cpu"] == 1000
-    one.status.conditions = [core_v1.PodCondition(type="PodResizePending", status="True", reason="Infeasible")]
+    one.status.conditions = [
+        core_v1.PodCondition(type="PodResizePending", status="True", reason="Infeasible")
+    ]
     assert occupied(one)["cpu"] == 700
 
 
 def test_what_a_pod_asks_for_as_a_whole_counts_instead() -> None:
-    whole = {"requests": {"cpu": "4", "example.com/gpu": "1"}}  # devices are asked for by containers alone
+    whole = {
+        "requests": {"cpu": "4", "example.com/gpu": "1"}
+    }  # devices are asked for by containers alone
     one = pod(resources=whole, overhead={"cpu": "1"})
     assert occupied(one) == {"cpu": 5000}
     one.status.resources = core_v1.ResourceRequirements(requests={"cpu": "6"})  # type: ignore[dict-item]
@@ -236,10 +260,17 @@ def test_pods_that_are_there_draw_others_or_keep_them_away() -> None:
     view = Snapshot()
     for name in ("a", "b", "c"):
         view.put_node(node(name))
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "guest"}}}
-    wish = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "podAffinityTerm": term}]}
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app": "guest"}},
+    }
+    wish = {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "podAffinityTerm": term}]
+    }
     shy = pod("shy", affinity={"podAntiAffinity": wish})
-    fond = pod("fond", affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
+    fond = pod(
+        "fond", affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    )
     for made, where in ((shy, "a"), (fond, "b")):
         made.metadata.uid = made.metadata.name
         view.put_pod(PodInfo(made), where)
@@ -269,7 +300,12 @@ def test_preferences_are_measured_on_the_nodes_that_have_room() -> None:
     view.put_pod(PodInfo(full), "a")
 
     def wish(disk: str, weight: int) -> dict[str, Any]:
-        return {"weight": weight, "preference": {"matchExpressions": [{"key": "disk", "operator": "In", "values": [disk]}]}}
+        return {
+            "weight": weight,
+            "preference": {
+                "matchExpressions": [{"key": "disk", "operator": "In", "values": [disk]}]
+            },
+        }
 
     wishes = [wish("fast", 100), wish("slow", 10)]
     affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}}
@@ -278,7 +314,9 @@ def test_preferences_are_measured_on_the_nodes_that_have_room() -> None:
 
 
 def test_init_containers_weigh_when_nodes_are_compared() -> None:
-    busy = pod(initContainers=[{"name": "i", "image": "i", "resources": {"requests": {"cpu": "2"}}}])
+    busy = pod(
+        initContainers=[{"name": "i", "image": "i", "resources": {"requests": {"cpu": "2"}}}]
+    )
     assert PodInfo(busy).scored == (2000, 200 << 20)
     assert PodInfo(pod(overhead={"cpu": "50m"})).scored == (150, 200 << 20)
 
@@ -286,13 +324,20 @@ def test_init_containers_weigh_when_nodes_are_compared() -> None:
 def test_only_nodes_with_every_label_count_in_spreading() -> None:
     """A zone's pod that runs on a node without the other label is not seen."""
     view = Snapshot()
-    for name, labels in (("a", {"zone": "1", "rack": "1"}), ("b", {"zone": "2", "rack": "1"}), ("c", {"zone": "1"})):
+    for name, labels in (
+        ("a", {"zone": "1", "rack": "1"}),
+        ("b", {"zone": "2", "rack": "1"}),
+        ("c", {"zone": "1"}),
+    ):
         view.put_node(node(name, **labels))
     unseen = pod("unseen", labels={"app": "x"})
     unseen.metadata.uid = "unseen"
     view.put_pod(PodInfo(unseen), "c")
     rules = [{**SPREAD[0]}, {**SPREAD[0], "topologyKey": "rack"}]
-    assert set(points(view, pod(labels={"app": "x"}, topologySpreadConstraints=rules))) == {"a", "b"}
+    assert set(points(view, pod(labels={"app": "x"}, topologySpreadConstraints=rules))) == {
+        "a",
+        "b",
+    }
     soft = [{**rule, "whenUnsatisfiable": "ScheduleAnyway"} for rule in rules]
     found = points(view, pod(labels={"app": "x"}, topologySpreadConstraints=soft))
     assert found["a"] == found["b"] > found["c"]

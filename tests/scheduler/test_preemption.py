@@ -35,12 +35,16 @@ def world(**running: list[PodInfo]) -> Snapshot:
     return view
 
 
-def outcome(view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None) -> preemption.Outcome:
+def outcome(
+    view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None
+) -> preemption.Outcome:
     placer = Placer(view)
     return preemption.find(view, placer, pod, budgets or [], placer.survey(pod)[0])
 
 
-def victims(view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None) -> tuple[str, list[str]]:
+def victims(
+    view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None
+) -> tuple[str, list[str]]:
     before = view.requested.copy()
     found = outcome(view, pod, budgets).eviction
     assert (view.requested == before).all(), "the view is as it was"
@@ -62,7 +66,10 @@ def test_nobody_of_equal_importance_goes() -> None:
     view = world(a=[info("x", 2000, 10)])
     found = outcome(view, info("new", 1000, 10))
     assert found.eviction is None
-    assert found.message == "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    assert (
+        found.message
+        == "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    )
 
 
 def test_a_taint_cannot_be_preempted() -> None:
@@ -71,7 +78,10 @@ def test_a_taint_cannot_be_preempted() -> None:
     tainted.spec.taints = [core_v1.Taint(key="k", effect="NoSchedule")]
     view.put_node(tainted)
     found = outcome(view, info("new", 1000, 10))
-    assert found.message == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    assert (
+        found.message
+        == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    )
 
 
 def test_budgets_are_kept_where_they_can_be() -> None:
@@ -95,10 +105,15 @@ def test_the_message_tells_apart_what_was_tried_and_what_is_hopeless() -> None:
 def test_a_pod_that_can_be_nowhere_makes_nobody_go() -> None:
     view = world(a=[info("x", 2000, 1)])
     lost = info("new", 1000, 10)
-    lost.pod.spec.volumes = from_builtins([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}], list[core_v1.Volume])
+    lost.pod.spec.volumes = from_builtins(
+        [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}], list[core_v1.Volume]
+    )
     found = outcome(view, lost)
     assert not found.candidates
-    assert found.message == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    assert (
+        found.message
+        == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    )
 
 
 def test_budgets_that_are_about_nobody_are_not_broken() -> None:
@@ -112,39 +127,83 @@ def test_budgets_that_are_about_nobody_are_not_broken() -> None:
     assert found is not None and found.violations == 0
 
 
-ANTI = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
-]}}  # fmt: skip
-WITH = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "nobody"}}}
-]}}  # fmt: skip
-SPREAD = {"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "x"}}}
+ANTI = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": "x"}},
+            }
+        ]
+    }
+}
+WITH = {
+    "podAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": "nobody"}},
+            }
+        ]
+    }
+}
+SPREAD = {
+    "maxSkew": 1,
+    "whenUnsatisfiable": "DoNotSchedule",
+    "labelSelector": {"matchLabels": {"app": "x"}},
+}
 
 
 @pytest.mark.parametrize(
     ("spec", "helps"),
     [
         ({"nodeSelector": {"no": "where"}}, False),
-        ({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}]}, False),
-        ({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]}, True),
-        ({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}]}, True),
+        (
+            {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}]},
+            False,
+        ),
+        (
+            {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]},
+            True,
+        ),
+        (
+            {
+                "containers": [
+                    {"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}
+                ]
+            },
+            True,
+        ),
         ({"affinity": ANTI}, True),
         ({"affinity": WITH}, False),
         ({"topologySpreadConstraints": [SPREAD | {"topologyKey": "missing"}]}, False),
-        ({"labels": {"app": "x"}, "topologySpreadConstraints": [SPREAD | {"topologyKey": "zone"}]}, True),
+        (
+            {
+                "labels": {"app": "x"},
+                "topologySpreadConstraints": [SPREAD | {"topologyKey": "zone"}],
+            },
+            True,
+        ),
     ],
     ids=["labels", "too large", "full", "ports", "anti-affinity", "affinity", "no label", "skew"],
-)  # fmt: skip
+)
 def test_which_refusals_others_can_mend(spec: dict[str, Any], helps: bool) -> None:
     """As upstream's plugins tell Unschedulable from UnschedulableAndUnresolvable."""
     view = Snapshot()
     view.put_node(node("a", "2", zone="1"))
     view.put_node(node("empty", "0", zone="2"))
     there = pod(
-        "there", labels={"app": "x"},
-        containers=[{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}],
-                     "resources": {"requests": {"cpu": "2"}}}],
-    )  # fmt: skip
+        "there",
+        labels={"app": "x"},
+        containers=[
+            {
+                "name": "c",
+                "image": "i",
+                "ports": [{"containerPort": 80, "hostPort": 80}],
+                "resources": {"requests": {"cpu": "2"}},
+            }
+        ],
+    )
     view.put_pod(PodInfo(there), "a")
     wanted = pod("wanted", **({"containers": [{"name": "c", "image": "i"}]} | spec))
     placement, feasible, _ = Placer(view).survey(PodInfo(wanted))

@@ -33,9 +33,14 @@ class Storage:
             made.metadata.labels[ZONE] = name
             self.view.put_node(made)
         stock = Stock(
-            self.claims.get, self.volumes.get, self.kinds.get, self.nodes.get, self.drivers.get,
-            lambda: self.volumes.values(), lambda: self.capacities,
-        )  # fmt: skip
+            self.claims.get,
+            self.volumes.get,
+            self.kinds.get,
+            self.nodes.get,
+            self.drivers.get,
+            lambda: self.volumes.values(),
+            lambda: self.capacities,
+        )
         self.placer = Placer(self.view, plugins(stock))
 
     def claim(self, name: str, volume: str = "", kind: str = "", *modes: str) -> None:
@@ -49,20 +54,31 @@ class Storage:
     def volume(self, name: str, labels: dict[str, str] | None = None, handle: str = "") -> None:
         made = core_v1.PersistentVolume(metadata=ObjectMeta(name=name, labels=labels or {}))
         if handle:
-            made.spec.csi = core_v1.CSIPersistentVolumeSource(driver="csi.example.com", volume_handle=handle)
+            made.spec.csi = core_v1.CSIPersistentVolumeSource(
+                driver="csi.example.com", volume_handle=handle
+            )
         self.volumes[name] = made
 
     def late_kind(self, **spec: Any) -> None:
-        body = {"provisioner": "csi.example.com", "volumeBindingMode": "WaitForFirstConsumer", **spec}
+        body = {
+            "provisioner": "csi.example.com",
+            "volumeBindingMode": "WaitForFirstConsumer",
+            **spec,
+        }
         self.kinds["late"] = from_builtins(body, storage_v1.StorageClass)
         self.kinds["late"].metadata.name = "late"
 
     def limit(self, name: str, count: int) -> None:
         rows = [{"name": "csi.example.com", "nodeID": name, "allocatable": {"count": count}}]
-        self.nodes[name] = storage_v1.CSINode(spec=from_builtins({"drivers": rows}, storage_v1.CSINodeSpec))
+        self.nodes[name] = storage_v1.CSINode(
+            spec=from_builtins({"drivers": rows}, storage_v1.CSINodeSpec)
+        )
 
     def place(self, *claims: str, **spec: Any) -> Placement:
-        volumes = [{"name": f"v{n}", "persistentVolumeClaim": {"claimName": c}} for n, c in enumerate(claims)]
+        volumes = [
+            {"name": f"v{n}", "persistentVolumeClaim": {"claimName": c}}
+            for n, c in enumerate(claims)
+        ]
         info = PodInfo(pod(volumes=spec.pop("volumes", volumes), **spec))
         info.uid = str(len(self.view.pods))
         placement = self.placer.place(info)
@@ -73,7 +89,10 @@ class Storage:
 
 def test_what_no_node_can_mend_is_told_without_a_count() -> None:
     storage = Storage()
-    assert storage.place("none").message == '0/2 nodes are available: persistentvolumeclaim "none" not found.'
+    assert (
+        storage.place("none").message
+        == '0/2 nodes are available: persistentvolumeclaim "none" not found.'
+    )
     storage.claim("unbound")
     assert "pod has unbound immediate PersistentVolumeClaims." in storage.place("unbound").message
 
@@ -83,7 +102,10 @@ def test_a_claim_of_one_pod_is_used_by_one() -> None:
     storage.volume("pv")
     storage.claim("c", "pv", "", "ReadWriteOncePod")
     assert storage.place("c").node
-    assert "2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode" in storage.place("c").message
+    assert (
+        "2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode"
+        in storage.place("c").message
+    )
 
 
 def test_a_disk_is_written_from_one_node_and_read_from_many() -> None:
@@ -113,7 +135,10 @@ def test_a_node_has_so_many_volumes_at_most() -> None:
         storage.claim(f"c{number}", f"pv{number}")
     storage.limit("a", 1)
     storage.limit("b", 2)
-    assert {storage.place("c0").node, storage.place("c1").node, storage.place("c2").node} == {"a", "b"}
+    assert {storage.place("c0").node, storage.place("c1").node, storage.place("c2").node} == {
+        "a",
+        "b",
+    }
     assert storage.place("c3").reasons == {"node(s) exceed max volume count": 2}
     assert storage.place("c0").node  # it is there already
 
@@ -122,11 +147,15 @@ def test_a_driver_tells_where_it_has_room() -> None:
     storage = Storage()
     storage.late_kind()
     storage.claim("c", "", "late")
-    storage.drivers["csi.example.com"] = storage_v1.CSIDriver(spec=storage_v1.CSIDriverSpec(storage_capacity=True))
+    storage.drivers["csi.example.com"] = storage_v1.CSIDriver(
+        spec=storage_v1.CSIDriverSpec(storage_capacity=True)
+    )
     assert storage.place("c").reasons == {"node(s) did not have enough free storage": 2}
     for zone, size in (("a", "1Gi"), ("b", "20Gi")):
         where = LabelSelector(match_labels={ZONE: zone})
-        room = storage_v1.CSIStorageCapacity(storage_class_name="late", node_topology=where, capacity=size)  # type: ignore[arg-type]
+        room = storage_v1.CSIStorageCapacity(
+            storage_class_name="late", node_topology=where, capacity=size
+        )  # type: ignore[arg-type]
         storage.capacities.append(room)
     assert storage.place("c").node == "b"
 

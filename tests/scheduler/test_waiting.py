@@ -24,7 +24,9 @@ async def cluster() -> AsyncIterator[LocalCluster]:
         ready.status.conditions = [core_v1.NodeCondition(type="Ready", status="True")]
         await made.client.create(ready)
         for name, value in (("high", 1000), ("low", 1)):
-            await made.client.create(scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value))
+            await made.client.create(
+                scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value)
+            )
         yield made
 
 
@@ -37,7 +39,9 @@ async def read(cluster: LocalCluster, name: str) -> core_v1.Pod:
     return await cluster.client.get(core_v1.Pod, name, "default")
 
 
-async def condition(cluster: LocalCluster, name: str, kind: str = "PodScheduled", text: str = "") -> core_v1.PodCondition:
+async def condition(
+    cluster: LocalCluster, name: str, kind: str = "PodScheduled", text: str = ""
+) -> core_v1.PodCondition:
     """The condition, as soon as there is one whose message has the text."""
 
     async def found() -> core_v1.PodCondition | None:
@@ -70,7 +74,10 @@ async def test_the_condition_tells_which_spec_it_is_about(cluster: LocalCluster)
     await cluster.client.create(asking("p", "3", "low", nodeSelector={"disk": "ssd"}))
     first = await condition(cluster, "p", text="node affinity/selector")
     assert (first.status, first.reason, first.observed_generation) == ("False", "Unschedulable", 1)
-    more = [*(await read(cluster, "p")).spec.tolerations, core_v1.Toleration(key="new", operator="Exists")]
+    more = [
+        *(await read(cluster, "p")).spec.tolerations,
+        core_v1.Toleration(key="new", operator="Exists"),
+    ]
     change = {"spec": {"tolerations": to_builtins(more)}}
     await cluster.client.patch(core_v1.Pod, "p", change, "default", media=MERGE)
 
@@ -95,8 +102,14 @@ async def test_the_more_important_pod_takes_the_place_of_another(cluster: LocalC
     assert await messages(cluster, "low", "Preempted") == [
         f"Preempted by pod {(await read(cluster, 'high')).metadata.uid} on node a"
     ]
-    await cluster.client.patch(core_v1.Pod, "high", {"metadata": {"labels": {"new": "yes"}}}, "default")
-    await condition(cluster, "high", text="preemption: not eligible due to a terminating pod on the nominated node.")
+    await cluster.client.patch(
+        core_v1.Pod, "high", {"metadata": {"labels": {"new": "yes"}}}, "default"
+    )
+    await condition(
+        cluster,
+        "high",
+        text="preemption: not eligible due to a terminating pod on the nominated node.",
+    )
     await cluster.client.delete(core_v1.Pod, "low", "default", grace=0)
     await bound(cluster, "high")
     assert not (await read(cluster, "high")).status.nominated_node_name
@@ -105,7 +118,9 @@ async def test_the_more_important_pod_takes_the_place_of_another(cluster: LocalC
 async def test_one_that_may_not_preempt_says_so(cluster: LocalCluster) -> None:
     await cluster.client.create(asking("low", "2", "low"))
     await bound(cluster, "low")
-    meek = scheduling_v1.PriorityClass(metadata=ObjectMeta(name="meek"), value=1000, preemption_policy="Never")
+    meek = scheduling_v1.PriorityClass(
+        metadata=ObjectMeta(name="meek"), value=1000, preemption_policy="Never"
+    )
     await cluster.client.create(meek)
     await cluster.client.create(asking("meek", "2", "meek"))
     found = await condition(cluster, "meek")
@@ -117,7 +132,9 @@ async def test_one_that_may_not_preempt_says_so(cluster: LocalCluster) -> None:
 
 async def test_room_that_is_made_is_not_kept_from_the_more_important(cluster: LocalCluster) -> None:
     """The middle one's nomination is taken away when the most important one takes the node."""
-    await cluster.client.create(scheduling_v1.PriorityClass(metadata=ObjectMeta(name="middle"), value=500))
+    await cluster.client.create(
+        scheduling_v1.PriorityClass(metadata=ObjectMeta(name="middle"), value=500)
+    )
     await cluster.client.create(asking("low", "2", "low", terminationGracePeriodSeconds=3600))
     await bound(cluster, "low")
     await cluster.client.create(asking("middle", "2", "middle"))
@@ -125,7 +142,9 @@ async def test_room_that_is_made_is_not_kept_from_the_more_important(cluster: Lo
     await cluster.client.create(asking("high", "2", "high"))
 
     async def nominated() -> list[str]:
-        return [(await read(cluster, name)).status.nominated_node_name for name in ("middle", "high")]
+        return [
+            (await read(cluster, name)).status.nominated_node_name for name in ("middle", "high")
+        ]
 
     async def moved() -> bool:
         return await nominated() == ["", "a"]
@@ -143,14 +162,18 @@ async def test_a_selector_that_fails_stops_the_scheduling_of_the_pod(cluster: Lo
     wrong = claim("c", ask("r", 'device.attributes["gpu.example.com"].model == "x"'))
     wrong.metadata.uid = ""
     await cluster.client.create(wrong)
-    await cluster.client.create(pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "c"}]))
+    await cluster.client.create(
+        pod("p", resourceClaims=[{"name": "gpu", "resourceClaimName": "c"}])
+    )
     found = await condition(cluster, "p")
     text = 'running "DynamicResources" filter plugin: claim default/c: selector #0: CEL runtime error: no such key: model'
     assert (found.status, found.reason, found.message) == ("False", "SchedulerError", text)
     assert await messages(cluster, "p", "FailedScheduling") == [text]
 
 
-async def test_pods_of_other_schedulers_and_behind_gates_are_left_alone(cluster: LocalCluster) -> None:
+async def test_pods_of_other_schedulers_and_behind_gates_are_left_alone(
+    cluster: LocalCluster,
+) -> None:
     await cluster.client.create(pod("other", schedulerName="somebody-else"))
     await cluster.client.create(pod("gated", schedulingGates=[{"name": "example.com/wait"}]))
     await cluster.client.create(pod("plain"))
@@ -159,6 +182,8 @@ async def test_pods_of_other_schedulers_and_behind_gates_are_left_alone(cluster:
     assert not (await read(cluster, "other")).status.conditions
     gate = await condition(cluster, "gated")
     assert (gate.status, gate.reason) == ("False", "SchedulingGated")
-    await cluster.client.patch(core_v1.Pod, "gated", {"spec": {"schedulingGates": None}}, "default", media=MERGE)
+    await cluster.client.patch(
+        core_v1.Pod, "gated", {"spec": {"schedulingGates": None}}, "default", media=MERGE
+    )
     await bound(cluster, "gated")
     assert not (await read(cluster, "other")).spec.node_name

@@ -10,13 +10,25 @@ PREFIX = "/core/pods/"
 
 
 def value(label: str = "a", node: str = "n1") -> bytes:
-    return b'{"metadata":{"name":"x","labels":{"l":"%b"}},"spec":{"nodeName":"%b"}}' % (label.encode(), node.encode())
+    return b'{"metadata":{"name":"x","labels":{"l":"%b"}},"spec":{"nodeName":"%b"}}' % (
+        label.encode(),
+        node.encode(),
+    )
 
 
 def cache() -> ResourceCache:
-    made = ResourceCache(PREFIX, (Selectable("spec.nodeName"), Selectable("spec.unschedulable", "false")), 0)
+    made = ResourceCache(
+        PREFIX, (Selectable("spec.nodeName"), Selectable("spec.unschedulable", "false")), 0
+    )
     for revision, name in enumerate("abc", 1):
-        made.apply(Change(revision, f"{PREFIX}ns/{name}", value("odd" if revision % 2 else "even", f"n{revision}"), 0))
+        made.apply(
+            Change(
+                revision,
+                f"{PREFIX}ns/{name}",
+                value("odd" if revision % 2 else "even", f"n{revision}"),
+                0,
+            )
+        )
     return made
 
 
@@ -35,7 +47,11 @@ def test_selectors_by_label_and_field_before_and_after_a_change() -> None:
     made.apply(Change(4, f"{PREFIX}ns/a", value("even", "n3"), 1))
     assert names(made.select(view)) == ["c"]
     assert names(made.select(Filter(PREFIX, fields=parse_fields("spec.nodeName=n3")))) == ["a", "c"]
-    assert names(made.select(Filter(PREFIX, fields=parse_fields("spec.unschedulable=false")))) == ["a", "b", "c"]
+    assert names(made.select(Filter(PREFIX, fields=parse_fields("spec.unschedulable=false")))) == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def test_the_past_can_be_listed_as_it_was() -> None:
@@ -69,7 +85,9 @@ def test_a_deletion_shows_the_object_at_the_deletion_revision() -> None:
     watcher = made.watch(Filter(PREFIX), 3, lambda: None)
     made.apply(Change(9, f"{PREFIX}ns/a", None, 1))
     [(kind, event)] = watcher.take()
-    assert event.line(kind).startswith(b'{"type":"DELETED"') and b'"resourceVersion":"9"' in event.line(kind)
+    assert event.line(kind).startswith(
+        b'{"type":"DELETED"'
+    ) and b'"resourceVersion":"9"' in event.line(kind)
 
 
 def test_a_watch_from_forgotten_history_is_refused() -> None:

@@ -35,12 +35,30 @@ class Killed:
         authority.ensure("apiserver", "kube-apiserver", (), ("127.0.0.1",), server=True)
         write_private(root / "pki" / "sa.key", key_pem(new_key()))
         certificate, key = authority.ensure("admin", "admin", ("system:masters",))
-        kubeconfig.component(root / "kubeconfig", f"https://127.0.0.1:{self.port}", authority.path, certificate, key)
+        kubeconfig.component(
+            root / "kubeconfig", f"https://127.0.0.1:{self.port}", authority.path, certificate, key
+        )
 
     async def start(self) -> Client:
-        command = [sys.executable, "-m", "tiphys.cli.main", "apiserver", "--pki", str(self.root / "pki"), "--data-dir", str(self.root),
-                   "--port", str(self.port), "--bind", "127.0.0.1", "--store", self.store]  # fmt: skip
-        self.process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        command = [
+            sys.executable,
+            "-m",
+            "tiphys.cli.main",
+            "apiserver",
+            "--pki",
+            str(self.root / "pki"),
+            "--data-dir",
+            str(self.root),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--store",
+            self.store,
+        ]
+        self.process = await asyncio.create_subprocess_exec(
+            *command, stderr=asyncio.subprocess.DEVNULL
+        )
         client = Client(load(self.root / "kubeconfig"))
         async with asyncio.timeout(120):
             while True:
@@ -74,7 +92,9 @@ class Acknowledged:
         assert there.keys() <= stored.keys(), "an acknowledged write was lost"
         late = [name for name, version in there.items() if int(stored[name]) < int(version)]
         assert not late, "an acknowledged update was lost"
-        back = [name for name, version in self.objects.items() if version is None and name in stored]
+        back = [
+            name for name, version in self.objects.items() if version is None and name in stored
+        ]
         assert not back, "an acknowledged deletion was lost"
 
 
@@ -89,7 +109,9 @@ class Follower:
     async def follow(self, client: Client, until: int | None = None) -> None:
         """Until the server is gone, or has shown everything up to `until`."""
         try:
-            async for event in client.watch(core_v1.ConfigMap, "default", revision=self.revision, timeout=60):
+            async for event in client.watch(
+                core_v1.ConfigMap, "default", revision=self.revision, timeout=60
+            ):
                 if event.kind == "BOOKMARK":
                     continue
                 self.revision = event.obj.metadata.resource_version
@@ -106,7 +128,9 @@ class Follower:
                 self.seen.clear()
 
 
-async def _write_until_killed(client: Client, writer: int, round_: int, acknowledged: Acknowledged) -> None:
+async def _write_until_killed(
+    client: Client, writer: int, round_: int, acknowledged: Acknowledged
+) -> None:
     for number in range(10_000):
         name = f"w{writer}-{round_}-{number}"
         try:
@@ -135,7 +159,10 @@ async def check_kills(root: Path, store: str, rounds: int) -> tuple[int, int]:
     acknowledged, chance = Acknowledged(), random.Random(seed)
     for round_ in range(rounds):
         following = asyncio.create_task(follower.follow(client))
-        writers = [asyncio.create_task(_write_until_killed(client, w, round_, acknowledged)) for w in range(4)]
+        writers = [
+            asyncio.create_task(_write_until_killed(client, w, round_, acknowledged))
+            for w in range(4)
+        ]
         if chance.random() < 0.8:  # else it may be killed before it has told anybody anything
             async with asyncio.timeout(60):
                 await acknowledged.told.wait()
@@ -148,7 +175,9 @@ async def check_kills(root: Path, store: str, rounds: int) -> tuple[int, int]:
         latest = max(acknowledged.revisions, default=0)
         if int(follower.revision) < latest:
             await follower.follow(client, latest)
-        assert follower.seen == sorted(set(follower.seen)), "a watch showed a change twice, or in another order"
+        assert follower.seen == sorted(set(follower.seen)), (
+            "a watch showed a change twice, or in another order"
+        )
         since = follower.seen[0] if follower.seen else latest + 1
         missed = {r for r in acknowledged.revisions if r >= since}.difference(follower.seen)
         assert not missed, "a watch that resumed missed a change"
@@ -160,7 +189,9 @@ async def check_kills(root: Path, store: str, rounds: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "etcd"])
-async def test_sigkill_loses_nothing(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_sigkill_loses_nothing(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     store = "sqlite" if engine == "sqlite" else "http://" + request.getfixturevalue("etcd")
     written, relisted = await check_kills(tmp_path, store, ROUNDS)
     assert written > ROUNDS

@@ -33,8 +33,23 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             ports.append(probe.getsockname()[1])
     client, peer = (f"http://127.0.0.1:{port}" for port in ports)
     folder = tmp_path_factory.mktemp("etcd")
-    command = ["etcd", "--data-dir", str(folder), "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-               "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--log-level", "error"]  # fmt: skip
+    command = [
+        "etcd",
+        "--data-dir",
+        str(folder),
+        "--listen-client-urls",
+        client,
+        "--advertise-client-urls",
+        client,
+        "--listen-peer-urls",
+        peer,
+        "--initial-advertise-peer-urls",
+        peer,
+        "--initial-cluster",
+        f"default={peer}",
+        "--log-level",
+        "error",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -47,7 +62,9 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["memory", "sqlite", "etcd"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Engine, list[Change]]]:
+async def engine(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[tuple[Engine, list[Change]]]:
     seen: list[Change] = []
     made: Any
     if request.param == "memory":
@@ -78,7 +95,12 @@ async def test_sqlite_keeps_everything_over_a_restart(tmp_path: Path) -> None:
     await first.close()
     second = SQLiteEngine(tmp_path / "db")
     snapshot = await second.open(lambda changes: None)
-    assert [(x.revision, x.value) for x in snapshot.changes] == [(a, b"1"), (b, b"2"), (c, b"1"), (d, None)]
+    assert [(x.revision, x.value) for x in snapshot.changes] == [
+        (a, b"1"),
+        (b, b"2"),
+        (c, b"1"),
+        (d, None),
+    ]
     await second.compact(d)
     assert await second.commit(Write("/a/b/z", b"1", 0)) == d + 1
     await second.close()
@@ -124,7 +146,9 @@ async def test_a_key_of_etcd_ends_with_its_lease(etcd: str, tmp_path: Path) -> N
     await engine.commit(Write("/a/b/short", b"1", 0, 3600))
     first = await engine._leases.of(3600)
     await engine.commit(Write("/a/b/other", b"1", 0))
-    assert await engine._leases.of(3600) == first, "keys written at about the same time share a lease"
+    assert await engine._leases.of(3600) == first, (
+        "keys written at about the same time share a lease"
+    )
     await engine._leases.end(first)
     async with asyncio.timeout(10):
         await ended.wait()
@@ -140,17 +164,25 @@ async def stored(etcd: str, prefix: str) -> Store:
     return made
 
 
-async def test_watches_resume_over_a_restart_as_far_as_etcd_remembers(etcd: str, tmp_path: Path) -> None:
+async def test_watches_resume_over_a_restart_as_far_as_etcd_remembers(
+    etcd: str, tmp_path: Path
+) -> None:
     first = await stored(etcd, f"/{tmp_path.name}")
     cache = first.cache("/a/b/")
     made = await first.put(cache, "/a/b/x", b'{"metadata":{"name":"x"}}', 0)
-    changed = await first.put(cache, "/a/b/x", b'{"metadata":{"name":"x","uid":"1"}}', made.revision)
+    changed = await first.put(
+        cache, "/a/b/x", b'{"metadata":{"name":"x","uid":"1"}}', made.revision
+    )
     gone = await first.delete("/a/b/x", changed.revision)
     await first.close()
 
     second = await stored(etcd, f"/{tmp_path.name}")
     watcher = second.cache("/a/b/").watch(Filter("/a/b/"), made.revision, lambda: None)
-    seen = [(event.revision, event.entry is None) for event in second.cache("/a/b/").events if event.revision > made.revision]
+    seen = [
+        (event.revision, event.entry is None)
+        for event in second.cache("/a/b/").events
+        if event.revision > made.revision
+    ]
     assert watcher.behind and seen == [(changed.revision, False), (gone, True)]
     await second.compact(changed.revision)
     await second.close()

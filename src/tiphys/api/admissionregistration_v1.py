@@ -47,14 +47,18 @@ class MutatingAdmissionPolicySpec(Struct):
     variables: Annotated[list[Variable], F(3, list="atomic")] = []
     mutations: Annotated[list[Mutation], F(4, list="atomic")] = []
     failure_policy: Annotated[str | None, F(5)] = None
-    match_conditions: Annotated[list[MatchCondition], F(6, patch="merge", key="name", list="map", keys=("name",))] = []
+    match_conditions: Annotated[
+        list[MatchCondition], F(6, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
     reinvocation_policy: Annotated[str, F(7)] = ""
 
 
 class MutatingAdmissionPolicy(Object):
     api_version: str = always("admissionregistration.k8s.io/v1")
     kind: str = always("MutatingAdmissionPolicy")
-    spec: Annotated[MutatingAdmissionPolicySpec, F(2)] = field(default_factory=MutatingAdmissionPolicySpec)
+    spec: Annotated[MutatingAdmissionPolicySpec, F(2)] = field(
+        default_factory=MutatingAdmissionPolicySpec
+    )
 
 
 class MutatingAdmissionPolicyBindingSpec(Struct):
@@ -66,7 +70,9 @@ class MutatingAdmissionPolicyBindingSpec(Struct):
 class MutatingAdmissionPolicyBinding(Object):
     api_version: str = always("admissionregistration.k8s.io/v1")
     kind: str = always("MutatingAdmissionPolicyBinding")
-    spec: Annotated[MutatingAdmissionPolicyBindingSpec, F(2)] = field(default_factory=MutatingAdmissionPolicyBindingSpec)
+    spec: Annotated[MutatingAdmissionPolicyBindingSpec, F(2)] = field(
+        default_factory=MutatingAdmissionPolicyBindingSpec
+    )
 
 
 class MutatingAdmissionPolicyBindingList(TypeMeta):
@@ -91,7 +97,9 @@ class WebhookClientConfig(Struct):
 
 class MutatingWebhook(Struct):
     name: Annotated[str, F(1, req=True)] = always("")
-    client_config: Annotated[WebhookClientConfig, F(2, req=True)] = field(default_factory=WebhookClientConfig)
+    client_config: Annotated[WebhookClientConfig, F(2, req=True)] = field(
+        default_factory=WebhookClientConfig
+    )
     rules: Annotated[list[RuleWithOperations], F(3, list="atomic")] = []
     failure_policy: Annotated[str | None, F(4)] = None
     match_policy: Annotated[str | None, F(9)] = None
@@ -101,13 +109,17 @@ class MutatingWebhook(Struct):
     timeout_seconds: Annotated[Int32 | None, F(7)] = None
     admission_review_versions: Annotated[list[str], F(8, list="atomic", req=True)] = always_list()
     reinvocation_policy: Annotated[str | None, F(10)] = None
-    match_conditions: Annotated[list[MatchCondition], F(12, patch="merge", key="name", list="map", keys=("name",))] = []
+    match_conditions: Annotated[
+        list[MatchCondition], F(12, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
 
 
 class MutatingWebhookConfiguration(Object):
     api_version: str = always("admissionregistration.k8s.io/v1")
     kind: str = always("MutatingWebhookConfiguration")
-    webhooks: Annotated[list[MutatingWebhook], F(2, patch="merge", key="name", list="map", keys=("name",))] = []
+    webhooks: Annotated[
+        list[MutatingWebhook], F(2, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
 
 
 class MutatingWebhookConfigurationList(TypeMeta):
@@ -169,8 +181,12 @@ class ValidatingAdmissionPolicySpec(Struct):
     validations: Annotated[list[Validation], F(3, list="atomic")] = []
     failure_policy: Annotated[str | None, F(4)] = None
     audit_annotations: Annotated[list[AuditAnnotation], F(5, list="atomic")] = []
-    match_conditions: Annotated[list[MatchCondition], F(6, patch="merge", key="name", list="map", keys=("name",))] = []
-    variables: Annotated[list[Variable], F(7, patch="merge", key="name", list="map", keys=("name",))] = []
+    match_conditions: Annotated[
+        list[MatchCondition], F(6, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
+    variables: Annotated[
+        list[Variable], F(7, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
 
 
 class ValidatingAdmissionPolicyStatus(Struct):
@@ -182,8 +198,12 @@ class ValidatingAdmissionPolicyStatus(Struct):
 class ValidatingAdmissionPolicy(Object):
     api_version: str = always("admissionregistration.k8s.io/v1")
     kind: str = always("ValidatingAdmissionPolicy")
-    spec: Annotated[ValidatingAdmissionPolicySpec, F(2)] = field(default_factory=ValidatingAdmissionPolicySpec)
-    status: Annotated[ValidatingAdmissionPolicyStatus, F(3)] = field(default_factory=ValidatingAdmissionPolicyStatus)
+    spec: Annotated[ValidatingAdmissionPolicySpec, F(2)] = field(
+        default_factory=ValidatingAdmissionPolicySpec
+    )
+    status: Annotated[ValidatingAdmissionPolicyStatus, F(3)] = field(
+        default_factory=ValidatingAdmissionPolicyStatus
+    )
 
 
 class ValidatingAdmissionPolicyBindingSpec(Struct):
@@ -196,7 +216,9 @@ class ValidatingAdmissionPolicyBindingSpec(Struct):
 class ValidatingAdmissionPolicyBinding(Object):
     api_version: str = always("admissionregistration.k8s.io/v1")
     kind: str = always("ValidatingAdmissionPolicyBinding")
-    spec: Annotated[ValidatingAdmissionPolicyBindingSpec, F(2, req=True)] = field(default_factory=ValidatingAdmissionPolicyBindingSpec)
+    spec: Annotated[ValidatingAdmissionPolicyBindingSpec, F(2, req=True)] = field(
+        default_factory=ValidatingAdmissionPolicyBindingSpec
+    )
 
 
 class ValidatingAdmissionPolicyBindingList(TypeMeta):
@@ -215,7 +237,9 @@ class ValidatingAdmissionPolicyList(TypeMeta):
 
 class ValidatingWebhook(Struct):
     name: Annotated[str, F(1, req=True)] = always("")
-    client_config: Annotated[WebhookClientConfig, F(2, req=True)] = field(default_factory=WebhookClientConfig)
+    client_config: Annotated[WebhookClientConfig, F(2, req=True)] = field(
+        default_factory=WebhookClientConfig
+    )
     rules: Annotated[list[RuleWithOperations], F(3, list="atomic")] = []
     failure_policy: Annotated[str | None, F(4)] = None
     match_policy: Annotated[str | None, F(9)] = None
@@ -224,13 +248,17 @@ class ValidatingWebhook(Struct):
     side_effects: Annotated[str | None, F(6, req=True)] = None
     timeout_seconds: Annotated[Int32 | None, F(7)] = None
     admission_review_versions: Annotated[list[str], F(8, list="atomic", req=True)] = always_list()
-    match_conditions: Annotated[list[MatchCondition], F(11, patch="merge", key="name", list="map", keys=("name",))] = []
+    match_conditions: Annotated[
+        list[MatchCondition], F(11, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
 
 
 class ValidatingWebhookConfiguration(Object):
     api_version: str = always("admissionregistration.k8s.io/v1")
     kind: str = always("ValidatingWebhookConfiguration")
-    webhooks: Annotated[list[ValidatingWebhook], F(2, patch="merge", key="name", list="map", keys=("name",))] = []
+    webhooks: Annotated[
+        list[ValidatingWebhook], F(2, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
 
 
 class ValidatingWebhookConfigurationList(TypeMeta):

@@ -6,7 +6,18 @@ from typing import Annotated
 
 from msgspec import field
 
-from tiphys.api.base import JSON, F, Int32, Int64, RawExtension, Struct, Time, always, always_list, named
+from tiphys.api.base import (
+    JSON,
+    F,
+    Int32,
+    Int64,
+    RawExtension,
+    Struct,
+    Time,
+    always,
+    always_list,
+    named,
+)
 from tiphys.api.meta_v1 import ListMeta, Object, Status, TypeMeta
 
 
@@ -54,16 +65,24 @@ class CustomResourceDefinitionNames(Struct):
 
 class CustomResourceDefinitionSpec(Struct):
     group: Annotated[str, F(1, req=True)] = always("")
-    names: Annotated[CustomResourceDefinitionNames, F(3, req=True)] = field(default_factory=CustomResourceDefinitionNames)
+    names: Annotated[CustomResourceDefinitionNames, F(3, req=True)] = field(
+        default_factory=CustomResourceDefinitionNames
+    )
     scope: Annotated[str, F(4, req=True)] = always("")
-    versions: Annotated[list[CustomResourceDefinitionVersion], F(7, list="atomic", req=True)] = always_list()
+    versions: Annotated[list[CustomResourceDefinitionVersion], F(7, list="atomic", req=True)] = (
+        always_list()
+    )
     conversion: Annotated[CustomResourceConversion | None, F(9)] = None
     preserve_unknown_fields: Annotated[bool, F(10)] = False
 
 
 class CustomResourceDefinitionStatus(Struct):
-    conditions: Annotated[list[CustomResourceDefinitionCondition], F(1, list="map", keys=("type",))] = always_list()
-    accepted_names: Annotated[CustomResourceDefinitionNames, F(2)] = field(default_factory=CustomResourceDefinitionNames)
+    conditions: Annotated[
+        list[CustomResourceDefinitionCondition], F(1, list="map", keys=("type",))
+    ] = always_list()
+    accepted_names: Annotated[CustomResourceDefinitionNames, F(2)] = field(
+        default_factory=CustomResourceDefinitionNames
+    )
     stored_versions: Annotated[list[str], F(3, list="atomic")] = always_list()
     observed_generation: Annotated[Int64, F(4)] = 0
 
@@ -71,8 +90,12 @@ class CustomResourceDefinitionStatus(Struct):
 class CustomResourceDefinition(Object):
     api_version: str = always("apiextensions.k8s.io/v1")
     kind: str = always("CustomResourceDefinition")
-    spec: Annotated[CustomResourceDefinitionSpec, F(2, req=True)] = field(default_factory=CustomResourceDefinitionSpec)
-    status: Annotated[CustomResourceDefinitionStatus, F(3)] = field(default_factory=CustomResourceDefinitionStatus)
+    spec: Annotated[CustomResourceDefinitionSpec, F(2, req=True)] = field(
+        default_factory=CustomResourceDefinitionSpec
+    )
+    status: Annotated[CustomResourceDefinitionStatus, F(3)] = field(
+        default_factory=CustomResourceDefinitionStatus
+    )
 
 
 class CustomResourceDefinitionCondition(Struct):
@@ -99,7 +122,9 @@ class CustomResourceDefinitionVersion(Struct):
     deprecation_warning: Annotated[str | None, F(8)] = None
     schema: Annotated[CustomResourceValidation | None, F(4)] = None
     subresources: Annotated[CustomResourceSubresources | None, F(5)] = None
-    additional_printer_columns: Annotated[list[CustomResourceColumnDefinition], F(6, list="atomic")] = []
+    additional_printer_columns: Annotated[
+        list[CustomResourceColumnDefinition], F(6, list="atomic")
+    ] = []
     selectable_fields: Annotated[list[SelectableField], F(9, list="atomic")] = []
 
 
@@ -165,13 +190,21 @@ class JSONSchemaProps(Struct):
     external_docs: Annotated[ExternalDocumentation | None, F(35)] = None
     example: Annotated[JSON, F(36)] = None
     nullable: Annotated[bool, F(37)] = False
-    x_kubernetes_preserve_unknown_fields: Annotated[bool | None, F(38)] = named("x-kubernetes-preserve-unknown-fields", None)
-    x_kubernetes_embedded_resource: Annotated[bool, F(39)] = named("x-kubernetes-embedded-resource", False)
+    x_kubernetes_preserve_unknown_fields: Annotated[bool | None, F(38)] = named(
+        "x-kubernetes-preserve-unknown-fields", None
+    )
+    x_kubernetes_embedded_resource: Annotated[bool, F(39)] = named(
+        "x-kubernetes-embedded-resource", False
+    )
     x_kubernetes_int_or_string: Annotated[bool, F(40)] = named("x-kubernetes-int-or-string", False)
-    x_kubernetes_list_map_keys: Annotated[list[str], F(41, list="atomic")] = named("x-kubernetes-list-map-keys", factory=list)
+    x_kubernetes_list_map_keys: Annotated[list[str], F(41, list="atomic")] = named(
+        "x-kubernetes-list-map-keys", factory=list
+    )
     x_kubernetes_list_type: Annotated[str | None, F(42)] = named("x-kubernetes-list-type", None)
     x_kubernetes_map_type: Annotated[str | None, F(43)] = named("x-kubernetes-map-type", None)
-    x_kubernetes_validations: Annotated[list[ValidationRule], F(44, patch="merge", key="rule", list="map", keys=("rule",))] = named("x-kubernetes-validations", factory=list)
+    x_kubernetes_validations: Annotated[
+        list[ValidationRule], F(44, patch="merge", key="rule", list="map", keys=("rule",))
+    ] = named("x-kubernetes-validations", factory=list)
 
 
 class SelectableField(Struct):

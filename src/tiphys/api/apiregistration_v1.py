@@ -21,7 +21,9 @@ class APIServiceSpec(Struct):
 
 
 class APIServiceStatus(Struct):
-    conditions: Annotated[list[APIServiceCondition], F(1, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[APIServiceCondition], F(1, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class APIService(Object):

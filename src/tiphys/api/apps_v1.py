@@ -6,7 +6,17 @@ from typing import Annotated
 
 from msgspec import field
 
-from tiphys.api.base import F, Int32, Int64, IntOrString, RawExtension, Struct, Time, always, always_list
+from tiphys.api.base import (
+    F,
+    Int32,
+    Int64,
+    IntOrString,
+    RawExtension,
+    Struct,
+    Time,
+    always,
+    always_list,
+)
 from tiphys.api.core_v1 import PersistentVolumeClaim, PodTemplateSpec
 from tiphys.api.meta_v1 import LabelSelector, ListMeta, Object, TypeMeta
 
@@ -33,7 +43,9 @@ class DaemonSetUpdateStrategy(Struct):
 class DaemonSetSpec(Struct):
     selector: Annotated[LabelSelector | None, F(1, atomic=True, req=True)] = None
     template: Annotated[PodTemplateSpec, F(2, req=True)] = field(default_factory=PodTemplateSpec)
-    update_strategy: Annotated[DaemonSetUpdateStrategy, F(3)] = field(default_factory=DaemonSetUpdateStrategy)
+    update_strategy: Annotated[DaemonSetUpdateStrategy, F(3)] = field(
+        default_factory=DaemonSetUpdateStrategy
+    )
     min_ready_seconds: Annotated[Int32, F(4)] = 0
     revision_history_limit: Annotated[Int32 | None, F(6)] = None
 
@@ -48,7 +60,9 @@ class DaemonSetStatus(Struct):
     number_available: Annotated[Int32, F(7)] = 0
     number_unavailable: Annotated[Int32, F(8)] = 0
     collision_count: Annotated[Int32 | None, F(9)] = None
-    conditions: Annotated[list[DaemonSetCondition], F(10, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[DaemonSetCondition], F(10, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class DaemonSet(Object):
@@ -82,7 +96,9 @@ class DeploymentSpec(Struct):
     replicas: Annotated[Int32 | None, F(1)] = None
     selector: Annotated[LabelSelector | None, F(2, atomic=True, req=True)] = None
     template: Annotated[PodTemplateSpec, F(3, req=True)] = field(default_factory=PodTemplateSpec)
-    strategy: Annotated[DeploymentStrategy, F(4, patch="retainKeys")] = field(default_factory=DeploymentStrategy)
+    strategy: Annotated[DeploymentStrategy, F(4, patch="retainKeys")] = field(
+        default_factory=DeploymentStrategy
+    )
     min_ready_seconds: Annotated[Int32, F(5)] = 0
     revision_history_limit: Annotated[Int32 | None, F(6)] = None
     paused: Annotated[bool, F(7)] = False
@@ -97,7 +113,9 @@ class DeploymentStatus(Struct):
     available_replicas: Annotated[Int32, F(4)] = 0
     unavailable_replicas: Annotated[Int32, F(5)] = 0
     terminating_replicas: Annotated[Int32 | None, F(9)] = None
-    conditions: Annotated[list[DeploymentCondition], F(6, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[DeploymentCondition], F(6, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
     collision_count: Annotated[Int32 | None, F(8)] = None
 
 
@@ -138,7 +156,9 @@ class ReplicaSetStatus(Struct):
     available_replicas: Annotated[Int32, F(5)] = 0
     terminating_replicas: Annotated[Int32 | None, F(7)] = None
     observed_generation: Annotated[Int64, F(3)] = 0
-    conditions: Annotated[list[ReplicaSetCondition], F(6, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[ReplicaSetCondition], F(6, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class ReplicaSet(Object):
@@ -190,10 +210,14 @@ class StatefulSetSpec(Struct):
     volume_claim_templates: Annotated[list[PersistentVolumeClaim], F(4, list="atomic")] = []
     service_name: Annotated[str, F(5)] = always("")
     pod_management_policy: Annotated[str, F(6)] = ""
-    update_strategy: Annotated[StatefulSetUpdateStrategy, F(7)] = field(default_factory=StatefulSetUpdateStrategy)
+    update_strategy: Annotated[StatefulSetUpdateStrategy, F(7)] = field(
+        default_factory=StatefulSetUpdateStrategy
+    )
     revision_history_limit: Annotated[Int32 | None, F(8)] = None
     min_ready_seconds: Annotated[Int32, F(9)] = 0
-    persistent_volume_claim_retention_policy: Annotated[StatefulSetPersistentVolumeClaimRetentionPolicy | None, F(10)] = None
+    persistent_volume_claim_retention_policy: Annotated[
+        StatefulSetPersistentVolumeClaimRetentionPolicy | None, F(10)
+    ] = None
     ordinals: Annotated[StatefulSetOrdinals | None, F(11)] = None
 
 
@@ -206,7 +230,9 @@ class StatefulSetStatus(Struct):
     current_revision: Annotated[str, F(6)] = ""
     update_revision: Annotated[str, F(7)] = ""
     collision_count: Annotated[Int32 | None, F(9)] = None
-    conditions: Annotated[list[StatefulSetCondition], F(10, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[StatefulSetCondition], F(10, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
     available_replicas: Annotated[Int32, F(11)] = always(0)
 
 

@@ -31,7 +31,9 @@ class SelfSubjectReviewStatus(Struct):
 class SelfSubjectReview(Object):
     api_version: str = always("authentication.k8s.io/v1")
     kind: str = always("SelfSubjectReview")
-    status: Annotated[SelfSubjectReviewStatus, F(2)] = field(default_factory=SelfSubjectReviewStatus)
+    status: Annotated[SelfSubjectReviewStatus, F(2)] = field(
+        default_factory=SelfSubjectReviewStatus
+    )
 
 
 class TokenRequestSpec(Struct):

@@ -39,8 +39,12 @@ class SubjectAccessReviewStatus(Struct):
 class LocalSubjectAccessReview(Object):
     api_version: str = always("authorization.k8s.io/v1")
     kind: str = always("LocalSubjectAccessReview")
-    spec: Annotated[SubjectAccessReviewSpec, F(2, req=True)] = field(default_factory=SubjectAccessReviewSpec)
-    status: Annotated[SubjectAccessReviewStatus, F(3)] = field(default_factory=SubjectAccessReviewStatus)
+    spec: Annotated[SubjectAccessReviewSpec, F(2, req=True)] = field(
+        default_factory=SubjectAccessReviewSpec
+    )
+    status: Annotated[SubjectAccessReviewStatus, F(3)] = field(
+        default_factory=SubjectAccessReviewStatus
+    )
 
 
 class NonResourceAttributes(Struct):
@@ -50,7 +54,9 @@ class NonResourceAttributes(Struct):
 
 class NonResourceRule(Struct):
     verbs: Annotated[list[str], F(1, list="atomic", req=True)] = always_list()
-    non_resource_urls: Annotated[list[str], F(2, list="atomic")] = named("nonResourceURLs", factory=list)
+    non_resource_urls: Annotated[list[str], F(2, list="atomic")] = named(
+        "nonResourceURLs", factory=list
+    )
 
 
 class ResourceAttributes(Struct):
@@ -80,8 +86,12 @@ class SelfSubjectAccessReviewSpec(Struct):
 class SelfSubjectAccessReview(Object):
     api_version: str = always("authorization.k8s.io/v1")
     kind: str = always("SelfSubjectAccessReview")
-    spec: Annotated[SelfSubjectAccessReviewSpec, F(2, req=True)] = field(default_factory=SelfSubjectAccessReviewSpec)
-    status: Annotated[SubjectAccessReviewStatus, F(3)] = field(default_factory=SubjectAccessReviewStatus)
+    spec: Annotated[SelfSubjectAccessReviewSpec, F(2, req=True)] = field(
+        default_factory=SelfSubjectAccessReviewSpec
+    )
+    status: Annotated[SubjectAccessReviewStatus, F(3)] = field(
+        default_factory=SubjectAccessReviewStatus
+    )
 
 
 class SelfSubjectRulesReviewSpec(Struct):
@@ -90,7 +100,9 @@ class SelfSubjectRulesReviewSpec(Struct):
 
 class SubjectRulesReviewStatus(Struct):
     resource_rules: Annotated[list[ResourceRule], F(1, list="atomic", req=True)] = always_list()
-    non_resource_rules: Annotated[list[NonResourceRule], F(2, list="atomic", req=True)] = always_list()
+    non_resource_rules: Annotated[list[NonResourceRule], F(2, list="atomic", req=True)] = (
+        always_list()
+    )
     incomplete: Annotated[bool, F(3, req=True)] = always(False)
     evaluation_error: Annotated[str, F(4)] = ""
 
@@ -98,12 +110,20 @@ class SubjectRulesReviewStatus(Struct):
 class SelfSubjectRulesReview(Object):
     api_version: str = always("authorization.k8s.io/v1")
     kind: str = always("SelfSubjectRulesReview")
-    spec: Annotated[SelfSubjectRulesReviewSpec, F(2, req=True)] = field(default_factory=SelfSubjectRulesReviewSpec)
-    status: Annotated[SubjectRulesReviewStatus, F(3)] = field(default_factory=SubjectRulesReviewStatus)
+    spec: Annotated[SelfSubjectRulesReviewSpec, F(2, req=True)] = field(
+        default_factory=SelfSubjectRulesReviewSpec
+    )
+    status: Annotated[SubjectRulesReviewStatus, F(3)] = field(
+        default_factory=SubjectRulesReviewStatus
+    )
 
 
 class SubjectAccessReview(Object):
     api_version: str = always("authorization.k8s.io/v1")
     kind: str = always("SubjectAccessReview")
-    spec: Annotated[SubjectAccessReviewSpec, F(2, req=True)] = field(default_factory=SubjectAccessReviewSpec)
-    status: Annotated[SubjectAccessReviewStatus, F(3)] = field(default_factory=SubjectAccessReviewStatus)
+    spec: Annotated[SubjectAccessReviewSpec, F(2, req=True)] = field(
+        default_factory=SubjectAccessReviewSpec
+    )
+    status: Annotated[SubjectAccessReviewStatus, F(3)] = field(
+        default_factory=SubjectAccessReviewStatus
+    )

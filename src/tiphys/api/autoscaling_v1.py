@@ -45,10 +45,14 @@ class ExternalMetricStatus(Struct):
 
 
 class HorizontalPodAutoscalerSpec(Struct):
-    scale_target_ref: Annotated[CrossVersionObjectReference, F(1, atomic=True, req=True)] = field(default_factory=CrossVersionObjectReference)
+    scale_target_ref: Annotated[CrossVersionObjectReference, F(1, atomic=True, req=True)] = field(
+        default_factory=CrossVersionObjectReference
+    )
     min_replicas: Annotated[Int32 | None, F(2)] = None
     max_replicas: Annotated[Int32, F(3, req=True)] = always(0)
-    target_cpu_utilization_percentage: Annotated[Int32 | None, F(4)] = named("targetCPUUtilizationPercentage", None)
+    target_cpu_utilization_percentage: Annotated[Int32 | None, F(4)] = named(
+        "targetCPUUtilizationPercentage", None
+    )
 
 
 class HorizontalPodAutoscalerStatus(Struct):
@@ -56,14 +60,20 @@ class HorizontalPodAutoscalerStatus(Struct):
     last_scale_time: Annotated[Time | None, F(2)] = None
     current_replicas: Annotated[Int32, F(3, req=True)] = always(0)
     desired_replicas: Annotated[Int32, F(4, req=True)] = always(0)
-    current_cpu_utilization_percentage: Annotated[Int32 | None, F(5)] = named("currentCPUUtilizationPercentage", None)
+    current_cpu_utilization_percentage: Annotated[Int32 | None, F(5)] = named(
+        "currentCPUUtilizationPercentage", None
+    )
 
 
 class HorizontalPodAutoscaler(Object):
     api_version: str = always("autoscaling/v1")
     kind: str = always("HorizontalPodAutoscaler")
-    spec: Annotated[HorizontalPodAutoscalerSpec, F(2, req=True)] = field(default_factory=HorizontalPodAutoscalerSpec)
-    status: Annotated[HorizontalPodAutoscalerStatus, F(3)] = field(default_factory=HorizontalPodAutoscalerStatus)
+    spec: Annotated[HorizontalPodAutoscalerSpec, F(2, req=True)] = field(
+        default_factory=HorizontalPodAutoscalerSpec
+    )
+    status: Annotated[HorizontalPodAutoscalerStatus, F(3)] = field(
+        default_factory=HorizontalPodAutoscalerStatus
+    )
 
 
 class HorizontalPodAutoscalerCondition(Struct):
@@ -100,7 +110,9 @@ class MetricStatus(Struct):
 
 
 class ObjectMetricSource(Struct):
-    target: Annotated[CrossVersionObjectReference, F(1)] = field(default_factory=CrossVersionObjectReference)
+    target: Annotated[CrossVersionObjectReference, F(1)] = field(
+        default_factory=CrossVersionObjectReference
+    )
     metric_name: Annotated[str, F(2)] = always("")
     target_value: Annotated[Quantity, F(3)] = always(Quantity("0"))
     selector: Annotated[LabelSelector | None, F(4)] = None
@@ -108,7 +120,9 @@ class ObjectMetricSource(Struct):
 
 
 class ObjectMetricStatus(Struct):
-    target: Annotated[CrossVersionObjectReference, F(1)] = field(default_factory=CrossVersionObjectReference)
+    target: Annotated[CrossVersionObjectReference, F(1)] = field(
+        default_factory=CrossVersionObjectReference
+    )
     metric_name: Annotated[str, F(2)] = always("")
     current_value: Annotated[Quantity, F(3)] = always(Quantity("0"))
     selector: Annotated[LabelSelector | None, F(4)] = None

@@ -70,7 +70,9 @@ class HPAScalingRules(Struct):
 
 
 class HorizontalPodAutoscalerSpec(Struct):
-    scale_target_ref: Annotated[CrossVersionObjectReference, F(1, req=True)] = field(default_factory=CrossVersionObjectReference)
+    scale_target_ref: Annotated[CrossVersionObjectReference, F(1, req=True)] = field(
+        default_factory=CrossVersionObjectReference
+    )
     min_replicas: Annotated[Int32 | None, F(2)] = None
     max_replicas: Annotated[Int32, F(3, req=True)] = always(0)
     metrics: Annotated[list[MetricSpec], F(4, list="atomic")] = []
@@ -83,14 +85,21 @@ class HorizontalPodAutoscalerStatus(Struct):
     current_replicas: Annotated[Int32, F(3)] = 0
     desired_replicas: Annotated[Int32, F(4, req=True)] = always(0)
     current_metrics: Annotated[list[MetricStatus], F(5, list="atomic")] = always_list()
-    conditions: Annotated[list[HorizontalPodAutoscalerCondition], F(6, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[HorizontalPodAutoscalerCondition],
+        F(6, patch="merge", key="type", list="map", keys=("type",)),
+    ] = []
 
 
 class HorizontalPodAutoscaler(Object):
     api_version: str = always("autoscaling/v2")
     kind: str = always("HorizontalPodAutoscaler")
-    spec: Annotated[HorizontalPodAutoscalerSpec, F(2, req=True)] = field(default_factory=HorizontalPodAutoscalerSpec)
-    status: Annotated[HorizontalPodAutoscalerStatus, F(3)] = field(default_factory=HorizontalPodAutoscalerStatus)
+    spec: Annotated[HorizontalPodAutoscalerSpec, F(2, req=True)] = field(
+        default_factory=HorizontalPodAutoscalerSpec
+    )
+    status: Annotated[HorizontalPodAutoscalerStatus, F(3)] = field(
+        default_factory=HorizontalPodAutoscalerStatus
+    )
 
 
 class HorizontalPodAutoscalerBehavior(Struct):
@@ -132,7 +141,9 @@ class MetricStatus(Struct):
 
 
 class ObjectMetricSource(Struct):
-    described_object: Annotated[CrossVersionObjectReference, F(1, req=True)] = field(default_factory=CrossVersionObjectReference)
+    described_object: Annotated[CrossVersionObjectReference, F(1, req=True)] = field(
+        default_factory=CrossVersionObjectReference
+    )
     target: Annotated[MetricTarget, F(2, req=True)] = field(default_factory=MetricTarget)
     metric: Annotated[MetricIdentifier, F(3, req=True)] = field(default_factory=MetricIdentifier)
 
@@ -140,7 +151,9 @@ class ObjectMetricSource(Struct):
 class ObjectMetricStatus(Struct):
     metric: Annotated[MetricIdentifier, F(1, req=True)] = field(default_factory=MetricIdentifier)
     current: Annotated[MetricValueStatus, F(2, req=True)] = field(default_factory=MetricValueStatus)
-    described_object: Annotated[CrossVersionObjectReference, F(3, req=True)] = field(default_factory=CrossVersionObjectReference)
+    described_object: Annotated[CrossVersionObjectReference, F(3, req=True)] = field(
+        default_factory=CrossVersionObjectReference
+    )
 
 
 class PodsMetricSource(Struct):

@@ -81,7 +81,9 @@ def always(value: T) -> T:
 
 def always_list() -> Any:
     """An empty list that is written as ``[]`` (upstream writes ``null`` for a nil slice without ``omitempty``)."""
-    return msgspec.field(default_factory=_new_list)  # of `list` itself msgspec would leave an empty one out
+    return msgspec.field(
+        default_factory=_new_list
+    )  # of `list` itself msgspec would leave an empty one out
 
 
 def always_dict() -> Any:
@@ -122,12 +124,16 @@ class Quantity(str):
     __slots__ = ()
 
 
-_QUANTITY = re.compile(r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$", re.ASCII)
+_QUANTITY = re.compile(
+    r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$", re.ASCII
+)
 _LONGEST_QUANTITY = 512  # characters: longer ones are no amounts of anything, and numbers of so many digits take long
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _SUFFIX = {suffix: power for power, suffix in _DECIMAL.items()}
-QUANTITY_ERROR = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+QUANTITY_ERROR = (
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+)
 
 
 @functools.lru_cache(8192)

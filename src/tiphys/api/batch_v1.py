@@ -41,7 +41,9 @@ class CronJobSpec(Struct):
     starting_deadline_seconds: Annotated[Int64 | None, F(2)] = None
     concurrency_policy: Annotated[str, F(3)] = ""
     suspend: Annotated[bool | None, F(4)] = None
-    job_template: Annotated[JobTemplateSpec, F(5, req=True)] = field(default_factory=JobTemplateSpec)
+    job_template: Annotated[JobTemplateSpec, F(5, req=True)] = field(
+        default_factory=JobTemplateSpec
+    )
     successful_jobs_history_limit: Annotated[Int32 | None, F(6)] = None
     failed_jobs_history_limit: Annotated[Int32 | None, F(7)] = None
 
@@ -121,7 +123,9 @@ class PodFailurePolicyOnPodConditionsPattern(Struct):
 class PodFailurePolicyRule(Struct):
     action: Annotated[str, F(1, req=True)] = always("")
     on_exit_codes: Annotated[PodFailurePolicyOnExitCodesRequirement | None, F(2)] = None
-    on_pod_conditions: Annotated[list[PodFailurePolicyOnPodConditionsPattern], F(3, list="atomic")] = []
+    on_pod_conditions: Annotated[
+        list[PodFailurePolicyOnPodConditionsPattern], F(3, list="atomic")
+    ] = []
 
 
 class SuccessPolicy(Struct):

@@ -22,15 +22,21 @@ class CertificateSigningRequestSpec(Struct):
 
 
 class CertificateSigningRequestStatus(Struct):
-    conditions: Annotated[list[CertificateSigningRequestCondition], F(1, list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[CertificateSigningRequestCondition], F(1, list="map", keys=("type",))
+    ] = []
     certificate: Annotated[bytes, F(2)] = b""
 
 
 class CertificateSigningRequest(Object):
     api_version: str = always("certificates.k8s.io/v1")
     kind: str = always("CertificateSigningRequest")
-    spec: Annotated[CertificateSigningRequestSpec, F(2, req=True)] = field(default_factory=CertificateSigningRequestSpec)
-    status: Annotated[CertificateSigningRequestStatus, F(3)] = field(default_factory=CertificateSigningRequestStatus)
+    spec: Annotated[CertificateSigningRequestSpec, F(2, req=True)] = field(
+        default_factory=CertificateSigningRequestSpec
+    )
+    status: Annotated[CertificateSigningRequestStatus, F(3)] = field(
+        default_factory=CertificateSigningRequestStatus
+    )
 
 
 class CertificateSigningRequestCondition(Struct):

@@ -20,7 +20,15 @@ from tiphys.api.base import (
     always_list,
     named,
 )
-from tiphys.api.meta_v1 import Condition, LabelSelector, ListMeta, Object, ObjectMeta, OwnerReference, TypeMeta
+from tiphys.api.meta_v1 import (
+    Condition,
+    LabelSelector,
+    ListMeta,
+    Object,
+    ObjectMeta,
+    OwnerReference,
+    TypeMeta,
+)
 
 
 class AWSElasticBlockStoreVolumeSource(Struct):
@@ -85,7 +93,9 @@ class ObjectReference(Struct):
 class Binding(Object):
     api_version: str = always("v1")
     kind: str = always("Binding")
-    target: Annotated[ObjectReference, F(2, atomic=True, req=True)] = field(default_factory=ObjectReference)
+    target: Annotated[ObjectReference, F(2, atomic=True, req=True)] = field(
+        default_factory=ObjectReference
+    )
 
 
 class CSIPersistentVolumeSource(Struct):
@@ -168,7 +178,9 @@ class ComponentCondition(Struct):
 class ComponentStatus(Object):
     api_version: str = always("v1")
     kind: str = always("ComponentStatus")
-    conditions: Annotated[list[ComponentCondition], F(2, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[ComponentCondition], F(2, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class ComponentStatusList(TypeMeta):
@@ -241,15 +253,31 @@ class Container(Struct):
     command: Annotated[list[str], F(3, list="atomic")] = []
     args: Annotated[list[str], F(4, list="atomic")] = []
     working_dir: Annotated[str, F(5)] = ""
-    ports: Annotated[list[ContainerPort], F(6, patch="merge", key="containerPort", list="map", keys=("containerPort", "protocol",))] = []
+    ports: Annotated[
+        list[ContainerPort],
+        F(
+            6,
+            patch="merge",
+            key="containerPort",
+            list="map",
+            keys=(
+                "containerPort",
+                "protocol",
+            ),
+        ),
+    ] = []
     env_from: Annotated[list[EnvFromSource], F(19, list="atomic")] = []
     env: Annotated[list[EnvVar], F(7, patch="merge", key="name", list="map", keys=("name",))] = []
     resources: Annotated[ResourceRequirements, F(8)] = field(default_factory=ResourceRequirements)
     resize_policy: Annotated[list[ContainerResizePolicy], F(23, list="atomic")] = []
     restart_policy: Annotated[str | None, F(24)] = None
     restart_policy_rules: Annotated[list[ContainerRestartRule], F(25, list="atomic")] = []
-    volume_mounts: Annotated[list[VolumeMount], F(9, patch="merge", key="mountPath", list="map", keys=("mountPath",))] = []
-    volume_devices: Annotated[list[VolumeDevice], F(21, patch="merge", key="devicePath", list="map", keys=("devicePath",))] = []
+    volume_mounts: Annotated[
+        list[VolumeMount], F(9, patch="merge", key="mountPath", list="map", keys=("mountPath",))
+    ] = []
+    volume_devices: Annotated[
+        list[VolumeDevice], F(21, patch="merge", key="devicePath", list="map", keys=("devicePath",))
+    ] = []
     liveness_probe: Annotated[Probe | None, F(10)] = None
     readiness_probe: Annotated[Probe | None, F(11)] = None
     startup_probe: Annotated[Probe | None, F(22)] = None
@@ -334,9 +362,14 @@ class ContainerStatus(Struct):
     started: Annotated[bool | None, F(9)] = None
     allocated_resources: Annotated[dict[str, Quantity], F(10)] = {}
     resources: Annotated[ResourceRequirements | None, F(11)] = None
-    volume_mounts: Annotated[list[VolumeMountStatus], F(12, patch="merge", key="mountPath", list="map", keys=("mountPath",))] = []
+    volume_mounts: Annotated[
+        list[VolumeMountStatus],
+        F(12, patch="merge", key="mountPath", list="map", keys=("mountPath",)),
+    ] = []
     user: Annotated[ContainerUser | None, F(13)] = None
-    allocated_resources_status: Annotated[list[ResourceStatus], F(14, patch="merge", key="name", list="map", keys=("name",))] = []
+    allocated_resources_status: Annotated[
+        list[ResourceStatus], F(14, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
     stop_signal: Annotated[str | None, F(15)] = None
 
 
@@ -428,15 +461,31 @@ class EphemeralContainerCommon(Struct):
     command: Annotated[list[str], F(3, list="atomic")] = []
     args: Annotated[list[str], F(4, list="atomic")] = []
     working_dir: Annotated[str, F(5)] = ""
-    ports: Annotated[list[ContainerPort], F(6, patch="merge", key="containerPort", list="map", keys=("containerPort", "protocol",))] = []
+    ports: Annotated[
+        list[ContainerPort],
+        F(
+            6,
+            patch="merge",
+            key="containerPort",
+            list="map",
+            keys=(
+                "containerPort",
+                "protocol",
+            ),
+        ),
+    ] = []
     env_from: Annotated[list[EnvFromSource], F(19, list="atomic")] = []
     env: Annotated[list[EnvVar], F(7, patch="merge", key="name", list="map", keys=("name",))] = []
     resources: Annotated[ResourceRequirements, F(8)] = field(default_factory=ResourceRequirements)
     resize_policy: Annotated[list[ContainerResizePolicy], F(23, list="atomic")] = []
     restart_policy: Annotated[str | None, F(24)] = None
     restart_policy_rules: Annotated[list[ContainerRestartRule], F(25, list="atomic")] = []
-    volume_mounts: Annotated[list[VolumeMount], F(9, patch="merge", key="mountPath", list="map", keys=("mountPath",))] = []
-    volume_devices: Annotated[list[VolumeDevice], F(21, patch="merge", key="devicePath", list="map", keys=("devicePath",))] = []
+    volume_mounts: Annotated[
+        list[VolumeMount], F(9, patch="merge", key="mountPath", list="map", keys=("mountPath",))
+    ] = []
+    volume_devices: Annotated[
+        list[VolumeDevice], F(21, patch="merge", key="devicePath", list="map", keys=("devicePath",))
+    ] = []
     liveness_probe: Annotated[Probe | None, F(10)] = None
     readiness_probe: Annotated[Probe | None, F(11)] = None
     startup_probe: Annotated[Probe | None, F(22)] = None
@@ -467,7 +516,9 @@ class EventSource(Struct):
 class Event(Object):
     api_version: str = always("v1")
     kind: str = always("Event")
-    involved_object: Annotated[ObjectReference, F(2, atomic=True, req=True)] = field(default_factory=ObjectReference)
+    involved_object: Annotated[ObjectReference, F(2, atomic=True, req=True)] = field(
+        default_factory=ObjectReference
+    )
     reason: Annotated[str, F(3)] = ""
     message: Annotated[str, F(4)] = ""
     source: Annotated[EventSource, F(5)] = field(default_factory=EventSource)
@@ -714,7 +765,9 @@ class NamespaceSpec(Struct):
 
 class NamespaceStatus(Struct):
     phase: Annotated[str, F(1)] = ""
-    conditions: Annotated[list[NamespaceCondition], F(2, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[NamespaceCondition], F(2, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class Namespace(Object):
@@ -741,7 +794,9 @@ class NamespaceList(TypeMeta):
 
 class NodeSpec(Struct):
     pod_cidr: Annotated[str, F(1)] = named("podCIDR", "")
-    pod_cidrs: Annotated[list[str], F(7, patch="merge", list="set")] = named("podCIDRs", factory=list)
+    pod_cidrs: Annotated[list[str], F(7, patch="merge", list="set")] = named(
+        "podCIDRs", factory=list
+    )
     provider_id: Annotated[str, F(3)] = named("providerID", "")
     unschedulable: Annotated[bool, F(4)] = False
     taints: Annotated[list[Taint], F(5, list="atomic")] = []
@@ -771,9 +826,15 @@ class NodeStatus(Struct):
     capacity: Annotated[dict[str, Quantity], F(1)] = {}
     allocatable: Annotated[dict[str, Quantity], F(2)] = {}
     phase: Annotated[str, F(3)] = ""
-    conditions: Annotated[list[NodeCondition], F(4, patch="merge", key="type", list="map", keys=("type",))] = []
-    addresses: Annotated[list[NodeAddress], F(5, patch="merge", key="type", list="map", keys=("type",))] = []
-    daemon_endpoints: Annotated[NodeDaemonEndpoints, F(6)] = field(default_factory=NodeDaemonEndpoints)
+    conditions: Annotated[
+        list[NodeCondition], F(4, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
+    addresses: Annotated[
+        list[NodeAddress], F(5, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
+    daemon_endpoints: Annotated[NodeDaemonEndpoints, F(6)] = field(
+        default_factory=NodeDaemonEndpoints
+    )
     node_info: Annotated[NodeSystemInfo, F(7)] = field(default_factory=NodeSystemInfo)
     images: Annotated[list[ContainerImage], F(8, list="atomic")] = []
     volumes_in_use: Annotated[list[str], F(9, list="atomic")] = []
@@ -797,8 +858,12 @@ class NodeAddress(Struct):
 
 
 class NodeAffinity(Struct):
-    required_during_scheduling_ignored_during_execution: Annotated[NodeSelector | None, F(1, atomic=True)] = None
-    preferred_during_scheduling_ignored_during_execution: Annotated[list[PreferredSchedulingTerm], F(2, list="atomic")] = []
+    required_during_scheduling_ignored_during_execution: Annotated[
+        NodeSelector | None, F(1, atomic=True)
+    ] = None
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        list[PreferredSchedulingTerm], F(2, list="atomic")
+    ] = []
 
 
 class NodeAllocatableResourceClaimStatus(Struct):
@@ -855,7 +920,9 @@ class NodeRuntimeHandlerFeatures(Struct):
 
 
 class NodeSelector(Struct):
-    node_selector_terms: Annotated[list[NodeSelectorTerm], F(1, list="atomic", req=True)] = always_list()
+    node_selector_terms: Annotated[list[NodeSelectorTerm], F(1, list="atomic", req=True)] = (
+        always_list()
+    )
 
 
 class NodeSelectorRequirement(Struct):
@@ -938,7 +1005,9 @@ class VolumeResourceRequirements(Struct):
 class PersistentVolumeClaimSpec(Struct):
     access_modes: Annotated[list[str], F(1, list="atomic")] = []
     selector: Annotated[LabelSelector | None, F(4, atomic=True)] = None
-    resources: Annotated[VolumeResourceRequirements, F(2)] = field(default_factory=VolumeResourceRequirements)
+    resources: Annotated[VolumeResourceRequirements, F(2)] = field(
+        default_factory=VolumeResourceRequirements
+    )
     volume_name: Annotated[str, F(3)] = ""
     storage_class_name: Annotated[str | None, F(5)] = None
     volume_mode: Annotated[str | None, F(6)] = None
@@ -951,7 +1020,10 @@ class PersistentVolumeClaimStatus(Struct):
     phase: Annotated[str, F(1)] = ""
     access_modes: Annotated[list[str], F(2, list="atomic")] = []
     capacity: Annotated[dict[str, Quantity], F(3)] = {}
-    conditions: Annotated[list[PersistentVolumeClaimCondition], F(4, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[PersistentVolumeClaimCondition],
+        F(4, patch="merge", key="type", list="map", keys=("type",)),
+    ] = []
     allocated_resources: Annotated[dict[str, Quantity], F(5)] = {}
     allocated_resource_statuses: Annotated[dict[str, str], F(7)] = {}
     current_volume_attributes_class_name: Annotated[str | None, F(8)] = None
@@ -961,8 +1033,12 @@ class PersistentVolumeClaimStatus(Struct):
 class PersistentVolumeClaim(Object):
     api_version: str = always("v1")
     kind: str = always("PersistentVolumeClaim")
-    spec: Annotated[PersistentVolumeClaimSpec, F(2)] = field(default_factory=PersistentVolumeClaimSpec)
-    status: Annotated[PersistentVolumeClaimStatus, F(3)] = field(default_factory=PersistentVolumeClaimStatus)
+    spec: Annotated[PersistentVolumeClaimSpec, F(2)] = field(
+        default_factory=PersistentVolumeClaimSpec
+    )
+    status: Annotated[PersistentVolumeClaimStatus, F(3)] = field(
+        default_factory=PersistentVolumeClaimStatus
+    )
 
 
 class PersistentVolumeClaimCondition(Struct):
@@ -983,7 +1059,9 @@ class PersistentVolumeClaimList(TypeMeta):
 
 class PersistentVolumeClaimTemplate(Struct):
     metadata: Annotated[ObjectMeta, F(1)] = field(default_factory=ObjectMeta)
-    spec: Annotated[PersistentVolumeClaimSpec, F(2, req=True)] = field(default_factory=PersistentVolumeClaimSpec)
+    spec: Annotated[PersistentVolumeClaimSpec, F(2, req=True)] = field(
+        default_factory=PersistentVolumeClaimSpec
+    )
 
 
 class PersistentVolumeClaimVolumeSource(Struct):
@@ -1004,10 +1082,18 @@ class PhotonPersistentDiskVolumeSource(Struct):
 
 
 class PodSpec(Struct):
-    volumes: Annotated[list[Volume], F(1, patch="merge,retainKeys", key="name", list="map", keys=("name",))] = []
-    init_containers: Annotated[list[Container], F(20, patch="merge", key="name", list="map", keys=("name",))] = []
-    containers: Annotated[list[Container], F(2, patch="merge", key="name", list="map", keys=("name",), req=True)] = always_list()
-    ephemeral_containers: Annotated[list[EphemeralContainer], F(34, patch="merge", key="name", list="map", keys=("name",))] = []
+    volumes: Annotated[
+        list[Volume], F(1, patch="merge,retainKeys", key="name", list="map", keys=("name",))
+    ] = []
+    init_containers: Annotated[
+        list[Container], F(20, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
+    containers: Annotated[
+        list[Container], F(2, patch="merge", key="name", list="map", keys=("name",), req=True)
+    ] = always_list()
+    ephemeral_containers: Annotated[
+        list[EphemeralContainer], F(34, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
     restart_policy: Annotated[str, F(3)] = ""
     termination_grace_period_seconds: Annotated[Int64 | None, F(4)] = None
     active_deadline_seconds: Annotated[Int64 | None, F(5)] = None
@@ -1022,13 +1108,17 @@ class PodSpec(Struct):
     host_ipc: Annotated[bool, F(13)] = named("hostIPC", False)
     share_process_namespace: Annotated[bool | None, F(27)] = None
     security_context: Annotated[PodSecurityContext | None, F(14)] = None
-    image_pull_secrets: Annotated[list[LocalObjectReference], F(15, patch="merge", key="name", list="map", keys=("name",))] = []
+    image_pull_secrets: Annotated[
+        list[LocalObjectReference], F(15, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
     hostname: Annotated[str, F(16)] = ""
     subdomain: Annotated[str, F(17)] = ""
     affinity: Annotated[Affinity | None, F(18)] = None
     scheduler_name: Annotated[str, F(19)] = ""
     tolerations: Annotated[list[Toleration], F(22, list="atomic")] = []
-    host_aliases: Annotated[list[HostAlias], F(23, patch="merge", key="ip", list="map", keys=("ip",))] = []
+    host_aliases: Annotated[
+        list[HostAlias], F(23, patch="merge", key="ip", list="map", keys=("ip",))
+    ] = []
     priority_class_name: Annotated[str, F(24)] = ""
     priority: Annotated[Int32 | None, F(25)] = None
     dns_config: Annotated[PodDNSConfig | None, F(26)] = None
@@ -1037,12 +1127,29 @@ class PodSpec(Struct):
     enable_service_links: Annotated[bool | None, F(30)] = None
     preemption_policy: Annotated[str | None, F(31)] = None
     overhead: Annotated[dict[str, Quantity], F(32)] = {}
-    topology_spread_constraints: Annotated[list[TopologySpreadConstraint], F(33, patch="merge", key="topologyKey", list="map", keys=("topologyKey", "whenUnsatisfiable",))] = []
+    topology_spread_constraints: Annotated[
+        list[TopologySpreadConstraint],
+        F(
+            33,
+            patch="merge",
+            key="topologyKey",
+            list="map",
+            keys=(
+                "topologyKey",
+                "whenUnsatisfiable",
+            ),
+        ),
+    ] = []
     set_hostname_as_fqdn: Annotated[bool | None, F(35)] = named("setHostnameAsFQDN", None)
     os: Annotated[PodOS | None, F(36)] = None
     host_users: Annotated[bool | None, F(37)] = None
-    scheduling_gates: Annotated[list[PodSchedulingGate], F(38, patch="merge", key="name", list="map", keys=("name",))] = []
-    resource_claims: Annotated[list[PodResourceClaim], F(39, patch="merge,retainKeys", key="name", list="map", keys=("name",))] = []
+    scheduling_gates: Annotated[
+        list[PodSchedulingGate], F(38, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
+    resource_claims: Annotated[
+        list[PodResourceClaim],
+        F(39, patch="merge,retainKeys", key="name", list="map", keys=("name",)),
+    ] = []
     resources: Annotated[ResourceRequirements | None, F(40)] = None
     hostname_override: Annotated[str | None, F(41)] = None
     scheduling_group: Annotated[PodSchedulingGroup | None, F(43)] = None
@@ -1051,25 +1158,36 @@ class PodSpec(Struct):
 class PodStatus(Struct):
     observed_generation: Annotated[Int64, F(17)] = 0
     phase: Annotated[str, F(1)] = ""
-    conditions: Annotated[list[PodCondition], F(2, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[PodCondition], F(2, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
     message: Annotated[str, F(3)] = ""
     reason: Annotated[str, F(4)] = ""
     nominated_node_name: Annotated[str, F(11)] = ""
     host_ip: Annotated[str, F(5)] = named("hostIP", "")
-    host_ips: Annotated[list[HostIP], F(16, patch="merge", key="ip", list="atomic")] = named("hostIPs", factory=list)
+    host_ips: Annotated[list[HostIP], F(16, patch="merge", key="ip", list="atomic")] = named(
+        "hostIPs", factory=list
+    )
     pod_ip: Annotated[str, F(6)] = named("podIP", "")
-    pod_ips: Annotated[list[PodIP], F(12, patch="merge", key="ip", list="map", keys=("ip",))] = named("podIPs", factory=list)
+    pod_ips: Annotated[list[PodIP], F(12, patch="merge", key="ip", list="map", keys=("ip",))] = (
+        named("podIPs", factory=list)
+    )
     start_time: Annotated[Time | None, F(7)] = None
     init_container_statuses: Annotated[list[ContainerStatus], F(10, list="atomic")] = []
     container_statuses: Annotated[list[ContainerStatus], F(8, list="atomic")] = []
     qos_class: Annotated[str, F(9)] = ""
     ephemeral_container_statuses: Annotated[list[ContainerStatus], F(13, list="atomic")] = []
     resize: Annotated[str, F(14)] = ""
-    resource_claim_statuses: Annotated[list[PodResourceClaimStatus], F(15, patch="merge,retainKeys", key="name", list="map", keys=("name",))] = []
+    resource_claim_statuses: Annotated[
+        list[PodResourceClaimStatus],
+        F(15, patch="merge,retainKeys", key="name", list="map", keys=("name",)),
+    ] = []
     extended_resource_claim_status: Annotated[PodExtendedResourceClaimStatus | None, F(18)] = None
     allocated_resources: Annotated[dict[str, Quantity], F(19)] = {}
     resources: Annotated[ResourceRequirements | None, F(20)] = None
-    node_allocatable_resource_claim_statuses: Annotated[list[NodeAllocatableResourceClaimStatus], F(21, list="atomic")] = []
+    node_allocatable_resource_claim_statuses: Annotated[
+        list[NodeAllocatableResourceClaimStatus], F(21, list="atomic")
+    ] = []
 
 
 class Pod(Object):
@@ -1080,8 +1198,12 @@ class Pod(Object):
 
 
 class PodAffinity(Struct):
-    required_during_scheduling_ignored_during_execution: Annotated[list[PodAffinityTerm], F(1, list="atomic")] = []
-    preferred_during_scheduling_ignored_during_execution: Annotated[list[WeightedPodAffinityTerm], F(2, list="atomic")] = []
+    required_during_scheduling_ignored_during_execution: Annotated[
+        list[PodAffinityTerm], F(1, list="atomic")
+    ] = []
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        list[WeightedPodAffinityTerm], F(2, list="atomic")
+    ] = []
 
 
 class PodAffinityTerm(Struct):
@@ -1094,8 +1216,12 @@ class PodAffinityTerm(Struct):
 
 
 class PodAntiAffinity(Struct):
-    required_during_scheduling_ignored_during_execution: Annotated[list[PodAffinityTerm], F(1, list="atomic")] = []
-    preferred_during_scheduling_ignored_during_execution: Annotated[list[WeightedPodAffinityTerm], F(2, list="atomic")] = []
+    required_during_scheduling_ignored_during_execution: Annotated[
+        list[PodAffinityTerm], F(1, list="atomic")
+    ] = []
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        list[WeightedPodAffinityTerm], F(2, list="atomic")
+    ] = []
 
 
 class PodAttachOptions(TypeMeta):
@@ -1151,7 +1277,9 @@ class PodExecOptions(TypeMeta):
 
 
 class PodExtendedResourceClaimStatus(Struct):
-    request_mappings: Annotated[list[ContainerExtendedResourceRequest], F(1, list="atomic", req=True)] = always_list()
+    request_mappings: Annotated[
+        list[ContainerExtendedResourceRequest], F(1, list="atomic", req=True)
+    ] = always_list()
     resource_claim_name: Annotated[str, F(2, req=True)] = always("")
 
 
@@ -1177,7 +1305,9 @@ class PodLogOptions(TypeMeta):
     timestamps: Annotated[bool, F(6)] = False
     tail_lines: Annotated[Int64 | None, F(7)] = None
     limit_bytes: Annotated[Int64 | None, F(8)] = None
-    insecure_skip_tls_verify_backend: Annotated[bool, F(9)] = named("insecureSkipTLSVerifyBackend", False)
+    insecure_skip_tls_verify_backend: Annotated[bool, F(9)] = named(
+        "insecureSkipTLSVerifyBackend", False
+    )
     stream: Annotated[str | None, F(10)] = None
 
 
@@ -1289,7 +1419,9 @@ class PreferAvoidPodsEntry(Struct):
 
 class PreferredSchedulingTerm(Struct):
     weight: Annotated[Int32, F(1, req=True)] = always(0)
-    preference: Annotated[NodeSelectorTerm, F(2, atomic=True, req=True)] = field(default_factory=NodeSelectorTerm)
+    preference: Annotated[NodeSelectorTerm, F(2, atomic=True, req=True)] = field(
+        default_factory=NodeSelectorTerm
+    )
 
 
 class ProbeHandler(Struct):
@@ -1365,14 +1497,21 @@ class ReplicationControllerStatus(Struct):
     ready_replicas: Annotated[Int32, F(4)] = 0
     available_replicas: Annotated[Int32, F(5)] = 0
     observed_generation: Annotated[Int64, F(3)] = 0
-    conditions: Annotated[list[ReplicationControllerCondition], F(6, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[ReplicationControllerCondition],
+        F(6, patch="merge", key="type", list="map", keys=("type",)),
+    ] = []
 
 
 class ReplicationController(Object):
     api_version: str = always("v1")
     kind: str = always("ReplicationController")
-    spec: Annotated[ReplicationControllerSpec, F(2)] = field(default_factory=ReplicationControllerSpec)
-    status: Annotated[ReplicationControllerStatus, F(3)] = field(default_factory=ReplicationControllerStatus)
+    spec: Annotated[ReplicationControllerSpec, F(2)] = field(
+        default_factory=ReplicationControllerSpec
+    )
+    status: Annotated[ReplicationControllerStatus, F(3)] = field(
+        default_factory=ReplicationControllerStatus
+    )
 
 
 class ReplicationControllerCondition(Struct):
@@ -1552,7 +1691,19 @@ class SerializedReference(TypeMeta):
 
 
 class ServiceSpec(Struct):
-    ports: Annotated[list[ServicePort], F(1, patch="merge", key="port", list="map", keys=("port", "protocol",))] = []
+    ports: Annotated[
+        list[ServicePort],
+        F(
+            1,
+            patch="merge",
+            key="port",
+            list="map",
+            keys=(
+                "port",
+                "protocol",
+            ),
+        ),
+    ] = []
     selector: Annotated[dict[str, str], F(2, atomic=True)] = {}
     cluster_ip: Annotated[str, F(3)] = named("clusterIP", "")
     cluster_ips: Annotated[list[str], F(18, list="atomic")] = named("clusterIPs", factory=list)
@@ -1576,7 +1727,9 @@ class ServiceSpec(Struct):
 
 class ServiceStatus(Struct):
     load_balancer: Annotated[LoadBalancerStatus, F(1)] = field(default_factory=LoadBalancerStatus)
-    conditions: Annotated[list[Condition], F(2, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[Condition], F(2, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class Service(Object):
@@ -1589,7 +1742,9 @@ class Service(Object):
 class ServiceAccount(Object):
     api_version: str = always("v1")
     kind: str = always("ServiceAccount")
-    secrets: Annotated[list[ObjectReference], F(2, patch="merge", key="name", list="map", keys=("name",))] = []
+    secrets: Annotated[
+        list[ObjectReference], F(2, patch="merge", key="name", list="map", keys=("name",))
+    ] = []
     image_pull_secrets: Annotated[list[LocalObjectReference], F(3, list="atomic")] = []
     automount_service_account_token: Annotated[bool | None, F(4)] = None
 
@@ -1684,7 +1839,9 @@ class TopologySelectorLabelRequirement(Struct):
 
 
 class TopologySelectorTerm(Struct):
-    match_label_expressions: Annotated[list[TopologySelectorLabelRequirement], F(1, list="atomic")] = []
+    match_label_expressions: Annotated[
+        list[TopologySelectorLabelRequirement], F(1, list="atomic")
+    ] = []
 
 
 class TopologySpreadConstraint(Struct):
@@ -1798,7 +1955,9 @@ class VsphereVirtualDiskVolumeSource(Struct):
 
 class WeightedPodAffinityTerm(Struct):
     weight: Annotated[Int32, F(1, req=True)] = always(0)
-    pod_affinity_term: Annotated[PodAffinityTerm, F(2, req=True)] = field(default_factory=PodAffinityTerm)
+    pod_affinity_term: Annotated[PodAffinityTerm, F(2, req=True)] = field(
+        default_factory=PodAffinityTerm
+    )
 
 
 class WindowsSecurityContextOptions(Struct):

@@ -16,7 +16,9 @@ class CustomObject(Plain):
 
     __slots__ = ("api_version", "content", "kind", "metadata")
 
-    def __init__(self, metadata: ObjectMeta | None = None, content: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, metadata: ObjectMeta | None = None, content: dict[str, Any] | None = None
+    ) -> None:
         self.api_version = self.API_VERSION
         self.kind = self.KIND
         self.metadata = metadata or ObjectMeta()
@@ -37,7 +39,12 @@ class CustomObject(Plain):
 
     def to_plain(self) -> dict[str, Any]:
         # metadata stands before the content: the watch cache looks for the first "metadata" of the bytes
-        return {"apiVersion": self.api_version, "kind": self.kind, "metadata": self.metadata, **self.content}
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": self.metadata,
+            **self.content,
+        }
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CustomObject) and self.to_plain() == other.to_plain()

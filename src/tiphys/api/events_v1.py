@@ -20,7 +20,9 @@ class Event(Object):
     reporting_instance: Annotated[str, F(5)] = ""
     action: Annotated[str, F(6)] = ""
     reason: Annotated[str, F(7)] = ""
-    regarding: Annotated[ObjectReference, F(8, atomic=True)] = field(default_factory=ObjectReference)
+    regarding: Annotated[ObjectReference, F(8, atomic=True)] = field(
+        default_factory=ObjectReference
+    )
     related: Annotated[ObjectReference | None, F(9, atomic=True)] = None
     note: Annotated[str, F(10)] = ""
     type: Annotated[str, F(11)] = ""

@@ -24,14 +24,18 @@ class PriorityLevelConfigurationReference(Struct):
 
 
 class FlowSchemaSpec(Struct):
-    priority_level_configuration: Annotated[PriorityLevelConfigurationReference, F(1, req=True)] = field(default_factory=PriorityLevelConfigurationReference)
+    priority_level_configuration: Annotated[PriorityLevelConfigurationReference, F(1, req=True)] = (
+        field(default_factory=PriorityLevelConfigurationReference)
+    )
     matching_precedence: Annotated[Int32, F(2)] = always(0)
     distinguisher_method: Annotated[FlowDistinguisherMethod | None, F(3)] = None
     rules: Annotated[list[PolicyRulesWithSubjects], F(4, list="atomic")] = []
 
 
 class FlowSchemaStatus(Struct):
-    conditions: Annotated[list[FlowSchemaCondition], F(1, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[FlowSchemaCondition], F(1, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class FlowSchema(Object):
@@ -74,7 +78,9 @@ class LimitedPriorityLevelConfiguration(Struct):
 
 class NonResourcePolicyRule(Struct):
     verbs: Annotated[list[str], F(1, list="set", req=True)] = always_list()
-    non_resource_urls: Annotated[list[str], F(6, list="set", req=True)] = named("nonResourceURLs", factory=list)
+    non_resource_urls: Annotated[list[str], F(6, list="set", req=True)] = named(
+        "nonResourceURLs", factory=list
+    )
 
 
 class PolicyRulesWithSubjects(Struct):
@@ -90,14 +96,21 @@ class PriorityLevelConfigurationSpec(Struct):
 
 
 class PriorityLevelConfigurationStatus(Struct):
-    conditions: Annotated[list[PriorityLevelConfigurationCondition], F(1, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[PriorityLevelConfigurationCondition],
+        F(1, patch="merge", key="type", list="map", keys=("type",)),
+    ] = []
 
 
 class PriorityLevelConfiguration(Object):
     api_version: str = always("flowcontrol.apiserver.k8s.io/v1")
     kind: str = always("PriorityLevelConfiguration")
-    spec: Annotated[PriorityLevelConfigurationSpec, F(2)] = field(default_factory=PriorityLevelConfigurationSpec)
-    status: Annotated[PriorityLevelConfigurationStatus, F(3)] = field(default_factory=PriorityLevelConfigurationStatus)
+    spec: Annotated[PriorityLevelConfigurationSpec, F(2)] = field(
+        default_factory=PriorityLevelConfigurationSpec
+    )
+    status: Annotated[PriorityLevelConfigurationStatus, F(3)] = field(
+        default_factory=PriorityLevelConfigurationStatus
+    )
 
 
 class PriorityLevelConfigurationCondition(Struct):

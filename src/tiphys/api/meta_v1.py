@@ -25,9 +25,15 @@ class APIGroup(TypeMeta):
     api_version: str = always("v1")
     kind: str = always("APIGroup")
     name: Annotated[str, F(1, req=True)] = always("")
-    versions: Annotated[list[GroupVersionForDiscovery], F(2, list="atomic", req=True)] = always_list()
-    preferred_version: Annotated[GroupVersionForDiscovery, F(3)] = field(default_factory=GroupVersionForDiscovery)
-    server_address_by_client_cidrs: Annotated[list[ServerAddressByClientCIDR], F(4, list="atomic")] = named("serverAddressByClientCIDRs", factory=list)
+    versions: Annotated[list[GroupVersionForDiscovery], F(2, list="atomic", req=True)] = (
+        always_list()
+    )
+    preferred_version: Annotated[GroupVersionForDiscovery, F(3)] = field(
+        default_factory=GroupVersionForDiscovery
+    )
+    server_address_by_client_cidrs: Annotated[
+        list[ServerAddressByClientCIDR], F(4, list="atomic")
+    ] = named("serverAddressByClientCIDRs", factory=list)
 
 
 class APIGroupList(TypeMeta):
@@ -60,7 +66,9 @@ class APIVersions(TypeMeta):
     api_version: str = always("v1")
     kind: str = always("APIVersions")
     versions: Annotated[list[str], F(1, list="atomic", req=True)] = always_list()
-    server_address_by_client_cidrs: Annotated[list[ServerAddressByClientCIDR], F(2, list="atomic", req=True)] = named("serverAddressByClientCIDRs", factory=list)
+    server_address_by_client_cidrs: Annotated[
+        list[ServerAddressByClientCIDR], F(2, list="atomic", req=True)
+    ] = named("serverAddressByClientCIDRs", factory=list)
 
 
 class ApplyOptions(TypeMeta):
@@ -193,7 +201,9 @@ class ObjectMeta(Struct):
     deletion_grace_period_seconds: Annotated[Int64 | None, F(10)] = None
     labels: Annotated[dict[str, str], F(11)] = {}
     annotations: Annotated[dict[str, str], F(12)] = {}
-    owner_references: Annotated[list[OwnerReference], F(13, patch="merge", key="uid", list="map", keys=("uid",))] = []
+    owner_references: Annotated[
+        list[OwnerReference], F(13, patch="merge", key="uid", list="map", keys=("uid",))
+    ] = []
     finalizers: Annotated[list[str], F(14, patch="merge", list="set")] = []
     managed_fields: Annotated[list[ManagedFieldsEntry], F(17, list="atomic")] = []
 

@@ -60,7 +60,9 @@ class IngressLoadBalancerStatus(Struct):
 
 
 class IngressStatus(Struct):
-    load_balancer: Annotated[IngressLoadBalancerStatus, F(1)] = field(default_factory=IngressLoadBalancerStatus)
+    load_balancer: Annotated[IngressLoadBalancerStatus, F(1)] = field(
+        default_factory=IngressLoadBalancerStatus
+    )
 
 
 class Ingress(Object):
@@ -131,7 +133,9 @@ class ServiceBackendPort(Struct):
 
 class IngressServiceBackend(Struct):
     name: Annotated[str, F(1, req=True)] = always("")
-    port: Annotated[ServiceBackendPort, F(2, atomic=True)] = field(default_factory=ServiceBackendPort)
+    port: Annotated[ServiceBackendPort, F(2, atomic=True)] = field(
+        default_factory=ServiceBackendPort
+    )
 
 
 class IngressTLS(Struct):
@@ -193,7 +197,9 @@ class ServiceCIDRSpec(Struct):
 
 
 class ServiceCIDRStatus(Struct):
-    conditions: Annotated[list[Condition], F(1, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[Condition], F(1, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class ServiceCIDR(Object):

@@ -30,14 +30,18 @@ class PodDisruptionBudgetStatus(Struct):
     current_healthy: Annotated[Int32, F(4)] = always(0)
     desired_healthy: Annotated[Int32, F(5)] = always(0)
     expected_pods: Annotated[Int32, F(6)] = always(0)
-    conditions: Annotated[list[Condition], F(7, patch="merge", key="type", list="map", keys=("type",))] = []
+    conditions: Annotated[
+        list[Condition], F(7, patch="merge", key="type", list="map", keys=("type",))
+    ] = []
 
 
 class PodDisruptionBudget(Object):
     api_version: str = always("policy/v1")
     kind: str = always("PodDisruptionBudget")
     spec: Annotated[PodDisruptionBudgetSpec, F(2)] = field(default_factory=PodDisruptionBudgetSpec)
-    status: Annotated[PodDisruptionBudgetStatus, F(3)] = field(default_factory=PodDisruptionBudgetStatus)
+    status: Annotated[PodDisruptionBudgetStatus, F(3)] = field(
+        default_factory=PodDisruptionBudgetStatus
+    )
 
 
 class PodDisruptionBudgetList(TypeMeta):

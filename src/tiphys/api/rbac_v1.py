@@ -53,7 +53,9 @@ class PolicyRule(Struct):
     api_groups: Annotated[list[str], F(2, list="atomic")] = []
     resources: Annotated[list[str], F(3, list="atomic")] = []
     resource_names: Annotated[list[str], F(4, list="atomic")] = []
-    non_resource_urls: Annotated[list[str], F(5, list="atomic")] = named("nonResourceURLs", factory=list)
+    non_resource_urls: Annotated[list[str], F(5, list="atomic")] = named(
+        "nonResourceURLs", factory=list
+    )
 
 
 class Role(Object):

@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar
 
 from msgspec import field
 
-from tiphys.api.base import F, Int64, Quantity, RawExtension, Struct, Time, always, always_list, named
+from tiphys.api.base import (
+    F,
+    Int64,
+    Quantity,
+    RawExtension,
+    Struct,
+    Time,
+    always,
+    always_list,
+    named,
+)
 from tiphys.api.core_v1 import NodeSelector
 from tiphys.api.meta_v1 import Condition, ListMeta, Object, ObjectMeta, TypeMeta
 
@@ -74,7 +84,9 @@ class Device(Struct):
     binding_conditions: Annotated[list[str], F(10, list="atomic")] = []
     binding_failure_conditions: Annotated[list[str], F(11, list="atomic")] = []
     allow_multiple_allocations: Annotated[bool | None, F(12)] = None
-    node_allocatable_resource_mappings: Annotated[dict[str, NodeAllocatableResourceMapping], F(13)] = {}
+    node_allocatable_resource_mappings: Annotated[
+        dict[str, NodeAllocatableResourceMapping], F(13)
+    ] = {}
 
 
 class DeviceConfiguration(Struct):
@@ -228,8 +240,23 @@ class ResourceClaimSpec(Struct):
 
 class ResourceClaimStatus(Struct):
     allocation: Annotated[AllocationResult | None, F(1)] = None
-    reserved_for: Annotated[list[ResourceClaimConsumerReference], F(2, patch="merge", key="uid", list="map", keys=("uid",))] = []
-    devices: Annotated[list[AllocatedDeviceStatus], F(4, list="map", keys=("driver", "device", "pool", "shareID",))] = []
+    reserved_for: Annotated[
+        list[ResourceClaimConsumerReference],
+        F(2, patch="merge", key="uid", list="map", keys=("uid",)),
+    ] = []
+    devices: Annotated[
+        list[AllocatedDeviceStatus],
+        F(
+            4,
+            list="map",
+            keys=(
+                "driver",
+                "device",
+                "pool",
+                "shareID",
+            ),
+        ),
+    ] = []
 
 
 class ResourceClaim(Object):
@@ -261,7 +288,9 @@ class ResourceClaimTemplateSpec(Struct):
 class ResourceClaimTemplate(Object):
     api_version: str = always("resource.k8s.io/v1")
     kind: str = always("ResourceClaimTemplate")
-    spec: Annotated[ResourceClaimTemplateSpec, F(2, req=True)] = field(default_factory=ResourceClaimTemplateSpec)
+    spec: Annotated[ResourceClaimTemplateSpec, F(2, req=True)] = field(
+        default_factory=ResourceClaimTemplateSpec
+    )
 
 
 class ResourceClaimTemplateList(TypeMeta):

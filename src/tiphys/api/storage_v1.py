@@ -39,7 +39,9 @@ class CSIDriverList(TypeMeta):
 
 
 class CSINodeSpec(Struct):
-    drivers: Annotated[list[CSINodeDriver], F(1, patch="merge", key="name", list="map", keys=("name",), req=True)] = always_list()
+    drivers: Annotated[
+        list[CSINodeDriver], F(1, patch="merge", key="name", list="map", keys=("name",), req=True)
+    ] = always_list()
 
 
 class CSINode(Object):
@@ -109,7 +111,9 @@ class VolumeAttachmentSource(Struct):
 
 class VolumeAttachmentSpec(Struct):
     attacher: Annotated[str, F(1, req=True)] = always("")
-    source: Annotated[VolumeAttachmentSource, F(2, req=True)] = field(default_factory=VolumeAttachmentSource)
+    source: Annotated[VolumeAttachmentSource, F(2, req=True)] = field(
+        default_factory=VolumeAttachmentSource
+    )
     node_name: Annotated[str, F(3, req=True)] = always("")
 
 
@@ -123,7 +127,9 @@ class VolumeAttachmentStatus(Struct):
 class VolumeAttachment(Object):
     api_version: str = always("storage.k8s.io/v1")
     kind: str = always("VolumeAttachment")
-    spec: Annotated[VolumeAttachmentSpec, F(2, req=True)] = field(default_factory=VolumeAttachmentSpec)
+    spec: Annotated[VolumeAttachmentSpec, F(2, req=True)] = field(
+        default_factory=VolumeAttachmentSpec
+    )
     status: Annotated[VolumeAttachmentStatus, F(3)] = field(default_factory=VolumeAttachmentStatus)
 
 

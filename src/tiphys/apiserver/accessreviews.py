@@ -22,7 +22,9 @@ def review_errors(review: Any, kind: str, namespace: str) -> list[FieldError]:
     if resource is None and other is None:
         found.append(errors.invalid_value("spec.resourceAttributes", None, _ONE_OF))
     if kind != "SelfSubjectAccessReview" and not spec.user and not spec.groups:
-        found.append(errors.invalid_value("spec.user", "", "at least one of user or group must be specified"))
+        found.append(
+            errors.invalid_value("spec.user", "", "at least one of user or group must be specified")
+        )
     if resource is not None:
         at = "spec.resourceAttributes"
         found += _selector_errors(resource.field_selector, f"{at}.fieldSelector")
@@ -30,9 +32,15 @@ def review_errors(review: Any, kind: str, namespace: str) -> list[FieldError]:
     if kind == "LocalSubjectAccessReview":
         if resource is not None and resource.namespace != namespace:
             where = "spec.resourceAttributes.namespace"
-            found.append(errors.invalid_value(where, resource.namespace, "must match metadata.namespace"))
+            found.append(
+                errors.invalid_value(where, resource.namespace, "must match metadata.namespace")
+            )
         if other is not None:
-            found.append(errors.invalid_value("spec.nonResourceAttributes", other, "disallowed on this kind of request"))
+            found.append(
+                errors.invalid_value(
+                    "spec.nonResourceAttributes", other, "disallowed on this kind of request"
+                )
+            )
     return found
 
 
@@ -54,7 +62,11 @@ def _selector_errors(
         if not requirement.key:
             found.append(errors.required(f"{where}.key", "must be specified"))
         if requirement.operator in ("In", "NotIn") and not requirement.values:
-            found.append(errors.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+            found.append(
+                errors.required(
+                    f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'"
+                )
+            )
         if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
             why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             found.append(errors.forbidden_field(f"{where}.values", why))
@@ -64,10 +76,21 @@ def _selector_errors(
 def asked_of(spec: Any) -> Asked:
     """The question of a review's spec."""
     if spec.non_resource_attributes is not None:
-        return Asked(spec.non_resource_attributes.verb, path=spec.non_resource_attributes.path or "/")
+        return Asked(
+            spec.non_resource_attributes.verb, path=spec.non_resource_attributes.path or "/"
+        )
     a = spec.resource_attributes
     fields = _fields(a.field_selector)
-    return Asked(a.verb, a.group, a.resource, a.subresource, a.namespace, a.name, version=a.version, fields=fields)
+    return Asked(
+        a.verb,
+        a.group,
+        a.resource,
+        a.subresource,
+        a.namespace,
+        a.name,
+        version=a.version,
+        fields=fields,
+    )
 
 
 def _fields(selector: v1.FieldSelectorAttributes | None) -> str:

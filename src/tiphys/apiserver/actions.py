@@ -30,7 +30,9 @@ _BUDGETS = BY_PATH["policy", "v1", "poddisruptionbudgets"]
 
 
 class Actions:
-    def __init__(self, registry: Registry, authenticator: Authenticator, authorizer: Authorizer) -> None:
+    def __init__(
+        self, registry: Registry, authenticator: Authenticator, authorizer: Authorizer
+    ) -> None:
         self._registry = registry
         self._authenticator = authenticator
         self._authorizer = authorizer
@@ -39,7 +41,16 @@ class Actions:
         """What judges writes judges actions, too. Returns the object as it may have been changed."""
         kind = f"{obj.api_version}/{obj.kind}"
         a = Attributes(
-            resource, "CREATE", call.info.namespace, name, obj, None, call.user, call.dry_run, call.info.subresource, kind
+            resource,
+            "CREATE",
+            call.info.namespace,
+            name,
+            obj,
+            None,
+            call.user,
+            call.dry_run,
+            call.info.subresource,
+            kind,
         )
         await self._registry.admission.mutate(a)
         await self._registry.admission.validate(a)
@@ -60,14 +71,20 @@ class Actions:
         def change(old: Any) -> Any:
             if old.metadata.deletion_timestamp:
                 raise errors.conflict(
-                    "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host"
+                    "pods/binding",
+                    name,
+                    f"pod {name} is being deleted, cannot be assigned to a host",
                 )
             if old.spec.node_name:
                 raise errors.conflict(
-                    "pods/binding", name, f'pod {name} is already assigned to node "{old.spec.node_name}"'
+                    "pods/binding",
+                    name,
+                    f'pod {name} is already assigned to node "{old.spec.node_name}"',
                 )
             if old.spec.scheduling_gates:
-                raise errors.conflict("pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
+                raise errors.conflict(
+                    "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates"
+                )
             if binding.metadata.uid and binding.metadata.uid != old.metadata.uid:
                 why = f"Precondition failed: UID in precondition: {binding.metadata.uid}, UID in object meta: {old.metadata.uid}"
                 raise errors.conflict("pods/binding", name, why)
@@ -84,7 +101,15 @@ class Actions:
             return new
 
         await self._registry.update(
-            _PODS, call.info.namespace, name, change, call.user, call.dry_run, "binding", patching=True, admitted=True
+            _PODS,
+            call.info.namespace,
+            name,
+            change,
+            call.user,
+            call.dry_run,
+            "binding",
+            patching=True,
+            admitted=True,
         )
         return respond.status(call, Status(status="Success", code=201), 201)
 
@@ -94,7 +119,10 @@ class Actions:
         eviction = await self._admit(call, resource, call.info.name, eviction)
         namespace, name = call.info.namespace, call.info.name
         pod = decode(self._registry.entry(_PODS, namespace, name).data, core_v1.Pod)
-        if pod.status.phase not in ("Succeeded", "Failed", "Pending") and not pod.metadata.deletion_timestamp:
+        if (
+            pod.status.phase not in ("Succeeded", "Failed", "Pending")
+            and not pod.metadata.deletion_timestamp
+        ):
             await self._check_budgets(pod, call)
         options = eviction.delete_options or DeleteOptions()
         await self._announce(call, pod, options)
@@ -106,9 +134,13 @@ class Actions:
         precondition = options.preconditions
         stamp = timestamps.rfc3339(self._registry.now())
         condition = core_v1.PodCondition(
-            type="DisruptionTarget", status="True", reason="EvictionByEvictionAPI", message="Eviction API: evicting",
-            last_transition_time=stamp, observed_generation=pod.metadata.generation,
-        )  # fmt: skip
+            type="DisruptionTarget",
+            status="True",
+            reason="EvictionByEvictionAPI",
+            message="Eviction API: evicting",
+            last_transition_time=stamp,
+            observed_generation=pod.metadata.generation,
+        )
 
         def change(old: Any) -> Any:
             if precondition is not None:
@@ -121,14 +153,28 @@ class Actions:
             if any(c.type == condition.type and c.status == "True" for c in old.status.conditions):
                 return old
             new = copy.deepcopy(old)
-            new.status.conditions = [c for c in new.status.conditions if c.type != condition.type] + [condition]
+            new.status.conditions = [
+                c for c in new.status.conditions if c.type != condition.type
+            ] + [condition]
             return new
 
         meta = pod.metadata
         entry, _ = await self._registry.update(
-            _PODS, meta.namespace, meta.name, change, call.user, call.dry_run, "status", patching=True, admitted=True
+            _PODS,
+            meta.namespace,
+            meta.name,
+            change,
+            call.user,
+            call.dry_run,
+            "status",
+            patching=True,
+            admitted=True,
         )
-        if precondition is not None and precondition.resource_version == meta.resource_version and not call.dry_run:
+        if (
+            precondition is not None
+            and precondition.resource_version == meta.resource_version
+            and not call.dry_run
+        ):
             precondition.resource_version = str(entry.revision)
 
     async def _check_budgets(self, pod: core_v1.Pod, call: Call) -> None:
@@ -140,7 +186,8 @@ class Actions:
         matching = [
             b
             for b in budgets
-            if (s := from_label_selector(b.spec.selector)) is not None and s.matches(pod.metadata.labels)
+            if (s := from_label_selector(b.spec.selector)) is not None
+            and s.matches(pod.metadata.labels)
         ]
         if len(matching) > 1:
             raise errors.internal(
@@ -149,32 +196,47 @@ class Actions:
         ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
         for budget in matching:
             status, policy = budget.status, budget.spec.unhealthy_pod_eviction_policy
-            if not ready and (policy == "AlwaysAllow" or status.current_healthy >= status.desired_healthy > 0):
+            if not ready and (
+                policy == "AlwaysAllow" or status.current_healthy >= status.desired_healthy > 0
+            ):
                 continue
             await self._spend(budget, pod, call)
 
-    async def _spend(self, budget: policy_v1.PodDisruptionBudget, pod: core_v1.Pod, call: Call) -> None:
+    async def _spend(
+        self, budget: policy_v1.PodDisruptionBudget, pod: core_v1.Pod, call: Call
+    ) -> None:
         name, now = budget.metadata.name, timestamps.rfc3339(self._registry.now())
 
         def change(old: Any) -> Any:
             new = copy.deepcopy(old)
-            if new.status.observed_generation < new.metadata.generation or new.status.disruptions_allowed <= 0:
+            if (
+                new.status.observed_generation < new.metadata.generation
+                or new.status.disruptions_allowed <= 0
+            ):
                 failure = errors.too_many_requests(
                     "Cannot evict pod as it would violate the pod's disruption budget.", 0
                 )
                 from tiphys.api.meta_v1 import StatusCause
 
                 text = f"The disruption budget {name} needs {old.status.desired_healthy} healthy pods and has {old.status.current_healthy} currently"
-                failure.status.details.causes = [StatusCause(reason="DisruptionBudget", message=text)]  # type: ignore[union-attr]
+                cause = StatusCause(reason="DisruptionBudget", message=text)
+                failure.status.details.causes = [cause]  # type: ignore[union-attr]
                 raise failure
             new.status.disruptions_allowed -= 1
             new.status.disrupted_pods[pod.metadata.name] = now
             return new
 
         await self._registry.update(
-            _BUDGETS, budget.metadata.namespace, name, change, call.user, call.dry_run, "status", patching=True,
+            _BUDGETS,
+            budget.metadata.namespace,
+            name,
+            change,
+            call.user,
+            call.dry_run,
+            "status",
+            patching=True,
             admitted=True,
-        )  # fmt: skip
+        )
 
     # --- tokens ---
 
@@ -186,7 +248,9 @@ class Actions:
         account = self._registry.lookup("serviceaccounts", namespace, name)
         if account is None:
             raise errors.not_found("serviceaccounts", name)
-        seconds = 3600 if request.spec.expiration_seconds is None else request.spec.expiration_seconds
+        seconds = (
+            3600 if request.spec.expiration_seconds is None else request.spec.expiration_seconds
+        )
         _check_token_request(request, namespace, name, seconds, account.metadata.uid)
         bound, ref = None, request.spec.bound_object_ref
         extra: dict[str, Any] = {}
@@ -194,7 +258,9 @@ class Actions:
             bound, extra = self._bound(namespace, name, ref)
         tokens = self._authenticator.tokens
         audiences = request.spec.audiences or [tokens.issuer]
-        text, expiry = tokens.sign(namespace, name, account.metadata.uid, seconds, audiences, bound, extra)
+        text, expiry = tokens.sign(
+            namespace, name, account.metadata.uid, seconds, audiences, bound, extra
+        )
         request.metadata.name, request.metadata.namespace = name, namespace
         request.metadata.uid = account.metadata.uid
         request.metadata.creation_timestamp = timestamps.rfc3339(self._registry.now())
@@ -202,13 +268,17 @@ class Actions:
         request.status.token, request.status.expiration_timestamp = text, timestamps.rfc3339(expiry)
         return respond.status(call, request, 201)
 
-    def _bound(self, namespace: str, account: str, ref: Any) -> tuple[tuple[str, str, str], dict[str, Any]]:
+    def _bound(
+        self, namespace: str, account: str, ref: Any
+    ) -> tuple[tuple[str, str, str], dict[str, Any]]:
         plurals = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
         if ref.kind not in plurals or "/" in ref.api_version:
             shown = ref.api_version if "/" in ref.api_version else f"/{ref.api_version}"
             why = f"cannot bind token to object of type {shown}, Kind={ref.kind}"
             raise errors.bad_request(why)
-        target = self._registry.lookup(plurals[ref.kind], "" if ref.kind == "Node" else namespace, ref.name)
+        target = self._registry.lookup(
+            plurals[ref.kind], "" if ref.kind == "Node" else namespace, ref.name
+        )
         if target is None:
             raise errors.not_found(plurals[ref.kind], ref.name)
         if ref.uid and ref.uid != target.metadata.uid:
@@ -220,7 +290,11 @@ class Actions:
                 raise errors.bad_request(
                     f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
                 )
-            node = self._registry.lookup("nodes", "", target.spec.node_name) if target.spec.node_name else None
+            node = (
+                self._registry.lookup("nodes", "", target.spec.node_name)
+                if target.spec.node_name
+                else None
+            )
             if node is not None:
                 extra["node"] = {"name": node.metadata.name, "uid": node.metadata.uid}
         return (ref.kind, ref.name, target.metadata.uid), extra
@@ -231,7 +305,9 @@ class Actions:
             raise errors.bad_request("token is required for TokenReview in authentication")
         status = review.status = authentication_v1.TokenReviewStatus()
         try:
-            user, status.audiences = self._authenticator.review(review.spec.token, review.spec.audiences)
+            user, status.audiences = self._authenticator.review(
+                review.spec.token, review.spec.audiences
+            )
             status.authenticated, status.user = True, _info(user)
         except InvalidToken as error:
             status.error = str(error)
@@ -258,26 +334,39 @@ class Actions:
         return respond.status(call, review, 201)
 
     async def rules_review(self, call: Call, resource: Resource) -> web.Response:
-        review = read_object(call, await body(call), authorization_v1.SelfSubjectRulesReview, resource)
+        review = read_object(
+            call, await body(call), authorization_v1.SelfSubjectRulesReview, resource
+        )
         namespace = review.spec.namespace
         if not namespace:
             raise errors.bad_request("no namespace on request")
         status = review.status = authorization_v1.SubjectRulesReviewStatus()
         if "system:masters" in call.user.groups:
-            status.resource_rules.append(authorization_v1.ResourceRule(verbs=["*"], api_groups=["*"], resources=["*"]))
-            status.non_resource_rules.append(authorization_v1.NonResourceRule(verbs=["*"], non_resource_urls=["*"]))
+            status.resource_rules.append(
+                authorization_v1.ResourceRule(verbs=["*"], api_groups=["*"], resources=["*"])
+            )
+            status.non_resource_rules.append(
+                authorization_v1.NonResourceRule(verbs=["*"], non_resource_urls=["*"])
+            )
         steps = Steps()
         grants = [g for g in self._authorizer.grants(call.user) if g.namespace in (None, namespace)]
         for grant in grants:
             await steps.next()
             for rule in grant.rules:
                 if rule.resources:
-                    status.resource_rules.append(authorization_v1.ResourceRule(
-                        verbs=rule.verbs, api_groups=rule.api_groups, resources=rule.resources, resource_names=rule.resource_names,
-                    ))  # fmt: skip
+                    status.resource_rules.append(
+                        authorization_v1.ResourceRule(
+                            verbs=rule.verbs,
+                            api_groups=rule.api_groups,
+                            resources=rule.resources,
+                            resource_names=rule.resource_names,
+                        )
+                    )
                 if rule.non_resource_urls and grant.namespace is None:
                     status.non_resource_rules.append(
-                        authorization_v1.NonResourceRule(verbs=rule.verbs, non_resource_urls=rule.non_resource_urls)
+                        authorization_v1.NonResourceRule(
+                            verbs=rule.verbs, non_resource_urls=rule.non_resource_urls
+                        )
                     )
         if len(grants) > _MANY_GRANTS:
             return await asyncio.to_thread(respond.status, call, review, 201)
@@ -292,14 +381,24 @@ def _check_token_request(request: Any, namespace: str, name: str, seconds: int, 
     meta, field = request.metadata, "spec.expirationSeconds"
     problems = []
     if meta.name and meta.name != name:
-        problems.append(errors.invalid_value("metadata.name", meta.name, "must match the service account name if specified"))
+        problems.append(
+            errors.invalid_value(
+                "metadata.name", meta.name, "must match the service account name if specified"
+            )
+        )
     if meta.namespace and meta.namespace != namespace:
         why = "must match the service account namespace if specified"
         problems.append(errors.invalid_value("metadata.namespace", meta.namespace, why))
     if seconds < 600:
-        problems.append(errors.invalid_value(field, seconds, "may not specify a duration less than 10 minutes"))
+        problems.append(
+            errors.invalid_value(field, seconds, "may not specify a duration less than 10 minutes")
+        )
     if seconds > 1 << 32:
-        problems.append(errors.invalid_value(field, seconds, "may not specify a duration larger than 2^32 seconds"))
+        problems.append(
+            errors.invalid_value(
+                field, seconds, "may not specify a duration larger than 2^32 seconds"
+            )
+        )
     if problems:
         raise errors.invalid("TokenRequest", "authentication.k8s.io", name, problems)
     if meta.uid and meta.uid != uid:
@@ -308,4 +407,6 @@ def _check_token_request(request: Any, namespace: str, name: str, seconds: int, 
 
 
 def _info(user: User) -> Any:
-    return authentication_v1.UserInfo(username=user.name, uid=user.uid, groups=list(user.groups), extra=user.extra)
+    return authentication_v1.UserInfo(
+        username=user.name, uid=user.uid, groups=list(user.groups), extra=user.extra
+    )

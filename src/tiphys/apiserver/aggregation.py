@@ -36,7 +36,10 @@ from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
 _SERVICES = resource_of(APIService)
-_EVERY, _AGAIN = 30.0, 1.0  # seconds between checks of a server that answers, and of one that does not
+_EVERY, _AGAIN = (
+    30.0,
+    1.0,
+)  # seconds between checks of a server that answers, and of one that does not
 _HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -134,7 +137,9 @@ class Aggregator:
 
     async def run(self) -> None:
         """Checks every server in turn, and keeps the APIServices of what is served here."""
-        watcher = self._cache.watch(Filter(_SERVICES.prefix), self._registry.store.revision, self._wake.set)
+        watcher = self._cache.watch(
+            Filter(_SERVICES.prefix), self._registry.store.revision, self._wake.set
+        )
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -202,15 +207,28 @@ class Aggregator:
             async with (
                 asyncio.timeout(5),
                 self._http().get(
-                    path, ssl=context, server_hostname=name, allow_redirects=False,
+                    path,
+                    ssl=context,
+                    server_hostname=name,
+                    allow_redirects=False,
                     headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")],
                 ) as answer,
             ):
                 body = await answer.read()
                 if answer.status != 200:
                     raise WebhookError(f"bad status from {path}: {answer.status}")
-                return "Passed", "all checks passed", list(msgspec.json.decode(body).get("resources") or ())
-        except (TimeoutError, aiohttp.ClientError, OSError, WebhookError, msgspec.DecodeError) as error:
+                return (
+                    "Passed",
+                    "all checks passed",
+                    list(msgspec.json.decode(body).get("resources") or ()),
+                )
+        except (
+            TimeoutError,
+            aiohttp.ClientError,
+            OSError,
+            WebhookError,
+            msgspec.DecodeError,
+        ) as error:
             return (
                 "FailedDiscoveryCheck",
                 f"failing or missing response from {path}: {error or type(error).__name__}",
@@ -224,11 +242,22 @@ class Aggregator:
             async with (
                 asyncio.timeout(10),
                 self._http().get(
-                    f"{url}/openapi/v2", ssl=context, server_hostname=name, headers=headers, allow_redirects=False
+                    f"{url}/openapi/v2",
+                    ssl=context,
+                    server_hostname=name,
+                    headers=headers,
+                    allow_redirects=False,
                 ) as answer,
             ):
                 document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, WebhookError, msgspec.DecodeError) as error:
+        except (
+            TimeoutError,
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            WebhookError,
+            msgspec.DecodeError,
+        ) as error:
             log.info("APIService %s has no OpenAPI v2 document: %s", service.metadata.name, error)
             return {}
         return document if isinstance(document, dict) else {}
@@ -237,7 +266,11 @@ class Aggregator:
         """Keeps the condition Available."""
         state = "True" if available else "False"
         standing = next((c for c in service.status.conditions if c.type == "Available"), None)
-        if standing is not None and (standing.status, standing.reason, standing.message) == (state, reason, message):
+        if standing is not None and (standing.status, standing.reason, standing.message) == (
+            state,
+            reason,
+            message,
+        ):
             return
         moved = standing is None or standing.status != state
         stamp = timestamps.rfc3339(self._registry.now())
@@ -246,16 +279,25 @@ class Aggregator:
             new = copy.deepcopy(old)
             since = stamp if moved or standing is None else standing.last_transition_time
             fresh = APIServiceCondition(
-                type="Available", status=state, reason=reason, message=message, last_transition_time=since
+                type="Available",
+                status=state,
+                reason=reason,
+                message=message,
+                last_transition_time=since,
             )
-            new.status.conditions = [*(c for c in old.status.conditions if c.type != "Available"), fresh]
+            new.status.conditions = [
+                *(c for c in old.status.conditions if c.type != "Available"),
+                fresh,
+            ]
             return new
 
         await self._write(service.metadata.name, change)
 
     async def _write(self, name: str, change: Any) -> None:
         try:
-            await self._registry.update(_SERVICES, "", name, change, SYSTEM, subresource="status", patching=True)
+            await self._registry.update(
+                _SERVICES, "", name, change, SYSTEM, subresource="status", patching=True
+            )
         except StatusError as error:
             if error.code not in (404, 409):
                 log.warning("APIService %s: %s", name, error)
@@ -271,13 +313,20 @@ class Aggregator:
         custom = {r.gv for r in self._registry.catalogue.added}
         for versions in self._registry.catalogue.group_versions().values():
             for place, gv in enumerate(versions):
-                wanted[f"{gv.version}.{gv.group}"] = (gv, 15 - min(place, 14), "true" if gv in custom else "onstart")
+                wanted[f"{gv.version}.{gv.group}"] = (
+                    gv,
+                    15 - min(place, 14),
+                    "true" if gv in custom else "onstart",
+                )
         for name, (gv, rank, mode) in wanted.items():
             if self._cache.get(_SERVICES.key("", name)) is None:
                 made = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
                 priority = PRIORITIES.get(gv.group, CUSTOM_PRIORITY)
                 made.spec = APIServiceSpec(
-                    group=gv.group, version=gv.version, group_priority_minimum=priority, version_priority=rank
+                    group=gv.group,
+                    version=gv.version,
+                    group_priority_minimum=priority,
+                    version_priority=rank,
                 )
                 await self._create(made)
         for entry in list(self._cache):
@@ -297,4 +346,7 @@ class Aggregator:
                 log.warning("APIService %s: %s", made.metadata.name, error)
 
 
-_SYSTEM_IDENTITY = [("X-Remote-User", "system:kube-aggregator"), ("X-Remote-Group", "system:masters")]
+_SYSTEM_IDENTITY = [
+    ("X-Remote-User", "system:kube-aggregator"),
+    ("X-Remote-Group", "system:masters"),
+]

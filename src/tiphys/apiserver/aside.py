@@ -19,7 +19,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE = 24 << 10  # bytes of JSON: the work on so much takes 5 ms or so
-SWITCH_INTERVAL = 0.001  # seconds after which the thread lets the loop go on, instead of Python's 5 ms
+SWITCH_INTERVAL = (
+    0.001  # seconds after which the thread lets the loop go on, instead of Python's 5 ms
+)
 
 _THREAD = ThreadPoolExecutor(1, "large-objects")
 _body_is_large = contextvars.ContextVar("body_is_large", default=False)

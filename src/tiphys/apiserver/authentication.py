@@ -26,7 +26,9 @@ from tiphys.store.store import Store
 AUTHENTICATED = "system:authenticated"
 _ALGORITHM = "ES256"
 _LEEWAY = 60  # seconds that clocks may differ, and that what a token ends with is still good after its deletion
-_POD, _ACCOUNT, _SECRET, _NODE = (BY_PATH["", "v1", p] for p in ("pods", "serviceaccounts", "secrets", "nodes"))
+_POD, _ACCOUNT, _SECRET, _NODE = (
+    BY_PATH["", "v1", p] for p in ("pods", "serviceaccounts", "secrets", "nodes")
+)
 
 
 class InvalidToken(Exception):
@@ -85,14 +87,18 @@ class ServiceAccountTokens:
     """Signs and checks the tokens of service accounts. A token is bound to its account and, when it says so, to a
     pod, secret or node: it ends with them."""
 
-    def __init__(self, key: bytes, issuer: str, store: Store, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, key: bytes, issuer: str, store: Store, now: Callable[[], float] = time.time
+    ) -> None:
         private = serialization.load_pem_private_key(key, None)
         assert isinstance(private, ec.EllipticCurvePrivateKey)
         self._private, self.public = private, private.public_key()
         self.issuer = issuer
         self._store = store
         self.now = now
-        der = self.public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        der = self.public.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
         self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
         self._known: dict[str, _Claims] = {}
 
@@ -108,7 +114,10 @@ class ServiceAccountTokens:
     ) -> tuple[str, float]:
         """(token, expiry). `bound` is (kind, name, uid) of what the token ends with."""
         now = int(self.now())
-        private: dict[str, Any] = {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}
+        private: dict[str, Any] = {
+            "namespace": namespace,
+            "serviceaccount": {"name": name, "uid": uid},
+        }
         if bound:
             private[bound[0].lower()] = {"name": bound[1], "uid": bound[2]}
         private.update(extra or {})
@@ -131,11 +140,21 @@ class ServiceAccountTokens:
         wanted = audiences or [self.issuer]
         meant = [audience for audience in claims.aud or [self.issuer] if audience in wanted]
         if not meant:
-            raise InvalidToken(f"token audiences {_listed(claims.aud)} is invalid for the target audiences {_listed(wanted)}")
+            raise InvalidToken(
+                f"token audiences {_listed(claims.aud)} is invalid for the target audiences {_listed(wanted)}"
+            )
         private = claims.private
         self._check(_ACCOUNT, private.namespace, private.serviceaccount)
-        extra = {"authentication.kubernetes.io/credential-id": [f"JTI={claims.jti}"]} if claims.jti else {}
-        for kind, resource, bound in (("pod", _POD, private.pod), ("secret", _SECRET, private.secret), ("node", _NODE, private.node)):
+        extra = (
+            {"authentication.kubernetes.io/credential-id": [f"JTI={claims.jti}"]}
+            if claims.jti
+            else {}
+        )
+        for kind, resource, bound in (
+            ("pod", _POD, private.pod),
+            ("secret", _SECRET, private.secret),
+            ("node", _NODE, private.node),
+        ):
             if bound is None:
                 continue
             if kind != "node" or private.pod is None:
@@ -143,7 +162,11 @@ class ServiceAccountTokens:
             if kind != "secret":
                 extra[f"authentication.kubernetes.io/{kind}-name"] = [bound.name]
                 extra[f"authentication.kubernetes.io/{kind}-uid"] = [bound.uid]
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{private.namespace}", AUTHENTICATED)
+        groups = (
+            "system:serviceaccounts",
+            f"system:serviceaccounts:{private.namespace}",
+            AUTHENTICATED,
+        )
         return User(claims.sub, groups, private.serviceaccount.uid, extra), meant
 
     def _claims(self, token: str) -> _Claims:
@@ -151,14 +174,33 @@ class ServiceAccountTokens:
         if claims is None:
             try:
                 read = jwt.decode(
-                    token, self.public, [_ALGORITHM], issuer=self.issuer,
-                    options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["exp", "sub"]},
-                )  # fmt: skip
+                    token,
+                    self.public,
+                    [_ALGORITHM],
+                    issuer=self.issuer,
+                    options={
+                        "verify_aud": False,
+                        "verify_exp": False,
+                        "verify_nbf": False,
+                        "verify_iat": False,
+                        "require": ["exp", "sub"],
+                    },
+                )
                 claims = msgspec.convert({**read, "aud": _audiences(read.get("aud"))}, _Claims)
             # What is no token at all makes the decoder stumble in many ways: none of them is the server's fault.
-            except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except (
+                jwt.PyJWTError,
+                ValueError,
+                TypeError,
+                KeyError,
+                AttributeError,
+                RecursionError,
+            ) as error:
                 raise InvalidToken(str(error)) from None
-            if claims.sub != f"system:serviceaccount:{claims.private.namespace}:{claims.private.serviceaccount.name}":
+            if (
+                claims.sub
+                != f"system:serviceaccount:{claims.private.namespace}:{claims.private.serviceaccount.name}"
+            ):
                 raise InvalidToken("the token's subject is not its service account")
             if len(self._known) > 4096:
                 self._known.clear()
@@ -180,7 +222,10 @@ class ServiceAccountTokens:
         meta = _identity(entry.data).metadata if entry else None
         if meta is None or not claim.uid or meta.uid != claim.uid:
             raise InvalidToken(f"{resource.kind} {claim.name} has been deleted")
-        if meta.deletionTimestamp and timestamps.parse(meta.deletionTimestamp) < self.now() - _LEEWAY:
+        if (
+            meta.deletionTimestamp
+            and timestamps.parse(meta.deletionTimestamp) < self.now() - _LEEWAY
+        ):
             raise InvalidToken("service account token has been invalidated")
 
     def jwks(self) -> dict[str, Any]:
@@ -220,8 +265,14 @@ class Authenticator:
             names = [str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
             if not names or not names[-1]:
                 return None
-            groups = [str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)]
-            extra = {"authentication.kubernetes.io/credential-id": [f"X509SHA256={hashlib.sha256(der).hexdigest()}"]}
+            groups = [
+                str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+            ]
+            extra = {
+                "authentication.kubernetes.io/credential-id": [
+                    f"X509SHA256={hashlib.sha256(der).hexdigest()}"
+                ]
+            }
             # Of several names the last one counts, as for everybody who reads certificates with Go.
             user = User(names[-1], _with_authenticated(groups), extra=extra)
             if len(self._certificates) > 4096:
@@ -256,5 +307,7 @@ def _read_static(path: Path) -> list[tuple[bytes, User]]:
             continue
         token, name, uid = (item.strip() for item in row[:3])
         groups = tuple(g.strip() for g in row[3].split(",") if g.strip()) if len(row) > 3 else ()
-        users.append((hashlib.sha256(token.encode()).digest(), User(name, (*groups, AUTHENTICATED), uid)))
+        users.append(
+            (hashlib.sha256(token.encode()).digest(), User(name, (*groups, AUTHENTICATED), uid))
+        )
     return users

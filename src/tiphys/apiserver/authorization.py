@@ -21,7 +21,8 @@ B = TypeVar("B", rbac_v1.RoleBinding, rbac_v1.ClusterRoleBinding)
 _MOST_ROLES = 20_000  # whose rules are remembered, those that are gone among them
 _G = "rbac.authorization.k8s.io"
 _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
-    BY_PATH[_G, "v1", plural] for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+    BY_PATH[_G, "v1", plural]
+    for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
 )
 
 
@@ -44,7 +45,9 @@ def refusal(user: User, asked: Asked) -> StatusError:
     """What a user is told who may not do what was asked."""
     if asked.path:
         error = errors.forbidden("", "", "")
-        error.status.message = f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"'
+        error.status.message = (
+            f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"'
+        )
         error.status.details = None
         return error
     what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
@@ -68,7 +71,9 @@ class _Bindings(Generic[B]):
 
     def __init__(self, cache: ResourceCache, kind: type[B]) -> None:
         self._mirror: Mirror[B] = Mirror(cache, kind)
-        self._about: dict[tuple[str, str], dict[str, B]] = {}  # (kind, name) of a subject → bindings by key
+        self._about: dict[
+            tuple[str, str], dict[str, B]
+        ] = {}  # (kind, name) of a subject → bindings by key
 
     def refresh(self) -> bool:
         """Whether anything changed."""
@@ -116,16 +121,22 @@ class _Granted:
 class Authorizer:
     """`nodes` says what a node may do."""
 
-    def __init__(self, store: Store, nodes: Callable[[User, Asked], bool] = lambda user, asked: False) -> None:
+    def __init__(
+        self, store: Store, nodes: Callable[[User, Asked], bool] = lambda user, asked: False
+    ) -> None:
         self._store = store
         self._nodes = nodes
         self._seen: tuple[int, ...] = ()
         self._granted: dict[tuple[str, tuple[str, ...]], _Granted] = {}
         self._answers: dict[tuple[str, tuple[str, ...], Asked], tuple[bool, str]] = {}
-        self._caches = [store.cache(r.prefix) for r in (_ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS)]
+        self._caches = [
+            store.cache(r.prefix) for r in (_ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS)
+        ]
         self._scoped = _Bindings(self._caches[2], rbac_v1.RoleBinding)
         self._wide = _Bindings(self._caches[3], rbac_v1.ClusterRoleBinding)
-        self._rules: dict[str, tuple[int, list[rbac_v1.PolicyRule]]] = {}  # by key of a role, with its revision
+        self._rules: dict[
+            str, tuple[int, list[rbac_v1.PolicyRule]]
+        ] = {}  # by key of a role, with its revision
 
     def authorize(self, user: User, asked: Asked) -> tuple[bool, str]:
         """(allowed, why)."""
@@ -192,7 +203,11 @@ class Authorizer:
 
     def find_rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule] | None:
         """The same, but None when the role is missing. Nobody changes them."""
-        resource, kind = (_CLUSTER_ROLES, rbac_v1.ClusterRole) if ref.kind == "ClusterRole" else (_ROLES, rbac_v1.Role)
+        resource, kind = (
+            (_CLUSTER_ROLES, rbac_v1.ClusterRole)
+            if ref.kind == "ClusterRole"
+            else (_ROLES, rbac_v1.Role)
+        )
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, ref.name))
         if entry is None:
             return None
@@ -228,16 +243,22 @@ def rule_allows(rule: rbac_v1.PolicyRule, asked: Asked) -> bool:
     if rule.resource_names and asked.name not in rule.resource_names:
         return False
     wanted = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-    return any(r in ("*", wanted) or (asked.subresource and r == f"*/{asked.subresource}") for r in rule.resources)
+    return any(
+        r in ("*", wanted) or (asked.subresource and r == f"*/{asked.subresource}")
+        for r in rule.resources
+    )
 
 
 def aggregated(role: rbac_v1.ClusterRole, roles: Iterable[rbac_v1.ClusterRole]) -> list[Any]:
     """The rules an aggregating role gathers from the roles its selectors choose."""
     selectors = [
-        from_label_selector(s) for s in (role.aggregation_rule.cluster_role_selectors if role.aggregation_rule else [])
+        from_label_selector(s)
+        for s in (role.aggregation_rule.cluster_role_selectors if role.aggregation_rule else [])
     ]
     rules: list[Any] = []
     for other in sorted(roles, key=lambda r: r.metadata.name):
-        if other.metadata.name != role.metadata.name and any(s and s.matches(other.metadata.labels) for s in selectors):
+        if other.metadata.name != role.metadata.name and any(
+            s and s.matches(other.metadata.labels) for s in selectors
+        ):
             rules += [rule for rule in other.rules if rule not in rules]
     return rules

@@ -74,9 +74,17 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     except DecodeError as error:
         raise _unreadable(str(error), data, kind, resource, error.unread) from None
     if custom and not obj.kind:
-        raise _unreadable(f"Object 'Kind' is missing in '{data.decode(errors='replace')}'", data, kind, resource, True)
+        raise _unreadable(
+            f"Object 'Kind' is missing in '{data.decode(errors='replace')}'",
+            data,
+            kind,
+            resource,
+            True,
+        )
     check_kind(obj, kind)
-    if (schema := schema_of(resource, kind)) and (problem := unreadable_embedded(obj.content, schema)):
+    if (schema := schema_of(resource, kind)) and (
+        problem := unreadable_embedded(obj.content, schema)
+    ):
         raise _unreadable(problem, data, kind, resource)
     try:
         _check_fields(call, data, value, kind, resource)
@@ -85,16 +93,22 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     return obj
 
 
-def _unreadable(why: str, data: bytes, kind: Any, resource: Resource, unread: bool = False) -> errors.StatusError:
+def _unreadable(
+    why: str, data: bytes, kind: Any, resource: Resource, unread: bool = False
+) -> errors.StatusError:
     """400 that says which object could not be read, or how the body begins if not even that is known."""
     if unread:
         shown = data.decode(errors="replace") if data[:1] == b"{" else data[:_SHOWN].hex()
-        summary = (shown[:_SHOWN] if data[:1] == b"{" else shown) + (" ..." if len(data) > _SHOWN else "")
+        summary = (shown[:_SHOWN] if data[:1] == b"{" else shown) + (
+            " ..." if len(data) > _SHOWN else ""
+        )
         return errors.bad_request(
             f"the object provided is unrecognized (must be of type {kind.__name__}): {why} ({summary or '<empty>'})"
         )
     name = kind.__name__
-    return errors.bad_request(f'{name} in version "{resource.version}" cannot be handled as a {name}: {why}')
+    return errors.bad_request(
+        f'{name} in version "{resource.version}" cannot be handled as a {name}: {why}'
+    )
 
 
 _SHOWN = 30  # bytes of an unreadable body that are told
@@ -106,7 +120,9 @@ class Strict(ValueError):
 
 def schema_of(resource: Resource, kind: Any) -> Schema | None:
     """The schema that objects of a custom resource are checked against."""
-    return resource.schema if isinstance(resource, CustomResource) and kind is resource.type else None
+    return (
+        resource.schema if isinstance(resource, CustomResource) and kind is resource.type else None
+    )
 
 
 def _from_protobuf(data: bytes, kind: Any) -> Any:
@@ -128,7 +144,9 @@ def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Reso
         value = msgspec.json.decode(data)
     else:
         problems, data = _problems(call), b""
-    object_to(call, problems + decoding.field_problems(data, value, kind, schema_of(resource, kind)))
+    object_to(
+        call, problems + decoding.field_problems(data, value, kind, schema_of(resource, kind))
+    )
 
 
 def object_to(call: Call, problems: list[str]) -> None:
@@ -162,10 +180,17 @@ def check_kind(obj: Any, kind: Any) -> None:
         )
     told = f'{obj.kind} in version "{obj.api_version.rpartition("/")[2]}" cannot be handled as a {name}: '
     if (obj.api_version, obj.kind) in _served_kinds():
-        theirs, ours = obj.api_version.rpartition("/")[2], version.partition(".")[0].partition("/")[0]
+        theirs, ours = (
+            obj.api_version.rpartition("/")[2],
+            version.partition(".")[0].partition("/")[0],
+        )
         inner = f"{ours if '/' in version else 'core'}.{name}"
-        raise errors.bad_request(f"{told}converting ({theirs}.{obj.kind}) to ({inner}): unknown conversion")
-    raise errors.bad_request(f'{told}no kind "{obj.kind}" is registered for version "{obj.api_version}" in scheme "tiphys"')
+        raise errors.bad_request(
+            f"{told}converting ({theirs}.{obj.kind}) to ({inner}): unknown conversion"
+        )
+    raise errors.bad_request(
+        f'{told}no kind "{obj.kind}" is registered for version "{obj.api_version}" in scheme "tiphys"'
+    )
 
 
 @functools.cache
@@ -193,7 +218,9 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
         raise errors.bad_request(f"error decoding YAML: {why or error}") from None
     if not isinstance(config, dict | None):
         problem = f"json: cannot unmarshal {gowords.name_of(config)} into Go value of type {_MAP}"
-        raise errors.bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {problem}")
+        raise errors.bad_request(
+            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {problem}"
+        )
     config = config or {}
     version, kind = config.get("apiVersion") or "", config.get("kind") or ""
     if (version, kind) != (resource.api_version, resource.kind):
@@ -208,10 +235,15 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
         why = f"the name of the object ({meta['name']}) does not match the name on the URL ({call.info.name})"
         raise errors.bad_request(why)
     said = meta.get("namespace") or ""
-    if resource.namespaced and meta.setdefault("namespace", call.info.namespace) != call.info.namespace:
+    if (
+        resource.namespaced
+        and meta.setdefault("namespace", call.info.namespace) != call.info.namespace
+    ):
         why = f"the namespace of the object ({meta['namespace']}) does not match the namespace on the URL ({call.info.namespace})"
         raise errors.bad_request(why)
-    unknown = decoding.field_problems(b"", config, resource.type, schema_of(resource, resource.type))
+    unknown = decoding.field_problems(
+        b"", config, resource.type, schema_of(resource, resource.type)
+    )
     if unknown:
         paths = [problem.removeprefix('unknown field "').rstrip('"') for problem in unknown]
         told = [f".{path}: field not declared in schema" for path in paths]
@@ -221,7 +253,9 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
     double = _problems(call)
     if double:
         if call.query.get("fieldValidation") == "Strict":
-            raise errors.bad_request(f"error strict decoding YAML: error converting YAML to JSON: {double[0]}")
+            raise errors.bad_request(
+                f"error strict decoding YAML: error converting YAML to JSON: {double[0]}"
+            )
         object_to(call, double)
     return config if resource.is_storage_version else to_storage(resource, config)
 

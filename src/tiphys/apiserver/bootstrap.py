@@ -31,7 +31,9 @@ def _rule(
     verbs: list[str], groups: list[str] | str, *resources: str, names: list[str] | None = None
 ) -> rbac_v1.PolicyRule:
     groups = [groups] if isinstance(groups, str) else groups
-    return rbac_v1.PolicyRule(verbs=verbs, api_groups=groups, resources=list(resources), resource_names=names or [])
+    return rbac_v1.PolicyRule(
+        verbs=verbs, api_groups=groups, resources=list(resources), resource_names=names or []
+    )
 
 
 def _urls(*urls: str) -> rbac_v1.PolicyRule:
@@ -39,17 +41,37 @@ def _urls(*urls: str) -> rbac_v1.PolicyRule:
 
 
 _CORE_VIEW = (
-    "configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status", "pods",
-    "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts", "services", "services/status",
-)  # fmt: skip
+    "configmaps",
+    "endpoints",
+    "persistentvolumeclaims",
+    "persistentvolumeclaims/status",
+    "pods",
+    "replicationcontrollers",
+    "replicationcontrollers/scale",
+    "serviceaccounts",
+    "services",
+    "services/status",
+)
 _CORE_STATUS = (
-    "bindings", "events", "limitranges", "namespaces/status", "pods/log", "pods/status",
-    "replicationcontrollers/status", "resourcequotas", "resourcequotas/status",
-)  # fmt: skip
+    "bindings",
+    "events",
+    "limitranges",
+    "namespaces/status",
+    "pods/log",
+    "pods/status",
+    "replicationcontrollers/status",
+    "resourcequotas",
+    "resourcequotas/status",
+)
 _APPS = (
-    "daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets",
+    "daemonsets",
+    "deployments",
+    "deployments/scale",
+    "replicasets",
+    "replicasets/scale",
+    "statefulsets",
     "statefulsets/scale",
-)  # fmt: skip
+)
 _APPS_STATUS = (
     "controllerrevisions",
     "daemonsets/status",
@@ -71,24 +93,50 @@ _VIEW = [
     _rule(READ, "batch", *_BATCH, *_BATCH_STATUS),
     _rule(READ, "policy", "poddisruptionbudgets", "poddisruptionbudgets/status"),
     _rule(READ, "networking.k8s.io", *_NET, *_NET_STATUS),
-    _rule(READ, "resource.k8s.io", "resourceclaims", "resourceclaims/status", "resourceclaimtemplates"),
+    _rule(
+        READ, "resource.k8s.io", "resourceclaims", "resourceclaims/status", "resourceclaimtemplates"
+    ),
 ]
 _EDIT = [
-    _rule(READ, "", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy"),
+    _rule(
+        READ,
+        "",
+        "pods/attach",
+        "pods/exec",
+        "pods/portforward",
+        "pods/proxy",
+        "secrets",
+        "services/proxy",
+    ),
     _rule(["impersonate"], "", "serviceaccounts"),
     _rule(WRITE, "", "pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"),
     _rule(["create"], "", "pods/eviction"),
-    _rule(WRITE, "", "configmaps", "events", "persistentvolumeclaims", "replicationcontrollers", "replicationcontrollers/scale",
-          "secrets", "serviceaccounts", "services", "services/proxy"),
+    _rule(
+        WRITE,
+        "",
+        "configmaps",
+        "events",
+        "persistentvolumeclaims",
+        "replicationcontrollers",
+        "replicationcontrollers/scale",
+        "secrets",
+        "serviceaccounts",
+        "services",
+        "services/proxy",
+    ),
     _rule(["create"], "", "serviceaccounts/token"),
     _rule(WRITE, "apps", *_APPS, "deployments/rollback"),
     _rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
     _rule(WRITE, "batch", *_BATCH),
     _rule(WRITE, "policy", "poddisruptionbudgets"),
     _rule(WRITE, "networking.k8s.io", *_NET),
-    _rule(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"], "coordination.k8s.io", "leases"),
+    _rule(
+        ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        "coordination.k8s.io",
+        "leases",
+    ),
     _rule(WRITE, "resource.k8s.io", "resourceclaims", "resourceclaimtemplates"),
-]  # fmt: skip
+]
 _ADMIN = [
     _rule(["create"], "authorization.k8s.io", "localsubjectaccessreviews"),
     _rule([*WRITE, *READ], "rbac.authorization.k8s.io", "rolebindings", "roles"),
@@ -118,7 +166,11 @@ NODE_RULES = [
     _rule(READ, "storage.k8s.io", "csidrivers"),
     _rule(READ, "node.k8s.io", "runtimeclasses"),
     _rule(["get"], "resource.k8s.io", "resourceclaims"),
-    _rule(["create", "delete", "deletecollection", "patch", "update", *READ], "resource.k8s.io", "resourceslices"),
+    _rule(
+        ["create", "delete", "deletecollection", "patch", "update", *READ],
+        "resource.k8s.io",
+        "resourceslices",
+    ),
 ]
 # What the proxy and the name server of a node look at; they share the node's identity.
 _NETWORK = [
@@ -162,7 +214,13 @@ _SCHEDULER = [
     _rule(READ, "apps", "replicasets", "statefulsets"),
     _rule(READ, "policy", "poddisruptionbudgets"),
     _rule(
-        READ, "storage.k8s.io", "csinodes", "csidrivers", "csistoragecapacities", "storageclasses", "volumeattachments"
+        READ,
+        "storage.k8s.io",
+        "csinodes",
+        "csidrivers",
+        "csistoragecapacities",
+        "storageclasses",
+        "volumeattachments",
     ),
     _rule(READ, "resource.k8s.io", "deviceclasses", "resourceclaims", "resourceslices"),
     _rule(["patch", "update"], "resource.k8s.io", "resourceclaims", "resourceclaims/status"),
@@ -171,21 +229,44 @@ _SCHEDULER = [
 _CONTROLLERS = [rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]), _urls("*")]
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _DISCOVERY = (
-    "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/",
-)  # fmt: skip
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+)
 _SELF = [
-    _rule(["create"], "authorization.k8s.io", "selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+    _rule(
+        ["create"], "authorization.k8s.io", "selfsubjectaccessreviews", "selfsubjectrulesreviews"
+    ),
     _rule(["create"], "authentication.k8s.io", "selfsubjectreviews"),
 ]
 _ISSUER = [
     _urls(
-        "/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"
+        "/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/",
+        "/openid/v1/jwks",
+        "/openid/v1/jwks/",
     )
 ]
 
 # name, rules, labels beyond the common ones, names of roles it aggregates to
 _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
-    ("cluster-admin", [rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]), rbac_v1.PolicyRule(verbs=["*"], non_resource_urls=["*"])], {}, ""),
+    (
+        "cluster-admin",
+        [
+            rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]),
+            rbac_v1.PolicyRule(verbs=["*"], non_resource_urls=["*"]),
+        ],
+        {},
+        "",
+    ),
     ("admin", [], {}, "admin"),
     ("edit", [], {_AGGREGATE + "admin": "true"}, "edit"),
     ("view", [], {_AGGREGATE + "edit": "true"}, "view"),
@@ -196,7 +277,23 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
     ("system:discovery", [_urls(*_DISCOVERY)], {}, ""),
     ("system:public-info-viewer", [_urls(*_HEALTH)], {}, ""),
     ("system:service-account-issuer-discovery", _ISSUER, {}, ""),
-    ("system:monitoring", [_urls("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*")], {}, ""),
+    (
+        "system:monitoring",
+        [
+            _urls(
+                "/healthz",
+                "/healthz/*",
+                "/livez",
+                "/livez/*",
+                "/metrics",
+                "/metrics/slis",
+                "/readyz",
+                "/readyz/*",
+            )
+        ],
+        {},
+        "",
+    ),
     ("system:node", NODE_RULES, {}, ""),
     ("tiphys:hollow-nodes", NODE_RULES, {}, ""),
     ("tiphys:node-network", _NETWORK, {}, ""),
@@ -205,17 +302,59 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
     ("system:coredns", _DNS, {}, ""),
     ("system:kube-scheduler", _SCHEDULER, {}, ""),
     ("system:kube-controller-manager", _CONTROLLERS, {}, ""),
-    ("system:auth-delegator", [_rule(["create"], "authentication.k8s.io", "tokenreviews"), _rule(["create"], "authorization.k8s.io", "subjectaccessreviews")], {}, ""),
-    ("system:kubelet-api-admin", [_rule(["*"], "", "nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"), _rule(["get", "list", "watch", "proxy"], "", "nodes")], {}, ""),
-    ("system:persistent-volume-provisioner", [_rule(["create", "delete", *READ], "", "persistentvolumes"), _rule([*READ, "update"], "", "persistentvolumeclaims"), _rule(READ, "storage.k8s.io", "storageclasses"), _rule(["create", "patch", "update", *READ], "", "events")], {}, ""),
-    ("system:heapster", [_rule(READ, "", "events", "namespaces", "nodes", "pods"), _rule(READ, "apps", "deployments")], {}, ""),
-]  # fmt: skip
+    (
+        "system:auth-delegator",
+        [
+            _rule(["create"], "authentication.k8s.io", "tokenreviews"),
+            _rule(["create"], "authorization.k8s.io", "subjectaccessreviews"),
+        ],
+        {},
+        "",
+    ),
+    (
+        "system:kubelet-api-admin",
+        [
+            _rule(["*"], "", "nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"),
+            _rule(["get", "list", "watch", "proxy"], "", "nodes"),
+        ],
+        {},
+        "",
+    ),
+    (
+        "system:persistent-volume-provisioner",
+        [
+            _rule(["create", "delete", *READ], "", "persistentvolumes"),
+            _rule([*READ, "update"], "", "persistentvolumeclaims"),
+            _rule(READ, "storage.k8s.io", "storageclasses"),
+            _rule(["create", "patch", "update", *READ], "", "events"),
+        ],
+        {},
+        "",
+    ),
+    (
+        "system:heapster",
+        [
+            _rule(READ, "", "events", "namespaces", "nodes", "pods"),
+            _rule(READ, "apps", "deployments"),
+        ],
+        {},
+        "",
+    ),
+]
 _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("cluster-admin", "cluster-admin", [("Group", "system:masters")]),
     ("system:basic-user", "system:basic-user", [("Group", "system:authenticated")]),
     ("system:discovery", "system:discovery", [("Group", "system:authenticated")]),
-    ("system:public-info-viewer", "system:public-info-viewer", [("Group", "system:authenticated"), ("Group", "system:unauthenticated")]),
-    ("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", [("Group", "system:serviceaccounts")]),
+    (
+        "system:public-info-viewer",
+        "system:public-info-viewer",
+        [("Group", "system:authenticated"), ("Group", "system:unauthenticated")],
+    ),
+    (
+        "system:service-account-issuer-discovery",
+        "system:service-account-issuer-discovery",
+        [("Group", "system:serviceaccounts")],
+    ),
     ("system:monitoring", "system:monitoring", [("Group", "system:monitoring")]),
     ("system:node", "system:node", []),  # the node authorizer knows which objects are a node's own
     ("tiphys:hollow-nodes", "tiphys:hollow-nodes", [("User", "tiphys:hollow-nodes")]),
@@ -223,8 +362,12 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("tiphys:network-policy", "tiphys:network-policy", [("User", "tiphys:network-policy")]),
     ("system:node-proxier", "system:node-proxier", [("User", "system:kube-proxy")]),
     ("system:kube-scheduler", "system:kube-scheduler", [("User", "system:kube-scheduler")]),
-    ("system:kube-controller-manager", "system:kube-controller-manager", [("User", "system:kube-controller-manager")]),
-]  # fmt: skip
+    (
+        "system:kube-controller-manager",
+        "system:kube-controller-manager",
+        [("User", "system:kube-controller-manager")],
+    ),
+]
 
 
 async def bootstrap(
@@ -237,17 +380,32 @@ async def bootstrap(
 ) -> None:
     """Writes what is missing, and completes roles that lack something. `address` and `port` are where this server is reached; `authorities` is what servers
     behind this one read to know whom to believe; `volumes` is the folder of the default storage class."""
-    await asyncio.gather(*(_ensure(registry, core_v1.Namespace(metadata=_meta(name))) for name in NAMESPACES))
+    await asyncio.gather(
+        *(_ensure(registry, core_v1.Namespace(metadata=_meta(name))) for name in NAMESPACES)
+    )
     await _roles(registry)
     levels: list[Any] = [*flowcontrol.priority_levels(), *flowcontrol.flow_schemas()]
     await asyncio.gather(*(_ensure(registry, obj) for obj in levels))
-    trusted = core_v1.ConfigMap(metadata=_meta("extension-apiserver-authentication"), data=dict(authorities or {}))
+    trusted = core_v1.ConfigMap(
+        metadata=_meta("extension-apiserver-authentication"), data=dict(authorities or {})
+    )
     await _replace(registry, trusted, "kube-system")
     for name, value, text in (
-        ("system-cluster-critical", 2000000000, "Used for system critical pods that must run in the cluster."),
-        ("system-node-critical", 2000001000, "Used for system critical pods that must not be moved from their node."),
+        (
+            "system-cluster-critical",
+            2000000000,
+            "Used for system critical pods that must run in the cluster.",
+        ),
+        (
+            "system-node-critical",
+            2000001000,
+            "Used for system critical pods that must not be moved from their node.",
+        ),
     ):
-        await _ensure(registry, scheduling_v1.PriorityClass(metadata=_meta(name), value=value, description=text))
+        await _ensure(
+            registry,
+            scheduling_v1.PriorityClass(metadata=_meta(name), value=value, description=text),
+        )
     from tiphys.apiserver.strategies.services import ServiceStrategy
 
     if volumes:
@@ -296,7 +454,9 @@ async def _roles(registry: Registry) -> None:
         role = next(r for r in roles if r.metadata.name == name)
         role.rules = aggregated(role, roles)
     await asyncio.gather(*(_complete(registry, role) for role in roles))
-    reader = rbac_v1.Role(metadata=_meta("extension-apiserver-authentication-reader", labels=dict(_LABELS)))
+    reader = rbac_v1.Role(
+        metadata=_meta("extension-apiserver-authentication-reader", labels=dict(_LABELS))
+    )
     reader.rules = [_rule(READ, "", "configmaps", names=["extension-apiserver-authentication"])]
     await _ensure(registry, reader, "kube-system")
     # The nodes answer the cluster's names: each publishes itself behind the kube-dns service.
@@ -304,14 +464,18 @@ async def _roles(registry: Registry) -> None:
     publish.rules = [_rule(["create", "get", "update"], "discovery.k8s.io", "endpointslices")]
     await _ensure(registry, publish, "kube-system")
     bound = rbac_v1.RoleBinding(metadata=_meta("tiphys:dns", labels=dict(_LABELS)))
-    bound.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="Role", name="tiphys:dns")
+    bound.role_ref = rbac_v1.RoleRef(
+        api_group="rbac.authorization.k8s.io", kind="Role", name="tiphys:dns"
+    )
     bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
     await _ensure(registry, bound, "kube-system")
     bindings = []
     for name, role_name, subjects in _BINDINGS:
         binding = rbac_v1.ClusterRoleBinding(metadata=_meta(name, labels=dict(_LABELS)))
         binding.metadata.annotations[_AUTOUPDATE] = "true"
-        binding.role_ref = rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=role_name)
+        binding.role_ref = rbac_v1.RoleRef(
+            api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=role_name
+        )
         binding.subjects = [rbac_v1.Subject(kind=kind, name=who) for kind, who in subjects]
         bindings.append(binding)
     await asyncio.gather(*(_complete(registry, binding) for binding in bindings))
@@ -328,8 +492,14 @@ async def _complete(registry: Registry, wanted: Any) -> None:
     if binding:
         missing: list[Any] = [one for one in wanted.subjects if one not in there.subjects]
     else:
-        missing = [rule for rule in wanted.rules if rule not in there.rules and any(Owned(there.rules).missing([rule]))]
-    left_alone = there.metadata.annotations.get(_AUTOUPDATE) == "false" or getattr(wanted, "aggregation_rule", None)
+        missing = [
+            rule
+            for rule in wanted.rules
+            if rule not in there.rules and any(Owned(there.rules).missing([rule]))
+        ]
+    left_alone = there.metadata.annotations.get(_AUTOUPDATE) == "false" or getattr(
+        wanted, "aggregation_rule", None
+    )
     if not missing or left_alone:
         return None
 
@@ -345,8 +515,13 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
     """Makes the `kubernetes` service again whenever it, or what it leads to, is deleted; until it is cancelled."""
     changed = asyncio.Event()
     kinds = (core_v1.Service, core_v1.Endpoints, discovery_v1.EndpointSlice)
-    caches = [(registry.cache(row), row.key("default", "kubernetes")) for row in map(resource_of, kinds)]
-    watchers = [(cache, cache.watch(Filter(key), registry.store.revision, changed.set)) for cache, key in caches]
+    caches = [
+        (registry.cache(row), row.key("default", "kubernetes")) for row in map(resource_of, kinds)
+    ]
+    watchers = [
+        (cache, cache.watch(Filter(key), registry.store.revision, changed.set))
+        for cache, key in caches
+    ]
     try:
         while True:
             changed.clear()
@@ -368,9 +543,13 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     from tiphys.apiserver.strategies.services import ServiceStrategy
 
-    service = core_v1.Service(metadata=_meta("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"}))
+    service = core_v1.Service(
+        metadata=_meta("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})
+    )
     service.spec.cluster_ip = str(ServiceStrategy.cidr[1])
-    service.spec.ports = [core_v1.ServicePort(name="https", port=443, target_port=port, protocol="TCP")]
+    service.spec.ports = [
+        core_v1.ServicePort(name="https", port=443, target_port=port, protocol="TCP")
+    ]
     await _ensure(registry, service, "default")
     subset = core_v1.EndpointSubset(
         addresses=[core_v1.EndpointAddress(ip=address)],
@@ -378,7 +557,9 @@ async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     )
     mirror = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     await _replace(
-        registry, core_v1.Endpoints(metadata=_meta("kubernetes", labels=mirror), subsets=[subset]), "default"
+        registry,
+        core_v1.Endpoints(metadata=_meta("kubernetes", labels=mirror), subsets=[subset]),
+        "default",
     )
     conditions = discovery_v1.EndpointConditions(ready=True)
     slice_ = discovery_v1.EndpointSlice(
@@ -412,7 +593,11 @@ def _encode(obj: Any) -> bytes:
 
 
 def _dns_service(address: str) -> core_v1.Service:
-    labels = {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
+    labels = {
+        "k8s-app": "kube-dns",
+        "kubernetes.io/cluster-service": "true",
+        "kubernetes.io/name": "CoreDNS",
+    }
     service = core_v1.Service(metadata=_meta("kube-dns", labels=labels))
     service.spec.cluster_ip = address
     service.spec.ports = [

@@ -20,9 +20,13 @@ from tiphys.client.tasks import TaskGroup
 
 PIECE = 128 << 10  # bytes written at once, about
 LARGE = 4 * PIECE  # bytes from which an answer is written in pieces
-COMPRESSED = 128 << 10  # bytes of a list from which it is compressed for clients that take that, as upstream's
+COMPRESSED = (
+    128 << 10
+)  # bytes of a list from which it is compressed for clients that take that, as upstream's
 PATIENCE = 30.0  # seconds that a client may leave everything unread
-_AT_ONCE = 64  # large answers that one user is written at a time: the others are not even put together
+_AT_ONCE = (
+    64  # large answers that one user is written at a time: the others are not even put together
+)
 _KEPT = 1.0  # seconds that an answer stays for whoever asks for the same; a Table's ages are no older than this
 _QUEUED = 2  # answers that wait to be compressed; further ones go out as they are
 
@@ -32,7 +36,9 @@ class Body:
 
     __slots__ = ("_between", "_ends", "_head", "_parts", "_tail", "length")
 
-    def __init__(self, head: bytes, parts: list[bytes], between: bytes = b",", tail: bytes = b"") -> None:
+    def __init__(
+        self, head: bytes, parts: list[bytes], between: bytes = b",", tail: bytes = b""
+    ) -> None:
         self._head, self._parts, self._between, self._tail = head, parts, between, tail
         self._ends: list[int] = []  # for each piece, which part is the first that it does not have
         total = size = 0
@@ -130,7 +136,9 @@ class Bulk:
 
         return await self.shared(key, pack)
 
-    async def write(self, call: Call, response: web.StreamResponse, body: Body) -> web.StreamResponse:
+    async def write(
+        self, call: Call, response: web.StreamResponse, body: Body
+    ) -> web.StreamResponse:
         """Writes the answer piece by piece, as the client takes it and others let it."""
         if call.flow is not None:
             response.headers.update(call.flow.headers)
@@ -145,7 +153,9 @@ class Bulk:
         await response.write_eof()
         return response
 
-    async def _write(self, call: Call, response: web.StreamResponse, body: Body, patience: Patience) -> None:
+    async def _write(
+        self, call: Call, response: web.StreamResponse, body: Body, patience: Patience
+    ) -> None:
         pieces = body.pieces()
         while True:
             await self._turns.take(call.user.name)
@@ -157,7 +167,9 @@ class Bulk:
 
 
 async def _fulfil(made: asyncio.Future[Body], make: Callable[[], Awaitable[Body]]) -> None:
-    made.add_done_callback(lambda done: done.cancelled() or done.exception())  # whether or not anybody still waits
+    made.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # whether or not anybody still waits
     try:
         made.set_result(await make())
     except asyncio.CancelledError:

@@ -14,13 +14,29 @@ _BUILT_IN = frozenset(resource.group for resource in RESOURCES)
 
 # Upstream's groupPriorityMinimum of each group: the order in which clients look for a kind.
 PRIORITIES = {
-    "apiregistration.k8s.io": 20000, "": 18000, "apps": 17800, "events.k8s.io": 17750, "authentication.k8s.io": 17700,
-    "authorization.k8s.io": 17600, "autoscaling": 17500, "batch": 17400, "certificates.k8s.io": 17300,
-    "networking.k8s.io": 17200, "policy": 17100, "rbac.authorization.k8s.io": 17000, "storage.k8s.io": 16800,
-    "apiextensions.k8s.io": 16700, "admissionregistration.k8s.io": 16700, "scheduling.k8s.io": 16600,
-    "coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200, "flowcontrol.apiserver.k8s.io": 16100,
-    "resource.k8s.io": 16200, "metrics.k8s.io": 100,
-}  # fmt: skip
+    "apiregistration.k8s.io": 20000,
+    "": 18000,
+    "apps": 17800,
+    "events.k8s.io": 17750,
+    "authentication.k8s.io": 17700,
+    "authorization.k8s.io": 17600,
+    "autoscaling": 17500,
+    "batch": 17400,
+    "certificates.k8s.io": 17300,
+    "networking.k8s.io": 17200,
+    "policy": 17100,
+    "rbac.authorization.k8s.io": 17000,
+    "storage.k8s.io": 16800,
+    "apiextensions.k8s.io": 16700,
+    "admissionregistration.k8s.io": 16700,
+    "scheduling.k8s.io": 16600,
+    "coordination.k8s.io": 16500,
+    "node.k8s.io": 16300,
+    "discovery.k8s.io": 16200,
+    "flowcontrol.apiserver.k8s.io": 16100,
+    "resource.k8s.io": 16200,
+    "metrics.k8s.io": 100,
+}
 CUSTOM_PRIORITY = 1000  # of the groups of custom resources
 
 
@@ -60,7 +76,10 @@ class Catalogue:
         if tuple(rows) == self._added:
             return
         self._added = tuple(rows)
-        self._by_path = {**BY_PATH, **{(r.group, r.version, r.plural): r for r in rows if r.path_key not in BY_PATH}}
+        self._by_path = {
+            **BY_PATH,
+            **{(r.group, r.version, r.plural): r for r in rows if r.path_key not in BY_PATH},
+        }
         self.generation += 1
 
     def group_versions(self) -> dict[str, list[GroupVersion]]:

@@ -53,7 +53,11 @@ _STREAMS = {
     "attach": core_v1.PodAttachOptions,
     "portforward": core_v1.PodPortForwardOptions,
 }
-_PROXIES = {"pods": core_v1.PodProxyOptions, "services": core_v1.ServiceProxyOptions, "nodes": core_v1.NodeProxyOptions}
+_PROXIES = {
+    "pods": core_v1.PodProxyOptions,
+    "services": core_v1.ServiceProxyOptions,
+    "nodes": core_v1.NodeProxyOptions,
+}
 _BASE64 = "base64.binary.k8s.io"
 
 
@@ -79,7 +83,9 @@ class Connector:
     # --- where things are ---
 
     def _pod(self, call: Call) -> core_v1.Pod:
-        return decode(self._registry.entry(_PODS, call.info.namespace, call.info.name).data, core_v1.Pod)
+        return decode(
+            self._registry.entry(_PODS, call.info.namespace, call.info.name).data, core_v1.Pod
+        )
 
     def _node_address(self, name: str) -> tuple[str, int]:
         """Where a node's own server listens. Names are not resolved: a node says its address. Raises 404 and 503."""
@@ -89,7 +95,9 @@ class Connector:
         address = next((address for address in known if is_ip(address)), "")
         port = node.status.daemon_endpoints.kubelet_endpoint.port
         if not address or not 0 < port < 1 << 16:
-            raise errors.unavailable(f"no preferred addresses found; known addresses: {list(addresses.values())}")
+            raise errors.unavailable(
+                f"no preferred addresses found; known addresses: {list(addresses.values())}"
+            )
         return address, port
 
     def _container(self, pod: core_v1.Pod, asked: str) -> str:
@@ -99,7 +107,9 @@ class Connector:
         ]
         if asked:
             if asked not in names:
-                raise errors.bad_request(f"container {asked} is not valid for pod {pod.metadata.name}")
+                raise errors.bad_request(
+                    f"container {asked} is not valid for pod {pod.metadata.name}"
+                )
             return asked
         annotated = pod.metadata.annotations.get("kubectl.kubernetes.io/default-container")
         if len(spec.containers) == 1:
@@ -108,7 +118,9 @@ class Connector:
             return str(annotated)
         listed = "[" + " ".join(c.name for c in spec.containers) + "]"
         init = (
-            " or one of the init containers: [" + " ".join(c.name for c in spec.init_containers) + "]"
+            " or one of the init containers: ["
+            + " ".join(c.name for c in spec.init_containers)
+            + "]"
             if spec.init_containers
             else ""
         )
@@ -124,20 +136,35 @@ class Connector:
         if not pod.spec.node_name:
             return web.Response(body=b"", content_type="text/plain")
         host, port = self._node_address(pod.spec.node_name)
-        names = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
+        names = (
+            "follow",
+            "previous",
+            "sinceSeconds",
+            "sinceTime",
+            "timestamps",
+            "tailLines",
+            "limitBytes",
+            "stream",
+        )
         query = urlencode({name: call.query[name] for name in names if name in call.query})
         path = f"/containerLogs/{pod.metadata.namespace}/{pod.metadata.name}/{container}"
-        url = yarl.URL(f"https://{authority(host, port)}{path}" + (f"?{query}" if query else ""), encoded=True)
+        url = yarl.URL(
+            f"https://{authority(host, port)}{path}" + (f"?{query}" if query else ""), encoded=True
+        )
         if "websocket" in call.http.headers.get("Upgrade", "").lower():
             return await self._over_socket(call, url, pod.spec.node_name)
-        return await relay(self._http(), call, url, [], self._tls or self._plain_tls, pod.spec.node_name)
+        return await relay(
+            self._http(), call, url, [], self._tls or self._plain_tls, pod.spec.node_name
+        )
 
     async def _over_socket(self, call: Call, url: yarl.URL, node: str) -> web.StreamResponse:
         """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that have no others."""
         socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
         await socket.prepare(call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
-            async with self._http().get(url, ssl=self._tls or self._plain_tls, server_hostname=node) as answer:
+            async with self._http().get(
+                url, ssl=self._tls or self._plain_tls, server_hostname=node
+            ) as answer:
                 async for chunk in answer.content.iter_any():
                     if socket.ws_protocol == _BASE64:
                         await socket.send_str(base64.b64encode(chunk).decode())
@@ -166,7 +193,9 @@ class Connector:
         target = path + ("?" + call.query_text if call.query_text else "")
         return await self._tunnel(call, host, port, target, pod.spec.node_name)
 
-    async def _admit(self, call: Call, resource: Resource, kind: Any, path: str | None = None) -> None:
+    async def _admit(
+        self, call: Call, resource: Resource, kind: Any, path: str | None = None
+    ) -> None:
         """A stream is a request like others: what judges writes may judge it."""
         info = call.info
         options = kind()
@@ -174,23 +203,36 @@ class Connector:
             if name in call.query and name not in ("apiVersion", "kind"):
                 text = call.query[name]
                 value: Any = truth(text) if isinstance(getattr(options, field), bool) else text
-                setattr(options, field, [text] if isinstance(getattr(options, field), list) else value)
+                setattr(
+                    options, field, [text] if isinstance(getattr(options, field), list) else value
+                )
         if path is not None:
             options.path = path
         attributes = Attributes(
-            resource, "CONNECT", info.namespace, info.name, options, None, call.user, subresource=info.subresource,
+            resource,
+            "CONNECT",
+            info.namespace,
+            info.name,
+            options,
+            None,
+            call.user,
+            subresource=info.subresource,
             kind=f"v1/{options.kind}",
-        )  # fmt: skip
+        )
         await self._registry.admission.mutate(attributes)
         await self._registry.admission.validate(attributes)
 
-    async def _tunnel(self, call: Call, host: str, port: int, target: str, node: str) -> web.StreamResponse:
+    async def _tunnel(
+        self, call: Call, host: str, port: int, target: str, node: str
+    ) -> web.StreamResponse:
         if "upgrade" not in call.http.headers.get("Connection", "").lower():
             raise errors.bad_request("Upgrade request required")
         try:
             async with asyncio.timeout(10):
                 tls = self._tls or self._plain_tls
-                reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=node)
+                reader, writer = await asyncio.open_connection(
+                    host, port, ssl=tls, server_hostname=node
+                )
         except (TimeoutError, OSError) as error:
             raise errors.internal(f"error dialing backend: {error}") from None
         headers = CIMultiDict(without_identity(call.http.headers.items()))
@@ -245,9 +287,12 @@ class Connector:
         if wanted is None:
             raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
         found = endpoint_of(
-            self._registry.cache(_SLICES), namespace, name, wanted.name,
+            self._registry.cache(_SLICES),
+            namespace,
+            name,
+            wanted.name,
             lambda endpoint: self._is_a_pods(namespace, endpoint),
-        )  # fmt: skip
+        )
         if found is None:
             raise errors.unavailable(f'no endpoints available for service "{name}"')
         return found
@@ -259,7 +304,9 @@ class Connector:
         if reference is None or reference.kind != "Pod" or reference.namespace != namespace:
             return False
         pod = self._registry.lookup("pods", namespace, reference.name)
-        addresses = {pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)} if pod is not None else set()
+        addresses = (
+            {pod.status.pod_ip, *(ip.ip for ip in pod.status.pod_ips)} if pod is not None else set()
+        )
         return endpoint.addresses[0] in addresses
 
 

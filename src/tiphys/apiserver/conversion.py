@@ -28,10 +28,14 @@ def _rename(obj: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 
 _EVENT = {
-    "deprecatedSource": "source", "deprecatedFirstTimestamp": "firstTimestamp", "deprecatedLastTimestamp": "lastTimestamp",
-    "deprecatedCount": "count", "regarding": "involvedObject", "note": "message",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+    "regarding": "involvedObject",
+    "note": "message",
     "reportingController": "reportingComponent",
-}  # fmt: skip
+}
 _EVENT_BACK = {value: key for key, value in _EVENT.items()}
 
 
@@ -55,7 +59,9 @@ def _autoscaler_to_v2(obj: dict[str, Any]) -> dict[str, Any]:
     seen = status.pop("currentCPUUtilizationPercentage", None)
     if seen is not None:
         current = {"averageUtilization": seen, "averageValue": "0"}
-        status["currentMetrics"] = [{"type": "Resource", "resource": {"name": "cpu", "current": current}}]
+        status["currentMetrics"] = [
+            {"type": "Resource", "resource": {"name": "cpu", "current": current}}
+        ]
     return {**obj, "apiVersion": "autoscaling/v2", "spec": spec, "status": status}
 
 
@@ -116,7 +122,9 @@ def shown(resource: Resource, entry: Entry) -> bytes | None:
         return entry.data
     made = entry.shown.get(resource) if entry.shown else None
     if made is None and (resource.webhook is None or entry.data.startswith(resource.head)):
-        made = _finished(resource, entry, {**_stored(resource, entry), "apiVersion": resource.api_version})
+        made = _finished(
+            resource, entry, {**_stored(resource, entry), "apiVersion": resource.api_version}
+        )
     return made
 
 
@@ -146,7 +154,10 @@ class Converter:
 
     async def write(self, resource: Resource, obj: Any) -> bytes:
         """The bytes to store."""
-        if not isinstance(resource, CustomResource) or resource.stored_api_version == resource.api_version:
+        if (
+            not isinstance(resource, CustomResource)
+            or resource.stored_api_version == resource.api_version
+        ):
             return encode(obj)
         plain = to_builtins(obj)
         [converted] = await convert(resource, [plain], resource.stored_api_version, self._caller)

@@ -14,7 +14,13 @@ from tiphys.api import rbac_v1
 
 def size(rule: rbac_v1.PolicyRule) -> int:
     """How many values a rule lists."""
-    lists = (rule.verbs, rule.api_groups, rule.resources, rule.resource_names, rule.non_resource_urls)
+    lists = (
+        rule.verbs,
+        rule.api_groups,
+        rule.resources,
+        rule.resource_names,
+        rule.non_resource_urls,
+    )
     return sum(map(len, lists))
 
 
@@ -46,7 +52,9 @@ class Owned:
         self._resources = _Index((rule.resources for rule in rules), starred)
         self._names = _Index((rule.resource_names for rule in rules), lambda names: not names)
         self._urls = _Index((rule.non_resource_urls for rule in rules), starred)
-        self._prefixes = [(url[:-1], mask) for url, mask in self._urls.listing.items() if url.endswith("*")]
+        self._prefixes = [
+            (url[:-1], mask) for url, mask in self._urls.listing.items() if url.endswith("*")
+        ]
 
     def missing(self, rules: Iterable[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule]:
         """What of the rules is not given, one verb on one thing at a time."""
@@ -54,7 +62,8 @@ class Owned:
             verbs = _classes(rule.verbs, self._verbs.of)
             for found, urls in _uncovered(verbs, _classes(rule.non_resource_urls, self._of_url)):
                 yield from (
-                    rbac_v1.PolicyRule(verbs=[verb], non_resource_urls=[url]) for verb, url in itertools.product(found, urls)
+                    rbac_v1.PolicyRule(verbs=[verb], non_resource_urls=[url])
+                    for verb, url in itertools.product(found, urls)
                 )
             groups = _classes(rule.api_groups, self._groups.of)
             resources = _classes(rule.resources, self._of_resource)
@@ -62,7 +71,9 @@ class Owned:
             for chosen in _uncovered(verbs, groups, resources, names):
                 for verb, group, resource, name in itertools.product(*chosen):
                     only = [name] if name else []
-                    yield rbac_v1.PolicyRule(verbs=[verb], api_groups=[group], resources=[resource], resource_names=only)
+                    yield rbac_v1.PolicyRule(
+                        verbs=[verb], api_groups=[group], resources=[resource], resource_names=only
+                    )
 
     def _of_name(self, name: str) -> int:
         return self._names.of(name) if name else self._names.all

@@ -24,9 +24,12 @@ def _group(name: str, versions: list[GroupVersion]) -> dict[str, Any]:
 
 def _resource(resource: Resource) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": list(resource.verbs),
-    }  # fmt: skip
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(resource.verbs),
+    }
     if resource.short_names:
         row["shortNames"] = list(resource.short_names)
     if resource.categories:
@@ -48,9 +51,12 @@ def _storage_hash(resource: Resource) -> str:
 
 def _subresource(resource: Resource, sub: Subresource) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "name": f"{resource.plural}/{sub.name}", "singularName": "", "namespaced": resource.namespaced,
-        "kind": sub.kind or resource.kind, "verbs": list(sub.verbs),
-    }  # fmt: skip
+        "name": f"{resource.plural}/{sub.name}",
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": sub.kind or resource.kind,
+        "verbs": list(sub.verbs),
+    }
     if sub.group is not None:
         row |= {"group": sub.group, "version": sub.version}
     return row
@@ -79,31 +85,47 @@ class Discovery:
         found = self._catalogue.group_versions()
         remotes = sorted(
             self._aggregator.remotes.values(),
-            key=lambda r: (-r.service.spec.group_priority_minimum, r.gv.group, -r.service.spec.version_priority),
+            key=lambda r: (
+                -r.service.spec.group_priority_minimum,
+                r.gv.group,
+                -r.service.spec.version_priority,
+            ),
         )
         for remote in remotes:
             versions = found.setdefault(remote.gv.group, [])
             if remote.gv not in versions:
                 versions.append(remote.gv)
-        priorities = PRIORITIES | {r.gv.group: r.service.spec.group_priority_minimum for r in remotes}
+        priorities = PRIORITIES | {
+            r.gv.group: r.service.spec.group_priority_minimum for r in remotes
+        }
         names = sorted(found, key=lambda name: (-priorities.get(name, CUSTOM_PRIORITY), name))
         return {name: found[name] for name in names}
 
     def paths(self) -> list[str]:
         """Of every group and version."""
         return [
-            "/apis", "/apis/",
-            *(f"/apis/{path}" for group, versions in self._versions().items() if group for path in (group, *map(str, versions))),
-        ]  # fmt: skip
+            "/apis",
+            "/apis/",
+            *(
+                f"/apis/{path}"
+                for group, versions in self._versions().items()
+                if group
+                for path in (group, *map(str, versions))
+            ),
+        ]
 
     def api_versions(self, address: str) -> bytes:
         where = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]
-        return msgspec.json.encode({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": where})
+        return msgspec.json.encode(
+            {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": where}
+        )
 
     def api_groups(self) -> bytes:
         def make() -> bytes:
             listed = [_group(name, versions) for name, versions in self._versions().items() if name]
-            return msgspec.json.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": listed})
+            return msgspec.json.encode(
+                {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+            )
 
         return self._once("groups", make)  # type: ignore[no-any-return]
 
@@ -111,7 +133,9 @@ class Discovery:
         versions = self._versions().get(name)
         if not versions or not name:
             return None
-        return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
+        return msgspec.json.encode(
+            {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
+        )
 
     def api_resources(self, group: str, version: str) -> bytes | None:
         def make() -> bytes | None:
@@ -124,7 +148,12 @@ class Discovery:
                 return None
             gv = str(GroupVersion(group, version))
             return msgspec.json.encode(
-                {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": rows}
+                {
+                    "kind": "APIResourceList",
+                    "apiVersion": "v1",
+                    "groupVersion": gv,
+                    "resources": rows,
+                }
             )
 
         return self._once((group, version), make)  # type: ignore[no-any-return]
@@ -135,15 +164,20 @@ class Discovery:
         def make() -> tuple[bytes, str]:
             items = [
                 {
-                    "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+                    "metadata": {"name": name, "creationTimestamp": None}
+                    if name
+                    else {"creationTimestamp": None},
                     "versions": [self._version(gv) for gv in versions],
                 }
                 for name, versions in self._versions().items()
                 if (name == "") == core
             ]
             document = {
-                "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items
-            }  # fmt: skip
+                "kind": "APIGroupDiscoveryList",
+                "apiVersion": "apidiscovery.k8s.io/v2",
+                "metadata": {},
+                "items": items,
+            }
             body = msgspec.json.encode(document)
             return body, hashlib.sha256(body).hexdigest().upper()
 
@@ -170,10 +204,13 @@ def _remote_version(remote: Remote) -> dict[str, Any]:
                 rows[plural].setdefault("subresources", []).append(below)
             continue
         rows[plural] = {
-            "resource": plural, "responseKind": kind, "scope": "Namespaced" if said.get("namespaced") else "Cluster",
-            "singularResource": said.get("singularName") or kind["kind"].lower(), "verbs": said.get("verbs", []),
+            "resource": plural,
+            "responseKind": kind,
+            "scope": "Namespaced" if said.get("namespaced") else "Cluster",
+            "singularResource": said.get("singularName") or kind["kind"].lower(),
+            "verbs": said.get("verbs", []),
             **{key: said[key] for key in ("shortNames", "categories") if said.get(key)},
-        }  # fmt: skip
+        }
     freshness = "Current" if remote.available else "Stale"
     return {"version": remote.gv.version, "resources": list(rows.values()), "freshness": freshness}
 
@@ -184,10 +221,12 @@ def _version(gv: GroupVersion, catalogue: Catalogue) -> dict[str, Any]:
         if resource.gv != gv:
             continue
         row: dict[str, Any] = {
-            "resource": resource.plural, "responseKind": {"group": gv.group, "version": gv.version, "kind": resource.kind},
-            "scope": "Namespaced" if resource.namespaced else "Cluster", "singularResource": resource.singular,
+            "resource": resource.plural,
+            "responseKind": {"group": gv.group, "version": gv.version, "kind": resource.kind},
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "singularResource": resource.singular,
             "verbs": list(resource.verbs),
-        }  # fmt: skip
+        }
         if resource.short_names:
             row["shortNames"] = list(resource.short_names)
         if resource.categories:

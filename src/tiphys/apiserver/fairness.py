@@ -22,7 +22,9 @@ from tiphys.apiserver.request import RequestInfo, User
 from tiphys.machinery import errors
 from tiphys.store.store import Store
 
-SEATS = 600  # requests served at a time, all levels together: upstream's limits for reads and writes
+SEATS = (
+    600  # requests served at a time, all levels together: upstream's limits for reads and writes
+)
 PATIENCE = 15.0  # seconds that a request waits for a seat: a quarter of its time
 _PER_SEAT = 100  # objects read for each seat that a list takes, as upstream's estimate has it
 _MOST_SEATS = 10  # of one request
@@ -57,7 +59,10 @@ class Level:
 
     def shard(self, flow: str) -> int:
         """The queue for a flow: of the few that its hash deals to it, the shortest."""
-        value, count = int.from_bytes(hashlib.blake2b(flow.encode(), digest_size=16).digest(), "big"), len(self.queues)
+        value, count = (
+            int.from_bytes(hashlib.blake2b(flow.encode(), digest_size=16).digest(), "big"),
+            len(self.queues),
+        )
         dealt: list[int] = []
         for number in range(min(self.hand, count)):
             value, card = divmod(value, count - number)
@@ -142,21 +147,27 @@ def _is_subject(subject: v1.Subject, user: User) -> bool:
 def _is_about(rule: v1.PolicyRulesWithSubjects, info: RequestInfo) -> bool:
     if not info.is_resource:
         return any(
-            _has(r.verbs, info.verb) and any(
-                url in ("*", info.path) or (url.endswith("*") and info.path.startswith(url[:-1])) for url in r.non_resource_urls
-            ) for r in rule.non_resource_rules
-        )  # fmt: skip
+            _has(r.verbs, info.verb)
+            and any(
+                url in ("*", info.path) or (url.endswith("*") and info.path.startswith(url[:-1]))
+                for url in r.non_resource_urls
+            )
+            for r in rule.non_resource_rules
+        )
     what = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
     return any(
-        _has(r.verbs, info.verb) and _has(r.api_groups, info.group) and _has(r.resources, what)
+        _has(r.verbs, info.verb)
+        and _has(r.api_groups, info.group)
+        and _has(r.resources, what)
         and (_has(r.namespaces, info.namespace) if info.namespace else bool(r.cluster_scope))
         for r in rule.resource_rules
-    )  # fmt: skip
+    )
 
 
 def matches(schema: v1.FlowSchema, user: User, info: RequestInfo) -> bool:
     return any(
-        any(_is_subject(subject, user) for subject in rule.subjects) and _is_about(rule, info) for rule in schema.spec.rules
+        any(_is_subject(subject, user) for subject in rule.subjects) and _is_about(rule, info)
+        for rule in schema.spec.rules
     )
 
 
@@ -179,7 +190,11 @@ class Fairness:
         if seen != self._seen:
             self._read()
             self._seen = seen
-        what = (info.group, info.resource, info.subresource, info.namespace) if info.is_resource else info.path
+        what = (
+            (info.group, info.resource, info.subresource, info.namespace)
+            if info.is_resource
+            else info.path
+        )
         key = (user.name, user.groups, info.verb, what)
         found = self._known.get(key)
         if found is None:
@@ -192,21 +207,31 @@ class Fairness:
         for schema in self._schemas:
             level = self.levels.get(schema.spec.priority_level_configuration.name)
             if level is not None and matches(schema, user, info):
-                by = schema.spec.distinguisher_method.type if schema.spec.distinguisher_method else ""
+                by = (
+                    schema.spec.distinguisher_method.type
+                    if schema.spec.distinguisher_method
+                    else ""
+                )
                 distinguished = {"ByUser": user.name, "ByNamespace": info.namespace}.get(by, "")
                 headers = (
                     ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
                     ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
                 )
-                return Flow(schema.metadata.name, level, f"{schema.metadata.name}/{distinguished}", headers)
-        return Flow("", Level("exempt", exempt=True), "", ())  # before the first schemas are written
+                return Flow(
+                    schema.metadata.name, level, f"{schema.metadata.name}/{distinguished}", headers
+                )
+        return Flow(
+            "", Level("exempt", exempt=True), "", ()
+        )  # before the first schemas are written
 
     def _read(self) -> None:
         """The schemas and levels as they stand; what runs and waits goes on where it is."""
         self._known.clear()
         schemas = [decode(entry.data, v1.FlowSchema) for entry in self._caches[0]]
         self._schemas = sorted(schemas, key=lambda s: (s.spec.matching_precedence, s.metadata.name))
-        configured = [decode(entry.data, v1.PriorityLevelConfiguration) for entry in self._caches[1]]
+        configured = [
+            decode(entry.data, v1.PriorityLevelConfiguration) for entry in self._caches[1]
+        ]
         total = sum(_shares(one) for one in configured) or 1
         standing, self.levels = self.levels, {}
         for one in configured:
@@ -253,9 +278,10 @@ class Fairness:
             return False
         lent = sum(max(0, other.used - other.nominal) for other in self.levels.values())
         free = sum(
-            min(other.lendable, other.nominal - other.used) for other in self.levels.values()
+            min(other.lendable, other.nominal - other.used)
+            for other in self.levels.values()
             if other is not level and other.used < other.nominal
-        )  # fmt: skip
+        )
         return free - lent >= seats
 
     async def queue(self, flow: Flow, seats: int = 1) -> None:
@@ -301,10 +327,12 @@ class Fairness:
 
     def metrics(self) -> Iterator[str]:
         for name, kind, value in (
-            ("nominal_limit_seats", "gauge", "nominal"), ("current_executing_requests", "gauge", "used"),
-            ("current_inqueue_requests", "gauge", "waiting"), ("dispatched_requests_total", "counter", "served"),
+            ("nominal_limit_seats", "gauge", "nominal"),
+            ("current_executing_requests", "gauge", "used"),
+            ("current_inqueue_requests", "gauge", "waiting"),
+            ("dispatched_requests_total", "counter", "served"),
             ("rejected_requests_total", "counter", "refused"),
-        ):  # fmt: skip
+        ):
             yield f"# TYPE apiserver_flowcontrol_{name} {kind}"
             for level in self.levels.values():
                 yield f'apiserver_flowcontrol_{name}{{priority_level="{level.name}"}} {getattr(level, value)}'
@@ -312,7 +340,9 @@ class Fairness:
 
 def _shares(one: v1.PriorityLevelConfiguration) -> int:
     if one.spec.type == "Exempt":
-        return (one.spec.exempt.nominal_concurrency_shares or 0) if one.spec.exempt is not None else 0
+        return (
+            (one.spec.exempt.nominal_concurrency_shares or 0) if one.spec.exempt is not None else 0
+        )
     shares = one.spec.limited.nominal_concurrency_shares if one.spec.limited is not None else None
     return 30 if shares is None else shares
 
@@ -328,12 +358,18 @@ def _configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, tot
     level.borrowing = seats if percent is None else level.nominal * percent // 100
     queuing = limited.limit_response.queuing if limited.limit_response.type == "Queue" else None
     count = queuing.queues if queuing is not None else 0
-    level.hand, level.length = (queuing.hand_size, queuing.queue_length_limit) if queuing is not None else (1, 0)
+    level.hand, level.length = (
+        (queuing.hand_size, queuing.queue_length_limit) if queuing is not None else (1, 0)
+    )
     if len(level.queues) != count:
         waiting = [waiter for queue in level.queues for waiter in queue]
         level.queues = [deque() for _ in range(count)]
-        for at, waiter in enumerate(waiting):  # nobody who waits is forgotten when the queues change
+        for at, waiter in enumerate(
+            waiting
+        ):  # nobody who waits is forgotten when the queues change
             if count:
                 level.queues[at % count].append(waiter)
             elif not waiter.future.done():
-                waiter.future.set_exception(errors.too_many_requests("Too many requests, please try again later.", 1))
+                waiter.future.set_exception(
+                    errors.too_many_requests("Too many requests, please try again later.", 1)
+                )

@@ -44,18 +44,30 @@ _LEVELS: tuple[tuple[str, int, int, tuple[int, int, int] | None], ...] = (
 
 def priority_levels() -> list[PriorityLevelConfiguration]:
     exempt = PriorityLevelConfigurationSpec(type="Exempt")
-    exempt.exempt = ExemptPriorityLevelConfiguration(nominal_concurrency_shares=0, lendable_percent=0)
-    found = [PriorityLevelConfiguration(metadata=ObjectMeta(name="exempt", annotations=dict(_NOTE)), spec=exempt)]
+    exempt.exempt = ExemptPriorityLevelConfiguration(
+        nominal_concurrency_shares=0, lendable_percent=0
+    )
+    found = [
+        PriorityLevelConfiguration(
+            metadata=ObjectMeta(name="exempt", annotations=dict(_NOTE)), spec=exempt
+        )
+    ]
     for name, shares, lendable, queue in _LEVELS:
         response = LimitResponse(type="Reject")
         if queue is not None:
-            queuing = QueuingConfiguration(queues=queue[0], hand_size=queue[1], queue_length_limit=queue[2])
+            queuing = QueuingConfiguration(
+                queues=queue[0], hand_size=queue[1], queue_length_limit=queue[2]
+            )
             response = LimitResponse(type="Queue", queuing=queuing)
         limited = LimitedPriorityLevelConfiguration(
             nominal_concurrency_shares=shares, lendable_percent=lendable, limit_response=response
         )
         spec = PriorityLevelConfigurationSpec(type="Limited", limited=limited)
-        found.append(PriorityLevelConfiguration(metadata=ObjectMeta(name=name, annotations=dict(_NOTE)), spec=spec))
+        found.append(
+            PriorityLevelConfiguration(
+                metadata=ObjectMeta(name=name, annotations=dict(_NOTE)), spec=spec
+            )
+        )
     return found
 
 
@@ -68,13 +80,20 @@ def _group(name: str) -> Subject:
 
 
 def _account(namespace: str, name: str) -> Subject:
-    return Subject(kind="ServiceAccount", service_account=ServiceAccountSubject(namespace=namespace, name=name))
+    return Subject(
+        kind="ServiceAccount", service_account=ServiceAccountSubject(namespace=namespace, name=name)
+    )
 
 
-_EVERYTHING = ResourcePolicyRule(verbs=["*"], api_groups=["*"], resources=["*"], cluster_scope=True, namespaces=["*"])
+_EVERYTHING = ResourcePolicyRule(
+    verbs=["*"], api_groups=["*"], resources=["*"], cluster_scope=True, namespaces=["*"]
+)
 _URLS = NonResourcePolicyRule(verbs=["*"], non_resource_urls=["*"])
 _LEASES = ResourcePolicyRule(
-    verbs=["get", "create", "update"], api_groups=["coordination.k8s.io"], resources=["leases"], namespaces=["*"]
+    verbs=["get", "create", "update"],
+    api_groups=["coordination.k8s.io"],
+    resources=["leases"],
+    namespaces=["*"],
 )
 _SYSTEM_LEASES = ResourcePolicyRule(
     verbs=["get", "create", "update"],
@@ -83,7 +102,11 @@ _SYSTEM_LEASES = ResourcePolicyRule(
     namespaces=["kube-system"],
 )
 _NODE_STATUS = ResourcePolicyRule(
-    verbs=["*"], api_groups=[""], resources=["nodes", "nodes/status"], cluster_scope=True, namespaces=["*"]
+    verbs=["*"],
+    api_groups=[""],
+    resources=["nodes", "nodes/status"],
+    cluster_scope=True,
+    namespaces=["*"],
 )
 _NODE_LEASES = ResourcePolicyRule(
     verbs=["*"], api_groups=["coordination.k8s.io"], resources=["leases"], namespaces=["*"]
@@ -99,27 +122,88 @@ _PROBES = NonResourcePolicyRule(verbs=["get"], non_resource_urls=["/healthz", "/
 _SCHEMAS: tuple[tuple[str, int, str, str, tuple[Subject, ...], list[Any], list[Any]], ...] = (
     ("exempt", 1, "exempt", "", (_group("system:masters"),), [_EVERYTHING], [_URLS]),
     ("probes", 2, "exempt", "", _ALL, [], [_PROBES]),
-    ("system-leader-election", 100, "leader-election", "ByUser", (_MANAGER, _SCHEDULER, _account("kube-system", "*")), [_SYSTEM_LEASES], []),
-    ("endpoint-controller", 150, "workload-high", "ByUser", (_MANAGER, _account("kube-system", "endpoint-controller")), [_ENDPOINTS], []),
-    ("workload-leader-election", 200, "leader-election", "ByUser", (_account("kube-system", "*"),), [_LEASES], []),
-    ("system-node-high", 400, "node-high", "ByUser", (_group("system:nodes"),), [_NODE_STATUS, _NODE_LEASES], []),
+    (
+        "system-leader-election",
+        100,
+        "leader-election",
+        "ByUser",
+        (_MANAGER, _SCHEDULER, _account("kube-system", "*")),
+        [_SYSTEM_LEASES],
+        [],
+    ),
+    (
+        "endpoint-controller",
+        150,
+        "workload-high",
+        "ByUser",
+        (_MANAGER, _account("kube-system", "endpoint-controller")),
+        [_ENDPOINTS],
+        [],
+    ),
+    (
+        "workload-leader-election",
+        200,
+        "leader-election",
+        "ByUser",
+        (_account("kube-system", "*"),),
+        [_LEASES],
+        [],
+    ),
+    (
+        "system-node-high",
+        400,
+        "node-high",
+        "ByUser",
+        (_group("system:nodes"),),
+        [_NODE_STATUS, _NODE_LEASES],
+        [],
+    ),
     ("system-nodes", 500, "system", "ByUser", (_group("system:nodes"),), [_EVERYTHING], [_URLS]),
-    ("kube-controller-manager", 800, "workload-high", "ByNamespace", (_MANAGER,), [_EVERYTHING], [_URLS]),
+    (
+        "kube-controller-manager",
+        800,
+        "workload-high",
+        "ByNamespace",
+        (_MANAGER,),
+        [_EVERYTHING],
+        [_URLS],
+    ),
     ("kube-scheduler", 800, "workload-high", "ByNamespace", (_SCHEDULER,), [_EVERYTHING], [_URLS]),
-    ("kube-system-service-accounts", 900, "workload-high", "ByNamespace", (_account("kube-system", "*"),), [_EVERYTHING], [_URLS]),
-    ("service-accounts", 9000, "workload-low", "ByUser", (_group("system:serviceaccounts"),), [_EVERYTHING], [_URLS]),
+    (
+        "kube-system-service-accounts",
+        900,
+        "workload-high",
+        "ByNamespace",
+        (_account("kube-system", "*"),),
+        [_EVERYTHING],
+        [_URLS],
+    ),
+    (
+        "service-accounts",
+        9000,
+        "workload-low",
+        "ByUser",
+        (_group("system:serviceaccounts"),),
+        [_EVERYTHING],
+        [_URLS],
+    ),
     ("global-default", 9900, "global-default", "ByUser", _ALL, [_EVERYTHING], [_URLS]),
     ("catch-all", 10000, "catch-all", "ByUser", _ALL, [_EVERYTHING], [_URLS]),
-)  # fmt: skip
+)
 
 
 def flow_schemas() -> list[FlowSchema]:
     found = []
     for name, precedence, level, by, subjects, resources, others in _SCHEMAS:
         spec = FlowSchemaSpec(
-            priority_level_configuration=PriorityLevelConfigurationReference(name=level), matching_precedence=precedence,
+            priority_level_configuration=PriorityLevelConfigurationReference(name=level),
+            matching_precedence=precedence,
             distinguisher_method=FlowDistinguisherMethod(type=by) if by else None,
-            rules=[PolicyRulesWithSubjects(subjects=list(subjects), resource_rules=resources, non_resource_rules=others)],
-        )  # fmt: skip
+            rules=[
+                PolicyRulesWithSubjects(
+                    subjects=list(subjects), resource_rules=resources, non_resource_rules=others
+                )
+            ],
+        )
         found.append(FlowSchema(metadata=ObjectMeta(name=name, annotations=dict(_NOTE)), spec=spec))
     return found

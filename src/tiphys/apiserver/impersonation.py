@@ -37,7 +37,9 @@ def _wanted(headers: CIMultiDictProxy[str]) -> User:
             # Keys come percent-encoded: a header's name cannot hold a slash.
             extra.setdefault(unquote(header.lower().removeprefix(_EXTRA)), []).append(value)
     groups = tuple(headers.getall("Impersonate-Group", []))
-    return User(headers.get("Impersonate-User", ""), groups, headers.get("Impersonate-Uid", ""), extra)
+    return User(
+        headers.get("Impersonate-User", ""), groups, headers.get("Impersonate-Uid", ""), extra
+    )
 
 
 def _account_of(name: str) -> tuple[str, str] | None:
@@ -59,7 +61,9 @@ def _wishes(wanted: User) -> Iterator[Asked]:
         yield Asked("impersonate", "", "groups", name=group, version="v1")
     for key, values in wanted.extra.items():
         for value in values:
-            yield Asked("impersonate", "authentication.k8s.io", "userextras", key, name=value, version="v1")
+            yield Asked(
+                "impersonate", "authentication.k8s.io", "userextras", key, name=value, version="v1"
+            )
     if wanted.uid:
         yield Asked("impersonate", "authentication.k8s.io", "uids", name=wanted.uid, version="v1")
 

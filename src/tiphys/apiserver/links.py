@@ -17,16 +17,39 @@ MOST = 8 << 20  # bytes of a page that is looked through; a larger one is passed
 
 # Elements and their attributes that hold URLs, as upstream's proxy knows them.
 _ATTRIBUTES = {
-    "a": {"href"}, "applet": {"codebase"}, "area": {"href"}, "audio": {"src"}, "base": {"href"}, "blockquote": {"cite"},
-    "body": {"background"}, "button": {"formaction"}, "command": {"icon"}, "del": {"cite"}, "embed": {"src"},
-    "form": {"action"}, "frame": {"longdesc", "src"}, "head": {"profile"}, "html": {"manifest"},
-    "iframe": {"longdesc", "src"}, "img": {"longdesc", "src", "usemap"}, "input": {"src", "usemap", "formaction"},
-    "ins": {"cite"}, "link": {"href"}, "object": {"classid", "codebase", "data", "usemap"}, "q": {"cite"},
-    "script": {"src"}, "source": {"src"}, "video": {"poster", "src"},
-}  # fmt: skip
-_RAW = frozenset(("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"))  # hold text, no tags
+    "a": {"href"},
+    "applet": {"codebase"},
+    "area": {"href"},
+    "audio": {"src"},
+    "base": {"href"},
+    "blockquote": {"cite"},
+    "body": {"background"},
+    "button": {"formaction"},
+    "command": {"icon"},
+    "del": {"cite"},
+    "embed": {"src"},
+    "form": {"action"},
+    "frame": {"longdesc", "src"},
+    "head": {"profile"},
+    "html": {"manifest"},
+    "iframe": {"longdesc", "src"},
+    "img": {"longdesc", "src", "usemap"},
+    "input": {"src", "usemap", "formaction"},
+    "ins": {"cite"},
+    "link": {"href"},
+    "object": {"classid", "codebase", "data", "usemap"},
+    "q": {"cite"},
+    "script": {"src"},
+    "source": {"src"},
+    "video": {"poster", "src"},
+}
+_RAW = frozenset(
+    ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
+)  # hold text, no tags
 _NAME = re.compile(r"[A-Za-z][^\s/>]*")
-_ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>=][^\s/>=]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s>"'][^\s>]*|(?=>)))?""")
+_ATTRIBUTE = re.compile(
+    r"""[\s/]*([^\s/>=][^\s/>=]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s>"'][^\s>]*|(?=>)))?"""
+)
 _SPACE = re.compile(r"[\s/]*")
 
 
@@ -44,7 +67,9 @@ class Rewriter:
             parts = urlsplit(text)
         except ValueError:
             return text
-        if (parts.netloc and parts.netloc not in (self.host, self.asked)) or not parts.path.startswith("/"):
+        if (
+            parts.netloc and parts.netloc not in (self.host, self.asked)
+        ) or not parts.path.startswith("/"):
             return text
         scheme, netloc = (parts.scheme, parts.netloc) if parts.netloc == self.asked else ("", "")
         path = parts.path

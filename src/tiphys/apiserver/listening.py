@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 _BEGUN = 4  # handshakes in one round of the event loop
 _UNDER_WAY = 32  # handshakes at a time: clients answer in bursts, too
-_SLOW = 0.25  # seconds after which one does not count any more: who is slow on purpose keeps out nobody
+_SLOW = (
+    0.25  # seconds after which one does not count any more: who is slow on purpose keeps out nobody
+)
 _TAKEN = 64  # connections in one round
 _SWEEP = 2.0  # seconds between two looks at those who are late
 _PAUSE = 1.0  # seconds without new connections when there are no files left
@@ -33,14 +35,20 @@ class Listener:
     """Of the addresses of one host. `factory` makes a connection's protocol; `room` says how many more there may be."""
 
     def __init__(
-        self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext, seconds: float, room: Callable[[], int]
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext,
+        seconds: float,
+        room: Callable[[], int],
     ) -> None:
         self._factory = factory
         self._context = context
         self._seconds = seconds
         self._room = room
         self.sockets: list[socket.socket] = []
-        self._silent: dict[socket.socket, float] = {}  # those that have not spoken → until when they may, the oldest first
+        self._silent: dict[
+            socket.socket, float
+        ] = {}  # those that have not spoken → until when they may, the oldest first
         self._ready: deque[socket.socket] = deque()
         self._beginning = False
         self._under_way = 0
@@ -50,7 +58,9 @@ class Listener:
 
     async def open(self, host: str, port: int, backlog: int) -> None:
         """Listens. Raises OSError when the port is taken."""
-        found = await self._loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = await self._loop.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         for family, address in dict.fromkeys((row[0], row[4]) for row in found):
             listening = socket.socket(family, socket.SOCK_STREAM)
             self.sockets.append(listening)
@@ -152,7 +162,9 @@ class Listener:
             self._loop.call_soon(self._begin)
 
     async def _shake(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, asyncio.CancelledError):  # SSLError is one of them: the client has been told
+        with contextlib.suppress(
+            OSError, asyncio.CancelledError
+        ):  # SSLError is one of them: the client has been told
             await self._loop.connect_accepted_socket(
                 self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
             )

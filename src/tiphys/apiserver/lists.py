@@ -34,7 +34,13 @@ class Listing:
     """A list in the shape and form that the client wants, made in short steps."""
 
     def __init__(
-        self, call: Call, resource: Resource, want: Accepted, turns: Turns, converter: Converter, workers: Workers
+        self,
+        call: Call,
+        resource: Resource,
+        want: Accepted,
+        turns: Turns,
+        converter: Converter,
+        workers: Workers,
     ) -> None:
         """Raises 406 for what a list cannot be."""
         if want.shape == "PartialObjectMetadata":
@@ -57,7 +63,9 @@ class Listing:
         kind, version = resource.list_kind.encode(), resource.api_version.encode()
         if want.shape:
             kind, version = b"PartialObjectMetadataList", want.version
-            objects = await self._each(objects, _REDUCED, lambda data: tables.partial(data, want.version))
+            objects = await self._each(
+                objects, _REDUCED, lambda data: tables.partial(data, want.version)
+            )
         if want.form == "yaml":
             return await self._yaml(kind, version, meta, objects)
         if want.form == "pretty":
@@ -77,7 +85,9 @@ class Listing:
             shown += await self._converter.present(resource, some)
         return shown
 
-    async def _each(self, objects: list[bytes], step: int, make: Callable[[bytes], bytes]) -> list[bytes]:
+    async def _each(
+        self, objects: list[bytes], step: int, make: Callable[[bytes], bytes]
+    ) -> list[bytes]:
         made: list[bytes] = []
         async for some in self._turns.sliced(self._user, objects, step):
             made += [make(data) for data in some]
@@ -102,10 +112,14 @@ class Listing:
             return Body(b"", [shown])
         parts: list[bytes] = []
         async for some in self._turns.sliced(self._user, items, _INDENTED):
-            parts += [b"\n    " + (await self._indent(data)).replace(b"\n", b"\n    ") for data in some]
+            parts += [
+                b"\n    " + (await self._indent(data)).replace(b"\n", b"\n    ") for data in some
+            ]
         return Body(shown.removesuffix(b"]\n}"), parts, tail=b"\n  ]\n}")
 
-    async def _yaml(self, kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]) -> Body:
+    async def _yaml(
+        self, kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]
+    ) -> Body:
         """Items stand between `apiVersion` and `kind`: keys are in order."""
         if not objects:
             return Body(b"", [await self._to_yaml(list_head(kind, version, meta) + b"]}")])
@@ -121,7 +135,9 @@ class Listing:
             made.append(await self._to_yaml(b"[%b]" % data))
         return made
 
-    async def _protobuf(self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]) -> Body:
+    async def _protobuf(
+        self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
+    ) -> Body:
         """Each object is coded once and kept beside its JSON."""
         resource, shape = self._resource, self._want.shape
         kind = PartialObjectMetadata if shape else resource.type
@@ -130,10 +146,16 @@ class Listing:
             items += [protobuf.frame(2, self._coded(entry, data, kind)) for entry, data in some]
         head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
         version, name = (
-            ("meta.k8s.io/v1", "PartialObjectMetadataList") if shape else (resource.api_version, resource.list_kind)
+            ("meta.k8s.io/v1", "PartialObjectMetadataList")
+            if shape
+            else (resource.api_version, resource.list_kind)
         )
-        return Body(protobuf.envelope_head(version, name, len(head) + sum(map(len, items))) + head, items, b"",
-                    protobuf.ENVELOPE_TAIL)  # fmt: skip
+        return Body(
+            protobuf.envelope_head(version, name, len(head) + sum(map(len, items))) + head,
+            items,
+            b"",
+            protobuf.ENVELOPE_TAIL,
+        )
 
     def _coded(self, entry: Entry, data: bytes, kind: type) -> bytes:
         key = (kind, self._resource.api_version)
@@ -149,7 +171,11 @@ def media_of(want: Accepted) -> str:
 
 
 def list_head(kind: bytes, version: bytes, meta: dict[str, Any]) -> bytes:
-    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (kind, version, msgspec.json.encode(meta))
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+        kind,
+        version,
+        msgspec.json.encode(meta),
+    )
 
 
 def write_token(revision: int, start: str) -> str:
@@ -165,4 +191,6 @@ def read_token(token: str) -> tuple[int, str]:
             raise ValueError("other types than the server writes")
         return max(revision, 0), start
     except (ValueError, KeyError, TypeError, msgspec.DecodeError):
-        raise errors.bad_request("invalid continue token: continue key is not valid: malformed value") from None
+        raise errors.bad_request(
+            "invalid continue token: continue key is not valid: malformed value"
+        ) from None

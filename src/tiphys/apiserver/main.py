@@ -74,7 +74,9 @@ def engine_of(options: Options) -> Engine:
         return MemoryEngine()
     from tiphys.store.etcd import EtcdEngine
 
-    endpoints = [e.removeprefix("https://").removeprefix("http://") for e in options.store.split(",")]
+    endpoints = [
+        e.removeprefix("https://").removeprefix("http://") for e in options.store.split(",")
+    ]
     tls = tuple(path.read_bytes() for path in options.etcd_tls) if options.etcd_tls else None
     return EtcdEngine(endpoints, tls=tls)  # type: ignore[arg-type]
 
@@ -95,9 +97,13 @@ class RunningServer:
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         admission: Admission = admission_chain(
-            lambda: self.registry, lambda: authorizer, lambda: self._caller, options.enable_admission, options.disable_admission,
+            lambda: self.registry,
+            lambda: authorizer,
+            lambda: self._caller,
+            options.enable_admission,
+            options.disable_admission,
             configuration.read(options.admission_config),
-        )  # fmt: skip
+        )
         self.registry = Registry(self.store, admission, caller=self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
@@ -107,14 +113,23 @@ class RunningServer:
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
         self._usage = Usage(self.registry, _node_tls(options))
         self.server = APIServer(
-            self.registry, authenticator, authorizer, self._connector, self._aggregator, self._usage, address
+            self.registry,
+            authenticator,
+            authorizer,
+            self._connector,
+            self._aggregator,
+            self._usage,
+            address,
         )
         definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
         definitions.serve()
         await bootstrap(
-            self.registry, options.address, options.port, authorities=_authorities(options),
+            self.registry,
+            options.address,
+            options.port,
+            authorities=_authorities(options),
             volumes=str(options.data_dir.absolute() / "volumes"),
-        )  # fmt: skip
+        )
         self._tasks.start(definitions.run(), "definitions")
         kept = keep_kubernetes(self.registry, options.address, options.port)
         self._tasks.start(kept, "kubernetes-service")

@@ -22,17 +22,30 @@ STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
     errors: list[FieldError] = []
     if meta.generate_name:
-        probe = meta.generate_name[:-1] + "a" if meta.generate_name.endswith(("-", ".")) else meta.generate_name
-        errors += [invalid_value("metadata.generateName", meta.generate_name, e) for e in strategy.name_errors(probe)]
+        probe = (
+            meta.generate_name[:-1] + "a"
+            if meta.generate_name.endswith(("-", "."))
+            else meta.generate_name
+        )
+        errors += [
+            invalid_value("metadata.generateName", meta.generate_name, e)
+            for e in strategy.name_errors(probe)
+        ]
     if not meta.name:
         errors.append(required("metadata.name", "name or generateName is required"))
     else:
-        errors += [invalid_value("metadata.name", meta.name, problem) for problem in strategy.name_errors(meta.name)]
+        errors += [
+            invalid_value("metadata.name", meta.name, problem)
+            for problem in strategy.name_errors(meta.name)
+        ]
     if resource.namespaced:
         if not meta.namespace:
             errors.append(required("metadata.namespace"))
         else:
-            errors += [invalid_value("metadata.namespace", meta.namespace, e) for e in dns_label_errors(meta.namespace)]
+            errors += [
+                invalid_value("metadata.namespace", meta.namespace, e)
+                for e in dns_label_errors(meta.namespace)
+            ]
     elif meta.namespace:
         errors.append(forbidden_field("metadata.namespace", "not allowed on this type"))
     errors += validate_labels(meta.labels, "metadata.labels")
@@ -44,7 +57,10 @@ def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) 
         if strict and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
             errors.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
-        errors += [invalid_value("metadata.finalizers", finalizer, problem) for problem in label_key_errors(finalizer)]
+        errors += [
+            invalid_value("metadata.finalizers", finalizer, problem)
+            for problem in label_key_errors(finalizer)
+        ]
     if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         errors.append(invalid_value("metadata.finalizers", meta.finalizers, why))
@@ -75,12 +91,16 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
     errors, path, controller = [], "metadata.ownerReferences", ""
     for owner in meta.owner_references:
         if not owner.api_version.rpartition("/")[2]:
-            errors.append(invalid_value(f"{path}.apiVersion", owner.api_version, "version must not be empty"))
+            errors.append(
+                invalid_value(f"{path}.apiVersion", owner.api_version, "version must not be empty")
+            )
         for name, value in (("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)):
             if not value:
                 errors.append(invalid_value(f"{path}.{name}", value, "must not be empty"))
         if owner.kind == "Event" and owner.api_version == "v1":
-            errors.append(invalid_value(path, owner, "/v1, Kind=Event is disallowed from being an owner"))
+            errors.append(
+                invalid_value(path, owner, "/v1, Kind=Event is disallowed from being an owner")
+            )
         if not owner.controller:
             continue
         name = f"{owner.kind}/{owner.name}"
@@ -116,7 +136,11 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
         ("uid", new.uid, old.uid),
         ("creationTimestamp", new.creation_timestamp, old.creation_timestamp),
         ("deletionTimestamp", new.deletion_timestamp, old.deletion_timestamp),
-        ("deletionGracePeriodSeconds", new.deletion_grace_period_seconds, old.deletion_grace_period_seconds),
+        (
+            "deletionGracePeriodSeconds",
+            new.deletion_grace_period_seconds,
+            old.deletion_grace_period_seconds,
+        ),
     ):
         if left != right:
             errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))

@@ -43,10 +43,28 @@ class NodeAuthorizer:
     def __init__(self, store: Store, rules: Iterable[rbac_v1.PolicyRule]) -> None:
         self._store = store
         self._rules = [
-            narrowed for rule in rules
-            if (narrowed := _without(rule, {"nodes", "pods", "secrets", "configmaps", "persistentvolumeclaims",
-                "persistentvolumes", "serviceaccounts", "leases", "csinodes", "volumeattachments", "resourceclaims", "resourceslices"})).resources
-        ]  # fmt: skip
+            narrowed
+            for rule in rules
+            if (
+                narrowed := _without(
+                    rule,
+                    {
+                        "nodes",
+                        "pods",
+                        "secrets",
+                        "configmaps",
+                        "persistentvolumeclaims",
+                        "persistentvolumes",
+                        "serviceaccounts",
+                        "leases",
+                        "csinodes",
+                        "volumeattachments",
+                        "resourceclaims",
+                        "resourceslices",
+                    },
+                )
+            ).resources
+        ]
 
     def allows(self, user: User, asked: Asked) -> bool:
         node = node_of(user)
@@ -59,7 +77,11 @@ class NodeAuthorizer:
                 verbs = {"": ("get",), "status": ("update", "patch")}.get(asked.subresource, ())
                 return asked.verb in verbs and self._names(node, asked)
             case "", "persistentvolumes":
-                return asked.verb == "get" and not asked.subresource and self._uses_volume(node, asked.name)
+                return (
+                    asked.verb == "get"
+                    and not asked.subresource
+                    and self._uses_volume(node, asked.name)
+                )
             case "", "serviceaccounts":
                 allowed = (asked.verb, asked.subresource) in (("create", "token"), ("get", ""))
                 return allowed and self._names(node, asked)
@@ -71,9 +93,17 @@ class NodeAuthorizer:
                 mine = asked.namespace == LEASES and (asked.name == node or asked.verb == "create")
                 return mine and asked.verb in _WRITE and not asked.subresource
             case "storage.k8s.io", "csinodes":
-                return asked.verb in _WRITE and (asked.name == node or asked.verb == "create") and not asked.subresource
+                return (
+                    asked.verb in _WRITE
+                    and (asked.name == node or asked.verb == "create")
+                    and not asked.subresource
+                )
             case "storage.k8s.io", "volumeattachments":
-                return asked.verb == "get" and not asked.subresource and self._attached(node, asked.name)
+                return (
+                    asked.verb == "get"
+                    and not asked.subresource
+                    and self._attached(node, asked.name)
+                )
             case "resource.k8s.io", "resourceclaims":
                 return asked.verb == "get" and not asked.subresource and self._names(node, asked)
             case "resource.k8s.io", "resourceslices":
@@ -83,8 +113,14 @@ class NodeAuthorizer:
     @staticmethod
     def _node(node: str, asked: Asked) -> bool:
         if asked.subresource:
-            return asked.subresource == "status" and asked.verb in ("update", "patch") and asked.name == node
-        return asked.verb == "create" or (asked.verb in (*_READ, "update", "patch") and asked.name == node)
+            return (
+                asked.subresource == "status"
+                and asked.verb in ("update", "patch")
+                and asked.name == node
+            )
+        return asked.verb == "create" or (
+            asked.verb in (*_READ, "update", "patch") and asked.name == node
+        )
 
     def _slices(self, node: str, asked: Asked) -> bool:
         """Slices of the node itself; which one a new one is of is left to NodeRestriction."""
@@ -95,7 +131,11 @@ class NodeAuthorizer:
         if asked.verb == "create":
             return True
         entry = self._store.cache(_SLICES.prefix).get(_SLICES.key("", asked.name))
-        return asked.verb in _WRITE and entry is not None and decode(entry.data, ResourceSlice).spec.node_name == node
+        return (
+            asked.verb in _WRITE
+            and entry is not None
+            and decode(entry.data, ResourceSlice).spec.node_name == node
+        )
 
     def _pod(self, node: str, asked: Asked) -> bool:
         if asked.verb in _OF_PODS.get(asked.subresource, ()):
@@ -116,11 +156,15 @@ class NodeAuthorizer:
         """Whether a pod of the node names the object; its bytes are looked through before it is decoded."""
         if not asked.name or not asked.namespace:
             return False
-        quoted, ephemeral = msgspec.json.encode(asked.name), asked.resource == "persistentvolumeclaims"
+        quoted, ephemeral = (
+            msgspec.json.encode(asked.name),
+            asked.resource == "persistentvolumeclaims",
+        )
         return any(
             asked.name in _named_by(decode(data, core_v1.Pod)).get(asked.resource, ())
-            for data in self._pods(node, asked.namespace) if quoted in data or ephemeral
-        )  # fmt: skip
+            for data in self._pods(node, asked.namespace)
+            if quoted in data or ephemeral
+        )
 
     def _is_mine(self, node: str, asked: Asked) -> bool:
         entry = self._store.cache(_PODS.prefix).get(_PODS.key(asked.namespace, asked.name))
@@ -128,14 +172,23 @@ class NodeAuthorizer:
 
     def _uses_volume(self, node: str, name: str) -> bool:
         volume = self._store.cache(_VOLUMES.prefix).get(_VOLUMES.key("", name))
-        claim = decode(volume.data, core_v1.PersistentVolume).spec.claim_ref if volume is not None else None
+        claim = (
+            decode(volume.data, core_v1.PersistentVolume).spec.claim_ref
+            if volume is not None
+            else None
+        )
         if claim is None:
             return False
-        return self._names(node, Asked("get", "", "persistentvolumeclaims", "", claim.namespace, claim.name))
+        return self._names(
+            node, Asked("get", "", "persistentvolumeclaims", "", claim.namespace, claim.name)
+        )
 
     def _attached(self, node: str, name: str) -> bool:
         entry = self._store.cache(_ATTACHMENTS.prefix).get(_ATTACHMENTS.key("", name))
-        return entry is not None and decode(entry.data, storage_v1.VolumeAttachment).spec.node_name == node
+        return (
+            entry is not None
+            and decode(entry.data, storage_v1.VolumeAttachment).spec.node_name == node
+        )
 
 
 def _named_by(pod: core_v1.Pod) -> References:

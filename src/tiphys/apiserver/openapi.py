@@ -34,10 +34,15 @@ _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _TIME = "io.k8s.apimachinery.pkg.apis.meta.v1.Time"
 _MICRO_TIME = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"
 _SCALARS: dict[str, dict[str, Any]] = {
-    "string": {"type": "string"}, "bool": {"type": "boolean"}, "int32": {"type": "integer", "format": "int32"},
-    "int64": {"type": "integer", "format": "int64"}, "float": {"type": "number", "format": "double"},
-    "bytes": {"type": "string", "format": "byte"}, "any": {"type": "object"}, "union": {},
-}  # fmt: skip
+    "string": {"type": "string"},
+    "bool": {"type": "boolean"},
+    "int32": {"type": "integer", "format": "int32"},
+    "int64": {"type": "integer", "format": "int64"},
+    "float": {"type": "number", "format": "double"},
+    "bytes": {"type": "string", "format": "byte"},
+    "any": {"type": "object"},
+    "union": {},
+}
 _REF = "#/components/schemas/"
 
 
@@ -55,7 +60,11 @@ def definition(kind: type[Struct]) -> dict[str, Any]:
         properties[name] = _property(kind, name, field)
         if field.facts.req:
             required.append(name)
-    schema: dict[str, Any] = {"type": "object", "description": docs.of_type(kind), "properties": properties}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "description": docs.of_type(kind),
+        "properties": properties,
+    }
     if required:
         schema["required"] = required
     return schema
@@ -65,7 +74,9 @@ def _property(kind: type, name: str, field: Field) -> dict[str, Any]:
     schema = _schema(field)
     text = docs.of_field(kind, name)
     if "$ref" in schema:
-        schema = {"allOf": [schema], "default": {}} if field.kind == "struct" else {"allOf": [schema]}
+        schema = (
+            {"allOf": [schema], "default": {}} if field.kind == "struct" else {"allOf": [schema]}
+        )
     if text:
         schema = {"description": text, **schema}
     facts = field.facts
@@ -117,12 +128,26 @@ def _referred(kind: type[Struct], found: dict[str, dict[str, Any]]) -> None:
 
 
 _BASIC = {
-    _QUANTITY: {"description": "A fixed-point number with a unit suffix, such as 500m or 2Gi.", "oneOf": [{"type": "string"}, {"type": "number"}]},
-    _INT_OR_STRING: {"description": "A whole number or a string.", "format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
-    f"{_PACKAGES['meta']}.v1.Patch": {"description": "A patch, in the form that its media type names.", "type": "object"},
+    _QUANTITY: {
+        "description": "A fixed-point number with a unit suffix, such as 500m or 2Gi.",
+        "oneOf": [{"type": "string"}, {"type": "number"}],
+    },
+    _INT_OR_STRING: {
+        "description": "A whole number or a string.",
+        "format": "int-or-string",
+        "oneOf": [{"type": "integer"}, {"type": "string"}],
+    },
+    f"{_PACKAGES['meta']}.v1.Patch": {
+        "description": "A patch, in the form that its media type names.",
+        "type": "object",
+    },
     _TIME: {"description": "A time in RFC 3339.", "type": "string", "format": "date-time"},
-    _MICRO_TIME: {"description": "A time in RFC 3339 with microseconds.", "type": "string", "format": "date-time"},
-}  # fmt: skip
+    _MICRO_TIME: {
+        "description": "A time in RFC 3339 with microseconds.",
+        "type": "string",
+        "format": "date-time",
+    },
+}
 
 
 def _list_type(resource: Resource) -> type[Struct]:
@@ -171,7 +196,9 @@ def _subresource_type(resource: Resource, sub: Subresource) -> type[Struct] | No
     return getattr(importlib.import_module(module), sub.kind, None)
 
 
-_RAW = frozenset(("proxy", "log", "exec", "attach", "portforward"))  # what these answer is no object
+_RAW = frozenset(
+    ("proxy", "log", "exec", "attach", "portforward")
+)  # what these answer is no object
 _STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 
 
@@ -255,10 +282,13 @@ class OpenAPI:
 
     def v3_index(self) -> bytes:
         paths = {
-            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark}"} for path, mark in self._whole[_INDEX].items()
+            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark}"}
+            for path, mark in self._whole[_INDEX].items()
         }
         for remote in self._aggregator.remotes.values():  # asked for there, and passed on
-            paths.setdefault(remote.gv.path[1:], {"serverRelativeURL": f"/openapi/v3{remote.gv.path}"})
+            paths.setdefault(
+                remote.gv.path[1:], {"serverRelativeURL": f"/openapi/v3{remote.gv.path}"}
+            )
         return msgspec.json.encode({"paths": paths})
 
     def v2_proto(self) -> bytes:
@@ -286,11 +316,17 @@ class OpenAPI:
             custom: dict[str, dict[str, Any]] = {}
             if isinstance(resource, CustomResource):
                 custom_definitions(resource, custom)
-            known = self._models[resource] = {name: swagger_model(schema) for name, schema in custom.items()}
+            known = self._models[resource] = {
+                name: swagger_model(schema) for name, schema in custom.items()
+            }
         return known
 
     def _with_remotes(self, document: dict[str, Any]) -> dict[str, Any]:
-        found = [(remote.gv.path, remote.swagger) for remote in self._aggregator.remotes.values() if remote.swagger]
+        found = [
+            (remote.gv.path, remote.swagger)
+            for remote in self._aggregator.remotes.values()
+            if remote.swagger
+        ]
         return merged(document, found) if found else document
 
     def v2(self) -> bytes:
@@ -300,7 +336,9 @@ class OpenAPI:
 def _in_pieces(document: dict[str, Any]) -> bytes:
     """JSON of a document, coded model by model: to code 10 MB at once would hold the interpreter for 50 ms, thread or not."""
     pieces = {
-        part: {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document[part].items()}
+        part: {
+            name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document[part].items()
+        }
         for part in ("paths", "definitions")
     }
     return msgspec.json.encode({**document, **pieces})
@@ -314,9 +352,11 @@ def _builtin_v3(gv: GroupVersion) -> tuple[bytes, str] | None:
 
 def _v3(gv: GroupVersion, rows: list[Resource]) -> tuple[bytes, str]:
     document = {
-        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": paths_of(gv, False, rows, _model),
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.0"},
+        "paths": paths_of(gv, False, rows, _model),
         "components": {"schemas": _definitions(gv, rows)},
-    }  # fmt: skip
+    }
     body = msgspec.json.encode(document)
     return body, hashlib.sha256(body).hexdigest().upper()
 

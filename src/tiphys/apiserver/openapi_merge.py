@@ -11,9 +11,17 @@ _REF = "#/definitions/"
 def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """`others` are (path prefix, document). A model that this server has already under the same name, but otherwise,
     gets a new name: NAME_v2 and so on, as upstream's aggregator does."""
-    paths, models, parameters = dict(own["paths"]), dict(own["definitions"]), dict(own.get("parameters") or {})
+    paths, models, parameters = (
+        dict(own["paths"]),
+        dict(own["definitions"]),
+        dict(own.get("parameters") or {}),
+    )
     for prefix, document in others:
-        wanted = {p: item for p, item in (document.get("paths") or {}).items() if p == prefix or p.startswith(f"{prefix}/")}
+        wanted = {
+            p: item
+            for p, item in (document.get("paths") or {}).items()
+            if p == prefix or p.startswith(f"{prefix}/")
+        }
         theirs = document.get("definitions") or {}
         needed = _reachable(wanted, theirs)
         names = {name: _free(name, theirs[name], models) for name in needed}
@@ -39,7 +47,11 @@ def _references(value: Any) -> set[str]:
         ref = value.get("$ref")
         own = {ref.removeprefix(_REF)} if isinstance(ref, str) and ref.startswith(_REF) else set()
         return own.union(*(_references(item) for item in value.values()))
-    return set[str]().union(*(_references(item) for item in value)) if isinstance(value, list) else set()
+    return (
+        set[str]().union(*(_references(item) for item in value))
+        if isinstance(value, list)
+        else set()
+    )
 
 
 def _reachable(paths: dict[str, Any], models: dict[str, Any]) -> list[str]:

@@ -19,8 +19,13 @@ def v2(document: dict[str, Any]) -> bytes:
     """The document's bytes."""
     info = _text(1, document["info"]["title"]) + _text(2, document["info"]["version"])
     shared = document.get("parameters") or {}
-    paths = b"".join(_bytes(2, _text(1, path) + _bytes(2, _path(item, shared))) for path, item in document["paths"].items())
-    definitions = b"".join(_bytes(1, _named(name, schema)) for name, schema in document["definitions"].items())
+    paths = b"".join(
+        _bytes(2, _text(1, path) + _bytes(2, _path(item, shared)))
+        for path, item in document["paths"].items()
+    )
+    definitions = b"".join(
+        _bytes(1, _named(name, schema)) for name, schema in document["definitions"].items()
+    )
     return _text(1, "2.0") + _bytes(2, info) + _bytes(8, paths) + _bytes(9, definitions)
 
 
@@ -30,7 +35,9 @@ def _named(name: str, schema: dict[str, Any]) -> bytes:
 
 def _schema(schema: dict[str, Any]) -> bytes:
     out = (
-        _text(1, schema.get("$ref", "")) + _text(2, schema.get("format", "")) + _text(4, schema.get("description", ""))
+        _text(1, schema.get("$ref", ""))
+        + _text(2, schema.get("format", ""))
+        + _text(4, schema.get("description", ""))
     )
     out += b"".join(_text(19, name) for name in schema.get("required", ()))
     if "additionalProperties" in schema:
@@ -40,7 +47,9 @@ def _schema(schema: dict[str, Any]) -> bytes:
     if "items" in schema:
         out += _bytes(23, _bytes(1, _schema(schema["items"])))
     if "properties" in schema:
-        out += _bytes(25, b"".join(_bytes(1, _named(n, s)) for n, s in schema["properties"].items()))
+        out += _bytes(
+            25, b"".join(_bytes(1, _named(n, s)) for n, s in schema["properties"].items())
+        )
     return out + _extensions(31, schema)
 
 
@@ -59,7 +68,9 @@ _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
 
 def _path(item: dict[str, Any], shared: dict[str, Any]) -> bytes:
     operations = ((method, operation) for method, operation in item.items() if method in _METHODS)
-    return b"".join(_bytes(_METHODS[method], _operation(operation, shared)) for method, operation in operations)
+    return b"".join(
+        _bytes(_METHODS[method], _operation(operation, shared)) for method, operation in operations
+    )
 
 
 def _operation(operation: dict[str, Any], shared: dict[str, Any]) -> bytes:
@@ -69,6 +80,11 @@ def _operation(operation: dict[str, Any], shared: dict[str, Any]) -> bytes:
         parameter = shared.get(parameter.get("$ref", "").removeprefix("#/parameters/"), parameter)
         if parameter.get("in") == "query":
             words = _text(3, parameter.get("description", ""))
-            inner = _text(2, "query") + words + _text(4, parameter["name"]) + _text(6, parameter.get("type", "string"))
+            inner = (
+                _text(2, "query")
+                + words
+                + _text(4, parameter["name"])
+                + _text(6, parameter.get("type", "string"))
+            )
             out += _bytes(8, _bytes(1, _bytes(2, _bytes(3, inner))))
     return out + _extensions(13, operation)

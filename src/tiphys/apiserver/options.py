@@ -32,7 +32,9 @@ def check_write(call: Call, kind: str, apply: bool = False) -> None:
     if "dryRun" in query:
         found += _dry_run_errors([query["dryRun"]])
     if query.get("fieldValidation", "") not in _VALIDATIONS:
-        found.append(errors.not_supported("fieldValidation", query["fieldValidation"], _VALIDATIONS))
+        found.append(
+            errors.not_supported("fieldValidation", query["fieldValidation"], _VALIDATIONS)
+        )
     _refuse(kind, found)
 
 
@@ -75,14 +77,18 @@ def check_list(call: Call) -> None:
         if initial is not None and match != "NotOlderThan":
             forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
         if match and initial is None:
-            forbid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+            forbid(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
         if match and match != "NotOlderThan":
             found.append(errors.not_supported("resourceVersionMatch", match, ["NotOlderThan"]))
     else:
         if match and not query.get("resourceVersion"):
             forbid("resourceVersionMatch is forbidden unless resourceVersion is provided")
         if match not in ("", "Exact", "NotOlderThan"):
-            found.append(errors.not_one_of("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""]))
+            found.append(
+                errors.not_one_of("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""])
+            )
         if match == "Exact" and query.get("resourceVersion") == "0":
             forbid('resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
         if initial is not None:
@@ -95,7 +101,9 @@ def check_list(call: Call) -> None:
 def check_included(text: str) -> None:
     """What is to stand beside the rows of a Table. Raises 400."""
     if text not in _INCLUDED:
-        why = errors.invalid_value("includeObject", text, "must be 'Metadata', 'Object', 'None', or empty")
+        why = errors.invalid_value(
+            "includeObject", text, "must be 'Metadata', 'Object', 'None', or empty"
+        )
         raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
 
 

@@ -39,7 +39,11 @@ def _empty_built_in(resource: Resource) -> Any:
 
 
 def _empty_beside_spec(resource: Resource) -> Any:
-    return _empty(resource) if isinstance(resource, CustomResource) else _built_in_beside_spec(resource)
+    return (
+        _empty(resource)
+        if isinstance(resource, CustomResource)
+        else _built_in_beside_spec(resource)
+    )
 
 
 @functools.lru_cache(2048)
@@ -78,7 +82,9 @@ _LONGEST_SPEC = 16 << 10  # bytes of what is remembered
 def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
     """The fields of a new object's spec, in order."""
     before = {"spec": _empty(resource)["spec"]} if "spec" in _empty(resource) else {}
-    return ordered(managed.taken(before, {"spec": msgspec.json.decode(spec)}, node_for(resource), ()))
+    return ordered(
+        managed.taken(before, {"spec": msgspec.json.decode(spec)}, node_for(resource), ())
+    )
 
 
 _known_spec_fields = functools.lru_cache(1024)(_spec_fields)
@@ -101,7 +107,9 @@ def _blank(kind: Any) -> Any:
     return kind()
 
 
-def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str, now: str) -> list[ManagedFieldsEntry]:
+def updated(
+    resource: Resource, old: Any, new: Any, name: str, subresource: str, now: str
+) -> list[ManagedFieldsEntry]:
     """The entries after an update. A request may bring its own, or ask for a fresh start with one that is empty."""
     before = old.metadata.managed_fields
     given = new.metadata.managed_fields
@@ -110,11 +118,19 @@ def updated(resource: Resource, old: Any, new: Any, name: str, subresource: str,
     elif given and not subresource:
         before = given
     new.metadata.managed_fields = old.metadata.managed_fields
-    manager, reset = Manager(name, UPDATE, resource.api_version, subresource), _reset(resource, subresource)
+    manager, reset = (
+        Manager(name, UPDATE, resource.api_version, subresource),
+        _reset(resource, subresource),
+    )
     made = managed.updated(
-        Managed.decode(before), _within_reach(old, reset), _within_reach(new, reset), node_for(resource), manager, now,
+        Managed.decode(before),
+        _within_reach(old, reset),
+        _within_reach(new, reset),
+        node_for(resource),
+        manager,
+        now,
         reset,
-    )  # fmt: skip
+    )
     return before if made is None else made
 
 
@@ -124,7 +140,9 @@ def same_but_for_times(new: Any, old: Any) -> bool:
     now, before = new.metadata.managed_fields, old.metadata.managed_fields
     if now is before or len(now) != len(before):
         return False
-    if not _same_parts(new, old, ("metadata",)) or not _same_parts(new.metadata, old.metadata, _WRITTEN):
+    if not _same_parts(new, old, ("metadata",)) or not _same_parts(
+        new.metadata, old.metadata, _WRITTEN
+    ):
         return False
     return all(_same_parts(a, b, ("time",)) for a, b in zip(now, before, strict=True))
 
@@ -138,7 +156,13 @@ def _same_parts(new: Any, old: Any, apart: tuple[str, ...]) -> bool:
 
 
 def apply(
-    resource: Resource, live: Any | None, config: dict[str, Any], name: str, subresource: str, force: bool, now: str
+    resource: Resource,
+    live: Any | None,
+    config: dict[str, Any],
+    name: str,
+    subresource: str,
+    force: bool,
+    now: str,
 ) -> tuple[dict[str, Any], list[ManagedFieldsEntry]]:
     """(the merged object as plain data, its entries). Raises StatusError."""
     node, manager = node_for(resource), Manager(name, APPLY, resource.api_version, subresource)
@@ -147,7 +171,9 @@ def apply(
     reset = _reset(resource, subresource)
 
     def run(forced: bool) -> managed.Applied:
-        return managed.apply(Managed.decode(entries), before, config, node, manager, forced, now, reset)
+        return managed.apply(
+            Managed.decode(entries), before, config, node, manager, forced, now, reset
+        )
 
     try:
         try:
@@ -159,7 +185,9 @@ def apply(
     except MergeError as error:
         where = f"{config.get('metadata', {}).get('namespace', '')}/{config.get('metadata', {}).get('name', '')}"
         kind = f"{resource.api_version}, Kind={resource.kind}"
-        raise errors.bad_request(f"failed to create typed patch object ({where}; {kind}): {error}") from None
+        raise errors.bad_request(
+            f"failed to create typed patch object ({where}; {kind}): {error}"
+        ) from None
     if name == "kubectl" and _last_applied(before) is not None:
         meta = dict(done.obj["metadata"])
         text = msgspec.json.encode(config).decode() + "\n"
@@ -176,7 +204,9 @@ def _last_applied(obj: dict[str, Any]) -> Any:
         return None
 
 
-def _allowed(conflict: StatusError, live: dict[str, Any], config: dict[str, Any], node: Node, name: str) -> bool:
+def _allowed(
+    conflict: StatusError, live: dict[str, Any], config: dict[str, Any], node: Node, name: str
+) -> bool:
     """Whether kubectl moves from client-side to server-side apply: what it applied before is its own."""
     last = _last_applied(live)
     if name != "kubectl" or not isinstance(last, dict) or conflict.status.details is None:

@@ -20,26 +20,56 @@ if TYPE_CHECKING:
     from tiphys.apiserver.server import APIServer
 
 VERSION = {
-    "major": "1", "minor": "36", "gitVersion": "v1.36.0+tiphys", "gitCommit": "", "gitTreeState": "clean",
-    "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "cpython", "platform": "linux/amd64",
-    "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-}  # fmt: skip
+    "major": "1",
+    "minor": "36",
+    "gitVersion": "v1.36.0+tiphys",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "cpython",
+    "platform": "linux/amd64",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
+}
 
 _STARTED = time.time()
 # Parts of a server as upstream names them, as far as ours has the like. They are there when it is ready, all at once.
-_STARTED_PARTS = ("bootstrap", "autoregister-completion", *(f"poststarthook/{name}" for name in (
-    "start-kube-apiserver-admission-initializer", "generic-apiserver-start-informers", "start-apiextensions-informers",
-    "start-apiextensions-controllers", "crd-informer-synced", "bootstrap-controller", "rbac/bootstrap-roles",
-    "scheduling/bootstrap-system-priority-classes", "priority-and-fairness-config-consumer",
-    "priority-and-fairness-config-producer", "start-cluster-authentication-info-controller",
-    "start-kube-aggregator-informers", "apiservice-registration-controller", "apiservice-discovery-controller",
-    "apiservice-status-available-controller", "kube-apiserver-autoregistration", "apiservice-openapi-controller",
-    "apiservice-openapiv3-controller",
-)))  # fmt: skip
+_STARTED_PARTS = (
+    "bootstrap",
+    "autoregister-completion",
+    *(
+        f"poststarthook/{name}"
+        for name in (
+            "start-kube-apiserver-admission-initializer",
+            "generic-apiserver-start-informers",
+            "start-apiextensions-informers",
+            "start-apiextensions-controllers",
+            "crd-informer-synced",
+            "bootstrap-controller",
+            "rbac/bootstrap-roles",
+            "scheduling/bootstrap-system-priority-classes",
+            "priority-and-fairness-config-consumer",
+            "priority-and-fairness-config-producer",
+            "start-cluster-authentication-info-controller",
+            "start-kube-aggregator-informers",
+            "apiservice-registration-controller",
+            "apiservice-discovery-controller",
+            "apiservice-status-available-controller",
+            "kube-apiserver-autoregistration",
+            "apiservice-openapi-controller",
+            "apiservice-openapiv3-controller",
+        )
+    ),
+)
 _STORE_PARTS = ("etcd", "etcd-readiness", "store")
 _CHECK = 2.0  # seconds that the store has to answer a check, as upstream gives etcd
 _HEALTH = frozenset(("healthz", "livez", "readyz"))
-_ANY_METHOD = frozenset(("healthz", "livez", "readyz", "metrics", "openapi", ""))  # pages that look at none
+_ANY_METHOD = frozenset(
+    ("healthz", "livez", "readyz", "metrics", "openapi", "")
+)  # pages that look at none
 
 
 class Pages:
@@ -73,7 +103,9 @@ class Pages:
                 return respond.formed(call, body, respond.PLAIN)
             case ["apis", group] if body := self._server.discovery.api_group(group):
                 return respond.formed(call, body, respond.PLAIN)
-            case ["apis", group, version] if body := self._server.discovery.api_resources(group, version):
+            case ["apis", group, version] if body := self._server.discovery.api_resources(
+                group, version
+            ):
                 return respond.formed(call, body, respond.PLAIN)
             case ["openapi", *rest]:
                 return self._openapi(call, rest)
@@ -81,7 +113,8 @@ class Pages:
                 return respond.answer(self._issuer())
             case ["openid", "v1", "jwks"]:
                 return respond.answer(
-                    msgspec.json.encode(self._server.authenticator.tokens.jwks()), content_type="application/jwk-set+json"
+                    msgspec.json.encode(self._server.authenticator.tokens.jwks()),
+                    content_type="application/jwk-set+json",
                 )
             case [""]:
                 return self._index(200)
@@ -91,12 +124,31 @@ class Pages:
 
     def _index(self, status: int) -> web.Response:
         """Every page there is: of the root, and of what is not there."""
-        checks = [f"/{kind}/{name}" for kind in ("healthz", "livez", "readyz") for name in ("ping", "log", "etcd", *_STARTED_PARTS)]
+        checks = [
+            f"/{kind}/{name}"
+            for kind in ("healthz", "livez", "readyz")
+            for name in ("ping", "log", "etcd", *_STARTED_PARTS)
+        ]
         paths = [
-            "/.well-known/openid-configuration", "/api", "/api/v1", *self._server.discovery.paths(), "/healthz", "/livez",
-            "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz", "/version", *checks,
-        ]  # fmt: skip
-        return respond.answer(msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})), status)
+            "/.well-known/openid-configuration",
+            "/api",
+            "/api/v1",
+            *self._server.discovery.paths(),
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/metrics/slis",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openapi/v3/",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+            *checks,
+        ]
+        return respond.answer(
+            msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})), status
+        )
 
     def _groups(self, call: Call, core: bool) -> web.Response:
         accept = call.http.headers.get("Accept", "")
@@ -136,33 +188,53 @@ class Pages:
 
     def _issuer(self) -> bytes:
         issuer = self._server.authenticator.tokens.issuer
-        return msgspec.json.encode({
-            "issuer": issuer, "jwks_uri": f"https://{self._server.address}/openid/v1/jwks", "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
-        })  # fmt: skip
+        return msgspec.json.encode(
+            {
+                "issuer": issuer,
+                "jwks_uri": f"https://{self._server.address}/openid/v1/jwks",
+                "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["ES256"],
+            }
+        )
 
     async def _health(self, call: Call, kind: str, rest: list[str]) -> web.Response:
         started = self._server.ready or kind == "livez"
-        checks = {"ping": True, "log": True, "etcd": True, "store": True, **dict.fromkeys(_STARTED_PARTS, started)}
+        checks = {
+            "ping": True,
+            "log": True,
+            "etcd": True,
+            "store": True,
+            **dict.fromkeys(_STARTED_PARTS, started),
+        }
         if kind == "readyz":
-            checks |= {"etcd-readiness": True, "informer-sync": started, "shutdown": not self._server.reader.closing.is_set()}
+            checks |= {
+                "etcd-readiness": True,
+                "informer-sync": started,
+                "shutdown": not self._server.reader.closing.is_set(),
+            }
         excluded = parse_qsl(call.query_text)
         checks = {name: ok for name, ok in checks.items() if ("exclude", name) not in excluded}
         if rest:
             checks = {name: ok for name, ok in checks.items() if name == "/".join(rest)}
             if not checks:
                 return self._index(404)
-        if not checks.keys().isdisjoint(_STORE_PARTS) and not await self._server.registry.store.answers(_CHECK):
+        if not checks.keys().isdisjoint(
+            _STORE_PARTS
+        ) and not await self._server.registry.store.answers(_CHECK):
             checks |= dict.fromkeys(checks.keys() & set(_STORE_PARTS), False)
         self._checked.observe(kind, checks)
         healthy = all(checks.values())
         if healthy and "verbose" not in call.query:
             return web.Response(text="ok", content_type="text/plain")
         lines = [
-            f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}" for name, ok in checks.items()
+            f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed: reason withheld'}"
+            for name, ok in checks.items()
         ]
         lines.append(f"{kind} check {'passed' if healthy else 'failed'}")
-        return web.Response(text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain")
+        return web.Response(
+            text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain"
+        )
 
     def _metrics(self) -> str:
         lines = [
@@ -190,9 +262,14 @@ class Pages:
             ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join([*lines, *self._server.fairness.metrics(), *self._server.watchdog.metrics()]) + "\n"
+        return (
+            "\n".join([*lines, *self._server.fairness.metrics(), *self._server.watchdog.metrics()])
+            + "\n"
+        )
 
 
 def no_page() -> web.Response:
     """What upstream answers where no group of its API is."""
-    return web.Response(text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8")
+    return web.Response(
+        text="404 page not found\n", status=404, content_type="text/plain", charset="utf-8"
+    )

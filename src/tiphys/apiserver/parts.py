@@ -45,8 +45,11 @@ def _ephemeral(new: Any, old: Any) -> Any:
 
 
 PARTS: dict[str, Callable[[Any, Any], Any]] = {
-    "finalize": _finalize, "approval": _approval, "ephemeralcontainers": _ephemeral, "resize": resized,
-}  # fmt: skip
+    "finalize": _finalize,
+    "approval": _approval,
+    "ephemeralcontainers": _ephemeral,
+    "resize": resized,
+}
 
 
 def whole(new: Any, old: Any) -> Any:

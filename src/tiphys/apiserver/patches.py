@@ -12,11 +12,16 @@ from tiphys.machinery import errors, gowords, patch
 
 APPLY = "application/apply-patch+yaml"
 PATCHES = (
-    "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
     APPLY,
-)  # fmt: skip
+)
 _MOST_OPERATIONS = 10_000  # upstream's maxJSONPatchOperations
-_LIST, _MAP = "[]handlers.jsonPatchOp", "map[string]interface {}"  # what upstream reads patches into
+_LIST, _MAP = (
+    "[]handlers.jsonPatchOp",
+    "map[string]interface {}",
+)  # what upstream reads patches into
 
 
 def read_patch(media: str, data: bytes) -> Any:
@@ -32,14 +37,18 @@ def read_patch(media: str, data: bytes) -> Any:
         told = f"json: cannot unmarshal {gowords.name_of(wish)} into Go value of type {name}"
         raise errors.bad_request(f"error decoding patch: {told}")
     if wanted is list and wish and len(wish) > _MOST_OPERATIONS:
-        told = f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(wish)}"
+        told = (
+            f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(wish)}"
+        )
         raise errors.too_large(told)
     return [] if wish is None else wish
 
 
 def grows(wish: Any) -> bool:
     """Whether a small patch may make a large object: by copies, each of which may double it."""
-    return isinstance(wish, list) and any(isinstance(op, dict) and op.get("op") == "copy" for op in wish)
+    return isinstance(wish, list) and any(
+        isinstance(op, dict) and op.get("op") == "copy" for op in wish
+    )
 
 
 def patch_function(media: str, wish: Any, kind: Any) -> Callable[[Any], Any]:
@@ -58,9 +67,13 @@ def patched(apply: Callable[[Any], Any], value: Any) -> Any:
         if error.invalid:
             # It names no object: kubectl shows the message only then.
             failure = errors.invalid("", "", "", [])
-            failure.status.message = "the server rejected our request due to an error in our request"
+            failure.status.message = (
+                "the server rejected our request due to an error in our request"
+            )
             failure.status.details = StatusDetails()
             raise failure from None
         raise errors.bad_request(str(error)) from None
     except (TypeError, AttributeError, KeyError, IndexError, ValueError, RecursionError) as error:
-        raise errors.bad_request(f"error applying patch: the patch does not fit the object: {error!r}") from None
+        raise errors.bad_request(
+            f"error applying patch: the patch does not fit the object: {error!r}"
+        ) from None

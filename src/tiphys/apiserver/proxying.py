@@ -22,12 +22,26 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # a WebSocket's way to carry a token, as its subprotocol
 
 # What is between the client and this server alone: the connection's own matters, and who the client is.
-_HOP = frozenset((
-    "connection", "proxy-connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-    "transfer-encoding", "upgrade", "host", "content-length", "content-encoding",
-))  # fmt: skip
+_HOP = frozenset(
+    (
+        "connection",
+        "proxy-connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+        "content-encoding",
+    )
+)
 _OURS = ("impersonate-", "x-remote-")
-_OF_ANSWERS = frozenset(("connection", "transfer-encoding", "keep-alive", "content-length", "upgrade", "trailer"))
+_OF_ANSWERS = frozenset(
+    ("connection", "transfer-encoding", "keep-alive", "content-length", "upgrade", "trailer")
+)
 _SAFE = "/%:@!$&()*+,;=~-._'"  # of a path, beside letters and digits
 
 
@@ -40,7 +54,9 @@ def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
             continue
         if lower == "sec-websocket-protocol" and TOKEN_PROTOCOL in value:
             protocols = [protocol.strip() for protocol in value.split(",")]
-            value = ", ".join(protocol for protocol in protocols if not protocol.startswith(TOKEN_PROTOCOL))
+            value = ", ".join(
+                protocol for protocol in protocols if not protocol.startswith(TOKEN_PROTOCOL)
+            )
             if not value:
                 continue
         kept.append((name, value))
@@ -52,7 +68,11 @@ def passed_headers(call: Call) -> list[tuple[str, str]]:
     listed = call.http.headers.getall("Connection", [])
     named = {name.strip().lower() for value in listed for name in value.split(",")}
     kept = without_identity(call.http.headers.items())
-    return [(name, value) for name, value in kept if name.lower() not in _HOP and name.lower() not in named]
+    return [
+        (name, value)
+        for name, value in kept
+        if name.lower() not in _HOP and name.lower() not in named
+    ]
 
 
 @dataclass(frozen=True)
@@ -78,9 +98,13 @@ def split_name(text: str, kind: str) -> Named:
 def port_number(text: str) -> int:
     """Raises 503, as a connection to such a port would."""
     if not (text.isascii() and text.isdigit()):
-        raise errors.unavailable(f"error trying to reach service: dial tcp: lookup tcp/{text}: unknown port")
+        raise errors.unavailable(
+            f"error trying to reach service: dial tcp: lookup tcp/{text}: unknown port"
+        )
     if len(text) > 5 or not 0 < int(text) < 1 << 16:
-        raise errors.unavailable(f"error trying to reach service: dial tcp: address {text}: invalid port")
+        raise errors.unavailable(
+            f"error trying to reach service: dial tcp: address {text}: invalid port"
+        )
     return int(text)
 
 
@@ -88,7 +112,9 @@ def split_path(info: RequestInfo) -> tuple[str, str]:
     """(path of the proxy, path behind it as it was written, with its slash). Raises 404."""
     segments = (3 if info.group else 2) + info.by_path + (2 if info.namespace else 0) + 3
     head = re.match(rf"(?:/+[^/]+){{{segments}}}", info.path)
-    if head is None or not head[0].endswith("/proxy"):  # an encoded slash, or something else a name cannot hold
+    if head is None or not head[0].endswith(
+        "/proxy"
+    ):  # an encoded slash, or something else a name cannot hold
         raise errors.page_not_found()
     return head[0], info.path[head.end() :]
 
@@ -106,24 +132,37 @@ def raw_target(text: str) -> str:
 def new_session() -> aiohttp.ClientSession:
     """Connections of the server for its clients. It keeps no cookies: those of one would be sent for another."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(limit=0),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-    )  # fmt: skip
+    )
 
 
 async def relay(
-    session: aiohttp.ClientSession, call: Call, url: yarl.URL, extra: list[tuple[str, str]], tls: ssl.SSLContext,
-    server_name: str | None, links: Rewriter | None = None,
-) -> web.StreamResponse:  # fmt: skip
+    session: aiohttp.ClientSession,
+    call: Call,
+    url: yarl.URL,
+    extra: list[tuple[str, str]],
+    tls: ssl.SSLContext,
+    server_name: str | None,
+    links: Rewriter | None = None,
+) -> web.StreamResponse:
     """Passes a request on and its answer back, as it comes, but for the links that `links` rewrites. `extra` are headers
     that this server adds: who asks, for servers that believe it. Redirects are the client's to follow. Raises 503."""
     method = call.http.method
     data = await call.http.read() if method not in ("GET", "HEAD") else None
     try:
         answer = await session.request(
-            method, url, headers=[*passed_headers(call), *extra], data=data or None, ssl=tls, server_hostname=server_name,
-            allow_redirects=False, skip_auto_headers=("Content-Type", "User-Agent"),  # what the client did not say
-        )  # fmt: skip
+            method,
+            url,
+            headers=[*passed_headers(call), *extra],
+            data=data or None,
+            ssl=tls,
+            server_hostname=server_name,
+            allow_redirects=False,
+            skip_auto_headers=("Content-Type", "User-Agent"),  # what the client did not say
+        )
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         raise errors.unavailable(f"error trying to reach service: {error}") from None
     async with answer:
@@ -156,7 +195,9 @@ async def _page(
             body += chunk
     if len(body) <= MOST:
         # On a thread: the event loop answers others meanwhile.
-        changed = await asyncio.to_thread(_rewritten, body, answer.headers.get("Content-Encoding", ""), links)
+        changed = await asyncio.to_thread(
+            _rewritten, body, answer.headers.get("Content-Encoding", ""), links
+        )
         if changed is not None:
             body = changed
             response.headers.pop("Content-Encoding", None)

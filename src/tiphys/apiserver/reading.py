@@ -29,8 +29,14 @@ _FEW = 100  # objects that a list reads at once; one that reads more goes in tur
 _EXAMINED = 250  # objects looked at in one step
 # Parameters that say what is in a list.
 _SHAPING = (
-    "labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch", "includeObject",
-)  # fmt: skip
+    "labelSelector",
+    "fieldSelector",
+    "limit",
+    "continue",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "includeObject",
+)
 
 _LISTING = "invalid resource version: "  # how a list begins to tell of one
 
@@ -92,18 +98,31 @@ class Reader:
         info, query = call.info, call.query
         if info.name:
             return 1
-        prefix = resource.prefix + (f"{info.namespace}/" if resource.namespaced and info.namespace else "")
+        prefix = resource.prefix + (
+            f"{info.namespace}/" if resource.namespaced and info.namespace else ""
+        )
         count = self.store.cache(storage_of(resource).prefix).count(prefix)
         if "labelSelector" in query or "fieldSelector" in query or info.verb == "watch":
             return count
         limit = query.get("limit", "")
-        return min(count, int(limit)) if limit.isdecimal() and 0 < len(limit) < 10 and limit != "0" else count
+        return (
+            min(count, int(limit))
+            if limit.isdecimal() and 0 < len(limit) < 10 and limit != "0"
+            else count
+        )
 
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = wanted(call, resource)
         check_list(call)
         view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
-        listing = Listing(call, resource, want, self.registry.turns, self.registry.converter, self.registry.workers)
+        listing = Listing(
+            call,
+            resource,
+            want,
+            self.registry.turns,
+            self.registry.converter,
+            self.registry.workers,
+        )
         if not call.query.get("continue"):
             await self.fresh(call.query.get("resourceVersion", ""), _LISTING)
         gzip = "gzip" in call.http.headers.get("Accept-Encoding", "") and want.form != "protobuf"
@@ -118,12 +137,27 @@ class Reader:
             return await self._large(call, resource, listing, view, limit, want, gzip)
 
     async def _large(
-        self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int, want: Accepted, gzip: bool
+        self,
+        call: Call,
+        resource: Resource,
+        listing: Listing,
+        view: Filter,
+        limit: int,
+        want: Accepted,
+        gzip: bool,
     ) -> web.StreamResponse:
         """A list that takes long, shared with whoever asks for the same at one revision."""
         query, info = call.query, call.info
         asked = tuple(query.get(name, "") for name in _SHAPING)
-        key = (resource.prefix, resource.api_version, info.namespace, info.name, want, asked, self.store.revision)
+        key = (
+            resource.prefix,
+            resource.api_version,
+            info.namespace,
+            info.name,
+            want,
+            asked,
+            self.store.revision,
+        )
 
         async def make() -> Body:
             await self.registry.turns.take(call.user.name)
@@ -133,13 +167,22 @@ class Reader:
         response = web.StreamResponse(headers=HEADERS)
         response.headers["Content-Type"] = media_of(want)
         warn_of(response, call.warnings)
-        if gzip and body.length > COMPRESSED and (packed := await self.bulk.compressed(key, body)) is not None:
+        if (
+            gzip
+            and body.length > COMPRESSED
+            and (packed := await self.bulk.compressed(key, body)) is not None
+        ):
             body = packed
-            response.headers["Content-Encoding"], response.headers["Vary"] = "gzip", "Accept-Encoding"
+            response.headers["Content-Encoding"], response.headers["Vary"] = (
+                "gzip",
+                "Accept-Encoding",
+            )
         call.seat.release()  # what is left is the client's to take, and goes in turns
         return await self.bulk.write(call, response, body)
 
-    async def _listed(self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int) -> Body:
+    async def _listed(
+        self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int
+    ) -> Body:
         self.registry.check_readable(resource, view.prefix)
         entries, revision, token, remaining = await self._page(call, resource, view, limit)
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
@@ -155,7 +198,12 @@ class Reader:
         self, call: Call, resource: Resource, view: Filter, limit: int
     ) -> tuple[list[Entry], int, str, int]:
         """(entries, revision of the whole list, continue token, how many are left)."""
-        query, cache, revision, start = call.query, self.registry.cache(resource), self.store.revision, ""
+        query, cache, revision, start = (
+            call.query,
+            self.registry.cache(resource),
+            self.store.revision,
+            "",
+        )
         asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
         past = 0
         if query.get("continue"):
@@ -170,7 +218,9 @@ class Reader:
                 await self.registry.converter.present(resource, entries)
                 entries = [entry for entry in entries if view.matches(entry)]
         elif view.matches_all:
-            entries, left = cache.page(view, resource.prefix + start if start else "", limit or len(cache))
+            entries, left = cache.page(
+                view, resource.prefix + start if start else "", limit or len(cache)
+            )
             token = write_token(revision, entries[-1].key[len(resource.prefix) :]) if left else ""
             return entries, revision, token, left
         else:

@@ -21,7 +21,11 @@ from tiphys.apiserver.admission import Admission, Attributes
 from tiphys.apiserver.aside import LARGE, Pure, aside, weigh_object
 from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.conversion import Converter
-from tiphys.apiserver.metadata import drop_double_owners, validate_metadata, validate_metadata_update
+from tiphys.apiserver.metadata import (
+    drop_double_owners,
+    validate_metadata,
+    validate_metadata_update,
+)
 from tiphys.apiserver.request import SYSTEM, User, warn
 from tiphys.apiserver.strategies import strategy_of
 from tiphys.apiserver.strategies.warnings import warnings_of
@@ -91,21 +95,30 @@ class Registry:
     def cache(self, resource: Resource) -> ResourceCache:
         return self.store.cache(resource.prefix)
 
-    def lookup(self, plural: str, namespace: str, name: str, group: str = "", version: str = "v1") -> Any | None:
+    def lookup(
+        self, plural: str, namespace: str, name: str, group: str = "", version: str = "v1"
+    ) -> Any | None:
         """A stored object, decoded, or None."""
         resource = BY_PATH[group, version, plural]
         entry = self.cache(resource).get(resource.key(namespace, name))
         return decode(entry.data, resource.type) if entry else None
 
-    def select_plain(self, resource: Resource, namespace: str, name: str, labels: Selector | None) -> list[Any]:
+    def select_plain(
+        self, resource: Resource, namespace: str, name: str, labels: Selector | None
+    ) -> list[Any]:
         """Objects as plain data: one by name, or those with the labels."""
         cache = self.cache(resource)
         if name:
-            entries = [found] if (found := cache.get(resource.key(namespace, name))) is not None else []
+            entries = (
+                [found] if (found := cache.get(resource.key(namespace, name))) is not None else []
+            )
         else:
             prefix = resource.prefix + (f"{namespace}/" if namespace else "")
             entries = cache.select(Filter(prefix, labels or EVERYTHING))
-        return [msgspec.json.decode(self.converter.shown(resource, entry) or entry.data) for entry in entries]
+        return [
+            msgspec.json.decode(self.converter.shown(resource, entry) or entry.data)
+            for entry in entries
+        ]
 
     def labels_of(self, namespace: str) -> dict[str, str] | None:
         """The labels of a namespace, None when there is none of that name."""
@@ -125,15 +138,21 @@ class Registry:
     def check_readable(self, resource: Resource, prefix: str) -> None:
         """Raises 500 with the keys under a prefix that hold no objects."""
         if corrupt := self.cache(resource).corrupt_below(prefix):
-            raise errors.store_read(resource.group_resource, [(found.key, str(found)) for found in corrupt])
+            raise errors.store_read(
+                resource.group_resource, [(found.key, str(found)) for found in corrupt]
+            )
 
-    async def delete_corrupt(self, resource: Resource, namespace: str, name: str, dry_run: bool) -> None:
+    async def delete_corrupt(
+        self, resource: Resource, namespace: str, name: str, dry_run: bool
+    ) -> None:
         """Removes what cannot be read, whatever it may have been. Raises 404, and 422 for what can be read."""
         cache, key = self.cache(resource), resource.key(namespace, name)
         found = cache.corrupt.get(key)
         if found is None:
             self.entry(resource, namespace, name)
-            why = "is exclusively used to delete corrupt object(s), try again by removing this option"
+            why = (
+                "is exclusively used to delete corrupt object(s), try again by removing this option"
+            )
             field = "ignoreStoreReadErrorWithClusterBreakingPotential"
             problem = errors.invalid_value(field, True, why)
             raise errors.invalid(resource.plural, resource.group, name, [problem])
@@ -166,7 +185,9 @@ class Registry:
                 meta.name = names.generated(meta.generate_name)
             try:
                 if attempt == 0:
-                    obj = await self._admit_new(resource, strategy, obj, user, dry_run, manager, entries)
+                    obj = await self._admit_new(
+                        resource, strategy, obj, user, dry_run, manager, entries
+                    )
                     meta = obj.metadata
                 return await self._create(resource, strategy, obj, user, dry_run)
             except errors.StatusError as error:
@@ -175,7 +196,14 @@ class Registry:
         raise AssertionError("unreachable")
 
     async def _admit_new(
-        self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool, manager: str, entries: Any
+        self,
+        resource: Resource,
+        strategy: Any,
+        obj: Any,
+        user: User,
+        dry_run: bool,
+        manager: str,
+        entries: Any,
     ) -> Any:
         """Defaults, the maker's fields, and what admission changes. Returns the object."""
         meta = obj.metadata
@@ -186,13 +214,19 @@ class Registry:
         if manager and entries is None:
             stamp = timestamps.rfc3339(self.now())
             meta.managed_fields = await aside(ownership.created, resource, obj, manager, stamp)
-        attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
+        attributes = Attributes(
+            resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run
+        )
         await self.admission.mutate(attributes)
         return attributes.obj
 
-    async def _create(self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool) -> Entry:
+    async def _create(
+        self, resource: Resource, strategy: Any, obj: Any, user: User, dry_run: bool
+    ) -> Entry:
         meta = obj.metadata
-        attributes = Attributes(resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run)
+        attributes = Attributes(
+            resource, "CREATE", meta.namespace, meta.name, obj, None, user, dry_run
+        )
         meta.uid = names.new_uid()
         meta.creation_timestamp = timestamps.rfc3339(self.now())
         meta.deletion_timestamp = meta.deletion_grace_period_seconds = None
@@ -262,12 +296,18 @@ class Registry:
         does not insist on a version (a patch carries the version it was applied to, and is applied anew). What the
         system does in the course of another request is `admitted`: no plugin is asked. A `lens` says what admission sees
         of the object. Returns the entry and whether it was created. Raises StatusError."""
-        cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
+        cache, key, strategy = (
+            self.cache(resource),
+            resource.key(namespace, name),
+            strategy_of(resource),
+        )
         for _ in range(_RETRIES):
             entry = cache.get(key)
             if entry is None:
                 if create is not None and strategy.create_on_update:
-                    return await self.create(resource, namespace, create(), user, dry_run, manager), True
+                    return await self.create(
+                        resource, namespace, create(), user, dry_run, manager
+                    ), True
                 raise errors.not_found(resource.group_resource, name)
             weigh_object(len(entry.data))
             old = await self.converter.read(resource, entry)
@@ -275,7 +315,15 @@ class Registry:
             insists = self._check_version(resource, strategy, new, old) and not patching
             try:
                 to = _Target(
-                    resource, strategy, entry, user, dry_run, subresource, manager, admitted=admitted, lens=lens
+                    resource,
+                    strategy,
+                    entry,
+                    user,
+                    dry_run,
+                    subresource,
+                    manager,
+                    admitted=admitted,
+                    lens=lens,
                 )
                 return await self._update(to, new, old), False
             except Conflict:
@@ -290,7 +338,11 @@ class Registry:
             raise errors.conflict(resource.group_resource, old.metadata.name, why)
         if wanted in ("", "0"):  # whatever there is
             if not strategy.unconditional_update:
-                missing = [errors.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")]
+                missing = [
+                    errors.invalid_value(
+                        "metadata.resourceVersion", 0, "must be specified for an update"
+                    )
+                ]
                 # Upstream puts the resource where the kind should be.
                 raise errors.invalid(resource.plural, resource.group, old.metadata.name, missing)
             return False
@@ -315,7 +367,11 @@ class Registry:
     ) -> tuple[Entry, bool]:
         """Server-side apply of a plain configuration. `typed` makes an object of plain data; `before_create` may refuse to
         make what is not there. Returns the entry and whether it was created. Raises StatusError."""
-        cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
+        cache, key, strategy = (
+            self.cache(resource),
+            resource.key(namespace, name),
+            strategy_of(resource),
+        )
         for _ in range(_RETRIES):
             entry, stamp = cache.get(key), timestamps.rfc3339(self.now())
             if entry is None and subresource:
@@ -329,11 +385,20 @@ class Registry:
             try:
                 if entry is None:
                     if new.metadata.uid:
-                        raise errors.conflict(resource.group_resource, name, _NO_SUCH_UID.format(new.metadata.uid))
+                        raise errors.conflict(
+                            resource.group_resource, name, _NO_SUCH_UID.format(new.metadata.uid)
+                        )
                     before_create()
-                    return await self.create(resource, namespace, new, user, dry_run, entries=entries), True
-                insists = self._check_version(resource, strategy, new, old) and "resourceVersion" in config["metadata"]
-                to = _Target(resource, strategy, entry, user, dry_run, subresource, "", entries, lens=lens)
+                    return await self.create(
+                        resource, namespace, new, user, dry_run, entries=entries
+                    ), True
+                insists = (
+                    self._check_version(resource, strategy, new, old)
+                    and "resourceVersion" in config["metadata"]
+                )
+                to = _Target(
+                    resource, strategy, entry, user, dry_run, subresource, "", entries, lens=lens
+                )
                 return await self._update(to, new, old), False
             except Conflict:
                 if insists:
@@ -344,7 +409,13 @@ class Registry:
         raise errors.conflict(resource.group_resource, name, errors.MODIFIED)
 
     async def _update(self, to: _Target, new: Any, old: Any) -> Entry:
-        resource, strategy, user, dry_run, sub = to.resource, to.strategy, to.user, to.dry_run, to.subresource
+        resource, strategy, user, dry_run, sub = (
+            to.resource,
+            to.strategy,
+            to.user,
+            to.dry_run,
+            to.subresource,
+        )
         meta, before = new.metadata, old.metadata
         meta.name, meta.namespace = meta.name or before.name, meta.namespace or before.namespace
         meta.uid, meta.creation_timestamp = before.uid, before.creation_timestamp
@@ -358,12 +429,20 @@ class Registry:
             meta.managed_fields = to.entries
         elif to.manager:
             stamp = timestamps.rfc3339(self.now())
-            meta.managed_fields = await aside(ownership.updated, resource, old, new, to.manager, sub, stamp)
+            meta.managed_fields = await aside(
+                ownership.updated, resource, old, new, to.manager, sub, stamp
+            )
         else:
             meta.managed_fields = before.managed_fields
-        attributes = Attributes(resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub)
+        attributes = Attributes(
+            resource, "UPDATE", before.namespace, before.name, new, old, user, dry_run, sub
+        )
         if to.lens is not None:
-            attributes.obj, attributes.old, attributes.kind = to.lens.get(new), to.lens.get(old), to.lens.kind
+            attributes.obj, attributes.old, attributes.kind = (
+                to.lens.get(new),
+                to.lens.get(old),
+                to.lens.kind,
+            )
         if not to.admitted:
             await self.admission.mutate(attributes)
         if to.lens is not None:
@@ -384,7 +463,9 @@ class Registry:
             return await self._finish(resource, new, to.entry, dry_run)
         return await self._write(resource, strategy, new, old, to.entry, dry_run)
 
-    async def _write(self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool) -> Entry:
+    async def _write(
+        self, resource: Resource, strategy: Any, new: Any, old: Any, entry: Entry, dry_run: bool
+    ) -> Entry:
         if ownership.same_but_for_times(new, old):
             new.metadata.managed_fields = old.metadata.managed_fields
         value = await self.converter.write(resource, new)
@@ -396,7 +477,9 @@ class Registry:
         if undo is not None:
             value = await self.converter.write(resource, new)  # with what was reserved
         try:
-            written = await self.store.put(self.cache(resource), entry.key, value, entry.revision, strategy.lifetime)
+            written = await self.store.put(
+                self.cache(resource), entry.key, value, entry.revision, strategy.lifetime
+            )
         except BaseException as error:
             if undo:
                 await undo()
@@ -425,7 +508,11 @@ class Registry:
     ) -> tuple[Entry, bool]:
         """Deletes or marks as being deleted. Returns the object's last entry and whether it is gone now."""
         dry_run = dry_run or "All" in options.dry_run
-        cache, key, strategy = self.cache(resource), resource.key(namespace, name), strategy_of(resource)
+        cache, key, strategy = (
+            self.cache(resource),
+            resource.key(namespace, name),
+            strategy_of(resource),
+        )
         for _ in range(_RETRIES):
             entry = cache.get(key)
             if entry is None:
@@ -433,7 +520,9 @@ class Registry:
             weigh_object(len(entry.data))
             obj = await self.converter.read(resource, entry)
             _check_preconditions(resource, obj.metadata, options.preconditions)
-            attributes = Attributes(resource, "DELETE", namespace, name, None, obj, user, dry_run, options=options)
+            attributes = Attributes(
+                resource, "DELETE", namespace, name, None, obj, user, dry_run, options=options
+            )
             await self.admission.mutate(attributes)
             await self.admission.validate(attributes)
             try:
@@ -443,7 +532,13 @@ class Registry:
         raise errors.conflict(resource.group_resource, name, errors.MODIFIED)
 
     async def _delete(
-        self, resource: Resource, strategy: Any, obj: Any, entry: Entry, options: DeleteOptions, dry_run: bool
+        self,
+        resource: Resource,
+        strategy: Any,
+        obj: Any,
+        entry: Entry,
+        options: DeleteOptions,
+        dry_run: bool,
     ) -> tuple[Entry, bool]:
         meta = obj.metadata
         finalizers = _finalizers(strategy, meta, options)
@@ -466,10 +561,14 @@ class Registry:
             strategy.mark_deleted(obj)
         meta.resource_version = ""
         if dry_run:
-            return _unwritten(entry.key, await self.converter.write(resource, obj), entry.revision), False
+            return _unwritten(
+                entry.key, await self.converter.write(resource, obj), entry.revision
+            ), False
         try:
             value = await self.converter.write(resource, obj)
-            return await self.store.put(self.cache(resource), entry.key, value, entry.revision), False
+            return await self.store.put(
+                self.cache(resource), entry.key, value, entry.revision
+            ), False
         except StoreError as error:
             raise outage(error) from error
 
@@ -498,7 +597,9 @@ class Registry:
                 namespace, name = split_key(resource, entry.key)
                 one = msgspec.structs.replace(options, preconditions=None)
                 try:
-                    deleted.append((await self.delete(resource, namespace, name, one, user, dry_run))[0])
+                    deleted.append(
+                        (await self.delete(resource, namespace, name, one, user, dry_run))[0]
+                    )
                 except errors.StatusError as error:
                     if error.code != 404:
                         raise
@@ -534,7 +635,9 @@ def _finalizers(strategy: Any, meta: ObjectMeta, options: DeleteOptions) -> list
     return list(meta.finalizers) if policy is None else kept
 
 
-def _check_preconditions(resource: Resource, meta: ObjectMeta, wanted: Preconditions | None) -> None:
+def _check_preconditions(
+    resource: Resource, meta: ObjectMeta, wanted: Preconditions | None
+) -> None:
     if wanted is None:
         return
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
@@ -553,7 +656,11 @@ def _prepare_change(strategy: Any, new: Any, old: Any, subresource: str) -> None
     elif not subresource:
         strategy.prepare_for_update(new, old)
     # A pod that gets its node is the pod its author wanted: upstream counts that as no change.
-    if strategy.generation and subresource not in _UNCOUNTED and strategy.desired(new) != strategy.desired(old):
+    if (
+        strategy.generation
+        and subresource not in _UNCOUNTED
+        and strategy.desired(new) != strategy.desired(old)
+    ):
         new.metadata.generation = old.metadata.generation + 1
 
 
@@ -565,14 +672,20 @@ def _check_change(resource: Resource, strategy: Any, new: Any, old: Any, subreso
         problems += strategy.validate_status(new, old)
     elif not problems:
         part = subresource not in ("", "scale")
-        problems += strategy.validate_part(new, old, subresource) if part else strategy.validate_change(new, old)
+        problems += (
+            strategy.validate_part(new, old, subresource)
+            if part
+            else strategy.validate_change(new, old)
+        )
     if problems:
         raise errors.invalid(resource.kind, resource.group, before.name, problems)
     for text in warnings_of(resource, new, old) if not subresource else ():
         warn(text)
 
 
-_NO_SUCH_UID = "uid mismatch: the provided object specified uid {}, and no existing object was found"
+_NO_SUCH_UID = (
+    "uid mismatch: the provided object specified uid {}, and no existing object was found"
+)
 
 
 def _unwritten(key: str, value: bytes, revision: int = 0) -> Entry:
@@ -584,7 +697,9 @@ def _unwritten(key: str, value: bytes, revision: int = 0) -> Entry:
 def outage(error: BaseException) -> BaseException:
     """What a client is told of a store that fails, or does not answer."""
     if isinstance(error, StoreTimeout):
-        return errors.timeout("Timeout: request did not complete within requested timeout - context deadline exceeded")
+        return errors.timeout(
+            "Timeout: request did not complete within requested timeout - context deadline exceeded"
+        )
     return errors.internal(str(error)) if isinstance(error, StoreError) else error
 
 

@@ -75,7 +75,14 @@ class RequestInfo:
         return self.parts[1] if len(self.parts) > 1 else ""
 
 
-_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
 _NAMESPACE_SUBRESOURCES = frozenset(("status", "finalize"))
 
 
@@ -157,7 +164,9 @@ _MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one paramet
 def parse_query(text: str) -> dict[str, str]:
     """The first value of each parameter. Raises 400 for very many."""
     try:
-        rows = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+        rows = (
+            parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+        )
     except ValueError:
         raise errors.bad_request(f"more than {_MOST_PARAMETERS} query parameters") from None
     return dict(reversed(rows))
@@ -192,7 +201,9 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     flow: Any = None  # of fairness.Flow
     document: Document | None = None  # of a body in YAML
-    selectors: dict[str, Any] = field(default_factory=dict)  # parameter → what was read of a long one
+    selectors: dict[str, Any] = field(
+        default_factory=dict
+    )  # parameter → what was read of a long one
     seat: Any = NoSeat()  # noqa: RUF009 (it has no state); of fairness.Seat: what is long and done may give it back early
 
     @property

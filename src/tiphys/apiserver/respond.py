@@ -52,7 +52,11 @@ def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accept
     return found
 
 
-_PEOPLE = ("curl", "Wget", "Mozilla/5.0")  # how the User-Agents begin that upstream takes for people
+_PEOPLE = (
+    "curl",
+    "Wget",
+    "Mozilla/5.0",
+)  # how the User-Agents begin that upstream takes for people
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 
 
@@ -87,7 +91,9 @@ def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
         shape = options.get("as", "")
         if shape and not shapes:
             continue
-        if shape and (options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")):
+        if shape and (
+            options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")
+        ):
             continue
         if shape not in ("", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"):
             continue
@@ -101,7 +107,9 @@ def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
     raise errors.not_acceptable("only the following media types are accepted: " + OFFERED)
 
 
-def answer(body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON) -> web.Response:
+def answer(
+    body: bytes, code: int = 200, warnings: list[str] | None = None, content_type: str = JSON
+) -> web.Response:
     response = web.Response(body=body, status=code, headers=HEADERS)
     if content_type != JSON:
         response.headers["Content-Type"] = content_type
@@ -128,7 +136,10 @@ def warn_of(response: web.StreamResponse, warnings: list[str]) -> None:
 
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # what no header may have
-_MOST_WARNED, _LONGEST_WARNING = 4096, 256  # characters of all warnings; of each one once all are more
+_MOST_WARNED, _LONGEST_WARNING = (
+    4096,
+    256,
+)  # characters of all warnings; of each one once all are more
 
 
 def shortened(warnings: list[str]) -> list[str]:
@@ -164,7 +175,9 @@ def failure(error: StatusError, call: Call | None = None) -> web.Response:
 def _as_written(error: StatusError) -> bytes:
     """With the kind first and a line's end last, as upstream writes it: clients' messages, which scripts and tests
     compare, hold this text as it came."""
-    return b'{"kind":"Status","apiVersion":"v1",' + encode(error.status).removeprefix(_STATUS) + b"\n"
+    return (
+        b'{"kind":"Status","apiVersion":"v1",' + encode(error.status).removeprefix(_STATUS) + b"\n"
+    )
 
 
 def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
@@ -173,9 +186,13 @@ def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Res
     if want.shape == "Table":
         include = call.query.get("includeObject", "")
         check_included(include)
-        data = tables.table(resource, [data], _revision_of(data), include or "Metadata", version=want.version)
+        data = tables.table(
+            resource, [data], _revision_of(data), include or "Metadata", version=want.version
+        )
     elif want.shape == "PartialObjectMetadataList":
-        raise errors.not_acceptable("you requested PartialObjectMetadataList, but the requested object is not a list")
+        raise errors.not_acceptable(
+            "you requested PartialObjectMetadataList, but the requested object is not a list"
+        )
     elif want.shape:
         data = tables.partial(data, want.version)
     if want.form == "protobuf":

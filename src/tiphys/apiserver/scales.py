@@ -26,7 +26,9 @@ from tiphys.machinery.jsonpath import get_field, set_field
 from tiphys.machinery.selectors import from_label_selector, from_labels
 from tiphys.store.cache import Entry
 
-_SCALES = Resource("autoscaling", "v1", "scales", "Scale")  # no resource of its own, but shown like one
+_SCALES = Resource(
+    "autoscaling", "v1", "scales", "Scale"
+)  # no resource of its own, but shown like one
 
 
 def scale_lens(resource: Resource) -> Lens:
@@ -45,9 +47,12 @@ def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:
     meta = obj.metadata
     scale = autoscaling_v1.Scale()
     scale.metadata = ObjectMeta(
-        name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version,
+        name=meta.name,
+        namespace=meta.namespace,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
         creation_timestamp=meta.creation_timestamp,
-    )  # fmt: skip
+    )
     if isinstance(resource, CustomResource):
         paths = resource.scale
         assert paths is not None
@@ -55,8 +60,13 @@ def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:
         if wanted is None:
             where = "." + ".".join(paths.replicas)
             raise errors.internal(f'the spec replicas field "{where}" does not exist')
-        scale.spec.replicas, scale.status.replicas = int(wanted), int(get_field(obj.content, paths.observed) or 0)
-        scale.status.selector = str(get_field(obj.content, paths.selector) or "") if paths.selector else ""
+        scale.spec.replicas, scale.status.replicas = (
+            int(wanted),
+            int(get_field(obj.content, paths.observed) or 0),
+        )
+        scale.status.selector = (
+            str(get_field(obj.content, paths.selector) or "") if paths.selector else ""
+        )
         return scale
     selector = obj.spec.selector
     scale.spec.replicas = obj.spec.replicas or 0
@@ -116,22 +126,45 @@ class Scales:
             raise errors.bad_request(str(error)) from None
         wanted = scale.spec.replicas
         if wanted < 0:
-            why = [errors.invalid_value("spec.replicas", wanted, "must be greater than or equal to 0")]
+            why = [
+                errors.invalid_value("spec.replicas", wanted, "must be greater than or equal to 0")
+            ]
             raise errors.invalid("Scale", "autoscaling", call.info.name, why)
         meta = {"name": call.info.name, "namespace": call.info.namespace}
-        config: dict[str, Any] = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
-        path = resource.scale.replicas if isinstance(resource, CustomResource) and resource.scale else None
+        config: dict[str, Any] = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": meta,
+        }
+        path = (
+            resource.scale.replicas
+            if isinstance(resource, CustomResource) and resource.scale
+            else None
+        )
         set_field(config, path or ("spec", "replicas"), wanted)
-        entry, _ = await self._writer.apply_config(call, resource, config, lambda obj: obj, scale_lens(resource))
+        entry, _ = await self._writer.apply_config(
+            call, resource, config, lambda obj: obj, scale_lens(resource)
+        )
         return await self._answer(call, resource, entry)
 
-    async def _change(self, call: Call, resource: Resource, wanted: Callable[[Any], Any]) -> web.Response:
+    async def _change(
+        self, call: Call, resource: Resource, wanted: Callable[[Any], Any]
+    ) -> web.Response:
         def change(old: Any) -> Any:
             scale, new = wanted(old), copy.deepcopy(old)
-            if scale.spec.replicas < 0 and not isinstance(resource, CustomResource):  # they judge it themselves
-                why = [errors.invalid_value("spec.replicas", scale.spec.replicas, "must be greater than or equal to 0")]
+            if scale.spec.replicas < 0 and not isinstance(
+                resource, CustomResource
+            ):  # they judge it themselves
+                why = [
+                    errors.invalid_value(
+                        "spec.replicas", scale.spec.replicas, "must be greater than or equal to 0"
+                    )
+                ]
                 raise errors.invalid("Scale", "autoscaling", call.info.name, why)
-            if scale.metadata.resource_version and scale.metadata.resource_version != old.metadata.resource_version:
+            if (
+                scale.metadata.resource_version
+                and scale.metadata.resource_version != old.metadata.resource_version
+            ):
                 raise errors.conflict(resource.group_resource, call.info.name, errors.MODIFIED)
             lens.put(new, scale)
             return new
@@ -139,7 +172,16 @@ class Scales:
         lens = scale_lens(resource)
 
         entry, _ = await self._registry.update(
-            resource, call.info.namespace, call.info.name, change, call.user, call.dry_run, "scale", None, True,
-            manager_of(call), lens=lens,
-        )  # fmt: skip
+            resource,
+            call.info.namespace,
+            call.info.name,
+            change,
+            call.user,
+            call.dry_run,
+            "scale",
+            None,
+            True,
+            manager_of(call),
+            lens=lens,
+        )
         return await self._answer(call, resource, entry)

@@ -39,7 +39,15 @@ from tiphys.apiserver.pages import Pages, no_page
 from tiphys.apiserver.proxying import TOKEN_PROTOCOL
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import ANONYMOUS, Call, RequestInfo, User, collect_warnings, parse, parse_query
+from tiphys.apiserver.request import (
+    ANONYMOUS,
+    Call,
+    RequestInfo,
+    User,
+    collect_warnings,
+    parse,
+    parse_query,
+)
 from tiphys.apiserver.scales import Scales
 from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.views import read_selectors
@@ -96,26 +104,47 @@ class APIServer:
         scales = Scales(registry, writer)
         self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
-            "get": reader.get, "list": reader.collect, "watch": reader.watch, "create": writer.create,
-            "update": writer.update, "patch": writer.patch, "delete": writer.delete,
+            "get": reader.get,
+            "list": reader.collect,
+            "watch": reader.watch,
+            "create": writer.create,
+            "update": writer.update,
+            "patch": writer.patch,
+            "delete": writer.delete,
             "deletecollection": writer.delete_collection,
-        }  # fmt: skip
-        stored: dict[str, Handler] = {"get": reader.get, "update": writer.update, "patch": writer.patch}
+        }
+        stored: dict[str, Handler] = {
+            "get": reader.get,
+            "update": writer.update,
+            "patch": writer.patch,
+        }
         self._subresources: dict[str, dict[str, Handler]] = {
-            "status": stored, "finalize": {"update": writer.update}, "approval": stored, "ephemeralcontainers": stored, "resize": stored,
+            "status": stored,
+            "finalize": {"update": writer.update},
+            "approval": stored,
+            "ephemeralcontainers": stored,
+            "resize": stored,
             "scale": {"get": scales.get, "update": scales.update, "patch": scales.patch},
-            "binding": {"create": actions.bind}, "eviction": {"create": actions.evict}, "token": {"create": actions.token},
+            "binding": {"create": actions.bind},
+            "eviction": {"create": actions.evict},
+            "token": {"create": actions.token},
             "log": {"get": connector.log},
             "exec": dict.fromkeys(("get", "create"), connector.stream),
             "attach": dict.fromkeys(("get", "create"), connector.stream),
             "portforward": dict.fromkeys(("get", "create"), connector.stream),
-            "proxy": dict.fromkeys(("get", "create", "update", "patch", "delete", ""), connector.proxy),
-        }  # fmt: skip
+            "proxy": dict.fromkeys(
+                ("get", "create", "update", "patch", "delete", ""), connector.proxy
+            ),
+        }
         self._virtual: dict[str, Handler] = {
-            "bindings": actions.bind, "tokenreviews": actions.token_review, "selfsubjectreviews": actions.self_subject,
-            "subjectaccessreviews": actions.access_review, "localsubjectaccessreviews": actions.access_review,
-            "selfsubjectaccessreviews": actions.access_review, "selfsubjectrulesreviews": actions.rules_review,
-        }  # fmt: skip
+            "bindings": actions.bind,
+            "tokenreviews": actions.token_review,
+            "selfsubjectreviews": actions.self_subject,
+            "subjectaccessreviews": actions.access_review,
+            "localsubjectaccessreviews": actions.access_review,
+            "selfsubjectaccessreviews": actions.access_review,
+            "selfsubjectrulesreviews": actions.rules_review,
+        }
 
     # --- one request ---
 
@@ -126,9 +155,17 @@ class APIServer:
         try:
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
-            query = await asyncio.to_thread(parse_query, query_text) if long else parse_query(query_text)
+            query = (
+                await asyncio.to_thread(parse_query, query_text)
+                if long
+                else parse_query(query_text)
+            )
             long = len(path) > _LONG_QUERY
-            info = await asyncio.to_thread(parse, request.method, path, query) if long else parse(request.method, path, query)
+            info = (
+                await asyncio.to_thread(parse, request.method, path, query)
+                if long
+                else parse(request.method, path, query)
+            )
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
@@ -138,14 +175,18 @@ class APIServer:
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
         except StatusError as error:
-            if request._payload_writer.output_size:  # an answer has begun: there is no other way to say that it ends here
+            if (
+                request._payload_writer.output_size
+            ):  # an answer has begun: there is no other way to say that it ends here
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
-            response = respond.failure(errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call)
+            response = respond.failure(
+                errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call
+            )
         except RecursionError:
             response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
@@ -171,7 +212,9 @@ class APIServer:
             async with asyncio.timeout(seconds):
                 return await self._seated(call)
         except TimeoutError:
-            raise errors.timeout("Timeout: request did not complete within the allotted timeout") from None
+            raise errors.timeout(
+                "Timeout: request did not complete within the allotted timeout"
+            ) from None
 
     async def _seated(self, call: Call, known: bool = False) -> web.StreamResponse:
         """The answer, once the body is here and there is a seat. One of an exempt level takes none. Nobody's body is read who
@@ -230,7 +273,9 @@ class APIServer:
         try:
             if der and (user := self.authenticator.certificate(der)) is not None:
                 return user
-            token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(request)
+            token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(
+                request
+            )
             return self.authenticator.token(token) if token else ANONYMOUS
         except InvalidToken:
             raise errors.unauthorized() from None
@@ -245,11 +290,19 @@ class APIServer:
         info = call.info
         if info.is_resource:
             selects = info.verb in _SELECTING and not info.by_path
-            fields = call.query.get("fieldSelector", "") if selects and NODES in call.user.groups else ""
+            fields = (
+                call.query.get("fieldSelector", "") if selects and NODES in call.user.groups else ""
+            )
             asked = Asked(
-                info.verb, info.group, info.resource, info.subresource, info.namespace, info.name, version=info.version,
+                info.verb,
+                info.group,
+                info.resource,
+                info.subresource,
+                info.namespace,
+                info.name,
+                version=info.version,
                 fields=fields,
-            )  # fmt: skip
+            )
         else:
             asked = Asked(info.verb, path=info.path)
         if not self._authorizer.authorize(call.user, asked)[0]:
@@ -268,7 +321,11 @@ class APIServer:
             remote = self._behind(info.path)
             if info.path.startswith("/openapi/"):
                 await self.documents.prepare("proto-openapi" in call.http.headers.get("Accept", ""))
-            return await self._pages.answer(call) if remote is None else await self._aggregator.pass_on(call, remote)
+            return (
+                await self._pages.answer(call)
+                if remote is None
+                else await self._aggregator.pass_on(call, remote)
+            )
         resource = self._catalogue.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
@@ -304,13 +361,19 @@ class APIServer:
     def _behind(self, path: str) -> Remote | None:
         """The server that answers a path which is no resource: its own discovery or its OpenAPI document."""
         parts = path.strip("/").removeprefix("openapi/v3/").split("/")
-        return self._aggregator.find(parts[1], parts[2]) if len(parts) == 3 and parts[0] == "apis" else None
+        return (
+            self._aggregator.find(parts[1], parts[2])
+            if len(parts) == 3 and parts[0] == "apis"
+            else None
+        )
 
     @staticmethod
     def _check_custom(call: Call, resource: CustomResource) -> None:
         if resource.definition.metadata.deletion_timestamp and call.info.verb == "create":
             refusal = errors.method_not_allowed(resource.group_resource, "create")
-            refusal.status.message = "create not allowed while custom resource definition is terminating"
+            refusal.status.message = (
+                "create not allowed while custom resource definition is terminating"
+            )
             raise refusal
         if resource.deprecation and call.info.verb != "watch":
             call.warnings.append(resource.deprecation)
@@ -321,7 +384,11 @@ class APIServer:
         if info.subresource:
             sub = resource.subresource(info.subresource)
             if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
-                raise errors.not_found(resource.group_resource, info.name) if custom else errors.page_not_found()
+                raise (
+                    errors.not_found(resource.group_resource, info.name)
+                    if custom
+                    else errors.page_not_found()
+                )
             if info.verb == "watch" and not custom:
                 raise errors.page_not_found()
             handler = self._subresources.get(sub.name, {}).get(info.verb)
@@ -333,19 +400,29 @@ class APIServer:
             handler = self._usage.answer if info.verb in resource.verbs else None
         else:
             handler = self._verbs.get(info.verb) if info.verb in resource.verbs else None
-            if info.verb in ("create", "deletecollection") and len(info.parts) > 1 and info.parts[1]:
+            if (
+                info.verb in ("create", "deletecollection")
+                and len(info.parts) > 1
+                and info.parts[1]
+            ):
                 handler = None
             if custom and not info.name and info.verb in ("update", "patch"):
                 raise errors.bad_request("name must be provided")
         if handler is None:
-            raise errors.method_not_allowed(resource.group_resource, info.verb) if custom else errors.method_refused()
+            raise (
+                errors.method_not_allowed(resource.group_resource, info.verb)
+                if custom
+                else errors.method_refused()
+            )
         return handler
 
 
 _OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _UPGRADED = frozenset(("exec", "attach", "portforward"))
 _STREAMING = _UPGRADED | {"proxy", "log"}
-_SELECTING = frozenset(("list", "watch", "deletecollection"))  # verbs for which a selector says what is asked for
+_SELECTING = frozenset(
+    ("list", "watch", "deletecollection")
+)  # verbs for which a selector says what is asked for
 _PATIENCE = 60.0  # seconds that any request may take
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
@@ -361,7 +438,9 @@ def _deadline(text: str) -> float:
     try:
         seconds = parse_duration(text).total_seconds()
     except CelError:
-        raise errors.bad_request(f'invalid timeout specified in the request URL: time: invalid duration "{text}"') from None
+        raise errors.bad_request(
+            f'invalid timeout specified in the request URL: time: invalid duration "{text}"'
+        ) from None
     return min(seconds, _PATIENCE) if seconds > 0 else _PATIENCE
 
 
@@ -392,7 +471,9 @@ def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:
         raise errors.page_not_found()
     if outside and (name or "list" not in resource.verbs):
         raise errors.page_not_found()
-    if (method == "HEAD" and info.subresource != "proxy") or (collection and info.verb in ("update", "patch")):
+    if (method == "HEAD" and info.subresource != "proxy") or (
+        collection and info.verb in ("update", "patch")
+    ):
         raise errors.method_refused()
     if outside and info.verb not in ("list", "watch"):
         raise errors.method_refused()
@@ -402,4 +483,3 @@ def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
     """Whether a request names no namespace that has to name one: all but lists and watches of everything."""
     everything = info.verb in ("list", "watch") and not info.path_name
     return resource.namespaced and not info.namespace and not everything
-

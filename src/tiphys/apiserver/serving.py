@@ -138,14 +138,20 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
             transport.abort()
 
     def handle_error(
-        self, request: Any, status: int = 500, exc: BaseException | None = None, message: str | None = None
+        self,
+        request: Any,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
     ) -> web.StreamResponse:
         """A method that no parser knows is one that no path has; who has gone needs no answer, and the log no word of it."""
         if isinstance(exc, ConnectionError):
             gone = web.Response(status=499)
             gone.force_close()
             return gone
-        if isinstance(exc, BadHttpMethod) and " HTTP/1" in str(exc):  # else it is no request line at all
+        if isinstance(exc, BadHttpMethod) and " HTTP/1" in str(
+            exc
+        ):  # else it is no request line at all
             response = respond.failure(errors.method_refused())
             response.force_close()
             return response
@@ -211,20 +217,31 @@ def _worth_telling(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError)
 
 
-async def serve(server: APIServer, host: str, port: int, context: ssl.SSLContext) -> web.ServerRunner:
+async def serve(
+    server: APIServer, host: str, port: int, context: ssl.SSLContext
+) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
     logging.getLogger("aiohttp.server").addFilter(_worth_telling)
     most = max(min(_MOST_CONNECTIONS, raise_file_limit() - _SPARE_FILES), 64)
     front = _Front(
-        server.handle, request_factory=_request_factory, keepalive_timeout=IDLE_SECONDS, access_log=None,
-        max_line_size=HEAD_LIMIT, max_field_size=HEAD_LIMIT, max_headers=_MOST_HEADERS, lingering_time=_LINGERING,
-        auto_decompress=False, most=most,  # upstream takes bodies as they come, too
-    )  # fmt: skip
+        server.handle,
+        request_factory=_request_factory,
+        keepalive_timeout=IDLE_SECONDS,
+        access_log=None,
+        max_line_size=HEAD_LIMIT,
+        max_field_size=HEAD_LIMIT,
+        max_headers=_MOST_HEADERS,
+        lingering_time=_LINGERING,
+        auto_decompress=False,
+        most=most,  # upstream takes bodies as they come, too
+    )
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
     await _Site(runner, host, port, ssl_context=context, backlog=1024).start()
     return runner
 
 
-def _request_factory(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+def _request_factory(
+    message: Any, payload: Any, protocol: Any, writer: Any, task: Any
+) -> web.BaseRequest:
     return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())

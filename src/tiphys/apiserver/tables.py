@@ -33,9 +33,12 @@ class Column:
 
     def definition(self) -> dict[str, Any]:
         return {
-            "name": self.name, "type": self.type, "format": self.format,
-            "description": self.description or f"{self.name} of the object.", "priority": self.priority,
-        }  # fmt: skip
+            "name": self.name,
+            "type": self.type,
+            "format": self.format,
+            "description": self.description or f"{self.name} of the object.",
+            "priority": self.priority,
+        }
 
 
 def age(text: str | None) -> str:
@@ -43,11 +46,21 @@ def age(text: str | None) -> str:
 
 
 NAME = Column(
-    "Name", lambda obj: obj.metadata.name, format="name", description="Name must be unique within a namespace."
+    "Name",
+    lambda obj: obj.metadata.name,
+    format="name",
+    description="Name must be unique within a namespace.",
 )
-AGE = Column("Age", lambda obj: age(obj.metadata.creation_timestamp), description="Time since the object was made.")
+AGE = Column(
+    "Age",
+    lambda obj: age(obj.metadata.creation_timestamp),
+    description="Time since the object was made.",
+)
 _AGE_OF_CUSTOM = v1.CustomResourceColumnDefinition(
-    name="Age", type="date", json_path=".metadata.creationTimestamp", description="Time since the object was made."
+    name="Age",
+    type="date",
+    json_path=".metadata.creationTimestamp",
+    description="Time since the object was made.",
 )
 CREATED = Column("Created At", lambda obj: obj.metadata.creation_timestamp, format="date")
 
@@ -72,7 +85,10 @@ def columns_of(resource: Resource) -> list[Column]:
 def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
     """A column that a definition asks for. Values that are not there are null, as upstream prints them."""
     find = compile_path(column.json_path)
-    about = column.description or f"Custom resource definition column (in JSONPath format): {column.json_path}"
+    about = (
+        column.description
+        or f"Custom resource definition column (in JSONPath format): {column.json_path}"
+    )
 
     def cell(obj: Any) -> Any:
         document = obj.content if not column.json_path.startswith(".metadata") else to_builtins(obj)
@@ -90,7 +106,9 @@ def _shown(value: Any, kind: str) -> Any:
             return value
         return encode(value).decode() if isinstance(value, dict | list | bool) else str(value)
     if kind == "integer":
-        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return (
+            int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        )
     if kind == "number":
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
     return value if isinstance(value, bool) else None
@@ -110,7 +128,12 @@ class Printer:
         """Everything before the first row."""
         definitions = [column.definition() for column in self._columns] if header else []
         version = self._version.decode()
-        head = {"kind": "Table", "apiVersion": version, "metadata": meta, "columnDefinitions": definitions}
+        head = {
+            "kind": "Table",
+            "apiVersion": version,
+            "metadata": meta,
+            "columnDefinitions": definitions,
+        }
         return msgspec.json.encode(head)[:-1] + b',"rows":['
 
     def row(self, data: bytes) -> bytes:

@@ -23,7 +23,13 @@ from tiphys.api import core_v1
 from tiphys.api.base import Quantity, decode, encode, format_quantity
 from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import ListMeta, ObjectMeta
-from tiphys.api.metrics_v1beta1 import ContainerMetrics, NodeMetrics, NodeMetricsList, PodMetrics, PodMetricsList
+from tiphys.api.metrics_v1beta1 import (
+    ContainerMetrics,
+    NodeMetrics,
+    NodeMetricsList,
+    PodMetrics,
+    PodMetricsList,
+)
 from tiphys.apiserver import respond
 from tiphys.apiserver.registry import Registry
 from tiphys.apiserver.request import Call
@@ -62,7 +68,9 @@ class Usage:
         self._registry = registry
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
-        self._counters: dict[tuple[str, str, str], tuple[int, float]] = {}  # (node, pod uid, container) → (ns, when)
+        self._counters: dict[
+            tuple[str, str, str], tuple[int, float]
+        ] = {}  # (node, pod uid, container) → (ns, when)
         self._containers: dict[str, dict[str, dict[str, Sample]]] = {}  # node → pod uid → container
         self._machines: dict[str, Sample] = {}  # nodes as a whole
         self._seen_once = False  # whether something was seen for the first time in the last round
@@ -89,18 +97,25 @@ class Usage:
         for name in [name for name in self._containers if name not in known]:
             del self._containers[name]
             self._machines.pop(name, None)
-        await asyncio.gather(*(self._node(node) for node in nodes if node.metadata.labels.get("type") != "hollow"))
+        await asyncio.gather(
+            *(self._node(node) for node in nodes if node.metadata.labels.get("type") != "hollow")
+        )
 
     async def _node(self, node: core_v1.Node) -> None:
         addresses = {a.type: a.address for a in node.status.addresses}
-        host, port = addresses.get("InternalIP", ""), node.status.daemon_endpoints.kubelet_endpoint.port
+        host, port = (
+            addresses.get("InternalIP", ""),
+            node.status.daemon_endpoints.kubelet_endpoint.port,
+        )
         if not is_ip(host) or not 0 < port < 1 << 16 or self._tls is None:
             return
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         try:
             url, name = f"https://{authority(host, port)}/stats/summary", node.metadata.name
-            async with self._session.get(url, ssl=self._tls, server_hostname=name, allow_redirects=False) as answer:
+            async with self._session.get(
+                url, ssl=self._tls, server_hostname=name, allow_redirects=False
+            ) as answer:
                 summary = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
         except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
             log.debug("metrics of %s: %s", node.metadata.name, error)
@@ -149,7 +164,9 @@ class Usage:
                 raise errors.not_found(f"{'pods' if pods else 'nodes'}.{GROUP}", call.info.name)
             return self._answered(call, made)
         rows: list[Any] = [
-            made for entry in self._registry.cache(source).select(view_of(call, source)) if (made := make(entry.data))
+            made
+            for entry in self._registry.cache(source).select(view_of(call, source))
+            if (made := make(entry.data))
         ]
         listed: Any = PodMetricsList(items=rows) if pods else NodeMetricsList(items=rows)
         listed.metadata = ListMeta()
@@ -158,7 +175,9 @@ class Usage:
     @staticmethod
     def _answered(call: Call, obj: Any) -> web.Response:
         # Not in protobuf: a window is a message of its own there, for the sake of one field.
-        return respond.formed(call, encode(obj), respond.accepted(call.http.headers.get("Accept", "")))
+        return respond.formed(
+            call, encode(obj), respond.accepted(call.http.headers.get("Accept", ""))
+        )
 
     def _samples(self, pod: core_v1.Pod) -> dict[str, Sample]:
         measured = self._containers.get(pod.spec.node_name, {}).get(pod.metadata.uid)
@@ -171,10 +190,13 @@ class Usage:
         return {
             c.name: Sample(
                 nano(said.get("hollow.tiphys.io/cpu", c.resources.requests.get("cpu", zero))),
-                nano(said.get("hollow.tiphys.io/memory", c.resources.requests.get("memory", zero))) // NANO, now, _DECLARED,
+                nano(said.get("hollow.tiphys.io/memory", c.resources.requests.get("memory", zero)))
+                // NANO,
+                now,
+                _DECLARED,
             )
             for c in pod.spec.containers
-        }  # fmt: skip
+        }
 
     def _pod(self, data: bytes) -> PodMetrics | None:
         pod = decode(data, core_v1.Pod)
@@ -183,10 +205,14 @@ class Usage:
             return None
         meta = pod.metadata
         latest = max(samples.values(), key=lambda s: s.since)
-        made = PodMetrics(metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, labels=dict(meta.labels)))
+        made = PodMetrics(
+            metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, labels=dict(meta.labels))
+        )
         made.metadata.creation_timestamp = made.timestamp = timestamps.rfc3339(latest.since)
         made.window = f"{latest.window:.3f}s"
-        made.containers = [ContainerMetrics(name=name, usage=s.usage()) for name, s in sorted(samples.items())]
+        made.containers = [
+            ContainerMetrics(name=name, usage=s.usage()) for name, s in sorted(samples.items())
+        ]
         return made
 
     def _node_metrics(self, data: bytes) -> NodeMetrics | None:
@@ -201,10 +227,14 @@ class Usage:
                 if entry.fields.get("spec.nodeName") == name
             )
             samples = [s for pod in pods for s in self._samples(pod).values()]
-            total = Sample(sum(s.cpu for s in samples), sum(s.memory for s in samples), time.time(), _DECLARED)
+            total = Sample(
+                sum(s.cpu for s in samples), sum(s.memory for s in samples), time.time(), _DECLARED
+            )
         else:
             total = self._machines[name]
-        made = NodeMetrics(metadata=ObjectMeta(name=name, labels=dict(node.metadata.labels)), usage=total.usage())
+        made = NodeMetrics(
+            metadata=ObjectMeta(name=name, labels=dict(node.metadata.labels)), usage=total.usage()
+        )
         made.metadata.creation_timestamp = made.timestamp = timestamps.rfc3339(total.since)
         made.window = f"{total.window:.3f}s"
         return made

@@ -11,7 +11,14 @@ from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.request import Call
 from tiphys.apiserver.strategies import NAMES, strategy_of
 from tiphys.machinery import errors
-from tiphys.machinery.selectors import EVERYTHING, Requirement, Selector, SelectorError, parse_fields, parse_labels
+from tiphys.machinery.selectors import (
+    EVERYTHING,
+    Requirement,
+    Selector,
+    SelectorError,
+    parse_fields,
+    parse_labels,
+)
 from tiphys.store.cache import Entry, Filter
 
 
@@ -30,7 +37,9 @@ def _parted(fields: Selector) -> tuple[Selector, Selector]:
     """(what is about names, which no conversion changes, the rest)."""
     known = {field.name for field in NAMES}
     names = tuple(requirement for requirement in fields.requirements if requirement.key in known)
-    others = tuple(requirement for requirement in fields.requirements if requirement.key not in known)
+    others = tuple(
+        requirement for requirement in fields.requirements if requirement.key not in known
+    )
     return Selector(names), Selector(others)
 
 
@@ -44,7 +53,9 @@ def _stored_view(call: Call, resource: Resource, labels: Selector, fields: Selec
     if name and (call.info.namespace or not resource.namespaced):
         # The key says it already; another name that is asked for besides still has to match.
         chosen = Requirement("metadata.name", "=", (name,))
-        fields = Selector(tuple(requirement for requirement in fields.requirements if requirement != chosen))
+        fields = Selector(
+            tuple(requirement for requirement in fields.requirements if requirement != chosen)
+        )
         return _Exact(prefix + name, labels, fields)
     namespace = fields.exact("metadata.namespace")
     if namespace and resource.namespaced and not call.info.namespace:
@@ -106,7 +117,11 @@ class _Exact(Filter):
         self.matches_all = False
 
     def matches(self, entry: Entry) -> bool:
-        return entry.key == self.prefix and self.labels.matches(entry.labels) and self.fields.matches(entry.fields)
+        return (
+            entry.key == self.prefix
+            and self.labels.matches(entry.labels)
+            and self.fields.matches(entry.fields)
+        )
 
 
 def _labels(text: str) -> Selector:
@@ -132,9 +147,9 @@ def _fields(call: Call, resource: Resource) -> Selector:
         return EVERYTHING
     selector = call.selectors.get("fieldSelector") or _field_terms(text)
     if resource.group == "events.k8s.io":
-        selector = Selector(tuple(
-            Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements
-        ))  # fmt: skip
+        selector = Selector(
+            tuple(Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements)
+        )
     allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
     for requirement in selector.requirements:
         if requirement.key not in allowed:
@@ -143,7 +158,9 @@ def _fields(call: Call, resource: Resource) -> Selector:
 
 
 # Kinds whose fields upstream converts by a rule of their own say it in other words.
-_WORDED = frozenset(("Pod", "Node", "Namespace", "Secret", "Event", "ReplicationController", "Service"))
+_WORDED = frozenset(
+    ("Pod", "Node", "Namespace", "Secret", "Event", "ReplicationController", "Service")
+)
 
 
 def _unsupported(resource: Resource, key: str) -> str:

@@ -42,7 +42,9 @@ class Watchdog:
         self._loop_thread = 0
         self._beating = threading.Event()
         self._stopped = False
-        self._sample: tuple[float, str, str] | None = None  # (beat that was due, what ran, the stack)
+        self._sample: tuple[float, str, str] | None = (
+            None  # (beat that was due, what ran, the stack)
+        )
         self._told = -_AGAIN
         self._last: object = None
 
@@ -111,10 +113,18 @@ class Watchdog:
             due = self._due
             time.sleep(_BEAT)
             overdue = time.monotonic() - due
-            if overdue > LIMIT * 0.6 and due == self._due and (self._sample is None or self._sample[0] != due):
+            if (
+                overdue > LIMIT * 0.6
+                and due == self._due
+                and (self._sample is None or self._sample[0] != due)
+            ):
                 frame = sys._current_frames().get(self._loop_thread)
                 if frame is not None:
-                    self._sample = (due, _what_runs(frame), "".join(traceback.format_stack(frame)[-_DEEP:]))
+                    self._sample = (
+                        due,
+                        _what_runs(frame),
+                        "".join(traceback.format_stack(frame)[-_DEEP:]),
+                    )
 
     # --- metrics ---
 

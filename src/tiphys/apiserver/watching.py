@@ -62,15 +62,23 @@ class Stream:
         self._converter = reader.registry.converter
         custom = isinstance(resource, CustomResource)
         self._binary = self._want.form == "protobuf"
-        self._plain = not self._want.shape and not self._binary and resource.is_storage_version and not custom
-        self._converting = resource if isinstance(resource, CustomResource) and resource.webhook else None
+        self._plain = (
+            not self._want.shape and not self._binary and resource.is_storage_version and not custom
+        )
+        self._converting = (
+            resource if isinstance(resource, CustomResource) and resource.webhook else None
+        )
 
     async def run(self) -> web.StreamResponse:
         query, store = self._call.query, self._reader.store
         asked = query.get("resourceVersion", "")
         initial = query.get("sendInitialEvents")
         replay = begins_with_list(self._call)
-        since = await self._reader.fresh(asked if asked else "") if replay else number(asked or "0") or store.revision
+        since = (
+            await self._reader.fresh(asked if asked else "")
+            if replay
+            else number(asked or "0") or store.revision
+        )
         if replay:
             self._reader.registry.check_readable(self.resource, self._view.prefix)
         try:
@@ -160,10 +168,16 @@ class Stream:
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape
         version = self._want.version.decode().partition("/")[2]
-        kind = "application/json" if not shape else f"application/json;as={shape};g=meta.k8s.io;v={version}"
+        kind = (
+            "application/json"
+            if not shape
+            else f"application/json;as={shape};g=meta.k8s.io;v={version}"
+        )
         if self._binary:
             kind = f"{protobuf.MEDIA_TYPE};stream=watch"
-        response = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
+        response = web.StreamResponse(
+            headers={"Content-Type": kind, "Cache-Control": "no-cache, private"}
+        )
         if self._call.flow is not None:
             response.headers.update(self._call.flow.headers)
         response.enable_chunked_encoding()
@@ -182,13 +196,21 @@ class Stream:
         protocol = self._call.http.protocol
         protocol.gone = self.wake.set
         self._awake()
-        while not (self._reader.closing.is_set() or self._stalled or watcher.overflowed or self.ended or self._gone()):
+        while not (
+            self._reader.closing.is_set()
+            or self._stalled
+            or watcher.overflowed
+            or self.ended
+            or self._gone()
+        ):
             now = loop.time()
             if now >= ends:
                 return
             if self._bookmarks and now >= bookmark:
                 self._flush()
-                if watcher.behind or self._waiting:  # a bookmark promises that everything before it was sent
+                if (
+                    watcher.behind or self._waiting
+                ):  # a bookmark promises that everything before it was sent
                     bookmark = now + 1.0
                 else:
                     self._send([self._bookmark(self._reader.store.revision)])
@@ -214,7 +236,9 @@ class Stream:
     def _flush(self) -> None:
         self._due = False
         watcher = self._flushing
-        if watcher is None or self._waiting:  # it has ended meanwhile, or is not to be sent more now
+        if (
+            watcher is None or self._waiting
+        ):  # it has ended meanwhile, or is not to be sent more now
             return
         if self._gone() or self._reader.closing.is_set():
             self.wake.set()
@@ -259,19 +283,25 @@ class Stream:
 
     async def _send_converted(self, taken: list[tuple[str, Event]]) -> None:
         """Events whose objects a webhook has to convert first. Later ones wait."""
-        by_fields = self._view.stored is not self._view  # of this version: what an event is, is known once both are converted
+        by_fields = (
+            self._view.stored is not self._view
+        )  # of this version: what an event is, is known once both are converted
         if by_fields:
             shown = [entry for _, event in taken for entry in (event.previous, event.entry)]
         else:
             shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
         try:
-            await self._converter.present(self.resource, [entry for entry in shown if entry is not None])
+            await self._converter.present(
+                self.resource, [entry for entry in shown if entry is not None]
+            )
         except errors.StatusError as error:
             self._send([self._error(error)])
             self._reader.end(self)
             return
         if by_fields:
-            taken = [(kind, event) for _, event in taken if (kind := self._view.kind(event)) is not None]
+            taken = [
+                (kind, event) for _, event in taken if (kind := self._view.kind(event)) is not None
+            ]
         self._send([self._line(kind, event) for kind, event in taken])
 
     def _gone(self) -> bool:
@@ -302,7 +332,9 @@ class Stream:
         if self._want.shape == "Table":
             meta = {"resourceVersion": str(event.revision)}
             include = self._call.query.get("includeObject") or "Metadata"
-            data = tables.table(self.resource, [data], meta, include, self._header, self._want.version)
+            data = tables.table(
+                self.resource, [data], meta, include, self._header, self._want.version
+            )
             self._header = False
         elif self._want.shape:
             data = tables.partial(data, self._want.version)
@@ -312,13 +344,22 @@ class Stream:
         """One event on the wire: a line of JSON, or a length and a WatchEvent in protobuf."""
         if not self._binary:
             return b'{"type":"%b","object":%b}\n' % (kind.encode(), data)
-        return _wire(kind, protobuf.wrap(decode(data, PartialObjectMetadata if self._want.shape else self.resource.type)))
+        return _wire(
+            kind,
+            protobuf.wrap(
+                decode(data, PartialObjectMetadata if self._want.shape else self.resource.type)
+            ),
+        )
 
     def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
-        kind, version, shaped = self.resource.kind, self.resource.api_version, self._want.version.decode()
+        kind, version, shaped = (
+            self.resource.kind,
+            self.resource.api_version,
+            self._want.version.decode(),
+        )
         if self._want.shape.startswith("Partial"):
             kind, version = "PartialObjectMetadata", shaped
         obj: dict[str, Any] = {"kind": kind, "apiVersion": version, "metadata": meta}

@@ -42,15 +42,20 @@ class WebhookCaller:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "kube-apiserver-admission"},
+                connector=aiohttp.TCPConnector(limit=0),
+                headers={"User-Agent": "kube-apiserver-admission"},
                 cookie_jar=aiohttp.DummyCookieJar(),
-            )  # fmt: skip
+            )
         return self._session
 
     def _context(self, bundle: bytes) -> ssl.SSLContext:
         found = self._contexts.get(bundle)
         if found is None:
-            found = ssl.create_default_context(cadata=_pem(bundle).decode()) if bundle else ssl.create_default_context()
+            found = (
+                ssl.create_default_context(cadata=_pem(bundle).decode())
+                if bundle
+                else ssl.create_default_context()
+            )
             if len(self._contexts) > 100:
                 self._contexts.clear()
             self._contexts[bundle] = found
@@ -98,7 +103,11 @@ class WebhookCaller:
         path = (service.path or "").lstrip("/")
         host, port = self.endpoint(service.namespace, service.name, service.port or 443)
         name = f"{service.name}.{service.namespace}.svc"
-        return f"https://{authority(host, port)}/{path}", name, f"https://{name}:{service.port or 443}/{path}"
+        return (
+            f"https://{authority(host, port)}/{path}",
+            name,
+            f"https://{name}:{service.port or 443}/{path}",
+        )
 
     def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
         """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises WebhookError."""
@@ -107,7 +116,9 @@ class WebhookCaller:
             raise WebhookError(f'service "{name}" not found')
         service = decode(entry.data, core_v1.Service)
         if service.spec.type == "ExternalName":
-            raise WebhookError(f'unsupported service type "{service.spec.type}"')  # names are not resolved for anybody
+            raise WebhookError(
+                f'unsupported service type "{service.spec.type}"'
+            )  # names are not resolved for anybody
         wanted = next((p for p in service.spec.ports if p.port == port), None)
         if wanted is None:
             raise WebhookError(f'no service port {port} found for service "{name}"')
@@ -118,9 +129,12 @@ class WebhookCaller:
 
 
 def endpoint_of(
-    slices: ResourceCache, namespace: str, service: str, port: str,
+    slices: ResourceCache,
+    namespace: str,
+    service: str,
+    port: str,
     fits: Callable[[discovery_v1.Endpoint], bool] = lambda endpoint: True,
-) -> tuple[str, int] | None:  # fmt: skip
+) -> tuple[str, int] | None:
     """The address and port of a ready endpoint behind a service's port, by the port's name. Addresses that lead back to
     this machine are none, whoever wrote them, and neither are names."""
     for row in slices.select(Filter(f"{_SLICES.prefix}{namespace}/")):
@@ -131,7 +145,11 @@ def endpoint_of(
             if (candidate.name or "") == port and candidate.port:
                 for endpoint in found.endpoints:
                     address = endpoint.addresses[0] if endpoint.addresses else ""
-                    if endpoint.conditions.ready is not False and is_global_unicast(address) and fits(endpoint):
+                    if (
+                        endpoint.conditions.ready is not False
+                        and is_global_unicast(address)
+                        and fits(endpoint)
+                    ):
                         return address, candidate.port
     return None
 

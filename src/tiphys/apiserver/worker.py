@@ -32,7 +32,12 @@ def read_yaml(data: bytes) -> bytes:
 
     try:
         return msgspec.json.encode(yaml_reading.read(data))
-    except (yaml_reading.YamlError, RecursionError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+    except (
+        yaml_reading.YamlError,
+        RecursionError,
+        msgspec.MsgspecError,
+        UnicodeEncodeError,
+    ) as error:
         raise Refused(str(error)) from None
 
 
@@ -62,8 +67,11 @@ def judge_definition(data: bytes) -> bytes:
 
 
 JOBS: dict[int, Callable[[bytes], bytes]] = {
-    READ_YAML: read_yaml, WRITE_YAML: write_yaml, JUDGE_DEFINITION: judge_definition, INDENT: indent,
-}  # fmt: skip
+    READ_YAML: read_yaml,
+    WRITE_YAML: write_yaml,
+    JUDGE_DEFINITION: judge_definition,
+    INDENT: indent,
+}
 
 
 def done(kind: int, data: bytes) -> tuple[int, bytes]:

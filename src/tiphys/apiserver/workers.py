@@ -57,9 +57,13 @@ class Workers:
     @staticmethod
     async def _started() -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tiphys.apiserver.worker", limit=_BUFFER,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "tiphys.apiserver.worker",
+            limit=_BUFFER,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
 
     def _end_idle_later(self) -> None:
         if self._idle is not None:
@@ -103,7 +107,6 @@ class Workers:
             return worker.write_yaml(data)
         return (await self.run(worker.WRITE_YAML, data))[1]
 
-
     async def indented(self, data: bytes) -> bytes:
         """JSON as people read it: two spaces a level."""
         if len(data) <= _SMALL_INDENTED:
@@ -124,5 +127,3 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.wait()
-
-

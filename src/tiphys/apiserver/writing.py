@@ -10,7 +10,13 @@ from aiohttp import web
 
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, PartialObjectMetadata, Status, StatusDetails
+from tiphys.api.meta_v1 import (
+    DeleteOptions,
+    ObjectMeta,
+    PartialObjectMetadata,
+    Status,
+    StatusDetails,
+)
 from tiphys.apiserver import respond
 from tiphys.apiserver.aside import LARGE, Pure, aside, weigh_body
 from tiphys.apiserver.authorization import Asked, Authorizer, refusal
@@ -45,7 +51,11 @@ from tiphys.store.cache import Entry
 
 def manager_of(call: Call) -> str:
     """Who manages what this request writes: as it says itself, or the program's name in its User-Agent."""
-    return call.query.get("fieldManager") or str(call.http.headers.get("User-Agent", "")).partition("/")[0] or "unknown"
+    return (
+        call.query.get("fieldManager")
+        or str(call.http.headers.get("User-Agent", "")).partition("/")[0]
+        or "unknown"
+    )
 
 
 class Writer:
@@ -57,7 +67,9 @@ class Writer:
     def _check_create(self, call: Call, resource: Resource) -> None:
         """A write that would create the object needs that right, too. Raises 403."""
         info = call.info
-        asked = Asked("create", info.group, info.resource, "", info.namespace, info.name, version=info.version)
+        asked = Asked(
+            "create", info.group, info.resource, "", info.namespace, info.name, version=info.version
+        )
         if not self._authorizer.authorize(call.user, asked)[0]:
             raise refusal(call.user, asked)
 
@@ -71,7 +83,9 @@ class Writer:
         """The object of a body, in the version it is stored in."""
         return self._stored(resource, read_object(call, data, resource.type, resource))
 
-    async def _answer(self, call: Call, resource: Resource, entry: Entry, code: int = 200) -> web.Response:
+    async def _answer(
+        self, call: Call, resource: Resource, entry: Entry, code: int = 200
+    ) -> web.Response:
         converter = self._registry.converter
         shown = converter.shown(resource, entry) or (await converter.present(resource, [entry]))[0]
         return await aside(respond.one, call, resource, shown, code)
@@ -83,7 +97,12 @@ class Writer:
         check_write(call, "CreateOptions")
         obj = await aside(self._read, call, data, resource)
         entry = await self._registry.create(
-            written_as(resource), call.info.namespace, obj, call.user, call.dry_run, manager_of(call)
+            written_as(resource),
+            call.info.namespace,
+            obj,
+            call.user,
+            call.dry_run,
+            manager_of(call),
         )
         return await self._answer(call, resource, entry, 201)
 
@@ -103,25 +122,41 @@ class Writer:
         return await self._change(call, resource, change, None if call.info.subresource else create)
 
     async def _change(
-        self, call: Call, resource: Resource, change: Callable[[Any], Any], create: Any = None, patching: bool = False
+        self,
+        call: Call,
+        resource: Resource,
+        change: Callable[[Any], Any],
+        create: Any = None,
+        patching: bool = False,
     ) -> web.Response:
         namespace = "" if not resource.namespaced else call.info.namespace
         entry, created = await self._registry.update(
-            written_as(resource), namespace, call.info.name, Pure(change), call.user, call.dry_run,
-            call.info.subresource, create, patching, manager_of(call),
-        )  # fmt: skip
+            written_as(resource),
+            namespace,
+            call.info.name,
+            Pure(change),
+            call.user,
+            call.dry_run,
+            call.info.subresource,
+            create,
+            patching,
+            manager_of(call),
+        )
         return await self._answer(call, resource, entry, 201 if created else 200)
 
     # --- patch ---
 
     async def patch(self, call: Call, resource: Resource) -> web.Response:
         media = media_type(call)
-        offered = [m for m in PATCHES if "strategic" not in m or not isinstance(resource, CustomResource)]
+        offered = [
+            m for m in PATCHES if "strategic" not in m or not isinstance(resource, CustomResource)
+        ]
         if media == APPLY:
             return await self._apply(call, resource)
         if media not in offered:
             raise errors.unsupported_media_type(
-                "the body of the request was in an unknown format - accepted media types include: " + ", ".join(offered)
+                "the body of the request was in an unknown format - accepted media types include: "
+                + ", ".join(offered)
             )
         data = await body(call)
         check_write(call, "PatchOptions")
@@ -175,9 +210,19 @@ class Writer:
 
         namespace = call.info.namespace if resource.namespaced else ""
         return await self._registry.apply(
-            stored, namespace, call.info.name, config, typed, call.user, call.dry_run, call.info.subresource, manager,
-            truth(call.query.get("force")), lambda: self._check_create(call, resource), lens,
-        )  # fmt: skip
+            stored,
+            namespace,
+            call.info.name,
+            config,
+            typed,
+            call.user,
+            call.dry_run,
+            call.info.subresource,
+            manager,
+            truth(call.query.get("force")),
+            lambda: self._check_create(call, resource),
+            lens,
+        )
 
     # --- delete ---
 
@@ -186,10 +231,17 @@ class Writer:
         namespace = call.info.namespace if resource.namespaced else ""
         if options.ignore_store_read_error_with_cluster_breaking_potential:
             self._check_unsafe(call, resource)
-            await self._registry.delete_corrupt(storage_of(resource), namespace, call.info.name, bool(options.dry_run))
+            await self._registry.delete_corrupt(
+                storage_of(resource), namespace, call.info.name, bool(options.dry_run)
+            )
             return respond.status(call, Status(status="Success"))
         entry, gone = await self._registry.delete(
-            storage_of(resource), namespace, call.info.name, options, call.user, bool(options.dry_run)
+            storage_of(resource),
+            namespace,
+            call.info.name,
+            options,
+            call.user,
+            bool(options.dry_run),
         )
         if gone and resource.plural not in (
             "pods",
@@ -205,14 +257,18 @@ class Writer:
             "volumeattachments",
         ):
             meta = decode(entry.data, PartialObjectMetadata).metadata
-            details = StatusDetails(name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid)
+            details = StatusDetails(
+                name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid
+            )
             return respond.status(call, Status(status="Success", details=details))
         return await self._answer(call, resource, entry)
 
     def _check_unsafe(self, call: Call, resource: Resource) -> None:
         """Who removes what cannot be read needs a right of its own: no finalizer, no admission is asked. Raises 403."""
         info, verb = call.info, "unsafe-delete-ignore-read-errors"
-        asked = Asked(verb, info.group, info.resource, "", info.namespace, info.name, version=info.version)
+        asked = Asked(
+            verb, info.group, info.resource, "", info.namespace, info.name, version=info.version
+        )
         allowed, reason = self._authorizer.authorize(call.user, asked)
         if not allowed:
             why = f'not permitted to do "{verb}", reason: {reason}'
@@ -229,7 +285,14 @@ class Writer:
         meta = {"resourceVersion": str(self._registry.store.revision)}
         if isinstance(resource, CustomResource) and not want.shape:
             meta["continue"] = ""
-        listing = Listing(call, resource, want, self._registry.turns, self._registry.converter, self._registry.workers)
+        listing = Listing(
+            call,
+            resource,
+            want,
+            self._registry.turns,
+            self._registry.converter,
+            self._registry.workers,
+        )
         body = await listing.body(meta, deleted)
         if body.length <= LARGE_ANSWER:
             return respond.answer(body.whole(), 200, call.warnings, media_of(want))
@@ -259,7 +322,9 @@ def check_name(call: Call, resource: Resource, meta: ObjectMeta) -> None:
     info = call.info
     namespace = info.namespace if resource.namespaced else ""
     if meta.namespace and namespace and meta.namespace != namespace:
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     meta.namespace = namespace
     if not meta.name:
         raise errors.bad_request(

@@ -23,7 +23,10 @@ def _string(dumper: Any, text: str) -> Any:
     style = None
     if "\n" in text:
         style = "|"
-    elif _AMBIGUOUS.fullmatch(text) or dumper.resolve(yaml.ScalarNode, text, (True, False)) != "tag:yaml.org,2002:str":
+    elif (
+        _AMBIGUOUS.fullmatch(text)
+        or dumper.resolve(yaml.ScalarNode, text, (True, False)) != "tag:yaml.org,2002:str"
+    ):
         style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -33,4 +36,6 @@ _Dumper.add_representer(str, _string)
 
 def dump(value: Any) -> bytes:
     """Plain dicts and lists as a YAML document, keys in order."""
-    return yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20).encode()  # type: ignore[no-any-return]
+    return yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20
+    ).encode()  # type: ignore[no-any-return]

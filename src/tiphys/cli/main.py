@@ -31,27 +31,54 @@ def cli() -> None:
 # --- clusters ---
 
 _name = click.option(
-    "--name", default="tiphys", show_default=True, help="Name of the cluster and of its kubeconfig context."
+    "--name",
+    default="tiphys",
+    show_default=True,
+    help="Name of the cluster and of its kubeconfig context.",
 )
 
 
 @cli.command()
 @_name
-@click.option("--data-dir", type=FOLDER, default=None, help="Where everything is kept [default: /var/lib/tiphys/NAME].")
-@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port of the API server [default: 6443].")
-@click.option("--nodes", type=click.IntRange(1, 10000), default=None, help="Number of nodes [default: 1].")
+@click.option(
+    "--data-dir",
+    type=FOLDER,
+    default=None,
+    help="Where everything is kept [default: /var/lib/tiphys/NAME].",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=None,
+    help="Port of the API server [default: 6443].",
+)
+@click.option(
+    "--nodes", type=click.IntRange(1, 10000), default=None, help="Number of nodes [default: 1]."
+)
 @click.option(
     "--runtime",
     type=click.Choice(["containerd", "hollow", "none"]),
     default=None,
     help="containerd: real containers. hollow: pods that only pretend. none: control plane only.",
 )
-@click.option("--store", default=None, help="sqlite, etcd (a local one), or https://... of an etcd cluster.")
 @click.option(
-    "--etcd-tls", nargs=3, default=None, metavar="CA CERT KEY", help="PEM files for an etcd cluster over TLS."
+    "--store", default=None, help="sqlite, etcd (a local one), or https://... of an etcd cluster."
 )
-@click.option("--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration.")
-@click.option("--wait", is_flag=True, help="Wait until the nodes are ready and the pods that were there run again.")
+@click.option(
+    "--etcd-tls",
+    nargs=3,
+    default=None,
+    metavar="CA CERT KEY",
+    help="PEM files for an etcd cluster over TLS.",
+)
+@click.option(
+    "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
+)
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Wait until the nodes are ready and the pods that were there run again.",
+)
 def up(
     name: str,
     data_dir: Path | None,
@@ -70,7 +97,10 @@ def up(
     from tiphys.cli import up as command
 
     with _explained():
-        command.run(command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config), wait)
+        command.run(
+            command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
+            wait,
+        )
 
 
 @cli.command()
@@ -87,7 +117,8 @@ def down(name: str, purge: bool) -> None:
         cluster = _existing(name)
         context = cluster_up.down(cluster, purge)
     click.echo(
-        f"Cluster {name} is down." + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
+        f"Cluster {name} is down."
+        + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
     )
     if context:
         click.echo(f"Your kubectl context is now {context}.")
@@ -202,7 +233,9 @@ class _explained:
         if isinstance(error, ClusterError | NetworkError):
             raise click.ClickException(str(error))
         if isinstance(error, PermissionError):
-            raise click.ClickException(f"{error.filename}: permission denied; are you the user who made this cluster?")
+            raise click.ClickException(
+                f"{error.filename}: permission denied; are you the user who made this cluster?"
+            )
 
 
 # --- components ---
@@ -211,7 +244,9 @@ class _explained:
 def _logging(level: str = "INFO") -> None:
     import logging
 
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
+    )
 
 
 def _run(main: Coroutine[Any, Any, T]) -> T:
@@ -240,11 +275,15 @@ def _end(ending: Ending) -> None:
 
 
 @cli.command()
-@click.option("--pki", type=FOLDER, required=True, help="Folder with ca.crt, apiserver.crt/.key, sa.key.")
+@click.option(
+    "--pki", type=FOLDER, required=True, help="Folder with ca.crt, apiserver.crt/.key, sa.key."
+)
 @click.option("--data-dir", type=FOLDER, required=True)
 @click.option("--bind", default="0.0.0.0", show_default=True)
 @click.option("--port", default=6443, show_default=True)
-@click.option("--address", default="127.0.0.1", help="Address of this server for clients in the cluster.")
+@click.option(
+    "--address", default="127.0.0.1", help="Address of this server for clients in the cluster."
+)
 @click.option(
     "--store",
     default="sqlite",
@@ -256,9 +295,19 @@ def _end(ending: Ending) -> None:
 @click.option("--etcd-key", type=FOLDER)
 @click.option("--token-auth-file", type=FOLDER, help='Lines of token,user,uid,"group,...".')
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
-@click.option("--enable-admission-plugins", default="", help="Comma-separated names of plugins that are off by default.")
-@click.option("--disable-admission-plugins", default="", help="Comma-separated names of plugins to disable.")
-@click.option("--admission-control-config-file", type=FOLDER, help="An AdmissionConfiguration: defaults and exemptions.")
+@click.option(
+    "--enable-admission-plugins",
+    default="",
+    help="Comma-separated names of plugins that are off by default.",
+)
+@click.option(
+    "--disable-admission-plugins", default="", help="Comma-separated names of plugins to disable."
+)
+@click.option(
+    "--admission-control-config-file",
+    type=FOLDER,
+    help="An AdmissionConfiguration: defaults and exemptions.",
+)
 def apiserver(
     pki: Path,
     data_dir: Path,
@@ -292,12 +341,25 @@ def apiserver(
     stem = pki / "apiserver-kubelet-client"
     certificate, key = stem.with_suffix(".crt"), stem.with_suffix(".key")
     options = Options(
-        pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", pki / "sa.key", data_dir, bind, port, address, store,
-        (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None, token_auth_file,
-        certificate if certificate.exists() else None, key if key.exists() else None, service_cidr=service_cidr,
-        front_proxy=_front_proxy(pki), enable_admission=_names(enable_admission_plugins),
-        disable_admission=_names(disable_admission_plugins), admission_config=admission_control_config_file,
-    )  # fmt: skip
+        pki / "apiserver.crt",
+        pki / "apiserver.key",
+        pki / "ca.crt",
+        pki / "sa.key",
+        data_dir,
+        bind,
+        port,
+        address,
+        store,
+        (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None,
+        token_auth_file,
+        certificate if certificate.exists() else None,
+        key if key.exists() else None,
+        service_cidr=service_cidr,
+        front_proxy=_front_proxy(pki),
+        enable_admission=_names(enable_admission_plugins),
+        disable_admission=_names(disable_admission_plugins),
+        admission_config=admission_control_config_file,
+    )
     try:
         _run(run(options))
     except (StoreError, OSError, ValueError) as error:
@@ -325,7 +387,10 @@ def _profiles(config: Path | None) -> Any:
 @click.option("--ca", type=FOLDER, required=True, help="The CA certificate that pods are given.")
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 @click.option(
-    "--ca-key", type=FOLDER, default=None, help="The key of the CA, which signs certificate requests."
+    "--ca-key",
+    type=FOLDER,
+    default=None,
+    help="The key of the CA, which signs certificate requests.",
 )
 @click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
 def controllers(
@@ -355,7 +420,9 @@ def controllers(
                     from tiphys.scheduler.main import Scheduler
 
                     other = Client(load(scheduler_kubeconfig), "tiphys-scheduler")
-                    tasks.start(Scheduler(other, tasks, profiles, informers).run(), "scheduler", vital=True)
+                    tasks.start(
+                        Scheduler(other, tasks, profiles, informers).run(), "scheduler", vital=True
+                    )
                 return informers
 
             return await lead_and_run(client, "kube-controller-manager", leader_elect, start)
@@ -383,7 +450,9 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 
             async def start(tasks: TaskGroup) -> Informers:
                 informers = Informers(client, tasks)
-                tasks.start(Scheduler(client, tasks, wanted, informers).run(), "scheduler", vital=True)
+                tasks.start(
+                    Scheduler(client, tasks, wanted, informers).run(), "scheduler", vital=True
+                )
                 return informers
 
             return await lead_and_run(client, "kube-scheduler", leader_elect, start)
@@ -393,11 +462,18 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 
 @cli.command()
 @click.option("--kubeconfig", type=FOLDER, required=True)
-@click.option("--runtime", type=click.Choice(["containerd", "hollow"]), default="containerd", show_default=True)
+@click.option(
+    "--runtime",
+    type=click.Choice(["containerd", "hollow"]),
+    default="containerd",
+    show_default=True,
+)
 @click.option("--data-dir", type=FOLDER, default=Path("/var/lib/tiphys/node"), show_default=True)
 @click.option("--name", default="node")
 @click.option("--nodes", default=1, help="Number of hollow nodes.")
-@click.option("--ca", type=FOLDER, default=Path(), help="The CA whose client certificates the node accepts.")
+@click.option(
+    "--ca", type=FOLDER, default=Path(), help="The CA whose client certificates the node accepts."
+)
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
@@ -406,12 +482,26 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
-@click.option("--cluster-cidr", default="", help="Comma-separated pod networks of all nodes [default: the node's own].")
+@click.option(
+    "--cluster-cidr",
+    default="",
+    help="Comma-separated pod networks of all nodes [default: the node's own].",
+)
 @click.option("--service-cidr", default="10.96.0.0/16", show_default=True)
-@click.option("--forward-dns", default="", help="Name server for names outside the cluster [default: the machine's].")
-@click.option("--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service.")
+@click.option(
+    "--forward-dns",
+    default="",
+    help="Name server for names outside the cluster [default: the machine's].",
+)
+@click.option(
+    "--dns", default="10.96.0.10", show_default=True, help="Cluster IP of the DNS service."
+)
 @click.option("--table", default="tiphys", show_default=True, help="Name of the nftables table.")
-@click.option("--policy-kubeconfig", type=FOLDER, help="Who may watch all pods, for network policies [default: the node].")
+@click.option(
+    "--policy-kubeconfig",
+    type=FOLDER,
+    help="Who may watch all pods, for network policies [default: the node].",
+)
 def node(**options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
     from tiphys.cluster.nodeprocess import NodeProcess, run

@@ -63,7 +63,9 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     else:
         cluster = copy.deepcopy(existing)
     if cluster.name != asked.name:
-        raise ClusterError(f"{asked.data_dir} belongs to cluster {cluster.name}; choose another --data-dir")
+        raise ClusterError(
+            f"{asked.data_dir} belongs to cluster {cluster.name}; choose another --data-dir"
+        )
     cluster.port = asked.port or cluster.port
     cluster.runtime = asked.runtime or cluster.runtime
     cluster.store = asked.store or cluster.store
@@ -95,7 +97,9 @@ def _say_how_pods_run(cluster: Cluster, asked: Asked) -> None:
     if cluster.runtime != "hollow" or asked.runtime == "hollow":
         return
     reason = _why_hollow() or "this cluster was made so; --runtime containerd changes it"
-    click.echo(f"Nodes are hollow: pods go through their life, but nothing runs in them ({reason}).")
+    click.echo(
+        f"Nodes are hollow: pods go through their life, but nothing runs in them ({reason})."
+    )
 
 
 @contextlib.contextmanager
@@ -117,9 +121,14 @@ def _nothing_left_on_failure(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # an impatient second Ctrl-C must not leave half of it
         cluster_up.down(cluster, purge=False)
-        click.echo(f"Nothing of {cluster.name} is left running; its data is in {cluster.data_dir}.", err=True)
+        click.echo(
+            f"Nothing of {cluster.name} is left running; its data is in {cluster.data_dir}.",
+            err=True,
+        )
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -165,7 +174,9 @@ def _already_running(cluster: Cluster, wait: bool) -> None:
     if wait:
         cluster_up.wait_ready(cluster)
         _wait(cluster, Steps())
-    click.echo(f"{cluster.name} is already running at {cluster.server} (context {cluster.name} in {path})")
+    click.echo(
+        f"{cluster.name} is already running at {cluster.server} (context {cluster.name} in {path})"
+    )
 
 
 def _wait(cluster: Cluster, steps: Steps) -> None:

@@ -151,7 +151,9 @@ class Client:
                         if answer.status < 400:
                             return data
                         refusal = StatusError(_status(data, answer.status))
-                        later = answer.headers.get("Retry-After", "") if answer.status in _BUSY else ""
+                        later = (
+                            answer.headers.get("Retry-After", "") if answer.status in _BUSY else ""
+                        )
                     if not later.isdigit():
                         raise refusal
                     await asyncio.sleep(int(later) * random.uniform(1.0, 1.5))
@@ -166,7 +168,9 @@ class Client:
     @overload
     async def get(self, kind: type[T], name: str, namespace: str = "") -> T: ...
     @overload
-    async def get(self, kind: Mapping[str, Any], name: str = "", namespace: str = "") -> Manifest: ...
+    async def get(
+        self, kind: Mapping[str, Any], name: str = "", namespace: str = ""
+    ) -> Manifest: ...
     async def get(self, kind: Named, name: str = "", namespace: str = "") -> Any:
         """One object. For a whole manifest as `kind`, its own name and namespace are the defaults."""
         target = await self._kinds.find(kind)
@@ -175,47 +179,100 @@ class Client:
 
     @overload
     async def list(
-        self, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
-        revision: str = "", resource: Resource | None = None,
+        self,
+        kind: type[T],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        token: str = "",
+        revision: str = "",
+        resource: Resource | None = None,
     ) -> Page[T]: ...
     @overload
     async def list(
-        self, kind: Mapping[str, Any], namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
-        revision: str = "", resource: None = None,
+        self,
+        kind: Mapping[str, Any],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        token: str = "",
+        revision: str = "",
+        resource: None = None,
     ) -> Page[Manifest]: ...
     async def list(
-        self, kind: Named, namespace: str = "", labels: str = "", fields: str = "", limit: int = 0, token: str = "",
-        revision: str = "", resource: Resource | None = None,
-    ) -> Page[Any]:  # fmt: skip
+        self,
+        kind: Named,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        token: str = "",
+        revision: str = "",
+        resource: Resource | None = None,
+    ) -> Page[Any]:
         """A page of objects; with `resource`, of any resource, as far as `kind` has fields for them.
         Without a namespace: of all namespaces."""
-        query = _query(labelSelector=labels, fieldSelector=fields, limit=str(limit or ""), resourceVersion=revision)
+        query = _query(
+            labelSelector=labels,
+            fieldSelector=fields,
+            limit=str(limit or ""),
+            resourceVersion=revision,
+        )
         query |= {"continue": token} if token else {}
         read, path = await self._collection(kind, namespace, resource)
-        data = await self.request("GET", path, query=query, accept=METADATA_LIST if kind is PartialObjectMetadata else JSON)
+        data = await self.request(
+            "GET",
+            path,
+            query=query,
+            accept=METADATA_LIST if kind is PartialObjectMetadata else JSON,
+        )
         page = _list.decode(data)
         meta = page.metadata
         return Page([read(item) for item in page.items], meta.resource_version, meta.continue_)
 
     @overload
     def watch(
-        self, kind: type[T], namespace: str = "", labels: str = "", fields: str = "", revision: str = "", timeout: int = 0,
+        self,
+        kind: type[T],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        revision: str = "",
+        timeout: int = 0,
         resource: Resource | None = None,
     ) -> AsyncIterator[WatchEvent[T]]: ...
     @overload
     def watch(
-        self, kind: Mapping[str, Any], namespace: str = "", labels: str = "", fields: str = "", revision: str = "",
-        timeout: int = 0, resource: None = None,
+        self,
+        kind: Mapping[str, Any],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        revision: str = "",
+        timeout: int = 0,
+        resource: None = None,
     ) -> AsyncIterator[WatchEvent[Manifest]]: ...
     async def watch(
-        self, kind: Named, namespace: str = "", labels: str = "", fields: str = "", revision: str = "", timeout: int = 0,
+        self,
+        kind: Named,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        revision: str = "",
+        timeout: int = 0,
         resource: Resource | None = None,
-    ) -> AsyncIterator[WatchEvent[Any]]:  # fmt: skip
+    ) -> AsyncIterator[WatchEvent[Any]]:
         """Events after `revision` until the server ends the watch. Raises StatusError (410: list again)."""
         query = _query(
-            watch="1", allowWatchBookmarks="true", labelSelector=labels, fieldSelector=fields, resourceVersion=revision,
+            watch="1",
+            allowWatchBookmarks="true",
+            labelSelector=labels,
+            fieldSelector=fields,
+            resourceVersion=revision,
             timeoutSeconds=str(timeout or ""),
-        )  # fmt: skip
+        )
         read, path = await self._collection(kind, namespace, resource)
         url = self.config.server + path
         headers = self._headers(accept=METADATA if kind is PartialObjectMetadata else JSON)
@@ -234,9 +291,13 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(f"watch {url}: {type(error).__name__}: {error}") from None
 
-    async def _collection(self, kind: Named, namespace: str, resource: Resource | None) -> tuple[Any, str]:
+    async def _collection(
+        self, kind: Named, namespace: str, resource: Resource | None
+    ) -> tuple[Any, str]:
         """(decode, path) of a list or watch."""
-        if resource is not None:  # the kind is a part of an object, such as PartialObjectMetadata, which no resource has
+        if (
+            resource is not None
+        ):  # the kind is a part of an object, such as PartialObjectMetadata, which no resource has
             return decoder(kind).decode, resource.path(namespace)
         target = await self._kinds.find(kind)
         return target.decode, target.resource.path(namespace)
@@ -257,32 +318,61 @@ class Client:
         return await self.update(obj, "status")
 
     async def apply(
-        self, obj: Obj, namespace: str = "", manager: str = "tiphys", force: bool = False, subresource: str = ""
+        self,
+        obj: Obj,
+        namespace: str = "",
+        manager: str = "tiphys",
+        force: bool = False,
+        subresource: str = "",
     ) -> Obj:
         """Server-side apply of `obj` as field manager `manager`. Raises StatusError 409 when another manager has a field
         of it and `force` is not given. A dictionary says exactly what is applied; of a struct, its set fields are."""
         target = await self._kinds.find(obj)
         path = target.object_path(namespace or namespace_of(obj), name_of(obj), subresource)
-        query = {**target.write_query, "fieldManager": manager, "force": "true" if force else "false"}
+        query = {
+            **target.write_query,
+            "fieldManager": manager,
+            "force": "true" if force else "false",
+        }
         return target.decode(await self.request("PATCH", path, encode(obj), query, content=APPLY))  # type: ignore[no-any-return]
 
     @overload
     async def patch(
-        self, kind: type[T], name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = STRATEGIC
+        self,
+        kind: type[T],
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        subresource: str = "",
+        media: str = STRATEGIC,
     ) -> T: ...
     @overload
     async def patch(
-        self, kind: Mapping[str, Any], name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = MERGE
+        self,
+        kind: Mapping[str, Any],
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        subresource: str = "",
+        media: str = MERGE,
     ) -> Manifest: ...
     async def patch(
-        self, kind: Named, name: str, patch: Any, namespace: str = "", subresource: str = "", media: str = ""
+        self,
+        kind: Named,
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        subresource: str = "",
+        media: str = "",
     ) -> Any:
         """`media` defaults to a strategic merge for struct types, and to a merge patch for dictionaries, since custom
         resources have no strategic one."""
         target = await self._kinds.find(kind)
         media = media or (MERGE if isinstance(kind, Mapping) else STRATEGIC)
         path = target.object_path(namespace, name, subresource)
-        return target.decode(await self.request("PATCH", path, encode(patch), target.write_query, content=media))
+        return target.decode(
+            await self.request("PATCH", path, encode(patch), target.write_query, content=media)
+        )
 
     async def delete(
         self,
@@ -304,7 +394,9 @@ class Client:
         path = target.object_path(namespace or namespace_of(kind), name or name_of(kind))
         await self.request("DELETE", path, encode(options))
 
-    async def post(self, resource: Resource, namespace: str, name: str, subresource: str, obj: Struct) -> bytes:
+    async def post(
+        self, resource: Resource, namespace: str, name: str, subresource: str, obj: Struct
+    ) -> bytes:
         """POST to a subresource: binding, eviction, token."""
         return await self.request("POST", resource.path(namespace, name, subresource), encode(obj))
 
@@ -321,5 +413,8 @@ def _status(data: bytes, code: int) -> Status:
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     return Status(
-        status="Failure", code=code, reason="Unknown", message=data[:500].decode(errors="replace") or f"HTTP {code}"
+        status="Failure",
+        code=code,
+        reason="Unknown",
+        message=data[:500].decode(errors="replace") or f"HTTP {code}",
     )

@@ -18,11 +18,32 @@ from tiphys.api.base import Struct, encode
 log = logging.getLogger(__name__)
 
 # Fields whose whole value is likely to be the same in many objects.
-_ALIKE = frozenset((
-    "labels", "match_labels", "match_expressions", "node_selector", "owner_references", "tolerations", "affinity", "env",
-    "env_from", "resources", "security_context", "projected", "config_map", "empty_dir", "ports", "args", "command",
-    "liveness_probe", "readiness_probe", "startup_probe", "topology_spread_constraints", "host_ips",
-))  # fmt: skip
+_ALIKE = frozenset(
+    (
+        "labels",
+        "match_labels",
+        "match_expressions",
+        "node_selector",
+        "owner_references",
+        "tolerations",
+        "affinity",
+        "env",
+        "env_from",
+        "resources",
+        "security_context",
+        "projected",
+        "config_map",
+        "empty_dir",
+        "ports",
+        "args",
+        "command",
+        "liveness_probe",
+        "readiness_probe",
+        "startup_probe",
+        "topology_spread_constraints",
+        "host_ips",
+    )
+)
 _MOST = 20_000  # parts that are remembered
 
 _parts: dict[tuple[type, bytes], Any] = {}
@@ -39,7 +60,9 @@ def compact(obj: Struct) -> None:
 
 def changed_parts() -> list[Any]:
     """What is shared and was changed in place all the same: for tests, which look whether anybody did."""
-    return [part for part in _empty.values() if part] + [v for (_, data), v in _parts.items() if encode(v) != data]
+    return [part for part in _empty.values() if part] + [
+        v for (_, data), v in _parts.items() if encode(v) != data
+    ]
 
 
 def _compact(obj: Any) -> None:

@@ -26,7 +26,9 @@ class Ending(enum.Enum):
 
     STOPPED = "a signal asked for it"
     LOST = "the lead was lost, or something vital failed"
-    EBBED = "it holds far less than it once did"  # a process without the memory of then should go on
+    EBBED = (
+        "it holds far less than it once did"  # a process without the memory of then should go on
+    )
 
 
 class Ebb:
@@ -36,7 +38,10 @@ class Ebb:
     copy that has shrunk begins anew, which takes half a second and is what any crash asks of it anyway (decision 0011).
     """
 
-    FEWER, CALM = 20_000, 60.0  # objects fewer than at most, and no more than half of it; seconds without much change
+    FEWER, CALM = (
+        20_000,
+        60.0,
+    )  # objects fewer than at most, and no more than half of it; seconds without much change
     _MUCH = 1_000  # objects
 
     def __init__(self) -> None:

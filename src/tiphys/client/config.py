@@ -46,7 +46,9 @@ def load(path: str | Path | None = None, context: str | None = None) -> Config:
         return in_cluster()
     import yaml
 
-    file = Path(path or os.environ.get("KUBECONFIG", "").split(":")[0] or Path.home() / ".kube" / "config")
+    file = Path(
+        path or os.environ.get("KUBECONFIG", "").split(":")[0] or Path.home() / ".kube" / "config"
+    )
     try:
         content = yaml.safe_load(file.read_text()) or {}
     except OSError as error:
@@ -67,9 +69,17 @@ def load(path: str | Path | None = None, context: str | None = None) -> Config:
 
 
 def in_cluster() -> Config:
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    host, port = (
+        os.environ["KUBERNETES_SERVICE_HOST"],
+        os.environ.get("KUBERNETES_SERVICE_PORT", "443"),
+    )
     namespace = (_ACCOUNT / "namespace").read_text().strip()
-    return Config(f"https://{host}:{port}", _ACCOUNT / "ca.crt", token_file=_ACCOUNT / "token", namespace=namespace)
+    return Config(
+        f"https://{host}:{port}",
+        _ACCOUNT / "ca.crt",
+        token_file=_ACCOUNT / "token",
+        namespace=namespace,
+    )
 
 
 def _named(content: dict[str, Any], kind: str, name: str, inner: str) -> dict[str, Any]:

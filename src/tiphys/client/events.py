@@ -28,7 +28,9 @@ class EventBudget:
     """How fast a process may write events: `rate` a second, and `burst` at once after a quiet time. Recorders of one
     process that speak for many (hollow nodes) share one."""
 
-    def __init__(self, rate: float = 50.0, burst: int = 500, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rate: float = 50.0, burst: int = 500, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
         self._left, self._at = float(burst), clock()
 
@@ -59,7 +61,13 @@ class EventRecorder:
         self._seen: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
 
     def record(
-        self, obj: Any, kind: str, reason: str, message: str, path: str = "", component: str | None = None
+        self,
+        obj: Any,
+        kind: str,
+        reason: str,
+        message: str,
+        path: str = "",
+        component: str | None = None,
     ) -> None:
         """`kind` is Normal or Warning; `path` names a part of the object, such as spec.containers{web}; `component` is who
         says so, when it is not the recorder's own."""
@@ -86,7 +94,13 @@ class EventRecorder:
                 log.debug("event not written: %s", error)
 
     async def _write(
-        self, component: str, ref: core_v1.ObjectReference, kind: str, reason: str, message: str, when: float
+        self,
+        component: str,
+        ref: core_v1.ObjectReference,
+        kind: str,
+        reason: str,
+        message: str,
+        when: float,
     ) -> None:
         key = (component, ref.namespace, ref.name, ref.uid, ref.field_path, kind, reason, message)
         stamp = timestamps.rfc3339(when)
@@ -96,7 +110,11 @@ class EventRecorder:
             name, count = known
             try:
                 await self._client.patch(
-                    core_v1.Event, name, {"count": count + 1, "lastTimestamp": stamp}, namespace, media=MERGE
+                    core_v1.Event,
+                    name,
+                    {"count": count + 1, "lastTimestamp": stamp},
+                    namespace,
+                    media=MERGE,
                 )
                 self._seen[key] = (name, count + 1)
                 return
@@ -105,10 +123,18 @@ class EventRecorder:
                     raise
         name = f"{ref.name}.{int(when * 1e9):x}"
         event = core_v1.Event(
-            metadata=ObjectMeta(name=name, namespace=namespace), involved_object=ref, type=kind, reason=reason, message=message,
-            source=core_v1.EventSource(component=component, host=self._host), first_timestamp=stamp, last_timestamp=stamp,
-            count=1, reporting_component=component, reporting_instance=self._host,
-        )  # fmt: skip
+            metadata=ObjectMeta(name=name, namespace=namespace),
+            involved_object=ref,
+            type=kind,
+            reason=reason,
+            message=message,
+            source=core_v1.EventSource(component=component, host=self._host),
+            first_timestamp=stamp,
+            last_timestamp=stamp,
+            count=1,
+            reporting_component=component,
+            reporting_instance=self._host,
+        )
         await self._client.create(event)
         self._seen[key] = (name, 1)
         if len(self._seen) > _REMEMBERED:
@@ -132,6 +158,10 @@ class ComponentRecorder:
 def reference(obj: Any) -> core_v1.ObjectReference:
     meta = obj.metadata
     return core_v1.ObjectReference(
-        api_version=obj.api_version, kind=obj.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid,
+        api_version=obj.api_version,
+        kind=obj.kind,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
         resource_version=meta.resource_version,
-    )  # fmt: skip
+    )

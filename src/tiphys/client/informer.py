@@ -46,17 +46,26 @@ class Informer(Generic[T]):
     ) -> None:
         self._client = client
         self.kind = kind
-        self._scope: dict[str, Any] = {"namespace": namespace, "labels": labels, "fields": fields, "resource": resource}
+        self._scope: dict[str, Any] = {
+            "namespace": namespace,
+            "labels": labels,
+            "fields": fields,
+            "resource": resource,
+        }
         self._objects: dict[str, T] = {}
         self._handlers: list[Handler] = []
-        self._indexes: dict[str, tuple[Callable[[Any], Iterable[str]], dict[str, dict[str, T]]]] = {}
+        self._indexes: dict[
+            str, tuple[Callable[[Any], Iterable[str]], dict[str, dict[str, T]]]
+        ] = {}
         self.synced = asyncio.Event()
         self.revision = ""
         self._again = False  # somebody wants a new list
         self._begun = self._done = 0  # lists so far
         self._listed = asyncio.Event()
         self._watching: asyncio.Timeout | None = None
-        self._moving: dict[str, float] = {}  # objects that were put lately, and until when they count as that
+        self._moving: dict[
+            str, float
+        ] = {}  # objects that were put lately, and until when they count as that
         self._settling = False
 
     # --- reading ---

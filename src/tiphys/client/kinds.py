@@ -82,7 +82,9 @@ class Kinds:
 
         group, _, version = api_version.rpartition("/")
         try:
-            listed = msgspec.json.decode(await self._get(f"/apis/{api_version}" if group else f"/api/{version}"))
+            listed = msgspec.json.decode(
+                await self._get(f"/apis/{api_version}" if group else f"/api/{version}")
+            )
         except StatusError as error:
             if error.status.code != 404:
                 raise

@@ -15,7 +15,11 @@ from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
 
-DURATION, RENEW, RETRY = 15, 10.0, 2.0  # seconds: a lease holds, must be renewed within, is tried every
+DURATION, RENEW, RETRY = (
+    15,
+    10.0,
+    2.0,
+)  # seconds: a lease holds, must be renewed within, is tried every
 
 
 class LeaderElection:
@@ -77,7 +81,9 @@ class LeaderElection:
         except StatusError as error:
             if error.code != 404:
                 raise
-            lease = coordination_v1.Lease(metadata=ObjectMeta(name=self._name, namespace=self._namespace))
+            lease = coordination_v1.Lease(
+                metadata=ObjectMeta(name=self._name, namespace=self._namespace)
+            )
             lease.spec.holder_identity, lease.spec.lease_duration_seconds = self._identity, DURATION
             lease.spec.acquire_time = lease.spec.renew_time = stamp
             lease.spec.lease_transitions = 0
@@ -91,6 +97,10 @@ class LeaderElection:
                 return False
         if spec.holder_identity != self._identity:
             spec.acquire_time, spec.lease_transitions = stamp, (spec.lease_transitions or 0) + 1
-        spec.holder_identity, spec.lease_duration_seconds, spec.renew_time = self._identity, DURATION, stamp
+        spec.holder_identity, spec.lease_duration_seconds, spec.renew_time = (
+            self._identity,
+            DURATION,
+            stamp,
+        )
         await self._client.update(lease)
         return True

@@ -18,7 +18,9 @@ class TaskGroup:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failed = asyncio.Event()
 
-    def start(self, work: Coroutine[Any, Any, Any], name: str, vital: bool = False) -> asyncio.Task[Any]:
+    def start(
+        self, work: Coroutine[Any, Any, Any], name: str, vital: bool = False
+    ) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work, name=f"{self._name}/{name}")
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, vital))

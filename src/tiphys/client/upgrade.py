@@ -22,7 +22,9 @@ class _Half:
             self._writer.write(bytes(data))
             if self._writer.transport.get_write_buffer_size() > _HIGH and self._resume is None:
                 self._transport.pause_reading()
-                self._resume = asyncio.get_running_loop().create_task(self._drain(), name="tunnel-drain")
+                self._resume = asyncio.get_running_loop().create_task(
+                    self._drain(), name="tunnel-drain"
+                )
         return False, b""
 
     async def _drain(self) -> None:

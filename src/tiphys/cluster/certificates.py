@@ -38,7 +38,10 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _name(common: str, organizations: tuple[str, ...] = ()) -> x509.Name:
-    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization) for organization in organizations]
+    parts = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)
+        for organization in organizations
+    ]
     return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
@@ -54,9 +57,16 @@ def _builder(
 
 def _usage(signs: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True, key_encipherment=not signs, key_cert_sign=signs, crl_sign=signs, content_commitment=False,
-        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=True,
+        key_encipherment=not signs,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,20 +91,36 @@ class Authority:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key, name = new_key(), _name("tiphys-ca")
         builder = _builder(name, name, key.public_key(), 3650)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
         builder = builder.add_extension(_usage(signs=True), critical=True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
         write_private(self._folder / "ca.key", key_pem(key))
-        write_private(self.path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        write_private(
+            self.path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
 
     def issue(
-        self, common: str, organizations: tuple[str, ...] = (), names: tuple[str, ...] = (), server: bool = False
+        self,
+        common: str,
+        organizations: tuple[str, ...] = (),
+        names: tuple[str, ...] = (),
+        server: bool = False,
     ) -> Pair:
         """A certificate for a user (`organizations` are the groups) or a server reached under `names`."""
         key = new_key()
-        builder = _builder(_name(common, organizations), self._certificate.subject, key.public_key(), 365)
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
-        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = _builder(
+            _name(common, organizations), self._certificate.subject, key.public_key(), 365
+        )
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + (
+            [ExtendedKeyUsageOID.SERVER_AUTH] if server else []
+        )
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
         builder = builder.add_extension(_usage(signs=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -168,7 +194,10 @@ def _read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.Ellip
     """Raises OSError when one is missing, ValueError when one is damaged or they do not belong together."""
     found = x509.load_pem_x509_certificate(certificate.read_bytes())
     private = serialization.load_pem_private_key(key.read_bytes(), None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
+    if (
+        not isinstance(private, ec.EllipticCurvePrivateKey)
+        or private.public_key() != found.public_key()
+    ):
         raise ValueError(f"{key.name} is not the key of {certificate.name}")
     return found, private
 

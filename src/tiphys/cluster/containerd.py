@@ -36,7 +36,9 @@ def missing() -> list[str]:
 def check() -> None:
     """Raises ClusterError when this machine cannot run containers."""
     if os.geteuid() != 0:
-        raise ClusterError("containers need root: run as root, or use --runtime hollow for nodes that only pretend")
+        raise ClusterError(
+            "containers need root: run as root, or use --runtime hollow for nodes that only pretend"
+        )
     lacking = missing()
     if lacking:
         raise ClusterError(
@@ -105,7 +107,13 @@ def _processes() -> list[tuple[int, str]]:
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 found.append(
-                    (int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                    (
+                        int(entry.name),
+                        (entry / "cmdline")
+                        .read_bytes()
+                        .replace(b"\0", b" ")
+                        .decode(errors="replace"),
+                    )
                 )
     return found
 
@@ -114,8 +122,16 @@ def _end_shims(place: NodePlace) -> None:
     """Kills what is in the node's control groups, then the shims that watched over it."""
     marker = f"-address {place.socket} "
     for _ in range(50):
-        inside = {int(pid) for file in _cgroup_folders(place.cgroup, "cgroup.procs") for pid in file.read_text().split()}
-        shims = {pid for pid, command in _processes() if "containerd-shim" in command and marker in command}
+        inside = {
+            int(pid)
+            for file in _cgroup_folders(place.cgroup, "cgroup.procs")
+            for pid in file.read_text().split()
+        }
+        shims = {
+            pid
+            for pid, command in _processes()
+            if "containerd-shim" in command and marker in command
+        }
         for pid in inside | (shims if not inside else set()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 9)

@@ -22,7 +22,15 @@ def pause_program() -> bytes:
     if platform.machine() == "aarch64":
         # mov x8, #73 (ppoll); mov x0..x4, #0; svc 0; b .-24
         code = struct.pack(
-            "<8I", 0xD2800928, 0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800004, 0xD4000001, 0x17FFFFF9
+            "<8I",
+            0xD2800928,
+            0xD2800000,
+            0xD2800001,
+            0xD2800002,
+            0xD2800003,
+            0xD2800004,
+            0xD4000001,
+            0x17FFFFF9,
         )
         machine = 183
     else:
@@ -44,7 +52,15 @@ def layer(files: dict[str, bytes | str], folders: tuple[str, ...] = ()) -> bytes
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for folder in sorted(
-            {*folders, *(str(parent) for name in files for parent in Path(name).parents if str(parent) != ".")}
+            {
+                *folders,
+                *(
+                    str(parent)
+                    for name in files
+                    for parent in Path(name).parents
+                    if str(parent) != "."
+                ),
+            }
         ):
             info = tarfile.TarInfo(folder)
             info.type, info.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
@@ -75,10 +91,15 @@ def build(
     content = layer(files, folders)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    config = json.dumps({
-        "architecture": arch, "os": "linux", "config": {"Entrypoint": entrypoint, "Env": ["PATH=/bin:/usr/bin", *env]},
-        "rootfs": {"type": "layers", "diff_ids": [digest]}, "history": [{"created_by": "tiphys"}],
-    }).encode()  # fmt: skip
+    config = json.dumps(
+        {
+            "architecture": arch,
+            "os": "linux",
+            "config": {"Entrypoint": entrypoint, "Env": ["PATH=/bin:/usr/bin", *env]},
+            "rootfs": {"type": "layers", "diff_ids": [digest]},
+            "history": [{"created_by": "tiphys"}],
+        }
+    ).encode()
     blobs = {hashlib.sha256(data).hexdigest(): data for data in (content, config)}
 
     def descriptor(kind: str, data: bytes) -> dict[str, object]:
@@ -88,14 +109,21 @@ def build(
             "size": len(data),
         }
 
-    manifest = json.dumps({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor("config.v1+json", config), "layers": [descriptor("layer.v1.tar", content)],
-    }).encode()  # fmt: skip
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("config.v1+json", config),
+            "layers": [descriptor("layer.v1.tar", content)],
+        }
+    ).encode()
     blobs[hashlib.sha256(manifest).hexdigest()] = manifest
     reference = {
         **descriptor("manifest.v1+json", manifest),
-        "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
+        "annotations": {
+            "io.containerd.image.name": name,
+            "org.opencontainers.image.ref.name": name,
+        },
     }
     index = json.dumps({"schemaVersion": 2, "manifests": [reference]}).encode()
     with tarfile.open(path, "w") as tar:
@@ -123,5 +151,7 @@ def _import(socket: Path, path: Path) -> str:
     command = ["ctr", "--address", str(socket), "-n", "k8s.io", "images", "import", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise ClusterError(f"{path} could not be loaded: {done.stderr.strip() or done.stdout.strip()}")
+        raise ClusterError(
+            f"{path} could not be loaded: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return done.stdout.strip()

@@ -20,21 +20,36 @@ def document(name: str, server: str, ca: bytes, certificate: bytes, key: bytes) 
         return base64.b64encode(data).decode()
 
     return {
-        "apiVersion": "v1", "kind": "Config", "current-context": name, "preferences": {},
-        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": text(ca)}}],
-        "users": [{"name": name, "user": {"client-certificate-data": text(certificate), "client-key-data": text(key)}}],
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "preferences": {},
+        "clusters": [
+            {"name": name, "cluster": {"server": server, "certificate-authority-data": text(ca)}}
+        ],
+        "users": [
+            {
+                "name": name,
+                "user": {
+                    "client-certificate-data": text(certificate),
+                    "client-key-data": text(key),
+                },
+            }
+        ],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-    }  # fmt: skip
+    }
 
 
 def component(path: Path, server: str, ca: Path, certificate: Path, key: Path) -> None:
     """A component's kubeconfig, which names files. Written by hand: a YAML library is slow to load."""
     lines = [
-        "apiVersion: v1", "kind: Config", "current-context: default",
+        "apiVersion: v1",
+        "kind: Config",
+        "current-context: default",
         f'clusters: [{{name: default, cluster: {{server: "{server}", certificate-authority: "{ca}"}}}}]',
         f'users: [{{name: default, user: {{client-certificate: "{certificate}", client-key: "{key}"}}}}]',
         "contexts: [{name: default, context: {cluster: default, user: default}}]",
-    ]  # fmt: skip
+    ]
     write_private(path, ("\n".join(lines) + "\n").encode())
 
 
@@ -68,14 +83,20 @@ def _load(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ClusterError(f"{path} cannot be read ({reason}); mend it or set KUBECONFIG to another file") from None
-    if not isinstance(content, dict) or not all(_is_list_of_rows(content.get(key)) for key in _LISTS):
+        raise ClusterError(
+            f"{path} cannot be read ({reason}); mend it or set KUBECONFIG to another file"
+        ) from None
+    if not isinstance(content, dict) or not all(
+        _is_list_of_rows(content.get(key)) for key in _LISTS
+    ):
         raise ClusterError(f"{path} is not a kubeconfig; mend it or set KUBECONFIG to another file")
     return content
 
 
 def _is_list_of_rows(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(row, dict) for row in value))
+    return value is None or (
+        isinstance(value, list) and all(isinstance(row, dict) for row in value)
+    )
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -90,7 +111,9 @@ def merge(cluster: Cluster) -> Path:
     path, ours = user_file(), admin(cluster)
     content = _load(path)
     for key in _LISTS:
-        content[key] = [row for row in content.get(key) or [] if row.get("name") != cluster.name] + ours[key]
+        content[key] = [
+            row for row in content.get(key) or [] if row.get("name") != cluster.name
+        ] + ours[key]
     content |= {"apiVersion": "v1", "kind": "Config", "current-context": cluster.name}
     _write(path, content)
     return path

@@ -77,7 +77,9 @@ async def run(options: NodeProcess) -> None:
         raise SystemExit(1)
 
 
-async def _start(options: NodeProcess, client: Client, tasks: TaskGroup, agents: list[Agent]) -> None:
+async def _start(
+    options: NodeProcess, client: Client, tasks: TaskGroup, agents: list[Agent]
+) -> None:
     await _server(client)
     informers = Informers(client, tasks)
     if options.runtime == "hollow":
@@ -98,13 +100,26 @@ async def _server(client: Client) -> None:
 
 
 async def _hollow(
-    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]
+    options: NodeProcess,
+    client: Client,
+    tasks: TaskGroup,
+    informers: Informers,
+    agents: list[Agent],
 ) -> None:
     by_name: dict[str, Agent] = {}
     events = EventBudget()
     for number in range(options.nodes):
         name = f"hollow-{number}"
-        own = NodeOptions(name, "127.0.0.1", options.data_dir, Path(), Path(), Path(), 10250, labels={"type": "hollow"})
+        own = NodeOptions(
+            name,
+            "127.0.0.1",
+            options.data_dir,
+            Path(),
+            Path(),
+            Path(),
+            10250,
+            labels={"type": "hollow"},
+        )
         agent = Agent(client, HollowRuntime(number), own, list, tasks, events)
         by_name[name] = agent
         agents.append(agent)
@@ -126,7 +141,11 @@ async def _hollow(
 
 
 async def _containers(
-    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers, agents: list[Agent]
+    options: NodeProcess,
+    client: Client,
+    tasks: TaskGroup,
+    informers: Informers,
+    agents: list[Agent],
 ) -> None:
     from tiphys.network.dns.server import DNSServer, Forwarder
     from tiphys.network.dns.zone import InformerSource, Zone
@@ -136,13 +155,23 @@ async def _containers(
     services = informers.of(core_v1.Service)
     policies = _policies(options, tasks, informers)
     pods_cidr = options.cluster_cidr or options.pod_cidr
-    proxy = ServiceProxy(informers, options.name, options.address, options.table, pods_cidr, options.service_cidr)
+    proxy = ServiceProxy(
+        informers, options.name, options.address, options.table, pods_cidr, options.service_cidr
+    )
     tasks.start(proxy.run(), "proxy", vital=True)
     own = NodeOptions(
-        options.name, options.address, options.data_dir, options.certificate, options.key, options.ca,
-        options.port, (options.dns,), options.domain, options.pod_cidr,
+        options.name,
+        options.address,
+        options.data_dir,
+        options.certificate,
+        options.key,
+        options.ca,
+        options.port,
+        (options.dns,),
+        options.domain,
+        options.pod_cidr,
         resolver=([options.forward_dns], [], []) if options.forward_dns else resolver(),
-    )  # fmt: skip
+    )
     dns = DNSServer(Zone(options.domain, InformerSource(informers)), Forwarder(own.resolver[0]))
     await dns.start(options.address)
     tasks.start(_publish_dns(client, options), "publish-dns")
@@ -196,12 +225,17 @@ async def _publish_dns(client: Client, options: NodeProcess) -> None:
     """Stands behind the kube-dns service."""
     made = discovery_v1.EndpointSlice(address_type="IPv4")
     made.metadata = ObjectMeta(
-        name=f"kube-dns-{options.name}", namespace="kube-system", labels={"kubernetes.io/service-name": "kube-dns"}
+        name=f"kube-dns-{options.name}",
+        namespace="kube-system",
+        labels={"kubernetes.io/service-name": "kube-dns"},
     )
     ready = discovery_v1.EndpointConditions(ready=True, serving=True, terminating=False)
-    made.endpoints = [discovery_v1.Endpoint(addresses=[options.address], conditions=ready, node_name=options.name)]
+    made.endpoints = [
+        discovery_v1.Endpoint(addresses=[options.address], conditions=ready, node_name=options.name)
+    ]
     made.ports = [
-        discovery_v1.EndpointPort(name=n, port=53, protocol=p) for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))
+        discovery_v1.EndpointPort(name=n, port=53, protocol=p)
+        for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))
     ]
     while True:
         try:

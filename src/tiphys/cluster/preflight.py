@@ -79,7 +79,9 @@ def _check_store(cluster: Cluster) -> None:
             )
     for file in cluster.etcd_tls:
         if not Path(file).is_file():
-            raise ClusterError(f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key")
+            raise ClusterError(
+                f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key"
+            )
 
 
 def _check_profiles(file: Path) -> None:

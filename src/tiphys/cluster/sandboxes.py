@@ -107,14 +107,20 @@ class NodePlace:
 
 def places(cluster: Cluster) -> list[NodePlace]:
     """The containerd nodes of a cluster, the machine itself first."""
-    return [NodePlace(cluster, index) for index in range(cluster.nodes)] if cluster.runtime == "containerd" else []
+    return (
+        [NodePlace(cluster, index) for index in range(cluster.nodes)]
+        if cluster.runtime == "containerd"
+        else []
+    )
 
 
 def set_up(place: NodePlace) -> None:
     """The node's place in the network. Raises NetworkError."""
     first = NodePlace(place.cluster, 0)
     place.run.mkdir(parents=True, exist_ok=True)
-    pods.write_cni(place.cni, f"tiphys-{place.cluster.name}{place.suffix}", place.pod_cidr, place.run / "ipam")
+    pods.write_cni(
+        place.cni, f"tiphys-{place.cluster.name}{place.suffix}", place.pod_cidr, place.run / "ipam"
+    )
     for leftover in (place.run / "ipam").glob("*/last_reserved_ip.*"):
         leftover.unlink(missing_ok=True)
     if not place.index:
@@ -137,8 +143,18 @@ def _set_up_namespace(place: NodePlace, machine: str) -> None:
     ):
         run("ip", "-n", name, *command)
     run(
-        "ip", "route", "replace", place.pod_cidr, "via", place.address, "dev", place.link, "onlink", "src", machine,
-    )  # fmt: skip
+        "ip",
+        "route",
+        "replace",
+        place.pod_cidr,
+        "via",
+        place.address,
+        "dev",
+        place.link,
+        "onlink",
+        "src",
+        machine,
+    )
     run(*place.inside("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
 
 

@@ -111,7 +111,9 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
-        raise ClusterError(f"{file}: permission denied; are you the user who made this cluster?") from None
+        raise ClusterError(
+            f"{file}: permission denied; are you the user who made this cluster?"
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         raise ClusterError(
             f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin afresh without its data"

@@ -28,11 +28,15 @@ def remove(cluster: Cluster, key: str) -> None:
     """Removes a key that holds no object. Raises ClusterError."""
     found = next((found for found in check(cluster) if found.key == key), None)
     if found is None:
-        raise ClusterError(f"{key} holds an object, or nothing; only what tiphys store check lists is removed")
+        raise ClusterError(
+            f"{key} holds an object, or nothing; only what tiphys store check lists is removed"
+        )
     try:
         asyncio.run(_remove(cluster, found))
     except StoreError as error:
-        raise ClusterError(f"{error}; end the cluster first: tiphys down --name {cluster.name}") from None
+        raise ClusterError(
+            f"{error}; end the cluster first: tiphys down --name {cluster.name}"
+        ) from None
     except Conflict:
         raise ClusterError(f"{key} has just changed; look again") from None
 
@@ -53,7 +57,9 @@ async def _remove(cluster: Cluster, found: Corrupt) -> None:
     from tiphys.store.sqlite import SQLiteEngine
 
     engine: EtcdEngine | SQLiteEngine
-    engine = SQLiteEngine(cluster.root / "state.db") if cluster.store == "sqlite" else _etcd(cluster)
+    engine = (
+        SQLiteEngine(cluster.root / "state.db") if cluster.store == "sqlite" else _etcd(cluster)
+    )
     await engine.open(lambda changes: None)
     try:
         await engine.commit(Write(found.key, None, found.revision))

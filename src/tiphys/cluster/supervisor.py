@@ -15,7 +15,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FIRST, LIMIT, CALM = 0.2, 30.0, 60.0  # seconds: first pause after a death, longest pause, life that clears the record
+FIRST, LIMIT, CALM = (
+    0.2,
+    30.0,
+    60.0,
+)  # seconds: first pause after a death, longest pause, life that clears the record
 
 
 @dataclass
@@ -72,7 +76,9 @@ class Supervisor:
             if component.process is not None and component.process.poll() is not None:
                 component.last_exit = component.process.returncode
                 calm = now - component.started > CALM
-                component.pause = FIRST if calm or not component.pause else min(component.pause * 2, LIMIT)
+                component.pause = (
+                    FIRST if calm or not component.pause else min(component.pause * 2, LIMIT)
+                )
                 component.due, component.process = now + component.pause, None
                 component.restarts += 1
                 component.failures = 1 if calm else component.failures + 1
@@ -87,19 +93,28 @@ class Supervisor:
         with open(log, "ab") as out:
             os.fchmod(out.fileno(), 0o600)
             component.process = subprocess.Popen(
-                component.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, **component.env},
+                component.command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **component.env},
                 start_new_session=True,
-            )  # fmt: skip
+            )
         component.started = time.monotonic()
 
     def _write(self) -> None:
         rows = [
             {
-                "name": c.name, "pid": c.process.pid if c.process else None, "address": c.address, "restarts": c.restarts,
-                "failures": c.failures, "last_exit": c.last_exit, "started": time.time() - (time.monotonic() - c.started),
+                "name": c.name,
+                "pid": c.process.pid if c.process else None,
+                "address": c.address,
+                "restarts": c.restarts,
+                "failures": c.failures,
+                "last_exit": c.last_exit,
+                "started": time.time() - (time.monotonic() - c.started),
             }
             for c in self._components
-        ]  # fmt: skip
+        ]
         temporary = self._root / "status.json.new"
         temporary.write_text(json.dumps({"supervisor": os.getpid(), "components": rows}))
         temporary.rename(self._root / "status.json")

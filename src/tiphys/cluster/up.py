@@ -40,7 +40,9 @@ def prepare(cluster: Cluster) -> None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         free = shutil.disk_usage(cluster.root).free
     except OSError as error:
-        raise ClusterError(f"{cluster.root} cannot be used: {error.strerror}; choose another with --data-dir") from None
+        raise ClusterError(
+            f"{cluster.root} cannot be used: {error.strerror}; choose another with --data-dir"
+        ) from None
     if free < 64 << 20:
         raise ClusterError(
             f"only {free >> 20} MiB are free below {cluster.root}; make room or choose another --data-dir"
@@ -66,31 +68,52 @@ def _certificates(cluster: Cluster) -> None:
         socket.gethostname().lower(),
     )
     authority.ensure("apiserver", "kube-apiserver", (), names, server=True)
-    authority.ensure("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+    authority.ensure(
+        "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)
+    )
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
     # An authority of its own: servers behind the API server believe whoever it signs, whatever user they name.
     Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
-    rows = [("controllers", "system:kube-controller-manager", ()), ("scheduler", "system:kube-scheduler", ())]
+    rows = [
+        ("controllers", "system:kube-controller-manager", ()),
+        ("scheduler", "system:kube-scheduler", ()),
+    ]
     if cluster.runtime == "hollow":
         rows.append(("node", "tiphys:hollow-nodes", ()))
     for stem, common, groups in rows:
         _identity(cluster, authority, stem, common, groups)
     if cluster.runtime == "containerd":
-        _identity(cluster, authority, "network-policy", "tiphys:network-policy", (), cluster.address)
+        _identity(
+            cluster, authority, "network-policy", "tiphys:network-policy", (), cluster.address
+        )
     for place in places(cluster):
         user, address = f"system:node:{place.name}", (place.name, place.address, "127.0.0.1")
-        _identity(cluster, authority, place.kubeconfig.stem, user, ("system:nodes",), place.cluster.address)
+        _identity(
+            cluster,
+            authority,
+            place.kubeconfig.stem,
+            user,
+            ("system:nodes",),
+            place.cluster.address,
+        )
         authority.ensure(f"kubelet{place.suffix}", user, ("system:nodes",), address, server=True)
     if not (pki / "sa.key").exists():
         write_private(pki / "sa.key", key_pem(new_key()))
 
 
 def _identity(
-    cluster: Cluster, authority: Authority, stem: str, common: str, groups: tuple[str, ...], host: str = "127.0.0.1"
+    cluster: Cluster,
+    authority: Authority,
+    stem: str,
+    common: str,
+    groups: tuple[str, ...],
+    host: str = "127.0.0.1",
 ) -> None:
     certificate, key = authority.ensure(stem, common, groups)
     server = f"https://{host}:{cluster.port}"
-    kubeconfig.component(cluster.pki / f"{stem}.kubeconfig", server, authority.path, certificate, key)
+    kubeconfig.component(
+        cluster.pki / f"{stem}.kubeconfig", server, authority.path, certificate, key
+    )
 
 
 def etcd_ports(port: int) -> tuple[int, int]:
@@ -107,44 +130,111 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
     if store == "etcd":
         client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
         command = [
-            "etcd", "--data-dir", str(cluster.root / "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
-            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
-            "--log-level", "warn", "--unsafe-no-fsync=false",
-        ]  # fmt: skip
-        rows.append({"name": "etcd", "command": [c for c in command if "unsafe" not in c], "address": client})
+            "etcd",
+            "--data-dir",
+            str(cluster.root / "etcd"),
+            "--listen-client-urls",
+            client,
+            "--advertise-client-urls",
+            client,
+            "--listen-peer-urls",
+            peer,
+            "--initial-advertise-peer-urls",
+            peer,
+            "--initial-cluster",
+            f"default={peer}",
+            "--log-level",
+            "warn",
+            "--unsafe-no-fsync=false",
+        ]
+        rows.append(
+            {
+                "name": "etcd",
+                "command": [c for c in command if "unsafe" not in c],
+                "address": client,
+            }
+        )
         store = client
     tls = [
         word
         for pair in zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
         for word in pair
     ]
-    rows.append({
-        "name": "apiserver", "address": cluster.server,
-        "command": [
-            *me, "apiserver", "--pki", str(pki), "--data-dir", str(cluster.root), "--port", str(cluster.port),
-            "--address", cluster.address, "--store", store, "--service-cidr", cluster.service_cidr, *tls,
-        ],
-    })  # fmt: skip
-    for place in places(cluster):
-        rows.append({
-            "name": f"containerd{place.suffix}", "address": str(place.socket),
-            "command": place.inside("containerd", "--config", str(place.containerd_config), "--log-level", "warn"),
-            # The garbage collector of Go gives memory back sooner for a little more work.
-            "env": {"GOGC": "50"},
-        })  # fmt: skip
-    profiles = ["--scheduler-config", cluster.scheduler_config] if cluster.scheduler_config else []
-    rows.append({
-        "name": "controllers", "address": "",
-        "command": [*me, "controllers", "--kubeconfig", str(pki / "controllers.kubeconfig"), "--scheduler-kubeconfig", str(pki / "scheduler.kubeconfig"), "--ca", str(pki / "ca.crt"), "--ca-key", str(pki / "ca.key"), "--leader-elect=false", *profiles],
-    })  # fmt: skip
-    if cluster.runtime == "hollow":
-        rows.append({
-            "name": "node", "address": "",
+    rows.append(
+        {
+            "name": "apiserver",
+            "address": cluster.server,
             "command": [
-                *me, "node", "--kubeconfig", str(pki / "node.kubeconfig"), "--runtime", "hollow",
-                "--data-dir", str(cluster.root / "node"), "--nodes", str(cluster.nodes),
+                *me,
+                "apiserver",
+                "--pki",
+                str(pki),
+                "--data-dir",
+                str(cluster.root),
+                "--port",
+                str(cluster.port),
+                "--address",
+                cluster.address,
+                "--store",
+                store,
+                "--service-cidr",
+                cluster.service_cidr,
+                *tls,
             ],
-        })  # fmt: skip
+        }
+    )
+    for place in places(cluster):
+        rows.append(
+            {
+                "name": f"containerd{place.suffix}",
+                "address": str(place.socket),
+                "command": place.inside(
+                    "containerd", "--config", str(place.containerd_config), "--log-level", "warn"
+                ),
+                # The garbage collector of Go gives memory back sooner for a little more work.
+                "env": {"GOGC": "50"},
+            }
+        )
+    profiles = ["--scheduler-config", cluster.scheduler_config] if cluster.scheduler_config else []
+    rows.append(
+        {
+            "name": "controllers",
+            "address": "",
+            "command": [
+                *me,
+                "controllers",
+                "--kubeconfig",
+                str(pki / "controllers.kubeconfig"),
+                "--scheduler-kubeconfig",
+                str(pki / "scheduler.kubeconfig"),
+                "--ca",
+                str(pki / "ca.crt"),
+                "--ca-key",
+                str(pki / "ca.key"),
+                "--leader-elect=false",
+                *profiles,
+            ],
+        }
+    )
+    if cluster.runtime == "hollow":
+        rows.append(
+            {
+                "name": "node",
+                "address": "",
+                "command": [
+                    *me,
+                    "node",
+                    "--kubeconfig",
+                    str(pki / "node.kubeconfig"),
+                    "--runtime",
+                    "hollow",
+                    "--data-dir",
+                    str(cluster.root / "node"),
+                    "--nodes",
+                    str(cluster.nodes),
+                ],
+            }
+        )
     for place in places(cluster):
         command = place.inside(*me, "node", *_node_flags(place))
         rows.append({"name": f"node{place.suffix}", "address": place.address, "command": command})
@@ -154,16 +244,43 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
 def _node_flags(place: NodePlace) -> list[str]:
     cluster = place.cluster
     return [
-        "--kubeconfig", str(place.kubeconfig), "--runtime", "containerd", "--data-dir", str(place.data), "--name", place.name,
-        "--ca", str(cluster.pki / "ca.crt"), "--certificate", str(cluster.pki / f"kubelet{place.suffix}.crt"),
-        "--key", str(cluster.pki / f"kubelet{place.suffix}.key"), "--address", place.address, "--socket", str(place.socket),
-        "--logs", str(place.pod_logs), "--cgroup", place.cgroup, "--pod-cidr", place.pod_cidr,
-        "--cluster-cidr", ",".join(other.pod_cidr for other in places(cluster)), "--service-cidr", cluster.service_cidr,
-        "--dns", cluster.dns_address, "--table", cluster.table,
-        "--policy-kubeconfig", str(cluster.pki / "network-policy.kubeconfig"),
+        "--kubeconfig",
+        str(place.kubeconfig),
+        "--runtime",
+        "containerd",
+        "--data-dir",
+        str(place.data),
+        "--name",
+        place.name,
+        "--ca",
+        str(cluster.pki / "ca.crt"),
+        "--certificate",
+        str(cluster.pki / f"kubelet{place.suffix}.crt"),
+        "--key",
+        str(cluster.pki / f"kubelet{place.suffix}.key"),
+        "--address",
+        place.address,
+        "--socket",
+        str(place.socket),
+        "--logs",
+        str(place.pod_logs),
+        "--cgroup",
+        place.cgroup,
+        "--pod-cidr",
+        place.pod_cidr,
+        "--cluster-cidr",
+        ",".join(other.pod_cidr for other in places(cluster)),
+        "--service-cidr",
+        cluster.service_cidr,
+        "--dns",
+        cluster.dns_address,
+        "--table",
+        cluster.table,
+        "--policy-kubeconfig",
+        str(cluster.pki / "network-policy.kubeconfig"),
         # The machine's own name server may listen on its loopback: a sandbox asks the machine's DNS server instead.
         *(["--forward-dns", cluster.node_address] if place.index else []),
-    ]  # fmt: skip
+    ]
 
 
 def start(cluster: Cluster) -> None:
@@ -173,9 +290,12 @@ def start(cluster: Cluster) -> None:
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as out:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "tiphys.cluster.supervisor", str(plan)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            [sys.executable, "-m", "tiphys.cluster.supervisor", str(plan)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
             start_new_session=True,
-        )  # fmt: skip
+        )
     # The supervisor writes this file as soon as it can. Until then, `down` must find it all the same.
     with contextlib.suppress(FileExistsError), open(cluster.status_file, "x") as status_file:
         json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
@@ -216,7 +336,9 @@ def _check_alive(cluster: Cluster, name: str) -> None:
         return
     log = cluster.logs / f"{name}.log"
     last_line = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise ClusterError(f"{name} is in a crash loop: {last_line[0] if last_line else 'no output'}; see {log}")
+    raise ClusterError(
+        f"{name} is in a crash loop: {last_line[0] if last_line else 'no output'}; see {log}"
+    )
 
 
 def request(cluster: Cluster, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
@@ -224,7 +346,9 @@ def request(cluster: Cluster, path: str, timeout: float = 5.0) -> tuple[int, byt
     pki = cluster.pki
     context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
     context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-    connection = http.client.HTTPSConnection("127.0.0.1", cluster.port, context=context, timeout=timeout)
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", cluster.port, context=context, timeout=timeout
+    )
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -279,7 +403,9 @@ def wait_nodes(cluster: Cluster, timeout: float = 60.0) -> None:
     agents = ["node", *(f"node{place.suffix}" for place in places(cluster))]
     while nodes_ready(cluster)[0] < cluster.nodes:
         if time.monotonic() > deadline:
-            raise ClusterError(f"not all nodes became ready in {timeout:g} s; see {cluster.logs / 'node.log'}")
+            raise ClusterError(
+                f"not all nodes became ready in {timeout:g} s; see {cluster.logs / 'node.log'}"
+            )
         for agent in agents:
             _check_alive(cluster, agent)
         time.sleep(0.05)
@@ -291,7 +417,11 @@ def wait_pods(cluster: Cluster, timeout: float = 60.0) -> list[str]:
     deadline = time.monotonic() + timeout
     while True:
         pods = _items(cluster, "/api/v1/pods")
-        pending = [f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in pods if is_awaited(pod, since)]
+        pending = [
+            f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            for pod in pods
+            if is_awaited(pod, since)
+        ]
         if not pending or time.monotonic() > deadline:
             return pending
         time.sleep(0.1)
@@ -299,9 +429,15 @@ def wait_pods(cluster: Cluster, timeout: float = 60.0) -> list[str]:
 
 # A container that waits for one of these may never run; nobody should wait for it.
 _HOPELESS = (
-    "CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
-    "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
-)  # fmt: skip
+    "CrashLoopBackOff",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+)
 
 
 def is_awaited(pod: dict[str, Any], since: float) -> bool:
@@ -380,10 +516,19 @@ def status(cluster: Cluster) -> dict[str, Any]:
         rows.append({**row, "health": words, "memory": memory_of(row["pid"])})
     ready = nodes_ready(cluster) if up and is_ready(cluster) else (0, 0)
     return {
-        "name": cluster.name, "running": up, "server": cluster.server, "runtime": cluster.runtime, "store": cluster.store,
-        "dataDir": cluster.data_dir, "kubeconfig": str(kubeconfig.user_file()), "context": cluster.name,
-        "nodesReady": ready[0], "nodes": ready[1], "components": rows, "supervisor": found["supervisor"] if up else None,
-    }  # fmt: skip
+        "name": cluster.name,
+        "running": up,
+        "server": cluster.server,
+        "runtime": cluster.runtime,
+        "store": cluster.store,
+        "dataDir": cluster.data_dir,
+        "kubeconfig": str(kubeconfig.user_file()),
+        "context": cluster.name,
+        "nodesReady": ready[0],
+        "nodes": ready[1],
+        "components": rows,
+        "supervisor": found["supervisor"] if up else None,
+    }
 
 
 # --- down ---
@@ -413,7 +558,9 @@ def down(cluster: Cluster, purge: bool) -> str | None:
     with contextlib.suppress(ClusterError):
         context = kubeconfig.remove(cluster)
     if purge:
-        with contextlib.suppress(OSError):  # containers may have left what shutil does not get through
+        with contextlib.suppress(
+            OSError
+        ):  # containers may have left what shutil does not get through
             handles.remove_folder(cluster.root)
         state.forget(cluster)
     return context

@@ -60,19 +60,32 @@ class Plan:
 
 
 def plan(
-    node: core_v1.Node | None, wishes: list[Wish], here: list[Attachment], exclusive: Callable[[Wish], bool],
-    unwanted_since: dict[str, float], unique_of: Callable[[Attachment], str], now: float,
-) -> Plan:  # fmt: skip
+    node: core_v1.Node | None,
+    wishes: list[Wish],
+    here: list[Attachment],
+    exclusive: Callable[[Wish], bool],
+    unwanted_since: dict[str, float],
+    unique_of: Callable[[Attachment], str],
+    now: float,
+) -> Plan:
     """One look at a node: `wishes` of its pods, the attachments that are `here`. `exclusive` says whether a volume may not
     be on this node because it is on another. `unwanted_since` remembers since when nobody wants an attachment."""
-    made, wanted, standing = Plan(), {wish.name: wish for wish in wishes}, {a.metadata.name: a for a in here}
+    made, wanted, standing = (
+        Plan(),
+        {wish.name: wish for wish in wishes},
+        {a.metadata.name: a for a in here},
+    )
     for name, wish in wanted.items():
         unwanted_since.pop(name, None)
         if name not in standing:
             (made.refused if exclusive(wish) else made.create).append(wish)
     used = set(node.status.volumes_in_use) if node is not None else set()
     for name, attachment in standing.items():
-        leaving = name not in wanted and not attachment.metadata.deletion_timestamp and _OURS.fullmatch(name)
+        leaving = (
+            name not in wanted
+            and not attachment.metadata.deletion_timestamp
+            and _OURS.fullmatch(name)
+        )
         if leaving:
             left = unwanted_since.setdefault(name, now) + PATIENCE - now
             if node is None or unique_of(attachment) not in used or left <= 0 or _given_up(node):
@@ -86,7 +99,9 @@ def plan(
     return made
 
 
-_OURS = re.compile(r"csi-[0-9a-f]{64}")  # the names that we give; others are made, and deleted, by others
+_OURS = re.compile(
+    r"csi-[0-9a-f]{64}"
+)  # the names that we give; others are made, and deleted, by others
 
 
 def _given_up(node: core_v1.Node) -> bool:
@@ -113,9 +128,15 @@ class AttachDetachController(Controller):
         self._nodes, self._pods = self.informer(core_v1.Node), self.informer(core_v1.Pod)
         self._claims = self.informer(core_v1.PersistentVolumeClaim)
         self._volumes = self.informer(core_v1.PersistentVolume)
-        self._drivers, self._attachments = self.informer(storage_v1.CSIDriver), self.informer(Attachment)
+        self._drivers, self._attachments = (
+            self.informer(storage_v1.CSIDriver),
+            self.informer(Attachment),
+        )
         self._pods.index("node", lambda pod: [pod.spec.node_name])
-        self._pods.index("claim", lambda pod: [f"{pod.metadata.namespace}/{name}" for name in volumes.claims_of(pod)])
+        self._pods.index(
+            "claim",
+            lambda pod: [f"{pod.metadata.namespace}/{name}" for name in volumes.claims_of(pod)],
+        )
         self._attachments.index("node", lambda a: [a.spec.node_name])
         self._attachments.index("volume", lambda a: [a.spec.source.persistent_volume_name or ""])
         self._unwanted: dict[str, float] = {}
@@ -150,7 +171,9 @@ class AttachDetachController(Controller):
                 volume = self._volumes.get(claim.spec.volume_name) if claim is not None else None
                 csi = volume.spec.csi if volume is not None else None
                 if volume is not None and csi is not None and self._attaches(csi.driver):
-                    found.setdefault(Wish(csi.driver, csi.volume_handle, volume.metadata.name, node), pod)
+                    found.setdefault(
+                        Wish(csi.driver, csi.volume_handle, volume.metadata.name, node), pod
+                    )
         return found
 
     def _attaches(self, driver: str) -> bool:
@@ -164,7 +187,9 @@ class AttachDetachController(Controller):
 
     def _is_elsewhere(self, wish: Wish) -> bool:
         volume = self._volumes.get(wish.volume)
-        others = (a for a in self._attachments.by("volume", wish.volume) if a.spec.node_name != wish.node)
+        others = (
+            a for a in self._attachments.by("volume", wish.volume) if a.spec.node_name != wish.node
+        )
         return volume is not None and is_exclusive(volume) and any(others)
 
     async def reconcile(self, key: str) -> float | None:
@@ -174,14 +199,23 @@ class AttachDetachController(Controller):
             await self._tell(node, [])
             return None
         made = plan(
-            node, list(wishes), here, self._is_elsewhere, self._unwanted, self._unique_of, self.context.now()
+            node,
+            list(wishes),
+            here,
+            self._is_elsewhere,
+            self._unwanted,
+            self._unique_of,
+            self.context.now(),
         )
         for wish in made.create:
             await self._attach(wish)
         for attachment in made.delete:
             await self._detach(attachment)
         for wish in made.refused:
-            pod, text = wishes[wish], "Volume is already exclusively attached to one node and can't be attached to another"
+            pod, text = (
+                wishes[wish],
+                "Volume is already exclusively attached to one node and can't be attached to another",
+            )
             why = f'Multi-Attach error for volume "{wish.volume}" {text}'
             self.context.recorder.record(pod, "Warning", "FailedAttachVolume", why)
             made.wake = min(made.wake or 5.0, 5.0)
@@ -199,19 +233,25 @@ class AttachDetachController(Controller):
 
     async def _detach(self, attachment: Attachment) -> None:
         try:
-            await self.client.delete(Attachment, attachment.metadata.name, uid=attachment.metadata.uid)
+            await self.client.delete(
+                Attachment, attachment.metadata.name, uid=attachment.metadata.uid
+            )
         except StatusError as error:
             if error.code not in (404, 409):
                 raise
 
-    async def _tell(self, node: core_v1.Node | None, attached: list[core_v1.AttachedVolume]) -> None:
+    async def _tell(
+        self, node: core_v1.Node | None, attached: list[core_v1.AttachedVolume]
+    ) -> None:
         """Keeps the node's status, and says of what is new that it is there."""
         if node is None or node.status.volumes_attached == attached:
             return
         before = {volume.name for volume in node.status.volumes_attached}
         rows = [{"name": volume.name, "devicePath": volume.device_path} for volume in attached]
         change = {"status": {"volumesAttached": rows or None}}
-        await self.client.patch(core_v1.Node, node.metadata.name, change, subresource="status", media=MERGE)
+        await self.client.patch(
+            core_v1.Node, node.metadata.name, change, subresource="status", media=MERGE
+        )
         for wish, pod in self._wishes(node.metadata.name).items():
             if wish.unique in {volume.name for volume in attached} - before:
                 text = f'AttachVolume.Attach succeeded for volume "{wish.volume}"'

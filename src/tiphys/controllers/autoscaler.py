@@ -12,7 +12,11 @@ from typing import Any, NoReturn
 import msgspec
 
 from tiphys.api import autoscaling_v1, core_v1
-from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition, MetricStatus
+from tiphys.api.autoscaling_v2 import (
+    HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerCondition,
+    MetricStatus,
+)
 from tiphys.api.base import decode
 from tiphys.client.informer import key_of
 from tiphys.controllers.autoscaling import Cause, MetricError, Record, bounded, bounds
@@ -42,7 +46,10 @@ class AutoscalerController(Controller):
         self._metrics = Metrics(self.client, self._scales, lambda: self.context.now())
 
     def watch(self) -> None:
-        self._autoscalers, self._pods = self.informer(HorizontalPodAutoscaler), self.informer(core_v1.Pod)
+        self._autoscalers, self._pods = (
+            self.informer(HorizontalPodAutoscaler),
+            self.informer(core_v1.Pod),
+        )
         self._autoscalers.index("namespace", lambda hpa: [hpa.metadata.namespace])
         self._pods.index("namespace", lambda pod: [pod.metadata.namespace])
         self._autoscalers.on_change(self._changed)
@@ -85,9 +92,17 @@ class AutoscalerController(Controller):
             self._condition(hpa, "ScalingActive", False, "ScalingDisabled", told)
             wanted, why, status.current_metrics = 0, "", []
         elif current > most:
-            wanted, why, status.current_metrics = most, "Current number of replicas above Spec.MaxReplicas", []
+            wanted, why, status.current_metrics = (
+                most,
+                "Current number of replicas above Spec.MaxReplicas",
+                [],
+            )
         elif current < least:
-            wanted, why, status.current_metrics = least, "Current number of replicas below Spec.MinReplicas", []
+            wanted, why, status.current_metrics = (
+                least,
+                "Current number of replicas below Spec.MinReplicas",
+                [],
+            )
         else:
             proposed, metric = await self._propose(hpa, target)
             why = f"{metric} above target" if proposed > current else "All metrics below target"
@@ -116,7 +131,9 @@ class AutoscalerController(Controller):
         self._condition(hpa, "AbleToScale", True, "SucceededGetScale", told)
         return path, Target(scale, [])
 
-    async def _rescale(self, hpa: HorizontalPodAutoscaler, path: str, wanted: int, why: str) -> None:
+    async def _rescale(
+        self, hpa: HorizontalPodAutoscaler, path: str, wanted: int, why: str
+    ) -> None:
         body = msgspec.json.encode({"spec": {"replicas": wanted}})
         try:
             await self.client.request("PATCH", path, body, content="application/merge-patch+json")
@@ -127,7 +144,9 @@ class AutoscalerController(Controller):
             raise Stop from None
         told = f"the HPA controller was able to update the target scale to {wanted}"
         self._condition(hpa, "AbleToScale", True, "SucceededRescale", told)
-        self.context.recorder.record(hpa, "Normal", "SuccessfulRescale", f"New size: {wanted}; reason: {why}")
+        self.context.recorder.record(
+            hpa, "Normal", "SuccessfulRescale", f"New size: {wanted}; reason: {why}"
+        )
 
     # --- what the metrics call for ---
 
@@ -167,15 +186,21 @@ class AutoscalerController(Controller):
         """The pods of the target, which no other autoscaler may count as its own. Raises Stop."""
         if not text:
             missing = "the HPA target's scale is missing a selector"
-            self._selects_nothing(hpa, "SelectorRequired", "selector is required", Cause("InvalidSelector", missing))
+            self._selects_nothing(
+                hpa, "SelectorRequired", "selector is required", Cause("InvalidSelector", missing)
+            )
         try:
             selector = parse_labels(text)
         except ValueError as error:
-            told = f"couldn't convert selector into a corresponding internal selector object: {error}"
+            told = (
+                f"couldn't convert selector into a corresponding internal selector object: {error}"
+            )
             self._selects_nothing(hpa, "InvalidSelector", told, Cause("InvalidSelector", told))
         self._selectors[key_of(hpa)] = selector
         pods = [
-            pod for pod in self._pods.by("namespace", hpa.metadata.namespace) if selector.matches(pod.metadata.labels)
+            pod
+            for pod in self._pods.by("namespace", hpa.metadata.namespace)
+            if selector.matches(pod.metadata.labels)
         ]
         others = self._counting(hpa, pods)
         if len(others) > 1:
@@ -192,7 +217,9 @@ class AutoscalerController(Controller):
                 found.append(f"{{{other.metadata.name} {other.metadata.namespace}}}")
         return sorted(found)
 
-    def _selects_nothing(self, hpa: HorizontalPodAutoscaler, event: str, told: str, cause: Cause) -> NoReturn:
+    def _selects_nothing(
+        self, hpa: HorizontalPodAutoscaler, event: str, told: str, cause: Cause
+    ) -> NoReturn:
         self._warn(hpa, event, told)
         self._condition(hpa, "ScalingActive", False, *cause)
         self._warn(hpa, "FailedComputeMetricsReplicas", told)
@@ -203,7 +230,9 @@ class AutoscalerController(Controller):
     def _warn(self, hpa: HorizontalPodAutoscaler, reason: str, message: str) -> None:
         self.context.recorder.record(hpa, "Warning", reason, message)
 
-    def _condition(self, hpa: HorizontalPodAutoscaler, kind: str, on: bool, reason: str, message: str) -> None:
+    def _condition(
+        self, hpa: HorizontalPodAutoscaler, kind: str, on: bool, reason: str, message: str
+    ) -> None:
         state = "True" if on else "False"
         standing = next((c for c in hpa.status.conditions if c.type == kind), None)
         if standing is None:

@@ -55,7 +55,9 @@ class Tolerance:
 def tolerance_of(hpa: HorizontalPodAutoscaler) -> Tolerance:
     behaviour = hpa.spec.behavior or autoscaling_v2.HorizontalPodAutoscalerBehavior()
     down, up = (
-        nano(rules.tolerance) / 10**9 if rules is not None and rules.tolerance is not None else TOLERANCE
+        nano(rules.tolerance) / 10**9
+        if rules is not None and rules.tolerance is not None
+        else TOLERANCE
         for rules in (behaviour.scale_down, behaviour.scale_up)
     )
     return Tolerance(down, up)
@@ -100,7 +102,10 @@ def ratio_replicas(
     counted = list(known)
     if now.ratio < 1.0:
         # At least all of their request: a target beyond it is not to be undercut by pods nobody knows about.
-        counted += [(p.request * max(100, target) // 100 if utilization else target, p.request) for p in missing]
+        counted += [
+            (p.request * max(100, target) // 100 if utilization else target, p.request)
+            for p in missing
+        ]
     elif now.ratio > 1.0:
         counted += [(0, p.request) for p in (*missing, *unready)]
     again = usage(counted, target, utilization).ratio
@@ -155,13 +160,22 @@ class Cause(NamedTuple):
 
 
 WITHIN = Cause("DesiredWithinRange", "the desired count is within the acceptable range")
-TOO_MANY = Cause("TooManyReplicas", "the desired replica count is more than the maximum replica count")
-TOO_FEW = Cause("TooFewReplicas", "the desired replica count is less than the minimum replica count")
-FAST_UP = Cause("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate")
-FAST_DOWN = Cause("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
+TOO_MANY = Cause(
+    "TooManyReplicas", "the desired replica count is more than the maximum replica count"
+)
+TOO_FEW = Cause(
+    "TooFewReplicas", "the desired replica count is less than the minimum replica count"
+)
+FAST_UP = Cause(
+    "ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate"
+)
+FAST_DOWN = Cause(
+    "ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate"
+)
 READY = Cause("ReadyForNewScale", "recommended size matches current size")
 STABLE_UP = Cause(
-    "ScaleUpStabilized", "recent recommendations were lower than current one, applying the lowest recent recommendation"
+    "ScaleUpStabilized",
+    "recent recommendations were lower than current one, applying the lowest recent recommendation",
 )
 STABLE_DOWN = Cause(
     "ScaleDownStabilized",
@@ -202,7 +216,9 @@ def default_rules(hpa: HorizontalPodAutoscaler) -> tuple[HPAScalingRules, HPASca
     return up, down
 
 
-def bounded(hpa: HorizontalPodAutoscaler, current: int, proposed: int, record: Record, now: float) -> Bounded:
+def bounded(
+    hpa: HorizontalPodAutoscaler, current: int, proposed: int, record: Record, now: float
+) -> Bounded:
     """What becomes of a proposal: windows first, then how fast it may go, then the bounds."""
     if hpa.spec.behavior is None:
         return _by_default(hpa, current, proposed, record, now)
@@ -216,7 +232,9 @@ def bounded(hpa: HorizontalPodAutoscaler, current: int, proposed: int, record: R
     elif stable < current:
         limit = _fastest(down, current, record, now, rising=False)
         if stable < max(limit, least):
-            return Bounded(limit, FAST_DOWN, able) if limit > least else Bounded(least, TOO_FEW, able)
+            return (
+                Bounded(limit, FAST_DOWN, able) if limit > least else Bounded(least, TOO_FEW, able)
+            )
     return Bounded(stable, WITHIN, able)
 
 
@@ -225,12 +243,16 @@ def bounds(hpa: HorizontalPodAutoscaler) -> tuple[int, int]:
     return 1 if hpa.spec.min_replicas is None else hpa.spec.min_replicas, hpa.spec.max_replicas
 
 
-def _by_default(hpa: HorizontalPodAutoscaler, current: int, proposed: int, record: Record, now: float) -> Bounded:
+def _by_default(
+    hpa: HorizontalPodAutoscaler, current: int, proposed: int, record: Record, now: float
+) -> Bounded:
     """Without a behaviour: five minutes without a higher recommendation before it shrinks, twice as many (or four)
     at once when it grows."""
     recent = [count for when, count in record.recommended if when >= now - _DOWN_WINDOW]
     stable = max([proposed, *recent])
-    record.recommended = [(t, n) for t, n in record.recommended if t >= now - _DOWN_WINDOW] + [(now, proposed)]
+    record.recommended = [(t, n) for t, n in record.recommended if t >= now - _DOWN_WINDOW] + [
+        (now, proposed)
+    ]
     able = READY if stable == proposed else STABLE_DOWN
     least, most = bounds(hpa)
     limit = max(2 * current, 4)
@@ -242,9 +264,17 @@ def _by_default(hpa: HorizontalPodAutoscaler, current: int, proposed: int, recor
 
 
 def _stabilized(
-    up: HPAScalingRules, down: HPAScalingRules, current: int, proposed: int, record: Record, now: float
+    up: HPAScalingRules,
+    down: HPAScalingRules,
+    current: int,
+    proposed: int,
+    record: Record,
+    now: float,
 ) -> tuple[int, Cause]:
-    up_since, down_since = now - (up.stabilization_window_seconds or 0), now - (down.stabilization_window_seconds or 0)
+    up_since, down_since = (
+        now - (up.stabilization_window_seconds or 0),
+        now - (down.stabilization_window_seconds or 0),
+    )
     lowest = min([proposed, *(count for when, count in record.recommended if when > up_since)])
     highest = max([proposed, *(count for when, count in record.recommended if when > down_since)])
     stable = min(max(current, lowest), highest)

@@ -16,17 +16,30 @@ from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 
 CLIENT = "kubernetes.io/kube-apiserver-client"
-KUBELET_CLIENT, KUBELET_SERVING = "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"
+KUBELET_CLIENT, KUBELET_SERVING = (
+    "kubernetes.io/kube-apiserver-client-kubelet",
+    "kubernetes.io/kubelet-serving",
+)
 NODE_PREFIX = "system:node:"
 _YEAR = 365 * 24 * 3600
-_KEPT = {"Approved": 3600.0, "Denied": 3600.0, "Failed": 3600.0, "Pending": 24 * 3600.0}  # seconds after the fact
+_KEPT = {
+    "Approved": 3600.0,
+    "Denied": 3600.0,
+    "Failed": 3600.0,
+    "Pending": 24 * 3600.0,
+}  # seconds after the fact
 
 _LEAST = 600  # seconds
 _BACKDATED = datetime.timedelta(minutes=5)
-_SHORT = 8 * 3600  # seconds; what lives longer ends five minutes early, as it begins five minutes early
+_SHORT = (
+    8 * 3600
+)  # seconds; what lives longer ends five minutes early, as it begins five minutes early
 
 # All that the built-in signers sign.
-_EXTENDED = {"client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH}
+_EXTENDED = {
+    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+}
 _OPTIONAL = frozenset(("digital signature", "key encipherment"))
 _WITHOUT_RSA = {"digital signature"}
 
@@ -38,11 +51,15 @@ def is_(csr: CertificateSigningRequest, kind: str) -> bool:
     return any(c.type == kind and c.status in ("True", "") for c in csr.status.conditions)
 
 
-def names_of(request: x509.CertificateSigningRequest) -> tuple[str, list[str], list[x509.GeneralName]]:
+def names_of(
+    request: x509.CertificateSigningRequest,
+) -> tuple[str, list[str], list[x509.GeneralName]]:
     """(common name, organizations, subject alternative names). Of several common names the last one counts, as it does
     for who is shown the certificate."""
     common = [str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    groups = [str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    groups = [
+        str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    ]
     try:
         extension = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         others = list(extension)
@@ -71,20 +88,31 @@ def refusal(csr: CertificateSigningRequest) -> str:
             return f"{word} subjectAltNames are not allowed"
     if usages - {"key encipherment"} != {"server auth"} | _WITHOUT_RSA:
         return "usages did not match [digital signature key encipherment server auth]"
-    return "" if common.startswith(NODE_PREFIX) else f"subject common name does not begin with {NODE_PREFIX}"
+    return (
+        ""
+        if common.startswith(NODE_PREFIX)
+        else f"subject common name does not begin with {NODE_PREFIX}"
+    )
 
 
 def _no_client(usages: list[str]) -> str:
     for usage in usages:
         if usage not in _OPTIONAL and usage != "client auth":
             return f"invalid usage for client certificate: {usage}"
-    return "" if "client auth" in usages else "missing required usage for client certificate: client auth"
+    return (
+        ""
+        if "client auth" in usages
+        else "missing required usage for client certificate: client auth"
+    )
 
 
 def _no_kubelet_client(common: str, others: list[x509.GeneralName], usages: set[str]) -> str:
     words = {
-        x509.DNSName: "DNS", x509.RFC822Name: "Email", x509.IPAddress: "IP", x509.UniformResourceIdentifier: "URI",
-    }  # fmt: skip
+        x509.DNSName: "DNS",
+        x509.RFC822Name: "Email",
+        x509.IPAddress: "IP",
+        x509.UniformResourceIdentifier: "URI",
+    }
     for name in others:
         return f"{words.get(type(name), 'Other')} subjectAltNames are not allowed"
     if not common.startswith(NODE_PREFIX):
@@ -96,10 +124,16 @@ def _no_kubelet_client(common: str, others: list[x509.GeneralName], usages: set[
 
 def _key_usage(usages: set[str]) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature="digital signature" in usages, key_encipherment="key encipherment" in usages,
-        content_commitment=False, data_encipherment=False, key_agreement=False, key_cert_sign=False, crl_sign=False,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature="digital signature" in usages,
+        key_encipherment="key encipherment" in usages,
+        content_commitment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def is_a_nodes_own(csr: CertificateSigningRequest) -> bool:
@@ -115,7 +149,9 @@ def expired(csr: CertificateSigningRequest, now: float) -> float:
     """Seconds until a request may be removed; zero or less: now."""
     state = next((kind for kind in ("Denied", "Failed", "Approved") if is_(csr, kind)), "Pending")
     if csr.status.certificate:
-        ends = x509.load_pem_x509_certificate(csr.status.certificate).not_valid_after_utc.timestamp()
+        ends = x509.load_pem_x509_certificate(
+            csr.status.certificate
+        ).not_valid_after_utc.timestamp()
         if ends < now:
             return 0.0
     since = csr.metadata.creation_timestamp
@@ -134,7 +170,9 @@ class CertificateController(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        pair = context.settings.get("authority")  # (certificate, key) in PEM, or None: then nothing is signed here
+        pair = context.settings.get(
+            "authority"
+        )  # (certificate, key) in PEM, or None: then nothing is signed here
         self._authority = x509.load_pem_x509_certificate(pair[0]) if pair else None
         self._key: Any = serialization.load_pem_private_key(pair[1], None) if pair else None
 
@@ -152,7 +190,10 @@ class CertificateController(Controller):
             return None
         if csr.spec.signer_name not in (CLIENT, KUBELET_CLIENT, KUBELET_SERVING):
             return left
-        approved, over = is_(csr, "Approved"), is_(csr, "Denied") or is_(csr, "Failed") or csr.status.certificate
+        approved, over = (
+            is_(csr, "Approved"),
+            is_(csr, "Denied") or is_(csr, "Failed") or csr.status.certificate,
+        )
         if not approved and not over and is_a_nodes_own(csr):
             await self._approve(csr)
         elif approved and not over and self._key is not None:
@@ -161,15 +202,24 @@ class CertificateController(Controller):
 
     async def _delete(self, csr: CertificateSigningRequest) -> None:
         try:
-            await self.client.delete(CertificateSigningRequest, csr.metadata.name, uid=csr.metadata.uid)
+            await self.client.delete(
+                CertificateSigningRequest, csr.metadata.name, uid=csr.metadata.uid
+            )
         except StatusError as error:
             if error.code not in (404, 409):
                 raise
 
-    def _condition(self, kind: str, reason: str, message: str) -> CertificateSigningRequestCondition:
+    def _condition(
+        self, kind: str, reason: str, message: str
+    ) -> CertificateSigningRequestCondition:
         now = timestamps.rfc3339(self.context.now())
         return CertificateSigningRequestCondition(
-            type=kind, status="True", reason=reason, message=message, last_update_time=now, last_transition_time=now
+            type=kind,
+            status="True",
+            reason=reason,
+            message=message,
+            last_update_time=now,
+            last_transition_time=now,
         )
 
     async def _approve(self, csr: CertificateSigningRequest) -> None:
@@ -182,7 +232,9 @@ class CertificateController(Controller):
         changed = copy.deepcopy(csr)
         why = refusal(csr)
         if why:
-            changed.status.conditions.append(self._condition("Failed", "SignerValidationFailure", why))
+            changed.status.conditions.append(
+                self._condition("Failed", "SignerValidationFailure", why)
+            )
         else:
             changed.status.certificate = self.certificate(csr)
         await self.client.update_status(changed)
@@ -194,13 +246,29 @@ class CertificateController(Controller):
         now = datetime.datetime.fromtimestamp(self.context.now(), datetime.UTC)
         seconds = min(max(csr.spec.expiration_seconds or _YEAR, _LEAST), _YEAR)
         begins = now - _BACKDATED
-        ends = now + datetime.timedelta(seconds=seconds) - (_BACKDATED if seconds >= _SHORT else datetime.timedelta())
-        builder = x509.CertificateBuilder().subject_name(request.subject).issuer_name(self._authority.subject)
-        builder = builder.public_key(request.public_key()).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(begins).not_valid_after(min(ends, self._authority.not_valid_after_utc))
-        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        ends = (
+            now
+            + datetime.timedelta(seconds=seconds)
+            - (_BACKDATED if seconds >= _SHORT else datetime.timedelta())
+        )
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .issuer_name(self._authority.subject)
+        )
+        builder = builder.public_key(request.public_key()).serial_number(
+            x509.random_serial_number()
+        )
+        builder = builder.not_valid_before(begins).not_valid_after(
+            min(ends, self._authority.not_valid_after_utc)
+        )
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
         usages = set(csr.spec.usages)
-        if usages & _OPTIONAL:  # without any the extension is left out: an empty one forbids every use
+        if (
+            usages & _OPTIONAL
+        ):  # without any the extension is left out: an empty one forbids every use
             builder = builder.add_extension(_key_usage(usages), critical=True)
         extended = [_EXTENDED[usage] for usage in csr.spec.usages if usage in _EXTENDED]
         if extended:

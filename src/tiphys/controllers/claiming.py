@@ -34,7 +34,11 @@ async def claim(
             await _release(client, pod, meta.uid, finalizer)
     if meta.deletion_timestamp:
         return mine
-    orphans = [p for p in pods.by("owner", f"orphan/{meta.namespace}") if selector.matches(p.metadata.labels) and fits(p)]
+    orphans = [
+        p
+        for p in pods.by("owner", f"orphan/{meta.namespace}")
+        if selector.matches(p.metadata.labels) and fits(p)
+    ]
     if orphans and await is_still_there(client, owner):
         for pod in orphans:
             adopted = await _adopt(client, pod, owner, finalizer)
@@ -47,18 +51,24 @@ async def is_still_there(client: Client, owner: Any) -> bool:
     """Asks the server itself: what is being deleted, or was and came back by the same name, adopts nobody."""
     meta = owner.metadata
     live = await _ignore_missing(client.get(type(owner), meta.name, meta.namespace))
-    return live is not None and live.metadata.uid == meta.uid and not live.metadata.deletion_timestamp
+    return (
+        live is not None and live.metadata.uid == meta.uid and not live.metadata.deletion_timestamp
+    )
 
 
 async def _release(client: Client, pod: core_v1.Pod, uid: str, finalizer: str) -> None:
     left = [to_builtins(ref) for ref in pod.metadata.owner_references if ref.uid != uid]
     change: dict[str, Any] = {"uid": pod.metadata.uid, "ownerReferences": left or None}
     if finalizer in pod.metadata.finalizers:
-        change["finalizers"] = [name for name in pod.metadata.finalizers if name != finalizer] or None
+        change["finalizers"] = [
+            name for name in pod.metadata.finalizers if name != finalizer
+        ] or None
     await _patch(client, pod, change)
 
 
-async def _adopt(client: Client, pod: core_v1.Pod, owner: Any, finalizer: str) -> core_v1.Pod | None:
+async def _adopt(
+    client: Client, pod: core_v1.Pod, owner: Any, finalizer: str
+) -> core_v1.Pod | None:
     refs = [*to_builtins(pod.metadata.owner_references), to_builtins(owner_reference(owner))]
     change: dict[str, Any] = {"uid": pod.metadata.uid, "ownerReferences": refs}
     if finalizer and finalizer not in pod.metadata.finalizers:

@@ -13,7 +13,9 @@ from tiphys.machinery.selectors import from_label_selector
 def gathered(role: ClusterRole, others: list[ClusterRole]) -> list[Any]:
     """The rules an aggregating role should have: those of the roles it selects, by name, each once."""
     rule = role.aggregation_rule
-    selectors = [from_label_selector(s) for s in rule.cluster_role_selectors] if rule is not None else []
+    selectors = (
+        [from_label_selector(s) for s in rule.cluster_role_selectors] if rule is not None else []
+    )
     found: list[Any] = []
     for selector in selectors:
         for other in sorted(others, key=lambda r: r.metadata.name):

@@ -33,7 +33,9 @@ class Plan:
     replace: list[Job] = field(default_factory=list)
     expire: list[Job] = field(default_factory=list)
     events: list[tuple[str, str, str]] = field(default_factory=list)
-    missing: list[ObjectReference] = field(default_factory=list)  # jobs of the status that the informer does not show
+    missing: list[ObjectReference] = field(
+        default_factory=list
+    )  # jobs of the status that the informer does not show
     wake: float | None = None
 
 
@@ -53,7 +55,9 @@ def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
     try:
         zone = zone_of(owner.spec.time_zone)
     except ScheduleError as error:
-        made.events.append(("Warning", "UnknownTimeZone", f'invalid timeZone: "{owner.spec.time_zone}": {error}'))
+        made.events.append(
+            ("Warning", "UnknownTimeZone", f'invalid timeZone: "{owner.spec.time_zone}": {error}')
+        )
         return made
     if owner.spec.suspend:
         return made
@@ -62,7 +66,9 @@ def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
         schedule = parse_schedule(written)
         due, missed = most_recent(owner, schedule, zone, now)
     except ScheduleError as error:
-        made.events.append(("Warning", "UnparseableSchedule", f'unparseable schedule: "{written}" : {error}'))
+        made.events.append(
+            ("Warning", "UnparseableSchedule", f'unparseable schedule: "{written}" : {error}')
+        )
         return made
     except InvalidSchedule as error:
         made.events.append(("Warning", "InvalidSchedule", f"invalid schedule: {written} : {error}"))
@@ -81,7 +87,11 @@ def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
         return made
     if (deadline := owner.spec.starting_deadline_seconds) is not None and due + deadline < now:
         made.events.append(
-            ("Warning", "MissSchedule", f"Missed scheduled time to start a job: {timestamps.rfc1123(due)}")
+            (
+                "Warning",
+                "MissSchedule",
+                f"Missed scheduled time to start a job: {timestamps.rfc1123(due)}",
+            )
         )
         return made
     running = [job for job in jobs if not is_over(job.status)]
@@ -99,10 +109,12 @@ def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
     if owner.spec.concurrency_policy == "Replace":
         made.replace = running
     made.start = due
-    return made  # fmt: skip
+    return made
 
 
-def most_recent(owner: CronJob, schedule: Schedule, zone: Any, now: float) -> tuple[float | None, int]:
+def most_recent(
+    owner: CronJob, schedule: Schedule, zone: Any, now: float
+) -> tuple[float | None, int]:
     """(the last scheduled time that has come and no job was started for, how many were missed). Raises InvalidSchedule."""
     begin = timestamps.parse(owner.status.last_schedule_time or owner.metadata.creation_timestamp)
     deadline = owner.spec.starting_deadline_seconds
@@ -136,17 +148,22 @@ def new_job(owner: CronJob, due: float) -> Job:
     template = owner.spec.job_template
     stamp = timestamps.rfc3339(due)
     meta = ObjectMeta(
-        name=job_name(owner, due), namespace=owner.metadata.namespace, labels=dict(template.metadata.labels),
-        annotations={**template.metadata.annotations, SCHEDULED: stamp}, owner_references=[owner_reference(owner)],
+        name=job_name(owner, due),
+        namespace=owner.metadata.namespace,
+        labels=dict(template.metadata.labels),
+        annotations={**template.metadata.annotations, SCHEDULED: stamp},
+        owner_references=[owner_reference(owner)],
         creation_timestamp=None,
-    )  # fmt: skip
+    )
     return Job(metadata=meta, spec=decode(encode(template.spec), JobSpec))
 
 
 def _status(owner: CronJob, jobs: list[Job]) -> CronJobStatus:
     status = copy.deepcopy(owner.status)
     status.active = [reference(job) for job in jobs if not is_over(job.status)]
-    done = [job.status.completion_time for job in jobs if _succeeded(job) and job.status.completion_time]
+    done = [
+        job.status.completion_time for job in jobs if _succeeded(job) and job.status.completion_time
+    ]
     if done:
         latest = max(done)
         if not status.last_successful_time or latest > status.last_successful_time:
@@ -157,9 +174,13 @@ def _status(owner: CronJob, jobs: list[Job]) -> CronJobStatus:
 def reference(job: Job) -> ObjectReference:
     meta = job.metadata
     return ObjectReference(
-        api_version=job.api_version, kind=job.kind, name=meta.name, namespace=meta.namespace, uid=meta.uid,
+        api_version=job.api_version,
+        kind=job.kind,
+        name=meta.name,
+        namespace=meta.namespace,
+        uid=meta.uid,
         resource_version=meta.resource_version,
-    )  # fmt: skip
+    )
 
 
 def _succeeded(job: Job) -> bool:
@@ -170,9 +191,14 @@ def _succeeded(job: Job) -> bool:
 def _finished_events(owner: CronJob, jobs: list[Job]) -> list[tuple[str, str, str]]:
     active = {ref.uid for ref in owner.status.active}
     return [
-        ("Normal", "SawCompletedJob", f"Saw completed job: {job.metadata.name}, condition: {'Complete' if _succeeded(job) else 'Failed'}")
-        for job in jobs if is_over(job.status) and job.metadata.uid in active
-    ]  # fmt: skip
+        (
+            "Normal",
+            "SawCompletedJob",
+            f"Saw completed job: {job.metadata.name}, condition: {'Complete' if _succeeded(job) else 'Failed'}",
+        )
+        for job in jobs
+        if is_over(job.status) and job.metadata.uid in active
+    ]
 
 
 def _history(owner: CronJob, jobs: list[Job]) -> list[Job]:
@@ -180,7 +206,10 @@ def _history(owner: CronJob, jobs: list[Job]) -> list[Job]:
     over = [job for job in jobs if is_over(job.status) and not job.metadata.deletion_timestamp]
     over.sort(key=lambda job: (job.status.start_time or "", job.metadata.name))
     expired = []
-    limits = ((True, owner.spec.successful_jobs_history_limit), (False, owner.spec.failed_jobs_history_limit))
+    limits = (
+        (True, owner.spec.successful_jobs_history_limit),
+        (False, owner.spec.failed_jobs_history_limit),
+    )
     for good, limit in limits:
         if limit is not None:
             chosen = [job for job in over if _succeeded(job) is good]
@@ -196,7 +225,10 @@ class CronJobController(Controller):
 
     def watch(self) -> None:
         self._crons, self._jobs = self.informer(CronJob), self.informer(Job)
-        self._jobs.index("cronjob", lambda job: [o.uid] if (o := controller_of(job)) and o.kind == "CronJob" else [])
+        self._jobs.index(
+            "cronjob",
+            lambda job: [o.uid] if (o := controller_of(job)) and o.kind == "CronJob" else [],
+        )
         self._crons.on_change(self.enqueue)
         self._jobs.on_change(self.enqueue_owner("CronJob"))
 
@@ -227,7 +259,9 @@ class CronJobController(Controller):
             except StatusError as error:
                 if error.code != 404:
                     raise
-                self.context.recorder.record(owner, "Normal", "MissingJob", f"Active job went missing: {ref.name}")
+                self.context.recorder.record(
+                    owner, "Normal", "MissingJob", f"Active job went missing: {ref.name}"
+                )
             else:
                 todo.status.active.append(ref)
 
@@ -239,17 +273,25 @@ class CronJobController(Controller):
             if error.reason == "AlreadyExists":
                 todo.status.last_schedule_time = timestamps.rfc3339(todo.start)
                 return
-            self.context.recorder.record(owner, "Warning", "FailedCreate", f"Error creating job: {error}")
+            self.context.recorder.record(
+                owner, "Warning", "FailedCreate", f"Error creating job: {error}"
+            )
             raise
-        self.context.recorder.record(owner, "Normal", "SuccessfulCreate", f"Created job {job.metadata.name}")
+        self.context.recorder.record(
+            owner, "Normal", "SuccessfulCreate", f"Created job {job.metadata.name}"
+        )
         todo.status.active.append(reference(job))
         todo.status.last_schedule_time = timestamps.rfc3339(todo.start)
 
     async def _delete(self, owner: CronJob, job: Job) -> None:
         try:
-            await self.client.delete(Job, job.metadata.name, job.metadata.namespace, propagation="Background")
+            await self.client.delete(
+                Job, job.metadata.name, job.metadata.namespace, propagation="Background"
+            )
         except StatusError as error:
             if error.code != 404:
                 raise
             return
-        self.context.recorder.record(owner, "Normal", "SuccessfulDelete", f"Deleted job {job.metadata.name}")
+        self.context.recorder.record(
+            owner, "Normal", "SuccessfulDelete", f"Deleted job {job.metadata.name}"
+        )

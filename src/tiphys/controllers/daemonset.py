@@ -31,9 +31,15 @@ _PRESSURE = ("disk-pressure", "memory-pressure", "pid-pressure", "unschedulable"
 
 def tolerations_of(spec: core_v1.PodSpec) -> list[core_v1.Toleration]:
     """The template's tolerations, and those without which a daemon could not serve a node in trouble."""
-    added = [core_v1.Toleration(key=_K8S + key, operator="Exists", effect="NoExecute") for key in _EVICTING]
+    added = [
+        core_v1.Toleration(key=_K8S + key, operator="Exists", effect="NoExecute")
+        for key in _EVICTING
+    ]
     pressed = (*_PRESSURE, "network-unavailable") if spec.host_network else _PRESSURE
-    added += [core_v1.Toleration(key=_K8S + key, operator="Exists", effect="NoSchedule") for key in pressed]
+    added += [
+        core_v1.Toleration(key=_K8S + key, operator="Exists", effect="NoSchedule")
+        for key in pressed
+    ]
     return [*spec.tolerations, *(t for t in added if t not in spec.tolerations)]
 
 
@@ -73,7 +79,9 @@ def node_of(pod: core_v1.Pod) -> str:
     return ""
 
 
-def plan(owner: DaemonSet, nodes: list[core_v1.Node], pods: list[core_v1.Pod], update: str, now: float) -> Plan:
+def plan(
+    owner: DaemonSet, nodes: list[core_v1.Node], pods: list[core_v1.Pod], update: str, now: float
+) -> Plan:
     """One step of a daemon set; `update` is the name of its newest revision."""
     by_node: dict[str, list[core_v1.Pod]] = defaultdict(list)
     for pod in pods:
@@ -93,9 +101,12 @@ def plan(owner: DaemonSet, nodes: list[core_v1.Node], pods: list[core_v1.Pod], u
         else:
             made.delete += [pod for pod in there if not pod.metadata.deletion_timestamp]
     made.delete += [
-        pod for name, there in by_node.items() if name and name not in verdicts
-        for pod in there if not pod.metadata.deletion_timestamp
-    ]  # fmt: skip
+        pod
+        for name, there in by_node.items()
+        if name and name not in verdicts
+        for pod in there
+        if not pod.metadata.deletion_timestamp
+    ]
     if owner.spec.update_strategy.type == "RollingUpdate":
         _roll(owner, verdicts, by_node, made, (surge, unavailable), update, now)
     waits = [available_after(pod, owner.spec.min_ready_seconds, now) for pod in pods]
@@ -116,7 +127,9 @@ def _tidy(there: list[core_v1.Pod], made: Plan, surge: int, update: str) -> None
         else:
             alive.append(pod)
     alive.sort(key=lambda pod: pod.metadata.creation_timestamp or "")
-    if len(alive) > 1 and not (surge and {_revision(pod) == update for pod in alive} == {True, False}):
+    if len(alive) > 1 and not (
+        surge and {_revision(pod) == update for pod in alive} == {True, False}
+    ):
         made.delete += alive[1:]
 
 
@@ -129,20 +142,31 @@ def _bounds(owner: DaemonSet, desired: int) -> tuple[int, int]:
     rolling = owner.spec.update_strategy.rolling_update
     if owner.spec.update_strategy.type != "RollingUpdate" or rolling is None:
         return 0, 0
-    surge, unavailable = resolve(rolling.max_surge, desired, True), resolve(rolling.max_unavailable, desired, True)
+    surge, unavailable = (
+        resolve(rolling.max_surge, desired, True),
+        resolve(rolling.max_unavailable, desired, True),
+    )
     return surge, unavailable if surge or unavailable else 1
 
 
 def _roll(
-    owner: DaemonSet, verdicts: dict[str, tuple[bool, bool]], by_node: dict[str, list[core_v1.Pod]], made: Plan,
-    bounds: tuple[int, int], update: str, now: float,
-) -> None:  # fmt: skip
+    owner: DaemonSet,
+    verdicts: dict[str, tuple[bool, bool]],
+    by_node: dict[str, list[core_v1.Pod]],
+    made: Plan,
+    bounds: tuple[int, int],
+    update: str,
+    now: float,
+) -> None:
     """Replaces pods of an older revision, within the bounds."""
     surge, most = bounds
     going = {pod.metadata.uid for pod in (*made.delete, *made.failed)}
 
     def available(pod: core_v1.Pod) -> bool:
-        return available_after(pod, owner.spec.min_ready_seconds, now) == 0 and not pod.metadata.deletion_timestamp
+        return (
+            available_after(pod, owner.spec.min_ready_seconds, now) == 0
+            and not pod.metadata.deletion_timestamp
+        )
 
     unavailable, surging = 0, 0
     old: list[core_v1.Pod] = []
@@ -150,7 +174,11 @@ def _roll(
     for name, (should, _) in verdicts.items():
         if not should:
             continue
-        there = [p for p in by_node.get(name, []) if p.metadata.uid not in going and not p.metadata.deletion_timestamp]
+        there = [
+            p
+            for p in by_node.get(name, [])
+            if p.metadata.uid not in going and not p.metadata.deletion_timestamp
+        ]
         new_pods = [p for p in there if _revision(p) == update]
         old_pods = [p for p in there if _revision(p) != update]
         if surge and new_pods and old_pods:
@@ -183,8 +211,12 @@ def _roll(
 
 
 def _status(
-    owner: DaemonSet, verdicts: dict[str, tuple[bool, bool]], by_node: dict[str, list[core_v1.Pod]], update: str, now: float
-) -> DaemonSetStatus:  # fmt: skip
+    owner: DaemonSet,
+    verdicts: dict[str, tuple[bool, bool]],
+    by_node: dict[str, list[core_v1.Pod]],
+    update: str,
+    now: float,
+) -> DaemonSetStatus:
     status = copy.deepcopy(owner.status)
     desired = current = wrong = ready = updated = available = 0
     for name, (should, _) in verdicts.items():
@@ -198,7 +230,9 @@ def _status(
             chosen = sorted(there, key=lambda pod: pod.metadata.creation_timestamp or "")
             ready_ones = [pod for pod in chosen if is_ready(pod)]
             ready += bool(ready_ones)
-            available += any(available_after(pod, owner.spec.min_ready_seconds, now) == 0 for pod in ready_ones)
+            available += any(
+                available_after(pod, owner.spec.min_ready_seconds, now) == 0 for pod in ready_ones
+            )
             updated += any(_revision(pod) == update for pod in chosen)
     status.desired_number_scheduled, status.current_number_scheduled = desired, current
     status.number_misscheduled, status.number_ready = wrong, ready
@@ -304,7 +338,9 @@ class DaemonSetController(Controller):
         await self._history.truncate(owner, live)
         return wake
 
-    async def _carry_out(self, key: str, owner: DaemonSet, todo: Plan, revision: str) -> float | None:
+    async def _carry_out(
+        self, key: str, owner: DaemonSet, todo: Plan, revision: str
+    ) -> float | None:
         wake = todo.wake
         for pod in todo.failed:
             wait = self._failures.wait(owner.metadata.uid, node_of(pod))
@@ -328,16 +364,24 @@ class DaemonSetController(Controller):
             pod = await self.client.create(new_pod(owner, node, revision))
         except Exception as error:
             self._expect.created(key)
-            self.context.recorder.record(owner, "Warning", "FailedCreate", f"Error creating: {error}")
+            self.context.recorder.record(
+                owner, "Warning", "FailedCreate", f"Error creating: {error}"
+            )
             raise
-        self.context.recorder.record(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}")
+        self.context.recorder.record(
+            owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}"
+        )
 
     async def _delete(self, key: str, owner: DaemonSet, pod: core_v1.Pod) -> None:
         try:
-            await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
+            await self.client.delete(
+                core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid
+            )
         except StatusError as error:
             self._expect.deleted(key, pod.metadata.uid)
             if error.code not in (404, 409):
                 raise
             return
-        self.context.recorder.record(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+        self.context.recorder.record(
+            owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
+        )

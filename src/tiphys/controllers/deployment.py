@@ -23,7 +23,10 @@ from tiphys.machinery.selectors import from_label_selector
 HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
-DESIRED, MAXIMUM = "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"
+DESIRED, MAXIMUM = (
+    "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas",
+)
 _NOT_COPIED = frozenset(
     (
         REVISION,
@@ -47,7 +50,9 @@ class Plan:
 
 
 def template_hash(deployment: Deployment) -> str:
-    digest = hashlib.sha256(encode(deployment.spec.template) + str(deployment.status.collision_count or "").encode())
+    digest = hashlib.sha256(
+        encode(deployment.spec.template) + str(deployment.status.collision_count or "").encode()
+    )
     return safe_encode(str(int.from_bytes(digest.digest()[:4], "big")))
 
 
@@ -72,8 +77,13 @@ def bounds(deployment: Deployment) -> tuple[int, int]:
     rolling, replicas = deployment.spec.strategy.rolling_update, deployment.spec.replicas or 0
     if deployment.spec.strategy.type != "RollingUpdate" or rolling is None:
         return 0, replicas if deployment.spec.strategy.type == "Recreate" else 0
-    surge, unavailable = resolve(rolling.max_surge, replicas, True), resolve(rolling.max_unavailable, replicas, False)
-    return surge, min(unavailable if surge or unavailable else 1, replicas) if replicas else unavailable
+    surge, unavailable = (
+        resolve(rolling.max_surge, replicas, True),
+        resolve(rolling.max_unavailable, replicas, False),
+    )
+    return surge, min(
+        unavailable if surge or unavailable else 1, replicas
+    ) if replicas else unavailable
 
 
 def size(replica_set: ReplicaSet) -> int:
@@ -108,7 +118,11 @@ def shrink_old(deployment: Deployment, new: ReplicaSet, old: list[ReplicaSet]) -
         if sizes[rs.metadata.uid] <= rs.status.available_replicas:
             sizes[rs.metadata.uid] -= step
             spare -= step
-    return {uid: n for uid, n in sizes.items() if n != next(size(rs) for rs in old if rs.metadata.uid == uid)}
+    return {
+        uid: n
+        for uid, n in sizes.items()
+        if n != next(size(rs) for rs in old if rs.metadata.uid == uid)
+    }
 
 
 def proportional(deployment: Deployment, sets: list[ReplicaSet]) -> dict[str, int]:
@@ -123,7 +137,11 @@ def proportional(deployment: Deployment, sets: list[ReplicaSet]) -> dict[str, in
     left = allowed - total
     growing = left > 0
     # The largest first; of equals the newest when there is something to gain, the oldest when something goes.
-    ordered = sorted(active, key=lambda rs: (rs.metadata.creation_timestamp or "", rs.metadata.name), reverse=growing)
+    ordered = sorted(
+        active,
+        key=lambda rs: (rs.metadata.creation_timestamp or "", rs.metadata.name),
+        reverse=growing,
+    )
     ordered.sort(key=lambda rs: -size(rs))
     result = {}
     for rs in ordered:
@@ -133,12 +151,18 @@ def proportional(deployment: Deployment, sets: list[ReplicaSet]) -> dict[str, in
         result[rs.metadata.uid] = max(0, size(rs) + share)
         left -= share
     result[ordered[0].metadata.uid] = max(0, result[ordered[0].metadata.uid] + left)
-    return {uid: n for uid, n in result.items() if n != next(size(rs) for rs in active if rs.metadata.uid == uid)}
+    return {
+        uid: n
+        for uid, n in result.items()
+        if n != next(size(rs) for rs in active if rs.metadata.uid == uid)
+    }
 
 
 def is_scaling(deployment: Deployment, sets: list[ReplicaSet]) -> bool:
     wanted = str(deployment.spec.replicas or 0)
-    return any(size(rs) and rs.metadata.annotations.get(DESIRED) not in (None, wanted) for rs in sets)
+    return any(
+        size(rs) and rs.metadata.annotations.get(DESIRED) not in (None, wanted) for rs in sets
+    )
 
 
 def complete(deployment: Deployment, status: apps_v1.DeploymentStatus) -> bool:
@@ -191,7 +215,10 @@ class DeploymentController(Controller):
         """The deployment's replica sets: those that match and are nobody's become its own, those that match no longer are
         let go."""
         mine = self._sets.by("owner", deployment.metadata.uid)
-        selector, namespace = from_label_selector(deployment.spec.selector), deployment.metadata.namespace
+        selector, namespace = (
+            from_label_selector(deployment.spec.selector),
+            deployment.metadata.namespace,
+        )
         if deployment.metadata.deletion_timestamp or selector is None:
             return mine
         found = []
@@ -199,23 +226,39 @@ class DeploymentController(Controller):
             if selector.matches(rs.metadata.labels):
                 found.append(rs)
             else:
-                others = [to_builtins(o) for o in rs.metadata.owner_references if o.uid != deployment.metadata.uid]
+                others = [
+                    to_builtins(o)
+                    for o in rs.metadata.owner_references
+                    if o.uid != deployment.metadata.uid
+                ]
                 await self._own(rs, others)
         orphans = [
-            rs for rs in self._sets.by("owner", f"orphan/{namespace}")
+            rs
+            for rs in self._sets.by("owner", f"orphan/{namespace}")
             if selector.matches(rs.metadata.labels) and not rs.metadata.deletion_timestamp
-        ]  # fmt: skip
+        ]
         if orphans and await is_still_there(self.client, deployment):
             owners = [to_builtins(owner_reference(deployment))]
-            found += [await self._own(rs, [*to_builtins(rs.metadata.owner_references), *owners]) for rs in orphans]
+            found += [
+                await self._own(rs, [*to_builtins(rs.metadata.owner_references), *owners])
+                for rs in orphans
+            ]
         return found
 
     async def _own(self, rs: ReplicaSet, owners: list[Any]) -> ReplicaSet:
         meta = rs.metadata
-        change = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners or None}}
+        change = {
+            "metadata": {
+                "uid": meta.uid,
+                "resourceVersion": meta.resource_version,
+                "ownerReferences": owners or None,
+            }
+        }
         return await self.client.patch(ReplicaSet, meta.name, change, meta.namespace, media=MERGE)
 
-    async def _roll(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> float | None:
+    async def _roll(
+        self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None
+    ) -> float | None:
         old = [rs for rs in sets if rs is not new]
         recreate = deployment.spec.strategy.type == "Recreate"
         if recreate and any(size(rs) for rs in old):
@@ -249,14 +292,22 @@ class DeploymentController(Controller):
         meta = deployment.metadata
         selector = LabelSelector(match_expressions=list(deployment.spec.selector.match_expressions))  # type: ignore[union-attr]
         selector.match_labels = {**deployment.spec.selector.match_labels, HASH: digest}  # type: ignore[union-attr]
-        new = ReplicaSet(metadata=ObjectMeta(
-            name=f"{meta.name}-{digest}", namespace=meta.namespace, labels=dict(template.metadata.labels),
-            owner_references=[owner_reference(deployment)],
-        ))  # fmt: skip
-        new.spec = apps_v1.ReplicaSetSpec(
-            selector=selector, template=template, min_ready_seconds=deployment.spec.min_ready_seconds
+        new = ReplicaSet(
+            metadata=ObjectMeta(
+                name=f"{meta.name}-{digest}",
+                namespace=meta.namespace,
+                labels=dict(template.metadata.labels),
+                owner_references=[owner_reference(deployment)],
+            )
         )
-        new.spec.replicas = new_size(deployment, apps_v1.ReplicaSet(spec=apps_v1.ReplicaSetSpec(replicas=0)), old)
+        new.spec = apps_v1.ReplicaSetSpec(
+            selector=selector,
+            template=template,
+            min_ready_seconds=deployment.spec.min_ready_seconds,
+        )
+        new.spec.replicas = new_size(
+            deployment, apps_v1.ReplicaSet(spec=apps_v1.ReplicaSetSpec(replicas=0)), old
+        )
         self._annotate(deployment, new, self._revision(old) + 1)
         try:
             made = await self.client.create(new)
@@ -268,7 +319,12 @@ class DeploymentController(Controller):
         if made.spec.replicas:
             self._say_scaled(deployment, made, 0, size(made))
         self._set_revision(deployment, made)
-        self._progressing(deployment, "True", "NewReplicaSetCreated", f'Created new replica set "{made.metadata.name}"')
+        self._progressing(
+            deployment,
+            "True",
+            "NewReplicaSetCreated",
+            f'Created new replica set "{made.metadata.name}"',
+        )
         return made
 
     async def _collision(self, deployment: Deployment, new: ReplicaSet) -> ReplicaSet:
@@ -294,7 +350,9 @@ class DeploymentController(Controller):
         """Writes the deployment's annotations and the rollout's numbers onto a replica set. True if any changed."""
         before = dict(rs.metadata.annotations)
         notes = rs.metadata.annotations
-        notes.update({k: v for k, v in deployment.metadata.annotations.items() if k not in _NOT_COPIED})
+        notes.update(
+            {k: v for k, v in deployment.metadata.annotations.items() if k not in _NOT_COPIED}
+        )
         had = notes.get(REVISION)
         if had is None or int(had) < revision:
             if had is not None:
@@ -304,7 +362,9 @@ class DeploymentController(Controller):
         notes[DESIRED], notes[MAXIMUM] = str(wanted), str(wanted + bounds(deployment)[0])
         return notes != before
 
-    async def _revise(self, deployment: Deployment, new: ReplicaSet, old: list[ReplicaSet]) -> ReplicaSet:
+    async def _revise(
+        self, deployment: Deployment, new: ReplicaSet, old: list[ReplicaSet]
+    ) -> ReplicaSet:
         """An existing replica set is the new one (again): it gets the next revision number."""
         copied = decode(encode(new), ReplicaSet)
         changed = self._annotate(deployment, copied, self._revision(old) + 1)
@@ -314,7 +374,12 @@ class DeploymentController(Controller):
             new = await self.client.update(copied)
         self._set_revision(deployment, new)
         if condition(deployment, "Progressing") is None:
-            self._progressing(deployment, "True", "FoundNewReplicaSet", f'Found new replica set "{new.metadata.name}"')
+            self._progressing(
+                deployment,
+                "True",
+                "FoundNewReplicaSet",
+                f'Found new replica set "{new.metadata.name}"',
+            )
         return new
 
     @staticmethod
@@ -322,13 +387,16 @@ class DeploymentController(Controller):
         """Notes the revision; it is written with the status, whose path takes annotations, too."""
         deployment.metadata.annotations[REVISION] = new.metadata.annotations.get(REVISION, "")
 
-    async def _scale_all(self, deployment: Deployment, sets: list[ReplicaSet], sizes: dict[str, int]) -> None:
+    async def _scale_all(
+        self, deployment: Deployment, sets: list[ReplicaSet], sizes: dict[str, int]
+    ) -> None:
         for index, rs in enumerate(sets):
             wanted = sizes.get(rs.metadata.uid, size(rs))
             copied = decode(encode(rs), ReplicaSet)
             changed = wanted != size(rs)
             if not changed and (
-                not size(rs) or rs.metadata.annotations.get(DESIRED) == str(deployment.spec.replicas or 0)
+                not size(rs)
+                or rs.metadata.annotations.get(DESIRED) == str(deployment.spec.replicas or 0)
             ):
                 continue
             self._annotate(deployment, copied, 0)
@@ -344,7 +412,11 @@ class DeploymentController(Controller):
 
     async def _clean_up(self, deployment: Deployment, old: list[ReplicaSet]) -> None:
         limit = deployment.spec.revision_history_limit
-        idle = [rs for rs in old if not size(rs) and not rs.status.replicas and not rs.metadata.deletion_timestamp]
+        idle = [
+            rs
+            for rs in old
+            if not size(rs) and not rs.status.replicas and not rs.metadata.deletion_timestamp
+        ]
         if limit is None or len(idle) <= limit:
             return
         idle.sort(key=lambda rs: int(rs.metadata.annotations.get(REVISION) or 0))
@@ -364,23 +436,40 @@ class DeploymentController(Controller):
         status.available_replicas = sum(rs.status.available_replicas for rs in sets)
         total = sum(map(size, sets))
         status.unavailable_replicas = max(0, total - status.available_replicas)
-        terminating = [rs.status.terminating_replicas for rs in sets if rs.status.terminating_replicas is not None]
-        status.terminating_replicas = sum(terminating) if terminating else status.terminating_replicas
+        terminating = [
+            rs.status.terminating_replicas
+            for rs in sets
+            if rs.status.terminating_replicas is not None
+        ]
+        status.terminating_replicas = (
+            sum(terminating) if terminating else status.terminating_replicas
+        )
         return status
 
     async def _sync_status(
         self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None
     ) -> float | None:
-        standing = self._deployments.get(f"{deployment.metadata.namespace}/{deployment.metadata.name}")
+        standing = self._deployments.get(
+            f"{deployment.metadata.namespace}/{deployment.metadata.name}"
+        )
         status = self._status(deployment, sets, new)
         before, deployment.status = deployment.status, status
-        enough = status.available_replicas >= (deployment.spec.replicas or 0) - bounds(deployment)[1]
-        self._condition(deployment, "Available", "True" if enough else "False",
-                        "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
-                        f"Deployment {'has' if enough else 'does not have'} minimum availability.")  # fmt: skip
+        enough = (
+            status.available_replicas >= (deployment.spec.replicas or 0) - bounds(deployment)[1]
+        )
+        self._condition(
+            deployment,
+            "Available",
+            "True" if enough else "False",
+            "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
+            f"Deployment {'has' if enough else 'does not have'} minimum availability.",
+        )
         wait = self._progress(deployment, before, new)
         self._note_failure(deployment, sets, new)
-        noted = standing is not None and standing.metadata.annotations == deployment.metadata.annotations
+        noted = (
+            standing is not None
+            and standing.metadata.annotations == deployment.metadata.annotations
+        )
         if standing is None or not noted or status != standing.status:
             await self.client.update_status(deployment)
         return wait
@@ -392,10 +481,16 @@ class DeploymentController(Controller):
         deadline, status = deployment.spec.progress_deadline_seconds, deployment.status
         if deadline is None or deadline == 2147483647 or deployment.spec.paused:
             return None
-        name = f'ReplicaSet "{new.metadata.name}"' if new else f'Deployment "{deployment.metadata.name}"'
+        name = (
+            f'ReplicaSet "{new.metadata.name}"'
+            if new
+            else f'Deployment "{deployment.metadata.name}"'
+        )
         standing = condition(deployment, "Progressing")
         if complete(deployment, status):
-            self._progressing(deployment, "True", "NewReplicaSetAvailable", f"{name} has successfully progressed.")
+            self._progressing(
+                deployment, "True", "NewReplicaSetAvailable", f"{name} has successfully progressed."
+            )
             return None
         moved = (
             status.updated_replicas > before.updated_replicas
@@ -404,13 +499,20 @@ class DeploymentController(Controller):
             or status.replicas - status.updated_replicas < before.replicas - before.updated_replicas
         )
         if standing is None or moved or standing.reason == "NewReplicaSetAvailable":
-            self._progressing(deployment, "True", "ReplicaSetUpdated", f"{name} is progressing.", touch=True)
+            self._progressing(
+                deployment, "True", "ReplicaSetUpdated", f"{name} is progressing.", touch=True
+            )
             return deadline + 1.0
         if standing.reason == "ProgressDeadlineExceeded":
             return None
         left = timestamps.parse(standing.last_update_time) + deadline - self.context.now()
         if left < 0:
-            self._progressing(deployment, "False", "ProgressDeadlineExceeded", f"{name} has timed out progressing.")
+            self._progressing(
+                deployment,
+                "False",
+                "ProgressDeadlineExceeded",
+                f"{name} has timed out progressing.",
+            )
             return None
         return left + 1.0
 
@@ -427,31 +529,60 @@ class DeploymentController(Controller):
         elif paused and not deployment.spec.paused:
             self._progressing(deployment, "Unknown", "DeploymentResumed", "Deployment is resumed")
 
-    def _note_failure(self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None) -> None:
+    def _note_failure(
+        self, deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None
+    ) -> None:
         """What keeps a replica set from making its pods keeps the deployment: the new set's trouble first."""
         ordered = [*([new] if new is not None else []), *sets]
-        failure = next((c for rs in ordered if (c := condition(rs, "ReplicaFailure")) is not None), None)
+        failure = next(
+            (c for rs in ordered if (c := condition(rs, "ReplicaFailure")) is not None), None
+        )
         if failure is not None:
-            self._condition(deployment, "ReplicaFailure", failure.status, failure.reason, failure.message)
+            self._condition(
+                deployment, "ReplicaFailure", failure.status, failure.reason, failure.message
+            )
         elif condition(deployment, "ReplicaFailure") is not None:
             conditions = deployment.status.conditions
             deployment.status.conditions = [c for c in conditions if c.type != "ReplicaFailure"]
 
-    def _progressing(self, deployment: Deployment, value: str, reason: str, message: str, touch: bool = False) -> None:
+    def _progressing(
+        self, deployment: Deployment, value: str, reason: str, message: str, touch: bool = False
+    ) -> None:
         self._condition(deployment, "Progressing", value, reason, message, touch)
 
     def _condition(
-        self, deployment: Deployment, name: str, value: str, reason: str, message: str, touch: bool = False
+        self,
+        deployment: Deployment,
+        name: str,
+        value: str,
+        reason: str,
+        message: str,
+        touch: bool = False,
     ) -> None:
         standing = condition(deployment, name)
-        if standing is not None and (standing.status, standing.reason) == (value, reason) and not touch:
+        if (
+            standing is not None
+            and (standing.status, standing.reason) == (value, reason)
+            and not touch
+        ):
             return
         stamp = timestamps.rfc3339(self.context.now())
-        since = standing.last_transition_time if standing is not None and standing.status == value else stamp
-        made = apps_v1.DeploymentCondition(
-            type=name, status=value, reason=reason, message=message, last_update_time=stamp, last_transition_time=since
+        since = (
+            standing.last_transition_time
+            if standing is not None and standing.status == value
+            else stamp
         )
-        deployment.status.conditions = [c for c in deployment.status.conditions if c.type != name] + [made]
+        made = apps_v1.DeploymentCondition(
+            type=name,
+            status=value,
+            reason=reason,
+            message=message,
+            last_update_time=stamp,
+            last_transition_time=since,
+        )
+        deployment.status.conditions = [
+            c for c in deployment.status.conditions if c.type != name
+        ] + [made]
 
 
 def _conflict_status(name: str) -> Any:

@@ -55,9 +55,14 @@ def judged(
             disrupted[name] = since
             wake = min(wake or left, left)
     healthy = sum(
-        is_ready(pod) and not pod.metadata.deletion_timestamp and pod.metadata.name not in disrupted for pod in pods
+        is_ready(pod) and not pod.metadata.deletion_timestamp and pod.metadata.name not in disrupted
+        for pod in pods
     )
-    status.expected_pods, status.desired_healthy, status.current_healthy = wanted.expected, wanted.desired, healthy
+    status.expected_pods, status.desired_healthy, status.current_healthy = (
+        wanted.expected,
+        wanted.desired,
+        healthy,
+    )
     status.disrupted_pods = disrupted
     status.disruptions_allowed = max(0, healthy - wanted.desired) if wanted.expected > 0 else 0
     status.observed_generation = budget.metadata.generation
@@ -66,10 +71,17 @@ def judged(
     reason = "SufficientPods" if allowed else "InsufficientPods"
     if standing is None or standing.status != str(allowed) or standing.reason != reason:
         fresh = Condition(
-            type="DisruptionAllowed", status=str(allowed), reason=reason, message="",
-            last_transition_time=timestamps.rfc3339(now), observed_generation=budget.metadata.generation,
-        )  # fmt: skip
-        status.conditions = [*(c for c in status.conditions if c.type != "DisruptionAllowed"), fresh]
+            type="DisruptionAllowed",
+            status=str(allowed),
+            reason=reason,
+            message="",
+            last_transition_time=timestamps.rfc3339(now),
+            observed_generation=budget.metadata.generation,
+        )
+        status.conditions = [
+            *(c for c in status.conditions if c.type != "DisruptionAllowed"),
+            fresh,
+        ]
     elif standing is not None:
         standing.observed_generation = budget.metadata.generation
     return status, wake
@@ -89,10 +101,11 @@ class DisruptionController(Controller):
     def watch(self) -> None:
         self._budgets, self._pods = self.informer(PodDisruptionBudget), self.informer(core_v1.Pod)
         self._owners: dict[str, Any] = {
-            "ReplicaSet": self.informer(apps_v1.ReplicaSet), "Deployment": self.informer(apps_v1.Deployment),
+            "ReplicaSet": self.informer(apps_v1.ReplicaSet),
+            "Deployment": self.informer(apps_v1.Deployment),
             "StatefulSet": self.informer(apps_v1.StatefulSet),
             "ReplicationController": self.informer(core_v1.ReplicationController),
-        }  # fmt: skip
+        }
         self._scales = Scales(self.client)
         self._pods.index("namespace", lambda pod: [pod.metadata.namespace])
         self._budgets.on_change(self.enqueue)
@@ -115,10 +128,12 @@ class DisruptionController(Controller):
             return None
         selector = from_label_selector(budget.spec.selector)
         pods = [
-            pod for pod in self._pods.by("namespace", budget.metadata.namespace)
-            if selector is not None and selector.matches(pod.metadata.labels)
+            pod
+            for pod in self._pods.by("namespace", budget.metadata.namespace)
+            if selector is not None
+            and selector.matches(pod.metadata.labels)
             and pod.status.phase not in ("Succeeded", "Failed")
-        ]  # fmt: skip
+        ]
         wanted = counts(budget, pods, await self._scale(budget, pods) if needs_scale(budget) else 0)
         status, wake = judged(budget, pods, wanted, self.context.now())
         if status != budget.status:
@@ -140,7 +155,11 @@ class DisruptionController(Controller):
                 found[owner.uid] = await self._custom_scale(namespace, owner)
                 continue
             obj = informer.get(f"{namespace}/{owner.name}")
-            if obj is not None and owner.kind == "ReplicaSet" and (above := controller_of(obj)) is not None:
+            if (
+                obj is not None
+                and owner.kind == "ReplicaSet"
+                and (above := controller_of(obj)) is not None
+            ):
                 top = self._owners["Deployment"].get(f"{namespace}/{above.name}")
                 obj = top if top is not None else obj
             if obj is not None:
@@ -150,6 +169,8 @@ class DisruptionController(Controller):
     async def _custom_scale(self, namespace: str, owner: OwnerReference) -> int:
         """What a controller of any other kind wants, by its scale subresource; 0 when it has none."""
         try:
-            return (await self._scales.get(namespace, owner.api_version, owner.kind, owner.name)).spec.replicas
+            return (
+                await self._scales.get(namespace, owner.api_version, owner.kind, owner.name)
+            ).spec.replicas
         except (StatusError, LookupError, ValueError):
             return 0

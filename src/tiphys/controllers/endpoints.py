@@ -27,7 +27,10 @@ def target_port(service_port: core_v1.ServicePort, pod: Pod) -> int | None:
     wanted = service_port.target_port
     if isinstance(wanted, int):
         return wanted or service_port.port
-    containers = [*pod.spec.containers, *(c for c in pod.spec.init_containers if c.restart_policy == "Always")]
+    containers = [
+        *pod.spec.containers,
+        *(c for c in pod.spec.init_containers if c.restart_policy == "Always"),
+    ]
     for container in containers:
         for port in container.ports:
             if port.name == wanted and port.protocol == service_port.protocol:
@@ -37,7 +40,10 @@ def target_port(service_port: core_v1.ServicePort, pod: Pod) -> int | None:
 
 def belongs(pod: Pod) -> bool:
     """Whether a matching pod is an endpoint at all."""
-    return not endpoint_problems(pod.status.pod_ip) and pod.status.phase not in ("Succeeded", "Failed")
+    return not endpoint_problems(pod.status.pod_ip) and pod.status.phase not in (
+        "Succeeded",
+        "Failed",
+    )
 
 
 def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_v1.Endpoint:
@@ -45,10 +51,15 @@ def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_
     ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
     endpoint = discovery_v1.Endpoint(
         addresses=[pod.status.pod_ip],
-        conditions=discovery_v1.EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        conditions=discovery_v1.EndpointConditions(
+            ready=ready, serving=serving, terminating=terminating
+        ),
         node_name=pod.spec.node_name or None,
         target_ref=core_v1.ObjectReference(
-            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+            kind="Pod",
+            namespace=pod.metadata.namespace,
+            name=pod.metadata.name,
+            uid=pod.metadata.uid,
         ),
     )
     if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
@@ -73,9 +84,20 @@ def desired_slices(
             groups.setdefault(found, []).append(pod)
     made = []
     for found, members in groups.items():
-        ports = [discovery_v1.EndpointPort(name=n, protocol=pr, port=nu, app_protocol=a) for n, pr, nu, a in found]
+        ports = [
+            discovery_v1.EndpointPort(name=n, protocol=pr, port=nu, app_protocol=a)
+            for n, pr, nu, a in found
+        ]
         for start in range(0, len(members), SLICE_SIZE):
-            made.append((ports, [endpoint_of(service, pod, zones) for pod in members[start : start + SLICE_SIZE]]))
+            made.append(
+                (
+                    ports,
+                    [
+                        endpoint_of(service, pod, zones)
+                        for pod in members[start : start + SLICE_SIZE]
+                    ],
+                )
+            )
     return made
 
 
@@ -86,17 +108,27 @@ def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointS
         if pod.metadata.deletion_timestamp and not service.spec.publish_not_ready_addresses:
             continue
         found = tuple(
-            (p.name, number, p.protocol) for p in service.spec.ports if (number := target_port(p, pod)) is not None
+            (p.name, number, p.protocol)
+            for p in service.spec.ports
+            if (number := target_port(p, pod)) is not None
         )
         if service.spec.ports and not found:
             continue
-        subset = groups.setdefault(found, core_v1.EndpointSubset(
-            ports=[core_v1.EndpointPort(name=n, port=nu, protocol=pr) for n, nu, pr in found]
-        ))  # fmt: skip
-        ref = core_v1.ObjectReference(
-            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
+        subset = groups.setdefault(
+            found,
+            core_v1.EndpointSubset(
+                ports=[core_v1.EndpointPort(name=n, port=nu, protocol=pr) for n, nu, pr in found]
+            ),
         )
-        address = core_v1.EndpointAddress(ip=pod.status.pod_ip, node_name=pod.spec.node_name or None, target_ref=ref)
+        ref = core_v1.ObjectReference(
+            kind="Pod",
+            namespace=pod.metadata.namespace,
+            name=pod.metadata.name,
+            uid=pod.metadata.uid,
+        )
+        address = core_v1.EndpointAddress(
+            ip=pod.status.pod_ip, node_name=pod.spec.node_name or None, target_ref=ref
+        )
         if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
             address.hostname = pod.spec.hostname
         ready = is_ready(pod) or service.spec.publish_not_ready_addresses
@@ -134,7 +166,9 @@ class _ServiceController(Controller):
     def _members(self, service: Service) -> list[Pod]:
         selector = from_labels(service.spec.selector)
         return [
-            p for p in self._pods.by("namespace", service.metadata.namespace) if selector.matches(p.metadata.labels)
+            p
+            for p in self._pods.by("namespace", service.metadata.namespace)
+            if selector.matches(p.metadata.labels)
         ]
 
 
@@ -161,22 +195,31 @@ class EndpointSliceController(_ServiceController):
     def watch(self) -> None:
         super().watch()
         self._slices, self._nodes = self.informer(Slice), self.informer(core_v1.Node)
-        self._slices.index("service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get(SERVICE, '')}"])
+        self._slices.index(
+            "service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get(SERVICE, '')}"]
+        )
         self._slices.on_change(self._slice_changed)
 
     def _slice_changed(self, old: Any, new: Any) -> None:
         touched = new or old
         if touched.metadata.labels.get(MANAGED) == BY_US and (new is None or old is not None):
-            self.queue.add(f"{touched.metadata.namespace}/{touched.metadata.labels.get(SERVICE, '')}")
+            self.queue.add(
+                f"{touched.metadata.namespace}/{touched.metadata.labels.get(SERVICE, '')}"
+            )
 
     async def reconcile(self, key: str) -> float | None:
         service = self._services.get(key)
-        mine = [s for s in self._slices.by("service", key) if s.metadata.labels.get(MANAGED) == BY_US]
+        mine = [
+            s for s in self._slices.by("service", key) if s.metadata.labels.get(MANAGED) == BY_US
+        ]
         if service is None or not service.spec.selector or service.spec.type == "ExternalName":
             for gone in mine:
                 await self._delete(gone)
             return None
-        zones = {n.metadata.name: n.metadata.labels.get("topology.kubernetes.io/zone", "") for n in self._nodes}
+        zones = {
+            n.metadata.name: n.metadata.labels.get("topology.kubernetes.io/zone", "")
+            for n in self._nodes
+        }
         wanted = desired_slices(service, self._members(service), zones) or [([], [])]
         mine.sort(key=lambda s: (s.metadata.creation_timestamp or "", s.metadata.name))
         for index, (ports, endpoints) in enumerate(wanted):
@@ -185,12 +228,22 @@ class EndpointSliceController(_ServiceController):
             await self._delete(extra)
         return None
 
-    async def _write(self, service: Service, standing: Slice | None, ports: list[Any], endpoints: list[Any]) -> None:
-        labels = {k: v for k, v in service.metadata.labels.items() if k not in (SERVICE, MANAGED, _HEADLESS)}
+    async def _write(
+        self, service: Service, standing: Slice | None, ports: list[Any], endpoints: list[Any]
+    ) -> None:
+        labels = {
+            k: v
+            for k, v in service.metadata.labels.items()
+            if k not in (SERVICE, MANAGED, _HEADLESS)
+        }
         labels |= {SERVICE: service.metadata.name, MANAGED: BY_US}
         if service.spec.cluster_ip == "None":
             labels[_HEADLESS] = ""
-        if standing is not None and (standing.ports, standing.endpoints, standing.metadata.labels) == (
+        if standing is not None and (
+            standing.ports,
+            standing.endpoints,
+            standing.metadata.labels,
+        ) == (
             ports,
             endpoints,
             labels,
@@ -198,7 +251,9 @@ class EndpointSliceController(_ServiceController):
             return
         if standing is None:
             meta = ObjectMeta(
-                generate_name=service.metadata.name + "-", namespace=service.metadata.namespace, labels=labels
+                generate_name=service.metadata.name + "-",
+                namespace=service.metadata.namespace,
+                labels=labels,
             )
             meta.owner_references = [owner_reference(service)]
             made = Slice(metadata=meta, address_type="IPv4", ports=ports, endpoints=endpoints)
@@ -230,18 +285,32 @@ class EndpointsController(_ServiceController):
     async def reconcile(self, key: str) -> float | None:
         service, standing = self._services.get(key), self._endpoints.get(key)
         if service is None:
-            if standing is not None and "endpoints.kubernetes.io/managed-by" in standing.metadata.labels:
-                await self.client.delete(core_v1.Endpoints, standing.metadata.name, standing.metadata.namespace)
+            if (
+                standing is not None
+                and "endpoints.kubernetes.io/managed-by" in standing.metadata.labels
+            ):
+                await self.client.delete(
+                    core_v1.Endpoints, standing.metadata.name, standing.metadata.namespace
+                )
             return None
         if not service.spec.selector or service.spec.type == "ExternalName":
             return None
         subsets = desired_subsets(service, self._members(service))
-        labels = {**service.metadata.labels, "endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+        labels = {
+            **service.metadata.labels,
+            "endpoints.kubernetes.io/managed-by": "endpoint-controller",
+        }
         if service.spec.cluster_ip == "None":
             labels[_HEADLESS] = ""
-        if standing is not None and standing.subsets == subsets and standing.metadata.labels == labels:
+        if (
+            standing is not None
+            and standing.subsets == subsets
+            and standing.metadata.labels == labels
+        ):
             return None
-        meta = ObjectMeta(name=service.metadata.name, namespace=service.metadata.namespace, labels=labels)
+        meta = ObjectMeta(
+            name=service.metadata.name, namespace=service.metadata.namespace, labels=labels
+        )
         wanted = core_v1.Endpoints(metadata=meta, subsets=subsets)
         if standing is None:
             await self.client.create(wanted)

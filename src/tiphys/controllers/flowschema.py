@@ -24,7 +24,10 @@ class FlowSchemaController(Controller):
     workers = 1
 
     def watch(self) -> None:
-        self._schemas, self._levels = self.informer(FlowSchema), self.informer(PriorityLevelConfiguration)
+        self._schemas, self._levels = (
+            self.informer(FlowSchema),
+            self.informer(PriorityLevelConfiguration),
+        )
         self._schemas.on_change(self.enqueue)
         self._levels.on_change(self._level_changed)
 
@@ -39,13 +42,23 @@ class FlowSchemaController(Controller):
             return None
         status, reason, message = dangling(schema, {level.metadata.name for level in self._levels})
         standing = next((c for c in schema.status.conditions if c.type == "Dangling"), None)
-        if standing is not None and (standing.status, standing.reason, standing.message) == (status, reason, message):
+        if standing is not None and (standing.status, standing.reason, standing.message) == (
+            status,
+            reason,
+            message,
+        ):
             return None
         changed = copy.deepcopy(schema)
         fresh = FlowSchemaCondition(
-            type="Dangling", status=status, reason=reason, message=message,
+            type="Dangling",
+            status=status,
+            reason=reason,
+            message=message,
             last_transition_time=timestamps.rfc3339(self.context.now()),
-        )  # fmt: skip
-        changed.status.conditions = [*(c for c in schema.status.conditions if c.type != "Dangling"), fresh]
+        )
+        changed.status.conditions = [
+            *(c for c in schema.status.conditions if c.type != "Dangling"),
+            fresh,
+        ]
         await self.client.update_status(changed)
         return None

@@ -63,7 +63,12 @@ class Graph:
     def put(self, resource: Resource, meta: ObjectMeta) -> set[str]:
         node = self.nodes.setdefault(meta.uid, Node(meta.uid))
         before, started, held = {o.uid for o in node.owners}, node.deleting, node.holds
-        node.resource, node.namespace, node.name, node.known = resource, meta.namespace, meta.name, True
+        node.resource, node.namespace, node.name, node.known = (
+            resource,
+            meta.namespace,
+            meta.name,
+            True,
+        )
         node.owners, node.finalizers, node.deleting = (
             meta.owner_references,
             meta.finalizers,
@@ -137,7 +142,9 @@ class GarbageCollector(Controller):
         self._own: list[Informer[PartialObjectMetadata]] = []
         self._kinds: dict[tuple[str, str], Resource] = dict(BY_KIND)
         self._custom: dict[str, _Followed] = {}  # by definition
-        self._absent: dict[str, None] = {}  # uids of owners that were found to be gone, the latest last: none comes back
+        self._absent: dict[
+            str, None
+        ] = {}  # uids of owners that were found to be gone, the latest last: none comes back
         self._definitions = self.informer(CustomResourceDefinition)
         for resource in RESOURCES:
             if (
@@ -159,7 +166,9 @@ class GarbageCollector(Controller):
                 again = self.graph.put(resource, new.metadata)
             else:
                 again = self.graph.remove(old.metadata)
-                if old.metadata.uid in self.graph.nodes:  # it had dependents, which need not wait for it to appear
+                if (
+                    old.metadata.uid in self.graph.nodes
+                ):  # it had dependents, which need not wait for it to appear
                     self._note_absent(old.metadata.uid)
             for uid in again:
                 self.queue.add(uid)
@@ -177,7 +186,9 @@ class GarbageCollector(Controller):
             await followed.informer.synced.wait()
         await super().run()
 
-    def _defined(self, old: CustomResourceDefinition | None, new: CustomResourceDefinition | None) -> None:
+    def _defined(
+        self, old: CustomResourceDefinition | None, new: CustomResourceDefinition | None
+    ) -> None:
         name = (new or old).metadata.name  # type: ignore[union-attr]
         rows = rows_of(new) if new is not None else []
         followed = self._custom.get(name)
@@ -256,7 +267,9 @@ class GarbageCollector(Controller):
     # --- a dependent ---
 
     async def _judge(self, node: Node) -> None:
-        if all([await self._owner_state(owner, node.namespace) == "solid" for owner in node.owners]):
+        if all(
+            [await self._owner_state(owner, node.namespace) == "solid" for owner in node.owners]
+        ):
             return
         live = await self._live(node)
         if live is None or live.uid != node.uid or live.deletion_timestamp:
@@ -266,13 +279,17 @@ class GarbageCollector(Controller):
         dangling: list[OwnerReference] = []
         for owner in live.owner_references:
             state = await self._owner_state(owner, node.namespace)
-            (solid if state == "solid" else waiting if state == "waiting" else dangling).append(owner)
+            (solid if state == "solid" else waiting if state == "waiting" else dangling).append(
+                owner
+            )
         if solid:
             if waiting or dangling:
                 await self._drop_owners(node, {o.uid for o in [*waiting, *dangling]})
         elif waiting and node.dependents:
             if any(self._deleting_dependents(uid) for uid in node.dependents):
-                live = await self._unblock(node, live)  # its dependents may be its owners' owners: a circle would hold
+                live = await self._unblock(
+                    node, live
+                )  # its dependents may be its owners' owners: a circle would hold
             if live is not None:
                 await self._delete(node, live, "Foreground")
         elif live.owner_references:
@@ -289,7 +306,11 @@ class GarbageCollector(Controller):
         """solid: it exists; waiting: it is deleted in the foreground; dangling: it is gone."""
         known = self.graph.nodes.get(owner.uid)
         if known is not None and known.known:
-            if known.resource is not None and known.resource.namespaced and known.namespace != namespace:
+            if (
+                known.resource is not None
+                and known.resource.namespaced
+                and known.namespace != namespace
+            ):
                 return "dangling"
             return "waiting" if known.deleting and FOREGROUND in known.finalizers else "solid"
         if owner.uid in self._absent:
@@ -312,7 +333,9 @@ class GarbageCollector(Controller):
         from tiphys.api.base import decode
 
         try:
-            return decode(await self.client.request("GET", path, accept=METADATA), PartialObjectMetadata).metadata
+            return decode(
+                await self.client.request("GET", path, accept=METADATA), PartialObjectMetadata
+            ).metadata
         except StatusError as error:
             if error.code == 404:
                 return None
@@ -333,7 +356,11 @@ class GarbageCollector(Controller):
 
         kept = [to_builtins(owner) for owner in live.owner_references if owner.uid not in uids]
         change = {
-            "metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": kept or None}
+            "metadata": {
+                "uid": node.uid,
+                "resourceVersion": live.resource_version,
+                "ownerReferences": kept or None,
+            }
         }
         await self._ignore_missing("PATCH", node.path, change)
 
@@ -341,8 +368,16 @@ class GarbageCollector(Controller):
         """The deletion of its owners waits for it no longer."""
         from tiphys.api.base import to_builtins
 
-        free = [to_builtins(owner) | {"blockOwnerDeletion": False} for owner in live.owner_references]
-        change = {"metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "ownerReferences": free}}
+        free = [
+            to_builtins(owner) | {"blockOwnerDeletion": False} for owner in live.owner_references
+        ]
+        change = {
+            "metadata": {
+                "uid": node.uid,
+                "resourceVersion": live.resource_version,
+                "ownerReferences": free,
+            }
+        }
         await self._ignore_missing("PATCH", node.path, change)
         return await self._live(node)
 
@@ -351,7 +386,13 @@ class GarbageCollector(Controller):
         if live is None or live.uid != node.uid or name not in live.finalizers:
             return
         kept = [f for f in live.finalizers if f != name]
-        change = {"metadata": {"uid": node.uid, "resourceVersion": live.resource_version, "finalizers": kept or None}}
+        change = {
+            "metadata": {
+                "uid": node.uid,
+                "resourceVersion": live.resource_version,
+                "finalizers": kept or None,
+            }
+        }
         await self._ignore_missing("PATCH", node.path, change)
 
     async def _ignore_missing(self, method: str, path: str, body: Any) -> None:

@@ -45,9 +45,12 @@ def new_revision(owner: Any, number: int, collisions: int, label: str) -> Contro
     name = safe_encode(str(int.from_bytes(digest[:4], "big")))
     labels = {**owner.spec.template.metadata.labels, label: name}
     meta = ObjectMeta(
-        name=f"{owner.metadata.name}-{name}", namespace=owner.metadata.namespace, labels=labels,
-        annotations=dict(owner.metadata.annotations), owner_references=[owner_reference(owner)],
-    )  # fmt: skip
+        name=f"{owner.metadata.name}-{name}",
+        namespace=owner.metadata.namespace,
+        labels=labels,
+        annotations=dict(owner.metadata.annotations),
+        owner_references=[owner_reference(owner)],
+    )
     return ControllerRevision(metadata=meta, data=data, revision=number)
 
 
@@ -91,7 +94,9 @@ class History:
             except StatusError as error:
                 if error.reason != "AlreadyExists":
                     raise
-                standing = await self._client.get(ControllerRevision, wish.metadata.name, wish.metadata.namespace)
+                standing = await self._client.get(
+                    ControllerRevision, wish.metadata.name, wish.metadata.namespace
+                )
                 if standing.data == wanted:
                     return standing, collisions
                 collisions += 1
@@ -105,7 +110,9 @@ class History:
         idle = [r for r in self.of(owner) if r.metadata.name not in live]
         for revision in idle[: max(0, len(idle) - (10 if limit is None else limit))]:
             try:
-                await self._client.delete(ControllerRevision, revision.metadata.name, revision.metadata.namespace)
+                await self._client.delete(
+                    ControllerRevision, revision.metadata.name, revision.metadata.namespace
+                )
             except StatusError as error:
                 if error.code != 404:
                     raise

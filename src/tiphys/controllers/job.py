@@ -42,7 +42,9 @@ class Plan:
     wake: float | None = None
     event: tuple[str, str, str] | None = None
     verdict: tuple[str, str, str] | None = None
-    failures: dict[int, int] = field(default_factory=dict)  # of indexes whose pods failed: how often so far
+    failures: dict[int, int] = field(
+        default_factory=dict
+    )  # of indexes whose pods failed: how often so far
 
 
 def parse_indexes(text: str) -> set[int]:
@@ -93,10 +95,16 @@ def plan(job: Job, pods: list[core_v1.Pod], now: float) -> Plan:
     active = [p for p in running if not p.metadata.deletion_timestamp]
     uncounted = status.uncounted_terminated_pods or UncountedTerminatedPods()
     failed = status.failed + len(uncounted.failed)
-    succeeded = len(completed) if spec.completion_mode == "Indexed" else status.succeeded + len(uncounted.succeeded)
+    succeeded = (
+        len(completed)
+        if spec.completion_mode == "Indexed"
+        else status.succeeded + len(uncounted.succeeded)
+    )
     status.active, status.ready = len(active), sum(is_ready(p) for p in active)
     status.terminating = len(running) - len(active)
-    verdict = made.verdict or _verdict(job, active, succeeded, failed, completed, failed_indexes, now)
+    verdict = made.verdict or _verdict(
+        job, active, succeeded, failed, completed, failed_indexes, now
+    )
     if verdict is not None:
         return _finish(made, verdict, active, running, now)
     if spec.suspend:
@@ -105,7 +113,9 @@ def plan(job: Job, pods: list[core_v1.Pod], now: float) -> Plan:
     taken = active if not only_failed else running
     _staff(made, job, active, taken, completed | failed_indexes, succeeded)
     made.failures = {
-        i: jobpolicy.failure_count(p) + 1 for p in pods if p.status.phase == "Failed" and (i := index_of(p)) is not None
+        i: jobpolicy.failure_count(p) + 1
+        for p in pods
+        if p.status.phase == "Failed" and (i := index_of(p)) is not None
     }
     return made
 
@@ -147,7 +157,9 @@ def _count(job: Job, pods: list[core_v1.Pod], made: Plan, failed_indexes: set[in
     if job.spec.backoff_limit_per_index is not None:
         status.failed_indexes = format_indexes(failed_indexes)
     if indexed:
-        in_range = {i for i in completed if job.spec.completions is None or i < job.spec.completions}
+        in_range = {
+            i for i in completed if job.spec.completions is None or i < job.spec.completions
+        }
         status.completed_indexes, status.succeeded = format_indexes(in_range), len(in_range)
         completed = in_range
     status.uncounted_terminated_pods = waiting
@@ -155,13 +167,23 @@ def _count(job: Job, pods: list[core_v1.Pod], made: Plan, failed_indexes: set[in
 
 
 def _verdict(
-    job: Job, active: list[core_v1.Pod], succeeded: int, failed: int, completed: set[int], failed_indexes: set[int], now: float
-) -> tuple[str, str, str] | None:  # fmt: skip
+    job: Job,
+    active: list[core_v1.Pod],
+    succeeded: int,
+    failed: int,
+    completed: set[int],
+    failed_indexes: set[int],
+    now: float,
+) -> tuple[str, str, str] | None:
     """(condition, reason, message) once the outcome is clear."""
     spec = job.spec
     for condition in job.status.conditions:  # announced before: it stands
         if condition.type in ("FailureTarget", "SuccessCriteriaMet") and condition.status == "True":
-            return "Failed" if condition.type == "FailureTarget" else "Complete", condition.reason, condition.message
+            return (
+                "Failed" if condition.type == "FailureTarget" else "Complete",
+                condition.reason,
+                condition.message,
+            )
     limit = (
         spec.backoff_limit
         if spec.backoff_limit is not None
@@ -171,7 +193,9 @@ def _verdict(
     )
     restarts = sum(s.restart_count for p in active for s in p.status.container_statuses)
     started = timestamps.parse(job.status.start_time)
-    if failed > limit or (spec.template.spec.restart_policy == "OnFailure" and restarts > limit > 0):
+    if failed > limit or (
+        spec.template.spec.restart_policy == "OnFailure" and restarts > limit > 0
+    ):
         return "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
     if (
         spec.active_deadline_seconds is not None
@@ -181,25 +205,52 @@ def _verdict(
     ):
         return "Failed", "DeadlineExceeded", "Job was active longer than specified deadline"
     if spec.max_failed_indexes is not None and len(failed_indexes) > spec.max_failed_indexes:
-        return "Failed", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes"
+        return (
+            "Failed",
+            "MaxFailedIndexesExceeded",
+            "Job has exceeded the specified maximal number of failed indexes",
+        )
     if (rule := jobpolicy.succeeded_rule(job, completed)) is not None:
         return "Complete", "SuccessPolicy", f"Matched rules at index {rule}"
-    if failed_indexes and spec.completions is not None and succeeded + len(failed_indexes) >= spec.completions:
+    if (
+        failed_indexes
+        and spec.completions is not None
+        and succeeded + len(failed_indexes) >= spec.completions
+    ):
         return "Failed", "FailedIndexes", "Job has failed indexes"
-    enough = succeeded >= spec.completions if spec.completions is not None else succeeded > 0 and not active
-    return ("Complete", "CompletionsReached", "Reached expected number of succeeded pods") if enough else None
+    enough = (
+        succeeded >= spec.completions
+        if spec.completions is not None
+        else succeeded > 0 and not active
+    )
+    return (
+        ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+        if enough
+        else None
+    )
 
 
-def _condition(status: JobStatus, kind: str, value: str, reason: str, message: str, now: float) -> None:
+def _condition(
+    status: JobStatus, kind: str, value: str, reason: str, message: str, now: float
+) -> None:
     stamp = timestamps.rfc3339(now)
     made = JobCondition(
-        type=kind, status=value, reason=reason, message=message, last_probe_time=stamp, last_transition_time=stamp
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message,
+        last_probe_time=stamp,
+        last_transition_time=stamp,
     )
     status.conditions = [c for c in status.conditions if c.type != kind] + [made]
 
 
 def _finish(
-    made: Plan, verdict: tuple[str, str, str], active: list[core_v1.Pod], running: list[core_v1.Pod], now: float
+    made: Plan,
+    verdict: tuple[str, str, str],
+    active: list[core_v1.Pod],
+    running: list[core_v1.Pod],
+    now: float,
 ) -> Plan:
     """The outcome is announced at once, and becomes final when no pod runs and every one is counted."""
     status, (kind, reason, message) = made.status, verdict
@@ -235,18 +286,27 @@ def _resume(made: Plan, job: Job, now: float) -> None:
         made.event = ("Normal", "Resumed", "Job resumed")
     made.status.start_time = made.status.start_time or timestamps.rfc3339(now)
     if job.spec.active_deadline_seconds is not None:
-        made.wake = timestamps.parse(made.status.start_time) + job.spec.active_deadline_seconds - now + 0.1
+        made.wake = (
+            timestamps.parse(made.status.start_time) + job.spec.active_deadline_seconds - now + 0.1
+        )
 
 
 def _staff(
-    made: Plan, job: Job, active: list[core_v1.Pod], taken: list[core_v1.Pod], completed: set[int], succeeded: int
+    made: Plan,
+    job: Job,
+    active: list[core_v1.Pod],
+    taken: list[core_v1.Pod],
+    completed: set[int],
+    succeeded: int,
 ) -> None:
     """As many pods as are wanted now."""
     spec = job.spec
     if spec.completion_mode == "Indexed":
         made.dismiss = _superfluous(active, completed, spec.completions or 0)
         gone = {pod.metadata.uid for pod in made.dismiss}
-        active, taken = ([p for p in some if p.metadata.uid not in gone] for some in (active, taken))
+        active, taken = (
+            [p for p in some if p.metadata.uid not in gone] for some in (active, taken)
+        )
     wanted = spec.parallelism if spec.parallelism is not None else 1
     if spec.completions is not None:
         wanted = min(wanted, max(0, spec.completions - succeeded))
@@ -299,7 +359,9 @@ class JobController(Controller):
         super().__init__(context)
         self._expect = Expectations()
         self._failed_at: dict[str, float] = {}
-        self._written: dict[str, int] = {}  # revisions of what was last written: what the informer must have reached
+        self._written: dict[
+            str, int
+        ] = {}  # revisions of what was last written: what the informer must have reached
 
     def watch(self) -> None:
         self._jobs, self._pods = self.informer(Job), self.informer(core_v1.Pod)
@@ -311,7 +373,11 @@ class JobController(Controller):
     @staticmethod
     def _key_of_pod(pod: core_v1.Pod) -> list[str]:
         owner = controller_of(pod)
-        return [f"{pod.metadata.namespace}/{owner.name}"] if owner is not None and owner.kind == "Job" else []
+        return (
+            [f"{pod.metadata.namespace}/{owner.name}"]
+            if owner is not None and owner.kind == "Job"
+            else []
+        )
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         if new is not None and controller_of(new) is None:
@@ -348,7 +414,9 @@ class JobController(Controller):
             self._failed_at.pop(key, None)
             self._written.pop(key, None)
             return None
-        if not self._expect.met(key) or int(job.metadata.resource_version) < self._written.get(key, 0):
+        if not self._expect.met(key) or int(job.metadata.resource_version) < self._written.get(
+            key, 0
+        ):
             return None
         now = self.context.now()
         pods = await claim(self.client, self._pods, job, _selector(job), _adoptable, TRACKING)
@@ -387,12 +455,17 @@ class JobController(Controller):
         if made.create:
             self._expect.expect(key, creations=len(made.create))
             done = await asyncio.gather(
-                *(self._create(job, index, made.failures.get(index or 0, 0)) for index in made.create),
+                *(
+                    self._create(job, index, made.failures.get(index or 0, 0))
+                    for index in made.create
+                ),
                 return_exceptions=True,
             )
             failures = [r for r in done if isinstance(r, Exception)]
             if any(isinstance(r, Unreachable) for r in failures):
-                await self._pods.relisted()  # some may be there all the same, and an index must not run twice
+                await (
+                    self._pods.relisted()
+                )  # some may be there all the same, and an index must not run twice
             if failures:
                 self._expect.created(key, len(failures))
                 raise failures[0]
@@ -411,17 +484,23 @@ class JobController(Controller):
             )
             for container in [*pod.spec.containers, *pod.spec.init_containers]:
                 if all(v.name != "JOB_COMPLETION_INDEX" for v in container.env):
-                    container.env.append(core_v1.EnvVar(name="JOB_COMPLETION_INDEX", value_from=source))
+                    container.env.append(
+                        core_v1.EnvVar(name="JOB_COMPLETION_INDEX", value_from=source)
+                    )
         try:
             made = await self.client.create(pod)
         except StatusError as error:
             self.context.recorder.record(job, "Warning", "FailedCreate", f"Error creating: {error}")
             raise
-        self.context.recorder.record(job, "Normal", "SuccessfulCreate", f"Created pod: {made.metadata.name}")
+        self.context.recorder.record(
+            job, "Normal", "SuccessfulCreate", f"Created pod: {made.metadata.name}"
+        )
 
     async def _delete(self, key: str, pod: core_v1.Pod) -> None:
         try:
-            await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
+            await self.client.delete(
+                core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid
+            )
         except StatusError as error:
             self._expect.deleted(key, pod.metadata.uid)
             if error.code != 404:
@@ -431,7 +510,9 @@ class JobController(Controller):
         """Takes the tracking finalizer off a pod that has been noted."""
         if TRACKING not in pod.metadata.finalizers:
             return
-        change = {"metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING]}}
+        change = {
+            "metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING]}
+        }
         try:
             await self.client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace)
         except StatusError as error:

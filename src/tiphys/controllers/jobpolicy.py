@@ -38,7 +38,11 @@ def _matches(rule: PodFailurePolicyRule, pod: core_v1.Pod) -> str:
         wanted = rule.on_exit_codes
         for status in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
             ended = status.state.terminated if status.state is not None else None
-            if ended is None or ended.exit_code == 0 or wanted.container_name not in (None, status.name):
+            if (
+                ended is None
+                or ended.exit_code == 0
+                or wanted.container_name not in (None, status.name)
+            ):
                 continue
             if (ended.exit_code in wanted.values) == (wanted.operator == "In"):
                 return f"Container {status.name} for pod {where} failed with exit code {ended.exit_code}"

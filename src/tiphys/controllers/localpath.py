@@ -35,7 +35,9 @@ def local_volume(claim: Claim, kind: StorageClass) -> Volume:
     """The volume for a claim. Raises ValueError for a class whose folder is no absolute path."""
     root = kind.parameters.get("path", _ROOT)
     if not root.startswith("/"):
-        raise ValueError(f'parameter "path" of storage class {kind.metadata.name} is not an absolute path: {root!r}')
+        raise ValueError(
+            f'parameter "path" of storage class {kind.metadata.name} is not an absolute path: {root!r}'
+        )
     name = f"pvc-{claim.metadata.uid}"
     folder = Path(root) / f"{name}_{claim.metadata.namespace}_{claim.metadata.name}"
     node = claim.metadata.annotations.get(volumes.SELECTED_NODE, "")
@@ -52,7 +54,9 @@ def local_volume(claim: Claim, kind: StorageClass) -> Volume:
     spec.host_path = core_v1.HostPathVolumeSource(path=str(folder), type="DirectoryOrCreate")
     spec.claim_ref = reference(claim)
     if node:
-        here = core_v1.NodeSelectorRequirement(key="kubernetes.io/hostname", operator="In", values=[node])
+        here = core_v1.NodeSelectorRequirement(
+            key="kubernetes.io/hostname", operator="In", values=[node]
+        )
         term = core_v1.NodeSelectorTerm(match_expressions=[here])
         required = core_v1.NodeSelector(node_selector_terms=[term])
         spec.node_affinity = core_v1.VolumeNodeAffinity(required=required)
@@ -62,9 +66,13 @@ def local_volume(claim: Claim, kind: StorageClass) -> Volume:
 def reference(claim: Claim) -> core_v1.ObjectReference:
     meta = claim.metadata
     return core_v1.ObjectReference(
-        api_version="v1", kind="PersistentVolumeClaim", namespace=meta.namespace, name=meta.name, uid=meta.uid,
+        api_version="v1",
+        kind="PersistentVolumeClaim",
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
         resource_version=meta.resource_version,
-    )  # fmt: skip
+    )
 
 
 async def provision(client: Client, claim: Claim, kind: StorageClass) -> Volume:
@@ -74,7 +82,9 @@ async def provision(client: Client, claim: Claim, kind: StorageClass) -> Volume:
     meta = made.metadata
     owner = OwnerReference(api_version="v1", kind="PersistentVolume", name=meta.name, uid=meta.uid)
     record = core_v1.ConfigMap(data={"uid": meta.uid, "path": made.spec.host_path.path})
-    record.metadata = ObjectMeta(name=_record_of(meta.name), namespace=_RECORDS, owner_references=[owner])
+    record.metadata = ObjectMeta(
+        name=_record_of(meta.name), namespace=_RECORDS, owner_references=[owner]
+    )
     try:
         await client.create(record)
     except StatusError as error:
@@ -91,7 +101,9 @@ async def remove(client: Client, volume: Volume) -> None:
     except StatusError as error:
         if error.code != 404:
             raise
-        raise NotRemovedError("the local-path provisioner has no record of having made this volume") from None
+        raise NotRemovedError(
+            "the local-path provisioner has no record of having made this volume"
+        ) from None
     path = record.data.get("path", "")
     source = volume.spec.host_path
     if record.data.get("uid") != volume.metadata.uid or source is None or source.path != path:

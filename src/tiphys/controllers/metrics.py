@@ -94,14 +94,20 @@ class Metrics:
         self._scales = scales
         self._now = now
 
-    async def propose(self, hpa: HorizontalPodAutoscaler, spec: MetricSpec, target: Target) -> Proposal:
+    async def propose(
+        self, hpa: HorizontalPodAutoscaler, spec: MetricSpec, target: Target
+    ) -> Proposal:
         """Raises MetricError."""
         match spec.type:
             case "Resource" if spec.resource is not None:
-                return await self._resource(hpa, spec.resource.name, spec.resource.target, None, target)
+                return await self._resource(
+                    hpa, spec.resource.name, spec.resource.target, None, target
+                )
             case "ContainerResource" if spec.container_resource is not None:
                 source = spec.container_resource
-                return await self._resource(hpa, source.name, source.target, source.container, target)
+                return await self._resource(
+                    hpa, source.name, source.target, source.container, target
+                )
             case "Pods" if spec.pods is not None:
                 return await self._pods(hpa, spec.pods, target)
             case "Object" if spec.object is not None:
@@ -113,15 +119,30 @@ class Metrics:
     # --- what the pods use ---
 
     async def _resource(
-        self, hpa: HorizontalPodAutoscaler, name: str, wanted: MetricTarget, container: str | None, target: Target
+        self,
+        hpa: HorizontalPodAutoscaler,
+        name: str,
+        wanted: MetricTarget,
+        container: str | None,
+        target: Target,
     ) -> Proposal:
         utilization = wanted.average_value is None
         try:
-            found = await self._resource_samples(hpa.metadata.namespace, name, container, target.scale.status.selector)
-            requests = (lambda pod: request_of(pod, container, name)) if utilization else (lambda _: 0)
+            found = await self._resource_samples(
+                hpa.metadata.namespace, name, container, target.scale.status.selector
+            )
+            requests = (
+                (lambda pod: request_of(pod, container, name)) if utilization else (lambda _: 0)
+            )
             views = self._views(target.pods, found, name, requests)
-            goal = wanted.average_utilization or 0 if utilization else milli(wanted.average_value or "0")
-            replicas, used = ratio_replicas(views, target.current, goal, utilization, tolerance_of(hpa))
+            goal = (
+                wanted.average_utilization or 0
+                if utilization
+                else milli(wanted.average_value or "0")
+            )
+            replicas, used = ratio_replicas(
+                views, target.current, goal, utilization, tolerance_of(hpa)
+            )
         except ValueError as error:
             message = f"failed to get {name} {'utilization' if utilization else 'usage'}: {error}"
             if container is None:
@@ -130,7 +151,11 @@ class Metrics:
             summary = f"failed to get {container} container metric value: {message}"
             raise MetricError("FailedGetContainerResourceMetric", message, summary) from None
         kind = "resource" if container is None or not utilization else "container resource"
-        metric = f"{name} {kind} utilization (percentage of request)" if utilization else f"{name} {kind}"
+        metric = (
+            f"{name} {kind} utilization (percentage of request)"
+            if utilization
+            else f"{name} {kind}"
+        )
         return Proposal(replicas, metric, _resource_status(name, container, used, utilization))
 
     async def _resource_samples(
@@ -143,7 +168,9 @@ class Metrics:
             raise ValueError(f"unable to get metrics for resource {name}: {error}") from None
         samples = {}
         for item in items:
-            used = [c["usage"].get(name) for c in item["containers"] if container in (None, c["name"])]
+            used = [
+                c["usage"].get(name) for c in item["containers"] if container in (None, c["name"])
+            ]
             if used and all(value is not None for value in used):
                 value = sum(milli(value) for value in used)
                 samples[item["metadata"]["name"]] = Sample(
@@ -151,19 +178,30 @@ class Metrics:
                 )
         return samples
 
-    async def _pods(self, hpa: HorizontalPodAutoscaler, source: PodsMetricSource, target: Target) -> Proposal:
+    async def _pods(
+        self, hpa: HorizontalPodAutoscaler, source: PodsMetricSource, target: Target
+    ) -> Proposal:
         name = source.metric.name
         try:
-            query = {"labelSelector": target.scale.status.selector} | _metric_selector(source.metric.selector)
-            items = await self._custom(
-                f"namespaces/{hpa.metadata.namespace}/pods/*/{name}", query, f"unable to get metric {name}: "
+            query = {"labelSelector": target.scale.status.selector} | _metric_selector(
+                source.metric.selector
             )
-            found = {item["describedObject"]["name"]: Sample(milli(item["value"]), 0.0, _WINDOW) for item in items}
+            items = await self._custom(
+                f"namespaces/{hpa.metadata.namespace}/pods/*/{name}",
+                query,
+                f"unable to get metric {name}: ",
+            )
+            found = {
+                item["describedObject"]["name"]: Sample(milli(item["value"]), 0.0, _WINDOW)
+                for item in items
+            }
             views = self._views(target.pods, found, "", lambda _: 0)
             goal = milli(source.target.average_value or "0")
             replicas, used = ratio_replicas(views, target.current, goal, False, tolerance_of(hpa))
         except ValueError as error:
-            raise MetricError("FailedGetPodsMetric", str(error), f"failed to get pods metric value: {error}") from None
+            raise MetricError(
+                "FailedGetPodsMetric", str(error), f"failed to get pods metric value: {error}"
+            ) from None
         now = MetricValueStatus(average_value=_quantity(used.average))
         return Proposal(
             replicas,
@@ -172,16 +210,26 @@ class Metrics:
         )
 
     def _views(
-        self, pods: list[core_v1.Pod], found: dict[str, Sample], name: str, request: Callable[[core_v1.Pod], int]
+        self,
+        pods: list[core_v1.Pod],
+        found: dict[str, Sample],
+        name: str,
+        request: Callable[[core_v1.Pod], int],
     ) -> list[PodView]:
         """What counts of the pods. Raises ValueError when no metric does, or when a pod has no request that its use
         could be compared with."""
         if not pods:
             raise ValueError("no pods returned by selector while calculating replica count")
-        counted = [p for p in pods if not p.metadata.deletion_timestamp and p.status.phase != "Failed"]
+        counted = [
+            p for p in pods if not p.metadata.deletion_timestamp and p.status.phase != "Failed"
+        ]
         samples = [found.get(pod.metadata.name) for pod in counted]
-        ready = [self._counts(pod, sample, name) for pod, sample in zip(counted, samples, strict=True)]
-        if not any(sample is not None and able for sample, able in zip(samples, ready, strict=True)):
+        ready = [
+            self._counts(pod, sample, name) for pod, sample in zip(counted, samples, strict=True)
+        ]
+        if not any(
+            sample is not None and able for sample, able in zip(samples, ready, strict=True)
+        ):
             raise ValueError("did not receive metrics for targeted pods (pods might be unready)")
         return [
             PodView(None if sample is None else sample.value, request(pod), able)
@@ -199,14 +247,19 @@ class Metrics:
         ready = condition(pod, "Ready")
         if ready is None or pod.status.start_time is None:
             return False
-        started, changed = timestamps.parse(pod.status.start_time), timestamps.parse(ready.last_transition_time)
+        started, changed = (
+            timestamps.parse(pod.status.start_time),
+            timestamps.parse(ready.last_transition_time),
+        )
         if started + _STARTUP > self._now():
             return ready.status != "False" and sample.since >= changed + sample.window
         return ready.status != "False" or started + _READINESS <= changed
 
     # --- one number for all ---
 
-    async def _object(self, hpa: HorizontalPodAutoscaler, source: ObjectMetricSource, target: Target) -> Proposal:
+    async def _object(
+        self, hpa: HorizontalPodAutoscaler, source: ObjectMetricSource, target: Target
+    ) -> Proposal:
         name, namespace, ref, wanted = (
             source.metric.name,
             hpa.metadata.namespace,
@@ -228,7 +281,11 @@ class Metrics:
             raise MetricError(
                 "FailedGetObjectMetric", str(error), f"failed to get object metric value: {inner}"
             ) from None
-        metric = f"external metric {name}({shown(source.metric.selector)})" if average else f"{ref.kind} metric {name}"
+        metric = (
+            f"external metric {name}({shown(source.metric.selector)})"
+            if average
+            else f"{ref.kind} metric {name}"
+        )
         status = ObjectMetricStatus(metric=source.metric, current=now, described_object=ref)
         return Proposal(replicas, metric, MetricStatus(type="Object", object=status))
 
@@ -242,7 +299,9 @@ class Metrics:
             plural = await self._scales.plural(ref.api_version, ref.kind)
         return f"namespaces/{namespace}/{plural}{'.' + group if group else ''}/{ref.name}/{source.metric.name}"
 
-    async def _external(self, hpa: HorizontalPodAutoscaler, source: ExternalMetricSource, target: Target) -> Proposal:
+    async def _external(
+        self, hpa: HorizontalPodAutoscaler, source: ExternalMetricSource, target: Target
+    ) -> Proposal:
         name, namespace, now = source.metric.name, hpa.metadata.namespace, MetricValueStatus()
         selector, average = source.metric.selector, source.target.average_value is not None
         found = from_label_selector(selector)
@@ -259,25 +318,39 @@ class Metrics:
             replicas = weigh(hpa, value, source.target, target, now)
         except ValueError as error:
             raise _external_error(name, average, str(error)) from None
-        status = MetricStatus(type="External", external=ExternalMetricStatus(metric=source.metric, current=now))
+        status = MetricStatus(
+            type="External", external=ExternalMetricStatus(metric=source.metric, current=now)
+        )
         return Proposal(replicas, f"external metric {name}({shown(selector)})", status)
 
     @staticmethod
     def _averaged(
-        hpa: HorizontalPodAutoscaler, value: int, wanted: MetricTarget, target: Target, now: MetricValueStatus
+        hpa: HorizontalPodAutoscaler,
+        value: int,
+        wanted: MetricTarget,
+        target: Target,
+        now: MetricValueStatus,
     ) -> int:
         present = target.scale.status.replicas
         now.average_value = _quantity(-(-value // present) if present else 0)
-        return average_replicas(value, present, milli(wanted.average_value or "0"), tolerance_of(hpa))
+        return average_replicas(
+            value, present, milli(wanted.average_value or "0"), tolerance_of(hpa)
+        )
 
     @staticmethod
     def _valued(
-        hpa: HorizontalPodAutoscaler, value: int, wanted: MetricTarget, target: Target, now: MetricValueStatus
+        hpa: HorizontalPodAutoscaler,
+        value: int,
+        wanted: MetricTarget,
+        target: Target,
+        now: MetricValueStatus,
     ) -> int:
         now.value = _quantity(value)
         goal, tolerance = milli(wanted.value or "0"), tolerance_of(hpa)
         moves = target.current and not tolerance.covers(value / goal)
-        return value_replicas(value, target.current, goal, target.ready() if moves else 0, tolerance)
+        return value_replicas(
+            value, target.current, goal, target.ready() if moves else 0, tolerance
+        )
 
     # --- the three APIs ---
 
@@ -303,7 +376,9 @@ class Metrics:
             raise ValueError(f"unable to fetch metrics from custom metrics API: {error}") from None
         return [version["version"] for version in group["versions"]]
 
-    async def _items(self, path: str, query: dict[str, str], api: str, resource: str = "") -> list[dict[str, Any]]:
+    async def _items(
+        self, path: str, query: dict[str, str], api: str, resource: str = ""
+    ) -> list[dict[str, Any]]:
         """The rows of a list of metrics. Raises ValueError when there are none, or no such API."""
         try:
             listed = msgspec.json.decode(await self._client.request("GET", path, query=query))
@@ -329,7 +404,9 @@ def request_of(pod: core_v1.Pod, container: str | None, name: str) -> int:
     asked = [c for c in running if container in (None, c.name)]
     for each in asked:
         if name not in each.resources.requests:
-            raise ValueError(f"missing request for {name} in container {each.name} of Pod {pod.metadata.name}")
+            raise ValueError(
+                f"missing request for {name} in container {each.name} of Pod {pod.metadata.name}"
+            )
     if container is not None and not asked:
         raise ValueError(f"container {container} not found in Pod {pod.metadata.name}")
     return sum(milli(each.resources.requests[name]) for each in asked)
@@ -351,9 +428,15 @@ def shown(selector: LabelSelector | None) -> str:
 
 
 def _external_error(name: str, average: bool, message: str) -> MetricError:
-    inner = f"failed to get {name} external metric: " if average else f"failed to get external metric {name}: "
+    inner = (
+        f"failed to get {name} external metric: "
+        if average
+        else f"failed to get external metric {name}: "
+    )
     return MetricError(
-        "FailedGetExternalMetric", message, f"failed to get {name} external metric value: {inner}{message}"
+        "FailedGetExternalMetric",
+        message,
+        f"failed to get {name} external metric value: {inner}{message}",
     )
 
 
@@ -362,7 +445,9 @@ def _metric_selector(selector: LabelSelector | None) -> dict[str, str]:
     return {"metricLabelSelector": str(found)} if found is not None and str(found) else {}
 
 
-def _resource_status(name: str, container: str | None, used: Usage, utilization: bool) -> MetricStatus:
+def _resource_status(
+    name: str, container: str | None, used: Usage, utilization: bool
+) -> MetricStatus:
     now = MetricValueStatus(
         average_value=_quantity(used.average, "binary" if name == "memory" else "decimal"),
         average_utilization=used.percent if utilization else None,

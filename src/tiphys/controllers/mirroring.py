@@ -17,7 +17,12 @@ from tiphys.machinery.errors import StatusError
 
 BY_US, SKIP = "endpointslicemirroring-controller.k8s.io", "endpointslice.kubernetes.io/skip-mirror"
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
-_NOT_COPIED = frozenset(("endpoints.kubernetes.io/last-change-trigger-time", "kubectl.kubernetes.io/last-applied-configuration"))
+_NOT_COPIED = frozenset(
+    (
+        "endpoints.kubernetes.io/last-change-trigger-time",
+        "kubectl.kubernetes.io/last-applied-configuration",
+    )
+)
 _MOST = 1000  # addresses of a subset that are mirrored
 
 Wanted = tuple[str, list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]
@@ -26,11 +31,24 @@ Wanted = tuple[str, list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]
 def mirrored(endpoints: core_v1.Endpoints) -> list[Wanted]:
     """(address type, ports, endpoints) of each slice that says what the Endpoints say."""
     return [
-        (kind, [discovery_v1.EndpointPort(name=p.name, port=p.port, protocol=p.protocol, app_protocol=p.app_protocol)
-                for p in subset.ports], found)
-        for subset in endpoints.subsets for kind in ("IPv4", "IPv6")
-        if (found := [_endpoint(a, ready) for a, ready in _addresses(subset) if _kind(a.ip) == kind][:_MOST])
-    ]  # fmt: skip
+        (
+            kind,
+            [
+                discovery_v1.EndpointPort(
+                    name=p.name, port=p.port, protocol=p.protocol, app_protocol=p.app_protocol
+                )
+                for p in subset.ports
+            ],
+            found,
+        )
+        for subset in endpoints.subsets
+        for kind in ("IPv4", "IPv6")
+        if (
+            found := [
+                _endpoint(a, ready) for a, ready in _addresses(subset) if _kind(a.ip) == kind
+            ][:_MOST]
+        )
+    ]
 
 
 def _addresses(subset: core_v1.EndpointSubset) -> Iterator[tuple[core_v1.EndpointAddress, bool]]:
@@ -44,9 +62,12 @@ def _kind(address: str) -> str:
 
 def _endpoint(address: core_v1.EndpointAddress, ready: bool) -> discovery_v1.Endpoint:
     return discovery_v1.Endpoint(
-        addresses=[address.ip], conditions=discovery_v1.EndpointConditions(ready=ready), hostname=address.hostname or None,
-        node_name=address.node_name, target_ref=address.target_ref,
-    )  # fmt: skip
+        addresses=[address.ip],
+        conditions=discovery_v1.EndpointConditions(ready=ready),
+        hostname=address.hostname or None,
+        node_name=address.node_name,
+        target_ref=address.target_ref,
+    )
 
 
 class EndpointSliceMirroringController(Controller):
@@ -55,9 +76,14 @@ class EndpointSliceMirroringController(Controller):
     workers = 2
 
     def watch(self) -> None:
-        self._endpoints, self._services = self.informer(core_v1.Endpoints), self.informer(core_v1.Service)
+        self._endpoints, self._services = (
+            self.informer(core_v1.Endpoints),
+            self.informer(core_v1.Service),
+        )
         self._slices = self.informer(Slice)
-        self._slices.index("service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get(SERVICE, '')}"])
+        self._slices.index(
+            "service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get(SERVICE, '')}"]
+        )
         self._endpoints.on_change(self.enqueue)
         self._services.on_change(self.enqueue)
         self._slices.on_change(self._slice_changed)
@@ -69,7 +95,9 @@ class EndpointSliceMirroringController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         endpoints, service = self._endpoints.get(key), self._services.get(key)
-        mine = [s for s in self._slices.by("service", key) if s.metadata.labels.get(MANAGED) == BY_US]
+        mine = [
+            s for s in self._slices.by("service", key) if s.metadata.labels.get(MANAGED) == BY_US
+        ]
         wanted: list[Wanted] = []
         if endpoints is not None and service is not None and not service.spec.selector:
             meta = endpoints.metadata
@@ -87,7 +115,12 @@ class EndpointSliceMirroringController(Controller):
         return None
 
     async def _write(
-        self, endpoints: core_v1.Endpoints, standing: Slice | None, kind: str, ports: list[Any], found: list[Any]
+        self,
+        endpoints: core_v1.Endpoints,
+        standing: Slice | None,
+        kind: str,
+        ports: list[Any],
+        found: list[Any],
     ) -> None:
         meta = endpoints.metadata
         labels = {**meta.labels, SERVICE: meta.name, MANAGED: BY_US}
@@ -95,11 +128,21 @@ class EndpointSliceMirroringController(Controller):
         if standing is None:
             made = Slice(address_type=kind, ports=ports, endpoints=found)
             made.metadata = ObjectMeta(
-                generate_name=meta.name + "-", namespace=meta.namespace, labels=labels, annotations=notes,
+                generate_name=meta.name + "-",
+                namespace=meta.namespace,
+                labels=labels,
+                annotations=notes,
                 owner_references=[owner_reference(endpoints)],
-            )  # fmt: skip
-            self._slices._put(await self.client.create(made))  # our own write need not come back before the next look
-        elif (standing.ports, standing.endpoints, standing.metadata.labels, standing.metadata.annotations) != (ports, found, labels, notes):  # fmt: skip
+            )
+            self._slices._put(
+                await self.client.create(made)
+            )  # our own write need not come back before the next look
+        elif (
+            standing.ports,
+            standing.endpoints,
+            standing.metadata.labels,
+            standing.metadata.annotations,
+        ) != (ports, found, labels, notes):
             changed = decode(encode(standing), Slice)
             changed.ports, changed.endpoints = ports, found
             changed.metadata.labels, changed.metadata.annotations = labels, notes
@@ -107,7 +150,9 @@ class EndpointSliceMirroringController(Controller):
 
     async def _delete(self, gone: Slice) -> None:
         try:
-            await self.client.delete(Slice, gone.metadata.name, gone.metadata.namespace, uid=gone.metadata.uid)
+            await self.client.delete(
+                Slice, gone.metadata.name, gone.metadata.namespace, uid=gone.metadata.uid
+            )
         except StatusError as error:
             if error.code not in (404, 409):
                 raise

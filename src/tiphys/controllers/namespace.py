@@ -35,7 +35,11 @@ async def deletable(client: Any) -> tuple[list[Resource], list[str]]:
                     if row["scope"] == "Namespaced" and {"list", "delete"} <= set(row["verbs"]):
                         plural = row["resource"]
                         resource = Resource(
-                            name, version["version"], plural, row["responseKind"]["kind"], verbs=tuple(row["verbs"])
+                            name,
+                            version["version"],
+                            plural,
+                            row["responseKind"]["kind"],
+                            verbs=tuple(row["verbs"]),
                         )
                         found.setdefault((name, plural), resource)
     found.pop(("events.k8s.io", "events"), None)
@@ -68,7 +72,9 @@ class NamespaceController(Controller):
         await self.client.request("PUT", _NAMESPACES.path("", key, "finalize"), encode(fresh))
         return None
 
-    async def _empty(self, namespace: str) -> tuple[dict[str, int], dict[str, int], list[str], list[str]]:
+    async def _empty(
+        self, namespace: str
+    ) -> tuple[dict[str, int], dict[str, int], list[str], list[str]]:
         """Deletes what is there; returns how many of each resource remain, the finalizers that hold them, the group
         versions that could not be looked at, and why something could not be deleted.
 
@@ -108,9 +114,9 @@ class NamespaceController(Controller):
 
     async def _list(self, resource: Resource, namespace: str) -> list[Any]:
         path, query = resource.path(namespace), {"limit": "500"}
-        items: list[Any] = msgspec.json.decode(await self.client.request("GET", path, query=query, accept=_METADATA))[
-            "items"
-        ]
+        items: list[Any] = msgspec.json.decode(
+            await self.client.request("GET", path, query=query, accept=_METADATA)
+        )["items"]
         return items
 
     async def _delete(self, path: str) -> None:
@@ -121,24 +127,65 @@ class NamespaceController(Controller):
                 raise
 
     async def _tell(
-        self, namespace: Namespace, left: dict[str, int], finalizers: dict[str, int], stale: list[str], failed: list[str]
+        self,
+        namespace: Namespace,
+        left: dict[str, int],
+        finalizers: dict[str, int],
+        stale: list[str],
+        failed: list[str],
     ) -> None:
         """Keeps the conditions that say what the deletion waits for."""
-        remaining = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(left.items()))
-        held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
+        remaining = ", ".join(
+            f"{name} has {count} resource instances" for name, count in sorted(left.items())
+        )
+        held = ", ".join(
+            f"{name} in {count} resource instances" for name, count in sorted(finalizers.items())
+        )
         rows = (
-            ("NamespaceDeletionDiscoveryFailure", "True" if stale else "False", "DiscoveryFailed" if stale else "ResourcesDiscovered",
-             f"Discovery failed for some groups, {len(stale)} failing: {', '.join(stale)}" if stale else "All resources successfully discovered"),
-            ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-            ("NamespaceDeletionContentFailure", "True" if failed else "False", "ContentDeletionFailed" if failed else "ContentDeleted",
-             f"Failed to delete all resource types, {len(failed)} remaining: {'; '.join(failed)}" if failed else "All content successfully deleted, may be waiting on finalization"),
-            ("NamespaceContentRemaining", "True" if left else "False", "SomeResourcesRemain" if left else "ContentRemoved",
-             f"Some resources are remaining: {remaining}" if left else "All content successfully removed"),
-            ("NamespaceFinalizersRemaining", "True" if finalizers else "False", "SomeFinalizersRemain" if finalizers else "ContentHasNoFinalizers",
-             f"Some content in the namespace has finalizers remaining: {held}" if finalizers else "All content-preserving finalizers finished"),
-        )  # fmt: skip
+            (
+                "NamespaceDeletionDiscoveryFailure",
+                "True" if stale else "False",
+                "DiscoveryFailed" if stale else "ResourcesDiscovered",
+                f"Discovery failed for some groups, {len(stale)} failing: {', '.join(stale)}"
+                if stale
+                else "All resources successfully discovered",
+            ),
+            (
+                "NamespaceDeletionGroupVersionParsingFailure",
+                "False",
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed",
+            ),
+            (
+                "NamespaceDeletionContentFailure",
+                "True" if failed else "False",
+                "ContentDeletionFailed" if failed else "ContentDeleted",
+                f"Failed to delete all resource types, {len(failed)} remaining: {'; '.join(failed)}"
+                if failed
+                else "All content successfully deleted, may be waiting on finalization",
+            ),
+            (
+                "NamespaceContentRemaining",
+                "True" if left else "False",
+                "SomeResourcesRemain" if left else "ContentRemoved",
+                f"Some resources are remaining: {remaining}"
+                if left
+                else "All content successfully removed",
+            ),
+            (
+                "NamespaceFinalizersRemaining",
+                "True" if finalizers else "False",
+                "SomeFinalizersRemain" if finalizers else "ContentHasNoFinalizers",
+                f"Some content in the namespace has finalizers remaining: {held}"
+                if finalizers
+                else "All content-preserving finalizers finished",
+            ),
+        )
         standing = {c.type: c for c in namespace.status.conditions}
-        if all((c := standing.get(kind)) and (c.status, c.message) == (status, text) for kind, status, _, text in rows):
+        if all(
+            (c := standing.get(kind)) and (c.status, c.message) == (status, text)
+            for kind, status, _, text in rows
+        ):
             return
         stamp = timestamps.rfc3339(self.context.now())
         fresh = await self.client.get(Namespace, namespace.metadata.name)

@@ -16,9 +16,11 @@ from tiphys.machinery.nodes import toleration_of
 GRACE = 50.0  # seconds of silence until a node counts as unreachable
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _PRESSURE = {
-    "MemoryPressure": "node.kubernetes.io/memory-pressure", "DiskPressure": "node.kubernetes.io/disk-pressure",
-    "PIDPressure": "node.kubernetes.io/pid-pressure", "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
-}  # fmt: skip
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+}
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _OURS = frozenset((NOT_READY, UNREACHABLE, _UNSCHEDULABLE, *_PRESSURE.values()))
 
@@ -27,8 +29,14 @@ _OURS = frozenset((NOT_READY, UNREACHABLE, _UNSCHEDULABLE, *_PRESSURE.values()))
 
 
 ZONE = "topology.kubernetes.io/zone"
-_RATE, _SLOW_RATE = 0.1, 0.01  # nodes emptied each second, in a zone that is well and in one that is not
-_UNHEALTHY, _LARGE = 0.55, 50  # share of silent nodes that makes a zone unwell; nodes from which it is worth the wait
+_RATE, _SLOW_RATE = (
+    0.1,
+    0.01,
+)  # nodes emptied each second, in a zone that is well and in one that is not
+_UNHEALTHY, _LARGE = (
+    0.55,
+    50,
+)  # share of silent nodes that makes a zone unwell; nodes from which it is worth the wait
 
 
 def zone_of(node: core_v1.Node) -> str:
@@ -56,7 +64,9 @@ def wanted_taints(node: core_v1.Node, emptying: bool = True) -> list[tuple[str, 
     ready = condition(node, "Ready")
     taints = []
     if ready is None or ready.status == "False":
-        taints += [(NOT_READY, "NoSchedule")] + ([(NOT_READY, "NoExecute")] if ready is not None and emptying else [])
+        taints += [(NOT_READY, "NoSchedule")] + (
+            [(NOT_READY, "NoExecute")] if ready is not None and emptying else []
+        )
     elif ready.status == "Unknown":
         taints += [(UNREACHABLE, "NoSchedule")] + ([(UNREACHABLE, "NoExecute")] if emptying else [])
     taints += [
@@ -88,7 +98,10 @@ Sighting = tuple[str, str]  # key and value of a NoExecute taint
 
 
 def eviction_time(
-    pod: core_v1.Pod, taints: list[core_v1.Taint], now: float, seen: Mapping[Sighting, float] | None = None
+    pod: core_v1.Pod,
+    taints: list[core_v1.Taint],
+    now: float,
+    seen: Mapping[Sighting, float] | None = None,
 ) -> float | None:
     """When the pod must leave because of NoExecute taints; None: never. A taint that does not say since when it is there
     counts from when it was first `seen`, and no taint before the pod was put on the node."""
@@ -101,7 +114,9 @@ def eviction_time(
         if toleration is None:
             return now
         if toleration.toleration_seconds is not None:
-            since = timestamps.parse(taint.time_added) or (seen or {}).get((taint.key, taint.value), now)
+            since = timestamps.parse(taint.time_added) or (seen or {}).get(
+                (taint.key, taint.value), now
+            )
             since = max(since, bound)
             when = since + max(0, toleration.toleration_seconds)
             soonest = when if soonest is None else min(soonest, when)
@@ -122,14 +137,19 @@ class NodeLifecycleController(Controller):
     event_source = "node-controller"
 
     def watch(self) -> None:
-        self._nodes, self._leases = self.informer(core_v1.Node), self.informer(coordination_v1.Lease)
+        self._nodes, self._leases = (
+            self.informer(core_v1.Node),
+            self.informer(coordination_v1.Lease),
+        )
         self._pods = self.informer(core_v1.Pod)
         self._pods.index("node", lambda pod: [pod.spec.node_name])
         self._nodes.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
         self._heard: dict[str, tuple[str, float]] = {}
         self._eviction_recorder = self.context.recorder.as_component("taint-eviction-controller")
-        self._tainted: dict[str, dict[Sighting, float]] = {}  # by node: when its NoExecute taints were first seen
+        self._tainted: dict[
+            str, dict[Sighting, float]
+        ] = {}  # by node: when its NoExecute taints were first seen
         self._next_emptied: dict[str, float] = {}  # by zone: when the next node may be emptied
 
     def _pod_changed(self, old: Any, new: Any) -> None:
@@ -159,7 +179,9 @@ class NodeLifecycleController(Controller):
 
     def _may_empty(self, node: core_v1.Node) -> bool:
         """Whether the pods of a silent node may be sent away now: one node after the other, at the zone's rate."""
-        standing = any(t.effect == "NoExecute" and t.key in (NOT_READY, UNREACHABLE) for t in node.spec.taints)
+        standing = any(
+            t.effect == "NoExecute" and t.key in (NOT_READY, UNREACHABLE) for t in node.spec.taints
+        )
         if is_well(node):
             return True
         zone, others = zone_of(node), list(self._nodes)
@@ -177,7 +199,9 @@ class NodeLifecycleController(Controller):
         """Seconds since the node was last heard of, by our own clock."""
         lease = self._leases.get(f"kube-node-lease/{node.metadata.name}")
         ready = condition(node, "Ready")
-        sign = f"{lease.spec.renew_time if lease else ''}/{ready.last_heartbeat_time if ready else ''}"
+        sign = (
+            f"{lease.spec.renew_time if lease else ''}/{ready.last_heartbeat_time if ready else ''}"
+        )
         now, seen = self.context.now(), self._heard.get(node.metadata.name)
         if seen is None or seen[0] != sign:
             self._heard[node.metadata.name] = (sign, now)
@@ -195,7 +219,10 @@ class NodeLifecycleController(Controller):
             made = standing.get(name) or core_v1.NodeCondition(
                 type=name, last_heartbeat_time=node.metadata.creation_timestamp
             )
-            made.status, made.reason = "Unknown", "NodeStatusUnknown" if name in standing else "NodeStatusNeverUpdated"
+            made.status, made.reason = (
+                "Unknown",
+                "NodeStatusUnknown" if name in standing else "NodeStatusNeverUpdated",
+            )
             made.message, made.last_transition_time = "Kubelet stopped posting node status.", stamp
             standing[name] = made
         copied.status.conditions = list(standing.values())
@@ -214,13 +241,18 @@ class NodeLifecycleController(Controller):
                 copied = copy.deepcopy(pod)
                 found = condition(copied, "Ready")
                 assert found is not None
-                found.status, found.last_transition_time = "False", timestamps.rfc3339(self.context.now())
+                found.status, found.last_transition_time = (
+                    "False",
+                    timestamps.rfc3339(self.context.now()),
+                )
                 await self.client.update_status(copied)
 
     def _sightings(self, node: core_v1.Node, now: float) -> dict[Sighting, float]:
         before = self._tainted.get(node.metadata.name, {})
         taints = [(t.key, t.value) for t in node.spec.taints if t.effect == "NoExecute"]
-        found = self._tainted[node.metadata.name] = {taint: before.get(taint, now) for taint in taints}
+        found = self._tainted[node.metadata.name] = {
+            taint: before.get(taint, now) for taint in taints
+        }
         return found
 
     async def _evict(self, node: core_v1.Node) -> float | None:
@@ -243,13 +275,20 @@ class NodeLifecycleController(Controller):
                 f"Marking for deletion Pod {pod.metadata.namespace}/{pod.metadata.name}",
             )
             mark = {
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-                "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": timestamps.rfc3339(now),
-            }  # fmt: skip
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "DeletionByTaintManager",
+                "message": "Taint manager: deleting due to NoExecute taint",
+                "lastTransitionTime": timestamps.rfc3339(now),
+            }
             change = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [mark]}}
             try:
-                await self.client.patch(core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace, "status")
-                await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
+                await self.client.patch(
+                    core_v1.Pod, pod.metadata.name, change, pod.metadata.namespace, "status"
+                )
+                await self.client.delete(
+                    core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid
+                )
             except StatusError as error:
                 if error.code not in (404, 409):
                     raise

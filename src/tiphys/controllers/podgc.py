@@ -27,7 +27,10 @@ class Lost:
 
 
 def collect(
-    pods: list[core_v1.Pod], nodes: dict[str, core_v1.Node], missing_since: dict[str, float], now: float
+    pods: list[core_v1.Pod],
+    nodes: dict[str, core_v1.Node],
+    missing_since: dict[str, float],
+    now: float,
 ) -> list[Lost]:
     """The pods to remove now. `missing_since` remembers when each node was missed first, and is updated."""
     for name in list(missing_since):
@@ -45,7 +48,9 @@ def collect(
     if len(dead) > KEPT_DEAD:
         dead.sort(key=lambda p: p.metadata.creation_timestamp or "")
         known = {lost.pod.metadata.uid for lost in gone}
-        gone += [Lost(pod) for pod in dead[: len(dead) - KEPT_DEAD] if pod.metadata.uid not in known]
+        gone += [
+            Lost(pod) for pod in dead[: len(dead) - KEPT_DEAD] if pod.metadata.uid not in known
+        ]
     return gone
 
 
@@ -83,10 +88,15 @@ class PodGarbageCollector(Controller):
         """Nobody else can say any more what has become of it."""
         status: dict[str, Any] = {"phase": "Failed"}
         if lost.orphaned:
-            status["conditions"] = [{
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-                "message": "PodGC: node no longer exists", "lastTransitionTime": timestamps.rfc3339(self.context.now()),
-            }]  # fmt: skip
+            status["conditions"] = [
+                {
+                    "type": "DisruptionTarget",
+                    "status": "True",
+                    "reason": "DeletionByPodGC",
+                    "message": "PodGC: node no longer exists",
+                    "lastTransitionTime": timestamps.rfc3339(self.context.now()),
+                }
+            ]
         meta = lost.pod.metadata
         change = {"metadata": {"uid": meta.uid}, "status": status}
         await self.client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")

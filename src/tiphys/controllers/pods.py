@@ -61,25 +61,42 @@ def from_template(template: core_v1.PodTemplateSpec, owner: Any) -> core_v1.Pod:
     prefix = owner.metadata.name + "-"
     return core_v1.Pod(
         metadata=ObjectMeta(
-            generate_name=prefix, namespace=owner.metadata.namespace, labels=dict(meta.labels),
-            annotations=dict(meta.annotations), finalizers=list(meta.finalizers), owner_references=[owner_reference(owner)],
+            generate_name=prefix,
+            namespace=owner.metadata.namespace,
+            labels=dict(meta.labels),
+            annotations=dict(meta.annotations),
+            finalizers=list(meta.finalizers),
+            owner_references=[owner_reference(owner)],
         ),
         spec=spec,
-    )  # fmt: skip
+    )
 
 
 def deletion_rank(pod: core_v1.Pod, peers_on_node: int, now: float) -> tuple[Any, ...]:
     """Smallest goes first: unassigned, pending, not ready, cheap, crowded, young, restarting."""
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(pod.status.phase, 0)
     ready = condition(pod, "Ready")
-    since = timestamps.parse(ready.last_transition_time) if ready is not None and ready.status == "True" else now
+    since = (
+        timestamps.parse(ready.last_transition_time)
+        if ready is not None and ready.status == "True"
+        else now
+    )
     try:
         cost = int(pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", "0"))
     except ValueError:
         cost = 0
     restarts = max((s.restart_count for s in pod.status.container_statuses), default=0)
     created = timestamps.parse(pod.metadata.creation_timestamp)
-    return (bool(pod.spec.node_name), phase, is_ready(pod), cost, -peers_on_node, -since, -restarts, -created)
+    return (
+        bool(pod.spec.node_name),
+        phase,
+        is_ready(pod),
+        cost,
+        -peers_on_node,
+        -since,
+        -restarts,
+        -created,
+    )
 
 
 class FailureBackoff:
@@ -106,7 +123,9 @@ class FailureBackoff:
 
 def refusal_wait(pods: Iterable[core_v1.Pod], now: float) -> float:
     """Seconds until it is worth making another pod after nodes have refused some: longer the more there were."""
-    refused = [p for p in pods if p.status.phase == "Failed" and p.status.reason.startswith(_REFUSED)]
+    refused = [
+        p for p in pods if p.status.phase == "Failed" and p.status.reason.startswith(_REFUSED)
+    ]
     if not refused:
         return 0.0
     newest = max(timestamps.parse(p.status.start_time) for p in refused)

@@ -6,7 +6,11 @@ import copy
 import functools
 from typing import Any
 
-from tiphys.api.admissionregistration_v1 import ExpressionWarning, TypeChecking, ValidatingAdmissionPolicy
+from tiphys.api.admissionregistration_v1 import (
+    ExpressionWarning,
+    TypeChecking,
+    ValidatingAdmissionPolicy,
+)
 from tiphys.api.apiextensions_v1 import CustomResourceDefinition
 from tiphys.api.base import Struct, to_builtins
 from tiphys.api.catalog import BY_PATH
@@ -29,7 +33,13 @@ def schema_of_type(kind: type[Struct], depth: int = 0) -> Schema:
     return Schema({}, type="object", properties=properties)
 
 
-_SCALARS = {"string": "string", "int32": "integer", "int64": "integer", "bool": "boolean", "float": "number"}
+_SCALARS = {
+    "string": "string",
+    "int32": "integer",
+    "int64": "integer",
+    "bool": "boolean",
+    "float": "number",
+}
 
 
 def _schema(field: Field, depth: int) -> Schema:
@@ -41,17 +51,33 @@ def _schema(field: Field, depth: int) -> Schema:
         return Schema({}, type="object", additional=_schema(field.item, depth))
     if field.kind in ("time", "microtime"):
         return Schema({"format": "date-time"}, type="string")
-    return Schema({}, type=_SCALARS.get(field.kind, ""), int_or_string=field.kind in ("intorstring", "quantity"))
+    return Schema(
+        {},
+        type=_SCALARS.get(field.kind, ""),
+        int_or_string=field.kind in ("intorstring", "quantity"),
+    )
 
 
-def warnings_of(policy: ValidatingAdmissionPolicy, schemas: dict[str, Schema]) -> list[ExpressionWarning]:
+def warnings_of(
+    policy: ValidatingAdmissionPolicy, schemas: dict[str, Schema]
+) -> list[ExpressionWarning]:
     """One warning for each expression that is wrong; `schemas` are those of the kinds it is about, by name."""
     found = []
     for index, validation in enumerate(policy.spec.validations):
-        rows = ((f"spec.validations[{index}].expression", validation.expression, "bool"),
-                (f"spec.validations[{index}].messageExpression", validation.message_expression, "string"))  # fmt: skip
+        rows = (
+            (f"spec.validations[{index}].expression", validation.expression, "bool"),
+            (
+                f"spec.validations[{index}].messageExpression",
+                validation.message_expression,
+                "string",
+            ),
+        )
         for where, text, wanted in rows:
-            told = [line for name, schema in sorted(schemas.items()) if (line := _wrong(name, schema, text, wanted))]
+            told = [
+                line
+                for name, schema in sorted(schemas.items())
+                if (line := _wrong(name, schema, text, wanted))
+            ]
             if told:
                 found.append(ExpressionWarning(field_ref=where, warning="\n".join(told)))
     return found
@@ -61,7 +87,9 @@ def _wrong(name: str, schema: Schema, text: str, wanted: str) -> str:
     if not text:
         return ""
     seen = type_of(schema)
-    known: dict[str, Type] = dict.fromkeys(("request", "authorizer", "params", "namespaceObject", "variables"), DYN)
+    known: dict[str, Type] = dict.fromkeys(
+        ("request", "authorizer", "params", "namespaceObject", "variables"), DYN
+    )
     try:
         check(text, {**known, "object": seen, "oldObject": seen}, wanted)
     except CelError as error:
@@ -88,7 +116,9 @@ class PolicyStatusController(Controller):
             return None
         changed = copy.deepcopy(policy)
         changed.status.observed_generation = policy.metadata.generation
-        changed.status.type_checking = TypeChecking(expression_warnings=warnings_of(policy, self._schemas(policy)))
+        changed.status.type_checking = TypeChecking(
+            expression_warnings=warnings_of(policy, self._schemas(policy))
+        )
         await self.client.update_status(changed)
         return None
 
@@ -110,7 +140,11 @@ class PolicyStatusController(Controller):
             found[f"{api_version}, Kind={resource.kind}"] = schema_of_type(resource.type)
             return
         definition = self._definitions.get(f"{plural}.{group}")
-        chosen = next((v for v in definition.spec.versions if v.name == version), None) if definition else None
+        chosen = (
+            next((v for v in definition.spec.versions if v.name == version), None)
+            if definition
+            else None
+        )
         if (
             definition is not None
             and chosen is not None

@@ -20,10 +20,14 @@ from tiphys.machinery.quantity import nano
 _RESYNC = 300.0  # seconds
 _SECOND_LOOK = 1.0
 _TYPED: dict[str, Any] = {
-    "pods": core_v1.Pod, "services": core_v1.Service, "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
-}  # fmt: skip
+    "pods": core_v1.Pod,
+    "services": core_v1.Service,
+    "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
+}
 
-_BUILT_IN = {r.group_resource: r for r in RESOURCES if r.namespaced and r.stored and r.is_storage_version}
+_BUILT_IN = {
+    r.group_resource: r for r in RESOURCES if r.namespaced and r.stored and r.is_storage_version
+}
 
 
 def resources_named(found: core_v1.ResourceQuota) -> set[str]:
@@ -36,7 +40,9 @@ def resources_named(found: core_v1.ResourceQuota) -> set[str]:
             names.add(key)
         elif key.startswith("services."):
             names.add("services")
-        elif key == "requests.storage" or key.endswith(("/requests.storage", "/persistentvolumeclaims")):
+        elif key == "requests.storage" or key.endswith(
+            ("/requests.storage", "/persistentvolumeclaims")
+        ):
             names.add("persistentvolumeclaims")
         else:
             names.add("pods")
@@ -113,13 +119,17 @@ class QuotaController(Controller):
         usages = []
         for name in sorted(resources_named(found)):
             objects = await self._objects(name)
-            for obj in objects.by("namespace", found.metadata.namespace) if objects is not None else ():
+            for obj in (
+                objects.by("namespace", found.metadata.namespace) if objects is not None else ()
+            ):
                 if quota.in_scope(found, name, obj):
                     usages.append(quota.usage_of(name, obj))
         sums = quota.added(usages)
         status = copy.deepcopy(found.status)
         status.hard = dict(found.spec.hard)
-        status.used = {name: quota.shown(sums.get(name, 0), hard) for name, hard in found.spec.hard.items()}
+        status.used = {
+            name: quota.shown(sums.get(name, 0), hard) for name, hard in found.spec.hard.items()
+        }
         if status != found.status:
             changed = copy.copy(found)
             changed.status = status
@@ -129,6 +139,9 @@ class QuotaController(Controller):
                 if error.code not in (404, 409):
                     raise
                 return 0.1  # admission counted meanwhile: look again
-            if any(nano(used) > nano(status.used.get(name, "0")) for name, used in found.status.used.items()):
+            if any(
+                nano(used) > nano(status.used.get(name, "0"))
+                for name, used in found.status.used.items()
+            ):
                 return _SECOND_LOOK
         return _RESYNC

@@ -11,7 +11,13 @@ from typing import Any
 
 from tiphys.api import apps_v1, core_v1
 from tiphys.controllers.claiming import claim
-from tiphys.controllers.pods import available_after, deletion_rank, from_template, is_active, refusal_wait
+from tiphys.controllers.pods import (
+    available_after,
+    deletion_rank,
+    from_template,
+    is_active,
+    refusal_wait,
+)
 from tiphys.controllers.shell import Context, Controller, controller_of, owner_index, split_key
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
@@ -106,7 +112,9 @@ class ReplicaSetController(Controller):
         if not pod.metadata.labels or pod.metadata.deletion_timestamp:
             return
         for owner in self._sets:
-            if owner.metadata.namespace == pod.metadata.namespace and self.selector(owner).matches(pod.metadata.labels):
+            if owner.metadata.namespace == pod.metadata.namespace and self.selector(owner).matches(
+                pod.metadata.labels
+            ):
                 self.enqueue(None, owner)
 
     def selector(self, owner: Any) -> Selector:
@@ -120,7 +128,11 @@ class ReplicaSetController(Controller):
         pods = await claim(self.client, self._pods, owner, self.selector(owner))
         active = [pod for pod in pods if is_active(pod)]
         failure = None
-        refused = refusal_wait(pods, self.context.now()) if len(active) < (owner.spec.replicas or 0) else 0.0
+        refused = (
+            refusal_wait(pods, self.context.now())
+            if len(active) < (owner.spec.replicas or 0)
+            else 0.0
+        )
         if self._expect.met(key) and not owner.metadata.deletion_timestamp and not refused:
             failure = await self._manage(key, owner, active)
         again = await self._update_status(owner, pods, active, failure)
@@ -146,7 +158,9 @@ class ReplicaSetController(Controller):
         batch = 1
         while count:
             batch = min(batch, count)
-            results = await asyncio.gather(*(self._create_one(owner) for _ in range(batch)), return_exceptions=True)
+            results = await asyncio.gather(
+                *(self._create_one(owner) for _ in range(batch)), return_exceptions=True
+            )
             failures = [r for r in results if isinstance(r, Exception)]
             count -= batch
             if failures:
@@ -159,34 +173,51 @@ class ReplicaSetController(Controller):
         try:
             pod = await self.client.create(from_template(owner.spec.template, owner))
         except StatusError as error:
-            self.context.recorder.record(owner, "Warning", "FailedCreate", f"Error creating: {error}")
+            self.context.recorder.record(
+                owner, "Warning", "FailedCreate", f"Error creating: {error}"
+            )
             raise
-        self.context.recorder.record(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}")
+        self.context.recorder.record(
+            owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}"
+        )
 
     async def _delete(self, key: str, owner: Any, pod: core_v1.Pod) -> None:
         try:
-            await self.client.delete(core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid)
+            await self.client.delete(
+                core_v1.Pod, pod.metadata.name, pod.metadata.namespace, uid=pod.metadata.uid
+            )
         except StatusError as error:
             self._expect.deleted(key, pod.metadata.uid)
             if error.code != 404:
                 raise
             return
-        self.context.recorder.record(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
+        self.context.recorder.record(
+            owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
+        )
 
     async def _update_status(
-        self, owner: Any, pods: list[core_v1.Pod], active: list[core_v1.Pod], failure: Exception | None
+        self,
+        owner: Any,
+        pods: list[core_v1.Pod],
+        active: list[core_v1.Pod],
+        failure: Exception | None,
     ) -> float | None:
         now, min_ready = self.context.now(), owner.spec.min_ready_seconds
-        waits = [wait for pod in active if (wait := available_after(pod, min_ready, now)) is not None]  # of the ready ones
+        waits = [
+            wait for pod in active if (wait := available_after(pod, min_ready, now)) is not None
+        ]  # of the ready ones
         status = copy.deepcopy(owner.status)
         status.replicas = len(active)
         labels = owner.spec.template.metadata.labels.items()
-        status.fully_labeled_replicas = sum([labels <= pod.metadata.labels.items() for pod in active])
+        status.fully_labeled_replicas = sum(
+            [labels <= pod.metadata.labels.items() for pod in active]
+        )
         status.ready_replicas = len(waits)
         status.available_replicas = sum(wait == 0 for wait in waits)
         if hasattr(status, "terminating_replicas"):
             terminating = sum(
-                bool(pod.metadata.deletion_timestamp) and pod.status.phase not in ("Succeeded", "Failed")
+                bool(pod.metadata.deletion_timestamp)
+                and pod.status.phase not in ("Succeeded", "Failed")
                 for pod in pods
             )
             status.terminating_replicas = terminating or (status.terminating_replicas and 0)
@@ -200,7 +231,9 @@ class ReplicaSetController(Controller):
         return min(pending) + 0.1 if pending else None
 
     def _failure_condition(self, status: Any, failure: Exception | None) -> None:
-        status.conditions = [c for c in status.conditions if c.type != "ReplicaFailure" or failure is not None]
+        status.conditions = [
+            c for c in status.conditions if c.type != "ReplicaFailure" or failure is not None
+        ]
         if failure is not None and not any(c.type == "ReplicaFailure" for c in status.conditions):
             kind = (
                 core_v1.ReplicationControllerCondition
@@ -231,4 +264,11 @@ class ReplicationControllerController(ReplicaSetController):
         return from_labels(owner.spec.selector)
 
 
-__all__ = ["Expectations", "Plan", "ReplicaSetController", "ReplicationControllerController", "plan", "split_key"]
+__all__ = [
+    "Expectations",
+    "Plan",
+    "ReplicaSetController",
+    "ReplicationControllerController",
+    "plan",
+    "split_key",
+]

@@ -31,14 +31,19 @@ def is_done(pod: core_v1.Pod) -> bool:
     return bool(pod.metadata.deletion_timestamp) and not pod.spec.node_name
 
 
-def from_template(template: v1.ResourceClaimTemplate, pod: core_v1.Pod, entry: str) -> v1.ResourceClaim:
+def from_template(
+    template: v1.ResourceClaimTemplate, pod: core_v1.Pod, entry: str
+) -> v1.ResourceClaim:
     """The claim of a pod for an entry that names a template."""
     said, meta = template.spec.metadata, pod.metadata
     made = v1.ResourceClaim(spec=decode(encode(template.spec.spec), v1.ResourceClaimSpec))
     made.metadata = ObjectMeta(
-        generate_name=f"{meta.name}-{entry}-", namespace=meta.namespace, labels=dict(said.labels),
-        annotations={**said.annotations, POD_CLAIM: entry}, owner_references=[owner_reference(pod)],
-    )  # fmt: skip
+        generate_name=f"{meta.name}-{entry}-",
+        namespace=meta.namespace,
+        labels=dict(said.labels),
+        annotations={**said.annotations, POD_CLAIM: entry},
+        owner_references=[owner_reference(pod)],
+    )
     return made
 
 
@@ -49,10 +54,17 @@ class ResourceClaimController(Controller):
     event_source = "resource_claim"
 
     def watch(self) -> None:
-        self._claims, self._templates = self.informer(v1.ResourceClaim), self.informer(v1.ResourceClaimTemplate)
+        self._claims, self._templates = (
+            self.informer(v1.ResourceClaim),
+            self.informer(v1.ResourceClaimTemplate),
+        )
         self._pods = self.informer(core_v1.Pod)
-        self._claims.index("pod", lambda claim: [owner.uid] if (owner := controller_of(claim)) else [])
-        self._made: dict[tuple[str, str], v1.ResourceClaim] = {}  # (pod's uid, entry) → made, not seen yet
+        self._claims.index(
+            "pod", lambda claim: [owner.uid] if (owner := controller_of(claim)) else []
+        )
+        self._made: dict[
+            tuple[str, str], v1.ResourceClaim
+        ] = {}  # (pod's uid, entry) → made, not seen yet
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
         self._templates.on_change(self._template_changed)
@@ -125,7 +137,9 @@ class ResourceClaimController(Controller):
         template = self._templates.get(f"{pod.metadata.namespace}/{name}")
         try:
             if template is None:
-                template = await self.client.get(v1.ResourceClaimTemplate, name, pod.metadata.namespace)
+                template = await self.client.get(
+                    v1.ResourceClaimTemplate, name, pod.metadata.namespace
+                )
             made = await self.client.create(from_template(template, pod, entry.name))
         except StatusError as error:
             text = f'PodResourceClaim {entry.name}: resource claim template "{name}": {error}'
@@ -163,8 +177,15 @@ class ResourceClaimController(Controller):
         if claim is None:
             return
         owner = controller_of(claim)
-        users = [one for one in claim.status.reserved_for if one.resource != "pods" or await self._uses(claim, one)]
-        dropped, leaving = len(users) < len(claim.status.reserved_for), bool(claim.metadata.deletion_timestamp)
+        users = [
+            one
+            for one in claim.status.reserved_for
+            if one.resource != "pods" or await self._uses(claim, one)
+        ]
+        dropped, leaving = (
+            len(users) < len(claim.status.reserved_for),
+            bool(claim.metadata.deletion_timestamp),
+        )
         emptied = not users and (dropped or leaving)
         if dropped or (emptied and claim.status.allocation is not None):
             changed = copy.deepcopy(claim)

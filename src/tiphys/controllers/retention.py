@@ -28,7 +28,9 @@ def _policy(owner: StatefulSet) -> tuple[bool, bool]:
 
 def is_stale(owner: StatefulSet, pod: core_v1.Pod, refs: list[OwnerReference]) -> bool:
     """Whether the claim belongs to an earlier set or pod of the same name."""
-    return any(_is_named(ref, obj) and ref.uid != obj.metadata.uid for obj in (owner, pod) for ref in refs)
+    return any(
+        _is_named(ref, obj) and ref.uid != obj.metadata.uid for obj in (owner, pod) for ref in refs
+    )
 
 
 def is_foreign(owner: StatefulSet, pod: core_v1.Pod, refs: list[OwnerReference]) -> bool:
@@ -42,7 +44,9 @@ def is_foreign(owner: StatefulSet, pod: core_v1.Pod, refs: list[OwnerReference])
 
 def goes_with_a_pod(owner: StatefulSet, name: str, refs: list[OwnerReference]) -> bool:
     """Whether the claim goes with a pod of that name that was scaled away; `name` has no pod now."""
-    return _policy(owner)[0] and any((r.api_version, r.kind, r.name) == ("v1", "Pod", name) for r in refs)
+    return _policy(owner)[0] and any(
+        (r.api_version, r.kind, r.name) == ("v1", "Pod", name) for r in refs
+    )
 
 
 def owners(

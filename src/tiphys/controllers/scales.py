@@ -44,7 +44,9 @@ class Scales:
         group = version.rpartition("/")[0]
         raise LookupError(f'no matches for kind "{kind}" in group "{group}"')
 
-    async def get(self, namespace: str, api_version: str, kind: str, name: str) -> autoscaling_v1.Scale:
+    async def get(
+        self, namespace: str, api_version: str, kind: str, name: str
+    ) -> autoscaling_v1.Scale:
         """Raises LookupError, ValueError, StatusError."""
         path = await self.path(namespace, api_version, kind, name)
         return decode(await self._client.request("GET", path), autoscaling_v1.Scale)

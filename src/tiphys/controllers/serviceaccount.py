@@ -69,7 +69,9 @@ class RootCAPublisher(_PerNamespace):
     wanted_name = CA_NAME
 
     def make(self, namespace: str) -> core_v1.ConfigMap:
-        meta = ObjectMeta(name=CA_NAME, namespace=namespace, annotations={"kubernetes.io/description": _NOTE})
+        meta = ObjectMeta(
+            name=CA_NAME, namespace=namespace, annotations={"kubernetes.io/description": _NOTE}
+        )
         return core_v1.ConfigMap(metadata=meta, data={"ca.crt": self.context.settings["ca"]})
 
     def differs(self, standing: Any, wanted: Any) -> bool:

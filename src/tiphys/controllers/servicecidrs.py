@@ -40,7 +40,9 @@ def is_free(cidr: ServiceCIDR, others: Iterable[ServiceCIDR], addresses: Iterabl
     if all(any(_holds(outer, network) for outer in held) for network in own):
         return True
     found = map(ipaddress.ip_address, addresses)
-    return not any(any(ip in mine for mine in own) and not any(ip in outer for outer in held) for ip in found)
+    return not any(
+        any(ip in mine for mine in own) and not any(ip in outer for outer in held) for ip in found
+    )
 
 
 class ServiceCIDRController(Controller):
@@ -92,19 +94,29 @@ class ServiceCIDRController(Controller):
 
     async def _finalize(self, cidr: ServiceCIDR, finalizers: list[str]) -> ServiceCIDR:
         meta = {"finalizers": finalizers or None, "resourceVersion": cidr.metadata.resource_version}
-        return await self.client.patch(ServiceCIDR, cidr.metadata.name, {"metadata": meta}, media=MERGE)
+        return await self.client.patch(
+            ServiceCIDR, cidr.metadata.name, {"metadata": meta}, media=MERGE
+        )
 
     async def _condition(self, cidr: ServiceCIDR, state: str, reason: str, message: str) -> None:
         standing = condition(cidr, "Ready")
-        if standing is not None and (standing.status, standing.reason, standing.message) == (state, reason, message):
+        if standing is not None and (standing.status, standing.reason, standing.message) == (
+            state,
+            reason,
+            message,
+        ):
             return
         since = timestamps.rfc3339(self.context.now())
         if standing is not None and standing.status == state:
             since = standing.last_transition_time
-        made = Condition(type="Ready", status=state, reason=reason, message=message, last_transition_time=since)
+        made = Condition(
+            type="Ready", status=state, reason=reason, message=message, last_transition_time=since
+        )
         changed = copy.copy(cidr)
         changed.status = copy.deepcopy(cidr.status)
-        changed.status.conditions = [c for c in cidr.status.conditions if c.type != "Ready"] + [made]
+        changed.status.conditions = [c for c in cidr.status.conditions if c.type != "Ready"] + [
+            made
+        ]
         try:
             await self.client.update_status(changed)
         except StatusError as error:

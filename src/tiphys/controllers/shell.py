@@ -103,7 +103,10 @@ class Controller:
     def _later(self, key: str, error: Exception) -> None:
         """A conflict is everyday life; anything else is worth a line."""
         self.failed += 1
-        if not (isinstance(error, StatusError) and error.reason in ("Conflict", "NotFound", "AlreadyExists")):
+        if not (
+            isinstance(error, StatusError)
+            and error.reason in ("Conflict", "NotFound", "AlreadyExists")
+        ):
             log.info("%s: %s: %s", self.name, key, error)
         self.queue.retry(key)
 

@@ -16,7 +16,13 @@ from tiphys.controllers import retention
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.deployment import resolve
 from tiphys.controllers.history import HASH_LABEL, REVISION_LABEL, History, template_of
-from tiphys.controllers.pods import FailureBackoff, available_after, from_template, is_active, is_ready
+from tiphys.controllers.pods import (
+    FailureBackoff,
+    available_after,
+    from_template,
+    is_active,
+    is_ready,
+)
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
@@ -49,7 +55,9 @@ def start_of(owner: StatefulSet) -> int:
     return owner.spec.ordinals.start if owner.spec.ordinals is not None else 0
 
 
-def plan(owner: StatefulSet, pods: list[core_v1.Pod], current: str, update: str, now: float) -> Plan:
+def plan(
+    owner: StatefulSet, pods: list[core_v1.Pod], current: str, update: str, now: float
+) -> Plan:
     """One step of a stateful set. `current` and `update` are the names of the two revisions in play."""
     start, wanted = start_of(owner), owner.spec.replicas or 0
     slots: dict[int, core_v1.Pod] = {}
@@ -70,18 +78,25 @@ def plan(owner: StatefulSet, pods: list[core_v1.Pod], current: str, update: str,
     return made
 
 
-def _status(owner: StatefulSet, pods: list[core_v1.Pod], current: str, update: str, now: float) -> StatefulSetStatus:
+def _status(
+    owner: StatefulSet, pods: list[core_v1.Pod], current: str, update: str, now: float
+) -> StatefulSetStatus:
     status = copy.deepcopy(owner.status)
     alive = [p for p in pods if ordinal(p, owner) >= 0]
     status.observed_generation = owner.metadata.generation
     status.current_revision, status.update_revision = current, update
     status.replicas = len(alive)
     status.ready_replicas = sum(is_ready(p) for p in alive)
-    status.available_replicas = sum(available_after(p, owner.spec.min_ready_seconds, now) == 0 for p in alive)
+    status.available_replicas = sum(
+        available_after(p, owner.spec.min_ready_seconds, now) == 0 for p in alive
+    )
     standing = [p for p in alive if not p.metadata.deletion_timestamp]
     status.current_replicas = sum(revision_of(p) == current for p in standing)
     status.updated_replicas = sum(revision_of(p) == update for p in standing)
-    done = owner.spec.update_strategy.type == "RollingUpdate" and status.updated_replicas == status.replicas
+    done = (
+        owner.spec.update_strategy.type == "RollingUpdate"
+        and status.updated_replicas == status.replicas
+    )
     if done and status.ready_replicas == status.replicas == (owner.spec.replicas or 0):
         status.current_revision, status.current_replicas = update, status.updated_replicas
     return status
@@ -97,7 +112,10 @@ def _next_available(owner: StatefulSet, pods: list[core_v1.Pod], now: float) -> 
 
 
 def _healthy(owner: StatefulSet, pod: core_v1.Pod, now: float) -> bool:
-    return not pod.metadata.deletion_timestamp and available_after(pod, owner.spec.min_ready_seconds, now) == 0
+    return (
+        not pod.metadata.deletion_timestamp
+        and available_after(pod, owner.spec.min_ready_seconds, now) == 0
+    )
 
 
 def _revision_for(owner: StatefulSet, number: int, current: str, update: str) -> str:
@@ -108,7 +126,14 @@ def _revision_for(owner: StatefulSet, number: int, current: str, update: str) ->
     return update
 
 
-def _fill(owner: StatefulSet, slots: dict[int, core_v1.Pod], made: Plan, current: str, update: str, now: float) -> bool:
+def _fill(
+    owner: StatefulSet,
+    slots: dict[int, core_v1.Pod],
+    made: Plan,
+    current: str,
+    update: str,
+    now: float,
+) -> bool:
     """Makes what is missing, in order. Returns whether the set is whole, so that the next step may be taken."""
     ordered, whole = owner.spec.pod_management_policy != "Parallel", True
     for number in range(start_of(owner), start_of(owner) + (owner.spec.replicas or 0)):
@@ -145,7 +170,9 @@ def _shrink(owner: StatefulSet, slots: dict[int, core_v1.Pod], made: Plan, now: 
     return not made.condemned
 
 
-def _roll(owner: StatefulSet, slots: dict[int, core_v1.Pod], made: Plan, update: str, now: float) -> None:
+def _roll(
+    owner: StatefulSet, slots: dict[int, core_v1.Pod], made: Plan, update: str, now: float
+) -> None:
     """Replaces pods of an older revision, from the end, as many at a time as may be unavailable."""
     strategy = owner.spec.update_strategy
     if strategy.type == "OnDelete":
@@ -182,7 +209,9 @@ def claim_name(template: core_v1.PersistentVolumeClaim, pod_name: str) -> str:
     return f"{template.metadata.name}-{pod_name}"
 
 
-def new_pod(owner: StatefulSet, template: core_v1.PodTemplateSpec, number: int, revision: str) -> core_v1.Pod:
+def new_pod(
+    owner: StatefulSet, template: core_v1.PodTemplateSpec, number: int, revision: str
+) -> core_v1.Pod:
     """The pod of one ordinal: its name, its host name, its volumes."""
     pod = from_template(template, owner)
     name = f"{owner.metadata.name}-{number}"
@@ -192,7 +221,8 @@ def new_pod(owner: StatefulSet, template: core_v1.PodTemplateSpec, number: int, 
     claims = {t.metadata.name: claim_name(t, name) for t in owner.spec.volume_claim_templates}
     pod.spec.volumes = [v for v in pod.spec.volumes if v.name not in claims] + [
         core_v1.Volume(
-            name=volume, persistent_volume_claim=core_v1.PersistentVolumeClaimVolumeSource(claim_name=claimed)
+            name=volume,
+            persistent_volume_claim=core_v1.PersistentVolumeClaimVolumeSource(claim_name=claimed),
         )
         for volume, claimed in claims.items()
     ]
@@ -203,11 +233,16 @@ def new_claim(
     owner: StatefulSet, template: core_v1.PersistentVolumeClaim, pod_name: str
 ) -> core_v1.PersistentVolumeClaim:
     spec = decode(encode(template.spec), core_v1.PersistentVolumeClaimSpec)
-    labels = {**template.metadata.labels, **(owner.spec.selector.match_labels if owner.spec.selector else {})}
+    labels = {
+        **template.metadata.labels,
+        **(owner.spec.selector.match_labels if owner.spec.selector else {}),
+    }
     meta = ObjectMeta(
-        name=claim_name(template, pod_name), namespace=owner.metadata.namespace, labels=labels,
+        name=claim_name(template, pod_name),
+        namespace=owner.metadata.namespace,
+        labels=labels,
         annotations=dict(template.metadata.annotations),
-    )  # fmt: skip
+    )
     return core_v1.PersistentVolumeClaim(metadata=meta, spec=spec)
 
 
@@ -245,7 +280,11 @@ class StatefulSetController(Controller):
         selector = from_label_selector(owner.spec.selector)
         assert selector is not None
         pods = await claim(
-            self.client, self._pods, owner, selector, lambda pod: is_active(pod) and ordinal(pod, owner) >= 0
+            self.client,
+            self._pods,
+            owner,
+            selector,
+            lambda pod: is_active(pod) and ordinal(pod, owner) >= 0,
         )
         update, collisions = await self._history.current(owner)
         known = {r.metadata.name: r for r in self._history.of(owner)}
@@ -265,7 +304,11 @@ class StatefulSetController(Controller):
                     continue
             await self._delete(owner, pod)
         await self._write_status(owner, todo.status)
-        live = {update.metadata.name, todo.status.current_revision, *(revision_of(pod) for pod in pods)}
+        live = {
+            update.metadata.name,
+            todo.status.current_revision,
+            *(revision_of(pod) for pod in pods),
+        }
         await self._history.truncate(owner, live)
         return todo.wake
 
@@ -282,9 +325,15 @@ class StatefulSetController(Controller):
     def _waits_for_claims(self, owner: StatefulSet, number: int) -> bool:
         """Whether a claim of the ordinal still goes with an earlier pod of that name: the new one would lose it."""
         name = f"{owner.metadata.name}-{number}"
-        keys = [f"{owner.metadata.namespace}/{claim_name(t, name)}" for t in owner.spec.volume_claim_templates]
+        keys = [
+            f"{owner.metadata.namespace}/{claim_name(t, name)}"
+            for t in owner.spec.volume_claim_templates
+        ]
         standing = [found for key in keys if (found := self._claims.get(key)) is not None]
-        return any(retention.goes_with_a_pod(owner, name, found.metadata.owner_references) for found in standing)
+        return any(
+            retention.goes_with_a_pod(owner, name, found.metadata.owner_references)
+            for found in standing
+        )
 
     async def _made(self, owner: StatefulSet, wish: Any, what: str) -> None:
         said = f"create {what} in StatefulSet {owner.metadata.name}"
@@ -293,7 +342,9 @@ class StatefulSetController(Controller):
         except StatusError as error:
             if error.reason == "AlreadyExists":
                 return
-            self.context.recorder.record(owner, "Warning", "FailedCreate", f"{said} failed error: {error}")
+            self.context.recorder.record(
+                owner, "Warning", "FailedCreate", f"{said} failed error: {error}"
+            )
             raise
         self.context.recorder.record(owner, "Normal", "SuccessfulCreate", f"{said} successful")
 
@@ -305,11 +356,15 @@ class StatefulSetController(Controller):
             text = f"StatefulSet {owner.metadata.namespace}/{owner.metadata.name} is recreating {pod.status.phase.lower()} Pod {name}"
             self.context.recorder.record(owner, "Warning", reason, text)
         try:
-            await self.client.delete(core_v1.Pod, name, pod.metadata.namespace, uid=pod.metadata.uid)
+            await self.client.delete(
+                core_v1.Pod, name, pod.metadata.namespace, uid=pod.metadata.uid
+            )
         except StatusError as error:
             if error.code in (404, 409):
                 return
-            self.context.recorder.record(owner, "Warning", "FailedDelete", f"{said} failed error: {error}")
+            self.context.recorder.record(
+                owner, "Warning", "FailedDelete", f"{said} failed error: {error}"
+            )
             raise
         self.context.recorder.record(owner, "Normal", "SuccessfulDelete", f"{said} successful")
 
@@ -320,12 +375,18 @@ class StatefulSetController(Controller):
         condemned = {pod.metadata.uid for pod in todo.condemned}
         for pod in pods:
             for template in owner.spec.volume_claim_templates:
-                standing = self._claims.get(f"{owner.metadata.namespace}/{claim_name(template, pod.metadata.name)}")
+                standing = self._claims.get(
+                    f"{owner.metadata.namespace}/{claim_name(template, pod.metadata.name)}"
+                )
                 if standing is not None:
                     await self._retain_claim(owner, pod, standing, pod.metadata.uid in condemned)
 
     async def _retain_claim(
-        self, owner: StatefulSet, pod: core_v1.Pod, standing: core_v1.PersistentVolumeClaim, condemned: bool
+        self,
+        owner: StatefulSet,
+        pod: core_v1.Pod,
+        standing: core_v1.PersistentVolumeClaim,
+        condemned: bool,
     ) -> None:
         refs, name = standing.metadata.owner_references, standing.metadata.name
         if retention.is_foreign(owner, pod, refs):
@@ -337,9 +398,14 @@ class StatefulSetController(Controller):
         wanted = retention.owners(owner, pod, refs, condemned)
         if wanted == refs:
             return
-        meta = {"ownerReferences": to_builtins(wanted) or None, "resourceVersion": standing.metadata.resource_version}
+        meta = {
+            "ownerReferences": to_builtins(wanted) or None,
+            "resourceVersion": standing.metadata.resource_version,
+        }
         kind = core_v1.PersistentVolumeClaim
-        await self.client.patch(kind, name, {"metadata": meta}, owner.metadata.namespace, media=MERGE)
+        await self.client.patch(
+            kind, name, {"metadata": meta}, owner.metadata.namespace, media=MERGE
+        )
 
     async def _write_status(self, owner: StatefulSet, status: StatefulSetStatus) -> None:
         if status == owner.status:

@@ -31,7 +31,10 @@ class TokenSecretController(Controller):
 
     def watch(self) -> None:
         self._accounts = self.informer(core_v1.ServiceAccount)
-        self._secrets.index("account", lambda s: [f"{s.metadata.namespace}/{s.metadata.annotations.get(ACCOUNT, '')}"])
+        self._secrets.index(
+            "account",
+            lambda s: [f"{s.metadata.namespace}/{s.metadata.annotations.get(ACCOUNT, '')}"],
+        )
         self._secrets.on_change(self.enqueue)
         self._accounts.on_change(self._account_changed)
 
@@ -51,16 +54,27 @@ class TokenSecretController(Controller):
             return None
         meta = secret.metadata
         account = await self._account(meta.namespace, meta.annotations.get(ACCOUNT, ""))
-        if account is None or meta.annotations.get(ACCOUNT_UID) not in (None, "", account.metadata.uid):
+        if account is None or meta.annotations.get(ACCOUNT_UID) not in (
+            None,
+            "",
+            account.metadata.uid,
+        ):
             await self._remove(secret)
             return None
         ca = self.context.settings["ca"].encode()
         wanted = {"ca.crt": ca, "namespace": meta.namespace.encode()}
-        if "token" in secret.data and all(secret.data.get(name) == value for name, value in wanted.items()):
+        if "token" in secret.data and all(
+            secret.data.get(name) == value for name, value in wanted.items()
+        ):
             return None
-        wanted["token"] = secret.data.get("token") or await self._token(secret, account.metadata.name)
+        wanted["token"] = secret.data.get("token") or await self._token(
+            secret, account.metadata.name
+        )
         change = {
-            "metadata": {"resourceVersion": meta.resource_version, "annotations": {ACCOUNT_UID: account.metadata.uid}},
+            "metadata": {
+                "resourceVersion": meta.resource_version,
+                "annotations": {ACCOUNT_UID: account.metadata.uid},
+            },
             "data": wanted,
         }
         await self.client.patch(core_v1.Secret, meta.name, change, meta.namespace, media=MERGE)
@@ -91,7 +105,11 @@ class TokenSecretController(Controller):
         meta = secret.metadata
         try:
             await self.client.delete(
-                core_v1.Secret, meta.name, meta.namespace, uid=meta.uid, revision=meta.resource_version
+                core_v1.Secret,
+                meta.name,
+                meta.namespace,
+                uid=meta.uid,
+                revision=meta.resource_version,
             )
         except StatusError as error:
             if error.code not in (404, 409):

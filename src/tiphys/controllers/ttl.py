@@ -15,7 +15,9 @@ def expires(job: Job) -> float | None:
     if limit is None or job.metadata.deletion_timestamp or not is_over(job.status):
         return None
     ends = [
-        c.last_transition_time for c in job.status.conditions if c.type in ("Complete", "Failed") and c.status == "True"
+        c.last_transition_time
+        for c in job.status.conditions
+        if c.type in ("Complete", "Failed") and c.status == "True"
     ]
     return timestamps.parse(ends[0]) + limit if ends and ends[0] else None
 
@@ -39,7 +41,12 @@ class TTLAfterFinishedController(Controller):
         meta = job.metadata
         try:
             await self.client.delete(
-                Job, meta.name, meta.namespace, propagation="Foreground", uid=meta.uid, revision=meta.resource_version
+                Job,
+                meta.name,
+                meta.namespace,
+                propagation="Foreground",
+                uid=meta.uid,
+                revision=meta.resource_version,
             )
         except StatusError as error:
             if error.code not in (404, 409):

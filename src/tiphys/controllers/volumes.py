@@ -34,7 +34,10 @@ class VolumeController(Controller):
         self._claims, self._volumes = self.informer(Claim), self.informer(Volume)
         self._classes, self._pods = self.informer(StorageClass), self.informer(core_v1.Pod)
         self._nodes = self.informer(core_v1.Node)
-        self._pods.index("claim", lambda pod: [f"{pod.metadata.namespace}/{name}" for name in volumes.claims_of(pod)])
+        self._pods.index(
+            "claim",
+            lambda pod: [f"{pod.metadata.namespace}/{name}" for name in volumes.claims_of(pod)],
+        )
         self._claims.on_change(self._claim_changed)
         self._volumes.on_change(self._volume_changed)
         self._classes.on_change(lambda old, new: self._all_pending())
@@ -92,7 +95,9 @@ class VolumeController(Controller):
         late = kind is not None and kind.volume_binding_mode == "WaitForFirstConsumer"
         chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
         volume = volumes.best(self._volumes, claim, self._nodes.get(chosen) if chosen else None)
-        if volume is not None and (not late or chosen or volumes.reserved_for(volume, claim) or claim.spec.volume_name):
+        if volume is not None and (
+            not late or chosen or volumes.reserved_for(volume, claim) or claim.spec.volume_name
+        ):
             await self._bind(claim, volume)
             return
         if claim.spec.volume_name:
@@ -100,7 +105,10 @@ class VolumeController(Controller):
             return
         if late and not chosen:
             self._say(
-                claim, "Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding"
+                claim,
+                "Normal",
+                "WaitForFirstConsumer",
+                "waiting for first consumer to be created before binding",
             )
         elif kind is None:
             if claim.spec.storage_class_name:
@@ -122,7 +130,9 @@ class VolumeController(Controller):
     async def _hand_over(self, claim: Claim, kind: StorageClass) -> None:
         """Leaves a claim to a provisioner outside."""
         if claim.metadata.annotations.get(PROVISIONER) != kind.provisioner:
-            names = dict.fromkeys((PROVISIONER, "volume.beta.kubernetes.io/storage-provisioner"), kind.provisioner)
+            names = dict.fromkeys(
+                (PROVISIONER, "volume.beta.kubernetes.io/storage-provisioner"), kind.provisioner
+            )
             await self._patch(Claim, claim, {"metadata": {"annotations": names}})
         text = f"Waiting for a volume to be created either by the external provisioner '{kind.provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
         self._say(claim, "Normal", "ExternalProvisioning", text)
@@ -131,14 +141,23 @@ class VolumeController(Controller):
         try:
             made = await localpath.provision(self.client, claim, kind)
         except ValueError as error:
-            self._say(claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}")
+            self._say(
+                claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}"
+            )
             return
         except StatusError as error:
             if error.reason != "AlreadyExists":
-                self._say(claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}")
+                self._say(
+                    claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}"
+                )
                 raise
             return
-        self._say(claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {made.metadata.name}")
+        self._say(
+            claim,
+            "Normal",
+            "ProvisioningSucceeded",
+            f"Successfully provisioned volume {made.metadata.name}",
+        )
 
     async def _bind(self, claim: Claim, volume: Volume) -> None:
         """The volume first, then the claim: whoever fails in between finds the volume reserved."""
@@ -153,7 +172,10 @@ class VolumeController(Controller):
             volume = await self.client.update(changed)
         if volume.status.phase != "Bound":
             await self._volume_phase(volume, "Bound")
-        if claim.spec.volume_name != volume.metadata.name or COMPLETE not in claim.metadata.annotations:
+        if (
+            claim.spec.volume_name != volume.metadata.name
+            or COMPLETE not in claim.metadata.annotations
+        ):
             changed_claim = copy.deepcopy(claim)
             if not changed_claim.spec.volume_name:
                 changed_claim.metadata.annotations[BOUND_BY] = "yes"
@@ -186,7 +208,10 @@ class VolumeController(Controller):
         status = copy.deepcopy(claim.status)
         status.phase = phase
         if volume is not None and phase == "Bound":
-            status.access_modes, status.capacity = list(volume.spec.access_modes), dict(volume.spec.capacity)
+            status.access_modes, status.capacity = (
+                list(volume.spec.access_modes),
+                dict(volume.spec.capacity),
+            )
         if status != claim.status:
             changed = copy.copy(claim)
             changed.status = status
@@ -195,13 +220,20 @@ class VolumeController(Controller):
     async def _let_claim_go(self, claim: Claim) -> None:
         """A claim stays while a pod uses it."""
         key = f"{claim.metadata.namespace}/{claim.metadata.name}"
-        used = any(pod.status.phase not in ("Succeeded", "Failed") for pod in self._pods.by("claim", key))
+        used = any(
+            pod.status.phase not in ("Succeeded", "Failed") for pod in self._pods.by("claim", key)
+        )
         if not used and CLAIM_PROTECTION in claim.metadata.finalizers:
             kept = [f for f in claim.metadata.finalizers if f != CLAIM_PROTECTION]
             await self._patch(
                 Claim,
                 claim,
-                {"metadata": {"finalizers": kept or None, "resourceVersion": claim.metadata.resource_version}},
+                {
+                    "metadata": {
+                        "finalizers": kept or None,
+                        "resourceVersion": claim.metadata.resource_version,
+                    }
+                },
             )
 
     async def _ephemeral(self, pod: core_v1.Pod) -> None:
@@ -209,14 +241,19 @@ class VolumeController(Controller):
         if not is_active(pod):
             return
         for volume in pod.spec.volumes:
-            template = volume.ephemeral.volume_claim_template if volume.ephemeral is not None else None
+            template = (
+                volume.ephemeral.volume_claim_template if volume.ephemeral is not None else None
+            )
             name = f"{pod.metadata.name}-{volume.name}"
             if template is None or self._claims.get(f"{pod.metadata.namespace}/{name}") is not None:
                 continue
             meta = ObjectMeta(
-                name=name, namespace=pod.metadata.namespace, labels=dict(template.metadata.labels),
-                annotations=dict(template.metadata.annotations), owner_references=[owner_reference(pod)],
-            )  # fmt: skip
+                name=name,
+                namespace=pod.metadata.namespace,
+                labels=dict(template.metadata.labels),
+                annotations=dict(template.metadata.annotations),
+                owner_references=[owner_reference(pod)],
+            )
             try:
                 spec = decode(encode(template.spec), core_v1.PersistentVolumeClaimSpec)
                 await self.client.create(Claim(metadata=meta, spec=spec))
@@ -287,7 +324,9 @@ class VolumeController(Controller):
         from tiphys.client.client import MERGE
 
         try:
-            await self.client.patch(kind, obj.metadata.name, change, obj.metadata.namespace, media=MERGE)
+            await self.client.patch(
+                kind, obj.metadata.name, change, obj.metadata.namespace, media=MERGE
+            )
         except StatusError as error:
             if error.code != 404:
                 raise

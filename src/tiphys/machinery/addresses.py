@@ -29,7 +29,12 @@ def is_global_unicast(text: str) -> bool:
     address = parsed(text)
     if address is None or address == _BROADCAST:
         return False
-    return not (address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local)
+    return not (
+        address.is_unspecified
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_link_local
+    )
 
 
 def endpoint_problems(text: str) -> list[str]:

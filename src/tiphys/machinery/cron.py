@@ -9,9 +9,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from tiphys.machinery.remembered import remembered
 
 _WORDS = {
-    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}  # fmt: skip
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS = (
@@ -95,7 +100,9 @@ def parse_schedule(text: str) -> Schedule:
         raise ScheduleError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
     sets = [_field(part, *_FIELDS[n][1:]) for n, part in enumerate(parts)]
     weekdays = frozenset(0 if day == 7 else day for day in sets[4])
-    return Schedule(sets[0], sets[1], sets[2], sets[3], weekdays, parts[2][0] in "*?", parts[4][0] in "*?")
+    return Schedule(
+        sets[0], sets[1], sets[2], sets[3], weekdays, parts[2][0] in "*?", parts[4][0] in "*?"
+    )
 
 
 def _field(text: str, low: int, high: int, names: tuple[str, ...]) -> frozenset[int]:
@@ -116,7 +123,9 @@ def _field(text: str, low: int, high: int, names: tuple[str, ...]) -> frozenset[
         if last > high:
             raise ScheduleError(f"end of range ({last}) above maximum ({high}): {part}")
         if first > last:
-            raise ScheduleError(f"beginning of range ({first}) beyond end of range ({last}): {part}")
+            raise ScheduleError(
+                f"beginning of range ({first}) beyond end of range ({last}): {part}"
+            )
         found.update(range(first, last + 1, step))
     return frozenset(found)
 
@@ -126,7 +135,9 @@ def _number(text: str, names: tuple[str, ...]) -> int:
     if lowered in names:
         return names.index(lowered) + (1 if names is _MONTHS else 0)
     if not (text.isascii() and text.isdigit()):
-        raise ScheduleError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
+        raise ScheduleError(
+            f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'
+        )
     return int(text)
 
 

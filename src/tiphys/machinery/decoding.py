@@ -49,7 +49,12 @@ def warming(kind: type[Struct], seen: set[type[Struct]] | None = None) -> Iterat
         inner: Field | None = field
         while inner is not None and inner.kind in ("list", "dict"):
             inner = inner.item
-        if inner is not None and inner.kind == "struct" and inner.item is not None and inner.item not in seen:
+        if (
+            inner is not None
+            and inner.kind == "struct"
+            and inner.item is not None
+            and inner.item not in seen
+        ):
             seen.add(inner.item)
             yield from warming(inner.item, seen)
     decoder(kind)
@@ -63,7 +68,9 @@ def plain(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
-        raise Unread(f"couldn't get version/kind; json parse error: {gowords.syntax(data)}") from None
+        raise Unread(
+            f"couldn't get version/kind; json parse error: {gowords.syntax(data)}"
+        ) from None
 
 
 def typed(data: bytes, kind: type[T]) -> T:
@@ -73,14 +80,18 @@ def typed(data: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError:
         return convert(plain(data), kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unread(f"couldn't get version/kind; json parse error: {gowords.syntax(data)}") from None
+        raise Unread(
+            f"couldn't get version/kind; json parse error: {gowords.syntax(data)}"
+        ) from None
 
 
 def convert(value: Any, kind: type[T]) -> T:
     """Typed object of plain dicts and lists. Nulls count as absent; raises DecodeError."""
     head = (value.get("apiVersion"), value.get("kind")) if isinstance(value, dict) else (0, 0)
     if not all(isinstance(name, str | None) for name in head):
-        raise Unread(f"couldn't get version/kind; json parse error: {gowords.syntax(msgspec.json.encode(value))}")
+        raise Unread(
+            f"couldn't get version/kind; json parse error: {gowords.syntax(msgspec.json.encode(value))}"
+        )
     try:
         if issubclass(kind, CustomObject):
             return _custom(value, kind)
@@ -127,10 +138,14 @@ def _without_nulls(value: Any, field: Field) -> Any:
             return [without_nulls(item, field.item) for item in value]
         return without_nulls(value, field.item)
     if field.kind == "list" and isinstance(value, list):
-        return [_zero(field.item) if item is None else _without_nulls(item, field.item) for item in value]
+        return [
+            _zero(field.item) if item is None else _without_nulls(item, field.item)
+            for item in value
+        ]
     if field.kind == "dict" and isinstance(value, dict):
         return {
-            key: _zero(field.item) if item is None else _without_nulls(item, field.item) for key, item in value.items()
+            key: _zero(field.item) if item is None else _without_nulls(item, field.item)
+            for key, item in value.items()
         }
     return value
 
@@ -165,7 +180,13 @@ def _nesting(field: Field) -> Any:
         return ("struct", field.item)
     if field.kind in ("list", "dict"):
         inner = _nesting(field.item)
-        return (field.kind, inner) if inner is not None else ("free", None) if field.kind == "dict" else None
+        return (
+            (field.kind, inner)
+            if inner is not None
+            else ("free", None)
+            if field.kind == "dict"
+            else None
+        )
     return ("free", None) if field.kind in ("any", "union") else None
 
 
@@ -179,7 +200,11 @@ def _count(value: Any, nesting: Any, path: str, found: list[str]) -> int:
     how, inner = nesting
     if how == "struct":
         if not isinstance(value, dict):
-            return sum(_count(item, nesting, path, found) for item in value) if isinstance(value, list) else 0
+            return (
+                sum(_count(item, nesting, path, found) for item in value)
+                if isinstance(value, list)
+                else 0
+            )
         shape, total = _shape(inner), len(value)
         for key, item in value.items():
             below = shape.get(key, _FREE)
@@ -201,7 +226,11 @@ def _count(value: Any, nesting: Any, path: str, found: list[str]) -> int:
         )
     if how == "dict" and isinstance(value, dict):
         return len(value) + sum(
-            [_count(v, inner, f"{path}.{k}", found) for k, v in value.items() if isinstance(v, dict | list)]
+            [
+                _count(v, inner, f"{path}.{k}", found)
+                for k, v in value.items()
+                if isinstance(v, dict | list)
+            ]
         )
     return count_keys(value)
 
@@ -228,7 +257,9 @@ def _as_given(data: bytes) -> Any:
 
 def duplicate_fields(data: bytes) -> list[str]:
     """Paths of the fields that one JSON object of the body gives twice."""
-    return [path for what, path in _in_order(_as_given(data), ("free", None), "") if what == "duplicate"]
+    return [
+        path for what, path in _in_order(_as_given(data), ("free", None), "") if what == "duplicate"
+    ]
 
 
 def _in_order(value: Any, nesting: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -240,7 +271,13 @@ def _in_order(value: Any, nesting: Any, path: str) -> Iterator[tuple[str, str]]:
         for key, item in value:
             where, again = f"{path}.{key}" if path else key, key in seen
             seen.add(key)
-            below = shape.get(key, _FREE) if how == "struct" else inner if how == "dict" else ("free", None)
+            below = (
+                shape.get(key, _FREE)
+                if how == "struct"
+                else inner
+                if how == "dict"
+                else ("free", None)
+            )
             if below is _FREE:  # what is both unknown and given twice counts as unknown alone
                 if not again:
                     yield "unknown", where
@@ -276,7 +313,9 @@ def json_patch_problems(data: bytes) -> list[str]:
         seen: set[str] = set()
         for key, _ in operation if isinstance(operation, _Object) else ():
             if key not in known or key in seen:
-                problems.append(f'json patch {"duplicate" if key in known else "unknown"} field "[{index}].{key}"')
+                problems.append(
+                    f'json patch {"duplicate" if key in known else "unknown"} field "[{index}].{key}"'
+                )
             seen.add(key)
     return list(dict.fromkeys(problems))
 
@@ -333,15 +372,23 @@ def _custom_fields(value: Any, schema: Schema) -> tuple[int, list[str]]:
     return count_keys(value), unknown + [f"metadata.{path}" for path in below]
 
 
-def field_problems(data: bytes, value: Any, kind: type[Struct], schema: Schema | None = None) -> list[str]:
+def field_problems(
+    data: bytes, value: Any, kind: type[Struct], schema: Schema | None = None
+) -> list[str]:
     """What strict decoding objects to: ``unknown field "spec.x"`` and ``duplicate field "name"``. `data` is the JSON
     that `value` came from, if it did; `schema` is that of a custom resource."""
     if schema is None and _spotless(data, value, kind):
         return []
-    keys, unknown = _custom_fields(value, schema) if schema is not None else check_fields(value, kind)
+    keys, unknown = (
+        _custom_fields(value, schema) if schema is not None else check_fields(value, kind)
+    )
     # Counting is a cheap first look: only when the numbers differ can a field have been given twice.
     twice = bool(data) and data.count(b'":') != keys
     if schema is None and data and (unknown or twice):
         return _told(_in_order(_as_given(data), ("struct", kind), ""))
     problems = [f'unknown field "{path}"' for path in sorted(unknown)]
-    return [f'duplicate field "{path}"' for path in duplicate_fields(data)] + problems if twice else problems
+    return (
+        [f'duplicate field "{path}"' for path in duplicate_fields(data)] + problems
+        if twice
+        else problems
+    )

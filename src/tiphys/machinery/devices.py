@@ -22,7 +22,9 @@ class NotMade(Exception):
 
 def claims_of(pod: core_v1.Pod) -> Iterator[tuple[str, str]]:
     """(name in the pod, name of the ResourceClaim) of each. Raises NotMade."""
-    made = {status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses}
+    made = {
+        status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses
+    }
     for entry in pod.spec.resource_claims:
         if entry.resource_claim_name:
             yield entry.name, entry.resource_claim_name
@@ -34,7 +36,10 @@ def claims_of(pod: core_v1.Pod) -> Iterator[tuple[str, str]]:
 
 def belongs_to(claim: v1.ResourceClaim, pod: core_v1.Pod) -> bool:
     """Whether a claim was made for a pod."""
-    return any(owner.controller and owner.uid == pod.metadata.uid for owner in claim.metadata.owner_references)
+    return any(
+        owner.controller and owner.uid == pod.metadata.uid
+        for owner in claim.metadata.owner_references
+    )
 
 
 def is_reserved_for(claim: v1.ResourceClaim, pod: core_v1.Pod) -> bool:
@@ -43,7 +48,9 @@ def is_reserved_for(claim: v1.ResourceClaim, pod: core_v1.Pod) -> bool:
 
 def consumer(pod: core_v1.Pod) -> v1.ResourceClaimConsumerReference:
     """How a claim names a pod that uses it."""
-    return v1.ResourceClaimConsumerReference(resource="pods", name=pod.metadata.name, uid=pod.metadata.uid)
+    return v1.ResourceClaimConsumerReference(
+        resource="pods", name=pod.metadata.name, uid=pod.metadata.uid
+    )
 
 
 def qualified(name: str, driver: str) -> str:
@@ -79,7 +86,9 @@ def values_of(attribute: v1.DeviceAttribute) -> tuple[str, list[Any]]:
 
 def _shown(attribute: v1.DeviceAttribute) -> Any:
     kind, values = values_of(attribute)
-    shown: list[int | bool | str | Semver] = [parse_semver(v) for v in values] if kind == "version" else values
+    shown: list[int | bool | str | Semver] = (
+        [parse_semver(v) for v in values] if kind == "version" else values
+    )
     listed = attribute.ints or attribute.bools or attribute.strings or attribute.versions
     return shown if listed else shown[0] if shown else None
 
@@ -89,9 +98,12 @@ def variables(device: v1.Device, driver: str) -> dict[str, Any]:
     return {
         "device": {
             "driver": driver,
-            "attributes": _by_domain({name: _shown(a) for name, a in device.attributes.items()}, driver),
+            "attributes": _by_domain(
+                {name: _shown(a) for name, a in device.attributes.items()}, driver
+            ),
             "capacity": _by_domain(
-                {name: QuantityValue.parse(str(c.value)) for name, c in device.capacity.items()}, driver
+                {name: QuantityValue.parse(str(c.value)) for name, c in device.capacity.items()},
+                driver,
             ),
             "allowMultipleAllocations": bool(device.allow_multiple_allocations),
         }

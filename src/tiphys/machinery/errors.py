@@ -27,8 +27,12 @@ class StatusError(Exception):
         return self.status.reason
 
 
-def _error(code: int, reason: str, message: str, details: StatusDetails | None = None) -> StatusError:
-    return StatusError(Status(status="Failure", message=message, reason=reason, details=details, code=code))
+def _error(
+    code: int, reason: str, message: str, details: StatusDetails | None = None
+) -> StatusError:
+    return StatusError(
+        Status(status="Failure", message=message, reason=reason, details=details, code=code)
+    )
 
 
 def _details(group_resource: str, name: str, **kwargs: Any) -> StatusDetails:
@@ -41,7 +45,9 @@ def not_found(resource: str, name: str) -> StatusError:
 
 
 def already_exists(resource: str, name: str) -> StatusError:
-    return _error(409, "AlreadyExists", f'{resource} "{name}" already exists', _details(resource, name))
+    return _error(
+        409, "AlreadyExists", f'{resource} "{name}" already exists', _details(resource, name)
+    )
 
 
 def conflict(resource: str, name: str, why: str) -> StatusError:
@@ -49,11 +55,15 @@ def conflict(resource: str, name: str, why: str) -> StatusError:
     return _error(409, "Conflict", message, _details(resource, name))
 
 
-MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 def forbidden(resource: str, name: str, why: str) -> StatusError:
-    message = f'{resource} "{name}" is forbidden: {why}' if name else f"{resource} is forbidden: {why}"
+    message = (
+        f'{resource} "{name}" is forbidden: {why}' if name else f"{resource} is forbidden: {why}"
+    )
     return _error(403, "Forbidden", message, _details(resource, name))
 
 
@@ -75,7 +85,10 @@ def too_old(requested: int, current: int) -> StatusError:
 
 def method_not_allowed(resource: str, verb: str) -> StatusError:
     return _error(
-        405, "MethodNotAllowed", f'{verb} is not supported on resources of kind "{resource}"', _details(resource, "")
+        405,
+        "MethodNotAllowed",
+        f'{verb} is not supported on resources of kind "{resource}"',
+        _details(resource, ""),
     )
 
 
@@ -109,7 +122,12 @@ def too_large_version(requested: int, current: int) -> StatusError:
     """The client has seen a revision that this server has not reached; it should ask again soon."""
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     details = StatusDetails(causes=[cause], retry_after_seconds=1)
-    return _error(504, "Timeout", f"Timeout: Too large resource version: {requested}, current: {current}", details)
+    return _error(
+        504,
+        "Timeout",
+        f"Timeout: Too large resource version: {requested}, current: {current}",
+        details,
+    )
 
 
 def internal(message: str) -> StatusError:
@@ -119,9 +137,16 @@ def internal(message: str) -> StatusError:
 
 def store_read(resource: str, problems: Iterable[tuple[str, str]]) -> StatusError:
     """What a list says that cannot be read in whole. `problems` are keys and what is wrong with each, the first 100."""
-    causes = [StatusCause(reason="UnexpectedServerResponse", field=key, message=text) for key, text in problems]
+    causes = [
+        StatusCause(reason="UnexpectedServerResponse", field=key, message=text)
+        for key, text in problems
+    ]
     if len(causes) > _MOST_CAUSES:
-        causes[_MOST_CAUSES:] = [StatusCause(reason="FieldValueTooMany", message="too many errors, the list is truncated")]
+        causes[_MOST_CAUSES:] = [
+            StatusCause(
+                reason="FieldValueTooMany", message="too many errors, the list is truncated"
+            )
+        ]
     message = f"failed to read one or more {resource} from the storage"
     return _error(500, "StorageReadError", message, _details(resource, "list", causes=causes))
 
@@ -134,7 +159,9 @@ def unavailable(message: str) -> StatusError:
 
 
 def page_not_found() -> StatusError:
-    return _error(404, "NotFound", "the server could not find the requested resource", StatusDetails())
+    return _error(
+        404, "NotFound", "the server could not find the requested resource", StatusDetails()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +216,13 @@ def _show(value: Any) -> str:
     from tiphys.api.base import encode
 
     # As Go writes JSON that may stand in a web page.
-    return encode(value).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return (
+        encode(value)
+        .decode()
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("&", "\\u0026")
+    )
 
 
 def required(field: str, why: str = "") -> FieldError:
@@ -207,7 +240,11 @@ def not_supported(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
 def not_one_of(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
     """As `not_supported`, where upstream names what is allowed in an order of its own."""
     values = ", ".join(f'"{item}"' for item in allowed)
-    return FieldError("FieldValueNotSupported", field, f"Unsupported value: {_show(value)}: supported values: {values}")
+    return FieldError(
+        "FieldValueNotSupported",
+        field,
+        f"Unsupported value: {_show(value)}: supported values: {values}",
+    )
 
 
 def duplicate(field: str, value: Any) -> FieldError:
@@ -219,12 +256,18 @@ def forbidden_field(field: str, why: str) -> FieldError:
 
 
 def too_long(field: str, limit: int) -> FieldError:
-    return FieldError("FieldValueTooLong", field, f"Too long: may not be more than {limit} {'byte' if limit == 1 else 'bytes'}")
+    return FieldError(
+        "FieldValueTooLong",
+        field,
+        f"Too long: may not be more than {limit} {'byte' if limit == 1 else 'bytes'}",
+    )
 
 
 def too_many(field: str, count: int, limit: int) -> FieldError:
     items = "item" if limit == 1 else "items"
-    return FieldError("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} {items}")
+    return FieldError(
+        "FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} {items}"
+    )
 
 
 def field_not_found(field: str, value: Any) -> FieldError:

@@ -24,7 +24,9 @@ def union(left: FieldSet, right: FieldSet) -> FieldSet:
         return left or right
     result = dict(left)
     for element, below in right.items():
-        result[element] = _union(result[element], below) if element in result and element != "." else below
+        result[element] = (
+            _union(result[element], below) if element in result and element != "." else below
+        )
     return result
 
 
@@ -74,7 +76,9 @@ def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
 
 def ordered(fields: FieldSet) -> FieldSet:
     """The set with its elements in order, as it is published."""
-    return {element: ordered(below) if below else below for element, below in sorted(fields.items())}
+    return {
+        element: ordered(below) if below else below for element, below in sorted(fields.items())
+    }
 
 
 def paths(fields: FieldSet, prefix: str = "") -> Iterator[str]:
@@ -94,7 +98,11 @@ def _shown(element: str) -> str:
         return "." + text
     if kind == "k":
         keys = msgspec.json.decode(text)
-        return "[" + ",".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(keys.items())) + "]"
+        return (
+            "["
+            + ",".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(keys.items()))
+            + "]"
+        )
     return f"[={text}]" if kind == "v" else f"[{text}]"
 
 

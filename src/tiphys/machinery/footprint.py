@@ -27,7 +27,10 @@ _NOTHING: Mapping[str, int] = {}
 
 
 def _own(container: core_v1.Container, least: Mapping[str, int]) -> dict[str, int]:
-    return {**least, **{name: units(name, value) for name, value in container.resources.requests.items()}}
+    return {
+        **least,
+        **{name: units(name, value) for name, value in container.resources.requests.items()},
+    }
 
 
 def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
@@ -48,10 +51,16 @@ def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> d
             own = {}
         for name in own.keys() | sidecars.keys():
             peak[name] = max(peak.get(name, 0), own.get(name, 0) + sidecars.get(name, 0))
-    result = {name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()}
+    result = {
+        name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()
+    }
     if spec.resources is not None:
         told = spec.resources.requests
-        result |= {name: units(name, value) for name, value in told.items() if name in (CPU, MEMORY) or name.startswith(_HUGE)}
+        result |= {
+            name: units(name, value)
+            for name, value in told.items()
+            if name in (CPU, MEMORY) or name.startswith(_HUGE)
+        }
     for name, over in spec.overhead.items():
         result[name] = result.get(name, 0) + units(name, over)
     return result
@@ -61,13 +70,19 @@ def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str,
     """What a pod on a node takes of it: while it is being resized, the most of what it has, what it is let have and what it
     is to have. A wish that its node can never fulfil does not count. `least` stands for what a container says nothing of."""
     status = pod.status
-    told = {s.name: s for s in [*status.container_statuses, *status.init_container_statuses] if s.resources is not None}
+    told = {
+        s.name: s
+        for s in [*status.container_statuses, *status.init_container_statuses]
+        if s.resources is not None
+    }
     if not told and status.resources is None:
         return requests_of(pod.spec, least)
     pending = next((c for c in status.conditions if c.type == "PodResizePending"), None)
     hopeless = pending is not None and pending.reason == "Infeasible"
 
-    def taken(wish: Requests, actual: core_v1.ResourceRequirements, allocated: Requests) -> core_v1.ResourceRequirements:
+    def taken(
+        wish: Requests, actual: core_v1.ResourceRequirements, allocated: Requests
+    ) -> core_v1.ResourceRequirements:
         lists = [actual.requests, allocated] if hopeless else [wish, actual.requests, allocated]
         return core_v1.ResourceRequirements(requests=quantity.maximum(lists))
 
@@ -76,12 +91,16 @@ def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str,
         if seen is None or seen.resources is None:
             return container
         made = copy.copy(container)
-        made.resources = taken(container.resources.requests, seen.resources, seen.allocated_resources)
+        made.resources = taken(
+            container.resources.requests, seen.resources, seen.allocated_resources
+        )
         return made
 
     spec = copy.copy(pod.spec)
     spec.containers = [resized(c) for c in spec.containers]
-    spec.init_containers = [resized(c) if c.restart_policy == "Always" else c for c in spec.init_containers]
+    spec.init_containers = [
+        resized(c) if c.restart_policy == "Always" else c for c in spec.init_containers
+    ]
     if spec.resources is not None and status.resources is not None:
         whole = taken(spec.resources.requests, status.resources, status.allocated_resources)
         whole.requests = {name: whole.requests.get(name, _ZERO) for name in spec.resources.requests}
@@ -91,7 +110,10 @@ def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str,
 
 def ports_of(spec: core_v1.PodSpec) -> tuple[Port, ...]:
     """The host ports that a pod takes; the address 0.0.0.0 is all of the node's."""
-    containers = [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
+    containers = [
+        *spec.containers,
+        *(c for c in spec.init_containers if c.restart_policy == "Always"),
+    ]
     return tuple(
         (port.host_ip or "0.0.0.0", port.protocol or "TCP", port.host_port)
         for container in containers

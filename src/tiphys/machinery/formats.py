@@ -28,9 +28,15 @@ _GO_SPAN = re.compile(r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h
 _SPAN = re.compile(r"(\d+)\s*([A-Za-zµ]+)")
 # The last of each row may also be but the beginning of a unit: days, seconds.
 _UNITS = (
-    ("ns", "nano"), ("us", "µs", "micro"), ("ms", "milli"), ("s", "sec"), ("m", "min"), ("h", "hr", "hour"), ("d", "day"),
+    ("ns", "nano"),
+    ("us", "µs", "micro"),
+    ("ms", "milli"),
+    ("s", "sec"),
+    ("m", "min"),
+    ("h", "hr", "hour"),
+    ("d", "day"),
     ("w", "wk", "week"),
-)  # fmt: skip
+)
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|([+-][0-9]{2}:[0-9]{2}))")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
@@ -54,7 +60,9 @@ def _email(text: str) -> bool:
 def _ipv4(text: str) -> bool:
     """Numbers may begin with zeros here."""
     parts = text.split(".")
-    return len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts)
+    return len(parts) == 4 and all(
+        part.isascii() and part.isdigit() and int(part) < 256 for part in parts
+    )
 
 
 def _ipv6(text: str) -> bool:
@@ -73,7 +81,9 @@ def _cidr(text: str) -> bool:
 
 def _card(text: str) -> bool:
     digits = re.sub(r"[^0-9]+", "", text)
-    doubled = [sum(divmod(int(d) * 2, 10)) if n % 2 else int(d) for n, d in enumerate(reversed(digits))]
+    doubled = [
+        sum(divmod(int(d) * 2, 10)) if n % 2 else int(d) for n, d in enumerate(reversed(digits))
+    ]
     return _CARD.fullmatch(digits) is not None and sum(doubled) % 10 == 0
 
 
@@ -99,7 +109,13 @@ def _date(text: str) -> bool:
 def _datetime(text: str) -> bool:
     date, _, rest = text.lower().partition("t")
     clock = _CLOCK.fullmatch(rest)
-    return _date(date) and clock is not None and clock[1] <= "23" and clock[2] <= "59" and clock[3] <= "59"
+    return (
+        _date(date)
+        and clock is not None
+        and clock[1] <= "23"
+        and clock[2] <= "59"
+        and clock[3] <= "59"
+    )
 
 
 def _duration(text: str) -> bool:
@@ -127,7 +143,11 @@ FORMATS: dict[str, Test] = {
     "mac": _matches(
         "|".join(
             rf"[0-9a-fA-F]{{{digits}}}(?:{sep}[0-9a-fA-F]{{{digits}}}){{{count - 1}}}"
-            for sep, digits, counts in ((":", 2, (6, 8, 20)), ("-", 2, (6, 8, 20)), (r"\.", 4, (3, 4, 10)))
+            for sep, digits, counts in (
+                (":", 2, (6, 8, 20)),
+                ("-", 2, (6, 8, 20)),
+                (r"\.", 4, (3, 4, 10)),
+            )
             for count in counts
         )
     ),
@@ -142,7 +162,9 @@ FORMATS: dict[str, Test] = {
     "ssn": _matches(r"(?=.{11}$)\d{3}[- ]?\d{2}[- ]?\d{4}"),
     "hexcolor": _matches("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
     "rgbcolor": _matches(rf"rgb\(\s*{_BYTE}\s*,\s*{_BYTE}\s*,\s*{_BYTE}\s*\)"),
-    "byte": _matches("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})"),
+    "byte": _matches(
+        "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})"
+    ),
     "password": lambda text: True,
     "date": _date,
     "duration": _duration,

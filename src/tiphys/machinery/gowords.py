@@ -23,7 +23,14 @@ _PATH = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 def name_of(value: Any) -> str:
     """What Go calls the kind of a JSON value."""
-    names = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+    names = {
+        str: "string",
+        bool: "bool",
+        int: "number",
+        float: "number",
+        list: "array",
+        dict: "object",
+    }
     return names.get(type(value), "null")
 
 
@@ -93,7 +100,9 @@ def formatted(value: Any) -> str:
         return "map[" + " ".join(f"{key}:{formatted(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
         return "[" + " ".join(map(formatted, value)) + "]"
-    return "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 class _Place(NamedTuple):
@@ -180,9 +189,18 @@ def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
         isinstance(value, dict) and value
     ):  # which entry of the map it was is not told: the first that fits what was found
         got = re.search(r"got `(\w+)`", text)
-        kinds: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": bool, "array": list, "object": dict}
+        kinds: dict[str, Any] = {
+            "str": str,
+            "int": int,
+            "float": float,
+            "bool": bool,
+            "array": list,
+            "object": dict,
+        }
         wanted = kinds.get(got[1], object) if got else object
-        return next((item for item in value.values() if type(item) is wanted), next(iter(value.values()))), ""
+        return next(
+            (item for item in value.values() if type(item) is wanted), next(iter(value.values()))
+        ), ""
     return None, name
 
 
@@ -192,7 +210,9 @@ def _declared(owner: type, field: Field | None, name: str) -> tuple[type, Field 
         return owner, field.item if field is not None and field.kind in ("list", "dict") else field
     inner = owner if field is None else field.item if field.kind in ("struct", "union") else None
     if inner is not None and issubclass(inner, CustomObject):
-        return inner, Field(name, name, "struct", False, None, ObjectMeta) if name == "metadata" else None  # type: ignore[arg-type]
+        if name != "metadata":
+            return inner, None
+        return inner, Field(name, name, "struct", False, None, ObjectMeta)  # type: ignore[arg-type]
     if inner is None or not issubclass(inner, Struct):
         return owner, field
     found = fields_of(inner).get(name)
@@ -200,9 +220,13 @@ def _declared(owner: type, field: Field | None, name: str) -> tuple[type, Field 
 
 
 _SCALARS = {
-    "float": "float64", "bytes": "[]uint8", "quantity": "resource.Quantity", "intorstring": "intstr.IntOrString",
-    "time": "v1.Time", "microtime": "v1.MicroTime",
-}  # fmt: skip
+    "float": "float64",
+    "bytes": "[]uint8",
+    "quantity": "resource.Quantity",
+    "intorstring": "intstr.IntOrString",
+    "time": "v1.Time",
+    "microtime": "v1.MicroTime",
+}
 
 
 def _go_type(field: Field) -> str:

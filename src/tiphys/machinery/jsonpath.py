@@ -67,13 +67,18 @@ def _step(match: re.Match[str]) -> Step:
 def _index(text: str) -> Step:
     if text == "*":
         return lambda values: (
-            i for v in values if isinstance(v, list | dict) for i in (v.values() if isinstance(v, dict) else v)
+            i
+            for v in values
+            if isinstance(v, list | dict)
+            for i in (v.values() if isinstance(v, dict) else v)
         )
     if ":" in text:
         low, high = (int(part) if part else None for part in text.split(":"))
         return lambda values: (i for v in values if isinstance(v, list) for i in v[low:high])
     number = int(text)
-    return lambda values: (v[number] for v in values if isinstance(v, list) and -len(v) <= number < len(v))
+    return lambda values: (
+        v[number] for v in values if isinstance(v, list) and -len(v) <= number < len(v)
+    )
 
 
 def _filter(text: str) -> Step:
@@ -110,7 +115,11 @@ def _compare(left: Any, operator: str, right: Any) -> bool:
     if operator == "!=":
         return bool(left != right)
     try:
-        return bool({"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[operator])
+        return bool(
+            {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[
+                operator
+            ]
+        )
     except TypeError:
         return False
 

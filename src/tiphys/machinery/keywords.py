@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.machinery.errors import FieldError, invalid_value, not_one_of, quoted, too_long, too_many
+from tiphys.machinery.errors import (
+    FieldError,
+    invalid_value,
+    not_one_of,
+    quoted,
+    too_long,
+    too_many,
+)
 from tiphys.machinery.formats import FORMATS
 from tiphys.machinery.regexp import compiled
 
@@ -59,13 +66,19 @@ def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) 
 def _maximum(limit: Any, facts: dict[str, Any]) -> Check:
     if facts.get("exclusiveMaximum"):
         return _says(is_number, lambda v: v >= limit, f"should be less than {number_text(limit)}")
-    return _says(is_number, lambda v: v > limit, f"should be less than or equal to {number_text(limit)}")
+    return _says(
+        is_number, lambda v: v > limit, f"should be less than or equal to {number_text(limit)}"
+    )
 
 
 def _minimum(limit: Any, facts: dict[str, Any]) -> Check:
     if facts.get("exclusiveMinimum"):
-        return _says(is_number, lambda v: v <= limit, f"should be greater than {number_text(limit)}")
-    return _says(is_number, lambda v: v < limit, f"should be greater than or equal to {number_text(limit)}")
+        return _says(
+            is_number, lambda v: v <= limit, f"should be greater than {number_text(limit)}"
+        )
+    return _says(
+        is_number, lambda v: v < limit, f"should be greater than or equal to {number_text(limit)}"
+    )
 
 
 def _multiple(step: Any, facts: dict[str, Any]) -> Check:
@@ -114,7 +127,9 @@ def _too_few(kind: type, things: str) -> Callable[[int, dict[str, Any]], Check]:
 
 def _pattern(text: str, facts: dict[str, Any]) -> Check:
     expression = compiled(text)
-    return _says(lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'")
+    return _says(
+        lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'"
+    )
 
 
 def enum_texts(values: list[Any]) -> list[str]:
@@ -123,7 +138,10 @@ def enum_texts(values: list[Any]) -> list[str]:
 
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
-        if any(value == allowed and isinstance(value, bool) is isinstance(allowed, bool) for allowed in values):
+        if any(
+            value == allowed and isinstance(value, bool) is isinstance(allowed, bool)
+            for allowed in values
+        ):
             return None
         return not_one_of(path, value, enum_texts(values))
 
@@ -155,13 +173,19 @@ def _format(name: str, facts: dict[str, Any]) -> Check:
 
 
 _KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
-    "maximum": _maximum, "minimum": _minimum, "multipleOf": _multiple,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "multipleOf": _multiple,
     "maxLength": _max_length,
-    "minLength": lambda n, f: _says(lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"),
-    "pattern": _pattern, "format": _format, "enum": _enum,
+    "minLength": lambda n, f: _says(
+        lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"
+    ),
+    "pattern": _pattern,
+    "format": _format,
+    "enum": _enum,
     "maxItems": _too_many(list),
     "minItems": _too_few(list, "items"),
     "uniqueItems": _unique,
     "maxProperties": _too_many(dict),
     "minProperties": _too_few(dict, "properties"),
-}  # fmt: skip
+}

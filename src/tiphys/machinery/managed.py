@@ -21,9 +21,16 @@ _MAX_UPDATES = 10  # entries of updates that are kept apart; older ones are merg
 _ANCIENT = "ancient-changes"
 # Fields that nobody manages.
 _UNMANAGED = (
-    "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion", "name", "namespace",
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "name",
+    "namespace",
     "clusterName",
-)  # fmt: skip
+)
 
 
 # What every configuration says and nobody is told to manage: the metadata stays when the last label in it goes.
@@ -44,12 +51,19 @@ class Manager:
         return replace(self, api_version="") if self.operation == APPLY else self
 
 
-def entry_of(manager: Manager, fields: FieldSet, time: str | None, api_version: str = "") -> ManagedFieldsEntry:
+def entry_of(
+    manager: Manager, fields: FieldSet, time: str | None, api_version: str = ""
+) -> ManagedFieldsEntry:
     """What is published of one manager; `fields` are in order."""
     return ManagedFieldsEntry(
-        manager=manager.name, operation=manager.operation, api_version=api_version or manager.api_version, time=time,
-        fields_type="FieldsV1", fields_v1=fields, subresource=manager.subresource,
-    )  # fmt: skip
+        manager=manager.name,
+        operation=manager.operation,
+        api_version=api_version or manager.api_version,
+        time=time,
+        fields_type="FieldsV1",
+        fields_v1=fields,
+        subresource=manager.subresource,
+    )
 
 
 @dataclass(slots=True)
@@ -71,7 +85,9 @@ class Managed:
         for entry in entries:
             if entry.operation not in (APPLY, UPDATE) or not isinstance(entry.fields_v1, dict):
                 continue
-            manager = Manager(entry.manager, entry.operation, entry.api_version, entry.subresource).at_any_version()
+            manager = Manager(
+                entry.manager, entry.operation, entry.api_version, entry.subresource
+            ).at_any_version()
             made.versions[manager] = entry.api_version
             made.sets[manager] = union(made.sets.get(manager, {}), entry.fields_v1)
             made.times[manager] = entry.time
@@ -85,7 +101,9 @@ class Managed:
             if fields
         ]
         if len(entries) > 1:
-            entries.sort(key=lambda e: (e.operation, e.time or "", e.manager, e.api_version, e.subresource))
+            entries.sort(
+                key=lambda e: (e.operation, e.time or "", e.manager, e.api_version, e.subresource)
+            )
         return entries
 
     def _cap(self) -> None:
@@ -105,7 +123,9 @@ def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
     """Without what nobody manages, and without what this path resets."""
     if not fields:
         return fields
-    result = {k: v for k, v in fields.items() if k not in ("f:apiVersion", "f:kind") and k not in reset}
+    result = {
+        k: v for k, v in fields.items() if k not in ("f:apiVersion", "f:kind") and k not in reset
+    }
     meta = result.get("f:metadata")
     if meta is not None:
         kept = {k: v for k, v in meta.items() if k != "." and k[2:] not in _UNMANAGED}
@@ -123,7 +143,13 @@ def taken(old: Any, new: Any, node: Node, reset: tuple[str, ...]) -> FieldSet:
 
 
 def updated(
-    managed: Managed, old: Any, new: Any, node: Node, manager: Manager, now: str, reset: tuple[str, ...] = ()
+    managed: Managed,
+    old: Any,
+    new: Any,
+    node: Node,
+    manager: Manager,
+    now: str,
+    reset: tuple[str, ...] = (),
 ) -> list[ManagedFieldsEntry] | None:
     """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields changed."""
     difference_made = typed.compare(old, new, node)
@@ -169,7 +195,9 @@ def apply(
     managed.sets[manager] = wanted
     gone = _abandoned(merged, before, managed, node)
     # What lost all that was in it is not gone as far as its owners are concerned.
-    made = typed.compare(live, typed.without(merged, gone, node, nulls=True) if gone else merged, node)
+    made = typed.compare(
+        live, typed.without(merged, gone, node, nulls=True) if gone else merged, node
+    )
     merged = typed.without(merged, gone, node) if gone else merged
     taken = _managed(union(made.modified, made.added), reset)
     removed = _managed(made.removed, reset)
@@ -205,7 +233,11 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
     def present(obj: dict[str, Any]) -> FieldSet:
         return typed.with_named_parents(typed.fields_in(obj, node, stored=True), node)
 
-    before, owned, there = typed.with_named_parents(before, node), typed.with_named_parents(owned, node), present(merged)
+    before, owned, there = (
+        typed.with_named_parents(before, node),
+        typed.with_named_parents(owned, node),
+        present(merged),
+    )
     left = present(typed.without(merged, before, node, nulls=True))
     left = present(typed.without(merged, difference(there, union(left, owned)), node, nulls=True))
     return intersection(difference(there, left), before)
@@ -229,7 +261,13 @@ def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusErr
         )
         message = f"Apply failed with {len(causes)} conflicts: {listed}"
     return StatusError(
-        Status(status="Failure", message=message, reason="Conflict", details=StatusDetails(causes=causes), code=409)
+        Status(
+            status="Failure",
+            message=message,
+            reason="Conflict",
+            details=StatusDetails(causes=causes),
+            code=409,
+        )
     )
 
 

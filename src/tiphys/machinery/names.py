@@ -62,15 +62,21 @@ def _too_long(limit: int) -> str:
 
 
 def dns_label_errors(name: str) -> list[str]:
-    return ([_too_long(63)] if len(name) > 63 else []) + ([] if _LABEL.match(name) else [LABEL_MESSAGE])
+    return ([_too_long(63)] if len(name) > 63 else []) + (
+        [] if _LABEL.match(name) else [LABEL_MESSAGE]
+    )
 
 
 def dns_subdomain_errors(name: str) -> list[str]:
-    return ([_too_long(253)] if len(name) > 253 else []) + ([] if _SUBDOMAIN.match(name) else [SUBDOMAIN_MESSAGE])
+    return ([_too_long(253)] if len(name) > 253 else []) + (
+        [] if _SUBDOMAIN.match(name) else [SUBDOMAIN_MESSAGE]
+    )
 
 
 def dns1035_errors(name: str) -> list[str]:
-    return ([_too_long(63)] if len(name) > 63 else []) + ([] if _DNS1035.match(name) else [DNS1035_MESSAGE])
+    return ([_too_long(63)] if len(name) > 63 else []) + (
+        [] if _DNS1035.match(name) else [DNS1035_MESSAGE]
+    )
 
 
 def path_segment_errors(name: str) -> list[str]:
@@ -104,7 +110,9 @@ def _label_key_errors(key: str) -> list[str]:
 
 
 def label_value_errors(value: str) -> list[str]:
-    return ([_too_long(63)] if len(value) > 63 else []) + ([] if _VALUE.match(value) else [VALUE_MESSAGE])
+    return ([_too_long(63)] if len(value) > 63 else []) + (
+        [] if _VALUE.match(value) else [VALUE_MESSAGE]
+    )
 
 
 def config_key_errors(key: str) -> list[str]:

@@ -9,11 +9,15 @@ from tiphys.api import core_v1
 from tiphys.machinery.selectors import node_requirement
 
 
-def toleration_of(taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration]) -> core_v1.Toleration | None:
+def toleration_of(
+    taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration]
+) -> core_v1.Toleration | None:
     """The toleration that puts up with a taint, if any does."""
     for t in tolerations:
         if t.effect in ("", taint.effect) and t.key in ("", taint.key):
-            if t.operator == "Exists" or (t.operator in ("", "Equal") and t.key and t.value == taint.value):
+            if t.operator == "Exists" or (
+                t.operator in ("", "Equal") and t.key and t.value == taint.value
+            ):
                 return t
             if t.operator in ("Gt", "Lt") and _compares(taint.value, t.operator, t.value):
                 return t
@@ -56,4 +60,6 @@ def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
         return False
     affinity = spec.affinity.node_affinity if spec.affinity else None
     required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-    return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
+    return required is None or any(
+        matches_term(term, node) for term in required.node_selector_terms
+    )

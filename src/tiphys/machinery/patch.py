@@ -117,11 +117,15 @@ _RAISE: Any = object()
 def _get(document: Any, path: str, missing: Any = _RAISE) -> Any:
     for part in _parts(path):
         try:
-            document = document[_index(part, document)] if isinstance(document, list) else document[part]
+            document = (
+                document[_index(part, document)] if isinstance(document, list) else document[part]
+            )
         except (KeyError, IndexError, TypeError, ValueError):
             if missing is not _RAISE:
                 return missing
-            raise PatchError(f"error in path {path}: missing path: missing value", invalid=True) from None
+            raise PatchError(
+                f"error in path {path}: missing path: missing value", invalid=True
+            ) from None
     return document
 
 
@@ -151,7 +155,8 @@ def _add(document: Any, path: str, value: Any) -> Any:
         parent.insert(index, value)
     except (ValueError, IndexError, TypeError, AttributeError):
         raise PatchError(
-            f"add operation does not apply: doc is missing path: {path}: missing value", invalid=True
+            f"add operation does not apply: doc is missing path: {path}: missing value",
+            invalid=True,
         ) from None
     return document
 
@@ -205,7 +210,9 @@ def strategic(target: Any, patch: Any, kind: type[Struct] | None) -> Any:
     for key, order in patch.items():
         name = key[len(_ORDER) :]
         if key.startswith(_ORDER) and name not in patch and isinstance(result.get(name), list):
-            result[name] = _ordered(result[name], _listed(order), _merge_key(fields.get(name)), result[name])
+            result[name] = _ordered(
+                result[name], _listed(order), _merge_key(fields.get(name)), result[name]
+            )
     return result
 
 
@@ -222,7 +229,9 @@ def _retained(patch: dict[str, Any]) -> set[str]:
         raise PatchError("invalid patch format of retainKeys")
     names = {key for key in kept if isinstance(key, str)}
     set_here = {
-        k for k, v in patch.items() if v is not None and k != _RETAIN and not k.startswith((_DELETE_LIST, _ORDER))
+        k
+        for k, v in patch.items()
+        if v is not None and k != _RETAIN and not k.startswith((_DELETE_LIST, _ORDER))
     }
     if set_here - names:
         raise PatchError("invalid patch format of retainKeys")
@@ -230,7 +239,9 @@ def _retained(patch: dict[str, Any]) -> set[str]:
 
 
 def _unknown(patch: dict[str, Any]) -> str:
-    return f"unknown patch type: {gowords.formatted(patch[_PATCH])} in map: {gowords.formatted(patch)}"
+    return (
+        f"unknown patch type: {gowords.formatted(patch[_PATCH])} in map: {gowords.formatted(patch)}"
+    )
 
 
 def _check_alike(current: list[Any], patch: list[Any]) -> None:
@@ -239,7 +250,9 @@ def _check_alike(current: list[Any], patch: list[Any]) -> None:
     if types and types[0].startswith("[]"):
         raise PatchError("lists of lists are not supported", invalid=True)
     if len(set(types)) > 1:
-        raise PatchError(f"list element types are not identical: {gowords.formatted([current, patch])}")
+        raise PatchError(
+            f"list element types are not identical: {gowords.formatted([current, patch])}"
+        )
 
 
 def _merge_key(field: Field | None) -> str:
@@ -281,10 +294,16 @@ def _clean(value: Any) -> Any:
         return {
             key: _clean(item)
             for key, item in value.items()
-            if item is not None and key not in (_PATCH, _RETAIN) and not key.startswith((_ORDER, _DELETE_LIST))
+            if item is not None
+            and key not in (_PATCH, _RETAIN)
+            and not key.startswith((_ORDER, _DELETE_LIST))
         }
     if isinstance(value, list):
-        return [_clean(item) for item in value if not (isinstance(item, dict) and item.get(_PATCH) == "delete")]
+        return [
+            _clean(item)
+            for item in value
+            if not (isinstance(item, dict) and item.get(_PATCH) == "delete")
+        ]
     return value
 
 
@@ -298,7 +317,9 @@ def _merge_scalars(current: list[Any], patch: list[Any], order: Any) -> list[Any
     return _ordered(merged, order, "", current) if isinstance(order, list) else merged
 
 
-def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str, order: Any) -> list[Any]:
+def _merge_objects(
+    current: list[Any], patch: list[Any], field: Field, key: str, order: Any
+) -> list[Any]:
     _check_alike(current, patch)
     _check_directives(patch, key)
     _check_order(patch, order, key)
@@ -316,7 +337,9 @@ def _merge_objects(current: list[Any], patch: list[Any], field: Field, key: str,
         if key not in item:
             raise PatchError(_keyless(item, key))
         if isinstance(item[key], dict | list):
-            raise PatchError(f"invalid value of merge key {key} in list of {field.name}: not a plain value")
+            raise PatchError(
+                f"invalid value of merge key {key} in list of {field.name}: not a plain value"
+            )
         places = where.get(_identity(item[key]), [])
         if item.get(_PATCH) == "delete":
             for at in places:
@@ -383,7 +406,9 @@ def _ordered(items: list[Any], order: list[Any], key: str, original: list[Any]) 
 
     wanted = [identity(item) for item in order]
     position = {value: at for at, value in enumerate(wanted) if not isinstance(value, dict | list)}
-    listed = sorted((i for i in items if identity(i) in position), key=lambda item: position[identity(item)])
+    listed = sorted(
+        (i for i in items if identity(i) in position), key=lambda item: position[identity(item)]
+    )
     rest = [item for item in items if identity(item) not in position]
     if not rest:
         return listed

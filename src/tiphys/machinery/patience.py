@@ -34,7 +34,10 @@ class Brief:
         _allowance.left = BRIEF
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         _allowance.left = self._before
 

@@ -29,7 +29,10 @@ def references(pod: core_v1.Pod) -> References:
             note("secrets", origin.secret_ref.name if origin.secret_ref else None)
         for variable in container.env:
             if (source := variable.value_from) is not None:
-                note("configmaps", source.config_map_key_ref.name if source.config_map_key_ref else None)
+                note(
+                    "configmaps",
+                    source.config_map_key_ref.name if source.config_map_key_ref else None,
+                )
                 note("secrets", source.secret_key_ref.name if source.secret_key_ref else None)
     for volume in spec.volumes:
         for plural, name in _of_volume(volume):

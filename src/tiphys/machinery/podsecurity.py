@@ -78,13 +78,30 @@ def _host_namespaces(pod: core_v1.Pod) -> Violation | None:
 
 def _privileged(pod: core_v1.Pod) -> Violation | None:
     bad = [c.name for c in containers(pod) if _context(c).privileged]
-    return Violation("privileged", f"{_must(bad)} must not set securityContext.privileged=true") if bad else None
+    return (
+        Violation("privileged", f"{_must(bad)} must not set securityContext.privileged=true")
+        if bad
+        else None
+    )
 
 
-_BASE_CAPABILITIES = frozenset((
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
-    "SETPCAP", "SETUID", "SYS_CHROOT",
-))  # fmt: skip
+_BASE_CAPABILITIES = frozenset(
+    (
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
+    )
+)
 
 
 def _added(container: Any) -> list[str]:
@@ -99,7 +116,8 @@ def _capabilities(pod: core_v1.Pod) -> Violation | None:
         return None
     shown = ", ".join(f'"{n}"' for n in sorted({n for added in bad.values() for n in added}))
     return Violation(
-        "non-default capabilities", f"{_must(names)} must not include {shown} in securityContext.capabilities.add"
+        "non-default capabilities",
+        f"{_must(names)} must not include {shown} in securityContext.capabilities.add",
     )
 
 
@@ -115,20 +133,36 @@ def _host_ports(pod: core_v1.Pod) -> Violation | None:
         return None
     ports = ", ".join(str(p) for p in sorted({p for found in bad.values() for p in found}))
     plural = "s" if "," in ports else ""
-    return Violation("hostPort", f"{_must(names)} use{'s' if len(names) == 1 else ''} hostPort{plural} {ports}")
+    return Violation(
+        "hostPort", f"{_must(names)} use{'s' if len(names) == 1 else ''} hostPort{plural} {ports}"
+    )
 
 
 def _proc_mount(pod: core_v1.Pod) -> Violation | None:
     bad = [c.name for c in containers(pod) if _context(c).proc_mount not in (None, "", "Default")]
-    return Violation("procMount", f"{_must(bad)} must not set securityContext.procMount") if bad else None
+    return (
+        Violation("procMount", f"{_must(bad)} must not set securityContext.procMount")
+        if bad
+        else None
+    )
 
 
-_SYSCTLS = frozenset((
-    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-))  # fmt: skip
+_SYSCTLS = frozenset(
+    (
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_wmem",
+    )
+)
 
 
 def _sysctls(pod: core_v1.Pod) -> Violation | None:
@@ -137,13 +171,17 @@ def _sysctls(pod: core_v1.Pod) -> Violation | None:
 
 
 def _selinux(pod: core_v1.Pod) -> Violation | None:
-    options = [_pod_context(pod).se_linux_options, *(_context(c).se_linux_options for c in containers(pod))]
+    options = [
+        _pod_context(pod).se_linux_options,
+        *(_context(c).se_linux_options for c in containers(pod)),
+    ]
     types = sorted(
         {
             o.type
             for o in options
             if o is not None
-            and o.type not in ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
+            and o.type
+            not in ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
         }
     )
     users = sorted({o.user for o in options if o is not None and o.user})
@@ -153,7 +191,11 @@ def _selinux(pod: core_v1.Pod) -> Violation | None:
         f"user {_quoted(users)}" if users else "",
         f"role {_quoted(roles)}" if roles else "",
     ]
-    return Violation("seLinuxOptions", "; ".join(filter(None, told))) if types or users or roles else None
+    return (
+        Violation("seLinuxOptions", "; ".join(filter(None, told)))
+        if types or users or roles
+        else None
+    )
 
 
 def _quoted(names: list[str]) -> str:
@@ -165,12 +207,17 @@ def _seccomp_baseline(pod: core_v1.Pod) -> Violation | None:
     profile = _pod_context(pod).seccomp_profile
     if profile is not None and profile.type == "Unconfined":
         where.append("pod")
-    bad = [c.name for c in containers(pod) if (p := _context(c).seccomp_profile) is not None and p.type == "Unconfined"]
+    bad = [
+        c.name
+        for c in containers(pod)
+        if (p := _context(c).seccomp_profile) is not None and p.type == "Unconfined"
+    ]
     if bad:
         where.append(_must(bad))
     return (
         Violation(
-            "seccompProfile", f'{" and ".join(where)} must not set securityContext.seccompProfile.type to "Unconfined"'
+            "seccompProfile",
+            f'{" and ".join(where)} must not set securityContext.seccompProfile.type to "Unconfined"',
         )
         if where
         else None
@@ -183,7 +230,9 @@ def _apparmor(pod: core_v1.Pod) -> Violation | None:
     if profile is not None and profile.type == "Unconfined":
         where.append("pod")
     bad = [
-        c.name for c in containers(pod) if (p := _context(c).app_armor_profile) is not None and p.type == "Unconfined"
+        c.name
+        for c in containers(pod)
+        if (p := _context(c).app_armor_profile) is not None and p.type == "Unconfined"
     ]
     if bad:
         where.append(_must(bad))
@@ -191,29 +240,42 @@ def _apparmor(pod: core_v1.Pod) -> Violation | None:
     noted = [
         k
         for k, v in pod.metadata.annotations.items()
-        if k.startswith(prefix) and v not in ("", "runtime/default") and not v.startswith("localhost/")
+        if k.startswith(prefix)
+        and v not in ("", "runtime/default")
+        and not v.startswith("localhost/")
     ]
     if not where and not noted:
         return None
     return Violation(
         "forbidden AppArmor profile" + ("s" if len(where) + len(noted) > 1 else ""),
-        ", ".join([*noted, *(f'{w} must not set AppArmor profile type to "Unconfined"' for w in where)]),
+        ", ".join(
+            [*noted, *(f'{w} must not set AppArmor profile type to "Unconfined"' for w in where)]
+        ),
     )
 
 
 def _host_probes(pod: core_v1.Pod) -> Violation | None:
     bad = []
     for container in containers(pod):
-        handlers = [getattr(container, name, None) for name in ("liveness_probe", "readiness_probe", "startup_probe")]
+        handlers = [
+            getattr(container, name, None)
+            for name in ("liveness_probe", "readiness_probe", "startup_probe")
+        ]
         if getattr(container, "lifecycle", None) is not None:
             handlers += [container.lifecycle.post_start, container.lifecycle.pre_stop]
         for handler in handlers:
-            for action in (getattr(handler, "http_get", None), getattr(handler, "tcp_socket", None)):
+            for action in (
+                getattr(handler, "http_get", None),
+                getattr(handler, "tcp_socket", None),
+            ):
                 if action is not None and action.host not in ("", "127.0.0.1", "::1"):
                     bad.append(container.name)
     names = list(dict.fromkeys(bad))
     return (
-        Violation("probe or lifecycle host", f"{_must(names)} must not set a host in probes or lifecycle handlers")
+        Violation(
+            "probe or lifecycle host",
+            f"{_must(names)} must not set a host in probes or lifecycle handlers",
+        )
         if names
         else None
     )
@@ -224,11 +286,18 @@ def _windows(pod: core_v1.Pod) -> Violation | None:
     options = _pod_context(pod).windows_options
     if options is not None and options.host_process:
         where.append("pod")
-    bad = [c.name for c in containers(pod) if (o := _context(c).windows_options) is not None and o.host_process]
+    bad = [
+        c.name
+        for c in containers(pod)
+        if (o := _context(c).windows_options) is not None and o.host_process
+    ]
     if bad:
         where.append(_must(bad))
     return (
-        Violation("hostProcess", f"{' and '.join(where)} must not set securityContext.windowsOptions.hostProcess=true")
+        Violation(
+            "hostProcess",
+            f"{' and '.join(where)} must not set securityContext.windowsOptions.hostProcess=true",
+        )
         if where
         else None
     )
@@ -241,7 +310,8 @@ def _escalation(pod: core_v1.Pod) -> Violation | None:
     bad = [c.name for c in containers(pod) if _context(c).allow_privilege_escalation is not False]
     return (
         Violation(
-            "allowPrivilegeEscalation != false", f"{_must(bad)} must set securityContext.allowPrivilegeEscalation=false"
+            "allowPrivilegeEscalation != false",
+            f"{_must(bad)} must set securityContext.allowPrivilegeEscalation=false",
         )
         if bad
         else None
@@ -249,7 +319,11 @@ def _escalation(pod: core_v1.Pod) -> Violation | None:
 
 
 def _dropped(pod: core_v1.Pod) -> Violation | None:
-    silent = [c.name for c in containers(pod) if (k := _context(c).capabilities) is None or "ALL" not in k.drop]
+    silent = [
+        c.name
+        for c in containers(pod)
+        if (k := _context(c).capabilities) is None or "ALL" not in k.drop
+    ]
     more = {c.name: [n for n in _added(c) if n != "NET_BIND_SERVICE"] for c in containers(pod)}
     adding = [name for name, added in more.items() if added]
     told = []
@@ -277,8 +351,14 @@ _VOLUMES = (
 def _volumes(pod: core_v1.Pod) -> Violation | None:
     kinds: dict[str, list[str]] = {}
     for volume in pod.spec.volumes:
-        for name, shown in zip(volume.__struct_fields__, volume.__struct_encode_fields__, strict=True):
-            if name != "name" and getattr(volume, name) is not None and name not in (*_VOLUMES, "image"):
+        for name, shown in zip(
+            volume.__struct_fields__, volume.__struct_encode_fields__, strict=True
+        ):
+            if (
+                name != "name"
+                and getattr(volume, name) is not None
+                and name not in (*_VOLUMES, "image")
+            ):
                 kinds.setdefault(shown, []).append(volume.name)
     if not kinds:
         return None
@@ -296,12 +376,15 @@ def _non_root(pod: core_v1.Pod) -> Violation | None:
     if of_pod is False or wrong:
         where = (["pod"] if of_pod is False else []) + ([_must(wrong)] if wrong else [])
         return Violation(
-            "runAsNonRoot != true", f"{' and '.join(where)} must not set securityContext.runAsNonRoot=false"
+            "runAsNonRoot != true",
+            f"{' and '.join(where)} must not set securityContext.runAsNonRoot=false",
         )
     silent = [c.name for c in containers(pod) if _context(c).run_as_non_root is None]
     if of_pod or not silent:
         return None
-    return Violation("runAsNonRoot != true", f"pod or {_must(silent)} must set securityContext.runAsNonRoot=true")
+    return Violation(
+        "runAsNonRoot != true", f"pod or {_must(silent)} must set securityContext.runAsNonRoot=true"
+    )
 
 
 def _user(pod: core_v1.Pod) -> Violation | None:
@@ -309,7 +392,11 @@ def _user(pod: core_v1.Pod) -> Violation | None:
     bad = [c.name for c in containers(pod) if _context(c).run_as_user == 0]
     if bad:
         where.append(_must(bad))
-    return Violation("runAsUser=0", f"{' and '.join(where)} must not set runAsUser=0") if where else None
+    return (
+        Violation("runAsUser=0", f"{' and '.join(where)} must not set runAsUser=0")
+        if where
+        else None
+    )
 
 
 def _seccomp(pod: core_v1.Pod) -> Violation | None:
@@ -318,9 +405,12 @@ def _seccomp(pod: core_v1.Pod) -> Violation | None:
     profiles = {c.name: _context(c).seccomp_profile for c in containers(pod)}
     wrong = [name for name, p in profiles.items() if p is not None and p.type not in good]
     if (of_pod is not None and of_pod.type not in good) or wrong:
-        where = (["pod"] if of_pod is not None and of_pod.type not in good else []) + ([_must(wrong)] if wrong else [])
+        where = (["pod"] if of_pod is not None and of_pod.type not in good else []) + (
+            [_must(wrong)] if wrong else []
+        )
         return Violation(
-            "seccompProfile", f'{" and ".join(where)} must not set securityContext.seccompProfile.type to "Unconfined"'
+            "seccompProfile",
+            f'{" and ".join(where)} must not set securityContext.seccompProfile.type to "Unconfined"',
         )
     silent = [name for name, p in profiles.items() if p is None]
     if of_pod is not None or not silent:
@@ -332,10 +422,34 @@ def _seccomp(pod: core_v1.Pod) -> Violation | None:
 
 
 _BASELINE: tuple[Check, ...] = (
-    _apparmor, _capabilities, _host_namespaces, _host_paths, _host_ports, _host_probes, _privileged, _proc_mount,
-    _seccomp_baseline, _selinux, _sysctls, _windows,
-)  # fmt: skip
+    _apparmor,
+    _capabilities,
+    _host_namespaces,
+    _host_paths,
+    _host_ports,
+    _host_probes,
+    _privileged,
+    _proc_mount,
+    _seccomp_baseline,
+    _selinux,
+    _sysctls,
+    _windows,
+)
 _RESTRICTED: tuple[Check, ...] = (
-    _escalation, _apparmor, _dropped, _host_namespaces, _host_paths, _host_ports, _host_probes, _privileged, _proc_mount,
-    _volumes, _non_root, _user, _seccomp, _selinux, _sysctls, _windows,
-)  # fmt: skip
+    _escalation,
+    _apparmor,
+    _dropped,
+    _host_namespaces,
+    _host_paths,
+    _host_ports,
+    _host_probes,
+    _privileged,
+    _proc_mount,
+    _volumes,
+    _non_root,
+    _user,
+    _seccomp,
+    _selinux,
+    _sysctls,
+    _windows,
+)

@@ -81,13 +81,19 @@ def _encode(message: Struct, kind: type[Struct]) -> bytes:
 @functools.cache
 def _pointers(kind: type[Struct]) -> frozenset[str]:
     """Attributes whose zero value means something because absence is spelled None."""
-    return frozenset(f.attribute for f in fields_of(kind).values() if f.optional or f.kind in _WRITTEN)
+    return frozenset(
+        f.attribute for f in fields_of(kind).values() if f.optional or f.kind in _WRITTEN
+    )
 
 
 @functools.cache
 def _writers(kind: type[Struct]) -> tuple[tuple[str | None, Writer], ...]:
     rows: list[tuple[int, str | None, Writer]]
-    rows = [(f.facts.tag, f.attribute, _writer(f)) for f in fields_of(kind).values() if f.facts.tag and f.base is None]
+    rows = [
+        (f.facts.tag, f.attribute, _writer(f))
+        for f in fields_of(kind).values()
+        if f.facts.tag and f.base is None
+    ]
     nested = inlined(kind)
     if nested is not None:
         base, tag = nested
@@ -433,7 +439,9 @@ def envelope_head(api_version: str, kind: str, size: int) -> bytes:
 def unwrap(data: bytes) -> tuple[str, str, bytes]:
     """(apiVersion, kind, message bytes) of an envelope. Raises WireError."""
     if data[:4] != MAGIC:
-        raise WireError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+        raise WireError(
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+        )
     parts = _numbered(data[4:])
     kind = _numbered(parts.get(1, b""))
     return kind.get(1, b"").decode(), kind.get(2, b"").decode(), parts.get(2, b"")

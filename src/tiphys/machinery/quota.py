@@ -15,9 +15,17 @@ from tiphys.machinery.quantity import NANO, add, format_quantity, maximum, nano,
 Usage = dict[str, int]
 
 # Resources that have a name of their own beside ``count/...``.
-COUNTED = frozenset((
-    "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
-))  # fmt: skip
+COUNTED = frozenset(
+    (
+        "pods",
+        "services",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+    )
+)
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
 
@@ -25,7 +33,9 @@ _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
 def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
     """The requests or limits (`which`) of a pod at its neediest moment, overhead included."""
     own = [getattr(c.resources, which) for c in spec.containers]
-    sidecars = [getattr(c.resources, which) for c in spec.init_containers if c.restart_policy == "Always"]
+    sidecars = [
+        getattr(c.resources, which) for c in spec.init_containers if c.restart_policy == "Always"
+    ]
     peaks, before = [], list[Any]()
     for container in spec.init_containers:
         amounts = getattr(container.resources, which)
@@ -105,7 +115,8 @@ def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
 def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> bool:
     """Whether a quota is about an object. One with scopes is about pods alone (and claims, for their class)."""
     wanted = [
-        core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists") for name in quota.spec.scopes
+        core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists")
+        for name in quota.spec.scopes
     ]
     if quota.spec.scope_selector is not None:
         wanted += quota.spec.scope_selector.match_expressions
@@ -132,9 +143,11 @@ def _in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Po
         case "PriorityClass":
             name = pod.spec.priority_class_name
             return {
-                "In": name in wanted.values, "NotIn": bool(name) and name not in wanted.values,
-                "Exists": bool(name), "DoesNotExist": not name,
-            }.get(wanted.operator, False)  # fmt: skip
+                "In": name in wanted.values,
+                "NotIn": bool(name) and name not in wanted.values,
+                "Exists": bool(name),
+                "DoesNotExist": not name,
+            }.get(wanted.operator, False)
     return False
 
 
@@ -151,7 +164,10 @@ def _crosses_namespaces(spec: core_v1.PodSpec) -> bool:
         for part in (spec.affinity.pod_affinity, spec.affinity.pod_anti_affinity):
             if part is not None:
                 terms += part.required_during_scheduling_ignored_during_execution
-                terms += [w.pod_affinity_term for w in part.preferred_during_scheduling_ignored_during_execution]
+                terms += [
+                    w.pod_affinity_term
+                    for w in part.preferred_during_scheduling_ignored_during_execution
+                ]
     return any(term.namespaces or term.namespace_selector is not None for term in terms)
 
 

@@ -14,7 +14,9 @@ T = TypeVar("T")
 LONGEST = 2048  # characters of what is remembered
 
 
-def remembered(size: int, longest: int = LONGEST) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+def remembered(
+    size: int, longest: int = LONGEST
+) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
     """Remembers the results for `size` texts of up to `longest` characters."""
 
     def decorate(function: Callable[[str], T]) -> Callable[[str], T]:

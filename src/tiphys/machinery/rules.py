@@ -70,11 +70,15 @@ def _walk(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -> It
                     where = f"{path}[{name}]"
                 yield from _walk(item, inner, where, before.get(name, _UNSET), budget)
     elif isinstance(value, list) and schema.items is not None and schema.items.has_rules:
-        for index, (item, was) in enumerate(zip(value, structural.correlated(value, old, schema), strict=True)):
+        for index, (item, was) in enumerate(
+            zip(value, structural.correlated(value, old, schema), strict=True)
+        ):
             yield from _walk(item, schema.items, f"{path}[{index}]", was, budget)
 
 
-def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -> Iterator[FieldError]:
+def _rules_of(
+    value: Any, schema: Schema, path: str, old: Any, budget: Budget
+) -> Iterator[FieldError]:
     variables: dict[str, Any] = {"self": cel_value(value, schema)}
     unchanged = old is not _UNSET and old == value
     for rule in schema.rules:
@@ -84,7 +88,9 @@ def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -
             if old is _UNSET and not maybe:
                 continue
             before = cel_value(old, schema) if old is not _UNSET else None
-            variables["oldSelf"] = (NONE if old is _UNSET else Optional(True, before)) if maybe else before
+            variables["oldSelf"] = (
+                (NONE if old is _UNSET else Optional(True, before)) if maybe else before
+            )
         elif unchanged:
             continue  # what was there before is not judged again
         where = path + (rule.get("fieldPath") or "")
@@ -94,10 +100,14 @@ def _rules_of(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -
         except OutOfBudget as error:
             raise _Spent(invalid_value(where, kind, str(error))) from None
         except CostExceeded as error:
-            yield invalid_value(where, kind, f"{error}: call cost exceeds limit for rule: {rule['rule']}")
+            yield invalid_value(
+                where, kind, f"{error}: call cost exceeds limit for rule: {rule['rule']}"
+            )
             return
         except CelError as error:
-            yield invalid_value(where, kind, f"{error} evaluating rule: {rule.get('message') or rule['rule']}")
+            yield invalid_value(
+                where, kind, f"{error} evaluating rule: {rule.get('message') or rule['rule']}"
+            )
             continue
         if holds is not True:
             yield _broken(rule, where.lstrip("."), kind, value, _message(rule, variables, budget))
@@ -122,7 +132,11 @@ def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, why: str) ->
     if reason == "FieldValueForbidden":
         return forbidden_field(path, why)
     if reason == "FieldValueDuplicate":
-        return FieldError(reason, path, "Duplicate value") if kind in ("object", "array") else duplicate(path, value)
+        return (
+            FieldError(reason, path, "Duplicate value")
+            if kind in ("object", "array")
+            else duplicate(path, value)
+        )
     if kind in ("object", "array"):  # upstream shows no value of these
         return FieldError("FieldValueInvalid", path, f"Invalid value: {why}")
     return invalid_value(path, value, why)
@@ -168,7 +182,9 @@ def _formatted(text: str, name: str) -> Any:
 
 
 _HINT = " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
-_CONTRIBUTED = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+_CONTRIBUTED = (
+    "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+)
 _NAMED = 4  # of the most expensive rules
 
 
@@ -189,19 +205,28 @@ class RuleCosts:
             return []
         dear = sorted(self.rows, key=lambda row: -row[0])[:_NAMED]
         what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
-        return [forbidden_field(at, _CONTRIBUTED) for _, at in dear] + _over(path, what, self.total, _TOTAL_LIMIT)
+        return [forbidden_field(at, _CONTRIBUTED) for _, at in dear] + _over(
+            path, what, self.total, _TOTAL_LIMIT
+        )
 
 
 def _over(path: str, what: str, cost: int, limit: int) -> list[FieldError]:
     if cost <= limit:
         return []
     ratio = cost / limit
-    factor = "more than 100x" if ratio > 100 else f"{ratio:.6f}x" if ratio < 1.5 else f"{ratio:.1f}x"
+    factor = (
+        "more than 100x" if ratio > 100 else f"{ratio:.6f}x" if ratio < 1.5 else f"{ratio:.1f}x"
+    )
     return [forbidden_field(path, f"{what} exceeds budget by factor of {factor}{_HINT}")]
 
 
 def node_errors(
-    schema: Schema, path: str, times: int | None, uncorrelated: str, costs: RuleCosts, root: bool = False
+    schema: Schema,
+    path: str,
+    times: int | None,
+    uncorrelated: str,
+    costs: RuleCosts,
+    root: bool = False,
 ) -> list[FieldError]:
     """What is wrong with the expressions of one node's rules. times: how often the value may be there, None if only the
     size of a request bounds it; uncorrelated: the place above it that keeps old values from being told apart, if any;
@@ -214,14 +239,22 @@ def node_errors(
     own, sizes = type_of(schema), dict.fromkeys(("self", "oldSelf"), declared(schema))
     times = at_most(schema) if times is None else times
     for index, rule in enumerate(schema.rules):
-        where, text, optional = f"{path}.x-kubernetes-validations[{index}]", rule["rule"], rule.get("optionalOldSelf")
+        where, text, optional = (
+            f"{path}.x-kubernetes-validations[{index}]",
+            rule["rule"],
+            rule.get("optionalOldSelf"),
+        )
         variables = {"self": own, "oldSelf": Type("optional_type", (own,)) if optional else own}
         changes = False
         try:
             cost = check(text, variables, sizes=sizes) * times
         except CelError as error:
             told = str(error)
-            why = "cel expression must evaluate to a bool" if told.startswith("must evaluate") else f"compilation failed: {told}"
+            why = (
+                "cel expression must evaluate to a bool"
+                if told.startswith("must evaluate")
+                else f"compilation failed: {told}"
+            )
             found.append(invalid_value(f"{where}.rule", _shown(rule), why))
         else:
             changes = "oldSelf" in compile_expression(text).names
@@ -238,7 +271,11 @@ def node_errors(
 
 
 def _message_errors(
-    rule: dict[str, Any], variables: dict[str, Type], sizes: dict[str, Declared], where: str, costs: RuleCosts
+    rule: dict[str, Any],
+    variables: dict[str, Type],
+    sizes: dict[str, Declared],
+    where: str,
+    costs: RuleCosts,
 ) -> list[FieldError]:
     at, expression = f"{where}.messageExpression", rule.get("messageExpression")
     if not expression:
@@ -259,6 +296,8 @@ def _shown(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule as upstream prints it."""
     names = ("rule", "message", "messageExpression", "reason", "fieldPath", "optionalOldSelf")
     return {
-        name[0].upper() + name[1:]: rule.get(name, None if name in ("reason", "optionalOldSelf") else "")
+        name[0].upper() + name[1:]: rule.get(
+            name, None if name in ("reason", "optionalOldSelf") else ""
+        )
         for name in names
     }

@@ -29,11 +29,19 @@ class Field:
     optional: bool
     facts: F
     item: Any = None
-    base: type | None = None  # the inlined struct that declares the field, None when the type itself does
+    base: type | None = (
+        None  # the inlined struct that declares the field, None when the type itself does
+    )
     other: Field | None = None
 
 
-_SCALARS: dict[Any, str] = {str: "string", bool: "bool", float: "float", bytes: "bytes", Quantity: "quantity"}
+_SCALARS: dict[Any, str] = {
+    str: "string",
+    bool: "bool",
+    float: "float",
+    bytes: "bytes",
+    Quantity: "quantity",
+}
 _NONE = type(None)
 
 
@@ -64,15 +72,25 @@ def _field(name: str, attribute: str, hint: Any, base: type | None) -> Field:
             if bare == {int, float}:
                 return Field(name, attribute, "float", optional, facts, None, base)
             kind = "intorstring" if bare == {int, str} else "union"
-            structs = [option for option in bare if isinstance(option, type) and issubclass(option, Struct)]
-            others = [option for option in options if kind == "union" and _unwrap(option)[0] not in structs]
+            structs = [
+                option for option in bare if isinstance(option, type) and issubclass(option, Struct)
+            ]
+            others = [
+                option
+                for option in options
+                if kind == "union" and _unwrap(option)[0] not in structs
+            ]
             other = _field(name, attribute, others[0], None) if others else None
-            return Field(name, attribute, kind, optional, facts, structs[0] if structs else None, base, other)
+            return Field(
+                name, attribute, kind, optional, facts, structs[0] if structs else None, base, other
+            )
         hint, _, mark = _unwrap(options[0])
     origin = get_origin(hint)
     if origin in (list, dict):
         item = _field("", "", get_args(hint)[-1], None)
-        return Field(name, attribute, "list" if origin is list else "dict", optional, facts, item, base)
+        return Field(
+            name, attribute, "list" if origin is list else "dict", optional, facts, item, base
+        )
     if hint is int:
         return Field(name, attribute, mark or "int64", optional, facts, None, base)
     if hint in _SCALARS:

@@ -122,7 +122,11 @@ class Selector:
     def exact(self, key: str) -> str | None:
         """The value that `key` must equal, when the selector says so."""
         for requirement in self.requirements:
-            if requirement.key == key and requirement.operator in ("=", "in") and len(requirement.values) == 1:
+            if (
+                requirement.key == key
+                and requirement.operator in ("=", "in")
+                and len(requirement.values) == 1
+            ):
                 return requirement.values[0]
         return None
 
@@ -212,11 +216,20 @@ def _checked(requirement: Requirement) -> Requirement:
         raise SelectorError(f'key: Invalid value: "{requirement.key}": {problem}')
     for index, value in enumerate(requirement.values):
         for problem in label_value_errors(value):
-            raise SelectorError(f'values[{index}][{requirement.key}]: Invalid value: "{value}": {problem}')
+            raise SelectorError(
+                f'values[{index}][{requirement.key}]: Invalid value: "{value}": {problem}'
+            )
     return requirement
 
 
-_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!", "Gt": "gt", "Lt": "lt"}
+_OPERATORS = {
+    "In": "in",
+    "NotIn": "notin",
+    "Exists": "exists",
+    "DoesNotExist": "!",
+    "Gt": "gt",
+    "Lt": "lt",
+}
 
 
 def from_label_selector(selector: LabelSelector | None) -> Selector | None:
@@ -224,7 +237,10 @@ def from_label_selector(selector: LabelSelector | None) -> Selector | None:
     if selector is None:
         return None
     found = [Requirement(key, "=", (value,)) for key, value in selector.match_labels.items()]
-    found += [Requirement(e.key, _OPERATORS[e.operator], tuple(e.values)) for e in selector.match_expressions]
+    found += [
+        Requirement(e.key, _OPERATORS[e.operator], tuple(e.values))
+        for e in selector.match_expressions
+    ]
     return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
 
 

@@ -45,7 +45,9 @@ class Schema:
     map_type: str = ""
     required: tuple[str, ...] = ()
     checks: tuple[Callable[[Any, str], FieldError | None], ...] = ()
-    branches: tuple[tuple[str, tuple[Schema, ...]], ...] = ()  # (allOf, anyOf, oneOf or not; the schemas)
+    branches: tuple[
+        tuple[str, tuple[Schema, ...]], ...
+    ] = ()  # (allOf, anyOf, oneOf or not; the schemas)
     rules: tuple[dict[str, Any], ...] = ()
     has_defaults: bool = False
     has_rules: bool = False
@@ -91,7 +93,9 @@ def _names_itself(schema: Schema) -> bool:
 
 
 _TEXT = Schema({"type": "string"}, type="string")
-_NAMES = Schema({"type": "object"}, type="object", properties={"name": _TEXT, "generateName": _TEXT})
+_NAMES = Schema(
+    {"type": "object"}, type="object", properties={"name": _TEXT, "generateName": _TEXT}
+)
 _OBJECT_META = {"kind": _TEXT, "apiVersion": _TEXT, "metadata": _NAMES}
 ANYTHING = Schema({}, preserve=True)
 _NOTHING = Schema({})
@@ -103,8 +107,14 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
     node = Schema(
         facts,
         type=facts.get("type", ""),
-        properties={name: compile_schema(inner) for name, inner in (facts.get("properties") or {}).items()},
-        additional=compile_schema(extra) if isinstance(extra, dict) else ANYTHING if extra is True else None,
+        properties={
+            name: compile_schema(inner) for name, inner in (facts.get("properties") or {}).items()
+        },
+        additional=compile_schema(extra)
+        if isinstance(extra, dict)
+        else ANYTHING
+        if extra is True
+        else None,
         items=compile_schema(items) if isinstance(items, dict) else None,
         nullable=bool(facts.get("nullable")),
         preserve=bool(facts.get("x-kubernetes-preserve-unknown-fields")),
@@ -119,7 +129,10 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
         branches=tuple(_branches(facts)),
         rules=tuple(facts.get("x-kubernetes-validations") or ()),
     )
-    inner = [*node.properties.values(), *(n for n in (node.additional, node.items) if n is not None)]
+    inner = [
+        *node.properties.values(),
+        *(n for n in (node.additional, node.items) if n is not None),
+    ]
     node.has_defaults = node.has_default or any(n.has_defaults for n in inner)
     node.has_rules = bool(node.rules) or any(n.has_rules for n in inner)
     node.has_embedded = node.embedded or any(n.has_embedded for n in inner)
@@ -139,7 +152,9 @@ def _branches(facts: dict[str, Any]) -> list[tuple[str, tuple[Schema, ...]]]:
 # --- pruning ------------------------------------------------------------------------------------------------------
 
 
-def prune(value: Any, schema: Schema, root: bool = False, path: str = "", found: list[str] | None = None) -> None:
+def prune(
+    value: Any, schema: Schema, root: bool = False, path: str = "", found: list[str] | None = None
+) -> None:
     """Takes out, in place, what the schema does not name; `found` collects the paths of what went."""
     if isinstance(value, list):
         below = schema.items or _NOTHING
@@ -182,14 +197,20 @@ def apply_defaults(value: Any, schema: Schema) -> None:
         return
     if isinstance(value, dict):
         for name, inner in schema.properties.items():
-            if inner.has_default and (name not in value or (value[name] is None and not inner.nullable)):
+            if inner.has_default and (
+                name not in value or (value[name] is None and not inner.nullable)
+            ):
                 value[name] = copy.deepcopy(inner.default)
             if inner.has_defaults and isinstance(value.get(name), dict | list):
                 apply_defaults(value[name], inner)
         if schema.additional is not None and schema.additional.has_defaults:
             for name, item in value.items():
                 if name not in schema.properties:
-                    if item is None and schema.additional.has_default and not schema.additional.nullable:
+                    if (
+                        item is None
+                        and schema.additional.has_default
+                        and not schema.additional.nullable
+                    ):
                         value[name] = copy.deepcopy(schema.additional.default)
                     apply_defaults(value[name], schema.additional)
     elif isinstance(value, list) and schema.items is not None:
@@ -226,7 +247,11 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> li
     if value is None:
         if schema.nullable or not schema.type:
             allowed = schema.facts.get("enum")
-            return [not_supported(path, None, enum_texts(allowed))] if allowed and None not in allowed else []
+            return (
+                [not_supported(path, None, enum_texts(allowed))]
+                if allowed and None not in allowed
+                else []
+            )
         return [_wrong_type(path, "null", schema)]
     found = _type_errors(value, schema, path)
     for check in schema.checks:
@@ -262,7 +287,10 @@ def correlated(value: list[Any], old: Any, schema: Schema) -> list[Any]:
     if not isinstance(old, list) or schema.list_type != "map":
         return [UNSET] * len(value)
     table = {list_key(item, schema): item for item in old if isinstance(item, dict)}
-    return [table.get(list_key(item, schema), UNSET) if isinstance(item, dict) else UNSET for item in value]
+    return [
+        table.get(list_key(item, schema), UNSET) if isinstance(item, dict) else UNSET
+        for item in value
+    ]
 
 
 def list_key(item: dict[str, Any], schema: Schema) -> tuple[Any, ...]:
@@ -270,7 +298,9 @@ def list_key(item: dict[str, Any], schema: Schema) -> tuple[Any, ...]:
     row = []
     for key in schema.list_keys:
         inner = schema.items.properties.get(key) if schema.items else None
-        row.append(item.get(key, inner.default if inner is not None and inner.has_default else None))
+        row.append(
+            item.get(key, inner.default if inner is not None and inner.has_default else None)
+        )
     return tuple(repr(v) if isinstance(v, dict | list) else v for v in row)
 
 
@@ -287,7 +317,10 @@ def _list_errors(value: list[Any], schema: Schema, path: str) -> list[FieldError
             key: Any = list_key(item, schema)
             shown: Any = {k: item.get(k) for k in schema.list_keys if k in item}
         else:
-            key, shown = (repr(item) if isinstance(item, dict | list) else (type(item).__name__, item)), item
+            key, shown = (
+                (repr(item) if isinstance(item, dict | list) else (type(item).__name__, item)),
+                item,
+            )
         if key in seen:
             found.append(duplicate(f"{path}[{index}]", shown))
         seen.add(key)
@@ -313,7 +346,9 @@ def unreadable_embedded(value: Any, schema: Schema, path: str = "") -> str:
         return ""
     if isinstance(value, list) and schema.items is not None:
         rows = ((f"{path}[{index}]", item, schema.items) for index, item in enumerate(value))
-        return next(filter(None, (unreadable_embedded(item, inner, at) for at, item, inner in rows)), "")
+        return next(
+            filter(None, (unreadable_embedded(item, inner, at) for at, item, inner in rows)), ""
+        )
     if not isinstance(value, dict):
         return ""
     for key, item in value.items():
@@ -325,7 +360,9 @@ def unreadable_embedded(value: Any, schema: Schema, path: str = "") -> str:
                 from_builtins(item, ObjectMeta)
             except msgspec.ValidationError as error:
                 return str(invalid_value(where, item, gowords.mismatch(error, item, ObjectMeta)))
-        elif (inner := schema.child(key)) is not None and (problem := unreadable_embedded(item, inner, where)):
+        elif (inner := schema.child(key)) is not None and (
+            problem := unreadable_embedded(item, inner, where)
+        ):
             return problem
     return ""
 
@@ -335,20 +372,32 @@ def embedded_meta_errors(meta: dict[str, Any], path: str) -> list[FieldError]:
     found = []
     for key, value in (meta.get("labels") or {}).items():
         found += [invalid_value(f"{path}.labels", key, why) for why in label_key_errors(key)]
-        found += [invalid_value(f"{path}.labels", value, why) for why in label_value_errors(str(value))]
+        found += [
+            invalid_value(f"{path}.labels", value, why) for why in label_value_errors(str(value))
+        ]
     for key in meta.get("annotations") or {}:
-        found += [invalid_value(f"{path}.annotations", key, why) for why in label_key_errors(key.lower())]
+        found += [
+            invalid_value(f"{path}.annotations", key, why) for why in label_key_errors(key.lower())
+        ]
     return found
 
 
-def _branch_errors(keyword: str, schemas: tuple[Schema, ...], value: Any, path: str) -> list[FieldError]:
+def _branch_errors(
+    keyword: str, schemas: tuple[Schema, ...], value: Any, path: str
+) -> list[FieldError]:
     results = [validate(value, schema, path) for schema in schemas]
     good = sum(not result for result in results)
     if keyword == "allOf" and good < len(results):
         none = "" if good else ". None validated"
-        return [*itertools.chain(*results), _nowhere(f'"{path}" must validate all the schemas (allOf){none}')]
+        return [
+            *itertools.chain(*results),
+            _nowhere(f'"{path}" must validate all the schemas (allOf){none}'),
+        ]
     if keyword == "anyOf" and not good:
-        return [*min(results, key=len), _nowhere(f'"{path}" must validate at least one schema (anyOf)')]
+        return [
+            *min(results, key=len),
+            _nowhere(f'"{path}" must validate at least one schema (anyOf)'),
+        ]
     if keyword == "oneOf" and good != 1:
         best = [] if good else min(results, key=len)
         many = f"Found {good} valid alternatives" if good else "Found none valid"
@@ -379,7 +428,9 @@ def _type_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
     have = json_type(value)
     whole = have == "integer" or (have == "number" and value.is_integer() and abs(value) < 2**63)
     if schema.int_or_string:
-        return [] if have == "string" or whole else [_wrong_type(path, have, schema, "integer,string")]
+        return (
+            [] if have == "string" or whole else [_wrong_type(path, have, schema, "integer,string")]
+        )
     want, form = schema.type, schema.facts.get("format")
     if want == "number" and have in ("integer", "number"):
         return []

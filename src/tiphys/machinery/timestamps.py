@@ -15,7 +15,9 @@ def rfc3339(seconds: float) -> str:
 
 @functools.lru_cache(64)
 def _second(seconds: int) -> str:
-    return _moment(seconds).isoformat(timespec="seconds") + "Z"  # strftime forgets the zeros of early years
+    return (
+        _moment(seconds).isoformat(timespec="seconds") + "Z"
+    )  # strftime forgets the zeros of early years
 
 
 def rfc3339_micro(seconds: float, micros: int = 0) -> str:

@@ -25,7 +25,11 @@ from tiphys.machinery.structural import ANYTHING, Schema
 _ABSENT: Any = object()
 _SELF: FieldSet = {}
 # What upstream's schema gives as the default of a key that its type may leave out; others have their zero value.
-_KEY_DEFAULTS = {(ContainerPort, "protocol"): "TCP", (ServicePort, "protocol"): "TCP", (LocalObjectReference, "name"): ""}
+_KEY_DEFAULTS = {
+    (ContainerPort, "protocol"): "TCP",
+    (ServicePort, "protocol"): "TCP",
+    (LocalObjectReference, "name"): "",
+}
 # Items of lists with keys that are replaced as a whole all the same.
 _WHOLE_ITEMS = (LocalObjectReference, ObjectReference, OwnerReference, Variable)
 
@@ -48,10 +52,14 @@ class Node:
 
     kind: str
     fields: dict[str, Node] | Callable[[], dict[str, Node]] = None  # type: ignore[assignment]
-    other: Node | None = None  # of keys that `fields` does not name; without it what they are is read off their value
+    other: Node | None = (
+        None  # of keys that `fields` does not name; without it what they are is read off their value
+    )
     item: Node | None = None
     keys: tuple[tuple[str, Any], ...] = ()  # (name, default)
-    untyped: bool = False  # a map if it is one, and else a leaf: upstream's type of a schema that names no type
+    untyped: bool = (
+        False  # a map if it is one, and else a leaf: upstream's type of a schema that names no type
+    )
 
     def child(self, name: str, value: Any) -> Node:
         if callable(self.fields):
@@ -76,7 +84,9 @@ DEDUCED = Node("map", {}, untyped=True)
 @functools.cache
 def node_of(kind: type[Struct]) -> Node:
     """The node of a declared type."""
-    return Node("map", lambda: {name: _field_node(field) for name, field in fields_of(kind).items()})
+    return Node(
+        "map", lambda: {name: _field_node(field) for name, field in fields_of(kind).items()}
+    )
 
 
 def _field_node(field: Field) -> Node:
@@ -90,7 +100,9 @@ def _field_node(field: Field) -> Node:
     if field.kind == "list" and facts.list == "map":
         kind = field.item.item
         item = LEAF if kind in _WHOLE_ITEMS else node_of(kind)
-        return Node("list", item=item, keys=tuple((key, _key_default(kind, key)) for key in facts.keys))
+        return Node(
+            "list", item=item, keys=tuple((key, _key_default(kind, key)) for key in facts.keys)
+        )
     if field.kind == "list" and facts.list == "set":
         return Node("set", item=LEAF)
     return LEAF
@@ -151,7 +163,9 @@ def key_element(item: Any, node: Node) -> str:
             keys[name] = value
     if not keys:
         names = ", ".join(repr(name) for name, _ in node.keys).replace("'", '"')
-        raise MergeError(f"associative list with keys has an element that omits all key fields [{names}] (and doesn't have default values for any key fields)")  # fmt: skip
+        raise MergeError(
+            f"associative list with keys has an element that omits all key fields [{names}] (and doesn't have default values for any key fields)"
+        )
     return item_key(keys)
 
 
@@ -176,7 +190,9 @@ def fields_in(value: Any, node: Node, stored: bool = False) -> FieldSet:
     result: FieldSet = {}
     wanted = {"map": dict, "list": list, "set": list}.get(node.kind)
     if wanted is not None and not stored and not isinstance(value, wanted | None):
-        raise MergeError(f"expected {'map' if wanted is dict else 'list'}, got &{{{formatted(value)}}}")
+        raise MergeError(
+            f"expected {'map' if wanted is dict else 'list'}, got &{{{formatted(value)}}}"
+        )
     if node.kind == "map" and isinstance(value, dict):
         for name, inner in value.items():
             child = node.child(name, inner)
@@ -189,11 +205,17 @@ def fields_in(value: Any, node: Node, stored: bool = False) -> FieldSet:
             elif child.kind == "leaf" or inner is None or inner == {} or not node.named(name):
                 result["f:" + name] = _SELF
     elif node.kind in ("list", "set") and isinstance(value, list):
-        for element, item in _items_of_stored(value, node) if stored and node.kind == "list" else _items(value, node):
+        for element, item in (
+            _items_of_stored(value, node) if stored and node.kind == "list" else _items(value, node)
+        ):
             if element in result and not stored:
                 raise MergeError(f"duplicate entries for key {_readable(element)}")
             try:
-                below = fields_in(item, node.item, stored) if node.kind == "list" and node.item is not None else {}
+                below = (
+                    fields_in(item, node.item, stored)
+                    if node.kind == "list" and node.item is not None
+                    else {}
+                )
             except MergeError as error:
                 raise error.within(_readable(element)) from None
             result[element] = {".": _SELF, **below} if below else _SELF
@@ -284,11 +306,19 @@ def _compare_maps(old: dict[str, Any], new: dict[str, Any], node: Node, found: C
             child = node.child(name, after)
             found.added["f:" + name] = _SELF if child.kind == "leaf" else everything(after, child)
         elif before != after:
-            _compare("f:" + name, before, after, node.child(name, after if after is not None else before), found)
+            _compare(
+                "f:" + name,
+                before,
+                after,
+                node.child(name, after if after is not None else before),
+                found,
+            )
     for name, before in old.items():
         if name not in new:
             child = node.child(name, before)
-            found.removed["f:" + name] = _SELF if child.kind == "leaf" else everything(before, child)
+            found.removed["f:" + name] = (
+                _SELF if child.kind == "leaf" else everything(before, child)
+            )
 
 
 def _compare(element: str, before: Any, after: Any, node: Node, found: Comparison) -> None:
@@ -298,7 +328,11 @@ def _compare(element: str, before: Any, after: Any, node: Node, found: Compariso
     below = Comparison({}, {}, {})
     if node.kind == "map" and isinstance(before, dict | None) and isinstance(after, dict | None):
         _compare_maps(before or {}, after or {}, node, below)
-    elif node.kind in ("list", "set") and isinstance(before, list | None) and isinstance(after, list | None):
+    elif (
+        node.kind in ("list", "set")
+        and isinstance(before, list | None)
+        and isinstance(after, list | None)
+    ):
         _compare_lists(before or [], after or [], node, below)
         if not (below.added or below.removed or below.modified):
             return  # only the order differs
@@ -363,7 +397,9 @@ def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
     def take() -> None:
         nonlocal at, turn
         element, item = wanted[at]
-        result.append(merge(known[element], item, node.item) if element in known and node.item else item)
+        result.append(
+            merge(known[element], item, node.item) if element in known and node.item else item
+        )
         taken.add(element)
         at += 1
         if turn < len(shared) and shared[turn] == element:
@@ -410,7 +446,9 @@ def _without(value: Any, fields: FieldSet, node: Node) -> Any:
         return result
     if node.kind in ("list", "set") and isinstance(value, list):
         kept = []
-        for element, item in _items_of_stored(value, node) if node.kind == "list" else _items(value, node):
+        for element, item in (
+            _items_of_stored(value, node) if node.kind == "list" else _items(value, node)
+        ):
             below = fields.get(element)
             if below is None:
                 kept.append(item)
@@ -433,5 +471,7 @@ def _bare(value: Any, fields: FieldSet, node: Node) -> Any:
         return found
     if node.kind == "list" and isinstance(value, list):
         rows = _items_of_stored(value, node)
-        return [_bare(item, fields[e], node.item or LEAF) if fields.get(e) else item for e, item in rows]
+        return [
+            _bare(item, fields[e], node.item or LEAF) if fields.get(e) else item for e, item in rows
+        ]
     return value

@@ -30,13 +30,17 @@ def reserved_for(volume: Volume, claim: Claim) -> bool:
 def fits(volume: Volume, claim: Claim) -> bool:
     """Whether a claim could have a volume, whoever has it now."""
     spec, wanted = volume.spec, claim.spec
-    if volume.metadata.deletion_timestamp or (spec.storage_class_name or "") != (wanted.storage_class_name or ""):
+    if volume.metadata.deletion_timestamp or (spec.storage_class_name or "") != (
+        wanted.storage_class_name or ""
+    ):
         return False
     if (spec.volume_mode or "Filesystem") != (wanted.volume_mode or "Filesystem"):
         return False
     if not set(wanted.access_modes) <= set(spec.access_modes):
         return False
-    if nano(spec.capacity.get("storage", "0")) < nano(wanted.resources.requests.get("storage", "0")):
+    if nano(spec.capacity.get("storage", "0")) < nano(
+        wanted.resources.requests.get("storage", "0")
+    ):
         return False
     selector = from_label_selector(wanted.selector)
     return selector is None or selector.matches(volume.metadata.labels)
@@ -46,7 +50,9 @@ def reachable(volume: Volume, node: core_v1.Node) -> bool:
     """Whether a volume can be used on a node."""
     affinity = volume.spec.node_affinity
     required = affinity.required if affinity is not None else None
-    return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
+    return required is None or any(
+        matches_term(term, node) for term in required.node_selector_terms
+    )
 
 
 def allowed(kind: StorageClass, node: core_v1.Node) -> bool:
@@ -58,7 +64,9 @@ def allowed(kind: StorageClass, node: core_v1.Node) -> bool:
     )
 
 
-def best(volumes: Iterable[Volume], claim: Claim, node: core_v1.Node | None = None) -> Volume | None:
+def best(
+    volumes: Iterable[Volume], claim: Claim, node: core_v1.Node | None = None
+) -> Volume | None:
     """The volume a claim should get: the one kept for it, else the smallest free one that fits (and that the node can
     reach, when one is given)."""
     found: list[tuple[int, str, Volume]] = []
@@ -69,8 +77,14 @@ def best(volumes: Iterable[Volume], claim: Claim, node: core_v1.Node | None = No
             if volume.metadata.name == claim.spec.volume_name and volume.spec.claim_ref is None:
                 return volume
             continue
-        if volume.spec.claim_ref is None and fits(volume, claim) and (node is None or reachable(volume, node)):
-            found.append((nano(volume.spec.capacity.get("storage", "0")), volume.metadata.name, volume))
+        if (
+            volume.spec.claim_ref is None
+            and fits(volume, claim)
+            and (node is None or reachable(volume, node))
+        ):
+            found.append(
+                (nano(volume.spec.capacity.get("storage", "0")), volume.metadata.name, volume)
+            )
     return min(found, key=lambda row: row[:2])[2] if found else None
 
 

@@ -17,7 +17,9 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _EXCESSIVE = "yaml: document contains excessive aliasing"
 _FEW_ALIASES, _FEW_NODES = 100, 1000  # below these nothing is excessive
 _LOW, _HIGH = 400_000, 4_000_000  # numbers of nodes between which the share of aliases falls
-_MOST_TEXT = 12 << 20  # characters of all scalars once aliases are expanded: four times what a body may have
+_MOST_TEXT = (
+    12 << 20
+)  # characters of all scalars once aliases are expanded: four times what a body may have
 
 
 class YamlError(ValueError):
@@ -25,8 +27,12 @@ class YamlError(ValueError):
 
 
 _WORDS: dict[str, Any] = {
-    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
-    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
+    **dict.fromkeys(
+        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True
+    ),
+    **dict.fromkeys(
+        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False
+    ),
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
@@ -43,7 +49,9 @@ def _integer(text: str) -> int | None:
     if _INTEGER.fullmatch(text) is None or len(text) > _LONGEST_NUMBER:
         return None
     sign, digits = (-1 if text[0] == "-" else 1), text.lstrip("+-")
-    base = {"0x": 16, "0b": 2, "0o": 8}.get(digits[:2].lower(), 8 if len(digits) > 1 and digits[0] == "0" else 10)
+    base = {"0x": 16, "0b": 2, "0o": 8}.get(
+        digits[:2].lower(), 8 if len(digits) > 1 and digits[0] == "0" else 10
+    )
     value = sign * int(digits[2:] if digits[1:2] in tuple("xXbBoO") else digits, base)
     return value if -(2**63) <= value < 2**64 else None
 
@@ -88,9 +96,15 @@ def _tagged(text: str, kind: str) -> Any:
             raise YamlError("yaml: !!binary value contains invalid base64 data") from None
     value = resolved(text)
     wanted: dict[str, tuple[type, ...]] = {
-        "int": (int,), "float": (float, int), "bool": (bool,), "null": (type(None),), "timestamp": (str,)
-    }  # fmt: skip
-    if kind in wanted and (not isinstance(value, wanted[kind]) or (isinstance(value, bool) and kind != "bool")):
+        "int": (int,),
+        "float": (float, int),
+        "bool": (bool,),
+        "null": (type(None),),
+        "timestamp": (str,),
+    }
+    if kind in wanted and (
+        not isinstance(value, wanted[kind]) or (isinstance(value, bool) and kind != "bool")
+    ):
         raise YamlError(f"yaml: cannot decode !!{_kind_of(value)} `{text}` as a !!{kind}")
     return float(value) if kind == "float" else value if kind in wanted else text
 
@@ -174,7 +188,11 @@ class _Reader:
         self._put(value, event)
 
     def _awaits_key(self) -> bool:
-        return bool(self._open) and type(self._open[-1].items) is dict and self._open[-1].key is _NO_KEY
+        return (
+            bool(self._open)
+            and type(self._open[-1].items) is dict
+            and self._open[-1].key is _NO_KEY
+        )
 
     def _begin(self, items: Any, event: Any) -> None:
         if event.anchor is not None:
@@ -190,7 +208,11 @@ class _Reader:
             for name, inner in other.items():
                 done.items.setdefault(name, inner)
         if done.anchor is not None:
-            self._anchors[done.anchor] = (done.items, self._nodes - done.nodes, self._text - done.text)
+            self._anchors[done.anchor] = (
+                done.items,
+                self._nodes - done.nodes,
+                self._text - done.text,
+            )
         self._put(done.items, event)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
@@ -249,7 +271,9 @@ def read(data: bytes) -> tuple[Any, list[str]]:
         raise YamlError(_told(error)) from None
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise YamlError(f"yaml: {error}") from None
-    return reader.value, ["\n".join(["yaml: unmarshal errors:", *reader.twice])] if reader.twice else []
+    return reader.value, [
+        "\n".join(["yaml: unmarshal errors:", *reader.twice])
+    ] if reader.twice else []
 
 
 def _told(error: yaml.YAMLError) -> str:

@@ -19,13 +19,20 @@ class NetworkError(Exception):
 def cni_config(name: str, subnet: str, leases: Path, mtu: int = 1500) -> dict[str, Any]:
     """The CNI network list of a node's pods; `leases` is the folder of addresses in use."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "dataDir": str(leases)}
-    link = {"type": "ptp", "ipMasq": False, "mtu": mtu, "ipam": {**ipam, "routes": [{"dst": "0.0.0.0/0"}]}}
+    link = {
+        "type": "ptp",
+        "ipMasq": False,
+        "mtu": mtu,
+        "ipam": {**ipam, "routes": [{"dst": "0.0.0.0/0"}]},
+    }
     return {"cniVersion": "0.4.0", "name": name, "plugins": [link]}
 
 
 def write_cni(folder: Path, name: str, subnet: str, leases: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-tiphys.conflist").write_text(json.dumps(cni_config(name, subnet, leases), indent=1))
+    (folder / "10-tiphys.conflist").write_text(
+        json.dumps(cni_config(name, subnet, leases), indent=1)
+    )
 
 
 def run(*command: str, check: bool = True) -> str:

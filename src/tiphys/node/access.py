@@ -13,7 +13,11 @@ from tiphys.api import authentication_v1, authorization_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery.errors import StatusError
 
-_TOKEN_KEPT, _ALLOWED_KEPT, _REFUSED_KEPT = 120.0, 300.0, 30.0  # seconds that answers count, as upstream
+_TOKEN_KEPT, _ALLOWED_KEPT, _REFUSED_KEPT = (
+    120.0,
+    300.0,
+    30.0,
+)  # seconds that answers count, as upstream
 _MOST_KEPT = 1000  # answers of each kind
 _LONGEST_TOKEN = 64 << 10
 _VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -48,7 +52,11 @@ def caller_of(certificate: Mapping[str, Any] | None) -> Caller | None:
     """The user that a verified certificate names (`ssl.SSLSocket.getpeercert`)."""
     rows = [row for part in (certificate or {}).get("subject", ()) for row in part]
     name = next((value for key, value in rows if key == "commonName"), "")
-    return Caller(name, tuple(value for key, value in rows if key == "organizationName")) if name else None
+    return (
+        Caller(name, tuple(value for key, value in rows if key == "organizationName"))
+        if name
+        else None
+    )
 
 
 class Access:
@@ -58,10 +66,16 @@ class Access:
         self._client, self._node = client, node
         self._callers: dict[str, tuple[float, Caller]] = {}
         self._answers: dict[tuple[Caller, str, str], tuple[float, bool]] = {}
-        self._asking = asyncio.Semaphore(8)  # callers that nobody knows cannot keep the API server busy
+        self._asking = asyncio.Semaphore(
+            8
+        )  # callers that nobody knows cannot keep the API server busy
 
     async def check(
-        self, certificate: Mapping[str, Any] | None, authorization: str, method: str, path: Sequence[str]
+        self,
+        certificate: Mapping[str, Any] | None,
+        authorization: str,
+        method: str,
+        path: Sequence[str],
     ) -> None:
         """Raises AccessError."""
         caller = caller_of(certificate) or await self._bearer(authorization)
@@ -71,7 +85,9 @@ class Access:
         for subresource in wanted:
             if _OWNERS in caller.groups or await self._may(caller, verb, subresource):
                 return
-        shown = f"user={caller.name}, verb={verb}, resource=nodes, subresource(s)=[{' '.join(wanted)}]"
+        shown = (
+            f"user={caller.name}, verb={verb}, resource=nodes, subresource(s)=[{' '.join(wanted)}]"
+        )
         raise AccessError(403, f"Forbidden ({shown})")
 
     async def _bearer(self, authorization: str) -> Caller | None:
@@ -114,7 +130,9 @@ class Access:
             try:
                 return await self._client.create(review)
             except (StatusError, Unreachable) as error:
-                raise AccessError(500, f"the API server was asked and did not say: {error}") from None
+                raise AccessError(
+                    500, f"the API server was asked and did not say: {error}"
+                ) from None
 
 
 def _keep(answers: dict[Any, Any], key: Any, value: Any) -> None:

@@ -27,46 +27,72 @@ class Footprint:
         return ports_of(self._spec)
 
 
-def refusal(pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]) -> tuple[str, str] | None:
+def refusal(
+    pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]
+) -> tuple[str, str] | None:
     """The (reason, message) for which a node that holds `others` cannot take `pod`, or None."""
     others = list(others)
     if len(others) + 1 > (room := units("pods", allocatable["pods"])):
         return _lacks("pods", 1, len(others), room)
     for name in _COMPUTE:
         if asked := pod.requests.get(name, 0):
-            used, room = sum(other.requests.get(name, 0) for other in others), units(name, allocatable[name])
+            used, room = (
+                sum(other.requests.get(name, 0) for other in others),
+                units(name, allocatable[name]),
+            )
             if used + asked > room:
                 return _lacks(name, asked, used, room)
-    if pod.ports and any(clash(mine, theirs) for other in others for theirs in other.ports for mine in pod.ports):
-        return "NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+    if pod.ports and any(
+        clash(mine, theirs) for other in others for theirs in other.ports for mine in pod.ports
+    ):
+        return (
+            "NodePorts",
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+        )
     return None
 
 
 # What a pod may set without reaching beyond itself: upstream's safe sysctls, all of namespaces of the pod's own.
 _SAFE_SYSCTLS = {"kernel.shm_rmid_forced": "IPC"} | dict.fromkeys(
     (
-        "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-        "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_rmem",
         "net.ipv4.tcp_wmem",
     ),
     "Net",
-)  # fmt: skip
+)
 
 
 def unfit(spec: core_v1.PodSpec) -> tuple[str, str] | None:
     """The (reason, message) for which no node of ours takes a pod, or None."""
     if spec.os is not None and spec.os.name != "linux":
         return "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
-    if spec.security_context is not None and spec.security_context.supplemental_groups_policy == "Strict":
-        return "SupplementalGroupsPolicyNotSupported", "SupplementalGroupsPolicy=Strict is not supported in this node"
+    if (
+        spec.security_context is not None
+        and spec.security_context.supplemental_groups_policy == "Strict"
+    ):
+        return (
+            "SupplementalGroupsPolicyNotSupported",
+            "SupplementalGroupsPolicy=Strict is not supported in this node",
+        )
     for sysctl in spec.security_context.sysctls if spec.security_context is not None else ():
         name = sysctl_name(sysctl.name)
         namespace = _SAFE_SYSCTLS.get(name)
         if namespace is None:
             return "SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted'
         if spec.host_network if namespace == "Net" else spec.host_ipc:
-            return "SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled'
+            return (
+                "SysctlForbidden",
+                f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled',
+            )
     return None
 
 
@@ -81,4 +107,7 @@ def _lacks(name: str, asked: int, used: int, room: int) -> tuple[str, str]:
     return f"OutOf{name}", text
 
 
-MISPLACED = "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+MISPLACED = (
+    "NodeAffinity",
+    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+)

@@ -46,7 +46,11 @@ class NodeOptions:
     domain: str = "cluster.local"
     pod_cidr: str = ""
     labels: dict[str, str] | None = None
-    resolver: tuple[list[str], list[str], list[str]] = ([], [], [])  # the node's own: servers, searches, options
+    resolver: tuple[list[str], list[str], list[str]] = (
+        [],
+        [],
+        [],
+    )  # the node's own: servers, searches, options
 
 
 class Agent:
@@ -66,13 +70,25 @@ class Agent:
         self._resources = capacity(hollow, options.data_dir)
         references = References(client)
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
-        volumes = Volumes(options.data_dir, references, self._resources) if not hollow else _NoVolumes()
+        volumes = (
+            Volumes(options.data_dir, references, self._resources) if not hollow else _NoVolumes()
+        )
         self._node = Node(
-            options.name, options.address, runtime, client, self._recorder, references, volumes, services,  # type: ignore[arg-type]
-            (list(options.dns_servers), options.domain), options.resolver, self._resources,
-            starting=asyncio.Semaphore(64 if hollow else 6), shortage=self._shortage,
+            options.name,
+            options.address,
+            runtime,
+            client,
+            self._recorder,
+            references,
+            volumes,  # type: ignore[arg-type]
+            services,
+            (list(options.dns_servers), options.domain),
+            options.resolver,
+            self._resources,
+            starting=asyncio.Semaphore(64 if hollow else 6),
+            shortage=self._shortage,
             isolation=isolation or NoIsolation(),
-        )  # fmt: skip
+        )
         self._client = client
         self._workers: dict[str, PodWorker] = {}
         self._found: dict[str, PodState] = {}
@@ -86,7 +102,9 @@ class Agent:
         options = self._options
         port = options.port
         if not self.runtime.name.startswith("hollow"):
-            port = await self._server.start(options.address, options.port, options.certificate, options.key, options.ca)
+            port = await self._server.start(
+                options.address, options.port, options.certificate, options.key, options.ca
+            )
         self._registration = Registration(
             self._client,
             options.name,
@@ -181,7 +199,11 @@ class Agent:
 
     def _shortage(self, worker: PodWorker, wanted: Footprint) -> tuple[str, str] | None:
         """Why a pod cannot be so large."""
-        others = [other.footprint for other in self._workers.values() if other.holds_room and other is not worker]
+        others = [
+            other.footprint
+            for other in self._workers.values()
+            if other.holds_room and other is not worker
+        ]
         return shortage(wanted, others, self._resources)
 
     def _room_made(self) -> None:
@@ -203,7 +225,9 @@ class Agent:
 
     async def remove_strangers(self, known: set[str]) -> None:
         """Ends what runs here although no pod of the cluster says so, and clears away what such pods left on disk."""
-        left = self._node.volumes.left() - known  # before any pod that comes meanwhile has something there
+        left = (
+            self._node.volumes.left() - known
+        )  # before any pod that comes meanwhile has something there
         for uid, state in self._found.items():
             if uid in known or not uid:
                 continue
@@ -275,13 +299,21 @@ class Agent:
     def configuration(self) -> dict[str, Any]:
         options = self._options
         return {
-            "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "address": options.address, "port": options.port, "podCIDR": options.pod_cidr,
-            "clusterDomain": options.domain, "clusterDNS": list(options.dns_servers), "maxPods": PODS,
+            "kind": "KubeletConfiguration",
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "address": options.address,
+            "port": options.port,
+            "podCIDR": options.pod_cidr,
+            "clusterDomain": options.domain,
+            "clusterDNS": list(options.dns_servers),
+            "maxPods": PODS,
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
-            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs",
-            "containerLogMaxSize": "10Mi", "containerLogMaxFiles": 5, "serializeImagePulls": False,
-        }  # fmt: skip
+            "authorization": {"mode": "Webhook"},
+            "cgroupDriver": "cgroupfs",
+            "containerLogMaxSize": "10Mi",
+            "containerLogMaxFiles": 5,
+            "serializeImagePulls": False,
+        }
 
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
         return await self.runtime.port_forward_url(sandbox, ports)  # type: ignore[attr-defined, no-any-return]

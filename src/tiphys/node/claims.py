@@ -18,7 +18,9 @@ async def prepare(client: Client, pod: core_v1.Pod) -> None:
     try:
         wanted = list(claims_of(pod))
     except NotMade as missing:
-        raise _fault(f'pod "{pod.metadata.namespace}/{pod.metadata.name}": ResourceClaim not created yet') from missing
+        raise _fault(
+            f'pod "{pod.metadata.namespace}/{pod.metadata.name}": ResourceClaim not created yet'
+        ) from missing
     for entry, name in wanted:
         try:
             claim = await client.get(v1.ResourceClaim, name, pod.metadata.namespace)
@@ -31,7 +33,9 @@ async def prepare(client: Client, pod: core_v1.Pod) -> None:
 def _obstacle(pod: core_v1.Pod, entry: str, claim: v1.ResourceClaim) -> str:
     """Why a pod cannot use a claim here; empty: it can."""
     name, meta = claim.metadata.name, pod.metadata
-    templated = any(e.name == entry and e.resource_claim_template_name for e in pod.spec.resource_claims)
+    templated = any(
+        e.name == entry and e.resource_claim_template_name for e in pod.spec.resource_claims
+    )
     if templated and not belongs_to(claim, pod):
         return f"ResourceClaim {name} was not created for pod {meta.name} (pod is not owner)"
     if not is_reserved_for(claim, pod):

@@ -51,7 +51,9 @@ def value_of(text: str, key: str) -> str:
         value = value[1:]
         while "'" not in value:
             if at >= len(lines):
-                raise EnvFileError(f"invalid environment variable format starting at line {number}: unclosed single quote")
+                raise EnvFileError(
+                    f"invalid environment variable format starting at line {number}: unclosed single quote"
+                )
             value += f"\n{lines[at]}"
             at += 1
         value, _, rest = value.partition("'")

@@ -24,13 +24,17 @@ def expand(text: str, env: dict[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[0] == "$$" else env.get(m[1], m[0]), text)
 
 
-def service_variables(services: Iterable[core_v1.Service], namespace: str, links: bool) -> dict[str, str]:
+def service_variables(
+    services: Iterable[core_v1.Service], namespace: str, links: bool
+) -> dict[str, str]:
     """The variables that tell a container where services are: always the API server, others when links are on."""
     env: dict[str, str] = {}
     for service in services:
         meta, spec = service.metadata, service.spec
         master = (meta.namespace, meta.name) == ("default", "kubernetes")
-        if spec.cluster_ip in ("", "None") or not (master or (links and meta.namespace == namespace)):
+        if spec.cluster_ip in ("", "None") or not (
+            master or (links and meta.namespace == namespace)
+        ):
             continue
         prefix = meta.name.upper().replace("-", "_")
         env[f"{prefix}_SERVICE_HOST"] = spec.cluster_ip
@@ -65,7 +69,9 @@ async def environment(
     env = service_variables(services, namespace, pod.spec.enable_service_links is not False)
     for source in container.env_from:
         ref, kind = (
-            (source.config_map_ref, core_v1.ConfigMap) if source.config_map_ref else (source.secret_ref, core_v1.Secret)
+            (source.config_map_ref, core_v1.ConfigMap)
+            if source.config_map_ref
+            else (source.secret_ref, core_v1.Secret)
         )
         if ref is None:
             continue
@@ -82,7 +88,9 @@ async def environment(
             if variable.value_from.file_key_ref is not None:
                 got = await asyncio.to_thread(_from_file, variable.value_from.file_key_ref, paths)
             else:
-                got = await _value_from(pod, container, variable.value_from, references, host_ip, allocatable)
+                got = await _value_from(
+                    pod, container, variable.value_from, references, host_ip, allocatable
+                )
             if got is None:
                 continue
             value = got
@@ -102,7 +110,10 @@ async def _value_from(
         return field(pod, source.field_ref.field_path, host_ip)
     if source.resource_field_ref is not None:
         return resource(pod, container, source.resource_field_ref, allocatable)
-    for ref, kind in ((source.config_map_key_ref, core_v1.ConfigMap), (source.secret_key_ref, core_v1.Secret)):
+    for ref, kind in (
+        (source.config_map_key_ref, core_v1.ConfigMap),
+        (source.secret_key_ref, core_v1.Secret),
+    ):
         if ref is None:
             continue
         found = await references.get(kind, pod.metadata.namespace, ref.name)

@@ -27,7 +27,9 @@ class DiskUsage:
 def is_limited(spec: core_v1.PodSpec) -> bool:
     """Whether there is anything to measure of a pod."""
     volumes = any(v.empty_dir is not None and v.empty_dir.size_limit for v in spec.volumes)
-    return volumes or any(STORAGE in c.resources.limits for c in (*spec.containers, *spec.init_containers))
+    return volumes or any(
+        STORAGE in c.resources.limits for c in (*spec.containers, *spec.init_containers)
+    )
 
 
 def excess(spec: core_v1.PodSpec, used: DiskUsage) -> str:
@@ -36,9 +38,15 @@ def excess(spec: core_v1.PodSpec, used: DiskUsage) -> str:
         limit = volume.empty_dir.size_limit if volume.empty_dir is not None else None
         if limit and 0 < quantity.ceil_units(limit) < used.volumes.get(volume.name, 0):
             return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". '
-    limits = {c.name: c.resources.limits[STORAGE] for c in spec.containers if STORAGE in c.resources.limits}
+    limits = {
+        c.name: c.resources.limits[STORAGE]
+        for c in spec.containers
+        if STORAGE in c.resources.limits
+    }
     on_disk = sum(used.containers.values()) + sum(
-        used.volumes.get(v.name, 0) for v in spec.volumes if v.empty_dir is None or v.empty_dir.medium != "Memory"
+        used.volumes.get(v.name, 0)
+        for v in spec.volumes
+        if v.empty_dir is None or v.empty_dir.medium != "Memory"
     )
     whole = quantity.total([{STORAGE: limit} for limit in limits.values()]).get(STORAGE)
     if whole and on_disk > quantity.ceil_units(whole):
@@ -50,7 +58,10 @@ def excess(spec: core_v1.PodSpec, used: DiskUsage) -> str:
 
 
 async def measure(
-    spec: core_v1.PodSpec, volumes: Mapping[str, Path], logs: Mapping[str, Path], written: Mapping[str, int]
+    spec: core_v1.PodSpec,
+    volumes: Mapping[str, Path],
+    logs: Mapping[str, Path],
+    written: Mapping[str, int],
 ) -> DiskUsage:
     """`volumes` are the folders of volumes on this node, `logs` those of containers' logs, `written` the bytes that
     containers wrote beside them."""
@@ -67,7 +78,12 @@ async def folder_size(folder: Path) -> int:
     """Bytes on disk of all in a folder, on its own file system; 0 of one that cannot be measured. By a process of its own:
     there may be millions of files, and deeper ones than handles can be open."""
     measuring = await asyncio.create_subprocess_exec(
-        "du", "-sxB1", "--", str(folder), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        "du",
+        "-sxB1",
+        "--",
+        str(folder),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         async with asyncio.timeout(_PATIENCE):

@@ -16,16 +16,24 @@ def field(pod: core_v1.Pod, path: str, host_ip: str = "") -> str:
     meta, spec, status = pod.metadata, pod.spec, pod.status
     match = _SUBSCRIPT.match(path)
     if match:
-        source = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}[match[1]]
+        source = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}[
+            match[1]
+        ]
         return source.get(match[2], "")
     host = status.host_ip or host_ip
     values: dict[str, Any] = {
-        "metadata.name": meta.name, "metadata.namespace": meta.namespace, "metadata.uid": meta.uid,
-        "metadata.labels": _lines(meta.labels), "metadata.annotations": _lines(meta.annotations),
-        "spec.nodeName": spec.node_name, "spec.serviceAccountName": spec.service_account_name,
-        "status.hostIP": host, "status.hostIPs": host, "status.podIP": status.pod_ip,
+        "metadata.name": meta.name,
+        "metadata.namespace": meta.namespace,
+        "metadata.uid": meta.uid,
+        "metadata.labels": _lines(meta.labels),
+        "metadata.annotations": _lines(meta.annotations),
+        "spec.nodeName": spec.node_name,
+        "spec.serviceAccountName": spec.service_account_name,
+        "status.hostIP": host,
+        "status.hostIPs": host,
+        "status.podIP": status.pod_ip,
         "status.podIPs": ",".join(p.ip for p in status.pod_ips),
-    }  # fmt: skip
+    }
     return str(values[path])
 
 
@@ -38,7 +46,10 @@ def _quoted(text: str) -> str:
 
 
 def resource(
-    pod: core_v1.Pod, container: Any, selector: core_v1.ResourceFieldSelector, allocatable: dict[str, str]
+    pod: core_v1.Pod,
+    container: Any,
+    selector: core_v1.ResourceFieldSelector,
+    allocatable: dict[str, str],
 ) -> str:
     """A limit or request in units of the divisor, rounded up; a missing limit is what the node has."""
     if selector.container_name:

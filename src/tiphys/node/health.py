@@ -17,16 +17,23 @@ from tiphys.node.runtime import RUNNING, ContainerState, PodState, Runtime
 class Health:
     """`ready`, `started` and `unhealthy` name containers. `address` gives the pod's address, `wake` the worker."""
 
-    def __init__(self, runtime: Runtime, address: Callable[[], str], say: Say, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, runtime: Runtime, address: Callable[[], str], say: Say, wake: Callable[[], None]
+    ) -> None:
         self._runtime, self._address, self._say, self._wake = runtime, address, say, wake
         self.ready: set[str] = set()
         self.started: set[str] = set()
         self.unhealthy: dict[str, str] = {}  # container → the kind of probe that gave it up
-        self._asked: dict[str, tuple[str, list[asyncio.Task[None]]]] = {}  # name → (container id, its probes)
+        self._asked: dict[
+            str, tuple[str, list[asyncio.Task[None]]]
+        ] = {}  # name → (container id, its probes)
 
     def watch(self, pod: core_v1.Pod, state: PodState) -> None:
         """Begins to ask every container that runs and is not asked yet."""
-        for container in [*pod.spec.containers, *(c for c in pod.spec.init_containers if is_sidecar(c))]:
+        for container in [
+            *pod.spec.containers,
+            *(c for c in pod.spec.init_containers if is_sidecar(c)),
+        ]:
             found = state.containers.get(container.name)
             if found is None or found.state != RUNNING:
                 continue
@@ -59,7 +66,9 @@ class Health:
         for name in list(self._asked):
             self.stop(name)
 
-    def _after_startup(self, container: Any, found: ContainerState, was_ready: bool = False) -> None:
+    def _after_startup(
+        self, container: Any, found: ContainerState, was_ready: bool = False
+    ) -> None:
         self.started.add(container.name)
         if container.readiness_probe is not None:
             if was_ready:
@@ -71,7 +80,12 @@ class Health:
             self._ask("liveness", container.liveness_probe, container, found)
 
     def _ask(
-        self, kind: str, probe: core_v1.Probe, container: Any, found: ContainerState, well: bool = False
+        self,
+        kind: str,
+        probe: core_v1.Probe,
+        container: Any,
+        found: ContainerState,
+        well: bool = False,
     ) -> None:
         prober = probes.Prober(
             kind, probe, container, found.id, self._runtime, self._address, found.started_at, well
@@ -80,7 +94,9 @@ class Health:
         def report(prober: probes.Prober, answer: Answer) -> None:
             self._answered(prober, found, answer)
 
-        task = asyncio.get_running_loop().create_task(prober.run(report), name=f"{kind}-{container.name}")
+        task = asyncio.get_running_loop().create_task(
+            prober.run(report), name=f"{kind}-{container.name}"
+        )
         self._asked[container.name][1].append(task)
 
     def _answered(self, prober: probes.Prober, found: ContainerState, answer: Answer) -> None:
@@ -88,9 +104,16 @@ class Health:
         if self._asked.get(name, ("", []))[0] != found.id:
             return
         if not success:
-            self._say("Warning", "Unhealthy", f"{prober.kind.title()} probe failed: {answer.text}", name)
+            self._say(
+                "Warning", "Unhealthy", f"{prober.kind.title()} probe failed: {answer.text}", name
+            )
         elif answer.warning:
-            self._say("Warning", "ProbeWarning", f"{prober.kind.title()} probe warning: {answer.text}", name)
+            self._say(
+                "Warning",
+                "ProbeWarning",
+                f"{prober.kind.title()} probe warning: {answer.text}",
+                name,
+            )
         if prober.kind == "readiness":
             (self.ready.add if prober.verdict.well else self.ready.discard)(name)
         elif prober.kind == "startup" and prober.verdict.well:

@@ -81,7 +81,11 @@ class HollowRuntime:
         return []
 
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        dns: tuple[list[str], list[str], list[str]],
+        hostname: str,
     ) -> SandboxState:
         meta, number = pod.metadata, next(self._count)
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
@@ -93,11 +97,22 @@ class HollowRuntime:
         state.sandbox = SandboxState(f"{meta.uid}-{attempt}", attempt, True, ip, self._now())
         return state.sandbox
 
-    async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState:
+    async def start_container(
+        self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan
+    ) -> ContainerState:
         state, now = self._pods[pod.metadata.uid], self._now()
-        id = hashlib.sha256(f"{sandbox.id}/{plan.container.name}/{plan.attempt}".encode()).hexdigest()
+        id = hashlib.sha256(
+            f"{sandbox.id}/{plan.container.name}/{plan.attempt}".encode()
+        ).hexdigest()
         made = ContainerState(
-            id, plan.container.name, plan.attempt, RUNNING, now, now, image=plan.image, image_ref=plan.image
+            id,
+            plan.container.name,
+            plan.attempt,
+            RUNNING,
+            now,
+            now,
+            image=plan.image,
+            image_ref=plan.image,
         )
         if plan.container.name in state.containers:
             state.previous[made.name] = state.containers[made.name]
@@ -111,7 +126,10 @@ class HollowRuntime:
 
     @staticmethod
     def _ends_after(pod: core_v1.Pod, plan: ContainerPlan) -> float | None:
-        init = any(c.name == plan.container.name and c.restart_policy != "Always" for c in pod.spec.init_containers)
+        init = any(
+            c.name == plan.container.name and c.restart_policy != "Always"
+            for c in pod.spec.init_containers
+        )
         if EXIT_AFTER in pod.metadata.annotations:
             return float(pod.metadata.annotations[EXIT_AFTER])
         return 0.0 if init or pod.spec.restart_policy != "Always" else None
@@ -134,7 +152,9 @@ class HollowRuntime:
         state = self._pods.get(self._of.get(id, ""))
         return next((c for c in state.containers.values() if c.id == id), None) if state else None
 
-    async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
+    async def resize_container(
+        self, pod: core_v1.Pod, container: core_v1.Container, id: str
+    ) -> None:
         return None
 
     async def stop_container(self, id: str, grace: float) -> None:
@@ -163,7 +183,9 @@ class HollowRuntime:
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
         return 0, b""
 
-    async def exec_url(self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
+    async def exec_url(
+        self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> str:
         raise RuntimeFault("Unimplemented", _WHY)
 
     async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
@@ -175,7 +197,9 @@ class HollowRuntime:
     def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
         return None
 
-    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+    async def rotate_log(
+        self, namespace: str, pod: str, uid: str, container: ContainerState
+    ) -> None:
         return None
 
     def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:

@@ -81,14 +81,22 @@ class Get:
         if parts.scheme not in ("http", "https"):
             raise ValueError(f'unsupported protocol scheme "{parts.scheme}"')
         port = parts.port or _port(parts.scheme)
-        headers = {"Host": parts.netloc, "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
+        headers = {
+            "Host": parts.netloc,
+            "User-Agent": "kube-probe/1.36",
+            "Accept": "*/*",
+            "Connection": "close",
+        }
         headers |= dict(self.headers)
         _check(headers)
         context = _anyone() if parts.scheme == "https" else None
         reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+            lines = [
+                f"GET {target} HTTP/1.1",
+                *(f"{name}: {value}" for name, value in headers.items()),
+            ]
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
             return await _read(reader)
         finally:
@@ -118,7 +126,10 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, str, str]:
 def _check(headers: dict[str, str]) -> None:
     """A line break in a header would begin something that nobody checked."""
     for name, value in headers.items():
-        if any(ord(character) < 32 or ord(character) == 127 for character in name + value.replace("\t", "")):
+        if any(
+            ord(character) < 32 or ord(character) == 127
+            for character in name + value.replace("\t", "")
+        ):
             raise _Unsendable(f'net/http: invalid header field value for "{name}"')
 
 

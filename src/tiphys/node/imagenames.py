@@ -34,9 +34,13 @@ def with_tag(image: str) -> str:
 
 def _read(image: str) -> re.Match[str]:
     if _IDENTIFIER.fullmatch(image):
-        raise ImageNameError(f"invalid repository name ({image}), cannot specify 64-byte hexadecimal strings")
+        raise ImageNameError(
+            f"invalid repository name ({image}), cannot specify 64-byte hexadecimal strings"
+        )
     domain, slash, rest = image.partition("/")
-    if not slash or not (set(domain) & {".", ":"} or domain == "localhost" or domain != domain.lower()):
+    if not slash or not (
+        set(domain) & {".", ":"} or domain == "localhost" or domain != domain.lower()
+    ):
         domain, rest = "docker.io", image
     if domain == "index.docker.io":
         domain = "docker.io"
@@ -46,7 +50,9 @@ def _read(image: str) -> re.Match[str]:
     if ":" in path:
         path = path[: path.index(":")]
     if path != path.lower():
-        raise ImageNameError(f"invalid reference format: repository name ({path}) must be lowercase")
+        raise ImageNameError(
+            f"invalid reference format: repository name ({path}) must be lowercase"
+        )
     match = _NAME.fullmatch(f"{domain}/{rest}")
     if match is None:
         raise ImageNameError("invalid reference format")

@@ -40,7 +40,9 @@ class Plan:
     kill_pod: bool = False  # nothing of this pod should run any more
     start: list[tuple[Any, int]] = field(default_factory=list)  # (container spec, attempt)
     kill: list[tuple[ContainerState, str]] = field(default_factory=list)
-    waiting: dict[str, tuple[str, str]] = field(default_factory=dict)  # container → (reason, message)
+    waiting: dict[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # container → (reason, message)
     finished: bool = False
     wake: float | None = None
 
@@ -61,14 +63,20 @@ def decide(
     were ended to be started anew."""
     plan = Plan()
     spec, policy = pod.spec, pod.spec.restart_policy
-    if _deadline_passed(pod, now) or pod.status.phase in ("Succeeded", "Failed"):  # what has ended is not begun anew
+    if _deadline_passed(pod, now) or pod.status.phase in (
+        "Succeeded",
+        "Failed",
+    ):  # what has ended is not begun anew
         plan.kill_pod = plan.finished = True
         return plan
     if spec.active_deadline_seconds is not None and state.sandbox is not None:
         plan.look_again(max(0.1, state.sandbox.created_at + spec.active_deadline_seconds - now))
     main = [(c, state.containers.get(c.name)) for c in spec.containers]
     if all(
-        found is not None and found.state == EXITED and c.name not in renewing and not restarts(policy, c, found)
+        found is not None
+        and found.state == EXITED
+        and c.name not in renewing
+        and not restarts(policy, c, found)
         for c, found in main
     ):
         plan.finished = plan.kill_pod = True
@@ -87,7 +95,9 @@ def decide(
     if not _initialize(pod, state, now, started, unhealthy, backoffs, plan):
         return plan
     for container in spec.containers:
-        _keep(container, state.containers.get(container.name), policy, now, unhealthy, backoffs, plan)
+        _keep(
+            container, state.containers.get(container.name), policy, now, unhealthy, backoffs, plan
+        )
     plan.start += [(c, 0) for c in spec.ephemeral_containers if c.name not in state.containers]
     return plan
 
@@ -113,12 +123,18 @@ def _initialize(
     policy = "OnFailure" if pod.spec.restart_policy == "Always" else pod.spec.restart_policy
     for container in pod.spec.init_containers:
         found = state.containers.get(container.name)
-        if found is not None and policy_of(policy, container) != "Never" and not _is_of_sandbox(state, container.name):
+        if (
+            found is not None
+            and policy_of(policy, container) != "Never"
+            and not _is_of_sandbox(state, container.name)
+        ):
             plan.start.append((container, found.attempt + 1))
             return False
         if is_sidecar(container):
             _keep(container, found, "Always", now, unhealthy, backoffs, plan)
-            if not begun and (found is None or found.state != RUNNING or container.name not in started):
+            if not begun and (
+                found is None or found.state != RUNNING or container.name not in started
+            ):
                 return False
             continue
         if begun:
@@ -137,7 +153,9 @@ def _is_of_sandbox(state: PodState, name: str) -> bool:
     """Whether a container is one of the sandbox that stands now. What ran in an earlier one is to be done again: it may
     have filled a volume that is empty now."""
     found = state.containers.get(name)
-    return found is not None and state.sandbox is not None and found.sandbox in ("", state.sandbox.id)
+    return (
+        found is not None and state.sandbox is not None and found.sandbox in ("", state.sandbox.id)
+    )
 
 
 def _keep(
@@ -155,7 +173,9 @@ def _keep(
     elif found.state == RUNNING:
         if container.name in unhealthy:
             probe = unhealthy[container.name]
-            plan.kill.append((found, f"Container {container.name} failed {probe} probe, will be restarted"))
+            plan.kill.append(
+                (found, f"Container {container.name} failed {probe} probe, will be restarted")
+            )
     elif found.state == EXITED:
         if not restarts(policy, container, found):
             return

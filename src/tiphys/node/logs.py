@@ -93,12 +93,16 @@ async def read(
     left = options.limit
     at = 0
     if options.tail is not None:
-        at = await asyncio.to_thread(tail_offset, file, options.tail)  # it may read all of a large file
+        at = await asyncio.to_thread(
+            tail_offset, file, options.tail
+        )  # it may read all of a large file
     lines, idle = _Lines(), 0.02
     try:
         while left is None or left > 0:
             ended = not running()
-            newer = renewed(file) if options.follow and idle > 0.02 else None  # before the last look at the old one
+            newer = (
+                renewed(file) if options.follow and idle > 0.02 else None
+            )  # before the last look at the old one
             block = os.pread(file, _CHUNK, at)
             if newer is not None:
                 if block:

@@ -15,7 +15,10 @@ def host_and_domain(pod: core_v1.Pod, cluster_domain: str) -> tuple[str, str]:
     if spec.hostname_override is not None:
         return spec.hostname_override[:63].rstrip("-."), ""
     host = (spec.hostname or pod.metadata.name)[:63].rstrip("-.")
-    return host, f"{spec.subdomain}.{pod.metadata.namespace}.svc.{cluster_domain}" if spec.subdomain else ""
+    return (
+        host,
+        f"{spec.subdomain}.{pod.metadata.namespace}.svc.{cluster_domain}" if spec.subdomain else "",
+    )
 
 
 def host_in_kernel(pod: core_v1.Pod, host: str, domain: str) -> str:
@@ -32,13 +35,23 @@ def host_in_kernel(pod: core_v1.Pod, host: str, domain: str) -> str:
     return name
 
 
-def resolver_of(pod: core_v1.Pod, servers: list[str], cluster_domain: str, machine: Resolver) -> Resolver:
+def resolver_of(
+    pod: core_v1.Pod, servers: list[str], cluster_domain: str, machine: Resolver
+) -> Resolver:
     """The pod's resolv.conf by its DNS policy. `machine` is the node's own."""
     spec, policy = pod.spec, pod.spec.dns_policy
     found: Resolver
     if policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not spec.host_network):
-        own = [f"{pod.metadata.namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain]
-        found = (list(servers), own + [domain for domain in machine[1] if domain not in own], ["ndots:5"])
+        own = [
+            f"{pod.metadata.namespace}.svc.{cluster_domain}",
+            f"svc.{cluster_domain}",
+            cluster_domain,
+        ]
+        found = (
+            list(servers),
+            own + [domain for domain in machine[1] if domain not in own],
+            ["ndots:5"],
+        )
     elif policy == "None":
         found = ([], [], [])
     else:
@@ -47,6 +60,11 @@ def resolver_of(pod: core_v1.Pod, servers: list[str], cluster_domain: str, machi
     if extra is None:
         return found
     options = {option.split(":")[0]: option for option in found[2]}
-    options |= {o.name: f"{o.name}:{o.value}" if o.value is not None else o.name for o in extra.options}
-    merged = (list(dict.fromkeys(a + b)) for a, b in ((found[0], extra.nameservers), (found[1], extra.searches)))
+    options |= {
+        o.name: f"{o.name}:{o.value}" if o.value is not None else o.name for o in extra.options
+    }
+    merged = (
+        list(dict.fromkeys(a + b))
+        for a, b in ((found[0], extra.nameservers), (found[1], extra.searches))
+    )
     return (*merged, list(options.values()))  # type: ignore[return-value]

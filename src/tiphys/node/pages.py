@@ -48,7 +48,9 @@ async def page(
         case ["pods"]:
             return _list_of(host.pods())
         case ["runningpods"]:
-            return _list_of([one for pod in host.pods() if (one := _running(host, pod)) is not None])
+            return _list_of(
+                [one for pod in host.pods() if (one := _running(host, pod)) is not None]
+            )
         case ["configz"]:
             return web.json_response({"kubeletconfig": host.configuration()})
         case ["stats", "summary"]:
@@ -56,7 +58,9 @@ async def page(
             return web.json_response(summary(host.name, started, host.pods(), usage, time.time()))
         case ["metrics"]:
             count = len(host.pods())
-            return web.Response(text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {count}\n")
+            return web.Response(
+                text=f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {count}\n"
+            )
         case ["metrics", "resource"]:
             return web.Response(text=metrics.of_resources(host.pods(), await host.runtime.usage()))
         case ["metrics", "cadvisor"]:
@@ -84,7 +88,11 @@ def _running(host: Shown, pod: core_v1.Pod) -> core_v1.Pod | None:
         return None
     made = core_v1.Pod()
     meta = pod.metadata
-    made.metadata.name, made.metadata.namespace, made.metadata.uid = meta.name, meta.namespace, meta.uid
+    made.metadata.name, made.metadata.namespace, made.metadata.uid = (
+        meta.name,
+        meta.namespace,
+        meta.uid,
+    )
     made.spec.containers = [core_v1.Container(name=c.name, image=c.image) for c in running]
     return made
 

@@ -20,15 +20,22 @@ def port_of(value: int | str, container: Any) -> int:
     """A port number, or the number of the container's port of that name."""
     if isinstance(value, int):
         return value
-    return next((p.container_port for p in container.ports if p.name == value), int(value) if value.isascii() and value.isdigit() else 0)
+    return next(
+        (p.container_port for p in container.ports if p.name == value),
+        int(value) if value.isascii() and value.isdigit() else 0,
+    )
 
 
 def http_get(action: core_v1.HTTPGetAction, container: Any, ip: str) -> Get:
     headers = tuple((header.name, header.value) for header in action.http_headers)
-    return Get(action.scheme, action.host or ip, port_of(action.port, container), action.path, headers)
+    return Get(
+        action.scheme, action.host or ip, port_of(action.port, container), action.path, headers
+    )
 
 
-async def tcp_socket(action: core_v1.TCPSocketAction, container: Any, ip: str, timeout: float) -> Answer:
+async def tcp_socket(
+    action: core_v1.TCPSocketAction, container: Any, ip: str, timeout: float
+) -> Answer:
     host, port = action.host or ip, port_of(action.port, container)
     try:
         async with asyncio.timeout(timeout):
@@ -41,7 +48,12 @@ async def tcp_socket(action: core_v1.TCPSocketAction, container: Any, ip: str, t
         return Answer(False, dial_error(host, port, error))
 
 
-_SERVING = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")  # as the health service numbers them
+_SERVING = (
+    "UNKNOWN",
+    "SERVING",
+    "NOT_SERVING",
+    "SERVICE_UNKNOWN",
+)  # as the health service numbers them
 
 
 async def grpc_check(action: core_v1.GRPCAction, ip: str, timeout: float) -> Answer:
@@ -54,11 +66,15 @@ async def grpc_check(action: core_v1.GRPCAction, ip: str, timeout: float) -> Ans
     try:
         async with grpc.aio.insecure_channel(where) as channel:
             call = channel.unary_unary(
-                "/grpc.health.v1.Health/Check", request_serializer=lambda b: b, response_deserializer=lambda b: b
+                "/grpc.health.v1.Health/Check",
+                request_serializer=lambda b: b,
+                response_deserializer=lambda b: b,
             )
             answer = await call(request, timeout=timeout)
     except grpc.aio.AioRpcError as error:
-        return Answer(False, _grpc_failure(error.code().name, error.details() or "", where, timeout))
+        return Answer(
+            False, _grpc_failure(error.code().name, error.details() or "", where, timeout)
+        )
     number = answer[1] if len(answer) == 2 and answer[0] == 8 else 0
     state = _SERVING[number] if number < len(_SERVING) else str(number)
     return Answer(state == "SERVING", f'service unhealthy (responded with "{state}")')
@@ -74,7 +90,9 @@ def _grpc_failure(code: str, details: str, where: str, timeout: float) -> str:
     return f"error: health rpc probe failed: rpc error: code = {code.title().replace('_', '')} desc = {details}"
 
 
-async def ask(handler: Any, container: Any, id: str, ip: str, runtime: Runtime, timeout: float) -> Answer:
+async def ask(
+    handler: Any, container: Any, id: str, ip: str, runtime: Runtime, timeout: float
+) -> Answer:
     """Runs one handler of a probe or hook. Never raises for what the container does."""
     if runtime.name.startswith("hollow"):
         return Answer(True, "")
@@ -151,7 +169,12 @@ class Prober:
             await asyncio.sleep(max(0.0, delay - max(0.0, time.time() - self._began)))
         while True:
             answer = await ask(
-                self.probe, self.container, self.id, self._ip(), self._runtime, self.probe.timeout_seconds or 1
+                self.probe,
+                self.container,
+                self.id,
+                self._ip(),
+                self._runtime,
+                self.probe.timeout_seconds or 1,
             )
             matters, pause = self.count(answer.well)
             if matters or answer.warning:
@@ -166,7 +189,11 @@ class Prober:
         Whoever waits for the pod waits for its first success: in its first second it is asked more often. What fails then is
         not counted, for a threshold is meant in periods.
         """
-        waited_for = self.kind != "liveness" and not self.verdict.well and not self.probe.initial_delay_seconds
+        waited_for = (
+            self.kind != "liveness"
+            and not self.verdict.well
+            and not self.probe.initial_delay_seconds
+        )
         self._tries += 1
         if waited_for and not success and self._tries <= _EAGER:
             return False, 0.1

@@ -13,12 +13,20 @@ from tiphys.node.runtime import Runtime, RuntimeFault
 
 Say = Callable[[str, str, str, str], None]  # kind, reason, message, container
 
-PULL_FAULTS = frozenset(("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"))
+PULL_FAULTS = frozenset(
+    ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
+)
 """Why an image is not to be had. Events tell the reason of these, after one that tells more."""
 
 
 async def have_image(
-    runtime: Runtime, references: References, pod: core_v1.Pod, image: str, policy: str, name: str, say: Say
+    runtime: Runtime,
+    references: References,
+    pod: core_v1.Pod,
+    image: str,
+    policy: str,
+    name: str,
+    say: Say,
 ) -> None:
     """Makes sure an image is here, as a pull policy wants, for the container `name` or, if that is empty, for a volume.
     Raises RuntimeFault."""
@@ -34,7 +42,9 @@ async def have_image(
         say("Warning", "ErrImageNeverPull", text, name)
         raise RuntimeFault("ErrImageNeverPull", text)
     if present and (policy != "Always" or _is_local(image)):
-        text = f'Container image "{image}" already present on machine and can be accessed by the pod'
+        text = (
+            f'Container image "{image}" already present on machine and can be accessed by the pod'
+        )
         say("Normal", "Pulled", text, name)
         return
     say("Normal", "Pulling", f'Pulling image "{image}"', name)
@@ -53,10 +63,13 @@ async def have_image(
 async def _pull(runtime: Runtime, references: References, pod: core_v1.Pod, image: str) -> None:
     """With one login after the other, or with none if there is none for the image."""
     found = [
-        await references.get(core_v1.Secret, pod.metadata.namespace, ref.name) for ref in pod.spec.image_pull_secrets
+        await references.get(core_v1.Secret, pod.metadata.namespace, ref.name)
+        for ref in pod.spec.image_pull_secrets
     ]
     faults: list[RuntimeFault] = []
-    tried: list[Login | None] = list(logins([secret for secret in found if secret is not None], image))
+    tried: list[Login | None] = list(
+        logins([secret for secret in found if secret is not None], image)
+    )
     for login in tried or [None]:
         try:
             return await runtime.pull(image, login)

@@ -27,7 +27,10 @@ class References:
         if standing is None or now - standing[0] > fresh:
             if len(self._kept) > 2000:
                 self._kept.clear()
-            standing = self._kept[key] = (now, asyncio.ensure_future(self._fetch(kind, namespace, name)))
+            standing = self._kept[key] = (
+                now,
+                asyncio.ensure_future(self._fetch(kind, namespace, name)),
+            )
         try:
             found = await asyncio.shield(standing[1])
         except Exception:
@@ -60,7 +63,9 @@ class References:
         )
         from tiphys.api.base import decode
 
-        answer = await self.client.post(resource_of(core_v1.ServiceAccount), meta.namespace, account, "token", request)
+        answer = await self.client.post(
+            resource_of(core_v1.ServiceAccount), meta.namespace, account, "token", request
+        )
         token = decode(answer, authentication_v1.TokenRequest).status.token
         self._tokens[key] = (now + seconds * 0.8, token)
         return token

@@ -72,9 +72,11 @@ def capacity(hollow: bool, disk: Path) -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     storage = shutil.disk_usage(disk).total
     return {
-        "cpu": canonical_quantity(str(os.cpu_count() or 1)), "memory": canonical_quantity(f"{memory // 1024}Ki"),
-        "ephemeral-storage": canonical_quantity(f"{storage // 1024}Ki"), "pods": canonical_quantity(str(PODS)),
-    }  # fmt: skip
+        "cpu": canonical_quantity(str(os.cpu_count() or 1)),
+        "memory": canonical_quantity(f"{memory // 1024}Ki"),
+        "ephemeral-storage": canonical_quantity(f"{storage // 1024}Ki"),
+        "pods": canonical_quantity(str(PODS)),
+    }
 
 
 class Registration:
@@ -101,12 +103,21 @@ class Registration:
     def _info(self) -> core_v1.NodeSystemInfo:
         boot = _read("/proc/sys/kernel/random/boot_id")
         return core_v1.NodeSystemInfo(
-            machine_id=_read("/etc/machine-id"), system_uuid=_read("/etc/machine-id"), boot_id=boot,
-            kernel_version=platform.release(), os_image=_os_image(), container_runtime_version=self._runtime,
-            kubelet_version=VERSION, kube_proxy_version="", operating_system="linux", architecture=_architecture(),
-        )  # fmt: skip
+            machine_id=_read("/etc/machine-id"),
+            system_uuid=_read("/etc/machine-id"),
+            boot_id=boot,
+            kernel_version=platform.release(),
+            os_image=_os_image(),
+            container_runtime_version=self._runtime,
+            kubelet_version=VERSION,
+            kube_proxy_version="",
+            operating_system="linux",
+            architecture=_architecture(),
+        )
 
-    def _conditions(self, before: list[core_v1.NodeCondition], ready: bool, why: str) -> list[core_v1.NodeCondition]:
+    def _conditions(
+        self, before: list[core_v1.NodeCondition], ready: bool, why: str
+    ) -> list[core_v1.NodeCondition]:
         stamp, standing = timestamps.rfc3339(time.time()), {c.type: c for c in before}
         rows = [(kind, "False", reason, text) for kind, reason, text in _GOOD]
         rows.append(
@@ -118,9 +129,16 @@ class Registration:
         for kind, status, reason, text in rows:
             old = standing.pop(kind, None)
             since = old.last_transition_time if old is not None and old.status == status else stamp
-            made.append(core_v1.NodeCondition(
-                type=kind, status=status, reason=reason, message=text, last_heartbeat_time=stamp, last_transition_time=since
-            ))  # fmt: skip
+            made.append(
+                core_v1.NodeCondition(
+                    type=kind,
+                    status=status,
+                    reason=reason,
+                    message=text,
+                    last_heartbeat_time=stamp,
+                    last_transition_time=since,
+                )
+            )
         return [*standing.values(), *made]
 
     def _fill(self, node: core_v1.Node, ready: bool, why: str) -> None:
@@ -129,20 +147,29 @@ class Registration:
         status.capacity = {**status.capacity, **self.resources}
         status.allocatable = dict(status.capacity)
         status.addresses = [
-            core_v1.NodeAddress(type="InternalIP", address=self._address), core_v1.NodeAddress(type="Hostname", address=self._name),
-        ]  # fmt: skip
+            core_v1.NodeAddress(type="InternalIP", address=self._address),
+            core_v1.NodeAddress(type="Hostname", address=self._name),
+        ]
         status.node_info = self._info()
-        status.daemon_endpoints = core_v1.NodeDaemonEndpoints(kubelet_endpoint=core_v1.DaemonEndpoint(port=self._port))
+        status.daemon_endpoints = core_v1.NodeDaemonEndpoints(
+            kubelet_endpoint=core_v1.DaemonEndpoint(port=self._port)
+        )
         status.conditions = self._conditions(status.conditions, ready, why)
         listed = sorted(self.images, key=lambda image: -image[1])[:50]
-        status.images = [core_v1.ContainerImage(names=names, size_bytes=size) for names, size in listed]
+        status.images = [
+            core_v1.ContainerImage(names=names, size_bytes=size) for names, size in listed
+        ]
 
     def _own_labels(self) -> dict[str, str]:
         arch = _architecture()
         return {
-            "beta.kubernetes.io/arch": arch, "beta.kubernetes.io/os": "linux", "kubernetes.io/arch": arch,
-            "kubernetes.io/hostname": self._name, "kubernetes.io/os": "linux", **self._labels,
-        }  # fmt: skip
+            "beta.kubernetes.io/arch": arch,
+            "beta.kubernetes.io/os": "linux",
+            "kubernetes.io/arch": arch,
+            "kubernetes.io/hostname": self._name,
+            "kubernetes.io/os": "linux",
+            **self._labels,
+        }
 
     async def register(self) -> core_v1.Node:
         """Makes the Node object, or brings the one there up to date."""
@@ -157,7 +184,9 @@ class Registration:
                 raise
             made = await self._client.get(core_v1.Node, self._name)
             if any(made.metadata.labels.get(k) != v for k, v in self._own_labels().items()):
-                made = await self._client.patch(core_v1.Node, self._name, {"metadata": {"labels": self._own_labels()}})
+                made = await self._client.patch(
+                    core_v1.Node, self._name, {"metadata": {"labels": self._own_labels()}}
+                )
             made = await self.report(True)
         self._uid, self._node = made.metadata.uid, made
         return made

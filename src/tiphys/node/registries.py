@@ -29,7 +29,12 @@ def logins(secrets: Iterable[core_v1.Secret], image: str) -> list[Login]:
         for server, login in _entries(secret):
             keyring.setdefault(_key(server), []).append(login)
     repository = repository_of(image)
-    found = [login for key in sorted(keyring, reverse=True) if _matches(key, repository) for login in keyring[key]]
+    found = [
+        login
+        for key in sorted(keyring, reverse=True)
+        if _matches(key, repository)
+        for login in keyring[key]
+    ]
     if not found and repository.startswith("docker.io/"):
         return keyring.get(_DEFAULT, [])
     return found
@@ -39,7 +44,12 @@ def _entries(secret: core_v1.Secret) -> Iterator[tuple[str, Login]]:
     """(server, login) of a docker configuration, of either format; nothing of one that cannot be read."""
     try:
         if ".dockerconfigjson" in secret.data:
-            entries = msgspec.json.decode(secret.data[".dockerconfigjson"], type=dict[str, Any]).get("auths") or {}
+            entries = (
+                msgspec.json.decode(secret.data[".dockerconfigjson"], type=dict[str, Any]).get(
+                    "auths"
+                )
+                or {}
+            )
         else:
             entries = msgspec.json.decode(secret.data.get(".dockercfg", b"{}"), type=dict[str, Any])
         read = {server: _login(entry) for server, entry in entries.items()}

@@ -28,14 +28,20 @@ class StatusWriter:
         # Conditions are merged one by one: a reason that holds no more goes only if that is said.
         stale = {c.type: c for c in pod.status.conditions if c.reason or c.message}
         conditions = [
-            {"reason": None, "message": None, **condition} if condition["type"] in stale else condition
+            {"reason": None, "message": None, **condition}
+            if condition["type"] in stale
+            else condition
             for condition in value["conditions"]
         ]
-        change["conditions"] = conditions + [{"type": kind, "$patch": "delete"} for kind in _over(pod, status)]
+        change["conditions"] = conditions + [
+            {"type": kind, "$patch": "delete"} for kind in _over(pod, status)
+        ]
         meta = pod.metadata
         body = {"metadata": {"uid": meta.uid}, "status": change}
         try:
-            updated = await self._client.patch(core_v1.Pod, meta.name, body, meta.namespace, "status")
+            updated = await self._client.patch(
+                core_v1.Pod, meta.name, body, meta.namespace, "status"
+            )
         except StatusError as error:
             if error.code in (404, 409):  # it is gone, or another one has its name
                 return pod
@@ -47,4 +53,8 @@ class StatusWriter:
 def _over(pod: core_v1.Pod, status: core_v1.PodStatus) -> list[str]:
     """Conditions that the pod has and that hold no more."""
     held = {condition.type for condition in status.conditions}
-    return [c.type for c in pod.status.conditions if c.type in (PENDING, IN_PROGRESS) and c.type not in held]
+    return [
+        c.type
+        for c in pod.status.conditions
+        if c.type in (PENDING, IN_PROGRESS) and c.type not in held
+    ]

@@ -33,7 +33,10 @@ def shortage(
     for name in _RESIZABLE:
         asked, room = pod.requests.get(name, 0), units(name, allocatable[name])
         if asked > room:
-            return "Infeasible", f"Node didn't have enough capacity: {name}, requested: {asked}, capacity: {room}"
+            return (
+                "Infeasible",
+                f"Node didn't have enough capacity: {name}, requested: {asked}, capacity: {room}",
+            )
         used = sum(other.requests.get(name, 0) for other in others)
         if used + asked > room:
             text = f"Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {room}"
@@ -45,9 +48,13 @@ class Resources:
     """The resources of one pod's containers, by name. Starts from what the status tells: the node may be new here."""
 
     def __init__(self, pod: core_v1.Pod) -> None:
-        told = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]}
+        told = {
+            s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]
+        }
         self.allocated: dict[str, Requirements] = {}
-        self._given: dict[str, tuple[str, Requirements]] = {}  # name → (container's id, what it has)
+        self._given: dict[
+            str, tuple[str, Requirements]
+        ] = {}  # name → (container's id, what it has)
         self.pending: tuple[str, str] | None = None  # (reason, message) while a wish waits
         self.error = ""  # why an allocation could not be made fact
         self.renewing: set[str] = set()  # containers that end to be started with other resources
@@ -61,7 +68,10 @@ class Resources:
             allocated.limits = status.resources.limits
             self.allocated[container.name] = allocated
             if status.container_id:
-                self._given[container.name] = status.container_id.partition("://")[2], status.resources
+                self._given[container.name] = (
+                    status.container_id.partition("://")[2],
+                    status.resources,
+                )
 
     def wishes(self, pod: core_v1.Pod) -> dict[str, Requirements]:
         return {container.name: container.resources for container in resizable(pod.spec)}
@@ -103,9 +113,16 @@ class Resources:
             running = state.containers.get(container.name)
             if running is None or running.state != RUNNING:
                 continue
-            actual, target = self.actual(container.name, running.id), self.allocated.get(container.name)
+            actual, target = (
+                self.actual(container.name, running.id),
+                self.allocated.get(container.name),
+            )
             if actual is not None and target is not None and (changed := _changed(actual, target)):
-                restarts = {p.resource_name for p in container.resize_policy if p.restart_policy == "RestartContainer"}
+                restarts = {
+                    p.resource_name
+                    for p in container.resize_policy
+                    if p.restart_policy == "RestartContainer"
+                }
                 found.append((self.of(container), running.id, bool(changed & restarts)))
         return found
 
@@ -119,6 +136,8 @@ class Resources:
 
 def _changed(actual: Requirements, target: Requirements) -> set[str]:
     return {
-        name for name in _RESIZABLE
-        if (actual.requests.get(name), actual.limits.get(name)) != (target.requests.get(name), target.limits.get(name))
-    }  # fmt: skip
+        name
+        for name in _RESIZABLE
+        if (actual.requests.get(name), actual.limits.get(name))
+        != (target.requests.get(name), target.limits.get(name))
+    }

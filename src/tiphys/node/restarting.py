@@ -20,7 +20,9 @@ def policy_of(policy: str, container: Any) -> str:
 def restarts(policy: str, container: Any, ended: ContainerState) -> bool:
     """`policy` is what the container falls back on. Rules stand beside an own policy only, and the first that fits counts."""
     rules = getattr(container, "restart_policy_rules", ())
-    if getattr(container, "restart_policy", None) and any(_fits(rule, ended.exit_code) for rule in rules):
+    if getattr(container, "restart_policy", None) and any(
+        _fits(rule, ended.exit_code) for rule in rules
+    ):
         return True
     policy = policy_of(policy, container)
     return policy == "Always" or (policy == "OnFailure" and ended.exit_code != 0)

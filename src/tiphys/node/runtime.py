@@ -28,7 +28,14 @@ class Usage:
 
     def counts(self) -> tuple[int, int, int, int, int, int]:
         """What can be added up over containers."""
-        return self.cpu, self.working_set, self.usage or self.working_set, self.rss, self.faults, self.major
+        return (
+            self.cpu,
+            self.working_set,
+            self.usage or self.working_set,
+            self.rss,
+            self.faults,
+            self.major,
+        )
 
 
 @dataclass(slots=True)
@@ -149,12 +156,20 @@ class Runtime(Protocol):
         ...
 
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        dns: tuple[list[str], list[str], list[str]],
+        hostname: str,
     ) -> SandboxState: ...
 
-    async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState: ...
+    async def start_container(
+        self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan
+    ) -> ContainerState: ...
 
-    async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
+    async def resize_container(
+        self, pod: core_v1.Pod, container: core_v1.Container, id: str
+    ) -> None:
         """Gives a running container the resources of `container`."""
         ...
 
@@ -174,7 +189,9 @@ class Runtime(Protocol):
         self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool
     ) -> str: ...
 
-    async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str: ...
+    async def attach_url(
+        self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> str: ...
 
     def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
         """A handle of the file that a container's log is written to. Raises OSError."""
@@ -184,7 +201,9 @@ class Runtime(Protocol):
         """Where the logs of a pod's containers are, a folder for each; None if there are none."""
         ...
 
-    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
+    async def rotate_log(
+        self, namespace: str, pod: str, uid: str, container: ContainerState
+    ) -> None:
         """Begins a new log for a running container whose log has become too long. Raises OSError, RuntimeFault."""
         ...
 

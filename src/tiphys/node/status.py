@@ -14,12 +14,22 @@ _MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
 
 
 def _terminated(state: ContainerState, scheme: str) -> v1.ContainerStateTerminated:
-    reason = state.reason if state.reason not in ("", "Unknown") else ("Completed" if state.exit_code == 0 else "Error")
+    reason = (
+        state.reason
+        if state.reason not in ("", "Unknown")
+        else ("Completed" if state.exit_code == 0 else "Error")
+    )
     return v1.ContainerStateTerminated(
-        exit_code=state.exit_code, signal=0, reason=reason, message=state.message,
-        started_at=timestamps.rfc3339(state.started_at) if state.started_at else timestamps.rfc3339(0),
-        finished_at=timestamps.rfc3339(state.finished_at), container_id=f"{scheme}://{state.id}",
-    )  # fmt: skip
+        exit_code=state.exit_code,
+        signal=0,
+        reason=reason,
+        message=state.message,
+        started_at=timestamps.rfc3339(state.started_at)
+        if state.started_at
+        else timestamps.rfc3339(0),
+        finished_at=timestamps.rfc3339(state.finished_at),
+        container_id=f"{scheme}://{state.id}",
+    )
 
 
 def container_status(
@@ -34,17 +44,25 @@ def container_status(
     resources: Resources | None = None,
 ) -> v1.ContainerStatus:
     found, last = state.containers.get(container.name), state.previous.get(container.name)
-    status = v1.ContainerStatus(name=container.name, image=container.image, ready=False, started=False)
+    status = v1.ContainerStatus(
+        name=container.name, image=container.image, ready=False, started=False
+    )
     if resources is not None:
         allocated = resources.of(container).resources
-        actual = resources.actual(container.name, found.id) if found is not None and found.state == RUNNING else None
+        actual = (
+            resources.actual(container.name, found.id)
+            if found is not None and found.state == RUNNING
+            else None
+        )
         status.allocated_resources = allocated.requests
         status.resources = v1.ResourceRequirements(
             limits=(actual or allocated).limits, requests=(actual or allocated).requests
         )
     if found is None:
         reason, message = waiting.get(container.name, (default, ""))
-        status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
+        status.state = v1.ContainerState(
+            waiting=v1.ContainerStateWaiting(reason=reason, message=message)
+        )
         if before is not None:
             status.restart_count = before.restart_count
         return status
@@ -62,14 +80,18 @@ def container_status(
     elif found.state == EXITED:
         if container.name in waiting:
             reason, message = waiting[container.name]
-            status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
+            status.state = v1.ContainerState(
+                waiting=v1.ContainerStateWaiting(reason=reason, message=message)
+            )
             last = found
         else:
             status.state = v1.ContainerState(terminated=_terminated(found, scheme))
             status.started = False
     else:
         reason, message = waiting.get(container.name, ("ContainerCreating", ""))
-        status.state = v1.ContainerState(waiting=v1.ContainerStateWaiting(reason=reason, message=message))
+        status.state = v1.ContainerState(
+            waiting=v1.ContainerStateWaiting(reason=reason, message=message)
+        )
     if last is not None and last.state == EXITED:
         status.last_state = v1.ContainerState(terminated=_terminated(last, scheme))
     return status
@@ -100,14 +122,19 @@ def phase(pod: v1.Pod, state: PodState) -> str:
         )
     known = [c for c in mains if c is not None]
     if any(c.state == RUNNING for c in known) or any(
-        restarts(policy, container, found) for container, found in zip(spec.containers, known, strict=True)
+        restarts(policy, container, found)
+        for container, found in zip(spec.containers, known, strict=True)
     ):
         return "Running"
     return "Failed" if any(c.exit_code for c in known) else "Succeeded"
 
 
 def conditions(
-    pod: v1.Pod, state: PodState, status: v1.PodStatus, now: float, resources: Resources | None = None
+    pod: v1.Pod,
+    state: PodState,
+    status: v1.PodStatus,
+    now: float,
+    resources: Resources | None = None,
 ) -> list[v1.PodCondition]:
     """The conditions that are the node's to set; a transition time changes only with the value."""
     stamp = timestamps.rfc3339(now)
@@ -117,13 +144,19 @@ def conditions(
     unready = [c.name for c in pod.spec.containers if not mains[c.name].ready]
     inits = {s.name: s for s in status.init_container_statuses}
     incomplete = [
-        c.name for c in pod.spec.init_containers
-        if not ((s := inits[c.name].state).terminated is not None and s.terminated.exit_code == 0) and not (is_sidecar(c) and inits[c.name].started)
-    ]  # fmt: skip
+        c.name
+        for c in pod.spec.init_containers
+        if not ((s := inits[c.name].state).terminated is not None and s.terminated.exit_code == 0)
+        and not (is_sidecar(c) and inits[c.name].started)
+    ]
     if any(c.name in state.containers for c in pod.spec.containers):
         incomplete = []
-    sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c) and not inits[c.name].ready]
-    gates = [text for gate in pod.spec.readiness_gates if (text := _unmet(gate.condition_type, standing))]
+    sidecars = [
+        c.name for c in pod.spec.init_containers if is_sidecar(c) and not inits[c.name].ready
+    ]
+    gates = [
+        text for gate in pod.spec.readiness_gates if (text := _unmet(gate.condition_type, standing))
+    ]
     ready_reason, ready_message = "", ""
     if done:
         ready_reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
@@ -142,7 +175,10 @@ def conditions(
     init_reason = (
         ("PodCompleted", "")
         if status.phase == "Succeeded"
-        else ("ContainersNotInitialized", f"containers with incomplete status: [{' '.join(incomplete)}]")
+        else (
+            "ContainersNotInitialized",
+            f"containers with incomplete status: [{' '.join(incomplete)}]",
+        )
         if incomplete
         else ("", "")
     )
@@ -152,18 +188,29 @@ def conditions(
         ("Ready", not gate_reason, gate_reason, gate_message),
         ("ContainersReady", not ready_reason, ready_reason, ready_message),
         ("PodScheduled", True, "", ""),
-        *((kind, True, why, text) for kind, why, text in (resources.conditions(pod, state) if resources else ())),
+        *(
+            (kind, True, why, text)
+            for kind, why, text in (resources.conditions(pod, state) if resources else ())
+        ),
     ]
     made = []
     for kind, ok, reason, message in rows:
         value, old = "True" if ok else "False", standing.get(kind)
         since = (
-            old.last_transition_time if old is not None and old.status == value and old.last_transition_time else stamp
+            old.last_transition_time
+            if old is not None and old.status == value and old.last_transition_time
+            else stamp
         )
-        made.append(v1.PodCondition(
-            type=kind, status=value, reason=reason, message=message, last_transition_time=since,
-            observed_generation=pod.metadata.generation,
-        ))  # fmt: skip
+        made.append(
+            v1.PodCondition(
+                type=kind,
+                status=value,
+                reason=reason,
+                message=message,
+                last_transition_time=since,
+                observed_generation=pod.metadata.generation,
+            )
+        )
     return made
 
 
@@ -191,18 +238,32 @@ def pod_status(
     """The whole status. `ready` and `started` name containers whose probes say so."""
     spec = pod.spec
     status = v1.PodStatus(
-        qos_class=pod.status.qos_class, host_ip=host_ip, host_ips=[v1.HostIP(ip=host_ip)] if host_ip else []
+        qos_class=pod.status.qos_class,
+        host_ip=host_ip,
+        host_ips=[v1.HostIP(ip=host_ip)] if host_ip else [],
     )
     status.observed_generation = pod.metadata.generation
     status.start_time = pod.status.start_time or timestamps.rfc3339(now)
     status.nominated_node_name = ""
-    before = {s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]}
+    before = {
+        s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    }
     has_init = any(not is_sidecar(c) for c in spec.init_containers) or bool(spec.init_containers)
 
-    def make(container: Any, default: str, resources: Resources | None = resources) -> v1.ContainerStatus:
+    def make(
+        container: Any, default: str, resources: Resources | None = resources
+    ) -> v1.ContainerStatus:
         name = container.name
         return container_status(
-            container, state, waiting, name in ready, name in started, scheme, default, before.get(name), resources
+            container,
+            state,
+            waiting,
+            name in ready,
+            name in started,
+            scheme,
+            default,
+            before.get(name),
+            resources,
         )
 
     status.container_statuses = [
@@ -212,10 +273,16 @@ def pod_status(
     for container, s in zip(spec.init_containers, status.init_container_statuses, strict=True):
         if not is_sidecar(container) and s.state.terminated is not None:
             s.ready = s.state.terminated.exit_code == 0
-    status.ephemeral_container_statuses = [make(c, "ContainerCreating", None) for c in spec.ephemeral_containers]
+    status.ephemeral_container_statuses = [
+        make(c, "ContainerCreating", None) for c in spec.ephemeral_containers
+    ]
     status.phase = phase(pod, state)
     if pod.status.reason in ("DeadlineExceeded", "Evicted"):
-        status.phase, status.reason, status.message = "Failed", pod.status.reason, pod.status.message
+        status.phase, status.reason, status.message = (
+            "Failed",
+            pod.status.reason,
+            pod.status.message,
+        )
     if status.phase in ("Succeeded", "Failed"):
         for s in status.container_statuses:
             s.ready = False
@@ -231,8 +298,10 @@ def pod_status(
 def _cut_messages(status: v1.PodStatus) -> None:
     """All termination messages of a pod together keep within a bound: each container has an equal part of it."""
     every = [
-        *status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses,
-    ]  # fmt: skip
+        *status.container_statuses,
+        *status.init_container_statuses,
+        *status.ephemeral_container_statuses,
+    ]
     for one in every:
         for ended in (one.state.terminated, one.last_state.terminated):
             if ended is not None:
@@ -277,6 +346,8 @@ def _end(statuses: list[v1.ContainerStatus]) -> None:
     for one in statuses:
         if one.state.terminated is None:
             text = "The container could not be located when the pod was terminated"
-            ended = v1.ContainerStateTerminated(exit_code=137, reason="ContainerStatusUnknown", message=text)
+            ended = v1.ContainerStateTerminated(
+                exit_code=137, reason="ContainerStatusUnknown", message=text
+            )
             one.state = v1.ContainerState(terminated=ended)
             one.ready = one.started = False

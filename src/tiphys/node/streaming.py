@@ -58,7 +58,9 @@ class StreamingServer:
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # others come with a token
-        front = web.Server(self._handle, access_log=None, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT)
+        front = web.Server(
+            self._handle, access_log=None, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT
+        )
         self._runner = web.ServerRunner(front, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, address, port, ssl_context=context)
@@ -75,7 +77,9 @@ class StreamingServer:
         peer = request.transport.get_extra_info("peercert") if request.transport else None
         parts = request.path.strip("/").split("/")
         try:
-            await self._access.check(peer, request.headers.get("Authorization", ""), request.method, parts)
+            await self._access.check(
+                peer, request.headers.get("Authorization", ""), request.method, parts
+            )
         except AccessError as refused:
             return web.Response(status=refused.code, text=f"{refused}\n")
         try:
@@ -104,13 +108,17 @@ class StreamingServer:
 
     # --- logs ---
 
-    async def _logs(self, request: web.BaseRequest, namespace: str, name: str, container: str) -> web.StreamResponse:
+    async def _logs(
+        self, request: web.BaseRequest, namespace: str, name: str, container: str
+    ) -> web.StreamResponse:
         pod, state, found = self._container(namespace, name, container)
         query = request.query
         if truth(query.get("previous")):
             found = state.previous.get(container)
             if found is None:
-                return _bad(f'previous terminated container "{container}" in pod "{name}" not found')
+                return _bad(
+                    f'previous terminated container "{container}" in pod "{name}" not found'
+                )
         if found is None:
             waiting = next(
                 (
@@ -126,13 +134,18 @@ class StreamingServer:
             time.time() - int(query["sinceSeconds"]) if "sinceSeconds" in query else 0.0
         )
         options = LogOptions(
-            follow=truth(query.get("follow")), timestamps=truth(query.get("timestamps")), since=since,
-            tail=int(query["tailLines"]) if "tailLines" in query else None, limit=int(query["limitBytes"]) if "limitBytes" in query else None,
-        )  # fmt: skip
+            follow=truth(query.get("follow")),
+            timestamps=truth(query.get("timestamps")),
+            since=since,
+            tail=int(query["tailLines"]) if "tailLines" in query else None,
+            limit=int(query["limitBytes"]) if "limitBytes" in query else None,
+        )
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         with contextlib.suppress(OSError):  # no log yet, or the client has gone
-            file = self._host.runtime.open_log(namespace, name, pod.metadata.uid, container, found.attempt)
+            file = self._host.runtime.open_log(
+                namespace, name, pod.metadata.uid, container, found.attempt
+            )
             attempt = found.attempt
 
             def renewed(old: int) -> int | None:
@@ -176,9 +189,13 @@ class StreamingServer:
         if found is None or found.state != RUNNING:
             return _bad(f'container not found ("{container}")')
         query = request.query
-        stdin, stdout, stderr, tty = (truth(query.get(n)) for n in ("stdin", "stdout", "stderr", "tty"))
+        stdin, stdout, stderr, tty = (
+            truth(query.get(n)) for n in ("stdin", "stdout", "stderr", "tty")
+        )
         if kind == "exec":
-            url = await self._host.runtime.exec_url(found.id, query.getall("command", []), stdin, stdout, stderr, tty)
+            url = await self._host.runtime.exec_url(
+                found.id, query.getall("command", []), stdin, stdout, stderr, tty
+            )
         else:
             url = await self._host.runtime.attach_url(found.id, stdin, stdout, stderr, tty)
         offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
@@ -201,7 +218,9 @@ class StreamingServer:
         await splice(request, reader, writer)
         return web.StreamResponse()
 
-    async def _upgrade_to_spdy(self, url: str, protocol: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _upgrade_to_spdy(
+        self, url: str, protocol: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         headers = {
@@ -218,7 +237,9 @@ class StreamingServer:
             raise RuntimeFault("Upgrade", head.split(b"\r\n")[0].decode(errors="replace"))
         return reader, writer
 
-    async def _translate(self, request: web.BaseRequest, url: str, channels: list[int]) -> web.StreamResponse:
+    async def _translate(
+        self, request: web.BaseRequest, url: str, channels: list[int]
+    ) -> web.StreamResponse:
         """WebSocket v5 on one side, SPDY on the other: a channel is a stream."""
         socket = web.WebSocketResponse(protocols=(_V5,), heartbeat=None, max_msg_size=16 << 20)
         await socket.prepare(request)
@@ -283,13 +304,21 @@ class StreamingServer:
             await socket.close()
 
     async def _fail(self, socket: web.WebSocketResponse, why: str) -> None:
-        status = {"metadata": {}, "status": "Failure", "reason": "InternalError", "message": why, "code": 500}
+        status = {
+            "metadata": {},
+            "status": "Failure",
+            "reason": "InternalError",
+            "message": why,
+            "code": 500,
+        }
         await socket.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
         await socket.close()
 
     # --- port-forward ---
 
-    async def _port_forward(self, request: web.BaseRequest, namespace: str, name: str) -> web.StreamResponse:
+    async def _port_forward(
+        self, request: web.BaseRequest, namespace: str, name: str
+    ) -> web.StreamResponse:
         found = self._host.find(namespace, name)
         if found is None or found[1].sandbox is None:
             return _bad(f'pod "{name}" is not running')

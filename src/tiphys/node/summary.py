@@ -16,7 +16,11 @@ _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def summary(
-    node: str, started: float, pods: Sequence[core_v1.Pod], usage: Mapping[str, Mapping[str, Usage]], now: float
+    node: str,
+    started: float,
+    pods: Sequence[core_v1.Pod],
+    usage: Mapping[str, Mapping[str, Usage]],
+    now: float,
 ) -> dict[str, Any]:
     """`usage` is by pod uid and container name; `started` and `now` are seconds since the epoch."""
     proc = Path("/proc")
@@ -25,14 +29,24 @@ def summary(
     )
     agent = agent_usage((proc / "self/stat").read_text())
     stamp, since = timestamps.rfc3339(now), timestamps.rfc3339(started)
-    told = {"nodeName": node, "startTime": since, **_row(machine, stamp), "fs": _filesystem("/", stamp)}
+    told = {
+        "nodeName": node,
+        "startTime": since,
+        **_row(machine, stamp),
+        "fs": _filesystem("/", stamp),
+    }
     told["systemContainers"] = [{"name": "kubelet", "startTime": since, **_row(agent, stamp)}]
-    return {"node": told, "pods": [_pod(pod, usage.get(pod.metadata.uid, {}), stamp) for pod in pods]}
+    return {
+        "node": told,
+        "pods": [_pod(pod, usage.get(pod.metadata.uid, {}), stamp) for pod in pods],
+    }
 
 
 def _pod(pod: core_v1.Pod, usage: Mapping[str, Usage], stamp: str) -> dict[str, Any]:
     meta = pod.metadata
-    made: dict[str, Any] = {"podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}}
+    made: dict[str, Any] = {
+        "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}
+    }
     if pod.status.start_time:
         made["startTime"] = pod.status.start_time
     begun = {
@@ -45,15 +59,21 @@ def _pod(pod: core_v1.Pod, usage: Mapping[str, Usage], stamp: str) -> dict[str, 
         for name, used in usage.items()
     ]
     if usage:
-        made |= _row(Usage(*map(sum, zip(*(used.counts() for used in usage.values()), strict=True))), stamp)
+        made |= _row(
+            Usage(*map(sum, zip(*(used.counts() for used in usage.values()), strict=True))), stamp
+        )
     return made
 
 
 def _row(used: Usage, stamp: str) -> dict[str, Any]:
     memory = {
-        "time": stamp, "usageBytes": used.usage or used.working_set, "workingSetBytes": used.working_set,
-        "rssBytes": used.rss, "pageFaults": used.faults, "majorPageFaults": used.major,
-    }  # fmt: skip
+        "time": stamp,
+        "usageBytes": used.usage or used.working_set,
+        "workingSetBytes": used.working_set,
+        "rssBytes": used.rss,
+        "pageFaults": used.faults,
+        "majorPageFaults": used.major,
+    }
     if used.available:
         memory["availableBytes"] = used.available
     return {"cpu": {"time": stamp, "usageCoreNanoSeconds": used.cpu}, "memory": memory}
@@ -63,20 +83,29 @@ def _filesystem(path: str, stamp: str) -> dict[str, Any]:
     found = os.statvfs(path)
     size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
     return {
-        "time": stamp, "capacityBytes": size, "usedBytes": size - free,
+        "time": stamp,
+        "capacityBytes": size,
+        "usedBytes": size - free,
         "availableBytes": found.f_bavail * found.f_frsize,
-        "inodes": found.f_files, "inodesFree": found.f_ffree, "inodesUsed": found.f_files - found.f_ffree,
-    }  # fmt: skip
+        "inodes": found.f_files,
+        "inodesFree": found.f_ffree,
+        "inodesUsed": found.f_files - found.f_ffree,
+    }
 
 
 def machine_usage(stat: str, meminfo: str, vmstat: str) -> Usage:
     """From /proc/stat, /proc/meminfo and /proc/vmstat."""
-    user, nice, system, _idle, _wait, interrupts, soft, steal = (int(n) for n in stat.split("\n", 1)[0].split()[1:9])
+    user, nice, system, _idle, _wait, interrupts, soft, steal = (
+        int(n) for n in stat.split("\n", 1)[0].split()[1:9]
+    )
     sizes = {
         name: int(rest.split()[0]) << 10
-        for name, _, rest in (row.partition(":") for row in meminfo.splitlines()) if rest
-    }  # fmt: skip
-    counts = {name: int(value) for name, _, value in (row.partition(" ") for row in vmstat.splitlines())}
+        for name, _, rest in (row.partition(":") for row in meminfo.splitlines())
+        if rest
+    }
+    counts = {
+        name: int(value) for name, _, value in (row.partition(" ") for row in vmstat.splitlines())
+    }
     return Usage(
         (user + nice + system + interrupts + soft + steal) * _TICK,
         sizes["MemTotal"] - sizes["MemAvailable"],
@@ -92,4 +121,6 @@ def agent_usage(stat: str) -> Usage:
     """From /proc/PID/stat of a process."""
     fields = stat.rpartition(")")[2].split()
     rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return Usage((int(fields[11]) + int(fields[12])) * _TICK, rss, rss, rss, int(fields[7]), int(fields[9]))
+    return Usage(
+        (int(fields[11]) + int(fields[12])) * _TICK, rss, rss, rss, int(fields[7]), int(fields[9])
+    )

@@ -43,8 +43,16 @@ class Volumes:
         return self._root / "pods" / uid
 
     def path(self, pod: core_v1.Pod, volume: core_v1.Volume) -> Path:
-        kind = next((n for n in core_v1.VolumeSource.__struct_fields__ if getattr(volume, n) is not None), "empty_dir")
-        return self.folder(pod.metadata.uid) / "volumes" / f"kubernetes.io~{kind.replace('_', '-')}" / volume.name
+        kind = next(
+            (n for n in core_v1.VolumeSource.__struct_fields__ if getattr(volume, n) is not None),
+            "empty_dir",
+        )
+        return (
+            self.folder(pod.metadata.uid)
+            / "volumes"
+            / f"kubernetes.io~{kind.replace('_', '-')}"
+            / volume.name
+        )
 
     async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
         """Name → host path of every volume. Raises VolumeError."""
@@ -65,7 +73,9 @@ class Volumes:
             wanted = volume.persistent_volume_claim
             return await self._claim(pod, wanted.claim_name, wanted.read_only)
         if volume.ephemeral is not None:
-            return await self._claim(pod, f"{pod.metadata.name}-{volume.name}", False, ephemeral=True)
+            return await self._claim(
+                pod, f"{pod.metadata.name}-{volume.name}", False, ephemeral=True
+            )
         path = self.path(pod, volume)
         path.mkdir(parents=True, exist_ok=True)
         if volume.empty_dir is not None:
@@ -76,8 +86,12 @@ class Volumes:
                 _tmpfs(path, "mode=0755,size=64m")  # secrets and tokens never reach the disk
             _write(path, files, _group(pod))
             _make_places(path, places_inside(pod, volume.name))
-        elif volume.image is None:  # an image is pulled, and shown there, before a container with it starts
-            raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not support')
+        elif (
+            volume.image is None
+        ):  # an image is pulled, and shown there, before a container with it starts
+            raise VolumeError(
+                f'volume "{volume.name}" is of a kind that this node does not support'
+            )
         return str(path)
 
     def _empty(self, path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod) -> None:
@@ -89,7 +103,9 @@ class Volumes:
                 os.fchown(own, -1, group)
             os.fchmod(own, 0o777 if group is None else 0o2777)
 
-    async def _claim(self, pod: core_v1.Pod, name: str, read_only: bool, ephemeral: bool = False) -> str:
+    async def _claim(
+        self, pod: core_v1.Pod, name: str, read_only: bool, ephemeral: bool = False
+    ) -> str:
         meta, namespace = pod.metadata, pod.metadata.namespace
         claim = await self._references.get(core_v1.PersistentVolumeClaim, namespace, name)
         if claim is None or claim.status.phase != "Bound":
@@ -110,7 +126,9 @@ class Volumes:
             if not read_only:
                 await _give(volume.spec.local.path, pod)
             return str(volume.spec.local.path)
-        raise VolumeError(f'persistentvolume "{claim.spec.volume_name}" is of a kind that this node does not support')
+        raise VolumeError(
+            f'persistentvolume "{claim.spec.volume_name}" is of a kind that this node does not support'
+        )
 
     # --- files from objects ---
 
@@ -118,11 +136,19 @@ class Volumes:
         namespace = pod.metadata.namespace
         if volume.config_map is not None:
             return await self._keys(
-                core_v1.ConfigMap, namespace, volume.config_map.name, volume.config_map, volume.config_map.default_mode
+                core_v1.ConfigMap,
+                namespace,
+                volume.config_map.name,
+                volume.config_map,
+                volume.config_map.default_mode,
             )
         if volume.secret is not None:
             return await self._keys(
-                core_v1.Secret, namespace, volume.secret.secret_name, volume.secret, volume.secret.default_mode
+                core_v1.Secret,
+                namespace,
+                volume.secret.secret_name,
+                volume.secret,
+                volume.secret.default_mode,
             )
         if volume.downward_api is not None:
             return self._downward(pod, volume.downward_api.items, volume.downward_api.default_mode)
@@ -131,24 +157,35 @@ class Volumes:
         mode = volume.projected.default_mode
         for source in volume.projected.sources:
             if source.config_map is not None:
-                files |= await self._keys(core_v1.ConfigMap, namespace, source.config_map.name, source.config_map, mode)
+                files |= await self._keys(
+                    core_v1.ConfigMap, namespace, source.config_map.name, source.config_map, mode
+                )
             elif source.secret is not None:
-                files |= await self._keys(core_v1.Secret, namespace, source.secret.name, source.secret, mode)
+                files |= await self._keys(
+                    core_v1.Secret, namespace, source.secret.name, source.secret, mode
+                )
             elif source.downward_api is not None:
                 files |= self._downward(pod, source.downward_api.items, mode)
             elif source.service_account_token is not None:
                 wish = source.service_account_token
-                token = await self._references.token(pod, wish.audience, wish.expiration_seconds or 3600)
+                token = await self._references.token(
+                    pod, wish.audience, wish.expiration_seconds or 3600
+                )
                 files[wish.path] = _token_file(pod, token, mode)
         return files
 
-    async def _keys(self, kind: Any, namespace: str, name: str, source: Any, mode: int | None) -> Files:
+    async def _keys(
+        self, kind: Any, namespace: str, name: str, source: Any, mode: int | None
+    ) -> Files:
         found = await self._references.get(kind, namespace, name)
         if found is None:
             if source.optional:
                 return {}
             raise VolumeError(f'{kind.__name__.lower()} "{name}" not found')
-        data = {key: value.encode() if isinstance(value, str) else value for key, value in found.data.items()}
+        data = {
+            key: value.encode() if isinstance(value, str) else value
+            for key, value in found.data.items()
+        }
         data |= dict(getattr(found, "binary_data", {}))
         default = mode if mode is not None else 0o644
         if not source.items:
@@ -156,28 +193,41 @@ class Volumes:
         files: Files = {}
         for item in source.items:
             if item.key in data:
-                files[item.path] = File(data[item.key], item.mode if item.mode is not None else default)
+                files[item.path] = File(
+                    data[item.key], item.mode if item.mode is not None else default
+                )
             elif not source.optional:
                 raise VolumeError(
                     f"references non-existent {'config' if kind is core_v1.ConfigMap else 'secret'} key: {item.key}"
                 )
         return files
 
-    def _downward(self, pod: core_v1.Pod, items: list[core_v1.DownwardAPIVolumeFile], mode: int | None) -> Files:
+    def _downward(
+        self, pod: core_v1.Pod, items: list[core_v1.DownwardAPIVolumeFile], mode: int | None
+    ) -> Files:
         files: Files = {}
         for item in items:
             if item.field_ref is not None:
                 text = field(pod, item.field_ref.field_path)
             else:
                 assert item.resource_field_ref is not None
-                text = resource(pod, pod.spec.containers[0], item.resource_field_ref, self._allocatable)
-            files[item.path] = File(text.encode(), item.mode if item.mode is not None else mode or 0o644)
+                text = resource(
+                    pod, pod.spec.containers[0], item.resource_field_ref, self._allocatable
+                )
+            files[item.path] = File(
+                text.encode(), item.mode if item.mode is not None else mode or 0o644
+            )
         return files
 
     # --- mounts of one container ---
 
     def mounts(
-        self, pod: core_v1.Pod, container: Any, paths: dict[str, str], env: dict[str, str], attempt: int
+        self,
+        pod: core_v1.Pod,
+        container: Any,
+        paths: dict[str, str],
+        env: dict[str, str],
+        attempt: int,
     ) -> list[Mount]:
         """Raises VolumeError."""
         volumes = {volume.name: volume for volume in pod.spec.volumes}
@@ -191,7 +241,9 @@ class Volumes:
                     host = mount_sub_path(self.folder(pod.metadata.uid), wanted)
                 except SubPathError as error:
                     raise VolumeError(str(error)) from None
-            propagation = {"HostToContainer": 1, "Bidirectional": 2}.get(mount.mount_propagation or "", 0)
+            propagation = {"HostToContainer": 1, "Bidirectional": 2}.get(
+                mount.mount_propagation or "", 0
+            )
             if mount.recursive_read_only == "Enabled":
                 why = "requested recursive read-only mode, but it is not supported by the runtime"
                 raise VolumeError(f'volume "{mount.name}" {why}')
@@ -230,13 +282,19 @@ class Volumes:
             log.warning("something of pod %s stays in %s: %s", uid, self.folder(uid), error)
 
 
-def memory_size(spec: core_v1.PodSpec, source: core_v1.EmptyDirVolumeSource, allocatable: dict[str, str]) -> int:
+def memory_size(
+    spec: core_v1.PodSpec, source: core_v1.EmptyDirVolumeSource, allocatable: dict[str, str]
+) -> int:
     """Bytes of a volume in memory, as upstream: no more than the pod may use, or pods at all."""
     sizes = [quantity.ceil_units(allocatable["memory"])]
     every = [*spec.containers, *spec.init_containers]
     limits = [quantity.ceil_units(c.resources.limits.get("memory", "0")) for c in every]
     if all(limits):
-        standing = sum(n for c, n in zip(every, limits, strict=True) if getattr(c, "restart_policy", None) == "Always" or c in spec.containers)
+        standing = sum(
+            n
+            for c, n in zip(every, limits, strict=True)
+            if getattr(c, "restart_policy", None) == "Always" or c in spec.containers
+        )
         sizes.append(max(standing, *limits))
     if source.size_limit:
         sizes.append(quantity.ceil_units(source.size_limit))
@@ -272,7 +330,11 @@ def _is_made_of_objects(volume: core_v1.Volume) -> bool:
 def _is_read_only(volume: core_v1.Volume) -> bool:
     """Whether no container may write to it, whatever its mount says: upstream gives these kinds out so, too."""
     claim = volume.persistent_volume_claim
-    return _is_made_of_objects(volume) or volume.image is not None or (claim is not None and claim.read_only)
+    return (
+        _is_made_of_objects(volume)
+        or volume.image is not None
+        or (claim is not None and claim.read_only)
+    )
 
 
 def _write(volume: Path, files: Files, group: int | None) -> None:

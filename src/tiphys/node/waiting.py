@@ -11,7 +11,11 @@ from tiphys.node.lifecycle import Backoff
 from tiphys.node.pulling import PULL_FAULTS
 from tiphys.node.runtime import RuntimeFault
 
-_FIRST, _PULL_FIRST, _LIMIT = 2.0, 10.0, 300.0  # seconds of pause after a start, or a pull, that failed
+_FIRST, _PULL_FIRST, _LIMIT = (
+    2.0,
+    10.0,
+    300.0,
+)  # seconds of pause after a start, or a pull, that failed
 _SHOWN = 1.5  # seconds after which a failed pull shows as a pause
 # What shows until the next try. A container that was made and could not be started (RunContainerError) has ended.
 _STAYS = PULL_FAULTS | {"CreateContainerConfigError", "CreateContainerError"}
@@ -27,15 +31,26 @@ class Waiting:
         self._pauses: dict[str, Backoff] = {}
         self._now, self._say, self._wake = now, say, wake
 
-    def renew(self, found: Mapping[str, tuple[str, str]], starting: Collection[str], pod: core_v1.Pod) -> None:
+    def renew(
+        self, found: Mapping[str, tuple[str, str]], starting: Collection[str], pod: core_v1.Pod
+    ) -> None:
         """Takes over what was found now; what could not be started waits on."""
-        kept = {name: why for name, why in self.reasons.items() if name in starting or why[0] in _STAYS}
+        kept = {
+            name: why for name, why in self.reasons.items() if name in starting or why[0] in _STAYS
+        }
         meta = pod.metadata
         told = f"{meta.name}_{meta.namespace}({meta.uid})"
         for name, (reason, _) in found.items():
             if self.reasons.get(name, ("", ""))[0] != reason:
-                self._say("Warning", "BackOff", f"Back-off restarting failed container {name} in pod {told}", name)
-        self.reasons = kept | {name: (reason, text + told) for name, (reason, text) in found.items()}
+                self._say(
+                    "Warning",
+                    "BackOff",
+                    f"Back-off restarting failed container {name} in pod {told}",
+                    name,
+                )
+        self.reasons = kept | {
+            name: (reason, text + told) for name, (reason, text) in found.items()
+        }
 
     def pause(self, name: str) -> float:
         """Seconds until a container may be tried again."""

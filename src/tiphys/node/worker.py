@@ -71,7 +71,9 @@ class Node:
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     now: Callable[[], float] = time.time
     isolation: Isolation = field(default_factory=NoIsolation)
-    shortage: Callable[[PodWorker, Footprint], tuple[str, str] | None] = lambda worker, wanted: None  # if it were so large
+    shortage: Callable[[PodWorker, Footprint], tuple[str, str] | None] = lambda worker, wanted: (
+        None
+    )  # if it were so large
 
 
 class PodWorker:
@@ -107,7 +109,9 @@ class PodWorker:
         mine = {(c.id, c.state) for c in self.state.containers.values()}
         theirs = {(c.id, c.state) for c in seen.containers.values()} if seen is not None else set()
         box, other = self.state.sandbox, seen.sandbox if seen is not None else None
-        return mine != theirs or (box is not None and (other is None or (box.id, box.ready) != (other.id, other.ready)))
+        return mine != theirs or (
+            box is not None and (other is None or (box.id, box.ready) != (other.id, other.ready))
+        )
 
     def look(self) -> None:
         """The runtime may show something new."""
@@ -137,7 +141,9 @@ class PodWorker:
                 if self.gone:
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), min(wait if wait is not None else _REFRESH, _REFRESH))
+                    await asyncio.wait_for(
+                        self._wake.wait(), min(wait if wait is not None else _REFRESH, _REFRESH)
+                    )
                 if time.monotonic() - refreshed > _REFRESH and self._has_volumes():
                     refreshed = time.monotonic()
                     await self._refresh()
@@ -148,7 +154,9 @@ class PodWorker:
 
     def _has_volumes(self) -> bool:
         """Whether they have been set up, by this agent or one before it."""
-        return self._paths is not None or (self.state.sandbox is not None and self.state.sandbox.ready)
+        return self._paths is not None or (
+            self.state.sandbox is not None and self.state.sandbox.ready
+        )
 
     async def _refresh(self) -> None:
         with contextlib.suppress(StatusError, Unreachable, OSError):
@@ -171,14 +179,28 @@ class PodWorker:
             self._health.watch(self.pod, self.state)
             self._allocate()
             plan = decide(
-                self.pod, self.state, self._node.now(), self._health.started, self._health.unhealthy, self._backoffs,
+                self.pod,
+                self.state,
+                self._node.now(),
+                self._health.started,
+                self._health.unhealthy,
+                self._backoffs,
                 self.resources.renewing,
-            )  # fmt: skip
+            )
             # What is being started may show as made and not running, which is no reason to start it anew.
-            plan.start = [(one, attempt) for one, attempt in plan.start if one.name not in self._starting]
+            plan.start = [
+                (one, attempt) for one, attempt in plan.start if one.name not in self._starting
+            ]
             await self._resize(plan)
             return await self._carry_out(plan)
-        except (RuntimeFault, VolumeError, StatusError, Unreachable, TimeoutError, OSError) as error:
+        except (
+            RuntimeFault,
+            VolumeError,
+            StatusError,
+            Unreachable,
+            TimeoutError,
+            OSError,
+        ) as error:
             reason = (
                 error.reason
                 if isinstance(error, RuntimeFault)
@@ -187,7 +209,11 @@ class PodWorker:
                 else "FailedSync"
             )
             if isinstance(error, RuntimeFault | VolumeError):
-                text = f"MountVolume.SetUp failed: {error}" if isinstance(error, VolumeError) else str(error)
+                text = (
+                    f"MountVolume.SetUp failed: {error}"
+                    if isinstance(error, VolumeError)
+                    else str(error)
+                )
                 self._event("Warning", reason, text)
             else:
                 log.info("%s: %s", self.pod.metadata.name, error)
@@ -214,8 +240,13 @@ class PodWorker:
 
     def _event(self, kind: str, reason: str, message: str, container: str = "") -> None:
         spec = self.pod.spec
-        kinds = (("initContainers", spec.init_containers), ("ephemeralContainers", spec.ephemeral_containers))
-        group = next((name for name, every in kinds if any(c.name == container for c in every)), "containers")
+        kinds = (
+            ("initContainers", spec.init_containers),
+            ("ephemeralContainers", spec.ephemeral_containers),
+        )
+        group = next(
+            (name for name, every in kinds if any(c.name == container for c in every)), "containers"
+        )
         path = f"spec.{group}{{{container}}}" if container else ""
         self._node.recorder.record(self.pod, kind, reason, message, path)
 
@@ -231,7 +262,9 @@ class PodWorker:
                 container = specs.get(name)
                 if container is not None and not found.message:
                     folder = self._node.volumes.folder(self.pod.metadata.uid)
-                    found.message = message_of(self.pod, container, found, folder, self._node.runtime)
+                    found.message = message_of(
+                        self.pod, container, found, folder, self._node.runtime
+                    )
 
     async def _carry_out(self, plan: Plan) -> float | None:
         self._waiting.renew(plan.waiting, self._starting, self.pod)
@@ -261,7 +294,10 @@ class PodWorker:
         return plan.wake
 
     def _expired(self) -> bool:
-        limit, begun = self.pod.spec.active_deadline_seconds, timestamps.parse(self.pod.status.start_time)
+        limit, begun = (
+            self.pod.spec.active_deadline_seconds,
+            timestamps.parse(self.pod.status.start_time),
+        )
         return limit is not None and bool(begun) and self._node.now() - begun >= limit
 
     # --- keeping house ---
@@ -276,13 +312,23 @@ class PodWorker:
                     await runtime.rotate_log(meta.namespace, meta.name, meta.uid, found)
                 except (OSError, RuntimeFault, TimeoutError) as error:
                     log.warning("the log of %s/%s: %s", meta.name, found.name, error)
-        if not is_limited(self.pod.spec) or self._evicted or self.pod.status.phase in ("Succeeded", "Failed"):
+        if (
+            not is_limited(self.pod.spec)
+            or self._evicted
+            or self.pod.status.phase in ("Succeeded", "Failed")
+        ):
             return
-        scratch = {v.name: self._node.volumes.path(self.pod, v) for v in self.pod.spec.volumes if v.empty_dir is not None}
+        scratch = {
+            v.name: self._node.volumes.path(self.pod, v)
+            for v in self.pod.spec.volumes
+            if v.empty_dir is not None
+        }
         folder = runtime.log_folder(meta.namespace, meta.name, meta.uid)
         logs = {name: folder / name for name in self.state.containers} if folder is not None else {}
         disk = {name: usage.disk for name, usage in used.items()}
-        if (why := excess(self.pod.spec, await measure(self.pod.spec, scratch, logs, disk))) and not self.gone:
+        if (
+            why := excess(self.pod.spec, await measure(self.pod.spec, scratch, logs, disk))
+        ) and not self.gone:
             self._event("Warning", "Evicted", why)
             self._evicted = why
             self._wake.set()
@@ -321,7 +367,12 @@ class PodWorker:
                 await self._node.runtime.resize_container(self.pod, container, id)
             except (RuntimeFault, TimeoutError) as error:
                 resources.error = str(error)
-                self._event("Warning", "ResizeError", f"Resizing container {container.name}: {error}", container.name)
+                self._event(
+                    "Warning",
+                    "ResizeError",
+                    f"Resizing container {container.name}: {error}",
+                    container.name,
+                )
                 plan.look_again(_RETRY)
                 continue
             resources.error = ""
@@ -338,7 +389,9 @@ class PodWorker:
         host, domain = host_and_domain(self.pod, node.dns[1])
         kernel_host = host_in_kernel(self.pod, host, domain)
         if self.state.sandbox is not None:
-            self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+            self._event(
+                "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
+            )
             await self._report()
             with contextlib.suppress(RuntimeFault):
                 await self._node.runtime.stop_sandbox(self.state.sandbox.id)
@@ -347,10 +400,14 @@ class PodWorker:
         async def making() -> Any:
             async with node.starting:
                 return await asyncio.gather(
-                    node.runtime.run_sandbox(self.pod, attempt, resolver, kernel_host), self._volumes(), return_exceptions=True
+                    node.runtime.run_sandbox(self.pod, attempt, resolver, kernel_host),
+                    self._volumes(),
+                    return_exceptions=True,
                 )
 
-        making_both = asyncio.get_running_loop().create_task(making(), name=f"sandbox-{self.pod.metadata.name}")
+        making_both = asyncio.get_running_loop().create_task(
+            making(), name=f"sandbox-{self.pod.metadata.name}"
+        )
         try:
             if not (await asyncio.wait({making_both}, timeout=_PROMPT))[0]:
                 await self._report()
@@ -376,7 +433,9 @@ class PodWorker:
         if pause := self._waiting.pause(container.name):
             asyncio.get_running_loop().call_later(pause + 0.05, self._wake.set)
             return
-        task = asyncio.get_running_loop().create_task(self._start(container, attempt), name=f"start-{container.name}")
+        task = asyncio.get_running_loop().create_task(
+            self._start(container, attempt), name=f"start-{container.name}"
+        )
         self._starting[container.name] = task
         task.add_done_callback(lambda _: self._start_ended(container.name))
 
@@ -390,22 +449,40 @@ class PodWorker:
         container = self.resources.of(container)
         try:
             await have_image(
-                node.runtime, node.references, self.pod, container.image, container.image_pull_policy, name, self._event
+                node.runtime,
+                node.references,
+                self.pod,
+                container.image,
+                container.image_pull_policy,
+                name,
+                self._event,
             )
             paths = await self._volumes()
             await self._show_images(container, paths)
             self._waiting.pulled(name)
             await self._check_user(container)
             env = await environment(
-                self.pod, container, node.references, node.services(), node.address, node.allocatable, paths
+                self.pod,
+                container,
+                node.references,
+                node.services(),
+                node.address,
+                node.allocatable,
+                paths,
             )
             assert self.state.sandbox is not None
             if not self.pod.status.pod_ip:
                 env |= self._own_address(container)
             plan = ContainerPlan(
-                container, attempt, container.image, [expand(a, env) for a in container.command], [expand(a, env) for a in container.args],
-                env, node.volumes.mounts(self.pod, container, paths, env, attempt), self._target(container),
-            )  # fmt: skip
+                container,
+                attempt,
+                container.image,
+                [expand(a, env) for a in container.command],
+                [expand(a, env) for a in container.args],
+                env,
+                node.volumes.mounts(self.pod, container, paths, env, attempt),
+                self._target(container),
+            )
             await node.isolation.isolate(self.pod, self.state.sandbox.ip)
             async with node.starting:
                 state = await node.runtime.start_container(self.pod, self.state.sandbox, plan)
@@ -416,7 +493,9 @@ class PodWorker:
             return self._waiting.failed(container, fault)
         except (VolumeError, StatusError, Unreachable, OSError, TimeoutError, ValueError) as error:
             self.look()
-            return self._waiting.failed(container, RuntimeFault("CreateContainerConfigError", str(error)))
+            return self._waiting.failed(
+                container, RuntimeFault("CreateContainerConfigError", str(error))
+            )
         self._waiting.started(name)
         self.resources.give(name, state.id, container.resources)
         renewed = name in self.resources.renewing
@@ -445,12 +524,20 @@ class PodWorker:
             node, image = self._node, volume.image
             try:
                 await have_image(
-                    node.runtime, node.references, self.pod, image.reference, image.pull_policy, "", self._event
+                    node.runtime,
+                    node.references,
+                    self.pod,
+                    image.reference,
+                    image.pull_policy,
+                    "",
+                    self._event,
                 )
             except RuntimeFault as fault:
                 raise RuntimeFault(fault.reason, str(fault), image.reference) from None
             place = Path(paths[volume.name])
-            await node.runtime.mount_image(image.reference, self.pod.metadata.uid, volume.name, place)
+            await node.runtime.mount_image(
+                image.reference, self.pod.metadata.uid, volume.name, place
+            )
 
     def _target(self, container: Any) -> str:
         """The container whose processes this one sees, if it is to see any (``kubectl debug --target``)."""
@@ -459,7 +546,9 @@ class PodWorker:
             return ""
         found = self.state.containers.get(name)
         if found is None:
-            raise RuntimeFault("CreateContainerConfigError", f"unable to find target container {name}")
+            raise RuntimeFault(
+                "CreateContainerConfigError", f"unable to find target container {name}"
+            )
         return found.id
 
     async def _check_user(self, container: Any) -> None:
@@ -474,9 +563,12 @@ class PodWorker:
         assert self.state.sandbox is not None
         ip = self._node.address if self.pod.spec.host_network else self.state.sandbox.ip
         return {
-            v.name: ip for v in container.env
-            if v.value_from and v.value_from.field_ref and v.value_from.field_ref.field_path in ("status.podIP", "status.podIPs")
-        }  # fmt: skip
+            v.name: ip
+            for v in container.env
+            if v.value_from
+            and v.value_from.field_ref
+            and v.value_from.field_ref.field_path in ("status.podIP", "status.podIPs")
+        }
 
     async def _discard(self, container: ContainerState) -> None:
         with contextlib.suppress(RuntimeFault, TimeoutError):
@@ -486,10 +578,20 @@ class PodWorker:
 
     async def _post_start(self, container: Any, state: ContainerState) -> None:
         answer = await probes.ask(
-            container.lifecycle.post_start, container, state.id, self._address(), self._node.runtime, 3600
+            container.lifecycle.post_start,
+            container,
+            state.id,
+            self._address(),
+            self._node.runtime,
+            3600,
         )
         if not answer.well:
-            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {answer.text}", container.name)
+            self._event(
+                "Warning",
+                "FailedPostStartHook",
+                f"PostStartHook failed: {answer.text}",
+                container.name,
+            )
             await self._stop(state, self._grace())
             self.look()
 
@@ -508,7 +610,10 @@ class PodWorker:
         kind = self._health.unhealthy.get(name)
         for container in [*self.pod.spec.containers, *self.pod.spec.init_containers]:
             if container.name == name:
-                probe = {"liveness": container.liveness_probe, "startup": container.startup_probe}.get(kind or "")
+                probe = {
+                    "liveness": container.liveness_probe,
+                    "startup": container.startup_probe,
+                }.get(kind or "")
                 return probe.termination_grace_period_seconds if probe is not None else None
         return None
 
@@ -533,7 +638,12 @@ class PodWorker:
                         grace,
                     )
                     if not answer.well:
-                        self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {answer.text}", found.name)
+                        self._event(
+                            "Warning",
+                            "FailedPreStopHook",
+                            f"PreStopHook failed: {answer.text}",
+                            found.name,
+                        )
             # A hook that took all the time leaves the container two seconds to end by itself, as upstream gives.
             left = max(2.0, grace - (time.monotonic() - began))
         with contextlib.suppress(TimeoutError):
@@ -550,7 +660,9 @@ class PodWorker:
             self._health.ending(found.name)
             if say:
                 self._event("Normal", "Killing", f"Stopping container {found.name}", found.name)
-        await asyncio.gather(*(self._stop(found, grace) for found in running if found.name not in sidecars))
+        await asyncio.gather(
+            *(self._stop(found, grace) for found in running if found.name not in sidecars)
+        )
         for name in reversed(sidecars):
             for found in running:
                 if found.name == name:
@@ -583,7 +695,9 @@ class PodWorker:
                             await self._node.runtime.stop_container(found.id, grace)
             try:
                 await killing
-                if self._has_to_tell_of_its_end():  # what was read meanwhile may be older than the end
+                if (
+                    self._has_to_tell_of_its_end()
+                ):  # what was read meanwhile may be older than the end
                     await self._read_state()
                     self._note_exits()
             except (RuntimeFault, TimeoutError):
@@ -593,9 +707,14 @@ class PodWorker:
         self.holds_room = False
         meta = self.pod.metadata
         try:
-            await self._node.client.delete(core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid)
+            await self._node.client.delete(
+                core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid
+            )
         except StatusError as error:
-            if error.code not in (404, 409):  # it still stands there, and nobody else will take it away
+            if error.code not in (
+                404,
+                409,
+            ):  # it still stands there, and nobody else will take it away
                 raise
         # Nothing runs and the address is given back: what is left on disk is nobody's business but ours.
         self.gone = True
@@ -605,7 +724,10 @@ class PodWorker:
     def _has_to_tell_of_its_end(self) -> bool:
         """Of a single container that has no probe the last report tells all there is."""
         spec = self.pod.spec
-        return len(spec.containers) + len(spec.init_containers) > 1 or spec.containers[0].readiness_probe is not None
+        return (
+            len(spec.containers) + len(spec.init_containers) > 1
+            or spec.containers[0].readiness_probe is not None
+        )
 
     async def _report_ending(self) -> None:
         """Which containers have ended, and whether those that have not are ready."""
@@ -622,7 +744,10 @@ class PodWorker:
             log.info("%s is ending: %s", self.pod.metadata.name, error)
 
     async def _clean_up(self) -> None:
-        boxes = [*self.state.old_sandboxes, *([self.state.sandbox.id] if self.state.sandbox else [])]
+        boxes = [
+            *self.state.old_sandboxes,
+            *([self.state.sandbox.id] if self.state.sandbox else []),
+        ]
         for id in boxes:
             with contextlib.suppress(RuntimeFault, TimeoutError):
                 await self._node.runtime.remove_sandbox(id)
@@ -645,7 +770,9 @@ class PodWorker:
             status.phase, status.reason, status.message = "Failed", "Evicted", self._evicted
         if expired and self.pod.status.reason != "DeadlineExceeded":
             self.pod.status.phase, self.pod.status.reason = "Failed", "DeadlineExceeded"
-            self.pod.status.message = "Pod was active on the node longer than the specified deadline"
+            self.pod.status.message = (
+                "Pod was active on the node longer than the specified deadline"
+            )
         scheme = self._node.runtime.name.partition(":")[0]
         ready = set() if final else self._health.ready
         status = pod_status(
@@ -664,5 +791,7 @@ class PodWorker:
         if status.phase in ("Succeeded", "Failed"):
             self.holds_room = False  # before anybody hears of it, and sends the next pod
         written = await self._status.write(self.pod, status)
-        if int(written.metadata.resource_version) > int(self.pod.metadata.resource_version):  # else news has come meanwhile
+        if int(written.metadata.resource_version) > int(
+            self.pod.metadata.resource_version
+        ):  # else news has come meanwhile
             self.pod = written

@@ -9,7 +9,12 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.scheduler.podinfo import PodInfo
 
-NODE_ADDED, NODE_SIZE, NODE_LABELS, NODE_TAINTS = "node added", "node size", "node labels", "node taints"
+NODE_ADDED, NODE_SIZE, NODE_LABELS, NODE_TAINTS = (
+    "node added",
+    "node size",
+    "node labels",
+    "node taints",
+)
 NODE_GONE = "node gone"
 POD_GONE, POD_PLACED, POD_LABELS, POD_SIZE = "pod gone", "pod placed", "pod labels", "pod size"
 VOLUMES, NAMESPACES, DEVICES = "volumes", "namespaces", "devices"
@@ -41,7 +46,11 @@ def of_node(old: core_v1.Node | None, new: core_v1.Node | None) -> Iterator[Chan
     for kind, before, after in (
         (NODE_SIZE, old.status.allocatable, new.status.allocatable),
         (NODE_LABELS, old.metadata.labels, new.metadata.labels),
-        (NODE_TAINTS, (old.spec.taints, old.spec.unschedulable), (new.spec.taints, new.spec.unschedulable)),
+        (
+            NODE_TAINTS,
+            (old.spec.taints, old.spec.unschedulable),
+            (new.spec.taints, new.spec.unschedulable),
+        ),
     ):
         if before != after:
             yield Change(kind, node=new, old_node=old)

@@ -18,7 +18,9 @@ _REMEMBERED = 512  # touches; a column that has missed more is worked out anew
 
 class Columns:
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, tuple[Column, int]] = OrderedDict()  # (column, touches seen)
+        self._kept: OrderedDict[Hashable, tuple[Column, int]] = (
+            OrderedDict()
+        )  # (column, touches seen)
         self._touched: list[int] = []
         self._forgotten = 0  # touches that are no longer in the list
 

@@ -29,10 +29,23 @@ WEIGHTS: Mapping[str, int] = {
 }
 # What upstream has as plugins of their own and ours does elsewhere or not at all: may be named, changes nothing.
 _ELSEWHERE = frozenset(("PrioritySort", "SchedulingGates", "DefaultPreemption", "DefaultBinder"))
-_POINTS = frozenset((
-    "preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "preScore", "score", "reserve", "permit", "preBind",
-    "bind", "postBind", "multiPoint",
-))  # fmt: skip
+_POINTS = frozenset(
+    (
+        "preEnqueue",
+        "queueSort",
+        "preFilter",
+        "filter",
+        "postFilter",
+        "preScore",
+        "score",
+        "reserve",
+        "permit",
+        "preBind",
+        "bind",
+        "postBind",
+        "multiPoint",
+    )
+)
 
 
 class ConfigurationError(ValueError):
@@ -56,7 +69,10 @@ def profiles(document: Any) -> list[Profile]:
         raise ConfigurationError("kind: must be KubeSchedulerConfiguration")
     if document.get("apiVersion") != API_VERSION:
         raise ConfigurationError(f"apiVersion: must be {API_VERSION}")
-    found = [_profile(said, f"profiles[{at}]") for at, said in enumerate(document.get("profiles") or [{}])]
+    found = [
+        _profile(said, f"profiles[{at}]")
+        for at, said in enumerate(document.get("profiles") or [{}])
+    ]
     names = [profile.name for profile in found]
     for at, name in enumerate(names):
         if name in names[:at]:
@@ -71,7 +87,9 @@ def _profile(said: Any, path: str) -> Profile:
             raise ConfigurationError(f"{path}.plugins.{point}: no such extension point")
         for at, row in enumerate([*(change.get("enabled") or []), *(change.get("disabled") or [])]):
             if row.get("name") != "*" and row.get("name") not in WEIGHTS.keys() | _ELSEWHERE:
-                raise ConfigurationError(f"{path}.plugins.{point}[{at}].name: no such plugin: {row.get('name')!r}")
+                raise ConfigurationError(
+                    f"{path}.plugins.{point}[{at}].name: no such plugin: {row.get('name')!r}"
+                )
     weights = _changed(dict(WEIGHTS), plugins.get("multiPoint"))
     filters = frozenset(_changed(dict(weights), plugins.get("filter")))
     weights = _changed(weights, plugins.get("score"))
@@ -94,5 +112,7 @@ def _changed(standing: dict[str, int], change: Any) -> dict[str, int]:
         standing.pop(row["name"], None)
     for row in (change or {}).get("enabled") or []:
         if row["name"] in WEIGHTS:
-            standing[row["name"]] = row.get("weight") or standing.get(row["name"]) or WEIGHTS[row["name"]]
+            standing[row["name"]] = (
+                row.get("weight") or standing.get(row["name"]) or WEIGHTS[row["name"]]
+            )
     return standing

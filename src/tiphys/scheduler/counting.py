@@ -36,7 +36,9 @@ class Tally:
         self.domains, self.counting = domains, counting
         counted = domains.labelled if counting is None else domains.labelled & counting
         rows = domains.rows[counted]
-        self.totals: Ints = np.bincount(rows, weights=pods[counted], minlength=len(domains.values) + 1).astype(np.int64)
+        self.totals: Ints = np.bincount(
+            rows, weights=pods[counted], minlength=len(domains.values) + 1
+        ).astype(np.int64)
         self.present = np.unique(rows)
 
     def add(self, at: int, sign: int) -> None:
@@ -95,7 +97,9 @@ class Counter(Tallied):
         self.anchor = anchor_of(selector)
 
     def matches(self, info: PodInfo) -> bool:
-        return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(info.labels)
+        return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(
+            info.labels
+        )
 
 
 def anchor_of(selector: Selector) -> Label | None:
@@ -144,7 +148,11 @@ class TermIndex:
         for namespace in (info.namespace, ""):
             for anchor in anchors:
                 for term in self._filed.get((namespace, anchor), ()):
-                    chosen = term.within is None or info.namespace in term.namespaces or term.within.matches(labels)
+                    chosen = (
+                        term.within is None
+                        or info.namespace in term.namespaces
+                        or term.within.matches(labels)
+                    )
                     if chosen and term.selector.matches(info.labels):
                         yield term, self._holders[term]
 

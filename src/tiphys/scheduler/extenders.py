@@ -52,7 +52,9 @@ class Extender:
     timeout: float = 5.0  # seconds
     ignorable: bool = False
     names_only: bool = False  # it knows the nodes: their names are enough
-    resources: frozenset[str] = frozenset()  # only pods that ask for one of these are its business; empty: all are
+    resources: frozenset[str] = (
+        frozenset()
+    )  # only pods that ask for one of these are its business; empty: all are
     tls: Mapping[str, Any] = field(default_factory=dict, hash=False)
     secure: bool = False
 
@@ -60,7 +62,10 @@ class Extender:
         if not self.resources:
             return True
         containers = [*pod.spec.containers, *pod.spec.init_containers]
-        return any(self.resources & (c.resources.requests.keys() | c.resources.limits.keys()) for c in containers)
+        return any(
+            self.resources & (c.resources.requests.keys() | c.resources.limits.keys())
+            for c in containers
+        )
 
     async def filter(self, pod: core_v1.Pod, nodes: list[core_v1.Node]) -> FilterAnswer:
         """Raises ExtenderError."""
@@ -99,7 +104,12 @@ class Extender:
     async def bind(self, pod: core_v1.Pod, node: str) -> None:
         """Lets the extender bind the pod. Raises ExtenderError."""
         meta = pod.metadata
-        wish = {"PodName": meta.name, "PodNamespace": meta.namespace, "PodUID": meta.uid, "Node": node}
+        wish = {
+            "PodName": meta.name,
+            "PodNamespace": meta.namespace,
+            "PodUID": meta.uid,
+            "Node": node,
+        }
         answer = await self._ask(self.bind_verb, wish, must=True)
         if answer and answer.get("error"):
             raise ExtenderError(str(answer["error"]))
@@ -117,10 +127,17 @@ class Extender:
     ) -> dict[str, tuple[set[str], int]]:
         """Of the nodes where pods could make room, those that the extender agrees with: node → (uids of the pods to go,
         how many budgets that breaks). `victims`: node → (pods, budgets broken). Raises ExtenderError."""
-        unchanged = {node: ({p.metadata.uid for p in pods}, broken) for node, (pods, broken) in victims.items()}
+        unchanged = {
+            node: ({p.metadata.uid for p in pods}, broken)
+            for node, (pods, broken) in victims.items()
+        }
         if not self.preempt_verb:
             return unchanged
-        wish: dict[str, Any] = {"Pod": to_builtins(pod), "NodeNameToVictims": None, "NodeNameToMetaVictims": None}
+        wish: dict[str, Any] = {
+            "Pod": to_builtins(pod),
+            "NodeNameToVictims": None,
+            "NodeNameToMetaVictims": None,
+        }
         if self.names_only:
             wish["NodeNameToMetaVictims"] = {
                 node: {"Pods": [{"UID": p.metadata.uid} for p in pods], "NumPDBViolations": broken}
@@ -150,12 +167,20 @@ class Extender:
             async with aiohttp.ClientSession(timeout=timeout) as session:
                 headers = {"Content-Type": "application/json"}
                 kwargs: dict[str, Any] = {"ssl": self._context()} if self.secure else {}
-                async with session.post(url, data=msgspec.json.encode(wish), headers=headers, **kwargs) as answer:
+                async with session.post(
+                    url, data=msgspec.json.encode(wish), headers=headers, **kwargs
+                ) as answer:
                     data = await answer.read()
                     if answer.status != 200:
                         raise ExtenderError(f"{url} answered {answer.status}")
                     return _lower(msgspec.json.decode(data))
-        except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, ExtenderError) as error:
+        except (
+            aiohttp.ClientError,
+            OSError,
+            TimeoutError,
+            msgspec.DecodeError,
+            ExtenderError,
+        ) as error:
             if self.ignorable and not must:
                 log.warning("extender %s is ignored: %s", self.url, error)
                 return None
@@ -172,7 +197,11 @@ class Extender:
 
 def _lower(answer: Any) -> Any:
     """The names of an object in lower case; anything else as it is."""
-    return {str(key).lower(): value for key, value in answer.items()} if isinstance(answer, dict) else answer
+    return (
+        {str(key).lower(): value for key, value in answer.items()}
+        if isinstance(answer, dict)
+        else answer
+    )
 
 
 def extenders(document: Any) -> list[Extender]:
@@ -186,14 +215,25 @@ def extenders(document: Any) -> list[Extender]:
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError(f"{path}.urlPrefix: must be an http or https URL")
         if said.get("prioritizeVerb") and weight <= 0:
-            raise ConfigurationError(f"{path}.weight: Invalid value: {weight}: must have a positive weight applied to it")
-        found.append(Extender(
-            url, said.get("filterVerb") or "", said.get("prioritizeVerb") or "", said.get("bindVerb") or "",
-            said.get("preemptVerb") or "", weight or 1,
-            parse_duration(said.get("httpTimeout") or "5s").total_seconds(), bool(said.get("ignorable")), bool(said.get("nodeCacheCapable")),
-            frozenset(row["name"] for row in said.get("managedResources") or ()), said.get("tlsConfig") or {},
-            bool(said.get("enableHTTPS")) or url.startswith("https://"),
-        ))  # fmt: skip
+            raise ConfigurationError(
+                f"{path}.weight: Invalid value: {weight}: must have a positive weight applied to it"
+            )
+        found.append(
+            Extender(
+                url,
+                said.get("filterVerb") or "",
+                said.get("prioritizeVerb") or "",
+                said.get("bindVerb") or "",
+                said.get("preemptVerb") or "",
+                weight or 1,
+                parse_duration(said.get("httpTimeout") or "5s").total_seconds(),
+                bool(said.get("ignorable")),
+                bool(said.get("nodeCacheCapable")),
+                frozenset(row["name"] for row in said.get("managedResources") or ()),
+                said.get("tlsConfig") or {},
+                bool(said.get("enableHTTPS")) or url.startswith("https://"),
+            )
+        )
     if sum(1 for one in found if one.bind_verb) > 1:
         raise ConfigurationError("extenders: Invalid value: only one extender can implement bind")
     return found

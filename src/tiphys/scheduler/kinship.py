@@ -16,7 +16,10 @@ class Kinship:
         self._services = informers.of(core_v1.Service)
         self._services.index("namespace", lambda service: [service.metadata.namespace])
         self._old_sets = informers.of(core_v1.ReplicationController)
-        self._sets: dict[str, Informer[Any]] = {"ReplicaSet": informers.of(apps_v1.ReplicaSet), "StatefulSet": informers.of(apps_v1.StatefulSet)}
+        self._sets: dict[str, Informer[Any]] = {
+            "ReplicaSet": informers.of(apps_v1.ReplicaSet),
+            "StatefulSet": informers.of(apps_v1.StatefulSet),
+        }
 
     def selector(self, pod: core_v1.Pod) -> Selector | None:
         """What a pod and its like have in common; None when nobody selects it."""
@@ -34,7 +37,10 @@ class Kinship:
                 found = self._sets[owner.kind].get(key)
                 selector = from_label_selector(found.spec.selector) if found is not None else None
                 more = selector.requirements if selector is not None else ()
-            elif owner.kind == "ReplicationController" and (old := self._old_sets.get(key)) is not None:
+            elif (
+                owner.kind == "ReplicationController"
+                and (old := self._old_sets.get(key)) is not None
+            ):
                 wanted.update(old.spec.selector)
         rows = tuple(Requirement(key, "=", (value,)) for key, value in wanted.items()) + more
         return Selector(rows) if rows else None

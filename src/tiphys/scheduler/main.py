@@ -44,7 +44,10 @@ _BINDING = 64  # bindings on their way at once
 _PATIENCE = 600.0  # seconds for the volumes of a pod to be made and bound
 _SLICE = 0.01  # seconds of placing before the event loop gets its turn
 _PODS = resource_of(core_v1.Pod)
-UNSCHEDULABLE, SCHEDULER_ERROR = "Unschedulable", "SchedulerError"  # reasons why a pod is not scheduled
+UNSCHEDULABLE, SCHEDULER_ERROR = (
+    "Unschedulable",
+    "SchedulerError",
+)  # reasons why a pod is not scheduled
 
 
 class Scheduler:
@@ -62,8 +65,12 @@ class Scheduler:
         self._tasks = tasks
         self._informers = informers or Informers(client, tasks)
         self._profiles = profiles
-        self._extenders: dict[str, tuple[Extender, ...]] = {profile.name: profile.extenders for profile in profiles}
-        self._recorders = {profile.name: EventRecorder(client, profile.name) for profile in profiles}
+        self._extenders: dict[str, tuple[Extender, ...]] = {
+            profile.name: profile.extenders for profile in profiles
+        }
+        self._recorders = {
+            profile.name: EventRecorder(client, profile.name) for profile in profiles
+        }
         self.view = Snapshot()
         self._stock = Stock()
         self._kinship: Kinship | None = None
@@ -105,11 +112,23 @@ class Scheduler:
                 pass
 
     def _follow_volumes(self, informers: Informers) -> None:
-        claims, found = informers.of(core_v1.PersistentVolumeClaim), informers.of(core_v1.PersistentVolume)
+        claims, found = (
+            informers.of(core_v1.PersistentVolumeClaim),
+            informers.of(core_v1.PersistentVolume),
+        )
         kinds, nodes = informers.of(StorageClass), informers.of(storage_v1.CSINode)
-        drivers, capacities = informers.of(storage_v1.CSIDriver), informers.of(storage_v1.CSIStorageCapacity)
+        drivers, capacities = (
+            informers.of(storage_v1.CSIDriver),
+            informers.of(storage_v1.CSIStorageCapacity),
+        )
         self._stock = Stock(
-            claims.get, found.get, kinds.get, nodes.get, drivers.get, lambda: found, lambda: capacities
+            claims.get,
+            found.get,
+            kinds.get,
+            nodes.get,
+            drivers.get,
+            lambda: found,
+            lambda: capacities,
         )
         self._placers = self._make_placers()
 
@@ -125,15 +144,20 @@ class Scheduler:
         alike = self._kinship.selector if self._kinship is not None else lambda pod: None
         devices = self._devices.devices if self._devices is not None else None
         return {
-            profile.name: Placer(self.view, plugins(self._stock, profile, alike, devices)) for profile in self._profiles
+            profile.name: Placer(self.view, plugins(self._stock, profile, alike, devices))
+            for profile in self._profiles
         }
 
     def _enqueue(self, pod: PodInfo) -> None:
         self._queue.put(pod)
         self._wake.set()
 
-    def _say(self, pod: PodInfo, kind: str, reason: str, message: str, about: PodInfo | None = None) -> None:
-        self._recorders[pod.pod.spec.scheduler_name].record((about or pod).pod, kind, reason, message)
+    def _say(
+        self, pod: PodInfo, kind: str, reason: str, message: str, about: PodInfo | None = None
+    ) -> None:
+        self._recorders[pod.pod.spec.scheduler_name].record(
+            (about or pod).pod, kind, reason, message
+        )
 
     # --- what the informers say ---
 
@@ -200,7 +224,9 @@ class Scheduler:
             if placement.error:
                 self._queue.again(pod)
                 self._nominations.withdraw(pod.uid)
-                self._tasks.start(self._tell(pod, placement.error, SCHEDULER_ERROR, nominated=""), "tell")
+                self._tasks.start(
+                    self._tell(pod, placement.error, SCHEDULER_ERROR, nominated=""), "tell"
+                )
             elif placement.node:
                 if not self._set_aside(pod, placement.node):
                     self._nominations.hold(pod)
@@ -212,11 +238,15 @@ class Scheduler:
                 self._tasks.start(self._bind(pod, placement.node), "bind")
             else:
                 objectors = tuple(placement.objectors)
-                self._queue.failed(pod, partial(self._helped, pod, objectors) if objectors else None)
+                self._queue.failed(
+                    pod, partial(self._helped, pod, objectors) if objectors else None
+                )
                 eviction = await self._make_room(pod, placement) if placement.total else None
                 self._say_of_claims(pod, placement)
                 nominated = self._nominations.node_of(pod.uid)
-                self._tasks.start(self._tell(pod, placement.message, UNSCHEDULABLE, nominated), "tell")
+                self._tasks.start(
+                    self._tell(pod, placement.message, UNSCHEDULABLE, nominated), "tell"
+                )
                 if eviction is not None:
                     self._evicting.add(pod.uid)
                     self._tasks.start(self._evict(pod, eviction), "preempt")
@@ -225,12 +255,18 @@ class Scheduler:
                 started = time.monotonic()
 
     def _helped(self, pod: PodInfo, objectors: tuple[Plugin, ...], change: Change) -> bool:
-        return any(change.kind in plugin.hints and plugin.helps(change, self.view, pod) for plugin in objectors)
+        return any(
+            change.kind in plugin.hints and plugin.helps(change, self.view, pod)
+            for plugin in objectors
+        )
 
     async def _place(self, pod: PodInfo) -> Placement:
         """Where the plugins, and then the extenders, would have the pod."""
         name = pod.pod.spec.scheduler_name
-        placer, asked = self._placers[name], [e for e in self._extenders.get(name, ()) if e.wants(pod.pod)]
+        placer, asked = (
+            self._placers[name],
+            [e for e in self._extenders.get(name, ()) if e.wants(pod.pod)],
+        )
         nominated = self._nominations.node_of(pod.uid)
         if not asked:
             return placer.place(pod, nominated)
@@ -238,7 +274,11 @@ class Scheduler:
         if scores is None:
             return placement
         feasible = feasible.copy()
-        nodes = [node for node, fits in zip(list(self.view.nodes), feasible, strict=True) if fits and node is not None]
+        nodes = [
+            node
+            for node, fits in zip(list(self.view.nodes), feasible, strict=True)
+            if fits and node is not None
+        ]
         points: dict[str, float] = {}
         for extender in asked:
             try:
@@ -249,12 +289,16 @@ class Scheduler:
                 return placement
             for reason in verdict.failed.values():
                 placement.reasons[reason] = placement.reasons.get(reason, 0) + 1
-            hopeless = [self.view.row[name] for name in verdict.unresolvable if name in self.view.row]
+            hopeless = [
+                self.view.row[name] for name in verdict.unresolvable if name in self.view.row
+            ]
             if hopeless:
                 rows = np.zeros(len(self.view.alive), np.bool_)
                 rows[hopeless] = True
                 known = placement.unresolvable
-                placement.unresolvable = rows if known is None or len(known) != len(rows) else known | rows
+                placement.unresolvable = (
+                    rows if known is None or len(known) != len(rows) else known | rows
+                )
             nodes = [node for node in nodes if node.metadata.name in verdict.passed]
             if not nodes:
                 placement.objectors.clear()  # nobody knows what would help an extender
@@ -284,7 +328,10 @@ class Scheduler:
 
     def _say_of_claims(self, pod: PodInfo, placement: Placement) -> None:
         """What can be done about claims comes before what can be done about other pods."""
-        if DynamicResources.name not in self._placers[pod.pod.spec.scheduler_name].names or not placement.preemption:
+        if (
+            DynamicResources.name not in self._placers[pod.pod.spec.scheduler_name].names
+            or not placement.preemption
+        ):
             return
         said = "no new claims to deallocate"
         if pod.pod.spec.resource_claims and not placement.refused:
@@ -309,7 +356,9 @@ class Scheduler:
             self._nominations.hold(pod)
             return None
         if self._waits_for_victims(pod, placement):
-            placement.preemption = "preemption: not eligible due to a terminating pod on the nominated node."
+            placement.preemption = (
+                "preemption: not eligible due to a terminating pod on the nominated node."
+            )
             self._nominations.hold(pod)
             return None
         outcome = await self._search(pod, placement)
@@ -323,7 +372,9 @@ class Scheduler:
         await self._agree(pod, outcome)
         eviction = outcome.eviction
         if eviction is None:
-            placement.preemption = f"preemption: {outcome.error or 'no candidate node for preemption'}"
+            placement.preemption = (
+                f"preemption: {outcome.error or 'no candidate node for preemption'}"
+            )
             self._nominations.hold(pod)
             return None
         self._nominations.reserve(pod, eviction.node)
@@ -331,11 +382,16 @@ class Scheduler:
 
     async def _search(self, pod: PodInfo, placement: Placement) -> preemption.Outcome:
         """Whose going would make room; other tasks have their turn between nodes."""
-        placer, outcome = self._placers[pod.pod.spec.scheduler_name], preemption.Outcome(total=placement.total)
+        placer, outcome = (
+            self._placers[pod.pod.spec.scheduler_name],
+            preemption.Outcome(total=placement.total),
+        )
         started = time.monotonic()
         try:
             with self._nominations.without_lesser(pod):
-                steps = preemption.search(self.view, placer, pod, list(self._budgets), placement, outcome)
+                steps = preemption.search(
+                    self.view, placer, pod, list(self._budgets), placement, outcome
+                )
                 for _ in steps:
                     if time.monotonic() - started > _SLICE:
                         await asyncio.sleep(0)
@@ -351,14 +407,18 @@ class Scheduler:
         row = self.view.row.get(self._nominations.node_of(pod.uid))
         if row is None or not placement.resolvable(self.view)[row]:
             return False
-        return any(o.priority < pod.priority and preemption.going(o) for o in self.view.pods_on(row))
+        return any(
+            o.priority < pod.priority and preemption.going(o) for o in self.view.pods_on(row)
+        )
 
     async def _agree(self, pod: PodInfo, outcome: preemption.Outcome) -> None:
         """Leaves of the ways to make room those that every extender agrees with."""
         for extender in self._extenders.get(pod.pod.spec.scheduler_name, ()):
             if not (extender.preempt_verb and outcome.candidates and extender.wants(pod.pod)):
                 continue
-            victims = {e.node: ([v.pod for v in e.victims], e.violations) for e in outcome.candidates}
+            victims = {
+                e.node: ([v.pod for v in e.victims], e.violations) for e in outcome.candidates
+            }
             try:
                 left = await extender.preempt(pod.pod, victims)
             except ExtenderError as error:
@@ -366,9 +426,12 @@ class Scheduler:
                 outcome.candidates, outcome.error = [], str(error)
                 return
             outcome.candidates = [
-                preemption.Eviction(e.node, [v for v in e.victims if v.uid in left[e.node][0]], left[e.node][1])
-                for e in outcome.candidates if e.node in left and left[e.node][0]
-            ]  # fmt: skip
+                preemption.Eviction(
+                    e.node, [v for v in e.victims if v.uid in left[e.node][0]], left[e.node][1]
+                )
+                for e in outcome.candidates
+                if e.node in left and left[e.node][0]
+            ]
 
     def _try_now(self, uid: str) -> None:
         self._queue.retry(uid)
@@ -396,10 +459,14 @@ class Scheduler:
             if meta.deletion_timestamp:
                 continue
             try:
-                mark = _condition(victim.pod, "DisruptionTarget", "True", preemption.BY_SCHEDULER, text)
+                mark = _condition(
+                    victim.pod, "DisruptionTarget", "True", preemption.BY_SCHEDULER, text
+                )
                 if mark is not None:
                     change = {"metadata": {"uid": meta.uid}, "status": {"conditions": [mark]}}
-                    await self._client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
+                    await self._client.patch(
+                        core_v1.Pod, meta.name, change, meta.namespace, "status"
+                    )
                 await self._client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
             except (StatusError, Unreachable) as error:
                 log.info("preempting %s: %s", victim.key, error)
@@ -416,7 +483,8 @@ class Scheduler:
         meta = pod.pod.metadata
         target = core_v1.ObjectReference(api_version="v1", kind="Node", name=node)
         binding = core_v1.Binding(
-            metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid), target=target
+            metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid),
+            target=target,
         )
         stage = f'PreBind plugin "{VolumeBinding.name}"'
         try:
@@ -426,7 +494,10 @@ class Scheduler:
                 stage = f'PreBind plugin "{DynamicResources.name}"'
                 await self._devices.bind(pod)
             stage = 'Bind plugin "DefaultBinder"'
-            binder = next((e for e in self._extenders.get(pod.pod.spec.scheduler_name, ()) if e.bind_verb), None)
+            binder = next(
+                (e for e in self._extenders.get(pod.pod.spec.scheduler_name, ()) if e.bind_verb),
+                None,
+            )
             if binder is not None and binder.wants(pod.pod):
                 await binder.bind(pod.pod, node)
             else:
@@ -443,7 +514,10 @@ class Scheduler:
             if not (isinstance(error, StatusError) and error.code == 404):
                 log.info("binding %s to %s: %s", pod.key, node, error)
                 self._queue.again(pod)
-                self._tasks.start(self._tell(pod, f"running {stage}: {error}", SCHEDULER_ERROR, nominated=""), "tell")
+                self._tasks.start(
+                    self._tell(pod, f"running {stage}: {error}", SCHEDULER_ERROR, nominated=""),
+                    "tell",
+                )
             self._changed(Change(POD_GONE, pod=pod))  # what it would have taken is free
         finally:
             self._slots.release()
@@ -460,7 +534,9 @@ class Scheduler:
         for claim in waiting:
             change = {"metadata": {"annotations": {volumes.SELECTED_NODE: node}}}
             meta = claim.metadata
-            await self._client.patch(core_v1.PersistentVolumeClaim, meta.name, change, meta.namespace, media=MERGE)
+            await self._client.patch(
+                core_v1.PersistentVolumeClaim, meta.name, change, meta.namespace, media=MERGE
+            )
         if not waiting:
             return
         try:
@@ -494,13 +570,21 @@ class Scheduler:
             log.debug("status of %s/%s: %s", meta.namespace, meta.name, error)
 
 
-def _condition(pod: core_v1.Pod, kind: str, value: str, reason: str, message: str) -> dict[str, Any] | None:
+def _condition(
+    pod: core_v1.Pod, kind: str, value: str, reason: str, message: str
+) -> dict[str, Any] | None:
     """A condition as the pod is to have it; None when it has it already."""
     standing = next((c for c in pod.status.conditions if c.type == kind), None)
     generation = pod.metadata.generation
-    since = standing.last_transition_time if standing is not None and standing.status == value else None
+    since = (
+        standing.last_transition_time if standing is not None and standing.status == value else None
+    )
     if since and standing is not None:
-        if (standing.reason, standing.message, standing.observed_generation) == (reason, message, generation):
+        if (standing.reason, standing.message, standing.observed_generation) == (
+            reason,
+            message,
+            generation,
+        ):
             return None
     return {
         "type": kind,

@@ -59,7 +59,11 @@ class Nominations:
     def lesser(self, pod: PodInfo, node: str) -> list[PodInfo]:
         """Pods of lower priority for which room is kept on a node, as they stand in the view."""
         uids = [uid for uid, promised in self._nodes.items() if promised == node and uid != pod.uid]
-        return [held for uid in uids if (held := self._held(uid)) is not None and held.priority < pod.priority]
+        return [
+            held
+            for uid in uids
+            if (held := self._held(uid)) is not None and held.priority < pod.priority
+        ]
 
     def _held(self, uid: str) -> PodInfo | None:
         entry = self._view.pods.get(NOMINATED + uid)

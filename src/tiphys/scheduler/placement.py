@@ -55,7 +55,9 @@ class Placement:
             self.objectors.append(plugin)
         if verdict.unresolvable is not False:
             hopeless = failing if verdict.unresolvable is True else failing & verdict.unresolvable
-            self.unresolvable = hopeless if self.unresolvable is None else self.unresolvable | hopeless
+            self.unresolvable = (
+                hopeless if self.unresolvable is None else self.unresolvable | hopeless
+            )
 
 
 def available(total: int, reasons: Mapping[str, int], refused: str = "") -> str:
@@ -91,7 +93,9 @@ class Placer:
         self._refusing = [p for p in self._plugins if type(p).refuse is not Plugin.refuse]
         self._narrowing = [p for p in self._plugins if type(p).narrow is not Plugin.narrow]
         self._static = [p for p in self._plugins if p.static]
-        self._filtering = [p for p in self._plugins if not p.static and type(p).filter is not Plugin.filter]
+        self._filtering = [
+            p for p in self._plugins if not p.static and type(p).filter is not Plugin.filter
+        ]
         self._scoring = [(index, p) for index, p in enumerate(self._plugins) if p.weight]
         self._known: OrderedDict[bytes, _Shared] = OrderedDict()
         self._turn = 0
@@ -101,7 +105,9 @@ class Placer:
         placement, feasible, scores = self.survey(pod)
         if scores is not None:
             row = self._view.row.get(nominated, -1)
-            placement.node = self._view.names[row if row >= 0 and feasible[row] else self.best(feasible, scores)]
+            placement.node = self._view.names[
+                row if row >= 0 and feasible[row] else self.best(feasible, scores)
+            ]
         return placement
 
     def survey(self, pod: PodInfo, reasons: bool = False) -> tuple[Placement, Bools, Floats | None]:
@@ -112,7 +118,11 @@ class Placer:
             return Placement(), view.alive, None
         for plugin in self._refusing:
             if why := plugin.refuse(view, pod):
-                return Placement(objectors=[plugin], total=len(view.row), refused=why), view.alive, None
+                return (
+                    Placement(objectors=[plugin], total=len(view.row), refused=why),
+                    view.alive,
+                    None,
+                )
         shared = self._shared(pod)
         placement, feasible = Placement(total=len(view.row)), shared.feasible
         try:
@@ -138,7 +148,9 @@ class Placer:
                 feasible = feasible & rows
         return feasible
 
-    def _filtered(self, pod: PodInfo, placement: Placement, feasible: Bools, count: int) -> tuple[Bools, int]:
+    def _filtered(
+        self, pod: PodInfo, placement: Placement, feasible: Bools, count: int
+    ) -> tuple[Bools, int]:
         """(the rows of `feasible` that fit, how many). Raises PluginError."""
         for plugin in self._filtering:
             if not count:
@@ -193,11 +205,19 @@ class Placer:
 
     def _survey_nodes(self, pod: PodInfo) -> _Shared:
         view = self._view
-        placement, feasible, count = Placement(total=len(view.row)), view.alive.copy(), len(view.row)
+        placement, feasible, count = (
+            Placement(total=len(view.row)),
+            view.alive.copy(),
+            len(view.row),
+        )
         for plugin in self._narrowing:
             if (names := plugin.narrow(pod)) is not None:
                 if not names:
-                    placement.refused, count, feasible = "pod affinity terms conflict", 0, feasible & False
+                    placement.refused, count, feasible = (
+                        "pod affinity terms conflict",
+                        0,
+                        feasible & False,
+                    )
                     placement.objectors.append(plugin)
                     break
                 rows = np.zeros(len(view.names), np.bool_)
@@ -209,7 +229,9 @@ class Placer:
                 count -= missed
         for plugin in self._static:
             feasible, count = self._judged(plugin, pod, placement, feasible, count)
-        scores = [p.score(view, pod, feasible) if p.static and p.weight else None for p in self._plugins]
+        scores = [
+            p.score(view, pod, feasible) if p.static and p.weight else None for p in self._plugins
+        ]
         return _Shared(view.generation, placement, feasible, count, scores)
 
     def _scores(self, pod: PodInfo, feasible: Bools, shared: list[Floats | None]) -> Floats:

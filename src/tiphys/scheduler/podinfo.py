@@ -15,7 +15,10 @@ from tiphys.machinery.volumes import claims_of
 
 STORAGE, PODS = "ephemeral-storage", "pods"
 HARD = 1 << 20  # stands for the weight of a required affinity term for pods that come later
-_LEAST = {CPU: 100, MEMORY: 200 << 20}  # what a pod that asks for nothing counts as when nodes are compared
+_LEAST = {
+    CPU: 100,
+    MEMORY: 200 << 20,
+}  # what a pod that asks for nothing counts as when nodes are compared
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,26 @@ def _parsed(pod: core_v1.Pod) -> Rules:
     apart = _terms(far.required_during_scheduling_ignored_during_execution, pod) if far else ()
     preferred = tuple(
         _term(weighted.pod_affinity_term, pod, sign * weighted.weight)
-        for part, sign in ((near, 1), (far, -1)) if part is not None
+        for part, sign in ((near, 1), (far, -1))
+        if part is not None
         for weighted in part.preferred_during_scheduling_ignored_during_execution
-    )  # fmt: skip
-    spread = tuple((rule, _spread_selector(rule, pod)) for rule in pod.spec.topology_spread_constraints)
-    return Rules(required, apart, preferred, (*preferred, *(replace(term, weight=HARD) for term in required)), spread)
+    )
+    spread = tuple(
+        (rule, _spread_selector(rule, pod)) for rule in pod.spec.topology_spread_constraints
+    )
+    return Rules(
+        required,
+        apart,
+        preferred,
+        (*preferred, *(replace(term, weight=HARD) for term in required)),
+        spread,
+    )
 
 
 def _spread_selector(rule: core_v1.TopologySpreadConstraint, pod: core_v1.Pod) -> Selector:
-    selector = from_label_selector(rule.label_selector) or Selector((Requirement("none/none", "in", ()),))
+    selector = from_label_selector(rule.label_selector) or Selector(
+        (Requirement("none/none", "in", ()),)
+    )
     labels = pod.metadata.labels
     extra = tuple(Requirement(k, "in", (labels[k],)) for k in rule.match_label_keys if k in labels)
     return Selector(selector.requirements + extra)
@@ -99,7 +113,11 @@ def _term(term: core_v1.PodAffinityTerm, pod: core_v1.Pod, weight: int = 0) -> T
     extra = []
     if selector is not None:
         for keys, operator in ((term.match_label_keys, "in"), (term.mismatch_label_keys, "notin")):
-            extra += [Requirement(k, operator, (pod.metadata.labels[k],)) for k in keys if k in pod.metadata.labels]
+            extra += [
+                Requirement(k, operator, (pod.metadata.labels[k],))
+                for k in keys
+                if k in pod.metadata.labels
+            ]
         selector = Selector(selector.requirements + tuple(extra))
     within = from_label_selector(term.namespace_selector)
     if within is not None and not within.requirements:
@@ -107,7 +125,9 @@ def _term(term: core_v1.PodAffinityTerm, pod: core_v1.Pod, weight: int = 0) -> T
     else:
         own = [pod.metadata.namespace] if within is None else []
         namespaces = frozenset(term.namespaces or own)
-    return Term(namespaces, selector if selector is not None else NOTHING, term.topology_key, weight, within)
+    return Term(
+        namespaces, selector if selector is not None else NOTHING, term.topology_key, weight, within
+    )
 
 
 def _disks(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:

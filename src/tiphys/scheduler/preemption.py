@@ -97,7 +97,11 @@ class _Budget:
         """Whether the going of a pod breaks the budget, after those before it. One that the server lets go already does
         not count."""
         meta, status = self.budget.metadata, self.budget.status
-        if meta.namespace != victim.namespace or not victim.labels or not self.selector.matches(victim.labels):
+        if (
+            meta.namespace != victim.namespace
+            or not victim.labels
+            or not self.selector.matches(victim.labels)
+        ):
             return False
         if victim.pod.metadata.name in status.disrupted_pods:
             return False
@@ -118,7 +122,11 @@ def going(pod: PodInfo) -> bool:
 
 
 def find(
-    view: Snapshot, placer: Placer, pod: PodInfo, budgets: Iterable[PodDisruptionBudget], placement: Placement
+    view: Snapshot,
+    placer: Placer,
+    pod: PodInfo,
+    budgets: Iterable[PodDisruptionBudget],
+    placement: Placement,
 ) -> Outcome:
     """The ways to make room for a pod that fits nowhere, as its `placement` says. Raises PluginError."""
     outcome = Outcome(total=placement.total)
@@ -144,9 +152,10 @@ def search(
         if view.names[row] != node:
             continue  # it has gone meanwhile
         lower = [
-            other for other in view.pods_on(row)
+            other
+            for other in view.pods_on(row)
             if other.priority < pod.priority and not other.uid.startswith(NOMINATED)
-        ]  # fmt: skip
+        ]
         if not lower:
             outcome.fail([NO_VICTIMS])
         elif isinstance(found := _try(view, placer, pod, row, lower, known), Eviction):
@@ -158,7 +167,9 @@ def search(
         yield
 
 
-def _budgets(budgets: Iterable[PodDisruptionBudget]) -> Iterator[tuple[PodDisruptionBudget, Selector]]:
+def _budgets(
+    budgets: Iterable[PodDisruptionBudget],
+) -> Iterator[tuple[PodDisruptionBudget, Selector]]:
     """Those that are about any pod; one whose selector is empty is about none here, as upstream has it."""
     for budget in budgets:
         selector = from_label_selector(budget.spec.selector)

@@ -23,7 +23,9 @@ class SchedulingQueue:
         self._active: list[tuple[int, float, int, str]] = []
         self._backoff: list[tuple[float, str]] = []
         self._unschedulable: dict[str, float] = {}  # since when
-        self._helped: dict[str, Helped] = {}  # whether a change may help; any may when it is not known
+        self._helped: dict[
+            str, Helped
+        ] = {}  # whether a change may help; any may when it is not known
         self._trying = ""  # the pod that somebody has taken out and not said anything of yet
         self._missed: list[Change] = []  # what has happened since then
         self._pods: dict[str, PodInfo] = {}

@@ -15,7 +15,16 @@ from tiphys.api import core_v1
 from tiphys.machinery.footprint import CPU, MEMORY, units
 from tiphys.machinery.selectors import Selector
 from tiphys.scheduler.columns import Columns
-from tiphys.scheduler.counting import Bools, Counter, Domains, Ints, Label, Tallied, Tally, TermIndex
+from tiphys.scheduler.counting import (
+    Bools,
+    Counter,
+    Domains,
+    Ints,
+    Label,
+    Tallied,
+    Tally,
+    TermIndex,
+)
 from tiphys.scheduler.podinfo import PODS, STORAGE, PodInfo, Term
 
 _CELLS = 2_000_000  # numbers that all counters together may hold (16 MB); those not asked for longest go first
@@ -47,7 +56,9 @@ class Snapshot:
         self._anchored: dict[Label | None, dict[int, Counter]] = {}  # counters by their anchor
         self._labelled: dict[Label, set[str]] = {}  # uids of pods by each of their labels
         self.anti = TermIndex()  # required anti-affinity: it holds both ways
-        self.wishes = TermIndex()  # preferred terms, and required affinity with a weight: so do these
+        self.wishes = (
+            TermIndex()
+        )  # preferred terms, and required affinity with a weight: so do these
         self._domains: dict[str, tuple[int, Domains]] = {}
         self.columns = Columns()
         self.images: dict[str, dict[int, int]] = {}  # by name: the rows that have it, and its size
@@ -57,9 +68,15 @@ class Snapshot:
     def _grow(self) -> None:
         more = max(64, len(self.names))
         pad = ((0, 0), (0, more))
-        self.allocatable, self.requested = np.pad(self.allocatable, pad), np.pad(self.requested, pad)
+        self.allocatable, self.requested = (
+            np.pad(self.allocatable, pad),
+            np.pad(self.requested, pad),
+        )
         self.scored = np.pad(self.scored, pad)
-        self.alive, self.schedulable = np.pad(self.alive, (0, more)), np.pad(self.schedulable, (0, more))
+        self.alive, self.schedulable = (
+            np.pad(self.alive, (0, more)),
+            np.pad(self.schedulable, (0, more)),
+        )
         for counter in self._counters.values():
             counter.grow(more)
         self.anti.grow(more)
@@ -131,7 +148,11 @@ class Snapshot:
         """A pod that is bound, or about to be."""
         if info.uid in self.pods:
             row, known = self.pods[info.uid]
-            if known.labels == info.labels and self.names[row] == node and known.requests == info.requests:
+            if (
+                known.labels == info.labels
+                and self.names[row] == node
+                and known.requests == info.requests
+            ):
                 known.pod = info.pod
                 return
             self.remove_pod(info.uid)
@@ -223,7 +244,9 @@ class Snapshot:
 
     def is_about(self, term: Term, info: PodInfo) -> bool:
         namespaces = self.namespaces_of(term)
-        return (not namespaces or info.namespace in namespaces) and term.selector.matches(info.labels)
+        return (not namespaces or info.namespace in namespaces) and term.selector.matches(
+            info.labels
+        )
 
     def labels_of(self, namespace: str) -> Mapping[str, str]:
         return self.namespaces.get(namespace, {})
@@ -239,12 +262,17 @@ class Snapshot:
                 value = labels.get(topology)
                 if value is not None:
                     rows[at] = values.setdefault(value, len(values))
-            found = self._domains[topology] = self.generation, Domains(topology, list(values), rows, rows >= 0)
+            found = self._domains[topology] = (
+                self.generation,
+                Domains(topology, list(values), rows, rows >= 0),
+            )
         return found[1]
 
     def tally(self, term: Term, pods: Tallied | None = None) -> Tally:
         """How many pods the domains of a term's topology have: `pods`, or those that the term is about."""
-        return (self.matching_term(term) if pods is None else pods).tally(self.domains(term.topology))
+        return (self.matching_term(term) if pods is None else pods).tally(
+            self.domains(term.topology)
+        )
 
 
 def _looks(node: core_v1.Node) -> Any:

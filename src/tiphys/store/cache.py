@@ -20,7 +20,9 @@ from tiphys.store.engine import Change
 
 _META = b'"metadata":{'
 HISTORY = 10_000  # events kept for each resource: how far behind a watcher may resume
-HISTORY_BYTES = 48 << 20  # of the objects in these events: one large object, changed all the time, is not memory's end
+HISTORY_BYTES = (
+    48 << 20
+)  # of the objects in these events: one large object, changed all the time, is not memory's end
 _FEWEST = 16  # events that are kept, however large their objects
 _RECENT = 256  # events whose lines are kept
 _RECENT_BYTES = 8 << 20  # of the objects in these
@@ -56,7 +58,9 @@ class Selectable(NamedTuple):
 @functools.cache
 def _places(fields: tuple[Selectable, ...]) -> list[tuple[str, str, list[list[str]]]]:
     """(name, absent, paths in parts) of each field."""
-    return [(field.name, field.absent, [path.split(".") for path in field.paths]) for field in fields]
+    return [
+        (field.name, field.absent, [path.split(".") for path in field.paths]) for field in fields
+    ]
 
 
 @functools.cache
@@ -86,14 +90,18 @@ class Entry:
 
     __slots__ = ("_fields", "_labels", "_selectable", "data", "key", "revision", "shown")
 
-    def __init__(self, key: str, revision: int, data: bytes, selectable: tuple[Selectable, ...]) -> None:
+    def __init__(
+        self, key: str, revision: int, data: bytes, selectable: tuple[Selectable, ...]
+    ) -> None:
         self.key = key
         self.revision = revision
         self.data = data
         self._selectable = selectable
         self._labels: dict[str, str] | None = None
         self._fields: dict[str, str] | None = None
-        self.shown: dict[Any, bytes] | None = None  # the object in other forms, kept by whoever made them
+        self.shown: dict[Any, bytes] | None = (
+            None  # the object in other forms, kept by whoever made them
+        )
 
     def _read(self) -> None:
         seen = _projection(self._selectable).decode(self.data)
@@ -106,7 +114,13 @@ class Entry:
                     value = getattr(value, part, None)
                 if value:
                     break
-            fields[name] = str(value).lower() if isinstance(value, bool) else absent if value is None else str(value)
+            fields[name] = (
+                str(value).lower()
+                if isinstance(value, bool)
+                else absent
+                if value is None
+                else str(value)
+            )
         self._fields = fields
 
     def slim(self) -> None:
@@ -182,7 +196,9 @@ class Filter:
 
     __slots__ = ("fields", "labels", "matches_all", "prefix")
 
-    def __init__(self, prefix: str, labels: Selector = EVERYTHING, fields: Selector = EVERYTHING) -> None:
+    def __init__(
+        self, prefix: str, labels: Selector = EVERYTHING, fields: Selector = EVERYTHING
+    ) -> None:
         self.prefix = prefix
         self.labels = labels
         self.fields = fields
@@ -223,10 +239,14 @@ class Watcher:
 
     __slots__ = ("_cache", "_spoilt", "filter", "overflowed", "position", "wake")
 
-    def __init__(self, cache: ResourceCache, view: Filter, position: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, cache: ResourceCache, view: Filter, position: int, wake: Callable[[], None]
+    ) -> None:
         self._cache = cache
         self.filter = view
-        self.position = position  # number of the next event, counted from the first that the cache ever had
+        self.position = (
+            position  # number of the next event, counted from the first that the cache ever had
+        )
         self.wake = wake
         self.overflowed = False
         self._spoilt = cache.spoilt
@@ -310,7 +330,9 @@ class ResourceCache:
             del self._entries[key]
             del self._keys[bisect.bisect_left(self._keys, key)]
         else:
-            entry = Entry(key, change.revision, with_revision(change.value, change.revision), self._selectable)
+            entry = Entry(
+                key, change.revision, with_revision(change.value, change.revision), self._selectable
+            )
             self._entries[key] = entry
             if previous is None:
                 if not self._keys or key > self._keys[-1]:
@@ -338,7 +360,11 @@ class ResourceCache:
 
     def corrupt_below(self, prefix: str) -> list[Corrupt]:
         """The values under a prefix that are no objects, in key order."""
-        return [self.corrupt[key] for key in sorted(self.corrupt) if key.startswith(prefix)] if self.corrupt else []
+        return (
+            [self.corrupt[key] for key in sorted(self.corrupt) if key.startswith(prefix)]
+            if self.corrupt
+            else []
+        )
 
     def _tell(self, event: Event) -> None:
         self.events.append(event)
@@ -347,9 +373,13 @@ class ResourceCache:
         self._bytes += size
         self._recent.append(event)
         self._recent_bytes += size
-        while len(self._recent) > _RECENT or (self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1):
+        while len(self._recent) > _RECENT or (
+            self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1
+        ):
             self._age()
-        while len(self.events) > HISTORY or (self._bytes > HISTORY_BYTES and len(self.events) > _FEWEST):
+        while len(self.events) > HISTORY or (
+            self._bytes > HISTORY_BYTES and len(self.events) > _FEWEST
+        ):
             oldest = self.events.popleft()
             self._bytes -= oldest.size
             self._dropped = self._floor = oldest.revision
@@ -396,7 +426,11 @@ class ResourceCache:
     def select(self, view: Filter) -> list[Entry]:
         """The objects of a view, in key order."""
         candidates = self.candidates(view)
-        return candidates if view.matches_all else [entry for entry in candidates if view.matches(entry)]
+        return (
+            candidates
+            if view.matches_all
+            else [entry for entry in candidates if view.matches(entry)]
+        )
 
     def candidates(self, view: Filter) -> list[Entry]:
         """The objects that may be of a view as they stand now, in key order: those that an index knows, or all below its
@@ -421,12 +455,16 @@ class ResourceCache:
         """How many objects are below a prefix."""
         if prefix == self.prefix:
             return len(self._keys)
-        return bisect.bisect_left(self._keys, prefix + _LAST) - bisect.bisect_left(self._keys, prefix)
+        return bisect.bisect_left(self._keys, prefix + _LAST) - bisect.bisect_left(
+            self._keys, prefix
+        )
 
     def _range(self, prefix: str) -> list[str]:
         if prefix == self.prefix:
             return self._keys
-        return self._keys[bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + _LAST)]
+        return self._keys[
+            bisect.bisect_left(self._keys, prefix) : bisect.bisect_left(self._keys, prefix + _LAST)
+        ]
 
     def at(self, view: Filter, revision: int) -> list[Entry]:
         """The view as it stood at a revision: the present with the later events undone. Raises Expired."""
@@ -447,7 +485,9 @@ class ResourceCache:
         """Keys that an index says may match; None when no requirement is of use to an index."""
         for source, selector in (("field", view.fields), ("label", view.labels)):
             for requirement in selector.requirements:
-                if requirement.operator not in ("=", "in") or requirement.key.startswith("metadata.n"):
+                if requirement.operator not in ("=", "in") or requirement.key.startswith(
+                    "metadata.n"
+                ):
                     continue
                 index = self._index(source, requirement.key)
                 if index is not None:
@@ -458,8 +498,12 @@ class ResourceCache:
         """Whether no index has to be made for the view: making one reads the labels of every object."""
         for source, selector in (("field", view.fields), ("label", view.labels)):
             for requirement in selector.requirements:
-                if requirement.operator in ("=", "in") and not requirement.key.startswith("metadata.n"):
-                    return (source, requirement.key) in self._indexes or len(self._indexes) >= _INDEXES
+                if requirement.operator in ("=", "in") and not requirement.key.startswith(
+                    "metadata.n"
+                ):
+                    return (source, requirement.key) in self._indexes or len(
+                        self._indexes
+                    ) >= _INDEXES
         return True
 
     def _index(self, source: str, key: str) -> dict[str, set[str]] | None:
@@ -478,7 +522,11 @@ class ResourceCache:
 
     def _reindex(self, previous: Entry | None, entry: Entry | None) -> None:
         for (source, key), index in self._indexes.items():
-            old = (previous.labels if source == "label" else previous.fields).get(key) if previous else None
+            old = (
+                (previous.labels if source == "label" else previous.fields).get(key)
+                if previous
+                else None
+            )
             new = (entry.labels if source == "label" else entry.fields).get(key) if entry else None
             if old == new:
                 continue

@@ -16,7 +16,15 @@ import grpc.aio
 
 from tiphys.machinery import protobuf
 from tiphys.store import etcdpb as pb
-from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout, Write
+from tiphys.store.engine import (
+    Change,
+    Conflict,
+    Listener,
+    Snapshot,
+    StoreError,
+    StoreTimeout,
+    Write,
+)
 
 _PAGE = 2000
 _MOD = 2
@@ -68,9 +76,16 @@ class EtcdEngine:
     shared = True
 
     def __init__(
-        self, endpoints: list[str], prefix: str = "/tiphys", tls: tuple[bytes, bytes, bytes] | None = None
+        self,
+        endpoints: list[str],
+        prefix: str = "/tiphys",
+        tls: tuple[bytes, bytes, bytes] | None = None,
     ) -> None:
-        self._target = "ipv4:" + ",".join(endpoints) if all(e[0].isdigit() for e in endpoints) else endpoints[0]
+        self._target = (
+            "ipv4:" + ",".join(endpoints)
+            if all(e[0].isdigit() for e in endpoints)
+            else endpoints[0]
+        )
         self._prefix = prefix.encode()
         self._tls = tls
         self._applied = 0
@@ -144,7 +159,9 @@ class EtcdEngine:
 
     async def _is_kept(self, revision: int) -> bool:
         try:
-            await self._range(pb.RangeRequest(key=self._prefix, count_only=True, revision=revision), timeout=30)
+            await self._range(
+                pb.RangeRequest(key=self._prefix, count_only=True, revision=revision), timeout=30
+            )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                 return False
@@ -201,7 +218,9 @@ class EtcdEngine:
             compare = [pb.Compare(result=1, target=_MOD, key=key, mod_revision=0)]
         look = pb.RequestOp(request_range=pb.RangeRequest(key=key))
         try:
-            done = await self._txn(pb.TxnRequest(compare=compare, success=[wish], failure=[look]), timeout=30)
+            done = await self._txn(
+                pb.TxnRequest(compare=compare, success=[wish], failure=[look]), timeout=30
+            )
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         if not done.succeeded:
@@ -214,7 +233,9 @@ class EtcdEngine:
 
     async def barrier(self) -> int:
         try:
-            answer = await self._range(pb.RangeRequest(key=self._prefix, count_only=True), timeout=10)
+            answer = await self._range(
+                pb.RangeRequest(key=self._prefix, count_only=True), timeout=10
+            )
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         await self._reached(answer.header.revision)
@@ -268,9 +289,13 @@ class EtcdEngine:
         """The cluster compacted past what this server has seen: continue from what is live now."""
         changes, revision = await self._load()
         live = {change.key: change.revision for change in changes}
-        gone = [Change(revision, key, None, at) for key, at in self._live.items() if key not in live]
+        gone = [
+            Change(revision, key, None, at) for key, at in self._live.items() if key not in live
+        ]
         fresh = [
-            Change(c.revision, c.key, c.value, self._live.get(c.key, 0)) for c in changes if c.revision > self._applied
+            Change(c.revision, c.key, c.value, self._live.get(c.key, 0))
+            for c in changes
+            if c.revision > self._applied
         ]
         self._live = live
         self._listener(fresh + gone)
@@ -303,7 +328,9 @@ class EtcdEngine:
                 waiter.set_result(None)
 
     async def compact(self, revision: int) -> None:
-        with contextlib.suppress(grpc.aio.AioRpcError):  # another server may have compacted further already
+        with contextlib.suppress(
+            grpc.aio.AioRpcError
+        ):  # another server may have compacted further already
             await self._compact(pb.CompactionRequest(revision=revision), timeout=30)
 
     async def close(self) -> None:

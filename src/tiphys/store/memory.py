@@ -19,7 +19,9 @@ class MemoryEngine:
 
     async def commit(self, write: Write) -> int:
         current = self._current.get(write.key, 0)
-        if (write.expected is not None and write.expected != current) or (write.value is None and not current):
+        if (write.expected is not None and write.expected != current) or (
+            write.value is None and not current
+        ):
             raise Conflict(write.key, current)
         self._revision += 1
         if write.value is None:

@@ -43,7 +43,12 @@ def read_current(path: Path) -> list[Change]:
 def _change(row: tuple[int, Any, Any, int]) -> Change:
     """A row as a change, whatever stands there: a stranger's hand may have left text."""
     revision, key, value, previous = row
-    return Change(revision, str(key), value if value is None or isinstance(value, bytes) else str(value).encode(), previous)
+    return Change(
+        revision,
+        str(key),
+        value if value is None or isinstance(value, bytes) else str(value).encode(),
+        previous,
+    )
 
 
 class SQLiteEngine:
@@ -59,7 +64,9 @@ class SQLiteEngine:
         self._published = 0
         self._compacted = 0
         self._current: dict[str, int] = {}
-        self._stale: list[tuple[int, int]] = []  # (revision of the row that replaced it, stale row's revision)
+        self._stale: list[
+            tuple[int, int]
+        ] = []  # (revision of the row that replaced it, stale row's revision)
 
     # --- on the event loop ---
 
@@ -165,7 +172,9 @@ class SQLiteEngine:
         answers: list[tuple[asyncio.Future[int], int | Exception]] = []
         for write, future in group:
             current = overlay.get(write.key, self._current.get(write.key, 0))
-            if (write.expected is not None and write.expected != current) or (write.value is None and not current):
+            if (write.expected is not None and write.expected != current) or (
+                write.value is None and not current
+            ):
                 answers.append((future, Conflict(write.key, current)))
                 continue
             revision += 1
@@ -180,7 +189,9 @@ class SQLiteEngine:
             changes = []
         for change in changes:
             self._note(change)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the loop is closed: nobody waits for an answer any more
             self._loop.call_soon_threadsafe(self._publish, changes, answers)
 
     def _insert(self, changes: list[Change]) -> None:
@@ -210,7 +221,9 @@ class SQLiteEngine:
 
     # --- back on the event loop ---
 
-    def _publish(self, changes: list[Change], answers: list[tuple[asyncio.Future[int], int | Exception]]) -> None:
+    def _publish(
+        self, changes: list[Change], answers: list[tuple[asyncio.Future[int], int | Exception]]
+    ) -> None:
         if changes:
             self._listener(changes)
             self._published = changes[-1].revision

@@ -22,7 +22,9 @@ KEEP = 5  # rounds of history that stay: five minutes, as upstream keeps
 class Store:
     """`fields` gives, for a storage prefix, what field selectors of that resource may name."""
 
-    def __init__(self, engine: Engine, fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: ()) -> None:
+    def __init__(
+        self, engine: Engine, fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: ()
+    ) -> None:
         self._engine = engine
         self._fields = fields
         self._caches: dict[str, ResourceCache] = {}
@@ -42,7 +44,9 @@ class Store:
         self.revision = max(self.revision, snapshot.revision)
         self._apply([change for change in early or () if change.revision > snapshot.revision])
         self._checks = self._engine.shared  # what this server itself writes are objects
-        self._compactor = asyncio.get_running_loop().create_task(self._compact_forever(), name="compactor")
+        self._compactor = asyncio.get_running_loop().create_task(
+            self._compact_forever(), name="compactor"
+        )
 
     _opening: list[Change] | None = []
     _checks = True
@@ -87,12 +91,16 @@ class Store:
         """Number of objects under each prefix."""
         return {prefix: len(cache) for prefix, cache in self._caches.items()}
 
-    async def put(self, cache: ResourceCache, key: str, value: bytes, expected: int | None, seconds: int = 0) -> Entry:
+    async def put(
+        self, cache: ResourceCache, key: str, value: bytes, expected: int | None, seconds: int = 0
+    ) -> Entry:
         """Writes and returns the entry as it then stands; it may end after `seconds`. Raises Conflict or StoreError."""
         revision = await self._committed(Write(key, value, expected, seconds))
         self.commits += 1
         entry = cache.get(key)
-        if entry is None or entry.revision != revision:  # somebody else wrote again before we were woken
+        if (
+            entry is None or entry.revision != revision
+        ):  # somebody else wrote again before we were woken
             from tiphys.store.cache import with_revision
 
             return Entry(key, revision, with_revision(value, revision), ())

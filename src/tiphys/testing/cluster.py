@@ -32,15 +32,21 @@ class LocalCluster:
     Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
 
     def __init__(
-        self, nodes: int = 0, controllers: bool | None = None, store: str = "memory", root: Path | None = None,
+        self,
+        nodes: int = 0,
+        controllers: bool | None = None,
+        store: str = "memory",
+        root: Path | None = None,
         **options: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._options = options
         self._nodes = nodes
         self._controllers = bool(nodes) if controllers is None else controllers
         self._store = store
         self._folder = contextlib.ExitStack()
-        self.root = root or Path(self._folder.enter_context(tempfile.TemporaryDirectory(prefix="tiphys-")))
+        self.root = root or Path(
+            self._folder.enter_context(tempfile.TemporaryDirectory(prefix="tiphys-"))
+        )
         self.tasks = TaskGroup("local-cluster")
         self.port = free_port()
         self._clients: list[Client] = []
@@ -48,22 +54,37 @@ class LocalCluster:
     async def __aenter__(self) -> LocalCluster:
         pki = self.root / "pki"
         authority = Authority(pki)
-        certificate, key = authority.ensure("apiserver", "kube-apiserver", (), ("localhost", "127.0.0.1"), server=True)
+        certificate, key = authority.ensure(
+            "apiserver", "kube-apiserver", (), ("localhost", "127.0.0.1"), server=True
+        )
         if not (pki / "sa.key").exists():
             write_private(pki / "sa.key", key_pem(new_key()))
         self.authority, front = authority, Authority(pki / "front-proxy")
         options = Options(
-            certificate, key, authority.path, pki / "sa.key", self.root, "127.0.0.1", self.port, store=self._store,
+            certificate,
+            key,
+            authority.path,
+            pki / "sa.key",
+            self.root,
+            "127.0.0.1",
+            self.port,
+            store=self._store,
             front_proxy=(front.path, *front.ensure("front-proxy-client", "front-proxy-client")),
             **self._options,
-        )  # fmt: skip
+        )
         self.server = RunningServer(options)
         await self.server.start()
         self.client = self.client_as("kubernetes-admin", ("system:masters",))
         if self._controllers:
             secret = (pki / "ca.key").read_text()
-            informers = await run_controllers(self.client, self.tasks, authority.path.read_text(), secret)
-            self.tasks.start(Scheduler(self.client, self.tasks, informers=informers).run(), "scheduler", vital=True)
+            informers = await run_controllers(
+                self.client, self.tasks, authority.path.read_text(), secret
+            )
+            self.tasks.start(
+                Scheduler(self.client, self.tasks, informers=informers).run(),
+                "scheduler",
+                vital=True,
+            )
         if self._nodes:
             await self._start_nodes()
         return self
@@ -79,7 +100,9 @@ class LocalCluster:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
-    def kubeconfig(self, user: str = "kubernetes-admin", groups: tuple[str, ...] = ("system:masters",)) -> Path:
+    def kubeconfig(
+        self, user: str = "kubernetes-admin", groups: tuple[str, ...] = ("system:masters",)
+    ) -> Path:
         """A kubeconfig file of a user; the certificate is made for it."""
         stem = user.replace(":", "-").replace("/", "-")
         certificate, key = self.authority.ensure(stem, user, groups)

@@ -76,9 +76,15 @@ class Admission:
     def _chain(self, name: str) -> tuple[list[Plugin], list[Plugin]]:
         chain = self._chains.get(name)
         if chain is None:
-            caring = [plugin for plugin in self._plugins if not plugin.resources or name in plugin.resources]
+            caring = [
+                plugin
+                for plugin in self._plugins
+                if not plugin.resources or name in plugin.resources
+            ]
             mutating = [p for p in caring if getattr(type(p), "mutate", None) is not Base.mutate]
-            validating = [p for p in caring if getattr(type(p), "validate", None) is not Base.validate]
+            validating = [
+                p for p in caring if getattr(type(p), "validate", None) is not Base.validate
+            ]
             chain = self._chains[name] = (mutating, validating)
         return chain
 

@@ -32,7 +32,11 @@ class AuthorizerValue:
             case "group", (str(group),):
                 return Check(self.authorizer, self.user, Asked("", group))
             case "serviceAccount", (str(namespace), str(account)):
-                groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+                groups = (
+                    "system:serviceaccounts",
+                    f"system:serviceaccounts:{namespace}",
+                    "system:authenticated",
+                )
                 user = User(f"system:serviceaccount:{namespace}:{account}", groups)
                 return replace(self, user=user)
         raise CelError("no such overload")
@@ -50,7 +54,9 @@ class Check:
         if name in ("resource", "subresource", "namespace", "name") and len(args) == 1:
             return replace(self, asked=replace(self.asked, **{name: args[0]}))
         if name == "check" and len(args) == 1:
-            return Decision(*self.authorizer.authorize(self.user, replace(self.asked, verb=args[0])))
+            return Decision(
+                *self.authorizer.authorize(self.user, replace(self.asked, verb=args[0]))
+            )
         if name in ("fieldSelector", "labelSelector"):
             return self
         raise CelError("no such overload")

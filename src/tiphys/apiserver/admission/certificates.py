@@ -40,7 +40,9 @@ class Certificates(Base):
         signer = a.old.spec.signer_name
         domain = signer.partition("/")[0]
         for name in (signer, f"{domain}/*"):
-            if self._authorizer().authorize(a.user, Asked(verb, _GROUP, "signers", "", "", name))[0]:
+            if self._authorizer().authorize(a.user, Asked(verb, _GROUP, "signers", "", "", name))[
+                0
+            ]:
                 return
         why = f'user not permitted to {verb} requests with signerName "{signer}"'
         raise errors.forbidden(a.resource.group_resource, a.name, why)

@@ -26,7 +26,9 @@ class RuntimeClass(Asking):
         fixed = found.overhead.pod_fixed if found is not None and found.overhead is not None else {}
         if found is None or not fixed:
             if spec.overhead:
-                raise self._rejected(a, "Pod Overhead set without corresponding RuntimeClass defined Overhead")
+                raise self._rejected(
+                    a, "Pod Overhead set without corresponding RuntimeClass defined Overhead"
+                )
         elif spec.overhead and spec.overhead != fixed:
             raise self._rejected(a, "Pod's Overhead doesn't match RuntimeClass's defined Overhead")
         else:
@@ -36,7 +38,9 @@ class RuntimeClass(Asking):
                 if spec.node_selector.setdefault(key, value) != value:
                     why = f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; pod.spec.nodeSelector[{key}] = {spec.node_selector[key]}"
                     raise self._rejected(a, why)
-            spec.tolerations += [t for t in found.scheduling.tolerations if t not in spec.tolerations]
+            spec.tolerations += [
+                t for t in found.scheduling.tolerations if t not in spec.tolerations
+            ]
 
     def _class(self, a: Attributes, name: str) -> Any:
         found = self._registry().lookup("runtimeclasses", "", name, "node.k8s.io")
@@ -53,7 +57,11 @@ def default_class(registry: Any, resource: Resource, mark: str) -> str | None:
     """The name of the class that the annotation `mark` makes the default, the newest when there are several."""
     classes = [decode(entry.data, resource.type) for entry in registry.cache(resource)]
     defaults = [c.metadata for c in classes if c.metadata.annotations.get(mark) == "true"]
-    return max(defaults, key=lambda meta: (meta.creation_timestamp or "", meta.name)).name if defaults else None
+    return (
+        max(defaults, key=lambda meta: (meta.creation_timestamp or "", meta.name)).name
+        if defaults
+        else None
+    )
 
 
 class DefaultIngressClass(Asking):
@@ -94,8 +102,14 @@ class PersistentVolumeClaimResize(Asking):
         if a.old.status.phase != "Bound":
             raise self._refused(a, "Only bound persistent volume claims can be expanded")
         name = a.obj.spec.storage_class_name
-        found = self._registry().lookup("storageclasses", "", name, "storage.k8s.io") if name else None
-        if found is None or name != a.old.spec.storage_class_name or not found.allow_volume_expansion:
+        found = (
+            self._registry().lookup("storageclasses", "", name, "storage.k8s.io") if name else None
+        )
+        if (
+            found is None
+            or name != a.old.spec.storage_class_name
+            or not found.allow_volume_expansion
+        ):
             why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
             raise self._refused(a, why)
 
@@ -111,6 +125,10 @@ class StorageObjectInUseProtection(Base):
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation == "CREATE" and not a.subresource:
-            name = "kubernetes.io/pvc-protection" if a.resource.namespaced else "kubernetes.io/pv-protection"
+            name = (
+                "kubernetes.io/pvc-protection"
+                if a.resource.namespaced
+                else "kubernetes.io/pv-protection"
+            )
             if name not in a.obj.metadata.finalizers:
                 a.obj.metadata.finalizers.append(name)

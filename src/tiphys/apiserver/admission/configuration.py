@@ -35,12 +35,18 @@ def read(file: Path | None) -> PodSecurityConfiguration:
     if file is None:
         return PodSecurityConfiguration()
     found = PodSecurityConfiguration()
-    for plugin in _document(file, "AdmissionConfiguration", "apiserver.config.k8s.io/").get("plugins") or []:
+    for plugin in (
+        _document(file, "AdmissionConfiguration", "apiserver.config.k8s.io/").get("plugins") or []
+    ):
         if plugin.get("name") != "PodSecurity":
-            raise ConfigurationError(f"{file}: no configuration is known for plugin {plugin.get('name')!r}")
+            raise ConfigurationError(
+                f"{file}: no configuration is known for plugin {plugin.get('name')!r}"
+            )
         inner = plugin.get("configuration")
         if inner is None and plugin.get("path"):
-            inner = _document(file.parent / plugin["path"], "PodSecurityConfiguration", "pod-security.admission.")
+            inner = _document(
+                file.parent / plugin["path"], "PodSecurityConfiguration", "pod-security.admission."
+            )
         found = _pod_security(file, inner or {})
     return found
 
@@ -50,7 +56,11 @@ def _document(file: Path, kind: str, group: str) -> dict[str, Any]:
         made = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{file}: {error}") from None
-    if not isinstance(made, dict) or made.get("kind") != kind or not str(made.get("apiVersion")).startswith(group):
+    if (
+        not isinstance(made, dict)
+        or made.get("kind") != kind
+        or not str(made.get("apiVersion")).startswith(group)
+    ):
         raise ConfigurationError(f"{file}: a {kind} is needed")
     return made
 
@@ -61,10 +71,14 @@ def _pod_security(file: Path, made: dict[str, Any]) -> PodSecurityConfiguration:
     for mode in MODES:
         level = given.get(mode, "privileged")
         if level not in LEVELS:
-            raise ConfigurationError(f"{file}: defaults.{mode}: {level!r} is none of {', '.join(LEVELS)}")
+            raise ConfigurationError(
+                f"{file}: defaults.{mode}: {level!r} is none of {', '.join(LEVELS)}"
+            )
         if level != "privileged":
             defaults[mode] = (level, str(given.get(f"{mode}-version", "latest")))
     return PodSecurityConfiguration(
-        defaults, frozenset(exempt.get("usernames") or ()), frozenset(exempt.get("namespaces") or ()),
+        defaults,
+        frozenset(exempt.get("usernames") or ()),
+        frozenset(exempt.get("namespaces") or ()),
         frozenset(exempt.get("runtimeClasses") or ()),
-    )  # fmt: skip
+    )

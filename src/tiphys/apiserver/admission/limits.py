@@ -25,7 +25,10 @@ class LimitRanger(Asking):
         cache = self._registry().cache(_LIMITS)
         if not len(cache):
             return []
-        return [decode(e.data, core_v1.LimitRange) for e in cache.select(Filter(f"{_LIMITS.prefix}{namespace}/"))]
+        return [
+            decode(e.data, core_v1.LimitRange)
+            for e in cache.select(Filter(f"{_LIMITS.prefix}{namespace}/"))
+        ]
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation == "CREATE" and not a.subresource and a.resource.plural == "pods":
@@ -39,7 +42,12 @@ class LimitRanger(Asking):
         if a.subresource != ("resize" if pods and a.operation == "UPDATE" else ""):
             return
         judge = pod_problems if pods else claim_problems
-        problems = [p for found in self._ranges(a.namespace) for item in found.spec.limits for p in judge(item, a.obj)]
+        problems = [
+            p
+            for found in self._ranges(a.namespace)
+            for item in found.spec.limits
+            for p in judge(item, a.obj)
+        ]
         if problems:
             why = problems[0] if len(problems) == 1 else "[" + ", ".join(problems) + "]"
             raise errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
@@ -54,10 +62,17 @@ def _fill_in(pod: core_v1.Pod, found: core_v1.LimitRange) -> None:
             limits |= item.default
             requests |= item.default_request
     told = []
-    for what, containers in (("container", pod.spec.containers), ("init container", pod.spec.init_containers)):
+    for what, containers in (
+        ("container", pod.spec.containers),
+        ("init container", pod.spec.init_containers),
+    ):
         for container in containers:
             for which, defaults in (("request", requests), ("limit", limits)):
-                amounts = container.resources.requests if which == "request" else container.resources.limits
+                amounts = (
+                    container.resources.requests
+                    if which == "request"
+                    else container.resources.limits
+                )
                 missing = sorted(set(defaults) - set(amounts))
                 amounts.update({name: defaults[name] for name in missing})
                 if missing:
@@ -85,7 +100,11 @@ def claim_problems(item: core_v1.LimitRangeItem, claim: core_v1.PersistentVolume
 
 
 def _bounds(item: core_v1.LimitRangeItem, requests: Amounts, limits: Amounts) -> list[str]:
-    return _minimum(item, requests, limits) + _maximum(item, requests, limits, "limit") + _ratio(item, requests, limits)
+    return (
+        _minimum(item, requests, limits)
+        + _maximum(item, requests, limits, "limit")
+        + _ratio(item, requests, limits)
+    )
 
 
 def _minimum(item: core_v1.LimitRangeItem, requests: Amounts, limits: Amounts) -> list[str]:
@@ -101,7 +120,9 @@ def _minimum(item: core_v1.LimitRangeItem, requests: Amounts, limits: Amounts) -
     return found
 
 
-def _maximum(item: core_v1.LimitRangeItem, requests: Amounts, limits: Amounts, word: str) -> list[str]:
+def _maximum(
+    item: core_v1.LimitRangeItem, requests: Amounts, limits: Amounts, word: str
+) -> list[str]:
     """`limits` is what has to be there and is called `word`."""
     found = []
     for name, bound in item.max.items():
@@ -124,5 +145,7 @@ def _ratio(item: core_v1.LimitRangeItem, requests: Amounts, limits: Amounts) -> 
         elif not nano(limits.get(name, "0")):
             found.append(f"{head}, but no limit is specified or limit is 0")
         elif nano(limits[name]) * 10**9 > nano(most) * nano(requests[name]):
-            found.append(f"{head}, but provided ratio is {nano(limits[name]) / nano(requests[name]):f}")
+            found.append(
+                f"{head}, but provided ratio is {nano(limits[name]) / nano(requests[name]):f}"
+            )
     return found

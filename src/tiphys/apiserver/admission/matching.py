@@ -25,7 +25,9 @@ def _fits(values: list[str], value: str) -> bool:
     return "*" in values or value in values
 
 
-def rule_matches(rule: Any, attributes: Attributes, resource: Resource, ignore_names: bool = False) -> bool:
+def rule_matches(
+    rule: Any, attributes: Attributes, resource: Resource, ignore_names: bool = False
+) -> bool:
     """Whether a rule (with operations) is about the request, seen as one of `resource`."""
     if not _fits(rule.operations, attributes.operation):
         return False
@@ -38,7 +40,10 @@ def rule_matches(rule: Any, attributes: Attributes, resource: Resource, ignore_n
     names = getattr(rule, "resource_names", None)
     if names and attributes.name not in names and not ignore_names:
         return False
-    return any(_names_resource(pattern, resource.plural, attributes.subresource) for pattern in rule.resources)
+    return any(
+        _names_resource(pattern, resource.plural, attributes.subresource)
+        for pattern in rule.resources
+    )
 
 
 def _names_resource(pattern: str, plural: str, subresource: str) -> bool:
@@ -49,7 +54,10 @@ def _names_resource(pattern: str, plural: str, subresource: str) -> bool:
 
 
 def matching_resource(
-    rules: Iterable[Any], attributes: Attributes, policy: str | None, equivalents: Callable[[Resource], list[Resource]]
+    rules: Iterable[Any],
+    attributes: Attributes,
+    policy: str | None,
+    equivalents: Callable[[Resource], list[Resource]],
 ) -> Resource | None:
     """The resource as which the rules see the request: its own, or an equivalent version of it; None: no match."""
     rules = list(rules)
@@ -63,7 +71,9 @@ def matching_resource(
     return None
 
 
-def selects_namespace(selector: LabelSelector | None, attributes: Attributes, labels_of: Callable[[str], Any]) -> bool:
+def selects_namespace(
+    selector: LabelSelector | None, attributes: Attributes, labels_of: Callable[[str], Any]
+) -> bool:
     """Whether the request's namespace, or the namespace that it is about, has the labels."""
     chosen = from_label_selector(selector)
     if chosen is None or not chosen.requirements:
@@ -111,10 +121,17 @@ class Seen:
         if a.user.extra:
             user["extra"] = a.user.extra
         made: dict[str, Any] = {
-            "uid": self.uid, "kind": _gvk(matched, a), "resource": _gvr(matched),
-            "requestKind": _gvk(own, a), "requestResource": _gvr(own), "name": a.name, "operation": a.operation,
-            "userInfo": user, "dryRun": a.dry_run, "options": _options(a),
-        }  # fmt: skip
+            "uid": self.uid,
+            "kind": _gvk(matched, a),
+            "resource": _gvr(matched),
+            "requestKind": _gvk(own, a),
+            "requestResource": _gvr(own),
+            "name": a.name,
+            "operation": a.operation,
+            "userInfo": user,
+            "dryRun": a.dry_run,
+            "options": _options(a),
+        }
         if a.namespace or own.group_resource == "namespaces":
             made["namespace"] = a.namespace if own.group_resource != "namespaces" else a.name
         if a.subresource:
@@ -125,9 +142,11 @@ class Seen:
         """What match conditions and policies may name."""
         a = self.attributes
         return {
-            "object": copy.copy(self.plain("obj")), "oldObject": self.plain("old"), "request": self.request(resource),
+            "object": copy.copy(self.plain("obj")),
+            "oldObject": self.plain("old"),
+            "request": self.request(resource),
             "authorizer": AuthorizerValue(self.authorizer, a.user, a),
-        }  # fmt: skip
+        }
 
 
 class Rounds:
@@ -181,18 +200,31 @@ def _gvr(resource: Resource) -> dict[str, str]:
     return {"group": resource.group, "version": resource.version, "resource": resource.plural}
 
 
-_OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions", "CONNECT": ""}
+_OPTIONS = {
+    "CREATE": "CreateOptions",
+    "UPDATE": "UpdateOptions",
+    "DELETE": "DeleteOptions",
+    "CONNECT": "",
+}
 
 
 def _options(a: Attributes) -> dict[str, Any] | None:
     kind = _OPTIONS[a.operation]
     if not kind:
         return None
-    given = to_builtins(a.options) if a.options is not None else {"dryRun": ["All"]} if a.dry_run else {}
+    given = (
+        to_builtins(a.options)
+        if a.options is not None
+        else {"dryRun": ["All"]}
+        if a.dry_run
+        else {}
+    )
     return {**given, "kind": kind, "apiVersion": "meta.k8s.io/v1"}
 
 
-CONDITIONS_BUDGET = 2_500_000  # units of cost that the match conditions of one webhook or binding have together
+CONDITIONS_BUDGET = (
+    2_500_000  # units of cost that the match conditions of one webhook or binding have together
+)
 
 
 async def conditions_hold(conditions: Sequence[Any], variables: dict[str, Any]) -> bool:

@@ -22,21 +22,43 @@ from tiphys.machinery.podrefs import first_reference
 
 _PODS = BY_PATH["", "v1", "pods"]
 _RESTRICTED = "node-restriction.kubernetes.io"
-_KUBELET = frozenset((
-    "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch", "beta.kubernetes.io/os",
-    "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type", "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
-))  # fmt: skip
+_KUBELET = frozenset(
+    (
+        "kubernetes.io/hostname",
+        "kubernetes.io/arch",
+        "kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+    )
+)
 _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-_SIGNERS = frozenset(("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"))
-_REQUEST_AUDIENCE = "request-serviceaccounts-token-audience"  # the verb; the resource is the audience
+_SIGNERS = frozenset(
+    ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
+)
+_REQUEST_AUDIENCE = (
+    "request-serviceaccounts-token-audience"  # the verb; the resource is the audience
+)
 
 
 class NodeRestriction(Base):
-    resources = frozenset((
-        "nodes", "pods", "persistentvolumeclaims", "serviceaccounts", "leases.coordination.k8s.io", "csinodes.storage.k8s.io",
-        "resourceslices.resource.k8s.io", "certificatesigningrequests.certificates.k8s.io",
-    ))  # fmt: skip
+    resources = frozenset(
+        (
+            "nodes",
+            "pods",
+            "persistentvolumeclaims",
+            "serviceaccounts",
+            "leases.coordination.k8s.io",
+            "csinodes.storage.k8s.io",
+            "resourceslices.resource.k8s.io",
+            "certificatesigningrequests.certificates.k8s.io",
+        )
+    )
 
     def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry
@@ -55,9 +77,11 @@ class NodeRestriction(Base):
                 self._pod_status(a, node)
             case "pods", "eviction":
                 if self._pod_named(a).spec.node_name != node:
-                    raise _refused(a, f"node {node} can only evict pods with spec.nodeName set to itself")
+                    raise _refused(
+                        a, f"node {node} can only evict pods with spec.nodeName set to itself"
+                    )
             case "pods", other:
-                why = f'unexpected pod subresource "{other}", only \'status\' and \'eviction\' are allowed'
+                why = f"unexpected pod subresource \"{other}\", only 'status' and 'eviction' are allowed"
                 raise _refused(a, why)
             case "nodes", _:
                 _own_node(a, node)
@@ -69,17 +93,26 @@ class NodeRestriction(Base):
                 if a.namespace != LEASES:
                     raise _refused(a, f'can only access leases in the "{LEASES}" system namespace')
                 if a.name != node:
-                    raise _refused(a, "can only access node lease with the same name as the requesting node")
+                    raise _refused(
+                        a, "can only access node lease with the same name as the requesting node"
+                    )
             case "csinodes", _:
                 if a.name != node:
-                    raise _refused(a, "can only access CSINode with the same name as the requesting node")
+                    raise _refused(
+                        a, "can only access CSINode with the same name as the requesting node"
+                    )
             case "certificatesigningrequests", "":
                 _signing_request(a, node)
             case "resourceslices", _:
                 slice_ = a.old if a.operation == "DELETE" else a.obj
-                if a.operation in ("CREATE", "DELETE") and (slice_ is None or slice_.spec.node_name != node):
+                if a.operation in ("CREATE", "DELETE") and (
+                    slice_ is None or slice_.spec.node_name != node
+                ):
                     verb = a.operation.lower()
-                    raise _refused(a, f"can only {verb} ResourceSlice with the same NodeName as the requesting node")
+                    raise _refused(
+                        a,
+                        f"can only {verb} ResourceSlice with the same NodeName as the requesting node",
+                    )
 
     def _pod_named(self, a: Attributes) -> core_v1.Pod:
         return decode(self._registry().entry(_PODS, a.namespace, a.name).data, core_v1.Pod)
@@ -89,32 +122,51 @@ class NodeRestriction(Base):
     def _pod(self, a: Attributes, node: str) -> None:
         if a.operation == "DELETE":
             if a.old.spec.node_name != node:
-                raise _refused(a, f'node "{node}" can only delete pods with spec.nodeName set to itself')
+                raise _refused(
+                    a, f'node "{node}" can only delete pods with spec.nodeName set to itself'
+                )
         elif a.operation == "CREATE":
             self._mirror(a, node)
         else:
-            raise _refused(a, f'unexpected operation "{a.operation}", node "{node}" can only create and delete mirror pods')
+            raise _refused(
+                a,
+                f'unexpected operation "{a.operation}", node "{node}" can only create and delete mirror pods',
+            )
 
     def _mirror(self, a: Attributes, node: str) -> None:
         pod = a.obj
         if MIRROR not in pod.metadata.annotations:
-            raise _refused(a, f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods')
+            raise _refused(
+                a,
+                f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods',
+            )
         if pod.spec.node_name != node:
-            raise _refused(a, f'node "{node}" can only create pods with spec.nodeName set to itself')
+            raise _refused(
+                a, f'node "{node}" can only create pods with spec.nodeName set to itself'
+            )
         owners = pod.metadata.owner_references
         if len(owners) != 1:
             which = "a single owner reference" if owners else "an owner reference"
             raise _refused(a, f'node "{node}" can only create pods with {which} set to itself')
         owner = owners[0]
         if (owner.api_version, owner.kind, owner.name) != ("v1", "Node", node):
-            raise _refused(a, f'node "{node}" can only create pods with an owner reference set to itself')
+            raise _refused(
+                a, f'node "{node}" can only create pods with an owner reference set to itself'
+            )
         if not owner.controller:
-            raise _refused(a, f'node "{node}" can only create pods with a controller owner reference set to itself')
+            raise _refused(
+                a,
+                f'node "{node}" can only create pods with a controller owner reference set to itself',
+            )
         if owner.block_owner_deletion:
-            raise _refused(a, f'node "{node}" must not set blockOwnerDeletion on an owner reference')
+            raise _refused(
+                a, f'node "{node}" must not set blockOwnerDeletion on an owner reference'
+            )
         found = self._registry().lookup("nodes", "", node)
         if found is None or found.metadata.uid != owner.uid:
-            raise _refused(a, f'node "{node}" can only create pods with an owner reference set to itself')
+            raise _refused(
+                a, f'node "{node}" can only create pods with an owner reference set to itself'
+            )
         if noun := first_reference(pod):
             raise _refused(a, f'node "{node}" can not create pods that reference {noun}')
 
@@ -123,13 +175,19 @@ class NodeRestriction(Base):
         if a.operation != "UPDATE":
             raise _refused(a, f'unexpected operation "{a.operation}"')
         if a.old.spec.node_name != node:
-            raise _refused(a, f'node "{node}" can only update pod status for pods with spec.nodeName set to itself')
+            raise _refused(
+                a,
+                f'node "{node}" can only update pod status for pods with spec.nodeName set to itself',
+            )
         if a.old.metadata.labels != a.obj.metadata.labels:
             raise _refused(a, f'node "{node}" cannot update labels through pod status')
         # What a pod's claims are called opens them to the node.
         if a.old.status.resource_claim_statuses != a.obj.status.resource_claim_statuses:
             raise _refused(a, f'node "{node}" cannot update resource claim statues')
-        if a.old.status.extended_resource_claim_status != a.obj.status.extended_resource_claim_status:
+        if (
+            a.old.status.extended_resource_claim_status
+            != a.obj.status.extended_resource_claim_status
+        ):
             raise _refused(a, f'node "{node}" cannot update extended resource claim status')
 
     # --- tokens ---
@@ -167,8 +225,13 @@ class NodeRestriction(Base):
             for part in volume.projected.sources if volume.projected is not None else ():
                 if part.service_account_token is not None:
                     found.add(part.service_account_token.audience)
-            driver = self._registry().lookup("csidrivers", "", self._driver(pod, volume), "storage.k8s.io")
-            found.update(request.audience for request in (driver.spec.token_requests if driver is not None else ()))
+            driver = self._registry().lookup(
+                "csidrivers", "", self._driver(pod, volume), "storage.k8s.io"
+            )
+            found.update(
+                request.audience
+                for request in (driver.spec.token_requests if driver is not None else ())
+            )
         return found
 
     def _driver(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
@@ -178,8 +241,16 @@ class NodeRestriction(Base):
         name = f"{pod.metadata.name}-{volume.name}" if volume.ephemeral is not None else ""
         if volume.persistent_volume_claim is not None:
             name = volume.persistent_volume_claim.claim_name
-        claim = self._registry().lookup("persistentvolumeclaims", pod.metadata.namespace, name) if name else None
-        bound = self._registry().lookup("persistentvolumes", "", claim.spec.volume_name) if claim is not None else None
+        claim = (
+            self._registry().lookup("persistentvolumeclaims", pod.metadata.namespace, name)
+            if name
+            else None
+        )
+        bound = (
+            self._registry().lookup("persistentvolumes", "", claim.spec.volume_name)
+            if claim is not None
+            else None
+        )
         return bound.spec.csi.driver if bound is not None and bound.spec.csi is not None else ""
 
 
@@ -191,15 +262,21 @@ def _own_node(a: Attributes, node: str) -> None:
         return
     source = a.obj.spec.config_source
     if source is not None and a.old is None:
-        raise _refused(a, f'node "{node}" is not allowed to create pods with a non-nil configSource')
+        raise _refused(
+            a, f'node "{node}" is not allowed to create pods with a non-nil configSource'
+        )
     if source is not None and source != a.old.spec.config_source:
-        raise _refused(a, f'node "{node}" is not allowed to update configSource to a new non-nil configSource')
+        raise _refused(
+            a, f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
+        )
     now, before = a.obj.metadata.labels, a.old.metadata.labels if a.old is not None else {}
     changed = {key for key in {*now, *before} if now.get(key) != before.get(key)}
     forbidden = ", ".join(sorted(key for key in changed if _is_forbidden(key)))
     if a.old is None:
         if forbidden:
-            raise _refused(a, f'node "{node}" is not allowed to set the following labels: {forbidden}')
+            raise _refused(
+                a, f'node "{node}" is not allowed to set the following labels: {forbidden}'
+            )
         return
     if forbidden:
         raise _refused(a, f'node "{node}" is not allowed to modify labels: {forbidden}')
@@ -218,7 +295,9 @@ def _is_forbidden(label: str) -> bool:
 
     if under(_RESTRICTED):
         return True
-    return under("kubernetes.io", "k8s.io") and label not in _KUBELET and not under(*_KUBELET_DOMAINS)
+    return (
+        under("kubernetes.io", "k8s.io") and label not in _KUBELET and not under(*_KUBELET_DOMAINS)
+    )
 
 
 def _claim(a: Attributes, node: str) -> None:
@@ -226,7 +305,10 @@ def _claim(a: Attributes, node: str) -> None:
     if (a.operation, a.subresource) != ("UPDATE", "status"):
         raise _refused(a, "may only update PVC status")
     if _unresized(a.old) != _unresized(a.obj):
-        raise _refused(a, f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions')
+        raise _refused(
+            a,
+            f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions',
+        )
 
 
 def _unresized(claim: core_v1.PersistentVolumeClaim) -> core_v1.PersistentVolumeClaim:

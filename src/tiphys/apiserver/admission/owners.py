@@ -20,7 +20,10 @@ class OwnerReferencesPermissionEnforcement(Base):
         self._authorizer = authorizer
 
     async def validate(self, a: Attributes) -> None:
-        if a.operation not in ("CREATE", "UPDATE") or (a.resource.group_resource, a.subresource) == ("pods", "status"):
+        if a.operation not in ("CREATE", "UPDATE") or (
+            a.resource.group_resource,
+            a.subresource,
+        ) == ("pods", "status"):
             return
         now, before = _owners(a.obj), _owners(a.old)
         if now == before:
@@ -30,7 +33,9 @@ class OwnerReferencesPermissionEnforcement(Base):
             asked = Asked("delete", row.group, row.plural, a.subresource, a.namespace, a.name)
             allowed, reason = self._authorizer().authorize(a.user, asked)
             if not allowed:
-                raise self._refused(a, f"cannot set an ownerRef on a resource you can't delete: {reason}, <nil>")
+                raise self._refused(
+                    a, f"cannot set an ownerRef on a resource you can't delete: {reason}, <nil>"
+                )
         held = {owner.uid for owner in before if owner.block_owner_deletion}
         for owner in now:
             if owner.block_owner_deletion and owner.uid not in held:
@@ -41,7 +46,8 @@ class OwnerReferencesPermissionEnforcement(Base):
         if row is None:
             why = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for"
             raise self._refused(
-                a, f'{why} APIVersion {owner.api_version} Kind {owner.kind}: no matches for kind "{owner.kind}"'
+                a,
+                f'{why} APIVersion {owner.api_version} Kind {owner.kind}: no matches for kind "{owner.kind}"',
             )
         namespace = a.namespace if row.namespaced else ""
         asked = Asked("update", row.group, row.plural, "finalizers", namespace, owner.name)

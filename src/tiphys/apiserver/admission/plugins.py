@@ -37,7 +37,9 @@ from tiphys.store.cache import Filter
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
-_IMPLIED = frozenset(("CertificateSigning", "CertificateSubjectRestriction"))  # parts of CertificateApproval here
+_IMPLIED = frozenset(
+    ("CertificateSigning", "CertificateSubjectRestriction")
+)  # parts of CertificateApproval here
 _NODES = BY_PATH["", "v1", "nodes"]
 _ACCOUNTS = BY_PATH["", "v1", "serviceaccounts"]
 _TRIES, _BETWEEN = 9, (0.1, 0.2)  # upstream looks ten times, so many seconds apart
@@ -54,11 +56,15 @@ class NamespaceLifecycle(Asking):
         namespace = self._registry().lookup("namespaces", "", a.namespace)
         if namespace is None:
             raise errors.not_found("namespaces", a.namespace)
-        if namespace.metadata.deletion_timestamp and a.resource.plural not in ("localsubjectaccessreviews",):
+        if namespace.metadata.deletion_timestamp and a.resource.plural not in (
+            "localsubjectaccessreviews",
+        ):
             why = f"unable to create new content in namespace {a.namespace} because it is being terminated"
             error = errors.forbidden(a.resource.group_resource, a.name, why)
             cause = core_v1_cause(
-                "NamespaceTerminating", f"namespace {a.namespace} is being terminated", "metadata.namespace"
+                "NamespaceTerminating",
+                f"namespace {a.namespace} is being terminated",
+                "metadata.namespace",
             )
             error.status.details.causes.append(cause)  # type: ignore[union-attr]
             raise error
@@ -113,7 +119,6 @@ class ServiceAccount(Asking):
         if not pod.spec.image_pull_secrets:
             pod.spec.image_pull_secrets = list(account.image_pull_secrets)
 
-
     async def _awaited(self, namespace: str) -> Any | None:
         """The default account of a namespace that may be so new that a controller has yet to make it."""
         registry = self._registry()
@@ -150,7 +155,10 @@ def _holds_token(volume: core_v1.Volume) -> bool:
 
 
 def _mount_token(pod: core_v1.Pod) -> None:
-    volume = next((v.name for v in pod.spec.volumes if v.name.startswith("kube-api-access-") and v.projected), "")
+    volume = next(
+        (v.name for v in pod.spec.volumes if v.name.startswith("kube-api-access-") and v.projected),
+        "",
+    )
     needing = [
         c
         for c in pod.spec.init_containers + pod.spec.containers
@@ -162,18 +170,23 @@ def _mount_token(pod: core_v1.Pod) -> None:
         volume = "kube-api-access-" + names.random_suffix()
         pod.spec.volumes.append(core_v1.Volume(name=volume, projected=_token_projection()))
     for container in needing:
-        container.volume_mounts.append(core_v1.VolumeMount(name=volume, read_only=True, mount_path=TOKEN_PATH))
+        container.volume_mounts.append(
+            core_v1.VolumeMount(name=volume, read_only=True, mount_path=TOKEN_PATH)
+        )
 
 
 def _token_projection() -> core_v1.ProjectedVolumeSource:
     namespace = core_v1.DownwardAPIVolumeFile(
-        path="namespace", field_ref=core_v1.ObjectFieldSelector(api_version="v1", field_path="metadata.namespace")
+        path="namespace",
+        field_ref=core_v1.ObjectFieldSelector(api_version="v1", field_path="metadata.namespace"),
     )
     return core_v1.ProjectedVolumeSource(
         default_mode=0o644,
         sources=[
             core_v1.VolumeProjection(
-                service_account_token=core_v1.ServiceAccountTokenProjection(expiration_seconds=3607, path="token")
+                service_account_token=core_v1.ServiceAccountTokenProjection(
+                    expiration_seconds=3607, path="token"
+                )
             ),
             core_v1.VolumeProjection(
                 config_map=core_v1.ConfigMapProjection(
@@ -194,14 +207,22 @@ class Priority(Asking):
         if a.subresource or a.resource.plural != "pods" or a.operation not in ("CREATE", "UPDATE"):
             return
         spec: core_v1.PodSpec = a.obj.spec
-        if a.operation == "UPDATE":  # it is not decided again; who leaves it out keeps what there is
+        if (
+            a.operation == "UPDATE"
+        ):  # it is not decided again; who leaves it out keeps what there is
             before: core_v1.PodSpec = a.old.spec
             spec.priority = before.priority if spec.priority is None else spec.priority
-            spec.preemption_policy = before.preemption_policy if spec.preemption_policy is None else spec.preemption_policy
+            spec.preemption_policy = (
+                before.preemption_policy
+                if spec.preemption_policy is None
+                else spec.preemption_policy
+            )
             return
         chosen = None
         if spec.priority_class_name:
-            chosen = self._registry().lookup("priorityclasses", "", spec.priority_class_name, "scheduling.k8s.io")
+            chosen = self._registry().lookup(
+                "priorityclasses", "", spec.priority_class_name, "scheduling.k8s.io"
+            )
             if chosen is None:
                 why = f"no PriorityClass with name {spec.priority_class_name} was found"
                 raise errors.forbidden("pods", a.name, why)
@@ -221,7 +242,11 @@ class Priority(Asking):
 
     async def validate(self, a: Attributes) -> None:
         """One class at most is the default."""
-        if a.resource.plural != "priorityclasses" or a.operation not in ("CREATE", "UPDATE") or not a.obj.global_default:
+        if (
+            a.resource.plural != "priorityclasses"
+            or a.operation not in ("CREATE", "UPDATE")
+            or not a.obj.global_default
+        ):
             return
         standing = self._default()
         if standing is not None and (a.operation == "CREATE" or standing.metadata.name != a.name):
@@ -249,7 +274,9 @@ class PodTopologyLabels(Asking):
         name = a.obj.target.name if a.subresource else a.obj.spec.node_name
         node = self._registry().cache(_NODES).get(_NODES.key("", name)) if name else None
         if node is not None:
-            a.obj.metadata.labels.update({key: node.labels[key] for key in _TOPOLOGY if key in node.labels})
+            a.obj.metadata.labels.update(
+                {key: node.labels[key] for key in _TOPOLOGY if key in node.labels}
+            )
 
 
 class DefaultTolerationSeconds(Base):
@@ -262,10 +289,14 @@ class DefaultTolerationSeconds(Base):
             return
         tolerations = a.obj.spec.tolerations
         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-            if tolerations and any(t.key in (key, "") and t.effect in ("NoExecute", "") for t in tolerations):
+            if tolerations and any(
+                t.key in (key, "") and t.effect in ("NoExecute", "") for t in tolerations
+            ):
                 continue
             tolerations.append(
-                core_v1.Toleration(key=key, operator="Exists", effect="NoExecute", toleration_seconds=300)
+                core_v1.Toleration(
+                    key=key, operator="Exists", effect="NoExecute", toleration_seconds=300
+                )
             )
 
 
@@ -274,9 +305,13 @@ OPTIONAL = frozenset(("OwnerReferencesPermissionEnforcement",))
 
 
 def admission_chain(
-    registry: Callable[[], Any], authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller],
-    enable: Collection[str] = (), disable: Collection[str] = (), pod_security: PodSecurityConfiguration | None = None,
-) -> Admission:  # fmt: skip
+    registry: Callable[[], Any],
+    authorizer: Callable[[], Authorizer],
+    caller: Callable[[], WebhookCaller],
+    enable: Collection[str] = (),
+    disable: Collection[str] = (),
+    pod_security: PodSecurityConfiguration | None = None,
+) -> Admission:
     """The plugins by upstream's names and in its order. What they need is asked for when they need it: it is made after
     them. Raises ValueError for a name in `enable` or `disable` that is none."""
     plugins: dict[str, Plugin] = {
@@ -294,7 +329,9 @@ def admission_chain(
         "DefaultIngressClass": DefaultIngressClass(registry),
         "PersistentVolumeClaimResize": PersistentVolumeClaimResize(registry),
         "StorageObjectInUseProtection": StorageObjectInUseProtection(),
-        "OwnerReferencesPermissionEnforcement": OwnerReferencesPermissionEnforcement(registry, authorizer),
+        "OwnerReferencesPermissionEnforcement": OwnerReferencesPermissionEnforcement(
+            registry, authorizer
+        ),
         "CertificateApproval": Certificates(authorizer),
         "RBACEscalation": RBACEscalation(authorizer),
         "MutatingAdmissionPolicy": MutatingPolicies(registry, authorizer),
@@ -305,7 +342,9 @@ def admission_chain(
     }
     unknown = sorted({*enable, *disable} - set(plugins) - _IMPLIED)
     if unknown:
-        raise ValueError(f"unknown admission plugins: {', '.join(unknown)}; there are {', '.join(sorted(plugins))}")
+        raise ValueError(
+            f"unknown admission plugins: {', '.join(unknown)}; there are {', '.join(sorted(plugins))}"
+        )
     off = (set(disable) | OPTIONAL) - set(enable)
     off -= {"RBACEscalation"}  # no plugin upstream: its storage does this, always
     return Admission([plugin for name, plugin in plugins.items() if name not in off])

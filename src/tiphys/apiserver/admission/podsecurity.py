@@ -18,10 +18,18 @@ from tiphys.machinery.podsecurity import LEVELS, violations
 log = logging.getLogger(__name__)
 PREFIX = "pod-security.kubernetes.io/"
 _VERSION = re.compile(r"latest|v1\.\d+")
-_TEMPLATES = frozenset((
-    "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
-    "replicationcontrollers", "podtemplates",
-))  # fmt: skip
+_TEMPLATES = frozenset(
+    (
+        "deployments.apps",
+        "replicasets.apps",
+        "statefulsets.apps",
+        "daemonsets.apps",
+        "jobs.batch",
+        "cronjobs.batch",
+        "replicationcontrollers",
+        "podtemplates",
+    )
+)
 
 
 def policy_of(labels: dict[str, str]) -> dict[str, tuple[str, str]]:
@@ -43,7 +51,9 @@ def label_errors(labels: dict[str, str]) -> list[FieldError]:
         if (level := labels.get(key)) is not None and level not in LEVELS:
             why = "must be one of privileged, baseline, restricted"
             found.append(errors.invalid_value(f"metadata.labels[{key}]", level, why))
-        if (version := labels.get(f"{key}-version")) is not None and not _VERSION.fullmatch(version):
+        if (version := labels.get(f"{key}-version")) is not None and not _VERSION.fullmatch(
+            version
+        ):
             why = 'must be "latest" or "v1.x"'
             found.append(errors.invalid_value(f"metadata.labels[{key}-version]", version, why))
     return found
@@ -79,15 +89,18 @@ class PodSecurity(Base):
                 pod = core_v1.Pod(metadata=template.metadata, spec=template.spec)
                 self._judge(policy, pod, a, enforce=False)
 
-    def _judge(self, policy: dict[str, tuple[str, str]], pod: core_v1.Pod, a: Attributes, enforce: bool) -> None:
+    def _judge(
+        self, policy: dict[str, tuple[str, str]], pod: core_v1.Pod, a: Attributes, enforce: bool
+    ) -> None:
         if pod.spec.runtime_class_name in self._config.runtime_classes:
             return
         for mode, (level, version) in policy.items():
             found = violations(pod, level)
             if not found:
                 continue
-            told = f'violate{"s" if mode != "warn" else ""} PodSecurity "{level}:{version}": ' + ", ".join(
-                map(str, found)
+            told = (
+                f'violate{"s" if mode != "warn" else ""} PodSecurity "{level}:{version}": '
+                + ", ".join(map(str, found))
             )
             if mode == "enforce":
                 if enforce:
@@ -114,7 +127,9 @@ class PodSecurity(Base):
 
         resource = resource_of(core_v1.Pod)
         bad: dict[str, str] = {}
-        for entry in self._registry().cache(resource).select(Filter(f"{resource.prefix}{namespace}/"))[:3000]:
+        for entry in (
+            self._registry().cache(resource).select(Filter(f"{resource.prefix}{namespace}/"))[:3000]
+        ):
             pod = decode(entry.data, core_v1.Pod)
             found = violations(pod, level)
             if found:

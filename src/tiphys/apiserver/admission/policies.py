@@ -76,7 +76,9 @@ class _Policies(Base):
             bound = dict[str, list[Any]]()
             for binding in bindings:
                 bound.setdefault(binding.spec.policy_name, []).append(binding)
-            self._known = [(p, bound[p.metadata.name]) for p in policies if p.metadata.name in bound]
+            self._known = [
+                (p, bound[p.metadata.name]) for p in policies if p.metadata.name in bound
+            ]
         return self._known
 
     def _matches(self, wanted: v1.MatchResources | None, attributes: Attributes) -> bool:
@@ -87,12 +89,18 @@ class _Policies(Base):
             return False
         if not selects_object(wanted.object_selector, attributes):
             return False
-        if any(rule_matches(rule, attributes, attributes.resource) for rule in wanted.exclude_resource_rules):
+        if any(
+            rule_matches(rule, attributes, attributes.resource)
+            for rule in wanted.exclude_resource_rules
+        ):
             return False
         if not wanted.resource_rules:
             return True
         equivalents = registry.catalogue.equivalents
-        return matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents) is not None
+        return (
+            matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents)
+            is not None
+        )
 
     async def _evaluations(
         self, attributes: Attributes, seen: Seen, rounds: Rounds | None = None
@@ -121,7 +129,11 @@ class _Policies(Base):
         self, policy: Any, binding: Any, params: Any, attributes: Attributes, seen: Seen
     ) -> Bound | None:
         """The policy with one parameter, None when its match conditions do not hold. Raises CelError."""
-        variables = {**seen.variables(), "params": params, "namespaceObject": lambda: self._namespace(attributes)}
+        variables = {
+            **seen.variables(),
+            "params": params,
+            "namespaceObject": lambda: self._namespace(attributes),
+        }
         if not await conditions_hold(policy.spec.match_conditions, variables):
             return None
         budget = Budget()
@@ -149,10 +161,16 @@ class _Policies(Base):
             )
         namespace = ref.namespace or attributes.namespace if resource.namespaced else ""
         if resource.namespaced and not namespace:
-            raise PolicyError("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources")
-        found = registry.select_plain(resource, namespace, ref.name, from_label_selector(ref.selector))
+            raise PolicyError(
+                "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
+            )
+        found = registry.select_plain(
+            resource, namespace, ref.name, from_label_selector(ref.selector)
+        )
         if not found and ref.parameter_not_found_action != "Allow":
-            raise PolicyError("no params found for policy binding with `Deny` parameterNotFoundAction")
+            raise PolicyError(
+                "no params found for policy binding with `Deny` parameterNotFoundAction"
+            )
         return list(found)
 
 
@@ -169,7 +187,9 @@ class Composed:
         if name not in self._made:
             if name not in self._declared:
                 raise CelError(f"no such key: {name}")
-            self._made[name] = self._budget.run(self._declared[name], {**self._given, "variables": self})
+            self._made[name] = self._budget.run(
+                self._declared[name], {**self._given, "variables": self}
+            )
         return self._made[name]
 
 
@@ -187,7 +207,9 @@ class ValidatingPolicies(_Policies):
                 await self._judge_all(found, attributes, denials)
             else:
                 policy, binding, error = found
-                self._failed(policy, binding, f"failed to configure binding: {error}", attributes, denials)
+                self._failed(
+                    policy, binding, f"failed to configure binding: {error}", attributes, denials
+                )
         if denials:
             raise denials[0]
 
@@ -199,7 +221,9 @@ class ValidatingPolicies(_Policies):
         except OutOfBudget as error:
             self._failed(bound.policy, bound.binding, str(error), attributes, denials)
 
-    def _judge(self, bound: Bound, validation: v1.Validation, attributes: Attributes, denials: list[Any]) -> None:
+    def _judge(
+        self, bound: Bound, validation: v1.Validation, attributes: Attributes, denials: list[Any]
+    ) -> None:
         text = validation.expression
         try:
             good = bound.budget.run(text, bound.variables)
@@ -211,25 +235,42 @@ class ValidatingPolicies(_Policies):
             return
         if good is not True:
             self._acted(
-                bound.policy, bound.binding, _message(validation, bound), validation.reason, attributes, denials
+                bound.policy,
+                bound.binding,
+                _message(validation, bound),
+                validation.reason,
+                attributes,
+                denials,
             )
 
-    def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes, denials: list[Any]) -> None:
+    def _failed(
+        self, policy: Any, binding: Any, why: str, attributes: Attributes, denials: list[Any]
+    ) -> None:
         if policy.spec.failure_policy == "Ignore":
             return
         self._acted(policy, binding, why, None, attributes, denials)
 
     def _acted(
-        self, policy: Any, binding: Any, why: str, reason: str | None, attributes: Attributes, denials: list[Any]
+        self,
+        policy: Any,
+        binding: Any,
+        why: str,
+        reason: str | None,
+        attributes: Attributes,
+        denials: list[Any],
     ) -> None:
         """What the binding says is to be done about a broken rule."""
         name, bound = policy.metadata.name, binding.metadata.name
         if "Warn" in binding.spec.validation_actions:
-            warn(f"Validation failed for ValidatingAdmissionPolicy '{name}' with binding '{bound}': {why}")
+            warn(
+                f"Validation failed for ValidatingAdmissionPolicy '{name}' with binding '{bound}': {why}"
+            )
         if "Audit" in binding.spec.validation_actions:
             log.info("ValidatingAdmissionPolicy %s with binding %s: %s", name, bound, why)
         if "Deny" in binding.spec.validation_actions:
-            text = f"ValidatingAdmissionPolicy '{name}' with binding '{bound}' denied request: {why}"
+            text = (
+                f"ValidatingAdmissionPolicy '{name}' with binding '{bound}' denied request: {why}"
+            )
             refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
             refusal.status.reason = reason or "Invalid"
             refusal.status.code = _CODES.get(refusal.status.reason, 422)
@@ -254,7 +295,11 @@ class MutatingPolicies(_Policies):
     binding_kind = v1.MutatingAdmissionPolicyBinding
 
     async def mutate(self, attributes: Attributes) -> None:
-        if attributes.resource.group == EXEMPT or attributes.obj is None or not self._bound_policies():
+        if (
+            attributes.resource.group == EXEMPT
+            or attributes.obj is None
+            or not self._bound_policies()
+        ):
             return
         seen = Seen(attributes, self._authorizer())
         rounds = Rounds.of(attributes, self.policy_kind, seen.plain("obj"))
@@ -266,7 +311,9 @@ class MutatingPolicies(_Policies):
                     self._failed(found[0], found[1], str(found[2]), attributes)
         rounds.left(seen.plain("obj"))
 
-    async def _mutate(self, bound: Bound, attributes: Attributes, seen: Seen, rounds: Rounds) -> None:
+    async def _mutate(
+        self, bound: Bound, attributes: Attributes, seen: Seen, rounds: Rounds
+    ) -> None:
         """Every mutation of one policy, each on what the one before it has left."""
         before, policy = seen.plain("obj"), bound.policy
         for mutation in policy.spec.mutations:
@@ -297,5 +344,7 @@ def _mutated(mutation: v1.Mutation, bound: Bound, obj: Any, attributes: Attribut
             raise CelError("must evaluate to Object")
         return typed.merge(obj, config, node_for(attributes.resource))
     if mutation.patch_type == "JSONPatch" and mutation.json_patch is not None:
-        return patch.json_patch(obj, bound.budget.run(mutation.json_patch.expression, bound.variables))
+        return patch.json_patch(
+            obj, bound.budget.run(mutation.json_patch.expression, bound.variables)
+        )
     raise CelError(f"unsupported patchType {mutation.patch_type!r}")

@@ -49,7 +49,11 @@ class ResourceQuotas(Base):
 
     async def _take(self, found: ResourceQuota, a: Attributes) -> None:
         name = a.resource.group_resource
-        before = quota.usage_of(name, a.old) if a.old is not None and quota.in_scope(found, name, a.old) else {}
+        before = (
+            quota.usage_of(name, a.old)
+            if a.old is not None and quota.in_scope(found, name, a.old)
+            else {}
+        )
         wanted = {
             key: amount - before.get(key, 0)
             for key, amount in quota.usage_of(name, a.obj).items()
@@ -59,7 +63,9 @@ class ResourceQuotas(Base):
             self._check_amounts(found, a)
         if not wanted:
             return
-        unknown = [key for key in wanted if key not in found.status.hard or key not in found.status.used]
+        unknown = [
+            key for key in wanted if key not in found.status.hard or key not in found.status.used
+        ]
         if unknown:
             why = f"status unknown for quota: {found.metadata.name}, resources: {','.join(sorted(unknown))}"
             raise errors.forbidden(name, a.name or a.obj.metadata.name, why)
@@ -77,18 +83,29 @@ class ResourceQuotas(Base):
             return new
 
         await self._registry().update(
-            _QUOTAS, a.namespace, found.metadata.name, change, SYSTEM, subresource="status", patching=True, admitted=True
+            _QUOTAS,
+            a.namespace,
+            found.metadata.name,
+            change,
+            SYSTEM,
+            subresource="status",
+            patching=True,
+            admitted=True,
         )
 
     def _check_amounts(self, found: ResourceQuota, a: Attributes) -> None:
         missing = quota.missing_amounts(found, a.obj)
         if missing:
-            told = "; ".join(f"{key} for: {','.join(names)}" for key, names in sorted(missing.items()))
+            told = "; ".join(
+                f"{key} for: {','.join(names)}" for key, names in sorted(missing.items())
+            )
             why = f"failed quota: {found.metadata.name}: must specify {told}"
             raise errors.forbidden("pods", a.name or a.obj.metadata.name, why)
 
     @staticmethod
-    def _exceeded(found: ResourceQuota, wanted: dict[str, int], a: Attributes) -> errors.StatusError:
+    def _exceeded(
+        found: ResourceQuota, wanted: dict[str, int], a: Attributes
+    ) -> errors.StatusError:
         hard, used = found.status.hard, found.status.used
         over = [
             k

@@ -29,7 +29,8 @@ _FULL = [
 
 class RBACEscalation(Base):
     resources = frozenset(
-        f"{plural}.{_GROUP}" for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+        f"{plural}.{_GROUP}"
+        for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
     )
 
     def __init__(self, authorizer: Callable[[], Authorizer]) -> None:
@@ -48,7 +49,9 @@ class RBACEscalation(Base):
     async def _check_role(self, a: Attributes) -> None:
         authorizer = self._authorizer()
         name = "" if a.operation == "CREATE" else a.name  # a path that creates names nothing
-        if authorizer.authorize(a.user, Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, name))[0]:
+        if authorizer.authorize(
+            a.user, Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, name)
+        )[0]:
             return
         await self._confirm(a, list(a.obj.rules))
         # It gathers anything, and what it gathered cannot be tightened.
@@ -59,7 +62,9 @@ class RBACEscalation(Base):
         """Raises 403, and 404 for a role that is not there: who could bind it once it is, could bind anything."""
         authorizer, ref = self._authorizer(), a.obj.role_ref
         plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
-        if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[0]:
+        if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[
+            0
+        ]:
             return
         rules = authorizer.find_rules(a.namespace, ref)
         if rules is None:
@@ -74,12 +79,16 @@ class RBACEscalation(Base):
             raise _forbidden(a, why + "\n".join(missing))
 
     @staticmethod
-    async def _missing(authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]) -> list[str]:
+    async def _missing(
+        authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]
+    ) -> list[str]:
         """What of the rules their writer does not have, as users are told it: the first of it, when it is much."""
         owned = [
-            rule for grant in authorizer.grants(a.user)
-            if grant.namespace is None or (a.namespace and grant.namespace == a.namespace) for rule in grant.rules
-        ]  # fmt: skip
+            rule
+            for grant in authorizer.grants(a.user)
+            if grant.namespace is None or (a.namespace and grant.namespace == a.namespace)
+            for rule in grant.rules
+        ]
         if sum(map(size, rules)) > _LARGE:  # on a thread: the event loop answers others meanwhile
             return await asyncio.to_thread(_told, owned, rules)
         return _told(owned, rules)
@@ -110,8 +119,13 @@ def _forbidden(a: Attributes, why: str) -> errors.StatusError:
 
 
 def _shown(rule: rbac_v1.PolicyRule) -> str:
-    parts = (("APIGroups", rule.api_groups), ("Resources", rule.resources), ("ResourceNames", rule.resource_names),
-             ("NonResourceURLs", rule.non_resource_urls), ("Verbs", rule.verbs))  # fmt: skip
+    parts = (
+        ("APIGroups", rule.api_groups),
+        ("Resources", rule.resources),
+        ("ResourceNames", rule.resource_names),
+        ("NonResourceURLs", rule.non_resource_urls),
+        ("Verbs", rule.verbs),
+    )
     shown = [f"{name}:[{', '.join(_quote(v) for v in values)}]" for name, values in parts if values]
     return "{" + ", ".join(shown) + "}"
 

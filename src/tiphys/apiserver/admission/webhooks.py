@@ -46,7 +46,10 @@ class _Webhooks(Base):
     kind: Any
 
     def __init__(
-        self, registry: Any, authorizer: Callable[[], Authorizer], caller: Callable[[], WebhookCaller]
+        self,
+        registry: Any,
+        authorizer: Callable[[], Authorizer],
+        caller: Callable[[], WebhookCaller],
     ) -> None:
         self._registry = registry
         self._authorizer = authorizer
@@ -60,7 +63,9 @@ class _Webhooks(Base):
             self._mirror = Mirror(self._registry().cache(resource_of(self.kind)), self.kind)
         if any(self._mirror.refresh()):
             self._known = [
-                (f"{key}/{hook.name}", hook) for key, configuration in self._mirror.items() for hook in configuration.webhooks
+                (f"{key}/{hook.name}", hook)
+                for key, configuration in self._mirror.items()
+                for hook in configuration.webhooks
             ]
         return self._known
 
@@ -75,22 +80,32 @@ class _Webhooks(Base):
         return found
 
     async def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
-        resource = matching_resource(hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents)
-        if resource is None or not selects_namespace(hook.namespace_selector, attributes, self._registry().labels_of):
+        resource = matching_resource(
+            hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents
+        )
+        if resource is None or not selects_namespace(
+            hook.namespace_selector, attributes, self._registry().labels_of
+        ):
             return None
         if not selects_object(hook.object_selector, attributes):
             return None
         try:
-            if hook.match_conditions and not await conditions_hold(hook.match_conditions, seen.variables(resource)):
+            if hook.match_conditions and not await conditions_hold(
+                hook.match_conditions, seen.variables(resource)
+            ):
                 return None
         except CelError as error:
             if hook.failure_policy == "Ignore":
                 return None
             why = f"failed to evaluate match conditions of webhook {hook.name}: {error}"
-            raise errors.forbidden(attributes.resource.group_resource, attributes.name, why) from None
+            raise errors.forbidden(
+                attributes.resource.group_resource, attributes.name, why
+            ) from None
         return resource
 
-    async def _ask(self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen) -> dict[str, Any]:
+    async def _ask(
+        self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen
+    ) -> dict[str, Any]:
         """The webhook's response. Raises StatusError when it refuses; {} when it failed and may be ignored."""
         if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
@@ -98,19 +113,29 @@ class _Webhooks(Base):
         request = seen.request(resource)
         request["object"] = await self._as(resource, attributes, seen.plain("obj"))
         request["oldObject"] = await self._as(resource, attributes, seen.plain("old"))
-        review = {"kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": request}
+        review = {
+            "kind": "AdmissionReview",
+            "apiVersion": f"admission.k8s.io/{version}",
+            "request": request,
+        }
         try:
-            answer = await self._caller().call(hook.client_config, review, float(hook.timeout_seconds or 10))
+            answer = await self._caller().call(
+                hook.client_config, review, float(hook.timeout_seconds or 10)
+            )
             response = answer.get("response")
             if not isinstance(response, dict):
                 raise WebhookError("webhook response was absent")
             if response.get("uid") != seen.uid:
-                raise WebhookError(f'expected response.uid="{seen.uid}", got "{response.get("uid")}"')
+                raise WebhookError(
+                    f'expected response.uid="{seen.uid}", got "{response.get("uid")}"'
+                )
         except WebhookError as error:
             if hook.failure_policy == "Ignore":
                 log.warning("webhook %s failed open: %s", hook.name, error)
                 return {}
-            raise errors.internal(f'failed calling webhook "{hook.name}": failed to call webhook: {error}') from None
+            raise errors.internal(
+                f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
+            ) from None
         for text in response.get("warnings") or ():
             warn(str(text))
         if not response.get("allowed"):
@@ -119,7 +144,11 @@ class _Webhooks(Base):
 
     async def _as(self, resource: Resource, attributes: Attributes, plain: Any) -> Any:
         """An object in the version the webhook asked for."""
-        if plain is None or resource is attributes.resource or not isinstance(resource, CustomResource):
+        if (
+            plain is None
+            or resource is attributes.resource
+            or not isinstance(resource, CustomResource)
+        ):
             return plain
         return (await convert(resource, [plain], resource.api_version, self._caller()))[0]
 
@@ -159,7 +188,9 @@ class MutatingWebhooks(_Webhooks):
                 rounds.done(attributes, name, hook.reinvocation_policy, changed)
         rounds.left(seen.plain("obj"))
 
-    async def _apply(self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen) -> bool:
+    async def _apply(
+        self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen
+    ) -> bool:
         """Asks one webhook and takes its patch. Returns whether the object changed."""
         response = await self._ask(hook, resource, attributes, seen)
         if not response.get("patch") or attributes.obj is None:
@@ -169,7 +200,9 @@ class MutatingWebhooks(_Webhooks):
             before = await self._as(resource, attributes, seen.plain("obj"))
             after = patch.json_patch(before, operations)
         except (ValueError, TypeError, KeyError, msgspec.DecodeError) as error:
-            raise errors.internal(f'failed to apply the patch of webhook "{hook.name}": {error}') from None
+            raise errors.internal(
+                f'failed to apply the patch of webhook "{hook.name}": {error}'
+            ) from None
         if after == before:
             return False
         own = attributes.resource

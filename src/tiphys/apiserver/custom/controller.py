@@ -51,7 +51,10 @@ class _Known:
     names: v1.CustomResourceDefinitionNames
     spec: bytes = b""
     rows: list[CustomResource] = field(default_factory=list)
-    settled: tuple[int, int] = (-1, -1)  # (revision, changes in its group's names) when its status was last right
+    settled: tuple[int, int] = (
+        -1,
+        -1,
+    )  # (revision, changes in its group's names) when its status was last right
 
 
 class DefinitionController:
@@ -77,13 +80,18 @@ class DefinitionController:
             self.serve()
             self._wake.set()
 
-        watcher = self._cache.watch(Filter(_DEFINITIONS.prefix), self._registry.store.revision, changed)
+        watcher = self._cache.watch(
+            Filter(_DEFINITIONS.prefix), self._registry.store.revision, changed
+        )
         try:
             while True:
                 self._wake.clear()
                 for entry in list(self._cache):
                     known = self._known.get(entry.key)
-                    now = (entry.revision, self._groups.get(known.group, 0) if known is not None else 0)
+                    now = (
+                        entry.revision,
+                        self._groups.get(known.group, 0) if known is not None else 0,
+                    )
                     if known is not None and known.settled == now:
                         continue
                     await self._settle(decode(entry.data, Sketch))
@@ -121,7 +129,11 @@ class DefinitionController:
             self._replaced(before.rows if before is not None else [], [])
             return known
         known.spec = hashlib.sha256(bytes(decode(entry.data, _Spec).spec) + encode(names)).digest()
-        same = before is not None and bool(before.rows) and (before.uid, before.spec) == (known.uid, known.spec)
+        same = (
+            before is not None
+            and bool(before.rows)
+            and (before.uid, before.spec) == (known.uid, known.spec)
+        )
         if before is not None and same and crd.metadata.deletion_timestamp == _going(before.rows):
             known.rows = before.rows
         elif before is not None and same:  # it began to go: those who watch go on
@@ -147,7 +159,10 @@ class DefinitionController:
     async def _settle(self, crd: Sketch) -> None:
         try:
             if crd.metadata.deletion_timestamp:
-                if FINALIZER in crd.metadata.finalizers and crd.metadata.name not in self._finalizing:
+                if (
+                    FINALIZER in crd.metadata.finalizers
+                    and crd.metadata.name not in self._finalizing
+                ):
                     self._finalizing.add(crd.metadata.name)
                     self._tasks.start(self._finalize(crd), f"empty-{crd.metadata.name}")
                 return
@@ -165,7 +180,13 @@ class DefinitionController:
         accepted, reason, message = self._accept_names(crd)
         self._condition(crd, "NamesAccepted", accepted, reason, message)
         if _is(crd, "NamesAccepted"):
-            self._condition(crd, "Established", True, "InitialNamesAccepted", "the initial names have been accepted")
+            self._condition(
+                crd,
+                "Established",
+                True,
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            )
         elif not _is(crd, "Established"):
             self._condition(crd, "Established", False, "NotAccepted", "not all names are accepted")
         review = approval(crd.spec.group, crd.metadata.annotations)
@@ -195,7 +216,9 @@ class DefinitionController:
             ("list_kind", kinds),
         ):
             wish = getattr(names, attribute)
-            used = [value for value in (wish if isinstance(wish, list) else [wish]) if value in table]
+            used = [
+                value for value in (wish if isinstance(wish, list) else [wish]) if value in table
+            ]
             if used:
                 label = "".join(part.capitalize() for part in attribute.split("_"))
                 result = (False, f"{label}Conflict", f'"{used[0]}" is already in use')
@@ -204,7 +227,9 @@ class DefinitionController:
         accepted.categories = list(names.categories)
         return result
 
-    def _condition(self, crd: Definition | Sketch, kind: str, on: bool, reason: str, message: str) -> None:
+    def _condition(
+        self, crd: Definition | Sketch, kind: str, on: bool, reason: str, message: str
+    ) -> None:
         state = "True" if on else "False"
         present = next((c for c in crd.status.conditions if c.type == kind), None)
         if present is None:
@@ -226,7 +251,13 @@ class DefinitionController:
             return new
 
         await self._registry.update(
-            _DEFINITIONS, "", crd.metadata.name, Pure(change), SYSTEM, subresource="status", patching=True
+            _DEFINITIONS,
+            "",
+            crd.metadata.name,
+            Pure(change),
+            SYSTEM,
+            subresource="status",
+            patching=True,
         )
 
     # --- removal ---
@@ -235,17 +266,23 @@ class DefinitionController:
         """Deletes every object, waits until they are gone, and lets the definition go."""
         name = crd.metadata.name
         try:
-            await self._terminating(crd, True, "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+            await self._terminating(
+                crd, True, "InstanceDeletionInProgress", "CustomResource deletion is in progress"
+            )
             for row in self._rows(crd)[:1]:
                 await self._empty(row)
-            await self._terminating(crd, False, "InstanceDeletionCompleted", "removed all instances")
+            await self._terminating(
+                crd, False, "InstanceDeletionCompleted", "removed all instances"
+            )
 
             def release(old: Definition) -> Definition:
                 new = _beside_spec(old)
                 new.metadata.finalizers = [f for f in old.metadata.finalizers if f != FINALIZER]
                 return new
 
-            await self._registry.update(_DEFINITIONS, "", name, Pure(release), SYSTEM, patching=True)
+            await self._registry.update(
+                _DEFINITIONS, "", name, Pure(release), SYSTEM, patching=True
+            )
         except StatusError as error:
             if error.code != 404:
                 log.warning("emptying %s: %s", name, error)
@@ -268,7 +305,9 @@ class DefinitionController:
                 await self._registry.delete_collection(row, view, DeleteOptions(), SYSTEM, False)
                 watcher.take()
                 if cache.select(view):
-                    await gone.wait()  # finalizers hold what is left: look again when something changes
+                    await (
+                        gone.wait()
+                    )  # finalizers hold what is left: look again when something changes
         finally:
             cache.unwatch(watcher)
 
@@ -279,7 +318,13 @@ class DefinitionController:
             return new
 
         await self._registry.update(
-            _DEFINITIONS, "", crd.metadata.name, Pure(change), SYSTEM, subresource="status", patching=True
+            _DEFINITIONS,
+            "",
+            crd.metadata.name,
+            Pure(change),
+            SYSTEM,
+            subresource="status",
+            patching=True,
         )
 
 
@@ -289,7 +334,9 @@ def _going(rows: list[CustomResource]) -> str | None:
 
 def _beside_spec(old: Definition) -> Definition:
     """A copy whose spec is the same, for changes of all else."""
-    return msgspec.structs.replace(old, metadata=copy.deepcopy(old.metadata), status=copy.deepcopy(old.status))
+    return msgspec.structs.replace(
+        old, metadata=copy.deepcopy(old.metadata), status=copy.deepcopy(old.status)
+    )
 
 
 def _is(crd: Definition | Sketch, kind: str) -> bool:

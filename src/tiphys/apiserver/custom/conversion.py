@@ -33,9 +33,10 @@ async def _ask(
     assert webhook is not None
     version = next((v for v in webhook.conversion_review_versions if v in ("v1", "v1beta1")), "v1")
     review = {
-        "kind": "ConversionReview", "apiVersion": f"apiextensions.k8s.io/{version}",
+        "kind": "ConversionReview",
+        "apiVersion": f"apiextensions.k8s.io/{version}",
         "request": {"uid": str(uuid.uuid4()), "desiredAPIVersion": wanted, "objects": objects},
-    }  # fmt: skip
+    }
     where = f"conversion webhook for {objects[0].get('apiVersion')}, Kind={resource.kind} failed: "
     try:
         answer = (await caller.call(webhook.client_config, review, _SECONDS)).get("response") or {}
@@ -46,12 +47,18 @@ async def _ask(
         raise errors.internal(where + str(result.get("message") or "unknown reason"))
     converted = answer.get("convertedObjects") or []
     if len(converted) != len(objects):
-        raise errors.internal(f"{where}webhook returned {len(converted)} objects, expected {len(objects)}")
+        raise errors.internal(
+            f"{where}webhook returned {len(converted)} objects, expected {len(objects)}"
+        )
     return [_checked(old, new, wanted, where) for old, new in zip(objects, converted, strict=True)]
 
 
 def _checked(old: dict[str, Any], new: Any, wanted: str, where: str) -> dict[str, Any]:
-    if not isinstance(new, dict) or new.get("apiVersion") != wanted or new.get("kind") != old.get("kind"):
+    if (
+        not isinstance(new, dict)
+        or new.get("apiVersion") != wanted
+        or new.get("kind") != old.get("kind")
+    ):
         raise errors.internal(f"{where}webhook returned an object that is not of {wanted}")
     before, after = old.get("metadata") or {}, dict(new.get("metadata") or {})
     for key in _KEPT:
@@ -62,5 +69,7 @@ def _checked(old: dict[str, Any], new: Any, wanted: str, where: str) -> dict[str
     for key in ("labels", "annotations"):
         if key not in after:
             kept.pop(key, None)
-    content = {key: value for key, value in new.items() if key not in ("apiVersion", "kind", "metadata")}
+    content = {
+        key: value for key, value in new.items() if key not in ("apiVersion", "kind", "metadata")
+    }
     return {"apiVersion": wanted, "kind": new["kind"], "metadata": kept, **content}

@@ -21,7 +21,10 @@ def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]
     name = model_name(resource, resource.kind)
     schema: dict[str, Any] = published(resource.schema.facts) or {"type": "object"}
     properties = dict(schema.get("properties") or {})
-    properties["apiVersion"] = {"type": "string", "description": docs.of_field(CustomResource, "apiVersion")}
+    properties["apiVersion"] = {
+        "type": "string",
+        "description": docs.of_field(CustomResource, "apiVersion"),
+    }
     properties["kind"] = {"type": "string", "description": docs.of_field(CustomResource, "kind")}
     properties["metadata"] = {
         "allOf": [{"$ref": f"{_REF}{_META}ObjectMeta"}],
@@ -31,15 +34,27 @@ def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]
     schema["x-kubernetes-group-version-kind"] = [_gvk(resource, resource.kind)]
     found[name] = schema
     found[model_name(resource, resource.list_kind)] = {
-        "type": "object", "description": f"{resource.list_kind} is a list of {resource.kind}.", "required": ["items"],
+        "type": "object",
+        "description": f"{resource.list_kind} is a list of {resource.kind}.",
+        "required": ["items"],
         "properties": {
-            "apiVersion": {"type": "string", "description": "The group and version of this list's schema."},
+            "apiVersion": {
+                "type": "string",
+                "description": "The group and version of this list's schema.",
+            },
             "kind": {"type": "string", "description": "The kind of this list."},
-            "items": {"type": "array", "description": f"The {resource.plural}.", "items": {"$ref": _REF + name}},
-            "metadata": {"allOf": [{"$ref": f"{_REF}{_META}ListMeta"}], "description": "Standard list metadata."},
+            "items": {
+                "type": "array",
+                "description": f"The {resource.plural}.",
+                "items": {"$ref": _REF + name},
+            },
+            "metadata": {
+                "allOf": [{"$ref": f"{_REF}{_META}ListMeta"}],
+                "description": "Standard list metadata.",
+            },
         },
         "x-kubernetes-group-version-kind": [_gvk(resource, resource.list_kind)],
-    }  # fmt: skip
+    }
 
 
 def _gvk(resource: CustomResource, kind: str) -> dict[str, str]:
@@ -93,9 +108,15 @@ def swagger(schema: dict[str, Any]) -> dict[str, Any]:
         result.pop("properties", None)
         result.pop("items", None)
     untyped = schema.get("nullable") or schema.get("x-kubernetes-int-or-string")
-    if untyped or (result.get("type") == "array" and "items" not in result) or (keeps and result.get("type") == "object"):
+    if (
+        untyped
+        or (result.get("type") == "array" and "items" not in result)
+        or (keeps and result.get("type") == "object")
+    ):
         result.pop("type", None)
-    nullable = {name for name, inner in (schema.get("properties") or {}).items() if inner.get("nullable")}
+    nullable = {
+        name for name, inner in (schema.get("properties") or {}).items() if inner.get("nullable")
+    }
     values = schema.get("additionalProperties")
     if isinstance(values, dict) and values.get("nullable"):
         nullable |= set(schema.get("required") or ())

@@ -37,7 +37,9 @@ class VersionSketch(Struct):
 
 class SpecSketch(Struct):
     group: str = ""
-    names: v1.CustomResourceDefinitionNames = msgspec.field(default_factory=v1.CustomResourceDefinitionNames)
+    names: v1.CustomResourceDefinitionNames = msgspec.field(
+        default_factory=v1.CustomResourceDefinitionNames
+    )
     scope: str = ""
     versions: list[VersionSketch] = []
     conversion: v1.CustomResourceConversion | None = None
@@ -48,7 +50,9 @@ class Sketch(Struct):
 
     metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     spec: SpecSketch = msgspec.field(default_factory=SpecSketch)
-    status: v1.CustomResourceDefinitionStatus = msgspec.field(default_factory=v1.CustomResourceDefinitionStatus)
+    status: v1.CustomResourceDefinitionStatus = msgspec.field(
+        default_factory=v1.CustomResourceDefinitionStatus
+    )
 
 
 T = TypeVar("T")
@@ -77,15 +81,28 @@ class CustomResource(Resource):
     ones are pruned and defaulted anew when they are read."""
 
     definition: Sketch = field(default_factory=Sketch, repr=False)
-    versions: dict[str, Schema] = field(default_factory=dict, repr=False)  # compiled, by apiVersion; shared by all rows
+    versions: dict[str, Schema] = field(
+        default_factory=dict, repr=False
+    )  # compiled, by apiVersion; shared by all rows
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
     selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
     since: int = 0
 
-    verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+    verbs: tuple[str, ...] = (
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "create",
+        "update",
+        "watch",
+    )
 
-    __eq__ = object.__eq__  # two rows are the same only when they are one: a definition that changed makes new ones
+    __eq__ = (
+        object.__eq__
+    )  # two rows are the same only when they are one: a definition that changed makes new ones
     __hash__ = object.__hash__
 
     @_once
@@ -136,7 +153,9 @@ class CustomResource(Resource):
 
     @cached_property
     def is_storage_version(self) -> bool:
-        return True  # objects are converted where they are read and written, see apiserver.conversion
+        return (
+            True  # objects are converted where they are read and written, see apiserver.conversion
+        )
 
     @cached_property
     def stored_api_version(self) -> str:
@@ -157,7 +176,9 @@ class CustomResource(Resource):
     @_once
     def strategy(self) -> CustomStrategy:
         has_status = self.subresource("status") is not None
-        return CustomStrategy(self.schema, has_status, self.selectable, self.deprecation, self.scale)
+        return CustomStrategy(
+            self.schema, has_status, self.selectable, self.deprecation, self.scale
+        )
 
     @cached_property
     def deprecation(self) -> str:
@@ -176,7 +197,11 @@ class CustomResource(Resource):
     @property
     def webhook(self) -> v1.WebhookConversion | None:
         conversion = self.definition.spec.conversion
-        return conversion.webhook if conversion is not None and conversion.strategy == "Webhook" else None
+        return (
+            conversion.webhook
+            if conversion is not None and conversion.strategy == "Webhook"
+            else None
+        )
 
 
 def rows_of(crd: Sketch, since: int) -> list[CustomResource]:
@@ -211,12 +236,21 @@ def _row(
             )
     selectable = (field_path(f.json_path) for f in version.selectable_fields)
     return CustomResource(
-        crd.spec.group, version.name, names.plural, names.kind, crd.spec.scope == "Namespaced",
-        tuple(names.short_names), tuple(names.categories), tuple(offered),
-        definition=crd, versions=versions,
+        crd.spec.group,
+        version.name,
+        names.plural,
+        names.kind,
+        crd.spec.scope == "Namespaced",
+        tuple(names.short_names),
+        tuple(names.categories),
+        tuple(offered),
+        definition=crd,
+        versions=versions,
         columns=tuple(version.additional_printer_columns),
-        selectable=tuple(Selectable(".".join(path)) for path in selectable if path), scale=scale, since=since,
-    )  # fmt: skip
+        selectable=tuple(Selectable(".".join(path)) for path in selectable if path),
+        scale=scale,
+        since=since,
+    )
 
 
 def version_rank(name: str) -> tuple[int, int, int, str]:

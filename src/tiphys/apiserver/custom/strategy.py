@@ -16,9 +16,15 @@ from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Selectable
 
 # While one of these is broken, rules in CEL would meet values that they are not made for.
-_BLOCKING = frozenset((
-    "FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid",
-))  # fmt: skip
+_BLOCKING = frozenset(
+    (
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    )
+)
 _UNCHECKED = FieldError(
     "FieldValueInvalid",
     "<nil>",
@@ -57,7 +63,11 @@ def _replica_errors(content: dict[str, Any], path: tuple[str, ...]) -> list[Fiel
         return [_accessor(path, 0, value, "int64")]
     if value < 0:
         return [invalid_value(field, value, "should be a non-negative integer")]
-    return [invalid_value(field, value, f"should be less than or equal to {_MOST}")] if value > _MOST else []
+    return (
+        [invalid_value(field, value, f"should be less than or equal to {_MOST}")]
+        if value > _MOST
+        else []
+    )
 
 
 def _accessor(path: tuple[str, ...], zero: Any, value: Any, wanted: str) -> FieldError:
@@ -65,7 +75,9 @@ def _accessor(path: tuple[str, ...], zero: Any, value: Any, wanted: str) -> Fiel
     kinds = {str: "string", bool: "bool", float: "float64", int: "int64", list: "[]interface {}"}
     found = kinds.get(type(value), "map[string]interface {}")
     shown = gowords.formatted(value)
-    return invalid_value(field, zero, f"{field} accessor error: {shown} is of the type {found}, expected {wanted}")
+    return invalid_value(
+        field, zero, f"{field} accessor error: {shown} is of the type {found}, expected {wanted}"
+    )
 
 
 class CustomStrategy(Strategy):
@@ -106,7 +118,10 @@ class CustomStrategy(Strategy):
 
     def prepare_for_status(self, new: CustomObject, old: CustomObject) -> None:
         status = {"status": new.content["status"]} if "status" in new.content else {}
-        new.content = {**{k: copy.deepcopy(v) for k, v in old.content.items() if k != "status"}, **status}
+        new.content = {
+            **{k: copy.deepcopy(v) for k, v in old.content.items() if k != "status"},
+            **status,
+        }
         managed = new.metadata.managed_fields
         new.metadata = copy.deepcopy(old.metadata)
         new.metadata.managed_fields = managed
@@ -120,7 +135,9 @@ class CustomStrategy(Strategy):
     def validate_status(self, new: CustomObject, old: CustomObject) -> list[FieldError]:
         return self._checked(new, old, status=True)
 
-    def _checked(self, obj: CustomObject, old: CustomObject | None, status: bool = False) -> list[FieldError]:
+    def _checked(
+        self, obj: CustomObject, old: CustomObject | None, status: bool = False
+    ) -> list[FieldError]:
         """What the schema finds, and then what its rules and the scale subresource find. All of them see the whole
         object: the root may ask for its kind or metadata, and count its fields."""
         value = rules.as_seen(obj, self.schema)

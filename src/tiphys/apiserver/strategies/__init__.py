@@ -108,7 +108,9 @@ def written_as(resource: Resource) -> Resource:
         return storage_of(resource)
     if name not in _WRITTEN_AS:
         _WRITTEN_AS[name] = replace(storage_of(resource))
-        object.__setattr__(_WRITTEN_AS[name], "strategy", _STRICTER[name])  # as custom resources have theirs
+        object.__setattr__(
+            _WRITTEN_AS[name], "strategy", _STRICTER[name]
+        )  # as custom resources have theirs
     return _WRITTEN_AS[name]
 
 

@@ -54,29 +54,44 @@ class WebhookStrategy(Strategy):
 
 
 def _webhook(hook: Any, path: str) -> list[FieldError]:
-    found = [errors.invalid_value(f"{path}.name", hook.name, why) for why in dns_subdomain_errors(hook.name)]
+    found = [
+        errors.invalid_value(f"{path}.name", hook.name, why)
+        for why in dns_subdomain_errors(hook.name)
+    ]
     if not found and hook.name.count(".") < 2:
         why = "should be a domain with at least three segments separated by dots"
         found.append(errors.invalid_value(f"{path}.name", hook.name, why))
     if hook.side_effects not in ("None", "NoneOnDryRun"):
         if hook.side_effects is None:
-            found.append(errors.required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun"))
+            found.append(
+                errors.required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun")
+            )
         else:
             allowed = ("None", "NoneOnDryRun")
             found.append(errors.not_supported(f"{path}.sideEffects", hook.side_effects, allowed))
     if hook.failure_policy not in ("Fail", "Ignore"):
-        found.append(errors.not_supported(f"{path}.failurePolicy", hook.failure_policy, ("Fail", "Ignore")))
-    found += one_of(getattr(hook, "reinvocation_policy", None), ("IfNeeded", "Never"), f"{path}.reinvocationPolicy")
+        found.append(
+            errors.not_supported(f"{path}.failurePolicy", hook.failure_policy, ("Fail", "Ignore"))
+        )
+    found += one_of(
+        getattr(hook, "reinvocation_policy", None),
+        ("IfNeeded", "Never"),
+        f"{path}.reinvocationPolicy",
+    )
     found += label_selector(hook.namespace_selector, f"{path}.namespaceSelector")
     found += label_selector(hook.object_selector, f"{path}.objectSelector")
     if hook.match_policy not in ("Equivalent", "Exact"):
-        found.append(errors.not_supported(f"{path}.matchPolicy", hook.match_policy, ("Equivalent", "Exact")))
+        found.append(
+            errors.not_supported(f"{path}.matchPolicy", hook.match_policy, ("Equivalent", "Exact"))
+        )
     if not 1 <= hook.timeout_seconds <= 30:
         why = "the timeout value must be between 1 and 30 seconds"
         found.append(errors.invalid_value(f"{path}.timeoutSeconds", hook.timeout_seconds, why))
     versions = hook.admission_review_versions
     if not versions:
-        found.append(errors.required(f"{path}.admissionReviewVersions", "must specify one of v1, v1beta1"))
+        found.append(
+            errors.required(f"{path}.admissionReviewVersions", "must specify one of v1, v1beta1")
+        )
     elif not {"v1", "v1beta1"} & set(versions):
         why = "must include at least one of v1, v1beta1"
         found.append(errors.invalid_value(f"{path}.admissionReviewVersions", list(versions), why))
@@ -103,15 +118,25 @@ def rule_errors(rule: Any, path: str) -> list[FieldError]:
                     f"{path}.{key}",
                     list(values),
                     "if '*' is present, must not specify other "
-                    + ("operations" if key == "operations" else "API groups" if key == "apiGroups" else "API versions"),
+                    + (
+                        "operations"
+                        if key == "operations"
+                        else "API groups"
+                        if key == "apiGroups"
+                        else "API versions"
+                    ),
                 )
             )
     for index, operation in enumerate(rule.operations):
         if operation not in _OPERATIONS:
-            found.append(errors.not_supported(f"{path}.operations[{index}]", operation, _OPERATIONS))
+            found.append(
+                errors.not_supported(f"{path}.operations[{index}]", operation, _OPERATIONS)
+            )
     if rule.scope not in (None, "*", "Cluster", "Namespaced"):
-        found.append(errors.not_supported(f"{path}.scope", rule.scope, ("*", "Cluster", "Namespaced")))
-    return found  # fmt: skip
+        found.append(
+            errors.not_supported(f"{path}.scope", rule.scope, ("*", "Cluster", "Namespaced"))
+        )
+    return found
 
 
 def condition_errors(
@@ -128,7 +153,8 @@ def condition_errors(
             found.append(errors.required(f"{where}.name"))
         else:
             found += [
-                errors.invalid_value(f"{where}.name", condition.name, why) for why in label_key_errors(condition.name)
+                errors.invalid_value(f"{where}.name", condition.name, why)
+                for why in label_key_errors(condition.name)
             ]
         if condition.name in seen:
             found.append(errors.duplicate(f"{where}.name", condition.name))
@@ -136,11 +162,15 @@ def condition_errors(
         if not condition.expression.strip():
             found.append(errors.required(f"{where}.expression"))
         else:
-            found += expression_errors(condition.expression, f"{where}.expression", variables, "bool")
+            found += expression_errors(
+                condition.expression, f"{where}.expression", variables, "bool"
+            )
     return found
 
 
-def expression_errors(text: str, path: str, variables: frozenset[str], wanted: str = "") -> list[FieldError]:
+def expression_errors(
+    text: str, path: str, variables: frozenset[str], wanted: str = ""
+) -> list[FieldError]:
     """Why an expression does not compile."""
     try:
         if wanted:
@@ -167,7 +197,10 @@ def _match_errors(match: Any, path: str) -> list[FieldError]:
     found = one_of(match.match_policy, ("Equivalent", "Exact"), f"{path}.matchPolicy")
     found += label_selector(match.namespace_selector, f"{path}.namespaceSelector")
     found += label_selector(match.object_selector, f"{path}.objectSelector")
-    for key, rules in (("resourceRules", match.resource_rules), ("excludeResourceRules", match.exclude_resource_rules)):
+    for key, rules in (
+        ("resourceRules", match.resource_rules),
+        ("excludeResourceRules", match.exclude_resource_rules),
+    ):
         for index, rule in enumerate(rules):
             found += rule_errors(rule, f"{path}.{key}[{index}]")
     return found
@@ -188,7 +221,9 @@ class PolicyStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
         spec, found = obj.spec, list[FieldError]()
         if spec.failure_policy not in ("Fail", "Ignore"):
-            found.append(errors.not_supported("spec.failurePolicy", spec.failure_policy, ("Fail", "Ignore")))
+            found.append(
+                errors.not_supported("spec.failurePolicy", spec.failure_policy, ("Fail", "Ignore"))
+            )
         if spec.param_kind is not None:
             if not spec.param_kind.api_version:
                 found.append(errors.required("spec.paramKind.apiVersion"))
@@ -201,13 +236,19 @@ class PolicyStrategy(Strategy):
                 found.append(errors.required("spec.matchConstraints.resourceRules"))
             found += _match_errors(spec.match_constraints, "spec.matchConstraints")
         if hasattr(spec, "reinvocation_policy"):
-            found += one_of(spec.reinvocation_policy, ("IfNeeded", "Never"), "spec.reinvocationPolicy")
-        found += condition_errors(spec.match_conditions, "spec.matchConditions", _CONDITION_VARIABLES | {"params"})
+            found += one_of(
+                spec.reinvocation_policy, ("IfNeeded", "Never"), "spec.reinvocationPolicy"
+            )
+        found += condition_errors(
+            spec.match_conditions, "spec.matchConditions", _CONDITION_VARIABLES | {"params"}
+        )
         for index, variable in enumerate(spec.variables):
             where = f"spec.variables[{index}]"
             if not variable.name:
                 found.append(errors.required(f"{where}.name", "name is not specified"))
-            found += expression_errors(variable.expression, f"{where}.expression", _POLICY_VARIABLES)
+            found += expression_errors(
+                variable.expression, f"{where}.expression", _POLICY_VARIABLES
+            )
         return found + self._body(spec)
 
     @staticmethod
@@ -215,13 +256,17 @@ class PolicyStrategy(Strategy):
         found: list[FieldError] = []
         if hasattr(spec, "mutations"):
             if not spec.mutations:
-                found.append(errors.required("spec.mutations", "mutations must contain at least one item"))
+                found.append(
+                    errors.required("spec.mutations", "mutations must contain at least one item")
+                )
             for index, mutation in enumerate(spec.mutations):
                 where = f"spec.mutations[{index}]"
                 if mutation.patch_type not in ("ApplyConfiguration", "JSONPatch"):
                     found.append(
                         errors.not_supported(
-                            f"{where}.patchType", mutation.patch_type, ("ApplyConfiguration", "JSONPatch")
+                            f"{where}.patchType",
+                            mutation.patch_type,
+                            ("ApplyConfiguration", "JSONPatch"),
                         )
                     )
                 for key, part in (
@@ -229,27 +274,41 @@ class PolicyStrategy(Strategy):
                     ("jsonPatch", mutation.json_patch),
                 ):
                     if part is not None:
-                        found += expression_errors(part.expression, f"{where}.{key}.expression", _POLICY_VARIABLES)
+                        found += expression_errors(
+                            part.expression, f"{where}.{key}.expression", _POLICY_VARIABLES
+                        )
             return found
         if not spec.validations and not spec.audit_annotations:
             found.append(
-                errors.required("spec.validations", "validations or auditAnnotations must contain at least one item")
+                errors.required(
+                    "spec.validations",
+                    "validations or auditAnnotations must contain at least one item",
+                )
             )
         for index, annotation in enumerate(spec.audit_annotations):
             where = f"spec.auditAnnotations[{index}]"
             if not annotation.key:
                 found.append(errors.required(f"{where}.key"))
-            found += [errors.invalid_value(f"{where}.key", annotation.key, why) for why in label_key_errors(annotation.key)]
+            found += [
+                errors.invalid_value(f"{where}.key", annotation.key, why)
+                for why in label_key_errors(annotation.key)
+            ]
             if not annotation.value_expression.strip():
-                found.append(errors.required(f"{where}.valueExpression", "valueExpression is not specified"))
+                found.append(
+                    errors.required(f"{where}.valueExpression", "valueExpression is not specified")
+                )
             else:
-                found += expression_errors(annotation.value_expression, f"{where}.valueExpression", _POLICY_VARIABLES)
+                found += expression_errors(
+                    annotation.value_expression, f"{where}.valueExpression", _POLICY_VARIABLES
+                )
         for index, validation in enumerate(spec.validations):
             where = f"spec.validations[{index}]"
             if not validation.expression.strip():
                 found.append(errors.required(f"{where}.expression", "expression is not specified"))
             else:
-                found += expression_errors(validation.expression, f"{where}.expression", _POLICY_VARIABLES, "bool")
+                found += expression_errors(
+                    validation.expression, f"{where}.expression", _POLICY_VARIABLES, "bool"
+                )
             reasons = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
             found += one_of(validation.reason, reasons, f"{where}.reason")
             if "\n" in validation.message:
@@ -257,9 +316,12 @@ class PolicyStrategy(Strategy):
                 found.append(errors.invalid_value(f"{where}.message", validation.message, why))
             if validation.message_expression:
                 found += expression_errors(
-                    validation.message_expression, f"{where}.messageExpression", _POLICY_VARIABLES, "string"
+                    validation.message_expression,
+                    f"{where}.messageExpression",
+                    _POLICY_VARIABLES,
+                    "string",
                 )
-        return found  # fmt: skip
+        return found
 
 
 class PolicyBindingStrategy(Strategy):
@@ -277,11 +339,17 @@ class PolicyBindingStrategy(Strategy):
         if hasattr(spec, "validation_actions"):
             actions = spec.validation_actions
             if not actions:
-                found.append(errors.required("spec.validationActions", "at least one validation action is required"))
+                found.append(
+                    errors.required(
+                        "spec.validationActions", "at least one validation action is required"
+                    )
+                )
             for index, action in enumerate(actions):
                 if action not in ("Deny", "Warn", "Audit"):
                     found.append(
-                        errors.not_supported(f"spec.validationActions[{index}]", action, ("Audit", "Deny", "Warn"))
+                        errors.not_supported(
+                            f"spec.validationActions[{index}]", action, ("Audit", "Deny", "Warn")
+                        )
                     )
             if "Deny" in actions and "Warn" in actions:
                 found.append(
@@ -294,7 +362,11 @@ class PolicyBindingStrategy(Strategy):
         ref = spec.param_ref
         if ref is not None:
             if bool(ref.name) == (ref.selector is not None):
-                found.append(errors.required("spec.paramRef.name", "one of name or selector must be specified"))
+                found.append(
+                    errors.required(
+                        "spec.paramRef.name", "one of name or selector must be specified"
+                    )
+                )
             if ref.parameter_not_found_action is None:
                 found.append(errors.required("spec.paramRef.parameterNotFoundAction"))
-        return found  # fmt: skip
+        return found

@@ -11,9 +11,12 @@ from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 
 _SOURCES = {
-    "ContainerResource": ("containerResource", "container_resource"), "External": ("external", "external"),
-    "Object": ("object", "object"), "Pods": ("pods", "pods"), "Resource": ("resource", "resource"),
-}  # fmt: skip
+    "ContainerResource": ("containerResource", "container_resource"),
+    "External": ("external", "external"),
+    "Object": ("object", "object"),
+    "Pods": ("pods", "pods"),
+    "Resource": ("resource", "resource"),
+}
 _POSITIVE = "must be greater than zero"
 _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800  # seconds
 
@@ -22,7 +25,9 @@ def _policy(kind: str, value: int) -> v2.HPAScalingPolicy:
     return v2.HPAScalingPolicy(type=kind, value=value, period_seconds=15)
 
 
-def _rules(given: v2.HPAScalingRules | None, window: int | None, policies: list[v2.HPAScalingPolicy]) -> v2.HPAScalingRules:
+def _rules(
+    given: v2.HPAScalingRules | None, window: int | None, policies: list[v2.HPAScalingPolicy]
+) -> v2.HPAScalingRules:
     """What the user said of one direction, and for the rest what holds without a word."""
     rules = given or v2.HPAScalingRules()
     if rules.stabilization_window_seconds is None:
@@ -41,10 +46,18 @@ class AutoscalerStrategy(Strategy):
             spec.min_replicas = 1
         if not spec.metrics:
             target = v2.MetricTarget(type="Utilization", average_utilization=80)
-            spec.metrics = [v2.MetricSpec(type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target))]
+            spec.metrics = [
+                v2.MetricSpec(
+                    type="Resource", resource=v2.ResourceMetricSource(name="cpu", target=target)
+                )
+            ]
         if spec.behavior is not None:
-            spec.behavior.scale_up = _rules(spec.behavior.scale_up, 0, [_policy("Pods", 4), _policy("Percent", 100)])
-            spec.behavior.scale_down = _rules(spec.behavior.scale_down, None, [_policy("Percent", 100)])
+            spec.behavior.scale_up = _rules(
+                spec.behavior.scale_up, 0, [_policy("Pods", 4), _policy("Percent", 100)]
+            )
+            spec.behavior.scale_down = _rules(
+                spec.behavior.scale_down, None, [_policy("Percent", 100)]
+            )
 
     def validate(self, obj: v2.HorizontalPodAutoscaler) -> list[FieldError]:
         found, spec = list[FieldError](), obj.spec
@@ -52,7 +65,11 @@ class AutoscalerStrategy(Strategy):
             why = "must be greater than or equal to 1"
             found.append(errors.invalid_value("spec.minReplicas", spec.min_replicas, why))
         if spec.max_replicas < 1:
-            found.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, "must be greater than 0"))
+            found.append(
+                errors.invalid_value(
+                    "spec.maxReplicas", spec.max_replicas, "must be greater than 0"
+                )
+            )
         if spec.min_replicas is not None and spec.max_replicas < spec.min_replicas:
             why = "must be greater than or equal to `minReplicas`"
             found.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, why))
@@ -85,7 +102,11 @@ def _metric(metric: v2.MetricSpec, at: str) -> list[FieldError]:
                 found.append(errors.required(f"{at}.{name}", why))
         elif kind != metric.type:
             if metric.type in _SOURCES:
-                found.append(errors.forbidden_field(f"{at}.{name}", "must populate the given metric source only"))
+                found.append(
+                    errors.forbidden_field(
+                        f"{at}.{name}", "must populate the given metric source only"
+                    )
+                )
         else:
             found += _source(source, kind, f"{at}.{name}")
     return found
@@ -112,12 +133,18 @@ def _source(source: Any, kind: str, at: str) -> list[FieldError]:
             why = "may not set both a target raw value and a target utilization"
             found.append(errors.forbidden_field(f"{at}.target.averageValue", why))
     elif kind == "Pods" and average is None:
-        found.append(errors.required(f"{at}.target.averageValue", "must specify a positive target averageValue"))
+        found.append(
+            errors.required(
+                f"{at}.target.averageValue", "must specify a positive target averageValue"
+            )
+        )
     elif kind in ("Object", "External") and value is None and average is None:
         why = "must set either a target value or averageValue"
         if kind == "External":
             why = "must set either a target value for metric or a per-pod target"
-        found.append(errors.required(f"{at}.target.{'averageValue' if kind == 'Object' else 'value'}", why))
+        found.append(
+            errors.required(f"{at}.target.{'averageValue' if kind == 'Object' else 'value'}", why)
+        )
     if kind == "External" and value is not None and average is not None:
         why = "may not set both a target value for metric and a per-pod target"
         found.append(errors.forbidden_field(f"{at}.target.value", why))
@@ -134,7 +161,9 @@ def _target(target: v2.MetricTarget, at: str) -> list[FieldError]:
             found.append(errors.invalid_value(f"{at}.{name}", amount, "must be positive"))
     if target.average_utilization is not None and target.average_utilization < 1:
         why = "must be greater than 0"
-        found.append(errors.invalid_value(f"{at}.averageUtilization", target.average_utilization, why))
+        found.append(
+            errors.invalid_value(f"{at}.averageUtilization", target.average_utilization, why)
+        )
     return found
 
 
@@ -158,7 +187,9 @@ def _scaling(rules: v2.HPAScalingRules | None, at: str) -> list[FieldError]:
         if policy.value <= 0:
             found.append(errors.invalid_value(f"{where}.value", policy.value, _POSITIVE))
         if policy.period_seconds <= 0:
-            found.append(errors.invalid_value(f"{where}.periodSeconds", policy.period_seconds, _POSITIVE))
+            found.append(
+                errors.invalid_value(f"{where}.periodSeconds", policy.period_seconds, _POSITIVE)
+            )
         elif policy.period_seconds > _LONGEST_PERIOD:
             why = f"must be less than or equal to {_LONGEST_PERIOD}"
             found.append(errors.invalid_value(f"{where}.periodSeconds", policy.period_seconds, why))

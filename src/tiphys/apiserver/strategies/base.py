@@ -59,7 +59,9 @@ class Strategy:
             now.labels, now.annotations = before.labels, before.annotations
             now.finalizers, now.owner_references = before.finalizers, before.owner_references
 
-    costly = False  # whether validation has turned out to take long, whatever the size of the object
+    costly = (
+        False  # whether validation has turned out to take long, whatever the size of the object
+    )
     slow = False  # whether `deliberate` has something to do
 
     async def deliberate(self, new: Any, old: Any | None, workers: Any) -> None:

@@ -21,12 +21,33 @@ _APPROVED, _DENIED, _FAILED = "Approved", "Denied", "Failed"
 _CONDITIONS = "status.conditions"
 _STATES = ("False", "True", "Unknown")
 _BLOCK = re.compile(rb"-----BEGIN ([^-\n]*)-----")
-USAGES = frozenset((
-    "signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment",
-    "cert sign", "crl sign", "encipher only", "decipher only", "any", "server auth", "client auth", "code signing",
-    "email protection", "s/mime", "ipsec end system", "ipsec tunnel", "ipsec user", "timestamping", "ocsp signing",
-    "microsoft sgc", "netscape sgc",
-))  # fmt: skip
+USAGES = frozenset(
+    (
+        "signing",
+        "digital signature",
+        "content commitment",
+        "key encipherment",
+        "key agreement",
+        "data encipherment",
+        "cert sign",
+        "crl sign",
+        "encipher only",
+        "decipher only",
+        "any",
+        "server auth",
+        "client auth",
+        "code signing",
+        "email protection",
+        "s/mime",
+        "ipsec end system",
+        "ipsec tunnel",
+        "ipsec user",
+        "timestamping",
+        "ocsp signing",
+        "microsoft sgc",
+        "netscape sgc",
+    )
+)
 
 
 class CSRStrategy(Strategy):
@@ -43,7 +64,9 @@ class CSRStrategy(Strategy):
             before, now = _of_type(old, kind), _of_type(new, kind)
             if len(before) == len(now):
                 kept = iter(before)
-                new.status.conditions = [next(kept) if c.type == kind else c for c in new.status.conditions]
+                new.status.conditions = [
+                    next(kept) if c.type == kind else c for c in new.status.conditions
+                ]
 
     def validate(self, obj: Any) -> list[FieldError]:
         return _request_errors(obj.spec)
@@ -52,7 +75,12 @@ class CSRStrategy(Strategy):
         return _request_errors(obj.spec, new=True)
 
     def validate_status(self, new: Any, old: Any) -> list[FieldError]:
-        return _condition_errors(new, old) + _removed(new, old) + _decided(new, old) + _certificate_errors(new, old)
+        return (
+            _condition_errors(new, old)
+            + _removed(new, old)
+            + _decided(new, old)
+            + _certificate_errors(new, old)
+        )
 
     def validate_part(self, new: Any, old: Any, subresource: str) -> list[FieldError]:
         return _condition_errors(new, old) + _removed(new, old)
@@ -66,7 +94,13 @@ def parse_request(pem: bytes) -> x509.CertificateSigningRequest | None:
     try:
         request = x509.load_pem_x509_csr(pem)
         _ = request.subject, request.extensions, request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         return None
     return request
 
@@ -95,7 +129,11 @@ def _request_errors(spec: v1.CertificateSigningRequestSpec, new: bool = False) -
         why = "PEM block type must be CERTIFICATE REQUEST"
         found.append(errors.invalid_value("spec.request", spec.request or None, why))
     elif not _is_signed(request):
-        found.append(errors.invalid_value("spec.request", spec.request, "x509: the request's signature is not valid"))
+        found.append(
+            errors.invalid_value(
+                "spec.request", spec.request, "x509: the request's signature is not valid"
+            )
+        )
     if not spec.usages:
         found.append(errors.required("spec.usages"))
     for index, usage in enumerate(spec.usages):
@@ -126,22 +164,36 @@ def signer_name_errors(name: str, at: str) -> list[FieldError]:
     found = []
     for label in domain.split("."):
         if problems := dns_label_errors(label):
-            found += [errors.invalid_value(at, domain, f'validating label "{label}": {why}') for why in problems]
+            found += [
+                errors.invalid_value(at, domain, f'validating label "{label}": {why}')
+                for why in problems
+            ]
             break
     if "." not in domain:
-        found.append(errors.invalid_value(at, domain, "should be a domain with at least two segments separated by dots"))
+        found.append(
+            errors.invalid_value(
+                at, domain, "should be a domain with at least two segments separated by dots"
+            )
+        )
     for label in path.split("."):
         if problems := dns_subdomain_errors(label):
-            found += [errors.invalid_value(at, path, f'validating label "{label}": {why}') for why in problems]
+            found += [
+                errors.invalid_value(at, path, f'validating label "{label}": {why}')
+                for why in problems
+            ]
             break
     return found
 
 
-def _of_type(csr: v1.CertificateSigningRequest, kind: str) -> list[v1.CertificateSigningRequestCondition]:
+def _of_type(
+    csr: v1.CertificateSigningRequest, kind: str
+) -> list[v1.CertificateSigningRequestCondition]:
     return [condition for condition in csr.status.conditions if condition.type == kind]
 
 
-def _condition_errors(new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest) -> list[FieldError]:
+def _condition_errors(
+    new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
+) -> list[FieldError]:
     found, seen = [], set()
     for index, condition in enumerate(new.status.conditions):
         at, kind = f"{_CONDITIONS}[{index}]", condition.type
@@ -152,15 +204,23 @@ def _condition_errors(new: v1.CertificateSigningRequest, old: v1.CertificateSign
             found.append(errors.required(f"{at}.status"))
         elif condition.status not in allowed:
             found.append(errors.not_supported(f"{at}.status", condition.status, allowed))
-        if {_APPROVED: _DENIED, _DENIED: _APPROVED}.get(kind) in seen and not (_of_type(old, _APPROVED) and _of_type(old, _DENIED)):
-            found.append(errors.invalid_value(_CONDITIONS, kind, "Approved and Denied conditions are mutually exclusive"))
+        if {_APPROVED: _DENIED, _DENIED: _APPROVED}.get(kind) in seen and not (
+            _of_type(old, _APPROVED) and _of_type(old, _DENIED)
+        ):
+            found.append(
+                errors.invalid_value(
+                    _CONDITIONS, kind, "Approved and Denied conditions are mutually exclusive"
+                )
+            )
         if kind in seen:
             found.append(errors.duplicate(f"{at}.type", kind))
         seen.add(kind)
     return found
 
 
-def _removed(new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest) -> list[FieldError]:
+def _removed(
+    new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
+) -> list[FieldError]:
     """What was decided stays decided, for whoever changes it."""
     return [
         errors.forbidden_field(_CONDITIONS, f'updates may not remove a condition of type "{kind}"')
@@ -169,7 +229,9 @@ def _removed(new: v1.CertificateSigningRequest, old: v1.CertificateSigningReques
     ]
 
 
-def _decided(new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest) -> list[FieldError]:
+def _decided(
+    new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
+) -> list[FieldError]:
     """Who may sign does not approve by that."""
     return [
         errors.forbidden_field(_CONDITIONS, f'updates may not add a condition of type "{kind}"')
@@ -178,7 +240,9 @@ def _decided(new: v1.CertificateSigningRequest, old: v1.CertificateSigningReques
     ]
 
 
-def _certificate_errors(new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest) -> list[FieldError]:
+def _certificate_errors(
+    new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
+) -> list[FieldError]:
     at, signed = "status.certificate", new.status.certificate
     if signed == old.status.certificate:
         return []
@@ -186,7 +250,9 @@ def _certificate_errors(new: v1.CertificateSigningRequest, old: v1.CertificateSi
     if signed and (why := _why_no_certificates(signed)):
         found.append(errors.invalid_value(at, "<certificate data>", why))
     if old.status.certificate:
-        found.append(errors.forbidden_field(at, "updates may not modify existing certificate content"))
+        found.append(
+            errors.forbidden_field(at, "updates may not modify existing certificate content")
+        )
     return found
 
 

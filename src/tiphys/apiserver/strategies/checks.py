@@ -41,7 +41,11 @@ def given(value: Any, at: str, why: str = "") -> list[FieldError]:
 
 def within(value: int | None, least: int, most: int, at: str) -> list[FieldError]:
     bad = value is not None and not least <= value <= most
-    return [errors.invalid_value(at, value, f"must be between {least} and {most}, inclusive")] if bad else []
+    return (
+        [errors.invalid_value(at, value, f"must be between {least} and {most}, inclusive")]
+        if bad
+        else []
+    )
 
 
 def port(value: Any, at: str) -> list[FieldError]:
@@ -52,7 +56,9 @@ def port(value: Any, at: str) -> list[FieldError]:
 
 def named(value: str, problems: Callable[[str], list[str]], at: str) -> list[FieldError]:
     """A name that is absent is no error."""
-    return [errors.invalid_value(at, value, problem) for problem in problems(value)] if value else []
+    return (
+        [errors.invalid_value(at, value, problem) for problem in problems(value)] if value else []
+    )
 
 
 def qualified_name(value: str, at: str) -> list[FieldError]:
@@ -76,7 +82,9 @@ def segment(value: str, at: str) -> list[FieldError]:
 
 def driver(value: str, at: str) -> list[FieldError]:
     """The name of a driver of volumes or of devices."""
-    found = given(value, at) + [errors.invalid_value(at, value, why) for why in dns_subdomain_errors(value.lower())]
+    found = given(value, at) + [
+        errors.invalid_value(at, value, why) for why in dns_subdomain_errors(value.lower())
+    ]
     return found + ([errors.too_long(at, 63)] if len(value) > 63 else [])
 
 
@@ -85,7 +93,11 @@ def domain_path(value: str, at: str) -> list[FieldError]:
         return [errors.required(at)]
     host, slash, path = value.partition("/")
     if not (host and slash and path):
-        return [errors.invalid_value(at, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+        return [
+            errors.invalid_value(
+                at, value, 'must be a domain-prefixed path (such as "acme.io/foo")'
+            )
+        ]
     found = [errors.invalid_value(at, host, why) for why in dns_subdomain_errors(host)]
     if not _PATH.match(path):
         why = f"Invalid path (regex used for validation is '{_PATH_WORDS}')"
@@ -107,7 +119,11 @@ def network(value: str, at: str) -> list[FieldError]:
 
 def file_mode(value: int | None, at: str) -> list[FieldError]:
     why = "must be a number between 0 and 0777 (octal), both inclusive"
-    return [errors.invalid_value(at, value, why)] if value is not None and not 0 <= value <= 0o777 else []
+    return (
+        [errors.invalid_value(at, value, why)]
+        if value is not None and not 0 <= value <= 0o777
+        else []
+    )
 
 
 def local_path(path: str, at: str) -> list[FieldError]:
@@ -116,7 +132,11 @@ def local_path(path: str, at: str) -> list[FieldError]:
         return [errors.required(at)]
     if path.startswith("/"):
         return [errors.invalid_value(at, path, "must be a relative path")]
-    return [] if ".." not in path.split("/") else [errors.invalid_value(at, path, "must not contain '..'")]
+    return (
+        []
+        if ".." not in path.split("/")
+        else [errors.invalid_value(at, path, "must not contain '..'")]
+    )
 
 
 def unreserved_path(path: str, at: str) -> list[FieldError]:
@@ -127,7 +147,9 @@ def unreserved_path(path: str, at: str) -> list[FieldError]:
     return found
 
 
-def amounts(values: Mapping[str, str], at: str, whole: Callable[[str], bool] = lambda name: False) -> list[FieldError]:
+def amounts(
+    values: Mapping[str, str], at: str, whole: Callable[[str], bool] = lambda name: False
+) -> list[FieldError]:
     """Quantities that are not negative, and whole numbers where they have to be."""
     found = []
     for name, value in values.items():
@@ -142,20 +164,36 @@ _LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def requirement(
-    e: Any, at: str, found: list[FieldError], operators: tuple[str, ...] = _LABEL_OPERATORS, strict: bool = True
+    e: Any,
+    at: str,
+    found: list[FieldError],
+    operators: tuple[str, ...] = _LABEL_OPERATORS,
+    strict: bool = True,
 ) -> None:
     """One requirement of a selector; `strict`: its values must be such as labels have."""
     if e.operator not in operators:
-        found.append(errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator"))
+        found.append(
+            errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator")
+        )
     elif e.operator in ("In", "NotIn") and not e.values:
-        found.append(errors.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+        found.append(
+            errors.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+        )
     elif e.operator in ("Exists", "DoesNotExist") and e.values:
         found.append(
-            errors.forbidden_field(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+            errors.forbidden_field(
+                f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            )
         )
     elif e.operator in ("Gt", "Lt") and len(e.values) != 1:
-        found.append(errors.required(f"{at}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"))
-    found += [errors.invalid_value(f"{at}.key", e.key, problem) for problem in label_key_errors(e.key)]
+        found.append(
+            errors.required(
+                f"{at}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"
+            )
+        )
+    found += [
+        errors.invalid_value(f"{at}.key", e.key, problem) for problem in label_key_errors(e.key)
+    ]
     if strict:
         for index, value in enumerate(e.values):
             found += named(value, label_value_errors, f"{at}.values[{index}]")

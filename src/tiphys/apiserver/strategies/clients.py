@@ -29,21 +29,33 @@ def url_errors(text: str, path: str) -> list[FieldError]:
         return [errors.required(path, f"url must be a valid URL: {error}{_FORM}")]
     found = []
     if url.scheme != "https":
-        found.append(errors.invalid_value(path, url.scheme, f"'https' is the only allowed URL scheme{_FORM}"))
+        found.append(
+            errors.invalid_value(path, url.scheme, f"'https' is the only allowed URL scheme{_FORM}")
+        )
     if not host:
         found.append(errors.invalid_value(path, "", f"host must be specified{_FORM}"))
     if "@" in url.netloc:
         user = url.netloc.rpartition("@")[0]
-        found.append(errors.invalid_value(path, user, "user information is not permitted in the URL"))
+        found.append(
+            errors.invalid_value(path, user, "user information is not permitted in the URL")
+        )
     if url.fragment:
-        found.append(errors.invalid_value(path, url.fragment, "fragments are not permitted in the URL"))
+        found.append(
+            errors.invalid_value(path, url.fragment, "fragments are not permitted in the URL")
+        )
     if url.query:
-        found.append(errors.invalid_value(path, url.query, "query parameters are not permitted in the URL"))
+        found.append(
+            errors.invalid_value(path, url.query, "query parameters are not permitted in the URL")
+        )
     return found
 
 
 def service_errors(service: Any, path: str) -> list[FieldError]:
-    found = [errors.required(f"{path}.{key}") for key in ("name", "namespace") if not getattr(service, key)]
+    found = [
+        errors.required(f"{path}.{key}")
+        for key in ("name", "namespace")
+        if not getattr(service, key)
+    ]
     if service.port is not None and not 1 <= service.port <= 65535:
         why = "port is not valid: must be between 1 and 65535, inclusive"
         found.append(errors.invalid_value(f"{path}.port", service.port, why))
@@ -56,6 +68,8 @@ def service_errors(service: Any, path: str) -> list[FieldError]:
     if not text.startswith("/"):
         found.append(errors.invalid_value(at, text, "must start with a '/'"))
     for index, step in enumerate(text[1:].removesuffix("/").split("/")):
-        problems = [f": {why}" for why in dns_subdomain_errors(step)] if step else [" may not be empty"]
+        problems = (
+            [f": {why}" for why in dns_subdomain_errors(step)] if step else [" may not be empty"]
+        )
         found += [errors.invalid_value(at, text, f"segment[{index}]{why}") for why in problems]
     return found

@@ -65,12 +65,19 @@ class NodeStrategy(Strategy):
                 found.append(errors.required(f"metadata.taints[{index}].key"))
             if taint.effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
                 allowed = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-                found.append(errors.not_supported(f"metadata.taints[{index}].effect", taint.effect, allowed))
+                found.append(
+                    errors.not_supported(f"metadata.taints[{index}].effect", taint.effect, allowed)
+                )
             found += checks.qualified(taint.key, f"metadata.taints[{index}].key")
-            found += checks.named(taint.value, label_value_errors, f"metadata.taints[{index}].value")
+            found += checks.named(
+                taint.value, label_value_errors, f"metadata.taints[{index}].value"
+            )
         for index, block in enumerate(obj.spec.pod_cidrs):
             found += checks.network(block, f"spec.podCIDRs[{index}]")
-        for kind, amounts in (("capacity", obj.status.capacity), ("allocatable", obj.status.allocatable)):
+        for kind, amounts in (
+            ("capacity", obj.status.capacity),
+            ("allocatable", obj.status.allocatable),
+        ):
             found += checks.amounts(amounts, f"status.{kind}")
         return found
 
@@ -80,7 +87,10 @@ class ConfigMapStrategy(Strategy):
         found = []
         for kind, data in (("data", obj.data), ("binaryData", obj.binary_data)):
             for key in data:
-                found += [errors.invalid_value(f"{kind}[{key}]", key, problem) for problem in config_key_errors(key)]
+                found += [
+                    errors.invalid_value(f"{kind}[{key}]", key, problem)
+                    for problem in config_key_errors(key)
+                ]
         found += [
             errors.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
             for key in obj.data
@@ -102,7 +112,9 @@ def _frozen(new: Any, old: Any, parts: tuple[str, ...]) -> list[FieldError]:
         found.append(errors.forbidden_field("immutable", why))
     for part in parts:
         if getattr(new, part) != getattr(old, part):
-            found.append(errors.forbidden_field("binaryData" if part == "binary_data" else part, why))
+            found.append(
+                errors.forbidden_field("binaryData" if part == "binary_data" else part, why)
+            )
     return found
 
 
@@ -126,12 +138,17 @@ class SecretStrategy(Strategy):
     def validate(self, obj: v1.Secret) -> list[FieldError]:
         found = []
         for key in obj.data:
-            found += [errors.invalid_value(f"data[{key}]", key, problem) for problem in config_key_errors(key)]
+            found += [
+                errors.invalid_value(f"data[{key}]", key, problem)
+                for problem in config_key_errors(key)
+            ]
         for key in _SECRET_KEYS.get(obj.type, ()):
             if key not in obj.data:
                 found.append(errors.required(f"data[{key}]"))
         account = "kubernetes.io/service-account.name"
-        if obj.type == "kubernetes.io/service-account-token" and not obj.metadata.annotations.get(account):
+        if obj.type == "kubernetes.io/service-account-token" and not obj.metadata.annotations.get(
+            account
+        ):
             found.append(errors.required(f"metadata.annotations[{account}]"))
         if sum(map(len, obj.data.values())) > 1048576:
             found.append(errors.too_long("data", 1048576))
@@ -149,16 +166,27 @@ class ServiceAccountStrategy(Strategy):
 class EventStrategy(Strategy):
     lifetime = 3600
     fields = (
-        Selectable("involvedObject.kind"), Selectable("involvedObject.namespace"), Selectable("involvedObject.name"),
-        Selectable("involvedObject.uid"), Selectable("involvedObject.apiVersion"),
-        Selectable("involvedObject.resourceVersion"), Selectable("involvedObject.fieldPath"),
-        Selectable("reason"), Selectable("reportingComponent"), Selectable("source", path="source.component|reportingComponent"), Selectable("type"),
-    )  # fmt: skip
+        Selectable("involvedObject.kind"),
+        Selectable("involvedObject.namespace"),
+        Selectable("involvedObject.name"),
+        Selectable("involvedObject.uid"),
+        Selectable("involvedObject.apiVersion"),
+        Selectable("involvedObject.resourceVersion"),
+        Selectable("involvedObject.fieldPath"),
+        Selectable("reason"),
+        Selectable("reportingComponent"),
+        Selectable("source", path="source.component|reportingComponent"),
+        Selectable("type"),
+    )
     create_on_update = True
     component = "reportingComponent"
 
     def validate(self, obj: v1.Event) -> list[FieldError]:
-        about, space, found = obj.involved_object.namespace, obj.metadata.namespace, list[FieldError]()
+        about, space, found = (
+            obj.involved_object.namespace,
+            obj.metadata.namespace,
+            list[FieldError](),
+        )
         if obj.event_time is None:
             strange = about != space if about else space not in ("", "default")
         else:  # told through the newer API
@@ -166,13 +194,20 @@ class EventStrategy(Strategy):
             found += checks.given(obj.reporting_component, self.component)
             found += checks.qualified_name(obj.reporting_component, self.component)
             texts = (
-                ("reportingInstance", obj.reporting_instance), ("action", obj.action), ("reason", obj.reason),
-            )  # fmt: skip
+                ("reportingInstance", obj.reporting_instance),
+                ("action", obj.action),
+                ("reason", obj.reason),
+            )
             for name, text in texts:
                 found += checks.given(text, name)
-            for name, text, most in (*((name, text, 128) for name, text in texts), ("message", obj.message, 1024)):
+            for name, text, most in (
+                *((name, text, 128) for name, text in texts),
+                ("message", obj.message, 1024),
+            ):
                 if len(text) > most:
-                    found.append(errors.invalid_value(name, "", f"can have at most {most} characters"))
+                    found.append(
+                        errors.invalid_value(name, "", f"can have at most {most} characters")
+                    )
         if strange:
             why = "does not match event.namespace"
             found.append(errors.invalid_value("involvedObject.namespace", about, why))
@@ -183,16 +218,21 @@ class ToldEventStrategy(EventStrategy):
     """Events that come through events.k8s.io: they have a time of their own, and are not counted but in series."""
 
     component = "reportingController"
+
     def validate_new(self, obj: v1.Event, registry: Any) -> list[FieldError]:
         found = self.validate(obj) + _series(obj.series)
         found += [] if obj.event_time is not None else [errors.required("eventTime")]
         if obj.type not in ("Normal", "Warning"):
             found.append(errors.invalid_value("type", "", f"has invalid value: {obj.type}"))
         unset = (
-            ("firstTimestamp", obj.first_timestamp), ("lastTimestamp", obj.last_timestamp), ("count", obj.count),
+            ("firstTimestamp", obj.first_timestamp),
+            ("lastTimestamp", obj.last_timestamp),
+            ("count", obj.count),
             ("source", obj.source.component or obj.source.host),
-        )  # fmt: skip
-        return found + [errors.invalid_value(name, "", "needs to be unset") for name, value in unset if value]
+        )
+        return found + [
+            errors.invalid_value(name, "", "needs to be unset") for name, value in unset if value
+        ]
 
     def validate_change(self, new: v1.Event, old: v1.Event) -> list[FieldError]:
         return self.validate(new) + (_series(new.series) if new.series != old.series else [])
@@ -201,15 +241,28 @@ class ToldEventStrategy(EventStrategy):
 def _series(series: v1.EventSeries | None) -> list[FieldError]:
     if series is None:
         return []
-    found = [] if series.count > 1 else [errors.invalid_value("series.count", "", "should be at least 2")]
-    return found + ([] if series.last_observed_time is not None else [errors.required("series.lastObservedTime")])
+    found = (
+        []
+        if series.count > 1
+        else [errors.invalid_value("series.count", "", "should be at least 2")]
+    )
+    return found + (
+        []
+        if series.last_observed_time is not None
+        else [errors.required("series.lastObservedTime")]
+    )
 
 
 def _scope_errors(wanted: v1.ScopedResourceSelectorRequirement, at: str) -> list[FieldError]:
     found, operator = list[FieldError](), wanted.operator
     if wanted.scope_name not in _SCOPES:
-        found.append(errors.invalid_value(f"{at}.scopeName", wanted.scope_name, "unsupported scope"))
-    if wanted.scope_name in _SCOPES - {"PriorityClass", "VolumeAttributesClass"} and operator != "Exists":
+        found.append(
+            errors.invalid_value(f"{at}.scopeName", wanted.scope_name, "unsupported scope")
+        )
+    if (
+        wanted.scope_name in _SCOPES - {"PriorityClass", "VolumeAttributesClass"}
+        and operator != "Exists"
+    ):
         why = (
             "must be 'Exist' only operator when scope is any of ResourceQuotaScopeTerminating,"
             " ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or"
@@ -225,7 +278,9 @@ def _scope_errors(wanted: v1.ScopedResourceSelectorRequirement, at: str) -> list
             why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
             found.append(errors.invalid_value(f"{at}.values", wanted.values, why))
     else:
-        found.append(errors.invalid_value(f"{at}.operator", operator, "not a valid selector operator"))
+        found.append(
+            errors.invalid_value(f"{at}.operator", operator, "not a valid selector operator")
+        )
     return found
 
 
@@ -239,7 +294,9 @@ class ResourceQuotaStrategy(Strategy):
             found.append(errors.invalid_value("spec.scopes", obj.spec.scopes, "unsupported scope"))
         for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
             if {one, other} <= set(obj.spec.scopes):
-                found.append(errors.invalid_value("spec.scopes", obj.spec.scopes, "conflicting scopes"))
+                found.append(
+                    errors.invalid_value("spec.scopes", obj.spec.scopes, "conflicting scopes")
+                )
         if obj.spec.scope_selector is not None:
             for wanted in obj.spec.scope_selector.match_expressions:
                 found += _scope_errors(wanted, "spec.scopeSelector.matchExpressions")
@@ -249,10 +306,17 @@ class ResourceQuotaStrategy(Strategy):
         return immutable("spec.scopes", sorted(new.spec.scopes), sorted(old.spec.scopes))
 
 
-_SCOPES = frozenset((
-    "Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity",
-    "VolumeAttributesClass",
-))  # fmt: skip
+_SCOPES = frozenset(
+    (
+        "Terminating",
+        "NotTerminating",
+        "BestEffort",
+        "NotBestEffort",
+        "PriorityClass",
+        "CrossNamespacePodAffinity",
+        "VolumeAttributesClass",
+    )
+)
 
 
 class LimitRangeStrategy(Strategy):
@@ -274,21 +338,38 @@ class LimitRangeStrategy(Strategy):
                 found.append(errors.duplicate(f"{at}.type", item.type))
             seen.add(item.type)
             found += checks.qualified(item.type, f"{at}.type")
-            if "/" not in item.type and item.type not in ("Container", "PersistentVolumeClaim", "Pod"):
+            if "/" not in item.type and item.type not in (
+                "Container",
+                "PersistentVolumeClaim",
+                "Pod",
+            ):
                 why = "must be a standard limit type or fully qualified"
                 found.append(errors.invalid_value(f"{at}.type", item.type, why))
-            if item.type == "PersistentVolumeClaim" and "storage" not in item.min and "storage" not in item.max:
-                why = "either minimum or maximum storage value is required, but neither was provided"
+            if (
+                item.type == "PersistentVolumeClaim"
+                and "storage" not in item.min
+                and "storage" not in item.max
+            ):
+                why = (
+                    "either minimum or maximum storage value is required, but neither was provided"
+                )
                 found.append(errors.required(f"{at}.limits", why))
             for resource, ratio in item.max_limit_request_ratio.items():
                 if quantity.nano(ratio) < quantity.NANO:
                     why = f"ratio {ratio} is less than 1"
-                    found.append(errors.invalid_value(f"{at}.maxLimitRequestRatio[{resource}]", ratio, why))
+                    found.append(
+                        errors.invalid_value(f"{at}.maxLimitRequestRatio[{resource}]", ratio, why)
+                    )
             if item.type == "Pod":
-                for name, values in (("default", item.default), ("defaultRequest", item.default_request)):
+                for name, values in (
+                    ("default", item.default),
+                    ("defaultRequest", item.default_request),
+                ):
                     if values:
                         found.append(
-                            errors.forbidden_field(f"{at}.{name}", "may not be specified when `type` is 'Pod'")
+                            errors.forbidden_field(
+                                f"{at}.{name}", "may not be specified when `type` is 'Pod'"
+                            )
                         )
             found += _bounds(item, at)
         return found
@@ -299,21 +380,35 @@ _ORDERED = (
     ("min", "max", "min", "min", "min", "max"),
     ("min", "defaultRequest", "defaultRequest", "defaultRequest", "min", "default request"),
     ("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request", "max"),
-    ("defaultRequest", "default", "defaultRequest", "defaultRequest", "default request", "default limit"),
+    (
+        "defaultRequest",
+        "default",
+        "defaultRequest",
+        "defaultRequest",
+        "default request",
+        "default limit",
+    ),
     ("min", "default", "default", "min", "min", "default"),
     ("default", "max", "default", "max", "default", "max"),
 )
 
 
 def _bounds(item: v1.LimitRangeItem, at: str) -> list[FieldError]:
-    parts = {"min": item.min, "defaultRequest": item.default_request, "default": item.default, "max": item.max}
+    parts = {
+        "min": item.min,
+        "defaultRequest": item.default_request,
+        "default": item.default,
+        "max": item.max,
+    }
     found = []
     for low, high, field, valued, lower, higher in _ORDERED:
         for resource in sorted(parts[low].keys() & parts[high].keys()):
             less, more = parts[low][resource], parts[high][resource]
             if quantity.nano(less) > quantity.nano(more):
                 why = f"{lower} value {less} is greater than {higher} value {more}"
-                found.append(errors.invalid_value(f"{at}.{field}[{resource}]", parts[valued][resource], why))
+                found.append(
+                    errors.invalid_value(f"{at}.{field}[{resource}]", parts[valued][resource], why)
+                )
     return found
 
 
@@ -341,8 +436,12 @@ class RBACStrategy(Strategy):
                 found.append(errors.not_supported("roleRef.kind", obj.role_ref.kind, kinds))
             for index, subject in enumerate(obj.subjects):
                 at = f"subjects[{index}]"
-                found += checks.given(subject.name, f"{at}.name") + checks.given(subject.kind, f"{at}.kind")
-                found += checks.one_of(subject.kind, ("Group", "ServiceAccount", "User"), f"{at}.kind")
+                found += checks.given(subject.name, f"{at}.name") + checks.given(
+                    subject.kind, f"{at}.kind"
+                )
+                found += checks.one_of(
+                    subject.kind, ("Group", "ServiceAccount", "User"), f"{at}.kind"
+                )
                 if subject.kind == "ServiceAccount":
                     found += checks.subdomain(subject.name, f"{at}.name")
                     found += checks.one_of(subject.api_group, ("",), f"{at}.apiGroup")
@@ -361,24 +460,42 @@ class RBACStrategy(Strategy):
                 found += checks.label_selector(selector, f"{at}[{index}]")
         for index, rule in enumerate(obj.rules):
             if not rule.verbs:
-                found.append(errors.required(f"rules[{index}].verbs", "verbs must contain at least one value"))
+                found.append(
+                    errors.required(
+                        f"rules[{index}].verbs", "verbs must contain at least one value"
+                    )
+                )
             if rule.non_resource_urls and obj.metadata.namespace:
                 why = "namespaced rules cannot apply to non-resource URLs"
-                found.append(errors.invalid_value(f"rules[{index}].nonResourceURLs", rule.non_resource_urls, why))
+                found.append(
+                    errors.invalid_value(
+                        f"rules[{index}].nonResourceURLs", rule.non_resource_urls, why
+                    )
+                )
             if not rule.non_resource_urls and not rule.api_groups:
                 found.append(
-                    errors.required(f"rules[{index}].apiGroups", "resource rules must supply at least one api group")
+                    errors.required(
+                        f"rules[{index}].apiGroups",
+                        "resource rules must supply at least one api group",
+                    )
                 )
             if not rule.non_resource_urls and not rule.resources:
                 found.append(
-                    errors.required(f"rules[{index}].resources", "resource rules must supply at least one resource")
+                    errors.required(
+                        f"rules[{index}].resources",
+                        "resource rules must supply at least one resource",
+                    )
                 )
         return found
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         if hasattr(new, "role_ref") and new.role_ref != old.role_ref:
             ref = new.role_ref
-            told = {"APIGroup": ref.api_group, "Kind": ref.kind, "Name": ref.name}  # as upstream's own type is shown
+            told = {
+                "APIGroup": ref.api_group,
+                "Kind": ref.kind,
+                "Name": ref.name,
+            }  # as upstream's own type is shown
             return [errors.invalid_value("roleRef", told, "cannot change roleRef")]
         return []
 
@@ -390,10 +507,17 @@ class LeaseStrategy(Strategy):
         duration = obj.spec.lease_duration_seconds
         found = checks.natural(obj.spec.lease_transitions, "spec.leaseTransitions")
         if duration is not None and duration <= 0:
-            found.append(errors.invalid_value("spec.leaseDurationSeconds", duration, "must be greater than 0"))
+            found.append(
+                errors.invalid_value(
+                    "spec.leaseDurationSeconds", duration, "must be greater than 0"
+                )
+            )
         strategy, at = obj.spec.strategy, "spec.strategy"
         if strategy is not None:
-            found += [errors.invalid_value(at, strategy, why) for why in label_key_errors(strategy.removeprefix("/"))]
+            found += [
+                errors.invalid_value(at, strategy, why)
+                for why in label_key_errors(strategy.removeprefix("/"))
+            ]
         elif obj.spec.preferred_holder:
             why = "may only be specified if `strategy` is defined"
             found.append(errors.forbidden_field("spec.preferredHolder", why))
@@ -423,8 +547,14 @@ class PriorityClassStrategy(Strategy):
                 )
             ]
         if obj.value > 1000000000 and not obj.metadata.name.startswith("system-"):
-            return [errors.forbidden_field("value", "maximum allowed value of a user defined priority is 1000000000")]
-        return checks.one_of(obj.preemption_policy, ("Never", "PreemptLowerPriority"), "preemptionPolicy")
+            return [
+                errors.forbidden_field(
+                    "value", "maximum allowed value of a user defined priority is 1000000000"
+                )
+            ]
+        return checks.one_of(
+            obj.preemption_policy, ("Never", "PreemptLowerPriority"), "preemptionPolicy"
+        )
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return immutable("value", new.value, old.value) + immutable(
@@ -448,19 +578,25 @@ class APIServiceStrategy(Strategy):
         if obj.metadata.name != wanted:
             found.append(
                 errors.invalid_value(
-                    "metadata.name", obj.metadata.name, f'must be `spec.version+"."+spec.group`: "{wanted}"'
+                    "metadata.name",
+                    obj.metadata.name,
+                    f'must be `spec.version+"."+spec.group`: "{wanted}"',
                 )
             )
         if not 0 < spec.group_priority_minimum <= 20000:
             found.append(
                 errors.invalid_value(
-                    "spec.groupPriorityMinimum", spec.group_priority_minimum, "must be positive and less than 20000"
+                    "spec.groupPriorityMinimum",
+                    spec.group_priority_minimum,
+                    "must be positive and less than 20000",
                 )
             )
         if not 0 < spec.version_priority <= 1000:
             found.append(
                 errors.invalid_value(
-                    "spec.versionPriority", spec.version_priority, "must be positive and less than 1000"
+                    "spec.versionPriority",
+                    spec.version_priority,
+                    "must be positive and less than 1000",
                 )
             )
         if spec.service is not None:
@@ -470,8 +606,14 @@ class APIServiceStrategy(Strategy):
                 found.append(errors.required("spec.service.name"))
             if spec.insecure_skip_tls_verify and spec.ca_bundle:
                 found.append(
-                    errors.invalid_value("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+                    errors.invalid_value(
+                        "spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present"
+                    )
                 )
         elif spec.ca_bundle or spec.insecure_skip_tls_verify:
-            found.append(errors.invalid_value("spec.caBundle", "", "local APIServices may not have a caBundle"))
+            found.append(
+                errors.invalid_value(
+                    "spec.caBundle", "", "local APIServices may not have a caBundle"
+                )
+            )
         return found

@@ -44,9 +44,13 @@ class DefinitionStrategy(Strategy):
     slow = True
 
     def __init__(self) -> None:
-        self._judged: dict[bytes, list[FieldError]] = {}  # digest of a definition → what is wrong with it, until it is asked
+        self._judged: dict[
+            bytes, list[FieldError]
+        ] = {}  # digest of a definition → what is wrong with it, until it is asked
 
-    async def deliberate(self, new: v1.CustomResourceDefinition, old: Any | None, workers: Any) -> None:
+    async def deliberate(
+        self, new: v1.CustomResourceDefinition, old: Any | None, workers: Any
+    ) -> None:
         """Has a large definition judged in a worker process."""
         if old is not None and new.spec == old.spec:
             return
@@ -65,7 +69,11 @@ class DefinitionStrategy(Strategy):
         if obj.spec.conversion is None:
             obj.spec.conversion = v1.CustomResourceConversion(strategy="None")
         webhook = obj.spec.conversion.webhook
-        if webhook is not None and webhook.client_config is not None and webhook.client_config.service is not None:
+        if (
+            webhook is not None
+            and webhook.client_config is not None
+            and webhook.client_config.service is not None
+        ):
             service = webhook.client_config.service
             service.port = 443 if service.port is None else service.port
         for version in obj.spec.versions:
@@ -77,7 +85,9 @@ class DefinitionStrategy(Strategy):
         obj.status = v1.CustomResourceDefinitionStatus()
         _note_storage(obj)
 
-    def prepare_for_update(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> None:
+    def prepare_for_update(
+        self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition
+    ) -> None:
         import copy
 
         new.status = copy.deepcopy(old.status)
@@ -97,7 +107,9 @@ class DefinitionStrategy(Strategy):
         known = self._judged.pop(_digest(encode(obj)), None) if self._judged else None
         return judged(obj) if known is None else known
 
-    def validate_change(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
+    def validate_change(
+        self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition
+    ) -> list[FieldError]:
         # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
         found = [] if new.spec is old.spec or new.spec == old.spec else self._judgement(new)
         reviewed = approval(old.spec.group, old.metadata.annotations)
@@ -106,7 +118,9 @@ class DefinitionStrategy(Strategy):
             found += _approval_errors(new)
         return found + self.validate_update(new, old)
 
-    def validate_update(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
+    def validate_update(
+        self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition
+    ) -> list[FieldError]:
         found = immutable("spec.group", new.spec.group, old.spec.group)
         found += immutable("spec.names.plural", new.spec.names.plural, old.spec.names.plural)
         if any(c.type == "Established" and c.status == "True" for c in old.status.conditions):
@@ -114,7 +128,9 @@ class DefinitionStrategy(Strategy):
             found += immutable("spec.names.kind", new.spec.names.kind, old.spec.names.kind)
         return found
 
-    def validate_status(self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> list[FieldError]:
+    def validate_status(
+        self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition
+    ) -> list[FieldError]:
         return _stored_versions(new)
 
 
@@ -144,17 +160,24 @@ def _stored_versions(obj: v1.CustomResourceDefinition) -> list[FieldError]:
         if version.storage and version.name not in stored
     ]
     return found + [
-        errors.invalid_value(f"{path}[{index}]", name, "missing from spec.versions; "
-                             f"{name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions")
-        for index, name in enumerate(stored) if name not in names
-    ]  # fmt: skip
+        errors.invalid_value(
+            f"{path}[{index}]",
+            name,
+            "missing from spec.versions; "
+            f"{name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions",
+        )
+        for index, name in enumerate(stored)
+        if name not in names
+    ]
 
 
 def _names(obj: v1.CustomResourceDefinition) -> list[FieldError]:
     names, found = obj.spec.names, []
     if obj.metadata.name != f"{names.plural}.{obj.spec.group}":
         found.append(
-            errors.invalid_value("metadata.name", obj.metadata.name, 'must be spec.names.plural+"."+spec.group')
+            errors.invalid_value(
+                "metadata.name", obj.metadata.name, 'must be spec.names.plural+"."+spec.group'
+            )
         )
     for key, value, mixed in (
         ("plural", names.plural, False),
@@ -172,10 +195,14 @@ def _names(obj: v1.CustomResourceDefinition) -> list[FieldError]:
     for key, values in (("shortNames", names.short_names), ("categories", names.categories)):
         for index, value in enumerate(values):
             if problems := dns1035_errors(value):
-                found.append(errors.invalid_value(f"spec.names.{key}[{index}]", value, ",".join(problems)))
+                found.append(
+                    errors.invalid_value(f"spec.names.{key}[{index}]", value, ",".join(problems))
+                )
     if names.kind and names.kind == names.list_kind:
         found.append(
-            errors.invalid_value("spec.names.listKind", names.list_kind, "kind and listKind may not be the same")
+            errors.invalid_value(
+                "spec.names.listKind", names.list_kind, "kind and listKind may not be the same"
+            )
         )
     return found
 
@@ -188,7 +215,9 @@ def _group(obj: v1.CustomResourceDefinition) -> list[FieldError]:
     if problems:
         found.append(errors.invalid_value("spec.group", group, ",".join(problems)))
     elif len(group.split(".")) < 2:
-        found.append(errors.invalid_value("spec.group", group, "should be a domain with at least one dot"))
+        found.append(
+            errors.invalid_value("spec.group", group, "should be a domain with at least one dot")
+        )
     return found
 
 
@@ -238,7 +267,9 @@ def _spec(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
         if version.schema is None or version.schema.open_apiv3_schema is None:
             found.append(errors.required(f"{path}[{index}].schema.openAPIV3Schema"))
         if problems := dns1035_errors(version.name):
-            found.append(errors.invalid_value(f"{path}[{index}].name", version.name, ",".join(problems)))
+            found.append(
+                errors.invalid_value(f"{path}[{index}].name", version.name, ",".join(problems))
+            )
             if not index and version.name:
                 found.append(errors.invalid_value("spec.version", version.name, ",".join(problems)))
     if len({version.name for version in spec.versions}) < len(spec.versions):
@@ -262,12 +293,18 @@ def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None
     kept = not _alike(spec, "schema")
     return [
         {
-            "Name": version.name, "Served": version.served, "Storage": version.storage, "Deprecated": version.deprecated,
-            "DeprecationWarning": version.deprecation_warning, "Schema": to_builtins(version.schema) if kept else None,
-            "Subresources": None, "AdditionalPrinterColumns": None, "SelectableFields": None,
+            "Name": version.name,
+            "Served": version.served,
+            "Storage": version.storage,
+            "Deprecated": version.deprecated,
+            "DeprecationWarning": version.deprecation_warning,
+            "Schema": to_builtins(version.schema) if kept else None,
+            "Subresources": None,
+            "AdditionalPrinterColumns": None,
+            "SelectableFields": None,
         }
         for version in spec.versions
-    ]  # fmt: skip
+    ]
 
 
 def _alike(spec: v1.CustomResourceDefinitionSpec, name: str) -> bool:
@@ -279,6 +316,7 @@ def _alike(spec: v1.CustomResourceDefinitionSpec, name: str) -> bool:
 def _versions(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
     found = []
     for index, version in enumerate(spec.versions):
+
         def place(name: str, attribute: str, outside: str = "", index: int = index) -> str | None:
             """Where what the version says stands; None where it has been looked at."""
             if not _alike(spec, attribute):
@@ -314,7 +352,9 @@ def _deprecation(version: v1.CustomResourceDefinitionVersion, path: str) -> list
         problems.append("must not be an empty string")
     if not text.isprintable():
         index = next(i for i, character in enumerate(text) if not character.isprintable())
-        problems.append(f"must only contain printable UTF-8 characters; non-printable character found at index {index}")
+        problems.append(
+            f"must only contain printable UTF-8 characters; non-printable character found at index {index}"
+        )
     return [errors.invalid_value(path, text, why) for why in problems]
 
 
@@ -333,7 +373,9 @@ def _scale(version: v1.CustomResourceDefinitionVersion, path: str) -> list[Field
             if key != "labelSelectorPath":
                 found.append(errors.required(at))
         elif not text.startswith("."):
-            found.append(errors.invalid_value(at, text, "must be a simple json path starting with ."))
+            found.append(
+                errors.invalid_value(at, text, "must be a simple json path starting with .")
+            )
         elif not text.startswith(tuple(f".{root}." for root in roots)):
             where = f".{roots[0]}" if len(roots) == 1 else "either .spec or .status"
             found.append(errors.invalid_value(at, text, f"should be a json path under {where}"))
@@ -359,7 +401,9 @@ def _column(column: v1.CustomResourceColumnDefinition, path: str) -> list[FieldE
     return found
 
 
-def _selectable(version: v1.CustomResourceDefinitionVersion, facts: dict[str, Any], path: str) -> list[FieldError]:
+def _selectable(
+    version: v1.CustomResourceDefinitionVersion, facts: dict[str, Any], path: str
+) -> list[FieldError]:
     found, seen = [], set[str]()
     for index, selectable in enumerate(version.selectable_fields):
         at, text = f"{path}[{index}].jsonPath", selectable.json_path
@@ -394,11 +438,17 @@ def _conversion(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
     if conversion.strategy not in ("None", "Webhook"):
         return [errors.not_supported(f"{path}.strategy", conversion.strategy, ("None", "Webhook"))]
     webhook = conversion.webhook
-    client, reviews = (webhook.client_config, webhook.conversion_review_versions) if webhook else (None, [])
+    client, reviews = (
+        (webhook.client_config, webhook.conversion_review_versions) if webhook else (None, [])
+    )
     at, listed = f"{path}.webhookClientConfig", f"{path}.conversionReviewVersions"
     if conversion.strategy == "None":
         why = "should not be set when strategy is not set to Webhook"
-        return [errors.forbidden_field(where, why) for where, value in ((at, client), (listed, reviews)) if value]
+        return [
+            errors.forbidden_field(where, why)
+            for where, value in ((at, client), (listed, reviews))
+            if value
+        ]
     found = []
     if client is None:
         found.append(errors.required(at, "required when strategy is set to Webhook"))
@@ -410,7 +460,12 @@ def _conversion(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
         if name in reviews[:index]:
             found.append(errors.invalid_value(f"{listed}[{index}]", name, "duplicate version"))
         else:
-            found += [errors.invalid_value(f"{listed}[{index}]", name, why) for why in dns1035_errors(name)]
+            found += [
+                errors.invalid_value(f"{listed}[{index}]", name, why)
+                for why in dns1035_errors(name)
+            ]
     if not {"v1", "v1beta1"} & set(reviews):
-        found.append(errors.invalid_value(listed, list(reviews), "must include at least one of v1, v1beta1"))
+        found.append(
+            errors.invalid_value(listed, list(reviews), "must include at least one of v1, v1beta1")
+        )
     return found

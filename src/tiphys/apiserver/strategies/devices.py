@@ -18,7 +18,12 @@ from tiphys.machinery.cel.declared import Declared
 from tiphys.machinery.cel.parser import parse
 from tiphys.machinery.cel.values import CelError
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, label_key_errors, label_value_errors
+from tiphys.machinery.names import (
+    dns_label_errors,
+    dns_subdomain_errors,
+    label_key_errors,
+    label_value_errors,
+)
 from tiphys.machinery.structural import compile_schema
 
 ADMIN_LABEL = "resource.kubernetes.io/admin-access"
@@ -33,16 +38,25 @@ _IDENTIFIER_WORDS = (
 )
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value tells
-_BY_DOMAIN = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _WHATEVER}}
+_BY_DOMAIN = {
+    "type": "object",
+    "additionalProperties": {"type": "object", "additionalProperties": _WHATEVER},
+}
 _DEVICE = {
-    "device": type_of(compile_schema({
-        "type": "object",
-        "properties": {
-            "driver": {"type": "string"}, "attributes": _BY_DOMAIN, "capacity": _BY_DOMAIN,
-            "allowMultipleAllocations": {"type": "boolean"},
-        },
-    }))
-}  # fmt: skip
+    "device": type_of(
+        compile_schema(
+            {
+                "type": "object",
+                "properties": {
+                    "driver": {"type": "string"},
+                    "attributes": _BY_DOMAIN,
+                    "capacity": _BY_DOMAIN,
+                    "allowMultipleAllocations": {"type": "boolean"},
+                },
+            }
+        )
+    )
+}
 
 
 def _sizes() -> Declared:
@@ -52,7 +66,12 @@ def _sizes() -> Declared:
     outer = Declared(32, item=lambda: inner, key=Declared(63))
     amounts = Declared(32, item=lambda: Declared(), key=Declared(32))
     capacity = Declared(32, item=lambda: amounts, key=Declared(63))
-    fields = {"driver": Declared(63), "attributes": outer, "capacity": capacity, "allowMultipleAllocations": Declared(1)}
+    fields = {
+        "driver": Declared(63),
+        "attributes": outer,
+        "capacity": capacity,
+        "allowMultipleAllocations": Declared(1),
+    }
     return Declared(lookup=fields.get)
 
 
@@ -103,7 +122,9 @@ def pool_name(value: str, at: str) -> list[FieldError]:
 
 def _identifier(value: str, at: str) -> list[FieldError]:
     found = [errors.too_long(at, 32)] if len(value) > 32 else []
-    return found + ([] if _IDENTIFIER.match(value) else [errors.invalid_value(at, value, _IDENTIFIER_WORDS)])
+    return found + (
+        [] if _IDENTIFIER.match(value) else [errors.invalid_value(at, value, _IDENTIFIER_WORDS)]
+    )
 
 
 def attribute_name(value: str, at: str) -> list[FieldError]:
@@ -113,8 +134,16 @@ def attribute_name(value: str, at: str) -> list[FieldError]:
     domain, slash, name = value.partition("/")
     if not slash:
         return _identifier(value, at)
-    found = driver(domain, at) if domain else [errors.invalid_value(at, "", "the domain must not be empty")]
-    return found + (_identifier(name, at) if name else [errors.invalid_value(at, "", "the name must not be empty")])
+    found = (
+        driver(domain, at)
+        if domain
+        else [errors.invalid_value(at, "", "the domain must not be empty")]
+    )
+    return found + (
+        _identifier(name, at)
+        if name
+        else [errors.invalid_value(at, "", "the name must not be empty")]
+    )
 
 
 def _full_name(value: str, at: str) -> list[FieldError]:
@@ -128,7 +157,11 @@ def one_term(value: Any, at: str) -> list[FieldError]:
     found = validate_node_selector(value, at)
     if len(value.node_selector_terms) != 1:
         why = "must have exactly one node selector term"
-        found.append(errors.invalid_value(f"{at}.nodeSelectorTerms", to_builtins(value.node_selector_terms), why))
+        found.append(
+            errors.invalid_value(
+                f"{at}.nodeSelectorTerms", to_builtins(value.node_selector_terms), why
+            )
+        )
     return found
 
 
@@ -137,7 +170,11 @@ def _raw(value: Any, at: str, most: int = _MOST_BYTES) -> list[FieldError]:
         return [errors.required(at)]
     if len(json.dumps(value, separators=(",", ":"))) > most:
         return [errors.too_long(at, most)]
-    return [] if isinstance(value, dict) else [errors.invalid_value(at, "<value omitted>", "must be a valid JSON object")]
+    return (
+        []
+        if isinstance(value, dict)
+        else [errors.invalid_value(at, "<value omitted>", "must be a valid JSON object")]
+    )
 
 
 def selectors(selectors: list[v1.DeviceSelector], at: str) -> list[FieldError]:
@@ -164,7 +201,9 @@ def configuration(config: v1.DeviceConfiguration, at: str) -> list[FieldError]:
     if config.opaque is None:
         return [errors.required(f"{at}.opaque")]
     at = f"{at}.opaque"
-    return driver(config.opaque.driver, f"{at}.driver") + _raw(config.opaque.parameters, f"{at}.parameters")
+    return driver(config.opaque.driver, f"{at}.driver") + _raw(
+        config.opaque.parameters, f"{at}.parameters"
+    )
 
 
 def _toleration(toleration: v1.DeviceToleration, at: str) -> list[FieldError]:
@@ -174,10 +213,16 @@ def _toleration(toleration: v1.DeviceToleration, at: str) -> list[FieldError]:
         found.append(errors.invalid_value(f"{at}.operator", toleration.operator, why))
     if toleration.operator == "Exists":
         if toleration.value:
-            found.append(errors.invalid_value(f"{at}.value", toleration.value, "must be empty for operator `Exists`"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.value", toleration.value, "must be empty for operator `Exists`"
+                )
+            )
     elif toleration.operator == "Equal":
         found += named(toleration.value, label_value_errors, f"{at}.value")
-    found += given(toleration.operator, f"{at}.operator") + one_of(toleration.operator, ("Equal", "Exists"), f"{at}.operator")
+    found += given(toleration.operator, f"{at}.operator") + one_of(
+        toleration.operator, ("Equal", "Exists"), f"{at}.operator"
+    )
     return found + one_of(toleration.effect, EFFECTS, f"{at}.effect")
 
 
@@ -186,7 +231,10 @@ def _toleration(toleration: v1.DeviceToleration, at: str) -> list[FieldError]:
 
 def _default_claim(spec: v1.ResourceClaimSpec) -> None:
     for request in spec.devices.requests:
-        asked: list[Any] = [*request.first_available, *([request.exactly] if request.exactly is not None else [])]
+        asked: list[Any] = [
+            *request.first_available,
+            *([request.exactly] if request.exactly is not None else []),
+        ]
         for one in asked:
             one.allocation_mode = one.allocation_mode or "ExactCount"
             if one.allocation_mode == "ExactCount":
@@ -207,11 +255,20 @@ def request_names(spec: v1.ResourceClaimSpec) -> set[str]:
 def claim_errors(spec: v1.ResourceClaimSpec, at: str) -> list[FieldError]:
     """What is wrong with what a claim asks for."""
     at, names = f"{at}.devices", request_names(spec)
-    found = each(spec.devices.requests, f"{at}.requests", _request, _MOST_REQUESTS, lambda r: r.name, "name")
-    found += each(spec.devices.constraints, f"{at}.constraints", lambda one, where: _constraint(one, where, names), 32)
+    found = each(
+        spec.devices.requests, f"{at}.requests", _request, _MOST_REQUESTS, lambda r: r.name, "name"
+    )
+    found += each(
+        spec.devices.constraints,
+        f"{at}.constraints",
+        lambda one, where: _constraint(one, where, names),
+        32,
+    )
 
     def for_requests(config: v1.DeviceClaimConfiguration, where: str) -> list[FieldError]:
-        return _named_requests(config.requests, f"{where}.requests", names) + configuration(config, where)
+        return _named_requests(config.requests, f"{where}.requests", names) + configuration(
+            config, where
+        )
 
     return found + each(spec.devices.config, f"{at}.config", for_requests, 32)
 
@@ -219,7 +276,14 @@ def claim_errors(spec: v1.ResourceClaimSpec, at: str) -> list[FieldError]:
 def _request(request: v1.DeviceRequest, at: str) -> list[FieldError]:
     found = label(request.name, f"{at}.name")
     if request.first_available:
-        found += each(request.first_available, f"{at}.firstAvailable", _subrequest, 8, lambda r: r.name, "name")
+        found += each(
+            request.first_available,
+            f"{at}.firstAvailable",
+            _subrequest,
+            8,
+            lambda r: r.name,
+            "name",
+        )
     if request.exactly is not None:
         found += _asked(request.exactly, f"{at}.exactly")
     kinds = bool(request.first_available) + (request.exactly is not None)
@@ -237,7 +301,9 @@ def _subrequest(request: v1.DeviceSubRequest, at: str) -> list[FieldError]:
 
 def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, at: str) -> list[FieldError]:
     where = f"{at}.deviceClassName"
-    found = given(request.device_class_name, where) + named(request.device_class_name, dns_subdomain_errors, where)
+    found = given(request.device_class_name, where) + named(
+        request.device_class_name, dns_subdomain_errors, where
+    )
     found += selectors(request.selectors, f"{at}.selectors")
     if request.allocation_mode == "All":
         if request.count:
@@ -245,9 +311,15 @@ def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, at: str) -> lis
             found.append(errors.invalid_value(f"{at}.count", request.count, why))
     elif request.allocation_mode == "ExactCount":
         if request.count <= 0:
-            found.append(errors.invalid_value(f"{at}.count", request.count, "must be greater than zero"))
+            found.append(
+                errors.invalid_value(f"{at}.count", request.count, "must be greater than zero")
+            )
     else:
-        found.append(errors.not_supported(f"{at}.allocationMode", request.allocation_mode, ("All", "ExactCount")))
+        found.append(
+            errors.not_supported(
+                f"{at}.allocationMode", request.allocation_mode, ("All", "ExactCount")
+            )
+        )
     found += each(request.tolerations, f"{at}.tolerations", _toleration, 16)
     if request.capacity is not None:
         for name in request.capacity.requests:
@@ -267,7 +339,10 @@ def _named_requests(names: list[str], at: str, known: set[str]) -> list[FieldErr
 
 def _constraint(constraint: v1.DeviceConstraint, at: str, names: set[str]) -> list[FieldError]:
     found = _named_requests(constraint.requests, f"{at}.requests", names)
-    kinds = {"matchAttribute": constraint.match_attribute, "distinctAttribute": constraint.distinct_attribute}
+    kinds = {
+        "matchAttribute": constraint.match_attribute,
+        "distinctAttribute": constraint.distinct_attribute,
+    }
     asked = {name: value for name, value in kinds.items() if value is not None}
     why = "exactly one of `matchAttribute` or `distinctAttribute` is required"
     for name, value in asked.items():
@@ -275,13 +350,19 @@ def _constraint(constraint: v1.DeviceConstraint, at: str, names: set[str]) -> li
     if not asked:
         found.append(errors.required(at, why))
     elif len(asked) > 1:
-        found.append(errors.invalid_value(at, to_builtins(constraint), f"{why}, but multiple fields are set"))
+        found.append(
+            errors.invalid_value(at, to_builtins(constraint), f"{why}, but multiple fields are set")
+        )
     return found
 
 
 def _admin_errors(spec: v1.ResourceClaimSpec, namespace: str, registry: Any) -> list[FieldError]:
     """Access past other claims is for namespaces that administrators have marked."""
-    asking = (i for i, request in enumerate(spec.devices.requests) if request.exactly and request.exactly.admin_access)
+    asking = (
+        i
+        for i, request in enumerate(spec.devices.requests)
+        if request.exactly and request.exactly.admin_access
+    )
     if (index := next(asking, None)) is None:
         return []
     space = registry.lookup("namespaces", "", namespace)
@@ -306,8 +387,12 @@ class ResourceClaimStrategy(Strategy):
 
     def validate_status(self, new: v1.ResourceClaim, old: v1.ResourceClaim) -> list[FieldError]:
         status, before, names = new.status, old.status, request_names(new.spec)
-        found = each(status.reserved_for, "status.reservedFor", _consumer, 256, lambda one: one.uid, "uid")
-        found += each(status.devices, "status.devices", _device_status, _MOST_REQUESTS * 8, _device_key)
+        found = each(
+            status.reserved_for, "status.reservedFor", _consumer, 256, lambda one: one.uid, "uid"
+        )
+        found += each(
+            status.devices, "status.devices", _device_status, _MOST_REQUESTS * 8, _device_key
+        )
         if status.allocation is None:
             if status.reserved_for:
                 why = "may not be specified when `allocated` is not set"
@@ -333,7 +418,9 @@ class ResourceClaimTemplateStrategy(Strategy):
     def validate_new(self, obj: v1.ResourceClaimTemplate, registry: Any) -> list[FieldError]:
         return self.validate(obj) + _admin_errors(obj.spec.spec, obj.metadata.namespace, registry)
 
-    def validate_update(self, new: v1.ResourceClaimTemplate, old: v1.ResourceClaimTemplate) -> list[FieldError]:
+    def validate_update(
+        self, new: v1.ResourceClaimTemplate, old: v1.ResourceClaimTemplate
+    ) -> list[FieldError]:
         return immutable("spec", new.spec, old.spec)
 
 
@@ -341,7 +428,11 @@ class ResourceClaimTemplateStrategy(Strategy):
 
 
 def _consumer(one: v1.ResourceClaimConsumerReference, at: str) -> list[FieldError]:
-    return given(one.resource, f"{at}.resource") + given(one.name, f"{at}.name") + given(one.uid, f"{at}.uid")
+    return (
+        given(one.resource, f"{at}.resource")
+        + given(one.name, f"{at}.name")
+        + given(one.uid, f"{at}.uid")
+    )
 
 
 def _device_key(device: Any) -> tuple[str, ...]:
@@ -349,7 +440,11 @@ def _device_key(device: Any) -> tuple[str, ...]:
 
 
 def _device_reference(device: Any, at: str) -> list[FieldError]:
-    found = driver(device.driver, f"{at}.driver") + pool_name(device.pool, f"{at}.pool") + label(device.device, f"{at}.device")
+    found = (
+        driver(device.driver, f"{at}.driver")
+        + pool_name(device.pool, f"{at}.pool")
+        + label(device.device, f"{at}.device")
+    )
     if device.share_id is not None and not _UUID.match(device.share_id):
         why = "must be a lowercase UUID in 8-4-4-4-12 format"
         found.append(errors.invalid_value(f"{at}.shareID", device.share_id, why))
@@ -376,13 +471,31 @@ def _allocation(result: v1.AllocationResult, at: str, names: set[str]) -> list[F
     why = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 
     def allocated(one: v1.DeviceRequestAllocationResult, where: str) -> list[FieldError]:
-        found = [] if one.request in names else [errors.invalid_value(f"{where}.request", one.request, why)]
-        return found + _device_reference(one, where) + each(one.tolerations, f"{where}.tolerations", _toleration, 16)
+        found = (
+            []
+            if one.request in names
+            else [errors.invalid_value(f"{where}.request", one.request, why)]
+        )
+        return (
+            found
+            + _device_reference(one, where)
+            + each(one.tolerations, f"{where}.tolerations", _toleration, 16)
+        )
 
     def for_requests(one: v1.DeviceAllocationConfiguration, where: str) -> list[FieldError]:
-        found = given(one.source, f"{where}.source") + one_of(one.source, ("FromClaim", "FromClass"), f"{where}.source")
-        return found + _named_requests(one.requests, f"{where}.requests", names) + configuration(one, where)
+        found = given(one.source, f"{where}.source") + one_of(
+            one.source, ("FromClaim", "FromClass"), f"{where}.source"
+        )
+        return (
+            found
+            + _named_requests(one.requests, f"{where}.requests", names)
+            + configuration(one, where)
+        )
 
     found = each(result.devices.results, f"{at}.devices.results", allocated, _MOST_REQUESTS)
     found += each(result.devices.config, f"{at}.devices.config", for_requests, 64)
-    return found + (one_term(result.node_selector, f"{at}.nodeSelector") if result.node_selector is not None else [])
+    return found + (
+        one_term(result.node_selector, f"{at}.nodeSelector")
+        if result.node_selector is not None
+        else []
+    )

@@ -12,9 +12,27 @@ from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors
 
 _VERBS = (
-    "get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy", "connect", "head", "post",
-    "put", "options", "bind", "escalate", "impersonate", "sign", "use", "approve",
-)  # fmt: skip
+    "get",
+    "list",
+    "create",
+    "update",
+    "delete",
+    "deletecollection",
+    "patch",
+    "watch",
+    "proxy",
+    "connect",
+    "head",
+    "post",
+    "put",
+    "options",
+    "bind",
+    "escalate",
+    "impersonate",
+    "sign",
+    "use",
+    "approve",
+)
 _MOST_QUEUES = 10_000_000
 
 
@@ -27,9 +45,13 @@ class FlowSchemaStrategy(Strategy):
     def validate(self, obj: v1.FlowSchema) -> list[FieldError]:
         spec, found, at = obj.spec, list[FieldError](), "spec.matchingPrecedence"
         if spec.matching_precedence <= 0:
-            found.append(errors.invalid_value(at, spec.matching_precedence, "must be a positive value"))
+            found.append(
+                errors.invalid_value(at, spec.matching_precedence, "must be a positive value")
+            )
         elif spec.matching_precedence > 10000:
-            found.append(errors.invalid_value(at, spec.matching_precedence, "must not be greater than 10000"))
+            found.append(
+                errors.invalid_value(at, spec.matching_precedence, "must not be greater than 10000")
+            )
         elif spec.matching_precedence == 1 and obj.metadata.name != "exempt":
             why = "only the schema named 'exempt' may have matchingPrecedence 1"
             found.append(errors.invalid_value(at, 1, why))
@@ -39,7 +61,9 @@ class FlowSchemaStrategy(Strategy):
                 kind = spec.distinguisher_method.type
                 found.append(errors.not_supported("spec.distinguisherMethod.type", kind, kinds))
         level, at = spec.priority_level_configuration.name, "spec.priorityLevelConfiguration.name"
-        found += given(level, at, "must reference a priority level") + named(level, dns_subdomain_errors, at)
+        found += given(level, at, "must reference a priority level") + named(
+            level, dns_subdomain_errors, at
+        )
         for index, rules in enumerate(spec.rules):
             found += _rules(rules, f"spec.rules[{index}]")
         return found
@@ -50,13 +74,21 @@ def _rules(rules: v1.PolicyRulesWithSubjects, at: str) -> list[FieldError]:
     for index, subject in enumerate(rules.subjects):
         found += _subject(subject, f"{at}.subjects[{index}]")
     if not rules.resource_rules and not rules.non_resource_rules:
-        found.append(errors.required(at, "at least one of resourceRules and nonResourceRules has to be non-empty"))
+        found.append(
+            errors.required(
+                at, "at least one of resourceRules and nonResourceRules has to be non-empty"
+            )
+        )
     for index, rule in enumerate(rules.resource_rules):
         found += _resources(rule, f"{at}.resourceRules[{index}]")
     for index, other in enumerate(rules.non_resource_rules):
         where = f"{at}.nonResourceRules[{index}]"
         found += _verbs(other.verbs, f"{where}.verbs")
-        found += given(other.non_resource_urls, f"{where}.nonResourceURLs", "nonResourceURLs must contain at least one value")
+        found += given(
+            other.non_resource_urls,
+            f"{where}.nonResourceURLs",
+            "nonResourceURLs must contain at least one value",
+        )
         found += _alone(other.non_resource_urls, f"{where}.nonResourceURLs", "non-resource URLs")
         for number, path in enumerate(other.non_resource_urls):
             if path != "*" and (why := _path_error(path)):
@@ -76,14 +108,20 @@ def _path_error(path: str) -> str:
     if "//" in path:
         return "must not contain double slash"
     if "*" in path[:-1] or (path.endswith("*") and not path.endswith("/*")):
-        return "wildcard can only do suffix matching" if "*" in path[:-1] else 'should end with "/*" if it has a wildcard'
+        return (
+            "wildcard can only do suffix matching"
+            if "*" in path[:-1]
+            else 'should end with "/*" if it has a wildcard'
+        )
     return ""
 
 
 def _alone(values: list[str], at: str, what: str) -> list[FieldError]:
     """The value for all stands alone."""
     if "*" in values and len(values) > 1:
-        return [errors.invalid_value(at, values, f"if '*' is present, must not specify other {what}")]
+        return [
+            errors.invalid_value(at, values, f"if '*' is present, must not specify other {what}")
+        ]
     return []
 
 
@@ -96,9 +134,13 @@ def _verbs(verbs: list[str], at: str) -> list[FieldError]:
 
 def _resources(rule: v1.ResourcePolicyRule, at: str) -> list[FieldError]:
     found = _verbs(rule.verbs, f"{at}.verbs")
-    found += given(rule.api_groups, f"{at}.apiGroups", "resource rules must supply at least one api group")
+    found += given(
+        rule.api_groups, f"{at}.apiGroups", "resource rules must supply at least one api group"
+    )
     found += _alone(rule.api_groups, f"{at}.apiGroups", "api groups")
-    found += given(rule.resources, f"{at}.resources", "resource rules must supply at least one resource")
+    found += given(
+        rule.resources, f"{at}.resources", "resource rules must supply at least one resource"
+    )
     found += _alone(rule.resources, f"{at}.resources", "resources")
     if not rule.namespaces and not rule.cluster_scope:
         why = "resource rules that are not cluster scoped must supply at least one namespace"
@@ -113,9 +155,10 @@ def _resources(rule: v1.ResourcePolicyRule, at: str) -> list[FieldError]:
 
 def _subject(subject: v1.Subject, at: str) -> list[FieldError]:
     parts: dict[str, tuple[str, Any]] = {
-        "User": ("user", subject.user), "Group": ("group", subject.group),
+        "User": ("user", subject.user),
+        "Group": ("group", subject.group),
         "ServiceAccount": ("serviceAccount", subject.service_account),
-    }  # fmt: skip
+    }
     if subject.kind not in parts:
         return [errors.not_supported(f"{at}.kind", subject.kind, tuple(parts))]
     found: list[FieldError] = []
@@ -123,16 +166,24 @@ def _subject(subject: v1.Subject, at: str) -> list[FieldError]:
         where = f"{at}.{name}"
         if kind != subject.kind:
             if part is not None:
-                found.append(errors.forbidden_field(where, f"{name} is forbidden when subject kind is not '{kind}'"))
+                found.append(
+                    errors.forbidden_field(
+                        where, f"{name} is forbidden when subject kind is not '{kind}'"
+                    )
+                )
         elif part is None:
-            found.append(errors.required(where, f"{name} is required when subject kind is '{kind}'"))
+            found.append(
+                errors.required(where, f"{name} is required when subject kind is '{kind}'")
+            )
         else:
             found += given(part.name, f"{where}.name")
     if subject.kind == "ServiceAccount" and (account := subject.service_account) is not None:
         where = f"{at}.serviceAccount"
         if account.name != "*":
             found += named(account.name, dns_subdomain_errors, f"{where}.name")
-        found += given(account.namespace, f"{where}.namespace", "must specify namespace for service account")
+        found += given(
+            account.namespace, f"{where}.namespace", "must specify namespace for service account"
+        )
         found += named(account.namespace, dns_label_errors, f"{where}.namespace")
     return found
 
@@ -154,19 +205,28 @@ class PriorityLevelStrategy(Strategy):
 
     def validate(self, obj: v1.PriorityLevelConfiguration) -> list[FieldError]:
         spec, found = obj.spec, list[FieldError]()
-        if (obj.metadata.name == "exempt") != (spec.type == "Exempt") and spec.type in ("Exempt", "Limited"):
+        if (obj.metadata.name == "exempt") != (spec.type == "Exempt") and spec.type in (
+            "Exempt",
+            "Limited",
+        ):
             why = "must be 'Exempt' if and only if `name` is 'exempt'"
             found.append(errors.invalid_value("spec.type", spec.type, why))
         if spec.type == "Exempt":
             if spec.limited is not None:
-                found.append(errors.forbidden_field("spec.limited", "must be nil if the type is not Limited"))
+                found.append(
+                    errors.forbidden_field("spec.limited", "must be nil if the type is not Limited")
+                )
             if spec.exempt is not None:
                 found += _shares(spec.exempt, "spec.exempt")
         elif spec.type == "Limited":
             if spec.exempt is not None:
-                found.append(errors.forbidden_field("spec.exempt", "must be nil if the type is Limited"))
+                found.append(
+                    errors.forbidden_field("spec.exempt", "must be nil if the type is Limited")
+                )
             if spec.limited is None:
-                found.append(errors.required("spec.limited", "must not be empty when type is Limited"))
+                found.append(
+                    errors.required("spec.limited", "must not be empty when type is Limited")
+                )
             else:
                 found += _limited(spec.limited, "spec.limited")
         else:
@@ -180,7 +240,11 @@ def _shares(part: Any, at: str) -> list[FieldError]:
         why = "must be a non-negative integer"
         found.append(errors.invalid_value(f"{at}.nominalConcurrencyShares", shares, why))
     if lent is not None and not 0 <= lent <= 100:
-        found.append(errors.invalid_value(f"{at}.lendablePercent", lent, "must be between 0 and 100, inclusive"))
+        found.append(
+            errors.invalid_value(
+                f"{at}.lendablePercent", lent, "must be between 0 and 100, inclusive"
+            )
+        )
     return found
 
 
@@ -199,17 +263,28 @@ def _limited(part: v1.LimitedPriorityLevelConfiguration, at: str) -> list[FieldE
         if queuing is None:
             why = "must not be empty if limited.limitResponse.type is Limited"
             return [*found, errors.required(f"{at}.queuing", why)]
-        for name, value in (("queueLengthLimit", queuing.queue_length_limit), ("queues", queuing.queues)):
+        for name, value in (
+            ("queueLengthLimit", queuing.queue_length_limit),
+            ("queues", queuing.queues),
+        ):
             if value <= 0:
-                found.append(errors.invalid_value(f"{at}.queuing.{name}", value, "must be positive"))
+                found.append(
+                    errors.invalid_value(f"{at}.queuing.{name}", value, "must be positive")
+                )
         if queuing.queues > _MOST_QUEUES:
             why = f"must not be greater than {_MOST_QUEUES}"
             found.append(errors.invalid_value(f"{at}.queuing.queues", queuing.queues, why))
         if queuing.hand_size <= 0:
-            found.append(errors.invalid_value(f"{at}.queuing.handSize", queuing.hand_size, "must be positive"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.queuing.handSize", queuing.hand_size, "must be positive"
+                )
+            )
         elif queuing.hand_size > queuing.queues:
             why = f"should not be greater than queues ({queuing.queues})"
             found.append(errors.invalid_value(f"{at}.queuing.handSize", queuing.hand_size, why))
     else:
-        found += given(answer.type, f"{at}.type") + one_of(answer.type, ("Queue", "Reject"), f"{at}.type")
+        found += given(answer.type, f"{at}.type") + one_of(
+            answer.type, ("Queue", "Reject"), f"{at}.type"
+        )
     return found

@@ -46,7 +46,9 @@ class JobStrategy(WorkloadStrategy):
             labels.setdefault(key, obj.metadata.name)
         from tiphys.api.meta_v1 import LabelSelector
 
-        obj.spec.selector = obj.spec.selector or LabelSelector(match_labels={"batch.kubernetes.io/controller-uid": uid})
+        obj.spec.selector = obj.spec.selector or LabelSelector(
+            match_labels={"batch.kubernetes.io/controller-uid": uid}
+        )
 
     def validate(self, obj: batch_v1.Job) -> list[FieldError]:
         found = super().validate(obj)
@@ -71,13 +73,21 @@ def job_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
     """What is wrong with a job's numbers and policies."""
     found: list[FieldError] = []
     for name, value in (
-        ("parallelism", spec.parallelism), ("completions", spec.completions), ("backoffLimit", spec.backoff_limit),
-        ("activeDeadlineSeconds", spec.active_deadline_seconds), ("maxFailedIndexes", spec.max_failed_indexes),
-        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished), ("backoffLimitPerIndex", spec.backoff_limit_per_index),
-    ):  # fmt: skip
+        ("parallelism", spec.parallelism),
+        ("completions", spec.completions),
+        ("backoffLimit", spec.backoff_limit),
+        ("activeDeadlineSeconds", spec.active_deadline_seconds),
+        ("maxFailedIndexes", spec.max_failed_indexes),
+        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished),
+        ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+    ):
         found += natural(value, f"{path}.{name}")
     found += one_of(spec.completion_mode, ("Indexed", "NonIndexed"), f"{path}.completionMode")
-    found += one_of(spec.pod_replacement_policy, ("Failed", "TerminatingOrFailed"), f"{path}.podReplacementPolicy")
+    found += one_of(
+        spec.pod_replacement_policy,
+        ("Failed", "TerminatingOrFailed"),
+        f"{path}.podReplacementPolicy",
+    )
     if spec.managed_by is not None and not re.fullmatch(r"[a-z0-9.-]+/.+", spec.managed_by):
         why = 'must be a domain-prefixed path (such as "acme.io/foo")'
         found.append(errors.invalid_value(f"{path}.managedBy", spec.managed_by, why))
@@ -86,18 +96,29 @@ def job_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
             found.append(errors.required(f"{path}.completions", "when completion mode is Indexed"))
         elif spec.max_failed_indexes is not None and spec.max_failed_indexes > spec.completions:
             why = "must be less than or equal to completions when specified"
-            found.append(errors.invalid_value(f"{path}.maxFailedIndexes", spec.max_failed_indexes, why))
+            found.append(
+                errors.invalid_value(f"{path}.maxFailedIndexes", spec.max_failed_indexes, why)
+            )
     else:
         for name, policy in (
-            ("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes),
+            ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+            ("maxFailedIndexes", spec.max_failed_indexes),
             ("successPolicy", spec.success_policy),
-        ):  # fmt: skip
+        ):
             if policy is not None:
-                found.append(errors.invalid_value(f"{path}.{name}", policy, "requires indexed completion mode"))
+                found.append(
+                    errors.invalid_value(
+                        f"{path}.{name}", policy, "requires indexed completion mode"
+                    )
+                )
     if spec.managed_by is not None and len(spec.managed_by) > 63:
         found.append(errors.too_long(f"{path}.managedBy", 63))
     if spec.pod_failure_policy is not None and spec.pod_replacement_policy not in (None, "Failed"):
-        found.append(errors.not_supported(f"{path}.podReplacementPolicy", spec.pod_replacement_policy, ("Failed",)))
+        found.append(
+            errors.not_supported(
+                f"{path}.podReplacementPolicy", spec.pod_replacement_policy, ("Failed",)
+            )
+        )
     found += _index_limits(spec, path) + _success_policy_errors(spec, f"{path}.successPolicy")
     return found + _failure_policy_errors(spec, f"{path}.podFailurePolicy")
 
@@ -116,7 +137,9 @@ def _index_limits(spec: batch_v1.JobSpec, path: str) -> list[FieldError]:
         return found
     most, at = spec.max_failed_indexes, f"{path}.maxFailedIndexes"
     if most is None:
-        found.append(errors.required(at, f"must be specified when completions is above {_MOST_INDEXES}"))
+        found.append(
+            errors.required(at, f"must be specified when completions is above {_MOST_INDEXES}")
+        )
     elif most > 10_000:
         why = f"must be less than or equal to 10000 when completions are above {_MOST_INDEXES} and used with backoff limit per index"
         found.append(errors.invalid_value(at, most, why))
@@ -132,7 +155,12 @@ def _success_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
     found: list[FieldError] = []
     rules = spec.success_policy.rules
     if not rules:
-        found.append(errors.required(f"{path}.rules", "at least one rules must be specified when the successPolicy is specified"))
+        found.append(
+            errors.required(
+                f"{path}.rules",
+                "at least one rules must be specified when the successPolicy is specified",
+            )
+        )
     if len(rules) > 20:
         found.append(errors.too_many(f"{path}.rules", len(rules), 20))
     for index, rule in enumerate(rules):
@@ -144,7 +172,9 @@ def _success_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
             parsed = parse_indexes(rule.succeeded_indexes, spec.completions or 0)
             if isinstance(parsed, str):
                 why = f"error parsing succeededIndexes: {parsed}"
-                found.append(errors.invalid_value(f"{at}.succeededIndexes", rule.succeeded_indexes, why))
+                found.append(
+                    errors.invalid_value(f"{at}.succeededIndexes", rule.succeeded_indexes, why)
+                )
             else:
                 total = parsed
         if (count := rule.succeeded_count) is not None:
@@ -165,8 +195,12 @@ def parse_indexes(text: str, completions: int) -> int | str:
         ends = part.split("-")
         if len(ends) > 2 or not all(end.isascii() and end.isdigit() for end in ends):
             bad = next((end for end in ends if not (end.isascii() and end.isdigit())), part)
-            return f'cannot convert string to integer for index: "{bad}"' if len(ends) < 3 else (
-                f'the fragment "{part}" violates the requirement that an index interval can have at most two parts separated by "-"'
+            return (
+                f'cannot convert string to integer for index: "{bad}"'
+                if len(ends) < 3
+                else (
+                    f'the fragment "{part}" violates the requirement that an index interval can have at most two parts separated by "-"'
+                )
             )
         low, high = int(ends[0]), int(ends[-1])
         if max(low, high) >= completions:
@@ -189,7 +223,10 @@ def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
         found.append(errors.invalid_value(at, spec.template.spec.restart_policy, why))
     if len(spec.pod_failure_policy.rules) > 20:
         found.append(errors.too_many(f"{path}.rules", len(spec.pod_failure_policy.rules), 20))
-    names = {container.name for container in spec.template.spec.containers + spec.template.spec.init_containers}
+    names = {
+        container.name
+        for container in spec.template.spec.containers + spec.template.spec.init_containers
+    }
     for index, rule in enumerate(spec.pod_failure_policy.rules):
         at, codes = f"{path}.rules[{index}]", rule.on_exit_codes
         found += given(rule.action, f"{at}.action")
@@ -202,32 +239,47 @@ def _failure_policy_errors(spec: batch_v1.JobSpec, path: str) -> list[FieldError
             found.append(errors.invalid_value(at, rule, why))
         elif codes is None and not rule.on_pod_conditions:
             found.append(
-                errors.invalid_value(at, rule, "specifying one of OnExitCodes and OnPodConditions is required")
+                errors.invalid_value(
+                    at, rule, "specifying one of OnExitCodes and OnPodConditions is required"
+                )
             )
         if codes is not None:
             found += given(codes.operator, f"{at}.onExitCodes.operator")
             found += one_of(codes.operator, ("In", "NotIn"), f"{at}.onExitCodes.operator")
             if codes.container_name is not None and codes.container_name not in names:
                 why = "must be one of the container or initContainer names in the pod template"
-                found.append(errors.invalid_value(f"{at}.onExitCodes.containerName", codes.container_name, why))
+                found.append(
+                    errors.invalid_value(
+                        f"{at}.onExitCodes.containerName", codes.container_name, why
+                    )
+                )
             if not codes.values:
                 why = "at least one value is required"
                 found.append(errors.invalid_value(f"{at}.onExitCodes.values", codes.values, why))
             elif len(codes.values) > 255:
                 found.append(errors.too_many(f"{at}.onExitCodes.values", len(codes.values), 255))
             if codes.values != sorted(codes.values):
-                found.append(errors.invalid_value(f"{at}.onExitCodes.values", codes.values, "must be ordered"))
+                found.append(
+                    errors.invalid_value(
+                        f"{at}.onExitCodes.values", codes.values, "must be ordered"
+                    )
+                )
             for number, code in enumerate(codes.values):
                 if code in codes.values[:number]:
                     found.append(errors.duplicate(f"{at}.onExitCodes.values[{number}]", code))
                 if code == 0 and codes.operator == "In":
                     why = "must not be 0 for the In operator"
-                    found.append(errors.invalid_value(f"{at}.onExitCodes.values[{number}]", code, why))
+                    found.append(
+                        errors.invalid_value(f"{at}.onExitCodes.values[{number}]", code, why)
+                    )
         if len(rule.on_pod_conditions) > 20:
             found.append(errors.too_many(f"{at}.onPodConditions", len(rule.on_pod_conditions), 20))
         for number, pattern in enumerate(rule.on_pod_conditions):
             where = f"{at}.onPodConditions[{number}]"
-            found += [errors.invalid_value(f"{where}.type", pattern.type, why) for why in label_key_errors(pattern.type)]
+            found += [
+                errors.invalid_value(f"{where}.type", pattern.type, why)
+                for why in label_key_errors(pattern.type)
+            ]
             found += given(pattern.status, f"{where}.status")
             found += one_of(pattern.status, ("False", "True", "Unknown"), f"{where}.status")
     return found
@@ -275,7 +327,9 @@ class CronJobStrategy(Strategy):
             found += _schedule_errors(obj.spec)
         allowed = ("Allow", "Forbid", "Replace")
         if obj.spec.concurrency_policy not in allowed:
-            found.append(errors.not_supported("spec.concurrencyPolicy", obj.spec.concurrency_policy, allowed))
+            found.append(
+                errors.not_supported("spec.concurrencyPolicy", obj.spec.concurrency_policy, allowed)
+            )
         if len(obj.metadata.name) > 52:  # its jobs add eleven characters to it
             why = "must be no more than 52 characters"
             found.append(errors.invalid_value("metadata.name", obj.metadata.name, why))
@@ -285,11 +339,16 @@ class CronJobStrategy(Strategy):
             ("failedJobsHistoryLimit", obj.spec.failed_jobs_history_limit),
         ):
             found += natural(value, f"spec.{name}")
-        if obj.spec.job_template.spec.selector is not None and not obj.spec.job_template.spec.manual_selector:
+        if (
+            obj.spec.job_template.spec.selector is not None
+            and not obj.spec.job_template.spec.manual_selector
+        ):
             at, why = "spec.jobTemplate.spec.selector", "`selector` will be auto-generated"
             found.append(errors.invalid_value(at, obj.spec.job_template.spec.selector, why))
         found += job_errors(obj.spec.job_template.spec, "spec.jobTemplate.spec")
-        return found + validate_template(obj.spec.job_template.spec.template, "spec.jobTemplate.spec.template")
+        return found + validate_template(
+            obj.spec.job_template.spec.template, "spec.jobTemplate.spec.template"
+        )
 
 
 def _schedule_errors(spec: batch_v1.CronJobSpec) -> list[FieldError]:

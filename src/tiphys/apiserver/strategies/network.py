@@ -14,7 +14,13 @@ from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.machinery import errors
 from tiphys.machinery.addresses import endpoint_problems
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, is_ip, path_segment_errors, port_name_errors
+from tiphys.machinery.names import (
+    dns_label_errors,
+    dns_subdomain_errors,
+    is_ip,
+    path_segment_errors,
+    port_name_errors,
+)
 from tiphys.store.cache import Filter
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -35,10 +41,15 @@ class EndpointsStrategy(Strategy):
                 where = f"subsets[{at}].ports[{index}]"
                 if len(subset.ports) > 1:
                     found += checks.given(port.name, f"{where}.name")
-                found += checks.named(port.name, dns_label_errors, f"{where}.name") + checks.port(port.port, f"{where}.port")
+                found += checks.named(port.name, dns_label_errors, f"{where}.name") + checks.port(
+                    port.port, f"{where}.port"
+                )
                 found += checks.one_of(port.protocol, _PROTOCOLS, f"{where}.protocol")
                 found += checks.qualified(port.app_protocol, f"{where}.appProtocol")
-            for kind, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses)):
+            for kind, addresses in (
+                ("addresses", subset.addresses),
+                ("notReadyAddresses", subset.not_ready_addresses),
+            ):
                 for index, address in enumerate(addresses):
                     found += _endpoint_address(address.ip, f"subsets[{at}].{kind}[{index}].ip", obj)
         return found
@@ -74,10 +85,19 @@ class EndpointSliceStrategy(Strategy):
         found = []
         for index, endpoint in enumerate(obj.endpoints):
             if not endpoint.addresses:
-                found.append(errors.required(f"endpoints[{index}].addresses", "must contain at least 1 address"))
-            for number, address in enumerate(endpoint.addresses if obj.address_type != "FQDN" else ()):
+                found.append(
+                    errors.required(
+                        f"endpoints[{index}].addresses", "must contain at least 1 address"
+                    )
+                )
+            for number, address in enumerate(
+                endpoint.addresses if obj.address_type != "FQDN" else ()
+            ):
                 found += _slice_address(obj, address, f"endpoints[{index}].addresses", number)
-            for name, problems in (("nodeName", endpoint.node_name), ("hostname", endpoint.hostname)):
+            for name, problems in (
+                ("nodeName", endpoint.node_name),
+                ("hostname", endpoint.hostname),
+            ):
                 rules = dns_subdomain_errors if name == "nodeName" else dns_label_errors
                 found += checks.named(problems or "", rules, f"endpoints[{index}].{name}")
         if len(obj.endpoints) > _MOST_ENDPOINTS:
@@ -85,7 +105,9 @@ class EndpointSliceStrategy(Strategy):
         seen: set[str] = set()
         for index, port in enumerate(obj.ports):
             at = f"ports[{index}]"
-            found += checks.named(port.name, dns_label_errors, f"{at}.name") + checks.port(port.port, f"{at}.port")
+            found += checks.named(port.name, dns_label_errors, f"{at}.name") + checks.port(
+                port.port, f"{at}.port"
+            )
             if port.name in seen:
                 found.append(errors.duplicate(f"{at}.name", port.name))
             seen.add(port.name)
@@ -109,7 +131,11 @@ class IngressStrategy(Strategy):
 
     def validate(self, obj: Any) -> list[FieldError]:
         if not obj.spec.rules and obj.spec.default_backend is None:
-            return [errors.invalid_value("spec", None, "either `defaultBackend` or `rules` must be specified")]
+            return [
+                errors.invalid_value(
+                    "spec", None, "either `defaultBackend` or `rules` must be specified"
+                )
+            ]
         found = _backend_errors(obj.spec.default_backend, "spec.defaultBackend")
         found += checks.subdomain(obj.spec.ingress_class_name, "spec.ingressClassName")
         for at, tls in enumerate(obj.spec.tls):
@@ -129,7 +155,9 @@ class IngressStrategy(Strategy):
                     )
                 one = f"spec.rules[{at}].http.paths[{index}]"
                 if path.path_type in ("Exact", "Prefix") and not path.path.startswith("/"):
-                    found.append(errors.invalid_value(f"{one}.path", path.path, "must be an absolute path"))
+                    found.append(
+                        errors.invalid_value(f"{one}.path", path.path, "must be an absolute path")
+                    )
                 found += _backend_errors(path.backend, f"{one}.backend")
         return found
 
@@ -138,7 +166,11 @@ def _host(name: str, at: str) -> list[FieldError]:
     if is_ip(name):
         return [errors.invalid_value(at, name, "must be a DNS name, not an IP address")]
     plain = name.removeprefix("*.")
-    return [errors.invalid_value(at, name, why) for why in dns_subdomain_errors(plain)] if plain else []
+    return (
+        [errors.invalid_value(at, name, why) for why in dns_subdomain_errors(plain)]
+        if plain
+        else []
+    )
 
 
 def _backend_errors(backend: Any, at: str) -> list[FieldError]:
@@ -148,7 +180,11 @@ def _backend_errors(backend: Any, at: str) -> list[FieldError]:
         if backend.service is not None:
             return [errors.invalid_value(at, "", "cannot set both resource and service backends")]
         found = checks.subdomain(other.api_group, f"{at}.resource.apiGroup")
-        return found + checks.segment(other.kind, f"{at}.resource.kind") + checks.segment(other.name, f"{at}.resource.name")
+        return (
+            found
+            + checks.segment(other.kind, f"{at}.resource.kind")
+            + checks.segment(other.name, f"{at}.resource.name")
+        )
     if backend.service is None:
         return [errors.required(f"{at}.name")]
     found = checks.given(backend.service.name, f"{at}.service.name")
@@ -215,22 +251,36 @@ class NetworkPolicyStrategy(Strategy):
             if selected:
                 why = "may not specify both ipBlock and another peer"
                 found.append(errors.forbidden_field(whole, why))
-            wrong = checks.network(block.cidr, f"{at}.cidr") if block.cidr else [errors.required(f"{at}.cidr")]
+            wrong = (
+                checks.network(block.cidr, f"{at}.cidr")
+                if block.cidr
+                else [errors.required(f"{at}.cidr")]
+            )
             for number, cidr in enumerate(block.except_ if not wrong else ()):
                 where = f"{at}.except[{number}]"
                 bad = checks.network(cidr, where)
                 wrong += bad
                 if not bad and not _inside(cidr, block.cidr):
-                    wrong.append(errors.invalid_value(where, cidr, "must be a strict subset of `cidr`"))
+                    wrong.append(
+                        errors.invalid_value(where, cidr, "must be a strict subset of `cidr`")
+                    )
             found += wrong
         return found
 
 
 def _end_port(port: Any, at: str) -> list[FieldError]:
     if port.port is None:
-        return [errors.invalid_value(at, port.end_port, "may not be specified when `port` is not specified")]
+        return [
+            errors.invalid_value(
+                at, port.end_port, "may not be specified when `port` is not specified"
+            )
+        ]
     if isinstance(port.port, str):
-        return [errors.invalid_value(at, port.end_port, "may not be specified when `port` is non-numeric")]
+        return [
+            errors.invalid_value(
+                at, port.end_port, "may not be specified when `port` is non-numeric"
+            )
+        ]
     if port.end_port < port.port:
         return [errors.invalid_value(at, port.end_port, "must be greater than or equal to `port`")]
     return checks.port(port.end_port, at)
@@ -253,7 +303,9 @@ class IPAddressStrategy(Strategy):
         found = checks.subdomain(parent.group, "spec.parentRef.group")
         for name, value in (("resource", parent.resource), ("name", parent.name)):
             found += checks.segment(value, f"spec.parentRef.{name}")
-        return found + checks.named(parent.namespace, path_segment_errors, "spec.parentRef.namespace")
+        return found + checks.named(
+            parent.namespace, path_segment_errors, "spec.parentRef.namespace"
+        )
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return immutable("spec.parentRef", new.spec.parent_ref, old.spec.parent_ref)
@@ -265,8 +317,14 @@ class ServiceCIDRStrategy(Strategy):
         if not ranges:
             return [errors.required("spec.cidrs", "at least one CIDR required")]
         if len(ranges) > 2:
-            return [errors.invalid_value("spec", to_builtins(obj.spec), "may only hold up to 2 values")]
-        found = [error for index, one in enumerate(ranges) for error in checks.network(one, f"spec.cidrs[{index}]")]
+            return [
+                errors.invalid_value("spec", to_builtins(obj.spec), "may only hold up to 2 values")
+            ]
+        found = [
+            error
+            for index, one in enumerate(ranges)
+            for error in checks.network(one, f"spec.cidrs[{index}]")
+        ]
         if not found and len(ranges) == 2 and ("." in ranges[0]) == ("." in ranges[1]):
             why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
             found.append(errors.invalid_value("spec.cidrs", ranges, why))
@@ -293,10 +351,14 @@ class IngressClassStrategy(Strategy):
         found += checks.given(other.scope, f"{at}.scope")
         found += checks.one_of(other.scope, ("Cluster", "Namespace"), f"{at}.scope")
         if other.scope == "Namespace":
-            found += checks.given(other.namespace, f"{at}.namespace", "`parameters.scope` is set to 'Namespace'")
+            found += checks.given(
+                other.namespace, f"{at}.namespace", "`parameters.scope` is set to 'Namespace'"
+            )
             found += checks.named(other.namespace or "", dns_label_errors, f"{at}.namespace")
         elif other.scope == "Cluster" and other.namespace is not None:
-            found.append(errors.forbidden_field(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'"))
+            found.append(
+                errors.forbidden_field(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'")
+            )
         return found
 
     def default(self, obj: Any) -> None:

@@ -30,30 +30,56 @@ def validate_surroundings(spec: v1.PodSpec, path: str) -> list[FieldError]:
         for number, name in enumerate(alias.hostnames):
             found += named(name, dns_subdomain_errors, f"{at}.hostnames[{number}]")
     for index, gate in enumerate(spec.readiness_gates):
-        found += named(gate.condition_type, label_key_errors, f"{path}.readinessGates[{index}].conditionType")
+        found += named(
+            gate.condition_type, label_key_errors, f"{path}.readinessGates[{index}].conditionType"
+        )
     found += _gates(spec.scheduling_gates, f"{path}.schedulingGates")
     if spec.os is not None:
-        found += given(spec.os.name, f"{path}.os.name") + one_of(spec.os.name, ("linux", "windows"), f"{path}.os.name")
+        found += given(spec.os.name, f"{path}.os.name") + one_of(
+            spec.os.name, ("linux", "windows"), f"{path}.os.name"
+        )
     if spec.host_users is False:
-        for name, wanted in (("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)):
+        for name, wanted in (
+            ("hostNetwork", spec.host_network),
+            ("hostPID", spec.host_pid),
+            ("hostIPC", spec.host_ipc),
+        ):
             if wanted:
-                found.append(errors.forbidden_field(f"{path}.{name}", "when `pod.Spec.HostUsers` is false"))
+                found.append(
+                    errors.forbidden_field(f"{path}.{name}", "when `pod.Spec.HostUsers` is false")
+                )
     found += _override(spec, path) + _claims(spec, f"{path}.resourceClaims")
     if spec.resources is not None:
         found += _whole(spec, f"{path}.resources")
     if spec.share_process_namespace and spec.host_pid:
         why = "ShareProcessNamespace and HostPID cannot both be enabled"
-        found.append(errors.invalid_value(f"{path}.securityContext.shareProcessNamespace", True, why))
+        found.append(
+            errors.invalid_value(f"{path}.securityContext.shareProcessNamespace", True, why)
+        )
     found += named(spec.priority_class_name, dns_subdomain_errors, f"{path}.priorityClassName")
     found += named(spec.runtime_class_name or "", dns_subdomain_errors, f"{path}.runtimeClassName")
-    found += one_of(spec.preemption_policy, ("Never", "PreemptLowerPriority"), f"{path}.preemptionPolicy")
+    found += one_of(
+        spec.preemption_policy, ("Never", "PreemptLowerPriority"), f"{path}.preemptionPolicy"
+    )
     if (context := spec.security_context) is not None:
         found += _identity(context, f"{path}.securityContext")
         at = f"{path}.securityContext"
         found += within(context.fs_group, 0, _MOST, f"{at}.fsGroup")
-        found += one_of(context.fs_group_change_policy, ("Always", "OnRootMismatch"), f"{at}.fsGroupChangePolicy")
-        found += one_of(context.supplemental_groups_policy, ("Merge", "Strict"), f"{at}.supplementalGroupsPolicy")
-        found += one_of(context.se_linux_change_policy, ("MountOption", "Recursive"), f"{at}.seLinuxChangePolicy")
+        found += one_of(
+            context.fs_group_change_policy,
+            ("Always", "OnRootMismatch"),
+            f"{at}.fsGroupChangePolicy",
+        )
+        found += one_of(
+            context.supplemental_groups_policy,
+            ("Merge", "Strict"),
+            f"{at}.supplementalGroupsPolicy",
+        )
+        found += one_of(
+            context.se_linux_change_policy,
+            ("MountOption", "Recursive"),
+            f"{at}.seLinuxChangePolicy",
+        )
         found += _sysctls(context.sysctls, spec, f"{at}.sysctls")
         for index, group in enumerate(context.supplemental_groups):
             found += within(group, 0, _MOST, f"{path}.securityContext.supplementalGroups[{index}]")
@@ -65,7 +91,9 @@ def _override(spec: v1.PodSpec, path: str) -> list[FieldError]:
     if name is None:
         return found
     if spec.set_hostname_as_fqdn:
-        found.append(errors.forbidden_field(at, "may not be specified when `setHostnameAsFQDN` is true"))
+        found.append(
+            errors.forbidden_field(at, "may not be specified when `setHostnameAsFQDN` is true")
+        )
     if spec.host_network:
         found.append(errors.forbidden_field(at, "may not be specified when `hostNetwork` is true"))
     if len(name) > 64:
@@ -82,16 +110,24 @@ def _claims(spec: v1.PodSpec, path: str) -> list[FieldError]:
         if claim.name in seen:
             found.append(errors.duplicate(f"{at}.name", claim.name))
         seen.add(claim.name)
-        sources = {"resourceClaimName": claim.resource_claim_name, "resourceClaimTemplateName": claim.resource_claim_template_name}
+        sources = {
+            "resourceClaimName": claim.resource_claim_name,
+            "resourceClaimTemplateName": claim.resource_claim_template_name,
+        }
         told = {name: value for name, value in sources.items() if value is not None}
         if len(told) > 1:
-            why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            why = (
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            )
             found.append(errors.invalid_value(at, claim, why))
         elif not told:
             why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
             found.append(errors.invalid_value(at, claim, why))
         for name, value in told.items():
-            found += [errors.invalid_value(f"{at}.{name}", value, why) for why in dns_subdomain_errors(value)]
+            found += [
+                errors.invalid_value(f"{at}.{name}", value, why)
+                for why in dns_subdomain_errors(value)
+            ]
     return found
 
 
@@ -125,7 +161,11 @@ def _whole(spec: v1.PodSpec, at: str) -> list[FieldError]:
         found += amounts(values, f"{at}.{kind}")
         for name in values:
             if name not in ("cpu", "memory") and not name.startswith("hugepages-"):
-                found.append(errors.not_supported(f"{at}.{kind}[{name}]", name, ("cpu", "hugepages-", "memory")))
+                found.append(
+                    errors.not_supported(
+                        f"{at}.{kind}[{name}]", name, ("cpu", "hugepages-", "memory")
+                    )
+                )
     together = quantity.total(container.resources.requests for container in spec.containers)
     for name, value in resources.requests.items():
         limit = resources.limits.get(name)
@@ -133,7 +173,9 @@ def _whole(spec: v1.PodSpec, at: str) -> list[FieldError]:
             why = f"must be less than or equal to {name} limit of {limit}"
             found.append(errors.invalid_value(f"{at}.requests", value, why))
         if name in together and quantity.nano(together[name]) > quantity.nano(value):
-            why = f"must be greater than or equal to aggregate container requests of {together[name]}"
+            why = (
+                f"must be greater than or equal to aggregate container requests of {together[name]}"
+            )
             found.append(errors.invalid_value(f"{at}.requests[{name}]", value, why))
     return found + claim_names(resources.claims, spec, f"{at}.claims")
 
@@ -157,9 +199,17 @@ def _sysctls(settings: list[v1.Sysctl], spec: v1.PodSpec, path: str) -> list[Fie
             found.append(errors.duplicate(at, setting.name))
         seen.add(name)
         if spec.host_network and name.startswith("net."):
-            found.append(errors.invalid_value(at, setting.name, "may not be specified when 'hostNetwork' is true"))
+            found.append(
+                errors.invalid_value(
+                    at, setting.name, "may not be specified when 'hostNetwork' is true"
+                )
+            )
         if spec.host_ipc and name.startswith(_IPC):
-            found.append(errors.invalid_value(at, setting.name, "may not be specified when 'hostIPC' is true"))
+            found.append(
+                errors.invalid_value(
+                    at, setting.name, "may not be specified when 'hostIPC' is true"
+                )
+            )
     return found
 
 
@@ -167,7 +217,11 @@ def _dns(spec: v1.PodSpec, path: str) -> list[FieldError]:
     config, found = spec.dns_config, list[FieldError]()
     if spec.dns_policy == "None":
         if config is None:
-            return [errors.required(f"{path}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")]
+            return [
+                errors.required(
+                    f"{path}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None"
+                )
+            ]
         if not config.nameservers:
             why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
             found.append(errors.required(f"{path}.dnsConfig.nameservers", why))
@@ -180,7 +234,11 @@ def _dns(spec: v1.PodSpec, path: str) -> list[FieldError]:
     for index, server in enumerate(config.nameservers):
         found += address(server, f"{at}.nameservers[{index}]")
     if len(config.searches) > 32:
-        found.append(errors.invalid_value(f"{at}.searches", config.searches, "must not have more than 32 search paths"))
+        found.append(
+            errors.invalid_value(
+                f"{at}.searches", config.searches, "must not have more than 32 search paths"
+            )
+        )
     if len(" ".join(config.searches)) > 2048:
         why = "must not have more than 2048 characters (including spaces) in the search list"
         found.append(errors.invalid_value(f"{at}.searches", config.searches, why))
@@ -210,10 +268,14 @@ def _identity(context: Any, at: str) -> list[FieldError]:
     found += within(context.run_as_group, 0, _MOST, f"{at}.runAsGroup")
     if (profile := context.seccomp_profile) is not None:
         found += one_of(profile.type, _SECCOMP, f"{at}.seccompProfile.type")
-        found += given(profile.type, f"{at}.seccompProfile.type", "type is required when seccompProfile is set")
+        found += given(
+            profile.type, f"{at}.seccompProfile.type", "type is required when seccompProfile is set"
+        )
         where = f"{at}.seccompProfile.localhostProfile"
         if profile.type == "Localhost":
-            found += given(profile.localhost_profile, where, "must be set when seccomp type is Localhost")
+            found += given(
+                profile.localhost_profile, where, "must be set when seccomp type is Localhost"
+            )
         elif profile.localhost_profile:
             why = "can only be set when seccomp type is Localhost"
             found.append(errors.invalid_value(where, profile.localhost_profile, why))
@@ -221,10 +283,14 @@ def _identity(context: Any, at: str) -> list[FieldError]:
         found += _windows(windows, f"{at}.windowsOptions")
     if (armor := context.app_armor_profile) is not None:
         found += one_of(armor.type, _SECCOMP, f"{at}.appArmorProfile.type")
-        found += given(armor.type, f"{at}.appArmorProfile.type", "type is required when appArmorProfile is set")
+        found += given(
+            armor.type, f"{at}.appArmorProfile.type", "type is required when appArmorProfile is set"
+        )
         where = f"{at}.appArmorProfile.localhostProfile"
         if armor.type == "Localhost":
-            found += given(armor.localhost_profile, where, "must be set when AppArmor type is Localhost")
+            found += given(
+                armor.localhost_profile, where, "must be set when AppArmor type is Localhost"
+            )
         elif armor.localhost_profile is not None:
             why = "can only be set when AppArmor type is Localhost"
             found.append(errors.invalid_value(where, armor.localhost_profile, why))
@@ -232,23 +298,42 @@ def _identity(context: Any, at: str) -> list[FieldError]:
 
 
 def _windows(options: v1.WindowsSecurityContextOptions, at: str) -> list[FieldError]:
-    name, text, user = options.gmsa_credential_spec_name, options.gmsa_credential_spec, options.run_as_user_name
+    name, text, user = (
+        options.gmsa_credential_spec_name,
+        options.gmsa_credential_spec,
+        options.run_as_user_name,
+    )
     found: list[FieldError] = []
     if name is not None:
-        found += [errors.invalid_value(f"{at}.gmsaCredentialSpecName", name, why) for why in dns_subdomain_errors(name)]
+        found += [
+            errors.invalid_value(f"{at}.gmsaCredentialSpecName", name, why)
+            for why in dns_subdomain_errors(name)
+        ]
     where = f"{at}.gmsaCredentialSpec"
     if text == "":
-        found.append(errors.invalid_value(where, text, "gmsaCredentialSpec cannot be an empty string"))
+        found.append(
+            errors.invalid_value(where, text, "gmsaCredentialSpec cannot be an empty string")
+        )
     elif text is not None and len(text) > 64 * 1024:
-        found.append(errors.invalid_value(where, text, "gmsaCredentialSpec size must be under 64 KiB"))
+        found.append(
+            errors.invalid_value(where, text, "gmsaCredentialSpec size must be under 64 KiB")
+        )
     if user is not None:
         where = f"{at}.runAsUserName"
         if not user:
-            found.append(errors.invalid_value(where, user, "runAsUserName cannot be an empty string"))
+            found.append(
+                errors.invalid_value(where, user, "runAsUserName cannot be an empty string")
+            )
         elif any(ord(c) < 32 or ord(c) == 127 for c in user):
-            found.append(errors.invalid_value(where, user, "runAsUserName cannot contain control characters"))
+            found.append(
+                errors.invalid_value(where, user, "runAsUserName cannot contain control characters")
+            )
         elif user.count("\\") > 1:
-            found.append(errors.invalid_value(where, user, "runAsUserName cannot contain more than one backslash"))
+            found.append(
+                errors.invalid_value(
+                    where, user, "runAsUserName cannot contain more than one backslash"
+                )
+            )
         elif not user.rpartition("\\")[2]:
             found.append(errors.invalid_value(where, user, "runAsUserName's User cannot be empty"))
         elif re.search(r'["/\\:;|=,+*?<>@\[\]]', user.rpartition("\\")[2]):
@@ -259,7 +344,9 @@ def _windows(options: v1.WindowsSecurityContextOptions, at: str) -> list[FieldEr
 
 def validate_security(context: v1.SecurityContext, at: str) -> list[FieldError]:
     """Of one container."""
-    found = _identity(context, at) + one_of(context.proc_mount, ("Default", "Unmasked"), f"{at}.procMount")
+    found = _identity(context, at) + one_of(
+        context.proc_mount, ("Default", "Unmasked"), f"{at}.procMount"
+    )
     if context.allow_privilege_escalation is False and context.privileged:
         why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
         found.append(errors.invalid_value(at, context, why))

@@ -39,7 +39,9 @@ def default_container(container: Any, host_network: bool, template: bool) -> Non
         name = container.image.rpartition("/")[2]
         latest = "@" not in name and (":" not in name or name.endswith(":latest"))
         container.image_pull_policy = "Always" if latest else "IfNotPresent"
-    container.termination_message_path = container.termination_message_path or "/dev/termination-log"
+    container.termination_message_path = (
+        container.termination_message_path or "/dev/termination-log"
+    )
     container.termination_message_policy = container.termination_message_policy or "File"
     for port in container.ports:
         port.protocol = port.protocol or "TCP"
@@ -52,7 +54,9 @@ def default_container(container: Any, host_network: bool, template: bool) -> Non
             default_probe(probe)
     for variable in container.env:
         if variable.value_from is not None and variable.value_from.field_ref is not None:
-            variable.value_from.field_ref.api_version = variable.value_from.field_ref.api_version or "v1"
+            variable.value_from.field_ref.api_version = (
+                variable.value_from.field_ref.api_version or "v1"
+            )
     if container.lifecycle is not None:
         for hook in (container.lifecycle.post_start, container.lifecycle.pre_stop):
             if hook is not None and hook.http_get is not None:
@@ -95,7 +99,10 @@ def default_volume(volume: v1.Volume) -> None:
         for source in volume.projected.sources:
             if source.downward_api is not None:
                 _default_downward(source.downward_api.items)
-            if source.service_account_token is not None and source.service_account_token.expiration_seconds is None:
+            if (
+                source.service_account_token is not None
+                and source.service_account_token.expiration_seconds is None
+            ):
                 source.service_account_token.expiration_seconds = 3600
     default_source(volume)
     if volume.ephemeral is not None and volume.ephemeral.volume_claim_template is not None:
@@ -115,7 +122,10 @@ def default_source(source: Any) -> None:
         azure.fs_type = azure.fs_type or "ext4"
         azure.read_only = bool(azure.read_only)
     if (scale := source.scale_io) is not None:
-        scale.storage_mode, scale.fs_type = scale.storage_mode or "ThinProvisioned", scale.fs_type or "xfs"
+        scale.storage_mode, scale.fs_type = (
+            scale.storage_mode or "ThinProvisioned",
+            scale.fs_type or "xfs",
+        )
 
 
 def _default_downward(items: list[v1.DownwardAPIVolumeFile]) -> None:

@@ -45,7 +45,9 @@ def validate_tolerations(tolerations: list[v1.Toleration], path: str) -> list[Fi
         if toleration.operator == "Exists" and toleration.value:
             found.append(
                 errors.invalid_value(
-                    f"{at}.operator", toleration.value, "value must be empty when `operator` is 'Exists'"
+                    f"{at}.operator",
+                    toleration.value,
+                    "value must be empty when `operator` is 'Exists'",
                 )
             )
         if toleration.operator in ("Gt", "Lt") and whole_number(toleration.value) is None:
@@ -55,7 +57,9 @@ def validate_tolerations(tolerations: list[v1.Toleration], path: str) -> list[Fi
         if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
             found.append(
                 errors.invalid_value(
-                    f"{at}.effect", toleration.effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"
+                    f"{at}.effect",
+                    toleration.effect,
+                    "effect must be 'NoExecute' when `tolerationSeconds` is set",
                 )
             )
     return found
@@ -69,27 +73,42 @@ def _affinity(affinity: v1.Affinity | None, path: str, found: list[FieldError]) 
         at = f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
         if required is not None:
             found += validate_node_selector(required, at, strict=True)
-        for index, wish in enumerate(affinity.node_affinity.preferred_during_scheduling_ignored_during_execution):
+        for index, wish in enumerate(
+            affinity.node_affinity.preferred_during_scheduling_ignored_during_execution
+        ):
             at = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
             found += _weight(wish.weight, at)
             found += _node_term(wish.preference, f"{at}.preference", strict=False)
-    for kind, name in ((affinity.pod_affinity, "podAffinity"), (affinity.pod_anti_affinity, "podAntiAffinity")):
+    for kind, name in (
+        (affinity.pod_affinity, "podAffinity"),
+        (affinity.pod_anti_affinity, "podAntiAffinity"),
+    ):
         if kind is None:
             continue
         for index, neighbour in enumerate(kind.required_during_scheduling_ignored_during_execution):
-            found += _neighbour(neighbour, f"{path}.{name}.requiredDuringSchedulingIgnoredDuringExecution[{index}]")
+            found += _neighbour(
+                neighbour, f"{path}.{name}.requiredDuringSchedulingIgnoredDuringExecution[{index}]"
+            )
         for index, weighted in enumerate(kind.preferred_during_scheduling_ignored_during_execution):
             at = f"{path}.{name}.preferredDuringSchedulingIgnoredDuringExecution[{index}]"
             found += _weight(weighted.weight, at)
             found += _neighbour(weighted.pod_affinity_term, f"{at}.podAffinityTerm")
 
 
-def validate_node_selector(selector: v1.NodeSelector, at: str, strict: bool = False) -> list[FieldError]:
+def validate_node_selector(
+    selector: v1.NodeSelector, at: str, strict: bool = False
+) -> list[FieldError]:
     """`strict`: values must be such as labels have."""
     if not selector.node_selector_terms:
-        return [errors.required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")]
+        return [
+            errors.required(f"{at}.nodeSelectorTerms", "must have at least one node selector term")
+        ]
     terms = enumerate(selector.node_selector_terms)
-    return [error for index, term in terms for error in _node_term(term, f"{at}.nodeSelectorTerms[{index}]", strict)]
+    return [
+        error
+        for index, term in terms
+        for error in _node_term(term, f"{at}.nodeSelectorTerms[{index}]", strict)
+    ]
 
 
 def _node_term(term: v1.NodeSelectorTerm, at: str, strict: bool) -> list[FieldError]:
@@ -99,12 +118,20 @@ def _node_term(term: v1.NodeSelectorTerm, at: str, strict: bool) -> list[FieldEr
     for index, e in enumerate(term.match_fields):
         where = f"{at}.matchFields[{index}]"
         if e.operator not in ("In", "NotIn"):
-            found.append(errors.invalid_value(f"{where}.operator", e.operator, "not a valid selector operator"))
+            found.append(
+                errors.invalid_value(
+                    f"{where}.operator", e.operator, "not a valid selector operator"
+                )
+            )
         elif len(e.values) != 1:
-            why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
+            why = (
+                "must be only one value when `operator` is 'In' or 'NotIn' for node field selector"
+            )
             found.append(errors.required(f"{where}.values", why))
         if e.key != "metadata.name":
-            found.append(errors.invalid_value(f"{where}.key", e.key, "not a valid field selector key"))
+            found.append(
+                errors.invalid_value(f"{where}.key", e.key, "not a valid field selector key")
+            )
     return found
 
 
@@ -118,27 +145,42 @@ def _neighbour(term: v1.PodAffinityTerm, at: str) -> list[FieldError]:
     found += checks.qualified_name(term.topology_key, f"{at}.topologyKey")
     for name in term.namespaces:
         found += checks.named(name, dns_label_errors, f"{at}.namespace")
-    for key, selector in (("labelSelector", term.label_selector), ("namespaceSelector", term.namespace_selector)):
+    for key, selector in (
+        ("labelSelector", term.label_selector),
+        ("namespaceSelector", term.namespace_selector),
+    ):
         if selector is not None:
             found += checks.label_selector(selector, f"{at}.{key}")
     return found
 
 
-def _spread(constraints: list[v1.TopologySpreadConstraint], path: str, found: list[FieldError]) -> None:
+def _spread(
+    constraints: list[v1.TopologySpreadConstraint], path: str, found: list[FieldError]
+) -> None:
     pairs: set[tuple[str, str]] = set()
     for index, constraint in enumerate(constraints):
         at = f"{path}[{index}]"
         if constraint.max_skew <= 0:
-            found.append(errors.invalid_value(f"{at}.maxSkew", constraint.max_skew, "must be greater than zero"))
+            found.append(
+                errors.invalid_value(
+                    f"{at}.maxSkew", constraint.max_skew, "must be greater than zero"
+                )
+            )
         found += checks.given(constraint.topology_key, f"{at}.topologyKey", "can not be empty")
         found += checks.qualified(constraint.topology_key, f"{at}.topologyKey")
         found += checks.label_selector(constraint.label_selector, f"{at}.labelSelector")
         allowed = ("DoNotSchedule", "ScheduleAnyway")
         if constraint.when_unsatisfiable not in allowed:
-            found.append(errors.not_supported(f"{at}.whenUnsatisfiable", constraint.when_unsatisfiable, allowed))
+            found.append(
+                errors.not_supported(
+                    f"{at}.whenUnsatisfiable", constraint.when_unsatisfiable, allowed
+                )
+            )
         least, when = constraint.min_domains, constraint.when_unsatisfiable
         if least is not None and least <= 0:
-            found.append(errors.invalid_value(f"{at}.minDomains", least, "must be greater than zero"))
+            found.append(
+                errors.invalid_value(f"{at}.minDomains", least, "must be greater than zero")
+            )
         elif least is not None and when != "DoNotSchedule":
             why = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}"
             found.append(errors.invalid_value(f"{at}.minDomains", least, why))

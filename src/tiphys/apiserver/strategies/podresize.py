@@ -18,8 +18,9 @@ def resized(new: v1.Pod, old: v1.Pod) -> v1.Pod:
     kept = copy.deepcopy(old)
     kept.metadata.resource_version = new.metadata.resource_version
     pairs: tuple[tuple[list[Any], list[Any]], ...] = (
-        (kept.spec.containers, new.spec.containers), (kept.spec.init_containers, new.spec.init_containers),
-    )  # fmt: skip
+        (kept.spec.containers, new.spec.containers),
+        (kept.spec.init_containers, new.spec.init_containers),
+    )
     for containers, asked in pairs:
         wanted = {container.name: container for container in asked}
         for container in containers:
@@ -37,13 +38,15 @@ def resize_errors(new: v1.Pod, old: v1.Pod, quality: str) -> list[FieldError]:
         found.append(errors.invalid_value("spec", old.status.qos_class, why))
     told = [*old.status.container_statuses, *old.status.init_container_statuses]
     if old.status.phase == "Running" and not any(status.resources is not None for status in told):
-        found.append(errors.forbidden_field("spec", "Pod running on node without support for resize"))
+        found.append(
+            errors.forbidden_field("spec", "Pod running on node without support for resize")
+        )
     if "kubernetes.io/config.mirror" in old.metadata.annotations:
         found.append(errors.forbidden_field("spec", "static pods cannot be resized"))
     groups: tuple[tuple[str, list[Any], list[Any]], ...] = (
         ("containers", new.spec.containers, old.spec.containers),
         ("initContainers", new.spec.init_containers, old.spec.init_containers),
-    )  # fmt: skip
+    )
     for name, now, before in groups:
         for index, (container, was) in enumerate(zip(now, before, strict=True)):
             if container.resources != was.resources:
@@ -61,8 +64,12 @@ def _container_errors(new: Any, old: Any, at: str) -> list[FieldError]:
     for name in ("requests", "limits"):
         now, before = getattr(new.resources, name), getattr(old.resources, name)
         if (before.keys() - now.keys()) & _RESIZABLE:
-            found.append(errors.forbidden_field(f"{at}.{name}", f"resource {name} cannot be removed"))
-        if {k: v for k, v in now.items() if k not in _RESIZABLE} != {k: v for k, v in before.items() if k not in _RESIZABLE}:
+            found.append(
+                errors.forbidden_field(f"{at}.{name}", f"resource {name} cannot be removed")
+            )
+        if {k: v for k, v in now.items() if k not in _RESIZABLE} != {
+            k: v for k, v in before.items() if k not in _RESIZABLE
+        }:
             found.append(errors.forbidden_field("spec", _ONLY))
     if new.resources.claims != old.resources.claims:
         found.append(errors.forbidden_field("spec", _ONLY))

@@ -25,9 +25,18 @@ def qos_class(spec: v1.PodSpec) -> str:
     guaranteed, anything = True, False
     for container in [*spec.containers, *spec.init_containers]:
         for name in ("cpu", "memory"):
-            request, limit = container.resources.requests.get(name), container.resources.limits.get(name)
-            anything = anything or bool((request and quantity.nano(request)) or (limit and quantity.nano(limit)))
-            if not limit or not quantity.nano(limit) or (request and quantity.nano(request) != quantity.nano(limit)):
+            request, limit = (
+                container.resources.requests.get(name),
+                container.resources.limits.get(name),
+            )
+            anything = anything or bool(
+                (request and quantity.nano(request)) or (limit and quantity.nano(limit))
+            )
+            if (
+                not limit
+                or not quantity.nano(limit)
+                or (request and quantity.nano(request) != quantity.nano(limit))
+            ):
                 guaranteed = False
     if not anything:
         return "BestEffort"
@@ -37,10 +46,15 @@ def qos_class(spec: v1.PodSpec) -> str:
 class PodStrategy(Strategy):
     generation = True
     fields = (
-        Selectable("spec.nodeName"), Selectable("spec.restartPolicy"), Selectable("spec.schedulerName"),
-        Selectable("spec.serviceAccountName"), Selectable("spec.hostNetwork", "false"), Selectable("status.phase"),
-        Selectable("status.podIP"), Selectable("status.nominatedNodeName"),
-    )  # fmt: skip
+        Selectable("spec.nodeName"),
+        Selectable("spec.restartPolicy"),
+        Selectable("spec.schedulerName"),
+        Selectable("spec.serviceAccountName"),
+        Selectable("spec.hostNetwork", "false"),
+        Selectable("status.phase"),
+        Selectable("status.podIP"),
+        Selectable("status.nominatedNodeName"),
+    )
 
     def default(self, obj: v1.Pod) -> None:
         default_pod_spec(obj.spec)
@@ -52,7 +66,9 @@ class PodStrategy(Strategy):
         obj.status = v1.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
         if obj.spec.scheduling_gates:
             why = "Scheduling is blocked due to non-empty scheduling gates"
-            gated = v1.PodCondition(type="PodScheduled", status="False", reason="SchedulingGated", message=why)
+            gated = v1.PodCondition(
+                type="PodScheduled", status="False", reason="SchedulingGated", message=why
+            )
             gated.last_transition_time = timestamps.rfc3339(time.time())
             obj.status.conditions = [gated]
 
@@ -64,18 +80,26 @@ class PodStrategy(Strategy):
     def validate(self, obj: v1.Pod) -> list[FieldError]:
         found = _mirror_errors(obj) + validate_pod_spec(obj.spec, "spec")
         if obj.spec.ephemeral_containers:
-            found.append(errors.forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
+            found.append(
+                errors.forbidden_field("spec.ephemeralContainers", "cannot be set on create")
+            )
         return found
 
     def validate_change(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
-        return _mirror_changes(new, old) + validate_pod_spec(new.spec, "spec") + self.validate_update(new, old)
+        return (
+            _mirror_changes(new, old)
+            + validate_pod_spec(new.spec, "spec")
+            + self.validate_update(new, old)
+        )
 
     def validate_status(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         return _mirror_changes(new, old)
 
     def validate_part(self, new: v1.Pod, old: v1.Pod, subresource: str) -> list[FieldError]:
         found = _mirror_changes(new, old) + validate_pod_spec(new.spec, "spec")
-        return found + (resize_errors(new, old, qos_class(new.spec)) if subresource == "resize" else [])
+        return found + (
+            resize_errors(new, old, qos_class(new.spec)) if subresource == "resize" else []
+        )
 
     def validate_update(self, new: v1.Pod, old: v1.Pod) -> list[FieldError]:
         return update_errors(new.spec, old.spec)
@@ -99,7 +123,11 @@ def _mirror_errors(pod: v1.Pod) -> list[FieldError]:
     if MIRROR not in pod.metadata.annotations or pod.spec.node_name:
         return []
     why = "must set spec.nodeName if mirror pod annotation is set"
-    return [errors.invalid_value(f"metadata.annotations[{MIRROR}]", pod.metadata.annotations[MIRROR], why)]
+    return [
+        errors.invalid_value(
+            f"metadata.annotations[{MIRROR}]", pod.metadata.annotations[MIRROR], why
+        )
+    ]
 
 
 def _mirror_changes(new: v1.Pod, old: v1.Pod) -> list[FieldError]:
@@ -107,7 +135,11 @@ def _mirror_changes(new: v1.Pod, old: v1.Pod) -> list[FieldError]:
     now, before = new.metadata.annotations.get(MIRROR), old.metadata.annotations.get(MIRROR)
     if now == before:
         return []
-    why = "may not add mirror pod annotation" if before is None else "may not remove or update mirror pod annotation"
+    why = (
+        "may not add mirror pod annotation"
+        if before is None
+        else "may not remove or update mirror pod annotation"
+    )
     return [errors.forbidden_field(f"metadata.annotations[{MIRROR}]", why)]
 
 
@@ -126,7 +158,10 @@ class PodTemplateStrategy(Strategy):
 
 class RuntimeClassStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
-        found = [errors.invalid_value("handler", obj.handler, why) for why in dns_label_errors(obj.handler)]
+        found = [
+            errors.invalid_value("handler", obj.handler, why)
+            for why in dns_label_errors(obj.handler)
+        ]
         if obj.overhead is not None:
             found += checks.amounts(obj.overhead.pod_fixed, "overhead.limits")
         if obj.scheduling is not None:

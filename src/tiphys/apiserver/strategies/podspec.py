@@ -39,7 +39,9 @@ def validate_pod_spec(spec: v1.PodSpec, path: str) -> list[FieldError]:
         ("nodeName", spec.node_name, dns_subdomain_errors),
     ):
         if value:
-            found += [errors.invalid_value(f"{path}.{name}", value, problem) for problem in check(value)]
+            found += [
+                errors.invalid_value(f"{path}.{name}", value, problem) for problem in check(value)
+            ]
     return found + validate_placement(spec, path) + validate_surroundings(spec, path)
 
 

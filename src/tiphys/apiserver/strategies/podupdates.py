@@ -48,7 +48,9 @@ def _deadline_errors(new: int | None, old: int | None) -> list[FieldError]:
     """A deadline may come, and come nearer."""
     at = "spec.activeDeadlineSeconds"
     if old is not None and new is None:
-        return [errors.invalid_value(at, new, "must not update from a positive integer to nil value")]
+        return [
+            errors.invalid_value(at, new, "must not update from a positive integer to nil value")
+        ]
     if old is not None and new is not None and new > old:
         return [errors.invalid_value(at, new, "must be less than or equal to previous value")]
     return []
@@ -67,7 +69,9 @@ def _toleration_errors(new: list[v1.Toleration], old: list[v1.Toleration]) -> li
     return [errors.forbidden_field("spec.tolerations", why)]
 
 
-def _gate_errors(new: list[v1.PodSchedulingGate], old: list[v1.PodSchedulingGate]) -> list[FieldError]:
+def _gate_errors(
+    new: list[v1.PodSchedulingGate], old: list[v1.PodSchedulingGate]
+) -> list[FieldError]:
     before = {gate.name for gate in old}
     return [
         errors.forbidden_field(
@@ -82,13 +86,18 @@ def _gate_errors(new: list[v1.PodSchedulingGate], old: list[v1.PodSchedulingGate
 def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
     """`new` with the parts that may change, or have been judged, put back as they were."""
     spec = copy.deepcopy(new)
-    for containers, before in ((spec.containers, old.containers), (spec.init_containers, old.init_containers)):
+    for containers, before in (
+        (spec.containers, old.containers),
+        (spec.init_containers, old.init_containers),
+    ):
         for container, was in zip(containers, before, strict=False):
             container.image = was.image
     spec.active_deadline_seconds = old.active_deadline_seconds
     spec.scheduling_gates = old.scheduling_gates
     spec.tolerations = old.tolerations
-    if (old.termination_grace_period_seconds or 0) < 0 and spec.termination_grace_period_seconds == 1:
+    if (
+        old.termination_grace_period_seconds or 0
+    ) < 0 and spec.termination_grace_period_seconds == 1:
         spec.termination_grace_period_seconds = old.termination_grace_period_seconds
     return spec
 
@@ -135,7 +144,10 @@ def _extends(new: v1.NodeSelectorTerm, old: v1.NodeSelectorTerm) -> bool:
     expressions, fields = old.match_expressions, old.match_fields
     if not expressions and not fields:
         return not new.match_expressions and not new.match_fields
-    return new.match_expressions[: len(expressions)] == expressions and new.match_fields[: len(fields)] == fields
+    return (
+        new.match_expressions[: len(expressions)] == expressions
+        and new.match_fields[: len(fields)] == fields
+    )
 
 
 # --- what differs, as users read it -------------------------------------------------------------------------------

@@ -11,8 +11,19 @@ from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
 
-_HOST_PATHS = ("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")
-_JSON_NAMES = dict(zip(v1.VolumeSource.__struct_fields__, v1.VolumeSource.__struct_encode_fields__, strict=True))
+_HOST_PATHS = (
+    "",
+    "DirectoryOrCreate",
+    "Directory",
+    "FileOrCreate",
+    "File",
+    "Socket",
+    "CharDevice",
+    "BlockDevice",
+)
+_JSON_NAMES = dict(
+    zip(v1.VolumeSource.__struct_fields__, v1.VolumeSource.__struct_encode_fields__, strict=True)
+)
 
 
 def validate_volumes(volumes: list[v1.Volume], path: str, found: list[FieldError]) -> set[str]:
@@ -23,11 +34,15 @@ def validate_volumes(volumes: list[v1.Volume], path: str, found: list[FieldError
         if not volume.name:
             found.append(errors.required(f"{at}.name"))
         elif problems := dns_label_errors(volume.name):
-            found += [errors.invalid_value(f"{at}.name", volume.name, problem) for problem in problems]
+            found += [
+                errors.invalid_value(f"{at}.name", volume.name, problem) for problem in problems
+            ]
         elif volume.name in seen:
             found.append(errors.duplicate(f"{at}.name", volume.name))
         seen.add(volume.name)
-        sources = [name for name in v1.VolumeSource.__struct_fields__ if getattr(volume, name) is not None]
+        sources = [
+            name for name in v1.VolumeSource.__struct_fields__ if getattr(volume, name) is not None
+        ]
         if len(sources) > 1:
             where = f"{at}.{_JSON_NAMES[sources[1]]}"
             found.append(errors.forbidden_field(where, "may not specify more than 1 volume type"))
@@ -48,9 +63,15 @@ def _source(volume: v1.Volume, at: str) -> list[FieldError]:
         found += given(config.name, f"{at}.configMap.name") + _files(config, f"{at}.configMap")
     if (claim := volume.persistent_volume_claim) is not None:
         found += given(claim.claim_name, f"{at}.persistentVolumeClaim.claimName")
-    if (folder := volume.empty_dir) is not None and folder.size_limit and quantity.nano(folder.size_limit) < 0:
+    if (
+        (folder := volume.empty_dir) is not None
+        and folder.size_limit
+        and quantity.nano(folder.size_limit) < 0
+    ):
         found.append(
-            errors.forbidden_field(f"{at}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
+            errors.forbidden_field(
+                f"{at}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity"
+            )
         )
     if (facts := volume.downward_api) is not None:
         found += file_mode(facts.default_mode, f"{at}.downwardAPI.defaultMode")
@@ -63,7 +84,9 @@ def _source(volume: v1.Volume, at: str) -> list[FieldError]:
         found += given(csi.driver, f"{at}.csi.driver")
     if (image := volume.image) is not None:
         found += given(image.reference, f"{at}.image.reference")
-        found += one_of(image.pull_policy, ("Always", "IfNotPresent", "Never"), f"{at}.image.pullPolicy")
+        found += one_of(
+            image.pull_policy, ("Always", "IfNotPresent", "Never"), f"{at}.image.pullPolicy"
+        )
     return found
 
 
@@ -122,5 +145,7 @@ def _projection(source: v1.VolumeProjection, at: str) -> list[FieldError]:
         elif seconds is not None and seconds > 1 << 32:
             why = "may not specify a duration larger than 2^32 seconds"
             found.append(errors.invalid_value(f"{where}.expirationSeconds", seconds, why))
-        found += unreserved_path(token.path, f"{at.rpartition('.sources')[0]}.path")  # upstream tells not of which source
+        found += unreserved_path(
+            token.path, f"{at.rpartition('.sources')[0]}.path"
+        )  # upstream tells not of which source
     return found

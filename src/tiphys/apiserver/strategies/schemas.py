@@ -25,14 +25,43 @@ _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _META = ("apiVersion", "kind", "metadata")
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 # Beside a status subresource the root says nothing that would be lost when the status' schema is taken out of it.
-_BESIDE_STATUS = frozenset((
-    "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength",
-    "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "items", "properties",
-    "externalDocs", "example", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
-))  # fmt: skip
+_BESIDE_STATUS = frozenset(
+    (
+        "description",
+        "type",
+        "format",
+        "title",
+        "maximum",
+        "exclusiveMaximum",
+        "minimum",
+        "exclusiveMinimum",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "uniqueItems",
+        "multipleOf",
+        "required",
+        "items",
+        "properties",
+        "externalDocs",
+        "example",
+        "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-validations",
+    )
+)
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 # With one of these there is no structural schema to look at; the errors about them come from elsewhere.
-_UNBUILT = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref", "$schema")
+_UNBUILT = (
+    "id",
+    "additionalItems",
+    "patternProperties",
+    "definitions",
+    "dependencies",
+    "$ref",
+    "$schema",
+)
 _NUMBERS = {"integer": ("int32", "int64"), "number": ("float", "double")}
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _BREAK = re.compile(r"[\n\r]")
@@ -43,8 +72,14 @@ def schema_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fi
     found = _root_errors(facts, path, has_status)
     costs: RuleCosts | None = None
     schema = None
-    unbuilt = next((name for inner in _everywhere(facts) for name in _UNBUILT if inner.get(name)), None)
-    broken = [] if unbuilt else [*_invariants(facts, path, "root"), *_completeness(facts, facts, path, path)]
+    unbuilt = next(
+        (name for inner in _everywhere(facts) for name in _UNBUILT if inner.get(name)), None
+    )
+    broken = (
+        []
+        if unbuilt
+        else [*_invariants(facts, path, "root"), *_completeness(facts, facts, path, path)]
+    )
     if broken:
         found += sorted(broken, key=str)
     elif not unbuilt:
@@ -57,7 +92,11 @@ def schema_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fi
     if costs is not None:
         found += costs.total_errors(path)
     if unbuilt and not found:
-        found.append(errors.invalid_value(path, "", f"OpenAPIV3Schema '{unbuilt.lstrip('$')}' is not supported"))
+        found.append(
+            errors.invalid_value(
+                path, "", f"OpenAPIV3Schema '{unbuilt.lstrip('$')}' is not supported"
+            )
+        )
     if not found:
         _warn_of_formats(facts)
     return found
@@ -76,7 +115,9 @@ def _root_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fie
                 found.append(errors.invalid_value(path, facts, why))
                 break
     if facts.get("nullable"):
-        found.append(errors.forbidden_field(f"{path}.nullable", "nullable cannot be true at the root"))
+        found.append(
+            errors.forbidden_field(f"{path}.nullable", "nullable cannot be true at the root")
+        )
     return found
 
 
@@ -104,8 +145,15 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
     """`level`: "root", "item" or "field"."""
     found = []
     kind, embedded = facts.get("type", ""), bool(facts.get("x-kubernetes-embedded-resource"))
-    loose, free = facts.get("x-kubernetes-int-or-string"), facts.get("x-kubernetes-preserve-unknown-fields")
-    items, extra, properties = facts.get("items"), facts.get("additionalProperties"), facts.get("properties") or {}
+    loose, free = (
+        facts.get("x-kubernetes-int-or-string"),
+        facts.get("x-kubernetes-preserve-unknown-fields"),
+    )
+    items, extra, properties = (
+        facts.get("items"),
+        facts.get("additionalProperties"),
+        facts.get("properties") or {},
+    )
     if kind == "array" and items is None:
         found.append(errors.required(f"{path}.items", "must be specified"))
     if isinstance(items, dict):
@@ -114,7 +162,11 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
         found += _invariants(inner, f"{path}.properties[{name}]", "field")
     if extra is not None:
         if level == "root":
-            found.append(errors.forbidden_field(f"{path}.additionalProperties", "must not be used at the root"))
+            found.append(
+                errors.forbidden_field(
+                    f"{path}.additionalProperties", "must not be used at the root"
+                )
+            )
         if isinstance(extra, dict):
             found += _invariants(extra, f"{path}.additionalProperties", "field")
     for other in ("preserve-unknown-fields", "embedded-resource"):
@@ -127,7 +179,11 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
         at = f"{path}.type"
         found.append(errors.invalid_value(at, kind, why) if kind else errors.required(at, why))
     elif not kind and not loose and not free:
-        place = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}
+        place = {
+            "root": "at the root",
+            "item": "for specified array items",
+            "field": "for specified object fields",
+        }
         found.append(errors.required(f"{path}.type", f"must not be empty {place[level]}"))
     if embedded and extra is not None:
         why = "must not be used if x-kubernetes-embedded-resource is set"
@@ -141,13 +197,17 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
     return found
 
 
-def _meta_invariants(properties: dict[str, Any], path: str, checked: bool, root: bool) -> list[FieldError]:
+def _meta_invariants(
+    properties: dict[str, Any], path: str, checked: bool, root: bool
+) -> list[FieldError]:
     """What a schema may say of the fields that every object has."""
     found = []
     for name in ("kind", "apiVersion"):
         if checked and name in properties and properties[name].get("type") != "string":
             shown = properties[name].get("type", "")
-            found.append(errors.invalid_value(f"{path}.properties[{name}].type", shown, "must be string"))
+            found.append(
+                errors.invalid_value(f"{path}.properties[{name}].type", shown, "must be string")
+            )
     meta, at = properties.get("metadata"), f"{path}.properties[metadata]"
     if meta is None:
         return found
@@ -183,12 +243,20 @@ def _values(facts: dict[str, Any], path: str, first_is_known: bool = False) -> l
 
 
 _NOTHING_ELSE = (
-    ("type", "empty"), ("additionalProperties", "undefined"), ("default", "undefined"), ("title", "empty"),
-    ("description", "empty"), ("nullable", "false"), ("x-kubernetes-preserve-unknown-fields", "false"),
-    ("x-kubernetes-embedded-resource", "false"), ("x-kubernetes-int-or-string", "false"),
-    ("x-kubernetes-list-map-keys", "empty"), ("x-kubernetes-list-type", "undefined"),
-    ("x-kubernetes-map-type", "undefined"), ("x-kubernetes-validations", "empty"),
-)  # fmt: skip
+    ("type", "empty"),
+    ("additionalProperties", "undefined"),
+    ("default", "undefined"),
+    ("title", "empty"),
+    ("description", "empty"),
+    ("nullable", "false"),
+    ("x-kubernetes-preserve-unknown-fields", "false"),
+    ("x-kubernetes-embedded-resource", "false"),
+    ("x-kubernetes-int-or-string", "false"),
+    ("x-kubernetes-list-map-keys", "empty"),
+    ("x-kubernetes-list-type", "undefined"),
+    ("x-kubernetes-map-type", "undefined"),
+    ("x-kubernetes-validations", "empty"),
+)
 
 
 def _nested(facts: dict[str, Any], path: str, known: bool = False) -> list[FieldError]:
@@ -200,7 +268,9 @@ def _nested(facts: dict[str, Any], path: str, known: bool = False) -> list[Field
     for key, wanted in _NOTHING_ELSE:
         value = facts.get(key)
         if value is not None and (value or wanted == "undefined"):
-            found.append(errors.forbidden_field(f"{path}.{key}", f"must be {wanted} to be structural"))
+            found.append(
+                errors.forbidden_field(f"{path}.{key}", f"must be {wanted} to be structural")
+            )
     if "metadata" in (facts.get("properties") or {}):
         why = "must not be specified in a nested context"
         found.append(errors.forbidden_field(f"{path}.properties[metadata]", why))
@@ -234,7 +304,9 @@ def _declared(values: dict[str, Any], facts: Any, at: str, path: str) -> list[Fi
 # --- defaults -------------------------------------------------------------------------------------------------------
 
 
-def _default_errors(facts: dict[str, Any], schema: Schema, path: str, root: bool = False) -> list[FieldError]:
+def _default_errors(
+    facts: dict[str, Any], schema: Schema, path: str, root: bool = False
+) -> list[FieldError]:
     """Defaults must be what their own schema allows."""
     found: list[FieldError] = []
     if facts.get("default") is not None:
@@ -243,9 +315,9 @@ def _default_errors(facts: dict[str, Any], schema: Schema, path: str, root: bool
         structural.prune(pruned, schema)
         if pruned != value:
             found.append(errors.invalid_value(at, value, "must not have unknown fields"))
-        found += [_relative(error, at) for error in structural.validate(value, schema, at)] or check_rules(
-            value, schema, at, value
-        )
+        found += [
+            _relative(error, at) for error in structural.validate(value, schema, at)
+        ] or check_rules(value, schema, at, value)
     if isinstance(facts.get("items"), dict) and schema.items is not None:
         found += _default_errors(facts["items"], schema.items, f"{path}.items")
     for name, inner in (facts.get("properties") or {}).items():
@@ -256,7 +328,9 @@ def _default_errors(facts: dict[str, Any], schema: Schema, path: str, root: bool
 
 def _relative(error: FieldError, at: str) -> FieldError:
     """Upstream's sentences about defaults begin where the default does."""
-    return replace(error, detail=error.detail.replace(f"{at}.", "").replace(f"{at} in body", " in body"))
+    return replace(
+        error, detail=error.detail.replace(f"{at}.", "").replace(f"{at} in body", " in body")
+    )
 
 
 # --- what else a schema may say -------------------------------------------------------------------------------------
@@ -277,7 +351,11 @@ class _Node:
 
     def below(self, schema: Schema | None, facts: dict[str, Any]) -> _Node:
         limit = facts.get("maxItems" if facts.get("type") == "array" else "maxProperties")
-        bound = 1 if facts.get("type") == "object" and facts.get("additionalProperties") is None else limit
+        bound = (
+            1
+            if facts.get("type") == "object" and facts.get("additionalProperties") is None
+            else limit
+        )
         times = self.times * int(bound) if self.times is not None and bound is not None else None
         return replace(self, schema=schema, times=times)
 
@@ -313,7 +391,9 @@ def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) 
         if isinstance(extra, dict):
             below = node.below(schema.additional if schema is not None else None, facts)
             if node.in_meta:
-                below = replace(below, forbidden="inside additionalProperties applying to object metadata")
+                below = replace(
+                    below, forbidden="inside additionalProperties applying to object metadata"
+                )
             found.add(_openapi(extra, f"{path}.additionalProperties", below))
     for name, inner in (facts.get("properties") or {}).items():
         below = node.below(schema.properties.get(name) if schema is not None else None, facts)
@@ -352,7 +432,14 @@ def _unsupported(facts: dict[str, Any], path: str, node: _Node) -> list[FieldErr
         found.append(errors.not_supported(f"{path}.type", kind, _TYPES))
     if facts.get("default") is not None and node.forbidden is not None:
         found.append(errors.forbidden_field(f"{path}.default", f"must not be set {node.forbidden}"))
-    for key in ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"):
+    for key in (
+        "id",
+        "additionalItems",
+        "patternProperties",
+        "definitions",
+        "dependencies",
+        "$ref",
+    ):
         if facts.get(key) not in (None, "", {}):
             found.append(errors.forbidden_field(f"{path}.{key}", f"{key} is not supported"))
     if kind == "null":
@@ -368,7 +455,11 @@ def _unsupported(facts: dict[str, Any], path: str, node: _Node) -> list[FieldErr
 
 
 def _of_type(facts: dict[str, Any], path: str, wanted: str, because: str) -> list[FieldError]:
-    kind, at, why = facts.get("type", ""), f"{path}.type", f"must be {wanted} if {because} is specified"
+    kind, at, why = (
+        facts.get("type", ""),
+        f"{path}.type",
+        f"must be {wanted} if {because} is specified",
+    )
     if kind == wanted:
         return []
     return [errors.invalid_value(at, kind, why) if kind else errors.required(at, why)]
@@ -399,7 +490,9 @@ def _list_type(facts: dict[str, Any], path: str) -> list[FieldError]:
         found.append(errors.not_one_of(at, kind, ("atomic", "set", "map")))
     if keys and kind != "map":
         why = "must be map if x-kubernetes-list-map-keys is non-empty"
-        found.append(errors.invalid_value(at, kind, why) if kind is not None else errors.required(at, why))
+        found.append(
+            errors.invalid_value(at, kind, why) if kind is not None else errors.required(at, why)
+        )
     return found
 
 
@@ -408,12 +501,20 @@ def _map_keys(facts: dict[str, Any], path: str) -> list[FieldError]:
     kind, items = facts.get("x-kubernetes-list-type"), facts.get("items")
     if kind not in ("map", "set"):
         return []
-    keys, at, found = facts.get("x-kubernetes-list-map-keys") or [], f"{path}.x-kubernetes-list-map-keys", []
+    keys, at, found = (
+        facts.get("x-kubernetes-list-map-keys") or [],
+        f"{path}.x-kubernetes-list-map-keys",
+        [],
+    )
     if kind == "map":
         if not keys:
             found.append(errors.required(at, "must not be empty if x-kubernetes-list-type is map"))
         if items is None:
-            found.append(errors.required(f"{path}.items", "must have a schema if x-kubernetes-list-type is map"))
+            found.append(
+                errors.required(
+                    f"{path}.items", "must have a schema if x-kubernetes-list-type is map"
+                )
+            )
     if not isinstance(items, dict):
         return found
     if kind == "map":
@@ -432,7 +533,11 @@ def _map_keys(facts: dict[str, Any], path: str) -> list[FieldError]:
         where = f"{path}.items.properties[{key}]"
         told = "this property is in x-kubernetes-list-map-keys, so it"
         if key not in (items.get("required") or ()) and inner.get("default") is None:
-            found.append(errors.required(f"{where}.default", f"{told} must have a default or be a required property"))
+            found.append(
+                errors.required(
+                    f"{where}.default", f"{told} must have a default or be a required property"
+                )
+            )
         if inner.get("nullable"):
             found.append(errors.forbidden_field(f"{where}.nullable", f"{told} cannot be nullable"))
     return found
@@ -443,10 +548,14 @@ def _keys_of(items: dict[str, Any], keys: list[str], path: str, at: str) -> list
     for index, key in enumerate(keys):
         inner = (items.get("properties") or {}).get(key)
         if inner is None:
-            found.append(errors.invalid_value(at, keys, "entries must all be names of item properties"))
+            found.append(
+                errors.invalid_value(at, keys, "entries must all be names of item properties")
+            )
         elif inner.get("type") in ("array", "object"):
             why = "must be a scalar type if parent array's x-kubernetes-list-type is map"
-            found.append(errors.invalid_value(f"{path}.items.properties[{key}].type", "object", why))
+            found.append(
+                errors.invalid_value(f"{path}.items.properties[{key}].type", "object", why)
+            )
         if key in keys[:index]:
             found.append(errors.invalid_value(at, keys, "must not contain duplicate entries"))
     return found
@@ -459,19 +568,35 @@ def _rule_shape(rule: dict[str, Any], facts: dict[str, Any], path: str) -> list[
     if not text.strip():
         found.append(errors.required(f"{path}.rule", "rule is not specified"))
     elif message and not message.strip():
-        found.append(errors.invalid_value(f"{path}.message", message, "must be non-empty if specified"))
+        found.append(
+            errors.invalid_value(f"{path}.message", message, "must be non-empty if specified")
+        )
     elif _BREAK.search(message.strip()):
-        found.append(errors.invalid_value(f"{path}.message", message, "must not contain line breaks"))
+        found.append(
+            errors.invalid_value(f"{path}.message", message, "must not contain line breaks")
+        )
     elif _BREAK.search(text.strip()) and not message.strip():
-        found.append(errors.required(f"{path}.message", "message must be specified if rule contains line breaks"))
+        found.append(
+            errors.required(
+                f"{path}.message", "message must be specified if rule contains line breaks"
+            )
+        )
     if rule.get("messageExpression") and not rule["messageExpression"].strip():
-        found.append(errors.required(f"{path}.messageExpression", "messageExpression must be non-empty if specified"))
+        found.append(
+            errors.required(
+                f"{path}.messageExpression", "messageExpression must be non-empty if specified"
+            )
+        )
     if rule.get("reason") is not None and rule["reason"] not in _REASONS:
         found.append(errors.not_supported(f"{path}.reason", rule["reason"], _REASONS))
     if where and not where.strip():
-        found.append(errors.invalid_value(f"{path}.fieldPath", where, "must be non-empty if specified"))
+        found.append(
+            errors.invalid_value(f"{path}.fieldPath", where, "must be non-empty if specified")
+        )
     if _BREAK.search(where):
-        found.append(errors.invalid_value(f"{path}.fieldPath", where, "must not contain line breaks"))
+        found.append(
+            errors.invalid_value(f"{path}.fieldPath", where, "must not contain line breaks")
+        )
     if where:
         try:
             schema_path(where, facts)

@@ -40,7 +40,9 @@ def candidates(network: ipaddress.IPv4Network) -> Iterator[str]:
     upstream's bands have it. The network's own address and its last are no service's."""
     usable = range(1, network.num_addresses - 1)
     reserved = min(max(16, len(usable) // 16), 256)
-    upper, lower = (usable[reserved:], usable[:reserved]) if reserved < len(usable) else (usable, range(0))
+    upper, lower = (
+        (usable[reserved:], usable[:reserved]) if reserved < len(usable) else (usable, range(0))
+    )
     for band in (upper, lower):
         count = len(band) if network.num_addresses <= _SMALL else min(_TRIED, len(band))
         for number in random.sample(band, count):

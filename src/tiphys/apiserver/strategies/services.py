@@ -17,7 +17,12 @@ from tiphys.apiserver.strategies.base import Strategy, immutable
 from tiphys.apiserver.strategies.checks import PORT_RANGE, network, one_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns1035_errors, dns_label_errors, dns_subdomain_errors, port_name_errors
+from tiphys.machinery.names import (
+    dns1035_errors,
+    dns_label_errors,
+    dns_subdomain_errors,
+    port_name_errors,
+)
 from tiphys.store.cache import Selectable
 from tiphys.store.engine import Conflict
 
@@ -38,7 +43,9 @@ class ServiceStrategy(Strategy):
         if spec.session_affinity == "None":
             spec.session_affinity_config = None
         if spec.session_affinity == "ClientIP" and spec.session_affinity_config is None:
-            spec.session_affinity_config = v1.SessionAffinityConfig(client_ip=v1.ClientIPConfig(timeout_seconds=10800))
+            spec.session_affinity_config = v1.SessionAffinityConfig(
+                client_ip=v1.ClientIPConfig(timeout_seconds=10800)
+            )
         for port in spec.ports:
             port.protocol = port.protocol or "TCP"
             if port.target_port in (0, ""):
@@ -56,7 +63,12 @@ class ServiceStrategy(Strategy):
         new.status = old.status
         spec, before = new.spec, old.spec
         if spec.type == "ExternalName":
-            spec.cluster_ip, spec.cluster_ips, spec.ip_families, spec.ip_family_policy = "", [], [], None
+            spec.cluster_ip, spec.cluster_ips, spec.ip_families, spec.ip_family_policy = (
+                "",
+                [],
+                [],
+                None,
+            )
         elif before.type != "ExternalName" and not spec.cluster_ip:
             spec.cluster_ip, spec.cluster_ips = before.cluster_ip, list(before.cluster_ips)
         if spec.cluster_ip and not spec.cluster_ips:
@@ -85,13 +97,18 @@ class ServiceStrategy(Strategy):
             else:
                 name = spec.external_name.rstrip(".")
                 found += [
-                    errors.invalid_value("spec.externalName", spec.external_name, p) for p in dns_subdomain_errors(name)
+                    errors.invalid_value("spec.externalName", spec.external_name, p)
+                    for p in dns_subdomain_errors(name)
                 ]
         elif not spec.ports and spec.cluster_ip != "None":
             found.append(errors.required("spec.ports"))
         found += self._addresses(spec)
         if spec.session_affinity not in ("ClientIP", "None"):
-            found.append(errors.not_supported("spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None")))
+            found.append(
+                errors.not_supported(
+                    "spec.sessionAffinity", spec.session_affinity, ("ClientIP", "None")
+                )
+            )
         self._ports(spec, found)
         for index, outside in enumerate(spec.external_ips):
             found += checks.address(outside, f"spec.externalIPs[{index}]")
@@ -100,10 +117,15 @@ class ServiceStrategy(Strategy):
     @staticmethod
     def _addresses(spec: v1.ServiceSpec) -> list[FieldError]:
         """Of the service itself, as far as the user gives them."""
-        told, at = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else []), "spec.clusterIPs"
+        told, at = (
+            spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else []),
+            "spec.clusterIPs",
+        )
         found: list[FieldError] = []
         if spec.cluster_ips and spec.cluster_ips[0] != spec.cluster_ip:
-            found.append(errors.invalid_value(at, spec.cluster_ips, "first value must match `clusterIP`"))
+            found.append(
+                errors.invalid_value(at, spec.cluster_ips, "first value must match `clusterIP`")
+            )
         if "None" in told and len(told) > 1:
             found.append(errors.invalid_value(at, told, "'None' must be the first and only value"))
         if len(told) > 2:
@@ -118,8 +140,9 @@ class ServiceStrategy(Strategy):
         """Who may come, and where to."""
         found = validate_labels(spec.selector, "spec.selector")
         for name, policy in (
-            ("externalTrafficPolicy", spec.external_traffic_policy), ("internalTrafficPolicy", spec.internal_traffic_policy),
-        ):  # fmt: skip
+            ("externalTrafficPolicy", spec.external_traffic_policy),
+            ("internalTrafficPolicy", spec.internal_traffic_policy),
+        ):
             found += one_of(policy, ("Cluster", "Local"), f"spec.{name}")
         policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
         found += one_of(spec.ip_family_policy, policies, "spec.ipFamilyPolicy")
@@ -129,17 +152,29 @@ class ServiceStrategy(Strategy):
             found += network(source.strip(), f"spec.loadBalancerSourceRanges[{index}]")
         spreads = ("PreferClose", "PreferSameNode", "PreferSameZone")
         found += one_of(spec.traffic_distribution, spreads, "spec.trafficDistribution")
-        if spec.health_check_node_port and (spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local"):
+        if spec.health_check_node_port and (
+            spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local"
+        ):
             why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-            found.append(errors.invalid_value("spec.healthCheckNodePort", spec.health_check_node_port, why))
+            found.append(
+                errors.invalid_value("spec.healthCheckNodePort", spec.health_check_node_port, why)
+            )
         if spec.load_balancer_class is not None and spec.type != "LoadBalancer":
             why = "may only be used when `type` is 'LoadBalancer'"
             found.append(errors.forbidden_field("spec.loadBalancerClass", why))
         config = spec.session_affinity_config
-        seconds = config.client_ip.timeout_seconds if config is not None and config.client_ip is not None else None
+        seconds = (
+            config.client_ip.timeout_seconds
+            if config is not None and config.client_ip is not None
+            else None
+        )
         if spec.session_affinity == "ClientIP" and seconds is not None and not 0 < seconds <= 86400:
             why = "must be greater than 0 and less than 86400"
-            found.append(errors.invalid_value("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why))
+            found.append(
+                errors.invalid_value(
+                    "spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why
+                )
+            )
         return found
 
     @staticmethod
@@ -152,7 +187,8 @@ class ServiceStrategy(Strategy):
                 found.append(errors.required(f"{at}.name"))
             elif port.name:
                 found += [
-                    errors.invalid_value(f"{at}.name", port.name, problem) for problem in dns_label_errors(port.name)
+                    errors.invalid_value(f"{at}.name", port.name, problem)
+                    for problem in dns_label_errors(port.name)
                 ]
                 if port.name in names:
                     found.append(errors.duplicate(f"{at}.name", port.name))
@@ -163,22 +199,33 @@ class ServiceStrategy(Strategy):
             if isinstance(port.target_port, str):
                 found += checks.named(port.target_port, port_name_errors, f"{at}.targetPort")
             if port.protocol not in ("TCP", "UDP", "SCTP"):
-                found.append(errors.not_supported(f"{at}.protocol", port.protocol, ("SCTP", "TCP", "UDP")))
+                found.append(
+                    errors.not_supported(f"{at}.protocol", port.protocol, ("SCTP", "TCP", "UDP"))
+                )
             if isinstance(port.target_port, int) and not 0 < port.target_port < 65536:
                 found.append(errors.invalid_value(f"{at}.targetPort", port.target_port, PORT_RANGE))
             if (port.port, port.protocol) in pairs:
                 found.append(errors.duplicate(at, {"port": port.port, "protocol": port.protocol}))
             pairs.add((port.port, port.protocol))
             if port.node_port and spec.type in ("ClusterIP", "ExternalName"):
-                found.append(errors.forbidden_field(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"))
+                found.append(
+                    errors.forbidden_field(
+                        f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"
+                    )
+                )
 
     def validate_update(self, new: v1.Service, old: v1.Service) -> list[FieldError]:
         if "ExternalName" in (new.spec.type, old.spec.type) or not old.spec.cluster_ip:
             return []
         found = immutable("spec.clusterIPs[0]", new.spec.cluster_ip, old.spec.cluster_ip)
-        return [errors.invalid_value(e.field, new.spec.cluster_ip, "may not change once set") for e in found]
+        return [
+            errors.invalid_value(e.field, new.spec.cluster_ip, "may not change once set")
+            for e in found
+        ]
 
-    async def reserve(self, registry: Any, new: v1.Service, old: v1.Service | None) -> Callable[[], Any] | None:
+    async def reserve(
+        self, registry: Any, new: v1.Service, old: v1.Service | None
+    ) -> Callable[[], Any] | None:
         taken: list[str] = []
 
         async def undo() -> None:
@@ -202,7 +249,10 @@ class ServiceStrategy(Strategy):
         if wanted and not any(ipaddress.ip_address(wanted) in network for network in networks):
             why = f"failed to allocate IP {wanted}: the provided network does not match the current range"
             raise errors.invalid(
-                "Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)]
+                "Service",
+                "",
+                service.metadata.name,
+                [errors.invalid_value("spec.clusterIPs", [wanted], why)],
             )
         free = (address for network in networks for address in serviceranges.candidates(network))
         for address in [wanted] if wanted else free:
@@ -215,7 +265,10 @@ class ServiceStrategy(Strategy):
             if wanted:
                 why = f"failed to allocate IP {wanted}: provided IP is already allocated"
                 raise errors.invalid(
-                    "Service", "", service.metadata.name, [errors.invalid_value("spec.clusterIPs", [wanted], why)]
+                    "Service",
+                    "",
+                    service.metadata.name,
+                    [errors.invalid_value("spec.clusterIPs", [wanted], why)],
                 )
         raise errors.internal("failed to allocate a serviceIP: range is full")
 
@@ -244,7 +297,9 @@ class ServiceStrategy(Strategy):
             raise
         return resource.key("", address)
 
-    async def _reserve_ports(self, registry: Any, new: v1.Service, old: v1.Service | None, taken: list[str]) -> None:
+    async def _reserve_ports(
+        self, registry: Any, new: v1.Service, old: v1.Service | None, taken: list[str]
+    ) -> None:
         if new.spec.type not in ("NodePort", "LoadBalancer"):
             return
         if new.spec.type == "LoadBalancer" and new.spec.allocate_load_balancer_node_ports is False:
@@ -261,7 +316,9 @@ class ServiceStrategy(Strategy):
                 mine.add(port.node_port)
 
     @staticmethod
-    async def _reserve_port(registry: Any, service: v1.Service, index: int, taken: list[str]) -> None:
+    async def _reserve_port(
+        registry: Any, service: v1.Service, index: int, taken: list[str]
+    ) -> None:
         port, why = service.spec.ports[index], "provided port is already allocated"
         if port.node_port and port.node_port not in NODE_PORTS:
             why = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
@@ -278,7 +335,9 @@ class ServiceStrategy(Strategy):
         """Gives back what the service has no more."""
         for address in set(old.spec.cluster_ips) - {*new.spec.cluster_ips, "None"}:
             await _release(registry, _ADDRESSES.key("", address))
-        for port in {p.node_port for p in old.spec.ports} - {p.node_port for p in new.spec.ports} - {0}:
+        for port in (
+            {p.node_port for p in old.spec.ports} - {p.node_port for p in new.spec.ports} - {0}
+        ):
             await _release_port(registry, port)
 
     async def after_delete(self, registry: Any, obj: v1.Service) -> None:
@@ -307,7 +366,9 @@ async def _take_port(registry: Any, service: v1.Service, port: int) -> bool:
     cache = registry.store.cache(_PORTS)
     if any(cache.get(key) is not None for key in _older_keys(port)):
         return False
-    record = encode({"metadata": {"service": f"{service.metadata.namespace}/{service.metadata.name}"}})
+    record = encode(
+        {"metadata": {"service": f"{service.metadata.namespace}/{service.metadata.name}"}}
+    )
     try:
         await registry.store.put(cache, node_port_key(port), record, 0)
     except Conflict:

@@ -21,10 +21,18 @@ class ClaimStrategy(Strategy):
         spec.volume_mode = spec.volume_mode or "Filesystem"
         if spec.data_source is not None and spec.data_source_ref is None:
             source = spec.data_source
-            spec.data_source_ref = v1.TypedObjectReference(api_group=source.api_group, kind=source.kind, name=source.name)
-        elif spec.data_source_ref is not None and spec.data_source is None and spec.data_source_ref.namespace is None:
+            spec.data_source_ref = v1.TypedObjectReference(
+                api_group=source.api_group, kind=source.kind, name=source.name
+            )
+        elif (
+            spec.data_source_ref is not None
+            and spec.data_source is None
+            and spec.data_source_ref.namespace is None
+        ):
             given = spec.data_source_ref
-            spec.data_source = v1.TypedLocalObjectReference(api_group=given.api_group, kind=given.kind, name=given.name)
+            spec.data_source = v1.TypedLocalObjectReference(
+                api_group=given.api_group, kind=given.kind, name=given.name
+            )
 
     def prepare_for_create(self, obj: v1.PersistentVolumeClaim) -> None:
         obj.status = v1.PersistentVolumeClaimStatus(phase="Pending")
@@ -38,23 +46,37 @@ class ClaimStrategy(Strategy):
         if size is None:
             found.append(errors.required("spec.resources[storage]"))
         elif quantity.nano(size) <= 0:
-            found.append(errors.invalid_value("spec.resources[storage]", size, "must be greater than zero"))
+            found.append(
+                errors.invalid_value("spec.resources[storage]", size, "must be greater than zero")
+            )
         found += checks.subdomain(obj.spec.storage_class_name, "spec.storageClassName")
         found += checks.label_selector(obj.spec.selector, "spec.selector")
         found += _source_errors(obj.spec.data_source, "spec.dataSource")
         found += _source_errors(obj.spec.data_source_ref, "spec.dataSourceRef")
-        return found + checks.subdomain(obj.spec.volume_attributes_class_name, "spec.volumeAttributesClassName")
+        return found + checks.subdomain(
+            obj.spec.volume_attributes_class_name, "spec.volumeAttributesClassName"
+        )
 
-    def validate_update(self, new: v1.PersistentVolumeClaim, old: v1.PersistentVolumeClaim) -> list[FieldError]:
+    def validate_update(
+        self, new: v1.PersistentVolumeClaim, old: v1.PersistentVolumeClaim
+    ) -> list[FieldError]:
         import copy
 
         spec = copy.deepcopy(new.spec)
-        wanted, before = spec.resources.requests.get("storage"), old.spec.resources.requests.get("storage")
+        wanted, before = (
+            spec.resources.requests.get("storage"),
+            old.spec.resources.requests.get("storage"),
+        )
         found = []
         if wanted is not None and before is not None and old.status.phase == "Bound":
-            if quantity.nano(wanted) < quantity.nano(old.status.capacity.get("storage", before)) and wanted != before:
+            if (
+                quantity.nano(wanted) < quantity.nano(old.status.capacity.get("storage", before))
+                and wanted != before
+            ):
                 path = "spec.resources.requests.storage"
-                found.append(errors.forbidden_field(path, "field can not be less than status.capacity"))
+                found.append(
+                    errors.forbidden_field(path, "field can not be less than status.capacity")
+                )
             spec.resources.requests["storage"] = before
         if not old.spec.volume_name:
             spec.volume_name = ""
@@ -76,13 +98,17 @@ def _source_errors(source: Any, at: str) -> list[FieldError]:
         why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
         found.append(errors.invalid_value(at, source.kind, why))
     found += checks.subdomain(source.api_group, f"{at}.apiGroup")
-    return found + checks.named(getattr(source, "namespace", None) or "", dns_label_errors, f"{at}.namespace")
+    return found + checks.named(
+        getattr(source, "namespace", None) or "", dns_label_errors, f"{at}.namespace"
+    )
 
 
 class VolumeStrategy(Strategy):
     def default(self, obj: v1.PersistentVolume) -> None:
         obj.spec.volume_mode = obj.spec.volume_mode or "Filesystem"
-        obj.spec.persistent_volume_reclaim_policy = obj.spec.persistent_volume_reclaim_policy or "Retain"
+        obj.spec.persistent_volume_reclaim_policy = (
+            obj.spec.persistent_volume_reclaim_policy or "Retain"
+        )
         if obj.spec.host_path is not None and obj.spec.host_path.type is None:
             obj.spec.host_path.type = ""
         default_source(obj.spec)
@@ -96,22 +122,30 @@ class VolumeStrategy(Strategy):
             found.append(errors.required("spec.accessModes"))
         if "storage" not in obj.spec.capacity:
             found += [] if obj.spec.capacity else [errors.required("spec.capacity")]
-            found.append(errors.not_supported("spec.capacity", dict(obj.spec.capacity) or None, ("storage",)))
+            found.append(
+                errors.not_supported("spec.capacity", dict(obj.spec.capacity) or None, ("storage",))
+            )
         found += _modes(obj.spec) + checks.amounts(obj.spec.capacity, "spec.capacity")
         policy = obj.spec.persistent_volume_reclaim_policy
-        found += checks.one_of(policy, ("Delete", "Recycle", "Retain"), "spec.persistentVolumeReclaimPolicy")
+        found += checks.one_of(
+            policy, ("Delete", "Recycle", "Retain"), "spec.persistentVolumeReclaimPolicy"
+        )
         sources = _volume_sources(obj.spec)
         if not sources:
             found.append(errors.required("spec", "must specify a volume type"))
         for name in list(sources)[1:]:
-            found.append(errors.forbidden_field(f"spec.{name}", "may not specify more than 1 volume type"))
+            found.append(
+                errors.forbidden_field(f"spec.{name}", "may not specify more than 1 volume type")
+            )
         if obj.spec.host_path is not None:
             found += host_path_errors(obj.spec.host_path, "spec.hostPath")
         if obj.spec.nfs is not None:
             found += nfs_errors(obj.spec.nfs, "spec.nfs")
         return found + _kept_errors(obj.spec)
 
-    def validate_update(self, new: v1.PersistentVolume, old: v1.PersistentVolume) -> list[FieldError]:
+    def validate_update(
+        self, new: v1.PersistentVolume, old: v1.PersistentVolume
+    ) -> list[FieldError]:
         if _volume_sources(new.spec) == _volume_sources(old.spec):
             return []
         why = "spec.persistentvolumesource is immutable after creation"
@@ -130,11 +164,15 @@ def _kept_errors(spec: v1.PersistentVolumeSpec) -> list[FieldError]:
     if spec.local is not None:
         found += checks.given(spec.local.path, "spec.local.path")
         if where is None:
-            found.append(errors.required("spec.nodeAffinity", "Local volume requires node affinity"))
+            found.append(
+                errors.required("spec.nodeAffinity", "Local volume requires node affinity")
+            )
     found += checks.subdomain(spec.storage_class_name, "spec.storageClassName")
     attributes, at = spec.volume_attributes_class_name, "spec.volumeAttributesClassName"
     if attributes is not None:
-        found += checks.given(attributes, at, "an empty string is disallowed") + checks.subdomain(attributes, at)
+        found += checks.given(attributes, at, "an empty string is disallowed") + checks.subdomain(
+            attributes, at
+        )
         if spec.csi is None:
             why = "has to be specified when using volumeAttributesClassName"
             found.append(errors.required("spec.csi", why))
@@ -154,7 +192,11 @@ def _volume_sources(spec: v1.PersistentVolumeSpec) -> dict[str, Any]:
 def _modes(spec: Any) -> list[FieldError]:
     """Of a claim or a volume."""
     allowed = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-    found = [error for mode in spec.access_modes for error in checks.one_of(mode, allowed, "spec.accessModes")]
+    found = [
+        error
+        for mode in spec.access_modes
+        for error in checks.one_of(mode, allowed, "spec.accessModes")
+    ]
     if "ReadWriteOncePod" in spec.access_modes and len(set(spec.access_modes)) > 1:
         why = "may not use ReadWriteOncePod with other access modes"
         found.append(errors.forbidden_field("spec.accessModes", why))
@@ -177,7 +219,9 @@ class AttachmentStrategy(Strategy):
             why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
             found.append(errors.required("spec.source", why))
         else:
-            found += checks.subdomain(source.persistent_volume_name, "spec.source.persistentVolumeName")
+            found += checks.subdomain(
+                source.persistent_volume_name, "spec.source.persistentVolumeName"
+            )
         found += checks.given(obj.spec.node_name, "spec.nodeName")
         return found + checks.subdomain(obj.spec.node_name, "spec.nodeName")
 
@@ -191,25 +235,35 @@ class StorageClassStrategy(Strategy):
         obj.volume_binding_mode = obj.volume_binding_mode or "Immediate"
 
     def validate(self, obj: Any) -> list[FieldError]:
-        found = checks.given(obj.provisioner, "provisioner") + checks.qualified(obj.provisioner.lower(), "provisioner")
+        found = checks.given(obj.provisioner, "provisioner") + checks.qualified(
+            obj.provisioner.lower(), "provisioner"
+        )
         found += _parameters(obj.parameters)
         for index, term in enumerate(obj.allowed_topologies):
             found += _topology(term, f"allowedTopologies[{index}]")
         found += checks.one_of(obj.reclaim_policy, ("Delete", "Retain"), "reclaimPolicy")
-        return found + checks.one_of(obj.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"), "volumeBindingMode")
+        return found + checks.one_of(
+            obj.volume_binding_mode, ("Immediate", "WaitForFirstConsumer"), "volumeBindingMode"
+        )
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return [
             errors.forbidden_field(name, f"updates to {name} are forbidden.")
             for name, attribute in (
-                ("parameters", "parameters"), ("provisioner", "provisioner"), ("reclaimPolicy", "reclaim_policy"),
+                ("parameters", "parameters"),
+                ("provisioner", "provisioner"),
+                ("reclaimPolicy", "reclaim_policy"),
             )
             if getattr(new, attribute) != getattr(old, attribute)
-        ] + immutable("volumeBindingMode", new.volume_binding_mode, old.volume_binding_mode)  # fmt: skip
+        ] + immutable("volumeBindingMode", new.volume_binding_mode, old.volume_binding_mode)
 
 
 def _parameters(values: dict[str, str]) -> list[FieldError]:
-    found = [errors.invalid_value("parameters", key, "field can not be empty.") for key in values if not key]
+    found = [
+        errors.invalid_value("parameters", key, "field can not be empty.")
+        for key in values
+        if not key
+    ]
     if sum(len(key) + len(value) for key, value in values.items()) > 256 * 1024:
         found.append(errors.too_long("parameters", 256 * 1024))
     return found
@@ -226,7 +280,9 @@ def _topology(term: Any, at: str) -> list[FieldError]:
         for number, value in enumerate(one.values):
             if value in one.values[:number]:
                 found.append(errors.duplicate(f"{where}.values[{number}]", value))
-        found += [errors.invalid_value(f"{where}.key", one.key, why) for why in label_key_errors(one.key)]
+        found += [
+            errors.invalid_value(f"{where}.key", one.key, why) for why in label_key_errors(one.key)
+        ]
         if one.key in seen:
             found.append(errors.duplicate(f"{where}.key", one.key))
         seen.add(one.key)
@@ -243,7 +299,9 @@ class AttributesClassStrategy(Strategy):
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         found = immutable("driverName", new.driver_name, old.driver_name)
         why = "updates to parameters are forbidden."
-        return found + ([errors.forbidden_field("parameters", why)] if new.parameters != old.parameters else [])
+        return found + (
+            [errors.forbidden_field("parameters", why)] if new.parameters != old.parameters else []
+        )
 
 
 class DriverStrategy(Strategy):
@@ -265,7 +323,11 @@ class DriverStrategy(Strategy):
         spec, found = obj.spec, checks.driver(obj.metadata.name, "metadata.name")
         for mode in spec.volume_lifecycle_modes:
             if mode not in ("Ephemeral", "Persistent"):
-                found.append(errors.not_supported("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent")))
+                found.append(
+                    errors.not_supported(
+                        "spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent")
+                    )
+                )
         policies = ("File", "None", "ReadWriteOnceWithFSType")
         found += checks.one_of(spec.fs_group_policy, policies, "spec.fsGroupPolicy")
         seen: set[str] = set()
@@ -283,13 +345,19 @@ class DriverStrategy(Strategy):
         period = spec.node_allocatable_update_period_seconds
         if period is not None and period < 10:
             why = "must be greater than or equal to 10 seconds"
-            found.append(errors.invalid_value("spec.nodeAllocatableUpdatePeriodSeconds", period, why))
+            found.append(
+                errors.invalid_value("spec.nodeAllocatableUpdatePeriodSeconds", period, why)
+            )
         return found
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         return [
             *immutable("spec.attachRequired", new.spec.attach_required, old.spec.attach_required),
-            *immutable("spec.volumeLifecycleModes", new.spec.volume_lifecycle_modes, old.spec.volume_lifecycle_modes),
+            *immutable(
+                "spec.volumeLifecycleModes",
+                new.spec.volume_lifecycle_modes,
+                old.spec.volume_lifecycle_modes,
+            ),
         ]
 
 
@@ -301,16 +369,25 @@ class DriverNodeStrategy(Strategy):
         seen: set[str] = set()
         for index, one in enumerate(obj.spec.drivers):
             at = f"spec.drivers[{index}]"
-            found += checks.driver(one.name, f"{at}.name") + checks.given(one.node_id, f"{at}.nodeID")
+            found += checks.driver(one.name, f"{at}.name") + checks.given(
+                one.node_id, f"{at}.nodeID"
+            )
             if one.name in seen:
                 found.append(errors.duplicate(f"{at}.name", one.name))
             seen.add(one.name)
             if len(one.node_id) > 192:
-                found.append(errors.invalid_value(f"{at}.nodeID", one.node_id, "must be 192 characters or less"))
+                found.append(
+                    errors.invalid_value(
+                        f"{at}.nodeID", one.node_id, "must be 192 characters or less"
+                    )
+                )
             if one.allocatable is not None:
                 found += checks.natural(one.allocatable.count, f"{at}.allocatable.count")
             for number, key in enumerate(one.topology_keys):
-                found += [errors.invalid_value(f"{at}.topologyKeys", key, why) for why in label_key_errors(key)]
+                found += [
+                    errors.invalid_value(f"{at}.topologyKeys", key, why)
+                    for why in label_key_errors(key)
+                ]
                 if key in one.topology_keys[:number]:
                     found.append(errors.duplicate(f"{at}.topologyKeys", key))
         return found
@@ -320,7 +397,10 @@ class CapacityStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
         found = checks.given(obj.storage_class_name, "storageClassName")
         found += checks.subdomain(obj.storage_class_name, "storageClassName")
-        for name, amount in (("capacity", obj.capacity), ("maximumVolumeSize", obj.maximum_volume_size)):
+        for name, amount in (
+            ("capacity", obj.capacity),
+            ("maximumVolumeSize", obj.maximum_volume_size),
+        ):
             if amount is not None and quantity.nano(amount) < 0:
                 found.append(errors.invalid_value(name, amount, checks.NATURAL))
         return found + checks.label_selector(obj.node_topology, "nodeTopology")

@@ -21,13 +21,20 @@ _LABELS = {
     "beta.kubernetes.io/instance-type": ("v1.17", "node.kubernetes.io/instance-type"),
 }
 _VOLUMES = {
-    "cephfs": ("cephfs", "v1.28", "v1.31"), "rbd": ("rbd", "v1.28", "v1.31"), "glusterfs": ("glusterfs", "v1.25", "v1.26"),
-    "scale_io": ("scaleIO", "v1.16", "v1.22"), "flocker": ("flocker", "v1.22", "v1.25"),
-    "storageos": ("storageOS", "v1.22", "v1.25"), "quobyte": ("quobyte", "v1.22", "v1.25"),
+    "cephfs": ("cephfs", "v1.28", "v1.31"),
+    "rbd": ("rbd", "v1.28", "v1.31"),
+    "glusterfs": ("glusterfs", "v1.25", "v1.26"),
+    "scale_io": ("scaleIO", "v1.16", "v1.22"),
+    "flocker": ("flocker", "v1.22", "v1.25"),
+    "storageos": ("storageOS", "v1.22", "v1.25"),
+    "quobyte": ("quobyte", "v1.22", "v1.25"),
     "photon_persistent_disk": ("photonPersistentDisk", "v1.11", "v1.16"),
-}  # fmt: skip
+}
 _CRITICAL = "scheduler.alpha.kubernetes.io/critical-pod"
-_SECCOMP, _SECCOMP_OF = "seccomp.security.alpha.kubernetes.io/pod", "container.seccomp.security.alpha.kubernetes.io/"
+_SECCOMP, _SECCOMP_OF = (
+    "seccomp.security.alpha.kubernetes.io/pod",
+    "container.seccomp.security.alpha.kubernetes.io/",
+)
 _APPARMOR_OF = "container.apparmor.security.beta.kubernetes.io/"
 _NO_SELECTOR = "a null labelSelector results in matching no pod"
 _CLASS = "volume.beta.kubernetes.io/storage-class"
@@ -57,7 +64,10 @@ def _selected_nodes(terms: list[tuple[v1.NodeSelectorTerm, str]]) -> Iterator[st
 
 
 def _affinity(affinity: v1.Affinity, at: str) -> Iterator[str]:
-    during, maybe = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
+    during, maybe = (
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "preferredDuringSchedulingIgnoredDuringExecution",
+    )
     if (nodes := affinity.node_affinity) is not None:
         required = nodes.required_during_scheduling_ignored_during_execution
         terms = [
@@ -67,10 +77,16 @@ def _affinity(affinity: v1.Affinity, at: str) -> Iterator[str]:
         for number, wish in enumerate(nodes.preferred_during_scheduling_ignored_during_execution):
             terms.append((wish.preference, f"{at}.nodeAffinity.{maybe}[{number}].preference"))
         yield from _selected_nodes(terms)
-    for name, part in (("podAffinity", affinity.pod_affinity), ("podAntiAffinity", affinity.pod_anti_affinity)):
+    for name, part in (
+        ("podAffinity", affinity.pod_affinity),
+        ("podAntiAffinity", affinity.pod_anti_affinity),
+    ):
         if part is None:
             continue
-        rows = [(f"{during}[{n}]", t) for n, t in enumerate(part.required_during_scheduling_ignored_during_execution)]
+        rows = [
+            (f"{during}[{n}]", t)
+            for n, t in enumerate(part.required_during_scheduling_ignored_during_execution)
+        ]
         wishes = enumerate(part.preferred_during_scheduling_ignored_during_execution)
         rows += [(f"{maybe}[{n}].podAffinityTerm", wish.pod_affinity_term) for n, wish in wishes]
         for where, term in rows:
@@ -84,7 +100,10 @@ def _container(container: Any, at: str) -> Iterator[str]:
         if variable.name in seen:
             yield f'{at}.env[{index}]: hides previous definition of "{variable.name}", which may be dropped when using apply'
         seen.add(variable.name)
-    for kind, values in (("limits", container.resources.limits), ("requests", container.resources.requests)):
+    for kind, values in (
+        ("limits", container.resources.limits),
+        ("requests", container.resources.requests),
+    ):
         for name in ("memory", "ephemeral-storage"):
             if name in values and quantity.nano(values[name]) % quantity.NANO:
                 yield f'{at}.resources.{kind}[{name}]: fractional byte value "{values[name]}" is invalid, must be an integer'
@@ -96,7 +115,9 @@ def _container(container: Any, at: str) -> Iterator[str]:
         ports.setdefault(key, index)
 
 
-def of_pod(annotations: dict[str, str], spec: v1.PodSpec, meta_path: str, path: str) -> Iterator[str]:
+def of_pod(
+    annotations: dict[str, str], spec: v1.PodSpec, meta_path: str, path: str
+) -> Iterator[str]:
     """Of a pod, or of a template of pods."""
     yield from _annotations(annotations, f"{meta_path}.annotations")
     for key in spec.node_selector:
@@ -119,7 +140,10 @@ def of_pod(annotations: dict[str, str], spec: v1.PodSpec, meta_path: str, path: 
                 yield f"{path}.volumes[{index}].{name}: deprecated in {since}, non-functional in {gone}+"
     if (spec.termination_grace_period_seconds or 0) < 0:
         yield f"{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-    for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
+    for kind, containers in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+    ):
         for index, container in enumerate(containers):
             yield from _container(container, f"{path}.{kind}[{index}]")
     yield from omissions.of_spec(spec, path)
@@ -137,7 +161,9 @@ def _pod(new: v1.Pod, old: v1.Pod | None) -> Iterator[str]:
         yield from of_pod(new.metadata.annotations, new.spec, "metadata", "spec")
 
 
-def _template(path: str, template: Callable[[Any], Any], named: bool = False) -> Callable[[Any, Any], Iterator[str]]:
+def _template(
+    path: str, template: Callable[[Any], Any], named: bool = False
+) -> Callable[[Any, Any], Iterator[str]]:
     """Of what has a template of pods at `path`; `named`: its pods have its name in theirs."""
 
     def warnings(new: Any, old: Any) -> Iterator[str]:
@@ -145,7 +171,9 @@ def _template(path: str, template: Callable[[Any], Any], named: bool = False) ->
             yield from _name(new.metadata.name, "Pod names and hostnames")
         made = template(new)
         if old is None or made != template(old):
-            yield from of_pod(made.metadata.annotations, made.spec, f"{path}.metadata", f"{path}.spec")
+            yield from of_pod(
+                made.metadata.annotations, made.spec, f"{path}.metadata", f"{path}.spec"
+            )
 
     return warnings
 
@@ -182,15 +210,22 @@ def _volume(new: v1.PersistentVolume, old: Any) -> Iterator[str]:
     if new.spec.persistent_volume_reclaim_policy == "Recycle":
         instead = "Instead, the recommended approach is to use dynamic provisioning."
         yield f"spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. {instead}"
-    if new.spec.node_affinity is not None and (required := new.spec.node_affinity.required) is not None:
+    if (
+        new.spec.node_affinity is not None
+        and (required := new.spec.node_affinity.required) is not None
+    ):
         at = "spec.nodeAffinity.required.nodeSelectorTerms"
-        yield from _selected_nodes([(term, f"{at}[{n}]") for n, term in enumerate(required.node_selector_terms)])
+        yield from _selected_nodes(
+            [(term, f"{at}[{n}]") for n, term in enumerate(required.node_selector_terms)]
+        )
 
 
 def _account(new: v1.ServiceAccount, old: Any) -> Iterator[str]:
     key = "kubernetes.io/enforce-mountable-secrets"
     if key in new.metadata.annotations:
-        why = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        why = (
+            "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+        )
         yield f"metadata.annotations[{key}]: {why}"
 
 
@@ -216,7 +251,9 @@ _OF: dict[str, Callable[[Any, Any], Iterator[str]]] = {
     "statefulsets.apps": _template("spec.template", lambda obj: obj.spec.template),
     "daemonsets.apps": _template("spec.template", lambda obj: obj.spec.template),
     "jobs.batch": _template("spec.template", lambda obj: obj.spec.template, named=True),
-    "cronjobs.batch": _template("spec.jobTemplate.spec.template", lambda obj: obj.spec.job_template.spec.template),
+    "cronjobs.batch": _template(
+        "spec.jobTemplate.spec.template", lambda obj: obj.spec.job_template.spec.template
+    ),
     "services": _service,
     "serviceaccounts": _account,
     "ingresses.networking.k8s.io": _ingress,

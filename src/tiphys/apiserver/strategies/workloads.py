@@ -52,7 +52,9 @@ class WorkloadStrategy(Strategy):
         found += natural(getattr(spec, "min_ready_seconds", None), "spec.minReadySeconds")
         found += self._selector(spec)
         found += self._template(spec)
-        return found + self._restart(spec.template.spec.restart_policy, "spec.template.spec.restartPolicy")
+        return found + self._restart(
+            spec.template.spec.restart_policy, "spec.template.spec.restartPolicy"
+        )
 
     def _restart(self, policy: str, at: str) -> list[FieldError]:
         return [] if policy in self.restart else [errors.not_supported(at, policy, self.restart)]
@@ -65,13 +67,19 @@ class WorkloadStrategy(Strategy):
             return [errors.required("spec.selector")]
         found = label_selector(spec.selector, "spec.selector")
         if not spec.selector.match_labels and not spec.selector.match_expressions:
-            found.append(errors.invalid_value("spec.selector", {}, f"empty selector is invalid for {self.noun}"))
+            found.append(
+                errors.invalid_value(
+                    "spec.selector", {}, f"empty selector is invalid for {self.noun}"
+                )
+            )
         selector = None if found else from_label_selector(spec.selector)
         if selector is not None and not selector.matches(spec.template.metadata.labels):
             labels = spec.template.metadata.labels
             found.append(
                 errors.invalid_value(
-                    "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+                    "spec.template.metadata.labels",
+                    labels,
+                    "`selector` does not match template `labels`",
                 )
             )
         return found
@@ -79,7 +87,11 @@ class WorkloadStrategy(Strategy):
     noun = "deployment"
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
-        return immutable("spec.selector", new.spec.selector, old.spec.selector) if self.fixed_selector else []
+        return (
+            immutable("spec.selector", new.spec.selector, old.spec.selector)
+            if self.fixed_selector
+            else []
+        )
 
 
 class DeploymentStrategy(WorkloadStrategy):
@@ -94,7 +106,9 @@ class DeploymentStrategy(WorkloadStrategy):
             spec.replicas = 1
         spec.strategy.type = spec.strategy.type or "RollingUpdate"
         if spec.strategy.type == "RollingUpdate":
-            rolling = spec.strategy.rolling_update = spec.strategy.rolling_update or apps_v1.RollingUpdateDeployment()
+            rolling = spec.strategy.rolling_update = (
+                spec.strategy.rolling_update or apps_v1.RollingUpdateDeployment()
+            )
             if rolling.max_unavailable is None:
                 rolling.max_unavailable = "25%"
             if rolling.max_surge is None:
@@ -114,18 +128,24 @@ class DeploymentStrategy(WorkloadStrategy):
             found.append(errors.forbidden_field("spec.strategy.rollingUpdate", why))
         elif strategy.rolling_update is not None:
             rolling = strategy.rolling_update
-            found += count_or_percent(rolling.max_unavailable, "spec.strategy.rollingUpdate.maxUnavailable")
+            found += count_or_percent(
+                rolling.max_unavailable, "spec.strategy.rollingUpdate.maxUnavailable"
+            )
             found += count_or_percent(rolling.max_surge, "spec.strategy.rollingUpdate.maxSurge")
             if is_zero(rolling.max_unavailable) and is_zero(rolling.max_surge):
                 why = "may not be 0 when `maxSurge` is 0"
                 found.append(
-                    errors.invalid_value("spec.strategy.rollingUpdate.maxUnavailable", rolling.max_unavailable, why)
+                    errors.invalid_value(
+                        "spec.strategy.rollingUpdate.maxUnavailable", rolling.max_unavailable, why
+                    )
                 )
         found += natural(obj.spec.revision_history_limit, "spec.revisionHistoryLimit")
         deadline = obj.spec.progress_deadline_seconds
         if deadline is not None and deadline <= obj.spec.min_ready_seconds:
             found.append(
-                errors.invalid_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+                errors.invalid_value(
+                    "spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"
+                )
             )
         return found
 
@@ -165,7 +185,9 @@ class ReplicationControllerStrategy(WorkloadStrategy):
         if any(labels.get(key) != value for key, value in spec.selector.items()):
             return [
                 errors.invalid_value(
-                    "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+                    "spec.template.metadata.labels",
+                    labels,
+                    "`selector` does not match template `labels`",
                 )
             ]
         return []
@@ -181,9 +203,14 @@ class StatefulSetStrategy(WorkloadStrategy):
         template = copy.copy(spec.template)
         template.spec = copy.copy(template.spec)
         known = {volume.name for volume in template.spec.volumes}
-        claimed = [t.metadata.name for t in spec.volume_claim_templates if t.metadata.name not in known]
+        claimed = [
+            t.metadata.name for t in spec.volume_claim_templates if t.metadata.name not in known
+        ]
         source = core_v1.EmptyDirVolumeSource()
-        template.spec.volumes = [*template.spec.volumes, *(core_v1.Volume(name=n, empty_dir=source) for n in claimed)]
+        template.spec.volumes = [
+            *template.spec.volumes,
+            *(core_v1.Volume(name=n, empty_dir=source) for n in claimed),
+        ]
         return validate_template(template, "spec.template")
 
     def default(self, obj: apps_v1.StatefulSet) -> None:
@@ -192,7 +219,9 @@ class StatefulSetStrategy(WorkloadStrategy):
         spec.pod_management_policy = spec.pod_management_policy or "OrderedReady"
         spec.update_strategy.type = spec.update_strategy.type or "RollingUpdate"
         if spec.update_strategy.type == "RollingUpdate":
-            rolling = spec.update_strategy.rolling_update or apps_v1.RollingUpdateStatefulSetStrategy()
+            rolling = (
+                spec.update_strategy.rolling_update or apps_v1.RollingUpdateStatefulSetStrategy()
+            )
             spec.update_strategy.rolling_update = rolling
             if rolling.partition is None:
                 rolling.partition = 0
@@ -201,9 +230,13 @@ class StatefulSetStrategy(WorkloadStrategy):
         if spec.revision_history_limit is None:
             spec.revision_history_limit = 10
         policy = (
-            spec.persistent_volume_claim_retention_policy or apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy()
+            spec.persistent_volume_claim_retention_policy
+            or apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy()
         )
-        policy.when_deleted, policy.when_scaled = policy.when_deleted or "Retain", policy.when_scaled or "Retain"
+        policy.when_deleted, policy.when_scaled = (
+            policy.when_deleted or "Retain",
+            policy.when_scaled or "Retain",
+        )
         spec.persistent_volume_claim_retention_policy = policy
         for claim in spec.volume_claim_templates:
             claim.api_version, claim.kind = "v1", "PersistentVolumeClaim"
@@ -214,13 +247,17 @@ class StatefulSetStrategy(WorkloadStrategy):
         found, spec = super().validate(obj), obj.spec
         if spec.pod_management_policy not in ("OrderedReady", "Parallel"):
             why = "must be 'OrderedReady' or 'Parallel'"
-            found.append(errors.invalid_value("spec.podManagementPolicy", spec.pod_management_policy, why))
+            found.append(
+                errors.invalid_value("spec.podManagementPolicy", spec.pod_management_policy, why)
+            )
         if spec.update_strategy.type not in ("RollingUpdate", "OnDelete"):
             why = "must be 'RollingUpdate' or 'OnDelete'"
             found.append(errors.invalid_value("spec.updateStrategy", spec.update_strategy, why))
         elif (rolling := spec.update_strategy.rolling_update) is not None:
             found += natural(rolling.partition, "spec.updateStrategy.rollingUpdate.partition")
-            found += count_or_percent(rolling.max_unavailable, "spec.updateStrategy.rollingUpdate.maxUnavailable")
+            found += count_or_percent(
+                rolling.max_unavailable, "spec.updateStrategy.rollingUpdate.maxUnavailable"
+            )
         if spec.ordinals is not None:
             found += natural(spec.ordinals.start, "spec.ordinals.start")
         found += named(spec.service_name, dns_label_errors, "spec.serviceName")
@@ -236,9 +273,14 @@ class StatefulSetStrategy(WorkloadStrategy):
 
         spec = copy.copy(new.spec)
         for name in (
-            "replicas", "ordinals", "template", "update_strategy", "revision_history_limit",
-            "persistent_volume_claim_retention_policy", "min_ready_seconds",
-        ):  # fmt: skip
+            "replicas",
+            "ordinals",
+            "template",
+            "update_strategy",
+            "revision_history_limit",
+            "persistent_volume_claim_retention_policy",
+            "min_ready_seconds",
+        ):
             setattr(spec, name, getattr(old.spec, name))
         if spec == old.spec:
             return []
@@ -287,8 +329,13 @@ class DaemonSetStrategy(WorkloadStrategy):
     def validate(self, obj: apps_v1.DaemonSet) -> list[FieldError]:
         found, spec = super().validate(obj), obj.spec
         if spec.update_strategy.type not in ("OnDelete", "RollingUpdate"):
-            told = {"Type": spec.update_strategy.type, "RollingUpdate": None}  # as upstream's own type is shown
-            found.append(errors.not_supported("spec.updateStrategy", told, ("OnDelete", "RollingUpdate")))
+            told = {
+                "Type": spec.update_strategy.type,
+                "RollingUpdate": None,
+            }  # as upstream's own type is shown
+            found.append(
+                errors.not_supported("spec.updateStrategy", told, ("OnDelete", "RollingUpdate"))
+            )
         if spec.template.spec.active_deadline_seconds is not None:
             why = "activeDeadlineSeconds in DaemonSet is not Supported"
             at = "spec.template.spec.activeDeadlineSeconds"
@@ -302,10 +349,18 @@ class PodDisruptionBudgetStrategy(Strategy):
     def validate(self, obj: Any) -> list[FieldError]:
         spec = obj.spec
         if spec.min_available is not None and spec.max_unavailable is not None:
-            return [errors.invalid_value("spec", {}, "minAvailable and maxUnavailable cannot be both set")]
-        found = count_or_percent(spec.min_available, "spec.minAvailable") + label_selector(spec.selector, "spec.selector")
+            return [
+                errors.invalid_value(
+                    "spec", {}, "minAvailable and maxUnavailable cannot be both set"
+                )
+            ]
+        found = count_or_percent(spec.min_available, "spec.minAvailable") + label_selector(
+            spec.selector, "spec.selector"
+        )
         allowed = ("AlwaysAllow", "IfHealthyBudget")
-        found += one_of(spec.unhealthy_pod_eviction_policy, allowed, "spec.unhealthyPodEvictionPolicy")
+        found += one_of(
+            spec.unhealthy_pod_eviction_policy, allowed, "spec.unhealthyPodEvictionPolicy"
+        )
         return found + count_or_percent(spec.max_unavailable, "spec.maxUnavailable")
 
 

@@ -74,18 +74,33 @@ def _contains(value: Any, item: Any) -> int:
 
 _COSTS: dict[str, Callable[..., int]] = {
     "check": lambda *_: _CHECK,
-    "isSorted": _traversal, "sum": _traversal, "max": _traversal, "min": _traversal, "indexOf": _traversal,
-    "lastIndexOf": _traversal, "flatten": _traversal, "slice": _traversal, "reverse": _traversal,
-    "sort": lambda items: 1 + 2 * len(items), "distinct": lambda items: 1 + len(items) ** 2,
-    "replace": _replace, "split": lambda text, *_: 1 + len(text) // 5, "join": _join,
-    "matches": _expression, "find": _expression, "findAll": _expression,
+    "isSorted": _traversal,
+    "sum": _traversal,
+    "max": _traversal,
+    "min": _traversal,
+    "indexOf": _traversal,
+    "lastIndexOf": _traversal,
+    "flatten": _traversal,
+    "slice": _traversal,
+    "reverse": _traversal,
+    "sort": lambda items: 1 + 2 * len(items),
+    "distinct": lambda items: 1 + len(items) ** 2,
+    "replace": _replace,
+    "split": lambda text, *_: 1 + len(text) // 5,
+    "join": _join,
+    "matches": _expression,
+    "find": _expression,
+    "findAll": _expression,
     "validate": lambda form, text: math.ceil((1 + len(text)) / 10) * _FORMAT_PATTERN // 4,
-    "sets.contains": _pairs, "sets.intersects": _pairs, "sets.equivalent": lambda a, b: 2 * _pairs(a, b),
-    "contains": _contains, "includes": _contains,
+    "sets.contains": _pairs,
+    "sets.intersects": _pairs,
+    "sets.equivalent": lambda a, b: 2 * _pairs(a, b),
+    "contains": _contains,
+    "includes": _contains,
     "lists.range": lambda size: 1 + max(size, 0),
     "format": lambda text, values: 1 + len(text) // 10 + weight(values),
     "string": lambda value: weight(value),
-}  # fmt: skip
+}
 
 
 def call_cost(name: str, values: list[Any]) -> int:

@@ -28,7 +28,9 @@ def parse_cidr(text: str) -> CIDR:
             raise ValueError
         return CIDR(ipaddress.ip_network(text, strict=False), text)
     except ValueError:
-        raise CelError(f'network address parse error during conversion from string: "{text}"') from None
+        raise CelError(
+            f'network address parse error during conversion from string: "{text}"'
+        ) from None
 
 
 def parse_url(text: str) -> URL:
@@ -38,7 +40,9 @@ def parse_url(text: str) -> URL:
     except ValueError as error:
         raise CelError(f"URL parse error during conversion from string: {error}") from None
     if not parts.scheme and not text.startswith("/"):
-        raise CelError(f'URL parse error during conversion from string: parse "{text}": invalid URI for request')
+        raise CelError(
+            f'URL parse error during conversion from string: parse "{text}": invalid URI for request'
+        )
     return URL(parts.scheme, host, parts.path, parts.query)
 
 
@@ -68,11 +72,28 @@ def _contains_cidr(network: CIDR, other: Any) -> bool:
 
 
 METHODS: dict[str, Function] = {
-    "family": lambda v: v.address.version, "isUnspecified": lambda v: v.address.is_unspecified,
-    "isLoopback": lambda v: v.address.is_loopback, "isLinkLocalMulticast": lambda v: v.address.is_multicast and v.address.is_link_local,
-    "isLinkLocalUnicast": lambda v: v.address.is_link_local, "isGlobalUnicast": lambda v: not (v.address.is_multicast or v.address.is_loopback or v.address.is_unspecified or v.address.is_link_local),
-    "containsIP": _contains_ip, "containsCIDR": _contains_cidr, "prefixLength": lambda v: v.network.prefixlen,
-    "masked": lambda v: CIDR(v.network, str(v.network)), "ip": lambda v: parse_ip(v.text.partition("/")[0]),
-    "getScheme": lambda v: v.scheme, "getHost": lambda v: v.host, "getHostname": _hostname, "getPort": _port,
-    "getEscapedPath": lambda v: urllib.parse.quote(v.path, safe="/%:@!$&'()*+,;=~-._"), "getQuery": _query,
-}  # fmt: skip
+    "family": lambda v: v.address.version,
+    "isUnspecified": lambda v: v.address.is_unspecified,
+    "isLoopback": lambda v: v.address.is_loopback,
+    "isLinkLocalMulticast": lambda v: v.address.is_multicast and v.address.is_link_local,
+    "isLinkLocalUnicast": lambda v: v.address.is_link_local,
+    "isGlobalUnicast": lambda v: (
+        not (
+            v.address.is_multicast
+            or v.address.is_loopback
+            or v.address.is_unspecified
+            or v.address.is_link_local
+        )
+    ),
+    "containsIP": _contains_ip,
+    "containsCIDR": _contains_cidr,
+    "prefixLength": lambda v: v.network.prefixlen,
+    "masked": lambda v: CIDR(v.network, str(v.network)),
+    "ip": lambda v: parse_ip(v.text.partition("/")[0]),
+    "getScheme": lambda v: v.scheme,
+    "getHost": lambda v: v.host,
+    "getHostname": _hostname,
+    "getPort": _port,
+    "getEscapedPath": lambda v: urllib.parse.quote(v.path, safe="/%:@!$&'()*+,;=~-._"),
+    "getQuery": _query,
+}

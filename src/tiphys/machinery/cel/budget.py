@@ -15,7 +15,9 @@ class OutOfBudget(CostExceeded):
     """Nothing is left, whatever one expression alone may cost."""
 
     def __init__(self) -> None:
-        super().__init__("validation failed due to running out of cost budget, no further validation rules will be run")
+        super().__init__(
+            "validation failed due to running out of cost budget, no further validation rules will be run"
+        )
 
 
 class Budget:

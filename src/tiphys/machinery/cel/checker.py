@@ -30,11 +30,29 @@ _FORMATS = {
     "duration": "duration",
     "byte": "bytes",
 }
-_TYPE_NAMES = frozenset((
-    "int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type", "dyn",
-    "google.protobuf.Duration", "google.protobuf.Timestamp", "optional_type",
-))  # fmt: skip
-_LITERALS: dict[str, Callable[[str], Any]] = {"duration": parse_duration, "timestamp": parse_timestamp, "matches": compiled}
+_TYPE_NAMES = frozenset(
+    (
+        "int",
+        "uint",
+        "double",
+        "bool",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "null_type",
+        "type",
+        "dyn",
+        "google.protobuf.Duration",
+        "google.protobuf.Timestamp",
+        "optional_type",
+    )
+)
+_LITERALS: dict[str, Callable[[str], Any]] = {
+    "duration": parse_duration,
+    "timestamp": parse_timestamp,
+    "matches": compiled,
+}
 _CLAUSE = re.compile(r"%(?:\.\d+)?[a-zA-Z]")
 _NULLABLE = frozenset(("null", "dyn", "object", "timestamp", "duration", "optional_type"))
 
@@ -67,7 +85,11 @@ def _fits(wanted: Type, given: Type, bound: dict[str, Type]) -> bool:
             bound[wanted.name] = given if before is None or before != DYN else DYN
             return True
         return _fits(before, given, {})
-    if "dyn" in (wanted.name, given.name) or wanted.name.startswith("_var") or given.name.startswith("_var"):
+    if (
+        "dyn" in (wanted.name, given.name)
+        or wanted.name.startswith("_var")
+        or given.name.startswith("_var")
+    ):
         return True
     if given.name == "null" or wanted.name == "null":
         return all(name in _NULLABLE or "." in name for name in (given.name, wanted.name))
@@ -132,7 +154,13 @@ class _Checker:
         value = node.value
         if value is None:
             return NULL
-        for kind, name in ((bool, "bool"), (Uint, "uint"), (int, "int"), (float, "double"), (str, "string")):
+        for kind, name in (
+            (bool, "bool"),
+            (Uint, "uint"),
+            (int, "int"),
+            (float, "double"),
+            (str, "string"),
+        ):
             if isinstance(value, kind):
                 return Type(name)
         return Type("bytes")
@@ -185,7 +213,9 @@ class _Checker:
         keys = self._alike([(key.at, self.visit(key, known)) for key in node.args[::2]])
         rows = zip(node.args[1::2], node.optional, strict=True)
         values = [self._entry(value, maybe, known) for value, maybe in rows]
-        return Type("map", (keys, self._alike(values)) if values else (Type("_var0"), Type("_var1")))
+        return Type(
+            "map", (keys, self._alike(values)) if values else (Type("_var0"), Type("_var1"))
+        )
 
     def _message(self, node: Node, known: dict[str, Type]) -> Type:
         for value in node.args[1::2]:
@@ -206,7 +236,9 @@ class _Checker:
             return DYN
         first = entries[0][1]
         for at, found in entries[1:]:
-            if (first != found and not (_open(first) or _open(found))) or not _fits(first, found, {}):
+            if (first != found and not (_open(first) or _open(found))) or not _fits(
+                first, found, {}
+            ):
                 raise self._fail(at, f"expected type '{first}' but found '{found}'")
         return first
 
@@ -227,11 +259,18 @@ class _Checker:
             return self._applied(name, node.at, types)
         space = _dotted(target)
         if space and f"{space}.{name}" in overloads() and space.partition(".")[0] not in known:
-            return self._applied(f"{space}.{name}", node.at, [self.visit(arg, known) for arg in node.args])
+            return self._applied(
+                f"{space}.{name}", node.at, [self.visit(arg, known) for arg in node.args]
+            )
         macro = _MACROS.get((name, len(node.args)))
         if macro is not None and node.args[0].kind == "name":
             return macro(self, node, known)
-        if name == "format" and target.kind == "literal" and len(node.args) == 1 and node.args[0].kind == "list":
+        if (
+            name == "format"
+            and target.kind == "literal"
+            and len(node.args) == 1
+            and node.args[0].kind == "list"
+        ):
             return self._format(node, known)
         types = [self.visit(inner, known) for inner in (target, *node.args)]
         self._check_literal(name, node.args)
@@ -240,7 +279,12 @@ class _Checker:
     def _check_literal(self, name: str, args: list[Node]) -> None:
         """Arguments that stand there in full must be what the function can read."""
         read = _LITERALS.get(name)
-        if read is None or not args or args[-1].kind != "literal" or not isinstance(args[-1].value, str):
+        if (
+            read is None
+            or not args
+            or args[-1].kind != "literal"
+            or not isinstance(args[-1].value, str)
+        ):
             return
         try:
             read(args[-1].value)
@@ -271,7 +315,10 @@ class _Checker:
         for row in rows:
             bound: dict[str, Type] = {}
             if row.method is method and len(row.args) == len(types):
-                if all(_fits(wanted, given, bound) for wanted, given in zip(row.args, types, strict=True)):
+                if all(
+                    _fits(wanted, given, bound)
+                    for wanted, given in zip(row.args, types, strict=True)
+                ):
                     results.append(_filled(row.result, bound))
         if results:
             return results[0] if all(result == results[0] for result in results) else DYN
@@ -282,7 +329,9 @@ class _Checker:
 
     # --- macros ---
 
-    def _elements(self, node: Node, known: dict[str, Type], count: int) -> tuple[Type, dict[str, Type]]:
+    def _elements(
+        self, node: Node, known: dict[str, Type], count: int
+    ) -> tuple[Type, dict[str, Type]]:
         """(what a comprehension goes over, the names with those that it binds)."""
         assert node.target is not None
         over = self.visit(node.target, known)
@@ -310,7 +359,9 @@ class _Checker:
     def _filter(self, node: Node, known: dict[str, Type]) -> Type:
         over, inner = self._elements(node, known, 1)
         [found] = [self.visit(body, inner) for body in node.args[-1:]]
-        result = Type("list", (over.of[0] if over.of else DYN,), over.schema if over.name == "list" else None)
+        result = Type(
+            "list", (over.of[0] if over.of else DYN,), over.schema if over.name == "list" else None
+        )
         self._applied("_?_:_", node.at, [found, result, result])
         return result
 
@@ -321,7 +372,9 @@ class _Checker:
         if node.value == "transformMapEntry":
             result = found if found.name == "map" else DYN
         elif node.value == "transformMap":
-            result = Type("map", (over.of[0] if over.name == "map" else INT if over.of else DYN, found))
+            result = Type(
+                "map", (over.of[0] if over.name == "map" else INT if over.of else DYN, found)
+            )
         else:
             result = Type("list", (found,))
         for condition in conditions:
@@ -345,10 +398,18 @@ class _Checker:
 _MACROS = {
     **{(name, 2): _Checker._quantifier for name in ("all", "exists", "exists_one")},
     **{(name, 3): _Checker._quantifier for name in ("all", "exists", "exists_one", "existsOne")},
-    ("filter", 2): _Checker._filter, ("map", 2): _Checker._mapping, ("map", 3): _Checker._mapping,
-    **{(f"transform{what}", count): _Checker._mapping for what in ("List", "Map", "MapEntry") for count in (3, 4)},
-    ("optMap", 2): _Checker._optional, ("optFlatMap", 2): _Checker._optional, ("sortBy", 2): _Checker._sort_by,
-}  # fmt: skip
+    ("filter", 2): _Checker._filter,
+    ("map", 2): _Checker._mapping,
+    ("map", 3): _Checker._mapping,
+    **{
+        (f"transform{what}", count): _Checker._mapping
+        for what in ("List", "Map", "MapEntry")
+        for count in (3, 4)
+    },
+    ("optMap", 2): _Checker._optional,
+    ("optFlatMap", 2): _Checker._optional,
+    ("sortBy", 2): _Checker._sort_by,
+}
 
 
 def _dotted(node: Node) -> str:

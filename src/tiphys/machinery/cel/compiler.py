@@ -41,12 +41,37 @@ from tiphys.machinery.cel.values import (
 from tiphys.machinery.remembered import remembered
 
 _TYPE_NAMES = {
-    "int": "int", "uint": "uint", "double": "double", "bool": "bool", "string": "string", "bytes": "bytes", "list": "list",
-    "map": "map", "null_type": "null_type", "type": "type", "duration": "google.protobuf.Duration",
-    "timestamp": "google.protobuf.Timestamp", "dyn": "dyn", "optional_type": "optional_type",
-}  # fmt: skip
+    "int": "int",
+    "uint": "uint",
+    "double": "double",
+    "bool": "bool",
+    "string": "string",
+    "bytes": "bytes",
+    "list": "list",
+    "map": "map",
+    "null_type": "null_type",
+    "type": "type",
+    "duration": "google.protobuf.Duration",
+    "timestamp": "google.protobuf.Timestamp",
+    "dyn": "dyn",
+    "optional_type": "optional_type",
+}
 _NAMESPACES = frozenset(
-    ("optional", "cel", "sets", "strings", "math", "ip", "cidr", "lists", "base64", "format", "google", "net", "kubernetes")
+    (
+        "optional",
+        "cel",
+        "sets",
+        "strings",
+        "math",
+        "ip",
+        "cidr",
+        "lists",
+        "base64",
+        "format",
+        "google",
+        "net",
+        "kubernetes",
+    )
 )
 
 
@@ -111,11 +136,19 @@ def _place(node: Node, name: str) -> int:
 @functools.cache
 def accepted(name: str, method: bool, count: int) -> tuple[frozenset[type], ...]:
     """For each argument the Python types that some overload takes, none where any will do."""
-    rows = [row.args for row in overloads().get(name, ()) if row.method is method and len(row.args) == count]
+    rows = [
+        row.args
+        for row in overloads().get(name, ())
+        if row.method is method and len(row.args) == count
+    ]
     columns = []
     for column in zip(*rows, strict=True):
         kinds = [PYTHON_TYPES.get(wanted.name) for wanted in column]
-        columns.append(frozenset[type]() if None in kinds else frozenset(kind for kind in kinds if kind is not None))
+        columns.append(
+            frozenset[type]()
+            if None in kinds
+            else frozenset(kind for kind in kinds if kind is not None)
+        )
     return tuple(columns)
 
 
@@ -179,7 +212,10 @@ class _Compiler:
         return at
 
     def _list(self, node: Node) -> Evaluate:
-        items = [(self.compile(item), maybe) for item, maybe in zip(node.args, node.optional, strict=True)]
+        items = [
+            (self.compile(item), maybe)
+            for item, maybe in zip(node.args, node.optional, strict=True)
+        ]
 
         def build(frame: Frame) -> list[Any]:
             spend(frame, 10)
@@ -229,8 +265,16 @@ class _Compiler:
         if node.target is None and name == "has":
             return self._has(node)
         if node.target is not None:
-            if node.target.kind == "name" and node.target.value in _NAMESPACES and node.target.value not in self._bound:
-                return self._bind(node) if (node.target.value, name, len(node.args)) == _BIND else self._qualified(node)
+            if (
+                node.target.kind == "name"
+                and node.target.value in _NAMESPACES
+                and node.target.value not in self._bound
+            ):
+                return (
+                    self._bind(node)
+                    if (node.target.value, name, len(node.args)) == _BIND
+                    else self._qualified(node)
+                )
             macro = _MACROS.get((name, len(node.args)))
             if macro is not None:
                 return macro(self, node)
@@ -240,7 +284,9 @@ class _Compiler:
         assert node.target is not None
         name = f"{node.target.value}.{node.value}"
         if name not in FUNCTIONS:
-            raise self._fail(node.target, f"undeclared reference to '{node.target.value}' (in container '')")
+            raise self._fail(
+                node.target, f"undeclared reference to '{node.target.value}' (in container '')"
+            )
         return self._function(Node("call", name, node.args, at=node.at))
 
     def _function(self, node: Node) -> Evaluate:
@@ -379,7 +425,9 @@ class _Compiler:
         body = self._inside(names, node.args[1])
         return lambda frame: [inner[names[0]] for inner in frames(frame) if as_bool(body(inner))]
 
-    def _transform(self, node: Node, count: int) -> tuple[Callable[[Frame], Any], Evaluate, Evaluate]:
+    def _transform(
+        self, node: Node, count: int
+    ) -> tuple[Callable[[Frame], Any], Evaluate, Evaluate]:
         """(frames, condition, what each becomes) of a macro with an optional condition before its last argument."""
         names, frames = self._rows(node, count)
         body = self._inside(names, node.args[-1])
@@ -398,7 +446,9 @@ class _Compiler:
     def _transform_map(self, node: Node) -> Evaluate:
         frames, keep, body = self._transform(node, 2)
         key = node.args[0].value
-        return lambda frame: {inner[key]: body(inner) for inner in frames(frame) if as_bool(keep(inner))}
+        return lambda frame: {
+            inner[key]: body(inner) for inner in frames(frame) if as_bool(keep(inner))
+        }
 
     def _transform_entry(self, node: Node) -> Evaluate:
         frames, keep, body = self._transform(node, 2)
@@ -440,29 +490,54 @@ class _Compiler:
     def _sort_by(self, node: Node) -> Evaluate:
         names, frames = self._rows(node, 1)
         body = self._inside(names, node.args[1])
-        return lambda frame: sorted_list([(inner[names[0]], body(inner)) for inner in frames(frame)])
+        return lambda frame: sorted_list(
+            [(inner[names[0]], body(inner)) for inner in frames(frame)]
+        )
 
 
 # Messages that an expression may make: what a mutating policy applies, and operations of a JSON patch.
 MESSAGES = frozenset(("Object", "JSONPatch"))
 
 # Methods that only values with a `cel_call` of their own have: the authorizer of policies.
-OWN_METHODS = frozenset((
-    "path", "group", "serviceAccount", "resource", "subresource", "namespace", "name", "check", "allowed", "reason",
-    "errored", "error", "fieldSelector", "labelSelector",
-))  # fmt: skip
+OWN_METHODS = frozenset(
+    (
+        "path",
+        "group",
+        "serviceAccount",
+        "resource",
+        "subresource",
+        "namespace",
+        "name",
+        "check",
+        "allowed",
+        "reason",
+        "errored",
+        "error",
+        "fieldSelector",
+        "labelSelector",
+    )
+)
 
 _BIND = ("cel", "bind", 3)
 
 _MACROS: dict[tuple[str, int], Callable[[_Compiler, Node], Evaluate]] = {
-    ("all", 2): _Compiler._all, ("all", 3): _Compiler._all,
-    ("exists", 2): _Compiler._exists, ("exists", 3): _Compiler._exists,
-    ("exists_one", 2): _Compiler._exists_one, ("existsOne", 2): _Compiler._exists_one, ("existsOne", 3): _Compiler._exists_one,
+    ("all", 2): _Compiler._all,
+    ("all", 3): _Compiler._all,
+    ("exists", 2): _Compiler._exists,
+    ("exists", 3): _Compiler._exists,
+    ("exists_one", 2): _Compiler._exists_one,
+    ("existsOne", 2): _Compiler._exists_one,
+    ("existsOne", 3): _Compiler._exists_one,
     ("filter", 2): _Compiler._filter,
-    ("map", 2): _Compiler._map_macro, ("map", 3): _Compiler._map_macro,
-    ("transformList", 3): _Compiler._transform_list, ("transformList", 4): _Compiler._transform_list,
-    ("transformMap", 3): _Compiler._transform_map, ("transformMap", 4): _Compiler._transform_map,
-    ("transformMapEntry", 3): _Compiler._transform_entry, ("transformMapEntry", 4): _Compiler._transform_entry,
-    ("optMap", 2): _Compiler._opt_map, ("optFlatMap", 2): _Compiler._opt_flat_map,
+    ("map", 2): _Compiler._map_macro,
+    ("map", 3): _Compiler._map_macro,
+    ("transformList", 3): _Compiler._transform_list,
+    ("transformList", 4): _Compiler._transform_list,
+    ("transformMap", 3): _Compiler._transform_map,
+    ("transformMap", 4): _Compiler._transform_map,
+    ("transformMapEntry", 3): _Compiler._transform_entry,
+    ("transformMapEntry", 4): _Compiler._transform_entry,
+    ("optMap", 2): _Compiler._opt_map,
+    ("optFlatMap", 2): _Compiler._opt_flat_map,
     ("sortBy", 2): _Compiler._sort_by,
-}  # fmt: skip
+}

@@ -160,7 +160,16 @@ def parse_timestamp(value: Any) -> datetime.datetime:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "size": _size, "int": _int, "uint": _uint, "double": _double, "string": string_of, "bool": _bool, "bytes": _bytes,
-    "duration": parse_duration, "timestamp": parse_timestamp, "dyn": lambda v: v, "type": lambda v: TypeValue(type_name(v)),
-}  # fmt: skip
+    "size": _size,
+    "int": _int,
+    "uint": _uint,
+    "double": _double,
+    "string": string_of,
+    "bool": _bool,
+    "bytes": _bytes,
+    "duration": parse_duration,
+    "timestamp": parse_timestamp,
+    "dyn": lambda v: v,
+    "type": lambda v: TypeValue(type_name(v)),
+}
 METHODS: dict[str, Function] = {"size": _size}

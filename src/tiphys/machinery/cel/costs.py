@@ -77,7 +77,11 @@ class Coster:
             return cost + ONE, Operand(node, self._type(node))
         if operand.type.name in ("map", "object") or operand.type.name.startswith("_var"):
             cost += ONE
-        place = (operand.place.named(node.value) or NOWHERE) if operand.place is not None else self._whole
+        place = (
+            (operand.place.named(node.value) or NOWHERE)
+            if operand.place is not None
+            else self._whole
+        )
         return cost, Operand(node, self._type(node), None, place)
 
     def _index(self, node: Node) -> tuple[Range, Operand]:
@@ -98,7 +102,9 @@ class Coster:
         cost, sizes = self._all(node.args)
         entry = Entry(True, ONE, spread(sizes))
         count = len(node.args)
-        return cost + Range(LIST, LIST), Operand(node, self._type(node), Range(count, count), entry=entry)
+        return cost + Range(LIST, LIST), Operand(
+            node, self._type(node), Range(count, count), entry=entry
+        )
 
     def _map(self, node: Node) -> tuple[Range, Operand]:
         keys, key_sizes = self._all(node.args[::2])
@@ -120,9 +126,16 @@ class Coster:
 
     def _call(self, node: Node) -> tuple[Range, Operand]:
         name, target = node.value, node.target
-        if target is None and name == "has" and len(node.args) == 1 and node.args[0].kind == "select":
+        if (
+            target is None
+            and name == "has"
+            and len(node.args) == 1
+            and node.args[0].kind == "select"
+        ):
             return self.cost(node.args[0].args[0])[0], Operand(node, Type("bool"))
-        if target is not None and id(target) not in self._types:  # `sets.contains`: a name with a dot in it
+        if (
+            target is not None and id(target) not in self._types
+        ):  # `sets.contains`: a name with a dot in it
             name, target = f"{_dotted(target)}.{name}", None
         if target is not None and self._is_macro(node):
             return _MACROS[name](self, node, target)
@@ -142,10 +155,14 @@ class Coster:
         """Whether the checker has taken the call as a macro: what a macro binds is a name that has no type."""
         return node.value in _MACROS and bool(node.args) and id(node.args[0]) not in self._types
 
-    def _logical(self, node: Node, costs: list[Range], args: list[Operand]) -> tuple[Range, Operand]:
+    def _logical(
+        self, node: Node, costs: list[Range], args: list[Operand]
+    ) -> tuple[Range, Operand]:
         return Range(costs[0].low, (costs[0] + costs[1]).high), Operand(node, Type("bool"))
 
-    def _conditional(self, node: Node, costs: list[Range], args: list[Operand]) -> tuple[Range, Operand]:
+    def _conditional(
+        self, node: Node, costs: list[Range], args: list[Operand]
+    ) -> tuple[Range, Operand]:
         entry = args[1].entry.union(args[2].entry) if args[1].entry is not None else None
         size = args[1].sized | args[2].sized
         return costs[0] + (costs[1] | costs[2]), Operand(node, self._type(node), size, entry=entry)
@@ -160,7 +177,11 @@ class Coster:
     # --- macros ---
 
     def _loop(
-        self, node: Node, target: Node, count: int, body: Callable[[Operand], tuple[Range, Entry | None]]
+        self,
+        node: Node,
+        target: Node,
+        count: int,
+        body: Callable[[Operand], tuple[Range, Entry | None]],
     ) -> tuple[Range, Operand, Entry | None]:
         """(the range's cost and that of all rounds, the range, what one round makes). `body` gives a round's cost."""
         cost, over = self.cost(target)
@@ -183,7 +204,9 @@ class Coster:
         if over.place is not None:
             key_place = (None if listed else over.place.key) or NOWHERE
         keys = Operand(None, Type("dyn"), over.entry.key if over.entry else None, key_place)
-        values = Operand(None, Type("dyn"), over.entry.value if over.entry else None, self._inside(over))
+        values = Operand(
+            None, Type("dyn"), over.entry.value if over.entry else None, self._inside(over)
+        )
         if count == 2:
             return [keys, values]
         return [values if listed else keys]
@@ -221,7 +244,9 @@ class Coster:
             *conditions, made = node.args[count:]
             cost, operand = self.cost(made)
             entry = Entry(True, ONE, Range(0, 0) | operand.sized) if listed else None
-            inserted = 2 + (1 if node.value == "transformMap" else 0)  # the call, accu, and the key's name
+            inserted = 2 + (
+                1 if node.value == "transformMap" else 0
+            )  # the call, accu, and the key's name
             step = cost + (Range(2 + LIST, 2 + LIST) if listed else Range(inserted, inserted))
             for condition in conditions:
                 step = self.cost(condition)[0] + (step | ONE)
@@ -231,17 +256,25 @@ class Coster:
         cost += Range(LIST, LIST) if listed else Range(MAP, MAP)
         return cost + ONE, Operand(node, self._type(node), over.sized, entry=entry)
 
-    def _made(self, node: Node, cost: Range, over: Operand, entry: Entry | None) -> tuple[Range, Operand]:
-        return cost + Range(LIST + 1, LIST + 1), Operand(node, self._type(node), over.sized, entry=entry)
+    def _made(
+        self, node: Node, cost: Range, over: Operand, entry: Entry | None
+    ) -> tuple[Range, Operand]:
+        return cost + Range(LIST + 1, LIST + 1), Operand(
+            node, self._type(node), over.sized, entry=entry
+        )
 
     def _optional(self, node: Node, target: Node) -> tuple[Range, Operand]:
         """target.hasValue() ? optional.of(bind(x, target.value(), body)) : optional.none()."""
         asked = self.cost(target)[0] + ONE
-        inner, operand = self._bind(node.args[0].value, asked, Operand(None, Type("dyn")), node.args[1])
+        inner, operand = self._bind(
+            node.args[0].value, asked, Operand(None, Type("dyn")), node.args[1]
+        )
         if node.value == "optMap":
             inner += ONE
             operand = Operand(node, self._type(node))
-        return asked + (inner | ONE), Operand(node, self._type(node), operand.size, entry=operand.entry)
+        return asked + (inner | ONE), Operand(
+            node, self._type(node), operand.size, entry=operand.entry
+        )
 
     def _bind(self, name: str, cost: Range, value: Operand, body: Node) -> tuple[Range, Operand]:
         before = self._locals.get(name)
@@ -270,11 +303,17 @@ def _dotted(node: Node) -> str:
 
 
 _SPECIAL: dict[str, Callable[[Coster, Node, list[Range], list[Operand]], tuple[Range, Operand]]] = {
-    "_&&_": Coster._logical, "_||_": Coster._logical, "_?_:_": Coster._conditional, "dyn": Coster._dyn,
+    "_&&_": Coster._logical,
+    "_||_": Coster._logical,
+    "_?_:_": Coster._conditional,
+    "dyn": Coster._dyn,
     "_+_": Coster._add,
-}  # fmt: skip
+}
 _MACROS: dict[str, Callable[[Coster, Node, Node], tuple[Range, Operand]]] = {
     **dict.fromkeys(("all", "exists", "exists_one", "existsOne"), Coster._quantifier),
     **dict.fromkeys(("map", "transformList", "transformMap", "transformMapEntry"), Coster._mapping),
-    "filter": Coster._filter, "optMap": Coster._optional, "optFlatMap": Coster._optional, "sortBy": Coster._sort_by,
-}  # fmt: skip
+    "filter": Coster._filter,
+    "optMap": Coster._optional,
+    "optFlatMap": Coster._optional,
+    "sortBy": Coster._sort_by,
+}

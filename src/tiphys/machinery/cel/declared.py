@@ -110,7 +110,9 @@ def _most_items(schema: Schema) -> int:
         return max(int(limit), 0)
     inner = schema.items if listed else schema.additional
     assert inner is not None
-    return (REQUEST - 2) // (least(inner) + (1 if listed else 6))  # a comma; and a key, quoted, with its colon
+    return (REQUEST - 2) // (
+        least(inner) + (1 if listed else 6)
+    )  # a comma; and a key, quoted, with its colon
 
 
 def least(schema: Schema) -> int:
@@ -127,7 +129,11 @@ def least(schema: Schema) -> int:
     schema = schema.as_seen()
     for name in schema.required:
         inner = schema.properties.get(name)
-        if inner is not None and is_exposed(inner) and (not inner.has_default or inner.default is None):
+        if (
+            inner is not None
+            and is_exposed(inner)
+            and (not inner.has_default or inner.default is None)
+        ):
             size += len(name.encode()) + least(inner) + 4
     return size
 

@@ -14,7 +14,10 @@ from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.parser import Node
 
 UNKNOWN = 2**64 - 1
-TRAVERSAL, PATTERN = 0.1, 0.25  # of a unit for each character that is read, of a text or of a regular expression
+TRAVERSAL, PATTERN = (
+    0.1,
+    0.25,
+)  # of a unit for each character that is read, of a text or of a regular expression
 LIST, MAP, MESSAGE = 10, 30, 40  # to make one
 SCALARS = frozenset(("bool", "double", "duration", "int", "timestamp", "uint"))
 
@@ -58,7 +61,11 @@ class Entry:
     value: Range
 
     def union(self, other: Entry | None) -> Entry | None:
-        return Entry(self.listed, self.key | other.key, self.value | other.value) if other is not None else None
+        return (
+            Entry(self.listed, self.key | other.key, self.value | other.value)
+            if other is not None
+            else None
+        )
 
 
 @dataclass(slots=True)
@@ -86,7 +93,9 @@ class Operand:
         return Operand(None, self.type.of[0], declared_size(place), place)
 
 
-Estimate = tuple[Range, Range | None]  # the cost of a call beside its operands', the size of its result
+Estimate = tuple[
+    Range, Range | None
+]  # the cost of a call beside its operands', the size of its result
 
 
 def declared_size(place: Declared | None) -> Range | None:
@@ -109,14 +118,20 @@ def spread(sizes: list[Range]) -> Range:
 
 
 def _could_be(operand: Operand, *names: str) -> bool:
-    return operand.type.name in names or operand.type.name == "dyn" or operand.type.name.startswith("_var")
+    return (
+        operand.type.name in names
+        or operand.type.name == "dyn"
+        or operand.type.name.startswith("_var")
+    )
 
 
 def joined(args: list[Operand]) -> tuple[Range, Range | None, Entry | None]:
     """(cost, size, entries) of a sum: texts are read through, lists are put side by side, numbers are one operation."""
     size = args[0].sized + args[1].sized
     costs, sizes = list[Range](), list[Range]()
-    if all(_could_be(arg, "string") for arg in args) or all(_could_be(arg, "bytes") for arg in args):
+    if all(_could_be(arg, "string") for arg in args) or all(
+        _could_be(arg, "bytes") for arg in args
+    ):
         costs.append(size.times(TRAVERSAL))
         sizes.append(size)
     if all(_could_be(arg, "list") for arg in args):
@@ -146,7 +161,9 @@ def _equal(args: list[Operand]) -> Range:
 
 
 def _ordered(args: list[Operand]) -> Range:
-    texts = all(_could_be(arg, "string") for arg in args) or all(_could_be(arg, "bytes") for arg in args)
+    texts = all(_could_be(arg, "string") for arg in args) or all(
+        _could_be(arg, "bytes") for arg in args
+    )
     numbers = all(_could_be(arg, *SCALARS) for arg in args)
     if not texts:
         return ONE

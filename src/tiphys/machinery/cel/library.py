@@ -33,7 +33,9 @@ def _valid(parse: Callable[[str], Any]) -> Function:
 
 def _quantity_sum(sign: int) -> Function:
     def run(a: QuantityValue, b: Any) -> QuantityValue:
-        return QuantityValue(a.nano + sign * (b.nano if isinstance(b, QuantityValue) else int(b) * 10**9))
+        return QuantityValue(
+            a.nano + sign * (b.nano if isinstance(b, QuantityValue) else int(b) * 10**9)
+        )
 
     return run
 
@@ -64,7 +66,9 @@ def _or_value(value: Optional, other: Any) -> Any:
 
 def _of_non_zero(value: Any) -> Optional:
     return (
-        NONE if value is None or value in (0, "", b"", False) or value == [] or value == {} else Optional(True, value)
+        NONE
+        if value is None or value in (0, "", b"", False) or value == [] or value == {}
+        else Optional(True, value)
     )
 
 
@@ -96,16 +100,33 @@ def _formats() -> dict[str, Callable[[str], list[str]]]:
         return lambda text: check(text[:-1] + "a" if text.endswith("-") else text)
 
     return {
-        "dns1123Label": names.dns_label_errors, "dns1123LabelPrefix": prefix(names.dns_label_errors),
-        "dns1123Subdomain": names.dns_subdomain_errors, "dns1123SubdomainPrefix": prefix(names.dns_subdomain_errors),
-        "dns1035Label": names.dns1035_errors, "dns1035LabelPrefix": prefix(names.dns1035_errors),
-        "qualifiedName": names.label_key_errors, "labelValue": names.label_value_errors,
+        "dns1123Label": names.dns_label_errors,
+        "dns1123LabelPrefix": prefix(names.dns_label_errors),
+        "dns1123Subdomain": names.dns_subdomain_errors,
+        "dns1123SubdomainPrefix": prefix(names.dns_subdomain_errors),
+        "dns1035Label": names.dns1035_errors,
+        "dns1035LabelPrefix": prefix(names.dns1035_errors),
+        "qualifiedName": names.label_key_errors,
+        "labelValue": names.label_value_errors,
         **{name: matching(name) for name in ("uri", "uuid", "byte", "date", "datetime")},
-    }  # fmt: skip
+    }
 
 
-_FORMATS = ("dns1123Label", "dns1123LabelPrefix", "dns1123Subdomain", "dns1123SubdomainPrefix", "dns1035Label",
-            "dns1035LabelPrefix", "qualifiedName", "labelValue", "uri", "uuid", "byte", "date", "datetime")  # fmt: skip
+_FORMATS = (
+    "dns1123Label",
+    "dns1123LabelPrefix",
+    "dns1123Subdomain",
+    "dns1123SubdomainPrefix",
+    "dns1035Label",
+    "dns1035LabelPrefix",
+    "qualifiedName",
+    "labelValue",
+    "uri",
+    "uuid",
+    "byte",
+    "date",
+    "datetime",
+)
 
 
 def _named_format(name: str) -> Optional:
@@ -114,24 +135,53 @@ def _named_format(name: str) -> Optional:
 
 
 FUNCTIONS: dict[str, Function] = {
-    **conversions.FUNCTIONS, **texts.FUNCTIONS, **lists.FUNCTIONS,
-    "optional.of": lambda v: Optional(True, v), "optional.none": lambda: NONE, "optional.ofNonZeroValue": _of_non_zero,
+    **conversions.FUNCTIONS,
+    **texts.FUNCTIONS,
+    **lists.FUNCTIONS,
+    "optional.of": lambda v: Optional(True, v),
+    "optional.none": lambda: NONE,
+    "optional.ofNonZeroValue": _of_non_zero,
     "optional.unwrap": lambda v: [item.value for item in v if item.present],
     "sign": lambda v: (v.nano > 0) - (v.nano < 0),
-    "ip": parse_ip, "isIP": _valid(parse_ip), "ip.isCanonical": lambda t: str(parse_ip(t).address) == t,
-    "cidr": parse_cidr, "isCIDR": _valid(parse_cidr), "url": parse_url, "isURL": _valid(parse_url),
-    "quantity": QuantityValue.parse, "isQuantity": _valid(QuantityValue.parse),
-    "semver": parse_semver, "isSemver": _valid(parse_semver), "format.named": _named_format,
-    **{f"format.{name}": functools.partial(lambda name: _named_format(name).value, name) for name in _FORMATS},
-}  # fmt: skip
+    "ip": parse_ip,
+    "isIP": _valid(parse_ip),
+    "ip.isCanonical": lambda t: str(parse_ip(t).address) == t,
+    "cidr": parse_cidr,
+    "isCIDR": _valid(parse_cidr),
+    "url": parse_url,
+    "isURL": _valid(parse_url),
+    "quantity": QuantityValue.parse,
+    "isQuantity": _valid(QuantityValue.parse),
+    "semver": parse_semver,
+    "isSemver": _valid(parse_semver),
+    "format.named": _named_format,
+    **{
+        f"format.{name}": functools.partial(lambda name: _named_format(name).value, name)
+        for name in _FORMATS
+    },
+}
 
 METHODS: dict[str, Function] = {
-    **conversions.METHODS, **texts.METHODS, **lists.METHODS, **times.METHODS, **addresses.METHODS,
-    "hasValue": lambda v: v.present, "value": _unwrap, "orValue": _or_value, "or": lambda a, b: a if a.present else b,
-    "isGreaterThan": lambda a, b: _key(a) > _key(b), "isLessThan": lambda a, b: _key(a) < _key(b),
+    **conversions.METHODS,
+    **texts.METHODS,
+    **lists.METHODS,
+    **times.METHODS,
+    **addresses.METHODS,
+    "hasValue": lambda v: v.present,
+    "value": _unwrap,
+    "orValue": _or_value,
+    "or": lambda a, b: a if a.present else b,
+    "isGreaterThan": lambda a, b: _key(a) > _key(b),
+    "isLessThan": lambda a, b: _key(a) < _key(b),
     "compareTo": lambda a, b: (_key(a) > _key(b)) - (_key(a) < _key(b)),
-    "isInteger": lambda v: v.nano % 10**9 == 0, "asInteger": _as_integer, "asApproximateFloat": lambda v: v.nano / 1e9,
-    "add": _quantity_sum(1), "sub": _quantity_sum(-1),
-    "unwrapOpt": FUNCTIONS["optional.unwrap"], "major": lambda v: v.parts[0], "minor": lambda v: v.parts[1], "patch": lambda v: v.parts[2],
+    "isInteger": lambda v: v.nano % 10**9 == 0,
+    "asInteger": _as_integer,
+    "asApproximateFloat": lambda v: v.nano / 1e9,
+    "add": _quantity_sum(1),
+    "sub": _quantity_sum(-1),
+    "unwrapOpt": FUNCTIONS["optional.unwrap"],
+    "major": lambda v: v.parts[0],
+    "minor": lambda v: v.parts[1],
+    "patch": lambda v: v.parts[2],
     "validate": lambda v, t: v.validate(t),
-}  # fmt: skip
+}

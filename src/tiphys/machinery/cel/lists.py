@@ -17,7 +17,9 @@ from tiphys.machinery.cel.values import (
     less,
 )
 
-_LONGEST = 1_000_000  # elements of a list made from nothing: more would cost more than any expression may
+_LONGEST = (
+    1_000_000  # elements of a list made from nothing: more would cost more than any expression may
+)
 
 
 def _sum(items: list[Any]) -> Any:
@@ -63,7 +65,9 @@ def _flatten(items: list[Any], depth: int = 1) -> list[Any]:
         raise CelError("level must be non-negative")
     made: list[Any] = []
     for item in items:
-        made += (_flatten(item, depth - 1) if depth > 1 else item) if isinstance(item, list) else [item]
+        made += (
+            (_flatten(item, depth - 1) if depth > 1 else item) if isinstance(item, list) else [item]
+        )
     return made
 
 
@@ -71,7 +75,9 @@ def _slice(items: list[Any], start: int, end: int) -> list[Any]:
     if start < 0 or end < 0:
         raise CelError(f"cannot slice({start}, {end}), negative indexes not supported")
     if start > end:
-        raise CelError(f"cannot slice({start}, {end}), start index must be less than or equal to end index")
+        raise CelError(
+            f"cannot slice({start}, {end}), start index must be less than or equal to end index"
+        )
     if end > len(items):
         raise CelError(f"cannot slice({start}, {end}), list is length {len(items)}")
     return items[start:end]
@@ -87,6 +93,7 @@ def _range(size: int) -> list[int]:
 
 def sorted_list(pairs: list[tuple[Any, Any]]) -> list[Any]:
     """Items sorted by the key that stands beside each."""
+
     def compare(a: tuple[Any, Any], b: tuple[Any, Any]) -> int:
         return -1 if less(a[1], b[1]) else 1 if less(b[1], a[1]) else 0
 
@@ -106,13 +113,26 @@ def _last(items: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "sets.contains": _has_all, "sets.equivalent": lambda a, b: _has_all(a, b) and _has_all(b, a),
-    "sets.intersects": lambda a, b: any(equal(x, y) for x in a for y in b), "lists.range": _range,
-}  # fmt: skip
+    "sets.contains": _has_all,
+    "sets.equivalent": lambda a, b: _has_all(a, b) and _has_all(b, a),
+    "sets.intersects": lambda a, b: any(equal(x, y) for x in a for y in b),
+    "lists.range": _range,
+}
 METHODS: dict[str, Function] = {
-    "contains": lambda t, s: s in t if isinstance(t, str) else _has_all(t, [s]), "reverse": lambda v: v[::-1],
-    "sum": _sum, "min": _least, "max": _greatest, "isSorted": _is_sorted, "distinct": _distinct, "flatten": _flatten,
-    "slice": _slice, "sort": lambda v: sorted_list([(i, i) for i in v]), "first": _first, "last": _last,
+    "contains": lambda t, s: s in t if isinstance(t, str) else _has_all(t, [s]),
+    "reverse": lambda v: v[::-1],
+    "sum": _sum,
+    "min": _least,
+    "max": _greatest,
+    "isSorted": _is_sorted,
+    "distinct": _distinct,
+    "flatten": _flatten,
+    "slice": _slice,
+    "sort": lambda v: sorted_list([(i, i) for i in v]),
+    "first": _first,
+    "last": _last,
     # Selectors of devices alone: attributes that may be lists.
-    "includes": lambda v, item: any(equal(one, item) for one in (v if isinstance(v, list) else [v])),
-}  # fmt: skip
+    "includes": lambda v, item: any(
+        equal(one, item) for one in (v if isinstance(v, list) else [v])
+    ),
+}

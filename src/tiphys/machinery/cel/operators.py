@@ -46,7 +46,9 @@ def _least_size(a: Any, b: Any) -> int:
     return min(len(a), len(b)) // 10 if isinstance(a, str) and isinstance(b, str) else 0
 
 
-def _simple(function: Callable[..., Any], cost: Callable[[Any, Any], int] = _least_size) -> Callable[..., Evaluate]:
+def _simple(
+    function: Callable[..., Any], cost: Callable[[Any, Any], int] = _least_size
+) -> Callable[..., Evaluate]:
     def make(*args: Evaluate) -> Evaluate:
         if len(args) == 1:
             [only] = args
@@ -85,7 +87,11 @@ def _arithmetic(operator: str) -> Callable[[Any, Any], Any]:
                 if operator == "%":
                     raise CelError("no such overload")
                 return _float(operator, a, b)
-            if isinstance(a, float) or isinstance(b, float) or isinstance(a, Uint) is not isinstance(b, Uint):
+            if (
+                isinstance(a, float)
+                or isinstance(b, float)
+                or isinstance(a, Uint) is not isinstance(b, Uint)
+            ):
                 raise CelError("no such overload")
             made = {
                 "+": lambda: a + b,
@@ -104,7 +110,11 @@ def _float(operator: str, a: float, b: float) -> float:
     if operator == "/":
         if b == 0:
             return (
-                float("nan") if a == 0 or a != a else float("inf") if (a > 0) == (str(b)[0] != "-") else float("-inf")
+                float("nan")
+                if a == 0 or a != a
+                else float("inf")
+                if (a > 0) == (str(b)[0] != "-")
+                else float("-inf")
             )
         return a / b
     return a + b if operator == "+" else a - b if operator == "-" else a * b
@@ -117,10 +127,18 @@ def _negate(value: Any) -> Any:
 
 
 OPERATORS: dict[str, Callable[..., Evaluate]] = {
-    "_&&_": _and, "_||_": _or, "_?_:_": _choose,
-    "_==_": _simple(equal, comparison_cost), "_!=_": _simple(lambda a, b: not equal(a, b), comparison_cost),
-    "_<_": _simple(less), "_>_": _simple(lambda a, b: less(b, a)),
-    "_<=_": _simple(lambda a, b: less(a, b) or equal(a, b)), "_>=_": _simple(lambda a, b: less(b, a) or equal(a, b)),
-    "_in_": _simple(_in, search_cost), "!_": _simple(lambda v: not as_bool(v)), "-_": _simple(_negate),
-    "_+_": _simple(_arithmetic("+"), joining_cost), **{f"_{op}_": _simple(_arithmetic(op)) for op in "-*/%"},
-}  # fmt: skip
+    "_&&_": _and,
+    "_||_": _or,
+    "_?_:_": _choose,
+    "_==_": _simple(equal, comparison_cost),
+    "_!=_": _simple(lambda a, b: not equal(a, b), comparison_cost),
+    "_<_": _simple(less),
+    "_>_": _simple(lambda a, b: less(b, a)),
+    "_<=_": _simple(lambda a, b: less(a, b) or equal(a, b)),
+    "_>=_": _simple(lambda a, b: less(b, a) or equal(a, b)),
+    "_in_": _simple(_in, search_cost),
+    "!_": _simple(lambda v: not as_bool(v)),
+    "-_": _simple(_negate),
+    "_+_": _simple(_arithmetic("+"), joining_cost),
+    **{f"_{op}_": _simple(_arithmetic(op)) for op in "-*/%"},
+}

@@ -98,7 +98,9 @@ def _tokens(text: str) -> list[_Token]:
 
 
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL
+)
 
 
 def _string(text: str) -> str | bytes:
@@ -108,7 +110,11 @@ def _string(text: str) -> str | bytes:
     if "r" not in prefix:
         body = _ESCAPE.sub(_unescape, body)
     if "b" in prefix:
-        return body.encode("latin-1") if all(ord(c) < 256 for c in body) and "\\x" in text else body.encode()
+        return (
+            body.encode("latin-1")
+            if all(ord(c) < 256 for c in body) and "\\x" in text
+            else body.encode()
+        )
     return body
 
 
@@ -126,8 +132,21 @@ TOO_DEEP = "expression recursion limit exceeded: 250"  # as upstream's parser sa
 _LONGEST_INTEGER = 400  # digits, most of them zeros: one of more than 4,300 Python refuses to read
 
 _BINARY = {
-    "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 3, "<=": 3, ">": 3, ">=": 3, "in": 3, "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
-}  # fmt: skip
+    "||": 1,
+    "&&": 2,
+    "==": 3,
+    "!=": 3,
+    "<": 3,
+    "<=": 3,
+    ">": 3,
+    ">=": 3,
+    "in": 3,
+    "+": 4,
+    "-": 4,
+    "*": 5,
+    "/": 5,
+    "%": 5,
+}
 
 
 class _Parser:
@@ -258,7 +277,9 @@ class _Parser:
 
     def _name(self, token: _Token) -> Node:
         if token.text in ("true", "false", "null"):
-            return Node("literal", {"true": True, "false": False, "null": None}[token.text], at=token.at)
+            return Node(
+                "literal", {"true": True, "false": False, "null": None}[token.text], at=token.at
+            )
         if token.text in RESERVED or token.text == "in":
             raise ParseError(f"reserved identifier: {token.text}", token.at, self._text)
         if self._is("("):

@@ -134,17 +134,32 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
 
 
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    return (
+        '"'
+        + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        + '"'
+    )
 
 
 FUNCTIONS: dict[str, Function] = {
-    "matches": lambda text, pattern: _regex(pattern).search(text) is not None, "strings.quote": _quote,
-}  # fmt: skip
+    "matches": lambda text, pattern: _regex(pattern).search(text) is not None,
+    "strings.quote": _quote,
+}
 METHODS: dict[str, Function] = {
-    "startsWith": lambda t, s: t.startswith(s), "endsWith": lambda t, s: t.endswith(s), "matches": FUNCTIONS["matches"],
-    "find": _find, "findAll": _find_all, "replace": _replace, "substring": _substring, "charAt": _char_at,
-    "split": _split, "indexOf": _index, "lastIndexOf": _last_index, "trim": lambda t: t.strip(), "format": _format,
+    "startsWith": lambda t, s: t.startswith(s),
+    "endsWith": lambda t, s: t.endswith(s),
+    "matches": FUNCTIONS["matches"],
+    "find": _find,
+    "findAll": _find_all,
+    "replace": _replace,
+    "substring": _substring,
+    "charAt": _char_at,
+    "split": _split,
+    "indexOf": _index,
+    "lastIndexOf": _last_index,
+    "trim": lambda t: t.strip(),
+    "format": _format,
     "lowerAscii": lambda t: "".join(c.lower() if c.isascii() else c for c in t),
     "upperAscii": lambda t: "".join(c.upper() if c.isascii() else c for c in t),
     "join": _join,
-}  # fmt: skip
+}

@@ -28,7 +28,9 @@ def _zone(name: str) -> datetime.tzinfo:
         raise CelError(f"unknown time zone {name}") from None
 
 
-def _part(of_time: Callable[[datetime.datetime], int], of_span: Callable[[float], int] | None = None) -> Function:
+def _part(
+    of_time: Callable[[datetime.datetime], int], of_span: Callable[[float], int] | None = None
+) -> Function:
     def read(value: Any, zone: str = "UTC") -> int:
         if isinstance(value, datetime.timedelta):
             if of_span is None:
@@ -40,9 +42,14 @@ def _part(of_time: Callable[[datetime.datetime], int], of_span: Callable[[float]
 
 
 METHODS: dict[str, Function] = {
-    "getFullYear": _part(lambda t: t.year), "getMonth": _part(lambda t: t.month - 1), "getDate": _part(lambda t: t.day),
-    "getDayOfMonth": _part(lambda t: t.day - 1), "getDayOfWeek": _part(lambda t: t.isoweekday() % 7),
-    "getDayOfYear": _part(lambda t: t.timetuple().tm_yday - 1), "getHours": _part(lambda t: t.hour, lambda s: int(s / 3600)),
-    "getMinutes": _part(lambda t: t.minute, lambda s: int(s / 60)), "getSeconds": _part(lambda t: t.second, lambda s: int(s)),
+    "getFullYear": _part(lambda t: t.year),
+    "getMonth": _part(lambda t: t.month - 1),
+    "getDate": _part(lambda t: t.day),
+    "getDayOfMonth": _part(lambda t: t.day - 1),
+    "getDayOfWeek": _part(lambda t: t.isoweekday() % 7),
+    "getDayOfYear": _part(lambda t: t.timetuple().tm_yday - 1),
+    "getHours": _part(lambda t: t.hour, lambda s: int(s / 3600)),
+    "getMinutes": _part(lambda t: t.minute, lambda s: int(s / 60)),
+    "getSeconds": _part(lambda t: t.second, lambda s: int(s)),
     "getMilliseconds": _part(lambda t: t.microsecond // 1000, lambda s: int(s * 1000)),
-}  # fmt: skip
+}

@@ -105,28 +105,50 @@ def parse_semver(text: str, normalize: bool = False) -> Semver:
         text = text.removeprefix("v")
         head, dash, tail = text.partition("-")
         text = (
-            ".".join([str(int(p)) if p.isascii() and p.isdigit() else p for p in head.split(".")] + ["0"] * (2 - head.count(".")))
+            ".".join(
+                [str(int(p)) if p.isascii() and p.isdigit() else p for p in head.split(".")]
+                + ["0"] * (2 - head.count("."))
+            )
             + dash
             + tail
         )
     match = _SEMVER.fullmatch(text)
     if match is None:
         raise CelError(f"invalid semantic version {text!r}")
-    pre = tuple(int(p) if p.isascii() and p.isdigit() else p for p in match[4].split(".")) if match[4] else ()
+    pre = (
+        tuple(int(p) if p.isascii() and p.isdigit() else p for p in match[4].split("."))
+        if match[4]
+        else ()
+    )
     return Semver((int(match[1]), int(match[2]), int(match[3])), pre)
 
 
 _TYPES: list[tuple[type, str]] = [
-    (bool, "bool"), (Uint, "uint"), (int, "int"), (float, "double"), (str, "string"), (bytes, "bytes"), (list, "list"),
-    (dict, "map"), (datetime.timedelta, "google.protobuf.Duration"), (datetime.datetime, "google.protobuf.Timestamp"),
-    (TypeValue, "type"), (Optional, "optional_type"), (QuantityValue, "kubernetes.Quantity"), (IP, "net.IP"),
-    (CIDR, "net.CIDR"), (URL, "kubernetes.URL"), (Semver, "kubernetes.Semver"),
-]  # fmt: skip
+    (bool, "bool"),
+    (Uint, "uint"),
+    (int, "int"),
+    (float, "double"),
+    (str, "string"),
+    (bytes, "bytes"),
+    (list, "list"),
+    (dict, "map"),
+    (datetime.timedelta, "google.protobuf.Duration"),
+    (datetime.datetime, "google.protobuf.Timestamp"),
+    (TypeValue, "type"),
+    (Optional, "optional_type"),
+    (QuantityValue, "kubernetes.Quantity"),
+    (IP, "net.IP"),
+    (CIDR, "net.CIDR"),
+    (URL, "kubernetes.URL"),
+    (Semver, "kubernetes.Semver"),
+]
 
 
 PYTHON_TYPES: dict[str, type] = {
-    **{name: kind for kind, name in _TYPES}, "duration": datetime.timedelta, "timestamp": datetime.datetime,
-}  # fmt: skip
+    **{name: kind for kind, name in _TYPES},
+    "duration": datetime.timedelta,
+    "timestamp": datetime.datetime,
+}
 
 
 def type_name(value: Any) -> str:
@@ -146,11 +168,17 @@ def equal(left: Any, right: Any) -> bool:
     if is_number(left) and is_number(right):
         return bool(left == right)
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(equal(a, b) for a, b in zip(left, right, strict=True))
+        return len(left) == len(right) and all(
+            equal(a, b) for a, b in zip(left, right, strict=True)
+        )
     if isinstance(left, dict) and isinstance(right, dict):
-        return len(left) == len(right) and all(key in right and equal(value, right[key]) for key, value in left.items())
+        return len(left) == len(right) and all(
+            key in right and equal(value, right[key]) for key, value in left.items()
+        )
     if isinstance(left, Optional) and isinstance(right, Optional):
-        return left.present == right.present and (not left.present or equal(left.value, right.value))
+        return left.present == right.present and (
+            not left.present or equal(left.value, right.value)
+        )
     return type(left) is type(right) and bool(left == right)
 
 

@@ -105,11 +105,17 @@ def _data(record: Record) -> bytes:
 
 def _record(record: Record) -> bytes:
     data = _data(record)
-    return write_name(record.name) + struct.pack(">2HIH", record.kind, 1, record.ttl, len(data)) + data
+    return (
+        write_name(record.name) + struct.pack(">2HIH", record.kind, 1, record.ttl, len(data)) + data
+    )
 
 
 def _soa(zone: str) -> bytes:
-    data = write_name(f"ns.dns.{zone}") + write_name(f"hostmaster.{zone}") + struct.pack(">5I", 1, 7200, 1800, 86400, 5)
+    data = (
+        write_name(f"ns.dns.{zone}")
+        + write_name(f"hostmaster.{zone}")
+        + struct.pack(">5I", 1, 7200, 1800, 86400, 5)
+    )
     return write_name(zone) + struct.pack(">2HIH", SOA, 1, 5, len(data)) + data
 
 
@@ -120,7 +126,10 @@ def build(question: Question, answer: Answer, limit: int) -> bytes:
     flags = 0x8480 | (0x100 if question.recursion else 0) | answer.code
     records, extra = [_record(r) for r in answer.records], [_record(r) for r in answer.extra]
     while True:
-        packet = struct.pack(">6H", question.id, flags, 1, len(records), len(authority), len(extra)) + body
+        packet = (
+            struct.pack(">6H", question.id, flags, 1, len(records), len(authority), len(extra))
+            + body
+        )
         packet += b"".join([*records, *authority, *extra])
         if len(packet) <= limit:
             return packet

@@ -46,7 +46,9 @@ class Forwarder:
         return None
 
     async def _exchange(self, server: str, packet: bytes) -> bytes:
-        id = struct.pack(">H", random.getrandbits(16))  # a fresh id: answers cannot be guessed from the client's
+        id = struct.pack(
+            ">H", random.getrandbits(16)
+        )  # a fresh id: answers cannot be guessed from the client's
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[bytes] = loop.create_future()
 
@@ -87,7 +89,9 @@ class DNSServer:
             def datagram_received(self, data: bytes, addr: Any) -> None:
                 server._udp(self.transport, data, addr)
 
-        self._udp_transport, _ = await loop.create_datagram_endpoint(UDP, local_addr=(address, port))
+        self._udp_transport, _ = await loop.create_datagram_endpoint(
+            UDP, local_addr=(address, port)
+        )
         self._tcp = await asyncio.start_server(self._tcp_client, address, port)
 
     async def stop(self) -> None:
@@ -133,7 +137,9 @@ class DNSServer:
             return
         inner = Question(target.lower(), question.kind, 1)
         head = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0)
-        packet = await self._forwarder.ask(head + dns.write_name(target) + struct.pack(">2H", question.kind, 1), inner)
+        packet = await self._forwarder.ask(
+            head + dns.write_name(target) + struct.pack(">2H", question.kind, 1), inner
+        )
         if packet is not None:
             answer.records += _addresses(packet, target)
 

@@ -51,7 +51,11 @@ class Zone:
             case [] | ["svc"] | ["pod"]:
                 return answer
             case ["dns-version"]:
-                answer.records = [Record(name, dns.TXT, SPECIFICATION)] if question.kind in (dns.TXT, dns.ANY) else []
+                answer.records = (
+                    [Record(name, dns.TXT, SPECIFICATION)]
+                    if question.kind in (dns.TXT, dns.ANY)
+                    else []
+                )
                 return answer
             case ["svc" | "pod", namespace] if self._source.namespace_exists(namespace):
                 return answer
@@ -74,7 +78,9 @@ class Zone:
             answer.records = [Record(question.name, dns.A, address)]
         return answer
 
-    def _service(self, question: Question, answer: Answer, service: core_v1.Service, rest: list[str]) -> Answer:
+    def _service(
+        self, question: Question, answer: Answer, service: core_v1.Service, rest: list[str]
+    ) -> Answer:
         spec = service.spec
         if spec.type == "ExternalName" and not rest:
             answer.records = [Record(question.name, dns.CNAME, spec.external_name.rstrip("."))]
@@ -104,7 +110,10 @@ class Zone:
         hosts: dict[str, list[str]] = {}
         for one in self._source.slices(service.metadata.namespace, service.metadata.name):
             for endpoint in one.endpoints:
-                if endpoint.conditions.ready is False and not service.spec.publish_not_ready_addresses:
+                if (
+                    endpoint.conditions.ready is False
+                    and not service.spec.publish_not_ready_addresses
+                ):
                     continue
                 for address in endpoint.addresses:
                     known = hosts.setdefault(endpoint.hostname or pod_label(address), [])
@@ -146,7 +155,8 @@ class Zone:
                         targets += [
                             (f"{e.hostname or pod_label(a)}.{base}", p.port, a)
                             for e in one.endpoints
-                            if e.conditions.ready is not False or service.spec.publish_not_ready_addresses
+                            if e.conditions.ready is not False
+                            or service.spec.publish_not_ready_addresses
                             for a in e.addresses
                         ]
         if not targets:
@@ -154,9 +164,14 @@ class Zone:
             return answer
         if question.kind in (dns.SRV, dns.ANY):
             weight = max(1, 100 // len(targets))
-            answer.records = [Record(question.name, dns.SRV, (0, weight, port, target)) for target, port, _ in targets]
+            answer.records = [
+                Record(question.name, dns.SRV, (0, weight, port, target))
+                for target, port, _ in targets
+            ]
             hosts = dict.fromkeys((target, address) for target, _, address in targets)
-            answer.extra = [Record(target, dns.AAAA if ":" in a else dns.A, a) for target, a in hosts]
+            answer.extra = [
+                Record(target, dns.AAAA if ":" in a else dns.A, a) for target, a in hosts
+            ]
         return answer
 
     def _reverse(self, question: Question) -> Answer | None:
@@ -167,18 +182,26 @@ class Zone:
         if not names:
             return None
         records = [Record(question.name, dns.PTR, f"{name}.svc.{self.domain}") for name in names]
-        return Answer(records=records if question.kind in (dns.PTR, dns.ANY) else [], authority=self.domain)
+        return Answer(
+            records=records if question.kind in (dns.PTR, dns.ANY) else [], authority=self.domain
+        )
 
 
 class InformerSource:
     """The zone's objects out of a client's informers."""
 
     def __init__(self, informers: Any) -> None:
-        self._services, self._slices = informers.of(core_v1.Service), informers.of(discovery_v1.EndpointSlice)
+        self._services, self._slices = (
+            informers.of(core_v1.Service),
+            informers.of(discovery_v1.EndpointSlice),
+        )
         self._namespaces = informers.of(core_v1.Namespace)
         self._services.index("address", lambda s: [s.spec.cluster_ip])
         self._slices.index(
-            "service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get('kubernetes.io/service-name', '')}"]
+            "service",
+            lambda s: [
+                f"{s.metadata.namespace}/{s.metadata.labels.get('kubernetes.io/service-name', '')}"
+            ],
         )
         self._slices.index("address", lambda s: [a for e in s.endpoints for a in e.addresses])
 
@@ -193,9 +216,14 @@ class InformerSource:
         return self._namespaces.get(name) is not None
 
     def by_address(self, address: str) -> list[str]:
-        names = [f"{s.metadata.name}.{s.metadata.namespace}" for s in self._services.by("address", address)]
+        names = [
+            f"{s.metadata.name}.{s.metadata.namespace}"
+            for s in self._services.by("address", address)
+        ]
         for one in self._slices.by("address", address):
-            service = self.service(one.metadata.namespace, one.metadata.labels.get("kubernetes.io/service-name", ""))
+            service = self.service(
+                one.metadata.namespace, one.metadata.labels.get("kubernetes.io/service-name", "")
+            )
             if service is None or service.spec.cluster_ip != "None":
                 continue
             for endpoint in one.endpoints:

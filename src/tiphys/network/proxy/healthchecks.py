@@ -22,7 +22,10 @@ class HealthChecks:
         self._servers: dict[tuple[str, str, int], _Check] = {}
 
     async def sync(
-        self, services: Iterable[core_v1.Service], slices: Iterable[discovery_v1.EndpointSlice], node: str
+        self,
+        services: Iterable[core_v1.Service],
+        slices: Iterable[discovery_v1.EndpointSlice],
+        node: str,
     ) -> None:
         wanted = {
             (s.metadata.namespace, s.metadata.name, s.spec.health_check_node_port)
@@ -51,7 +54,9 @@ class _Check:
     async def start(self, address: str, port: int) -> None:
         if self._runner is not None:
             return
-        runner = web.ServerRunner(web.Server(self._answer, access_log=None), access_log=None, shutdown_timeout=1)
+        runner = web.ServerRunner(
+            web.Server(self._answer, access_log=None), access_log=None, shutdown_timeout=1
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, address, port).start()
@@ -67,18 +72,28 @@ class _Check:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         body = {"service": self._service, "localEndpoints": self.count, "serviceProxyHealthy": True}
-        headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(self.count)}
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Load-Balancing-Endpoint-Weight": str(self.count),
+        }
         status = 200 if self.count else 503
         return web.Response(
-            status=status, body=json.dumps(body).encode(), content_type="application/json", headers=headers
+            status=status,
+            body=json.dumps(body).encode(),
+            content_type="application/json",
+            headers=headers,
         )
 
 
-def _local_endpoints(slices: Iterable[discovery_v1.EndpointSlice], node: str) -> dict[tuple[str, str], int]:
+def _local_endpoints(
+    slices: Iterable[discovery_v1.EndpointSlice], node: str
+) -> dict[tuple[str, str], int]:
     """How many ready endpoints the node has, by namespace and name of their service."""
     found: dict[tuple[str, str], set[str]] = {}
     for one in slices:
-        mine = found.setdefault((one.metadata.namespace, one.metadata.labels.get(SERVICE, "")), set())
+        mine = found.setdefault(
+            (one.metadata.namespace, one.metadata.labels.get(SERVICE, "")), set()
+        )
         for endpoint in one.endpoints:
             if endpoint.node_name == node and endpoint.conditions.ready is not False:
                 mine.update(endpoint.addresses)

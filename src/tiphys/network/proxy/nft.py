@@ -25,17 +25,28 @@ class NftError(Exception):
 
 
 def nft(script: str) -> None:
-    done = subprocess.run(["nft", "-f", "-"], input=script, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["nft", "-f", "-"], input=script, capture_output=True, text=True, timeout=60
+    )
     if done.returncode:
         raise NftError(done.stderr.strip())
 
 
 class ServiceProxy:
     def __init__(
-        self, informers: Informers, node: str, address: str, table: str, pod_cidr: str, service_cidr: str
+        self,
+        informers: Informers,
+        node: str,
+        address: str,
+        table: str,
+        pod_cidr: str,
+        service_cidr: str,
     ) -> None:
         """`address` is where the node answers how services are here."""
-        self._services, self._slices = informers.of(core_v1.Service), informers.of(discovery_v1.EndpointSlice)
+        self._services, self._slices = (
+            informers.of(core_v1.Service),
+            informers.of(discovery_v1.EndpointSlice),
+        )
         self._informers = informers
         self._node, self._table = node, table
         self._pod_cidr, self._service_cidr = pod_cidr, service_cidr
@@ -97,8 +108,12 @@ class ServiceProxy:
 
     def _touched(self, wanted: Ruleset, key: tuple[str, int]) -> bool:
         element = f"udp . {key[0]} . {key[1]}"
-        before, after = (r.elements.get("services", {}).get(element, "") for r in (self._current, wanted))
-        return before != after or self._current.chains.get(before[5:]) != wanted.chains.get(after[5:])
+        before, after = (
+            r.elements.get("services", {}).get(element, "") for r in (self._current, wanted)
+        )
+        return before != after or self._current.chains.get(before[5:]) != wanted.chains.get(
+            after[5:]
+        )
 
     def remove(self) -> None:
         with contextlib.suppress(NftError):
@@ -111,11 +126,17 @@ def _host_ports(pod: core_v1.Pod) -> list[HostPort]:
     if not address or pod.spec.host_network or pod.status.phase not in ("Pending", "Running"):
         return []
     return [
-        HostPort(port.protocol, "" if port.host_ip in ("0.0.0.0", "::") else port.host_ip, port.host_port, address, port.container_port)
+        HostPort(
+            port.protocol,
+            "" if port.host_ip in ("0.0.0.0", "::") else port.host_ip,
+            port.host_port,
+            address,
+            port.container_port,
+        )
         for container in (*pod.spec.init_containers, *pod.spec.containers)
         for port in container.ports
         if port.host_port and (":" not in port.host_ip or port.host_ip == "::")
-    ]  # fmt: skip
+    ]
 
 
 def _open_loopback(addresses: set[str]) -> None:

@@ -21,7 +21,9 @@ class Ruleset:
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
     sets: dict[str, int] = field(default_factory=dict)
-    udp: frozenset[tuple[str, int]] = frozenset()  # UDP services: their old flows are forgotten when they change
+    udp: frozenset[tuple[str, int]] = (
+        frozenset()
+    )  # UDP services: their old flows are forgotten when they change
 
 
 MAPS = ("services", "nodeports", "hostports", "firewall", "dead", "deadports", "hairpins")
@@ -127,7 +129,9 @@ def endpoints(
                         ready.add(made)
                     elif conditions.serving and conditions.terminating:
                         fading.add(made)
-    return Reachable(*(sorted(found, key=lambda e: (e.address, e.port)) for found in (ready, fading)))
+    return Reachable(
+        *(sorted(found, key=lambda e: (e.address, e.port)) for found in (ready, fading))
+    )
 
 
 def desired(
@@ -139,11 +143,15 @@ def desired(
     """`host_ports` are those of the pods on this node."""
     by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
     for one in slices:
-        by_service.setdefault(f"{one.metadata.namespace}/{one.metadata.labels.get(SERVICE, '')}", []).append(one)
+        by_service.setdefault(
+            f"{one.metadata.namespace}/{one.metadata.labels.get(SERVICE, '')}", []
+        ).append(one)
     made = _Builder(node)
     for service in services:
         if service.spec.type != "ExternalName" and service.spec.cluster_ip not in ("", "None"):
-            made.service(service, by_service.get(f"{service.metadata.namespace}/{service.metadata.name}", []))
+            made.service(
+                service, by_service.get(f"{service.metadata.namespace}/{service.metadata.name}", [])
+            )
     for row in host_ports:
         protocol = row.protocol.lower()
         name, key = "hostports", f"{protocol} . {row.port}"
@@ -170,15 +178,26 @@ class _Builder:
 
     def service(self, service: core_v1.Service, slices: list[discovery_v1.EndpointSlice]) -> None:
         spec, meta = service.spec, service.metadata
-        balanced = [i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode != "Proxy"]
+        balanced = [
+            i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode != "Proxy"
+        ]
         for port in spec.ports:
             found = endpoints(slices, port, self._node)
             proto = port.protocol.lower()
             key = _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port))
             local_only = spec.internal_traffic_policy == "Local"
             inside = [("services", f"{proto} . {spec.cluster_ip} . {port.port}")]
-            self._lead(service, f"svc-{key}", proto, found.local if local_only else found.everywhere, inside)
-            keys = [("services", f"{proto} . {address} . {port.port}") for address in (*spec.external_ips, *balanced)]
+            self._lead(
+                service,
+                f"svc-{key}",
+                proto,
+                found.local if local_only else found.everywhere,
+                inside,
+            )
+            keys = [
+                ("services", f"{proto} . {address} . {port.port}")
+                for address in (*spec.external_ips, *balanced)
+            ]
             if port.node_port:
                 keys.append(("nodeports", f"{proto} . {port.node_port}"))
             if keys and spec.external_traffic_policy == "Local":
@@ -190,7 +209,12 @@ class _Builder:
                 self.udp.add((spec.cluster_ip, port.port))
 
     def _lead_locally(
-        self, service: core_v1.Service, key: str, proto: str, found: Reachable, keys: list[tuple[str, str]]
+        self,
+        service: core_v1.Service,
+        key: str,
+        proto: str,
+        found: Reachable,
+        keys: list[tuple[str, str]],
     ) -> None:
         """Who comes from outside is led to pods of this node, under the address it has. Pods and the node itself stand
         behind every node: they are led to any pod, as upstream."""
@@ -215,7 +239,9 @@ class _Builder:
         """Addresses of a load balancer are for those whom the service lets in."""
         asked = (one.strip() for one in spec.load_balancer_source_ranges)
         networks = (ipaddress.IPv4Network(one, strict=False) for one in asked if ":" not in one)
-        ranges = [str(one) for one in ipaddress.collapse_addresses(networks)]  # sets of the kernel take no overlaps
+        ranges = [
+            str(one) for one in ipaddress.collapse_addresses(networks)
+        ]  # sets of the kernel take no overlaps
         if ranges and elements and ranges != ["0.0.0.0/0"]:
             self.chains[f"fw-{key}"] = (f"ip saddr != {{ {', '.join(ranges)} }} drop",)
             self.elements["firewall"].update((element, f"goto fw-{key}") for element in elements)
@@ -238,21 +264,32 @@ class _Builder:
             self.elements[name][key] = f"goto {chain}"
         # A pod that is led to itself must not see its own address. One that is led to another pod keeps it: network
         # policies on the other's node go by it.
-        self.elements["hairpins"].update((f"{e.address} . {e.address}", "goto hide") for e in found if e.local)
+        self.elements["hairpins"].update(
+            (f"{e.address} . {e.address}", "goto hide") for e in found if e.local
+        )
         rules = list(first)
         if service.spec.session_affinity == "ClientIP":
             self._sticky(service, chain, proto, found, rules)
         else:
             targets = ", ".join(f"{i} : {e.address} . {e.port}" for i, e in enumerate(found))
-            rules.append(f"meta l4proto {proto} dnat ip to numgen random mod {len(found)} map {{ {targets} }}")
+            rules.append(
+                f"meta l4proto {proto} dnat ip to numgen random mod {len(found)} map {{ {targets} }}"
+            )
         self.chains[chain] = tuple(rules)
 
     def _sticky(
-        self, service: core_v1.Service, chain: str, proto: str, found: list[Endpoint], rules: list[str]
+        self,
+        service: core_v1.Service,
+        chain: str,
+        proto: str,
+        found: list[Endpoint],
+        rules: list[str],
     ) -> None:
         """A client stays with its endpoint as long as it comes back in time."""
         config = service.spec.session_affinity_config
-        seconds = (config.client_ip.timeout_seconds if config and config.client_ip else None) or 10800
+        seconds = (
+            config.client_ip.timeout_seconds if config and config.client_ip else None
+        ) or 10800
         names = []
         for endpoint in found:
             name = f"{chain}-{_name(endpoint.address, str(endpoint.port))[:8]}"
@@ -273,8 +310,9 @@ def changes(table: str, old: Ruleset, new: Ruleset) -> str:
     t = f"ip {table}"
     lines = [
         f"add set {t} {name} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
-        for name, seconds in new.sets.items() if name not in old.sets
-    ]  # fmt: skip
+        for name, seconds in new.sets.items()
+        if name not in old.sets
+    ]
     lines += [f"add chain {t} {name}" for name in new.chains if name not in old.chains]
     for name in MAPS:
         before, after = old.elements.get(name, {}), new.elements.get(name, {})

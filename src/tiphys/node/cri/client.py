@@ -20,7 +20,9 @@ class CRIClient:
         self._channel = grpc.aio.insecure_channel(f"unix://{socket}", options=_OPTIONS)
         self._calls: dict[str, Any] = {}
 
-    async def call(self, method: str, request: Struct, response: type[T], timeout: float = 120.0) -> T:
+    async def call(
+        self, method: str, request: Struct, response: type[T], timeout: float = 120.0
+    ) -> T:
         """`method` is ``RuntimeService/Version``. Raises RuntimeFault with the runtime's own words."""
         made = self._calls.get(method)
         if made is None:

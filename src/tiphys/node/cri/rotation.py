@@ -43,7 +43,9 @@ def set_aside(logs: Path, path: str, name: str, most: int = MOST) -> str:
         for entry in [e for e in old if e.endswith(".tmp")]:
             os.unlink(entry, dir_fd=at)
             old.remove(entry)
-        excess = max(0, len(old) - (most - 2))  # beside the one that is set aside now, and the new one
+        excess = max(
+            0, len(old) - (most - 2)
+        )  # beside the one that is set aside now, and the new one
         for entry in old[:excess]:
             os.unlink(entry, dir_fd=at)
         for entry in old[excess:]:

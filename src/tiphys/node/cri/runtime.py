@@ -55,7 +55,9 @@ class CRIRuntime:
         self.name = "containerd://unknown"
 
     async def start(self, wake: Callable[[str], None]) -> None:
-        version = await self._client.call("RuntimeService/Version", m.VersionRequest(version="v1"), m.VersionResponse)
+        version = await self._client.call(
+            "RuntimeService/Version", m.VersionRequest(version="v1"), m.VersionResponse
+        )
         self.name = f"{version.runtime_name}://{version.runtime_version.split('~')[0].lstrip('v')}"
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._listen(wake)), loop.create_task(self._tick(wake))]
@@ -98,15 +100,23 @@ class CRIRuntime:
             state = found.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
             if state.sandbox is not None:
                 state.old_sandboxes.append(state.sandbox.id)
-            state.sandbox = SandboxState(box.id, meta.attempt, box.state == 0, created_at=box.created_at / 1e9)
+            state.sandbox = SandboxState(
+                box.id, meta.attempt, box.state == 0, created_at=box.created_at / 1e9
+            )
         for item in sorted(containers.containers, key=lambda c: c.created_at):
             uid = item.labels.get(_UID, "")
-            state = found.setdefault(uid, PodState(uid, item.labels.get(_POD, ""), item.labels.get(_NAMESPACE, "")))
+            state = found.setdefault(
+                uid, PodState(uid, item.labels.get(_POD, ""), item.labels.get(_NAMESPACE, ""))
+            )
             meta_c = item.metadata or m.ContainerMetadata()
             self._add(
                 state,
                 ContainerState(
-                    item.id, meta_c.name, meta_c.attempt, _STATES[item.state], item.created_at / 1e9,
+                    item.id,
+                    meta_c.name,
+                    meta_c.attempt,
+                    _STATES[item.state],
+                    item.created_at / 1e9,
                     sandbox=item.pod_sandbox_id,
                 ),
             )
@@ -133,7 +143,9 @@ class CRIRuntime:
     async def _sandbox(self, box: SandboxState) -> SandboxState:
         with contextlib.suppress(RuntimeFault):
             request = m.PodSandboxStatusRequest(pod_sandbox_id=box.id, verbose=True)
-            answer = await self._client.call("RuntimeService/PodSandboxStatus", request, m.PodSandboxStatusResponse)
+            answer = await self._client.call(
+                "RuntimeService/PodSandboxStatus", request, m.PodSandboxStatusResponse
+            )
             if answer.status is not None:
                 box.ready = answer.status.state == 0
                 box.ip = answer.status.network.ip if answer.status.network else ""
@@ -146,17 +158,29 @@ class CRIRuntime:
         try:
             request = m.ContainerStatusRequest(container_id=known.id)
             status = (
-                await self._client.call("RuntimeService/ContainerStatus", request, m.ContainerStatusResponse)
+                await self._client.call(
+                    "RuntimeService/ContainerStatus", request, m.ContainerStatusResponse
+                )
             ).status
         except RuntimeFault:
             return known
         if status is None:
             return known
         return ContainerState(
-            known.id, known.name, known.attempt, _STATES[status.state], status.created_at / 1e9, status.started_at / 1e9,
-            max(0, status.finished_at) / 1e9, status.exit_code, status.reason, status.message,
-            status.image.image if status.image else "", status.image_ref, known.sandbox,
-        )  # fmt: skip
+            known.id,
+            known.name,
+            known.attempt,
+            _STATES[status.state],
+            status.created_at / 1e9,
+            status.started_at / 1e9,
+            max(0, status.finished_at) / 1e9,
+            status.exit_code,
+            status.reason,
+            status.message,
+            status.image.image if status.image else "",
+            status.image_ref,
+            known.sandbox,
+        )
 
     # --- images ---
 
@@ -181,21 +205,27 @@ class CRIRuntime:
 
     async def _image(self, image: str) -> m.Image | None:
         request = m.ImageStatusRequest(image=m.ImageSpec(image=image))
-        return (await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)).image
+        return (
+            await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)
+        ).image
 
     async def pull(self, image: str, auth: dict[str, str] | None) -> None:
         request = m.PullImageRequest(image=m.ImageSpec(image=image))
         if auth:
             request.auth = m.AuthConfig(**auth)
         try:
-            await self._client.call("ImageService/PullImage", request, m.PullImageResponse, timeout=1800)
+            await self._client.call(
+                "ImageService/PullImage", request, m.PullImageResponse, timeout=1800
+            )
         except RuntimeFault as fault:
             # Upstream tells the code of every answer, but of the one that says nothing.
             code = fault.reason.title().replace("_", "")
             told = str(fault) if code == "Unknown" else f"rpc error: code = {code} desc = {fault}"
             raise RuntimeFault("ErrImagePull", told) from None
         except TimeoutError:
-            raise RuntimeFault("ErrImagePull", f"pulling {image} took longer than 30 minutes") from None
+            raise RuntimeFault(
+                "ErrImagePull", f"pulling {image} took longer than 30 minutes"
+            ) from None
 
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
         if os.path.ismount(place):
@@ -208,17 +238,23 @@ class CRIRuntime:
             [made] = await self._client.snapshots("View", view, snapshots.MountsResponse)
         except RuntimeFault as fault:
             if fault.reason != "ALREADY_EXISTS":
-                raise RuntimeFault("CreateContainerError", f"failed to mount image volume: {fault}") from None
+                raise RuntimeFault(
+                    "CreateContainerError", f"failed to mount image volume: {fault}"
+                ) from None
             wanted = snapshots.MountsRequest(key=view.key)
             [made] = await self._client.snapshots("Mounts", wanted, snapshots.MountsResponse)
         try:
             for one in made.mounts:
                 await asyncio.to_thread(mount_read_only, one.type, one.source, one.options, place)
         except OSError as error:
-            raise RuntimeFault("CreateContainerError", f"failed to mount image volume: {error}") from None
+            raise RuntimeFault(
+                "CreateContainerError", f"failed to mount image volume: {error}"
+            ) from None
 
     async def release_images(self, uid: str) -> None:
-        for answer in await self._client.snapshots("List", snapshots.of_pod(uid), snapshots.ListResponse):
+        for answer in await self._client.snapshots(
+            "List", snapshots.of_pod(uid), snapshots.ListResponse
+        ):
             for one in answer.info:
                 with contextlib.suppress(RuntimeFault):
                     await self._client.snapshots(
@@ -226,13 +262,19 @@ class CRIRuntime:
                     )
 
     async def images(self) -> list[tuple[list[str], int]]:
-        answer = await self._client.call("ImageService/ListImages", m.ListImagesRequest(), m.ListImagesResponse)
+        answer = await self._client.call(
+            "ImageService/ListImages", m.ListImagesRequest(), m.ListImagesResponse
+        )
         return [([*image.repo_digests, *image.repo_tags], image.size) for image in answer.images]
 
     # --- sandboxes ---
 
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        dns: tuple[list[str], list[str], list[str]],
+        hostname: str,
     ) -> SandboxState:
         if pod.spec.host_users is False:
             why = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
@@ -245,7 +287,9 @@ class CRIRuntime:
                 "RuntimeService/RunPodSandbox", request, m.RunPodSandboxResponse, timeout=240
             )
         except RuntimeFault as fault:
-            raise RuntimeFault("FailedCreatePodSandBox", f"Failed to create pod sandbox: {fault}") from None
+            raise RuntimeFault(
+                "FailedCreatePodSandBox", f"Failed to create pod sandbox: {fault}"
+            ) from None
         self._configs[pod.metadata.uid] = config
         return await self._sandbox(SandboxState(answer.pod_sandbox_id, attempt, True))
 
@@ -257,33 +301,48 @@ class CRIRuntime:
             pass
 
     def _sandbox_config(
-        self, pod: core_v1.Pod, attempt: int, dns: tuple[list[str], list[str], list[str]], hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        dns: tuple[list[str], list[str], list[str]],
+        hostname: str,
     ) -> m.PodSandboxConfig:
         meta, spec = pod.metadata, pod.spec
-        security = m.LinuxSandboxSecurityContext(namespace_options=_namespaces(spec), privileged=_privileged(spec))
+        security = m.LinuxSandboxSecurityContext(
+            namespace_options=_namespaces(spec), privileged=_privileged(spec)
+        )
         security.seccomp = m.SecurityProfile(profile_type=1)
         servers, searches, options = dns
         return m.PodSandboxConfig(
-            metadata=m.PodSandboxMetadata(name=meta.name, uid=meta.uid, namespace=meta.namespace, attempt=attempt),
+            metadata=m.PodSandboxMetadata(
+                name=meta.name, uid=meta.uid, namespace=meta.namespace, attempt=attempt
+            ),
             hostname="" if spec.host_network else hostname,
             log_directory=str(self._logs / _log_folder(meta.namespace, meta.name, meta.uid)),
             dns_config=m.DNSConfig(servers=servers, searches=searches, options=options),
             labels={**meta.labels, _POD: meta.name, _NAMESPACE: meta.namespace, _UID: meta.uid},
             annotations=dict(meta.annotations),
             linux=m.LinuxPodSandboxConfig(
-                cgroup_parent=f"{self._cgroup}/pod{meta.uid}", security_context=security,
-                sysctls={s.name: s.value for s in spec.security_context.sysctls} if spec.security_context else {},
+                cgroup_parent=f"{self._cgroup}/pod{meta.uid}",
+                security_context=security,
+                sysctls={s.name: s.value for s in spec.security_context.sysctls}
+                if spec.security_context
+                else {},
             ),
-        )  # fmt: skip
+        )
 
     async def stop_sandbox(self, id: str) -> None:
         await self._client.call(
-            "RuntimeService/StopPodSandbox", m.StopPodSandboxRequest(pod_sandbox_id=id), m.StopPodSandboxResponse
+            "RuntimeService/StopPodSandbox",
+            m.StopPodSandboxRequest(pod_sandbox_id=id),
+            m.StopPodSandboxResponse,
         )
 
     async def remove_sandbox(self, id: str) -> None:
         await self._client.call(
-            "RuntimeService/RemovePodSandbox", m.RemovePodSandboxRequest(pod_sandbox_id=id), m.RemovePodSandboxResponse
+            "RuntimeService/RemovePodSandbox",
+            m.RemovePodSandboxRequest(pod_sandbox_id=id),
+            m.RemovePodSandboxResponse,
         )
 
     def forget(self, uid: str) -> None:
@@ -299,17 +358,25 @@ class CRIRuntime:
 
     # --- containers ---
 
-    async def start_container(self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan) -> ContainerState:
+    async def start_container(
+        self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan
+    ) -> ContainerState:
         uid = pod.metadata.uid
         config = self._container_config(pod, plan)
         self._make_log_folder(pod, plan.container.name)
         box = self._configs.get(uid) or self._sandbox_config(pod, sandbox.attempt, ([], [], []), "")
         try:
-            request = m.CreateContainerRequest(pod_sandbox_id=sandbox.id, config=config, sandbox_config=box)
-            made = await self._client.call("RuntimeService/CreateContainer", request, m.CreateContainerResponse)
+            request = m.CreateContainerRequest(
+                pod_sandbox_id=sandbox.id, config=config, sandbox_config=box
+            )
+            made = await self._client.call(
+                "RuntimeService/CreateContainer", request, m.CreateContainerResponse
+            )
         except RuntimeFault as fault:
             raise RuntimeFault("CreateContainerError", str(fault)) from None
-        state = ContainerState(made.container_id, plan.container.name, plan.attempt, sandbox=sandbox.id)
+        state = ContainerState(
+            made.container_id, plan.container.name, plan.attempt, sandbox=sandbox.id
+        )
         try:
             await self._client.call(
                 "RuntimeService/StartContainer",
@@ -323,16 +390,39 @@ class CRIRuntime:
     def _container_config(self, pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig:
         c, meta = plan.container, pod.metadata
         return m.ContainerConfig(
-            metadata=m.ContainerMetadata(name=c.name, attempt=plan.attempt), image=m.ImageSpec(image=plan.image),
-            command=plan.command, args=plan.args, working_dir=c.working_dir,
+            metadata=m.ContainerMetadata(name=c.name, attempt=plan.attempt),
+            image=m.ImageSpec(image=plan.image),
+            command=plan.command,
+            args=plan.args,
+            working_dir=c.working_dir,
             envs=[m.KeyValue(key=k, value=v) for k, v in plan.env.items()],
-            mounts=[m.Mount(container_path=x.path, host_path=x.host, readonly=x.read_only, propagation=x.propagation) for x in plan.mounts],
-            labels={_POD: meta.name, _NAMESPACE: meta.namespace, _UID: meta.uid, _CONTAINER: c.name},
-            log_path=f"{c.name}/{plan.attempt}.log", stdin=c.stdin, stdin_once=c.stdin_once, tty=c.tty,
-            linux=m.LinuxContainerConfig(resources=_resources(pod, c), security_context=_security(pod.spec, c, plan.target)),
-        )  # fmt: skip
+            mounts=[
+                m.Mount(
+                    container_path=x.path,
+                    host_path=x.host,
+                    readonly=x.read_only,
+                    propagation=x.propagation,
+                )
+                for x in plan.mounts
+            ],
+            labels={
+                _POD: meta.name,
+                _NAMESPACE: meta.namespace,
+                _UID: meta.uid,
+                _CONTAINER: c.name,
+            },
+            log_path=f"{c.name}/{plan.attempt}.log",
+            stdin=c.stdin,
+            stdin_once=c.stdin_once,
+            tty=c.tty,
+            linux=m.LinuxContainerConfig(
+                resources=_resources(pod, c), security_context=_security(pod.spec, c, plan.target)
+            ),
+        )
 
-    async def resize_container(self, pod: core_v1.Pod, container: core_v1.Container, id: str) -> None:
+    async def resize_container(
+        self, pod: core_v1.Pod, container: core_v1.Container, id: str
+    ) -> None:
         linux = _resources(pod, container)
         linux.oom_score_adj = 0  # not to be changed
         request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
@@ -342,11 +432,15 @@ class CRIRuntime:
 
     async def stop_container(self, id: str, grace: float) -> None:
         request = m.StopContainerRequest(container_id=id, timeout=max(0, round(grace)))
-        await self._client.call("RuntimeService/StopContainer", request, m.StopContainerResponse, timeout=grace + 60)
+        await self._client.call(
+            "RuntimeService/StopContainer", request, m.StopContainerResponse, timeout=grace + 60
+        )
 
     async def remove_container(self, id: str) -> None:
         await self._client.call(
-            "RuntimeService/RemoveContainer", m.RemoveContainerRequest(container_id=id), m.RemoveContainerResponse
+            "RuntimeService/RemoveContainer",
+            m.RemoveContainerRequest(container_id=id),
+            m.RemoveContainerResponse,
         )
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
@@ -361,36 +455,56 @@ class CRIRuntime:
             raise
         return answer.exit_code, answer.stdout + answer.stderr
 
-    async def exec_url(self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
+    async def exec_url(
+        self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> str:
         request = m.ExecRequest(
-            container_id=id, cmd=command, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
+            container_id=id,
+            cmd=command,
+            tty=tty,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr and not tty,
         )
         return (await self._client.call("RuntimeService/Exec", request, m.ExecResponse)).url
 
     async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
-        request = m.AttachRequest(container_id=id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty)
+        request = m.AttachRequest(
+            container_id=id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
+        )
         return (await self._client.call("RuntimeService/Attach", request, m.AttachResponse)).url
 
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
         request = m.PortForwardRequest(pod_sandbox_id=sandbox, port=ports)
-        return (await self._client.call("RuntimeService/PortForward", request, m.PortForwardResponse)).url
+        return (
+            await self._client.call("RuntimeService/PortForward", request, m.PortForwardResponse)
+        ).url
 
     def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
         """No link is followed: pods that have the node's /var/log mounted put them there, to read any file with."""
         with handles.folder(self._logs) as logs:
-            return handles.open_file(logs, f"{_log_folder(namespace, pod, uid)}/{container}/{attempt}.log")
+            return handles.open_file(
+                logs, f"{_log_folder(namespace, pod, uid)}/{container}/{attempt}.log"
+            )
 
     def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
         return self._logs / _log_folder(namespace, pod, uid)
 
-    async def rotate_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
-        folder, name = f"{_log_folder(namespace, pod, uid)}/{container.name}", f"{container.attempt}.log"
+    async def rotate_log(
+        self, namespace: str, pod: str, uid: str, container: ContainerState
+    ) -> None:
+        folder, name = (
+            f"{_log_folder(namespace, pod, uid)}/{container.name}",
+            f"{container.attempt}.log",
+        )
         if not rotation.is_full(self._logs, folder, name):
             return
         aside = await asyncio.to_thread(rotation.set_aside, self._logs, folder, name)
         request = m.ReopenContainerLogRequest(container_id=container.id)
         try:
-            await self._client.call("RuntimeService/ReopenContainerLog", request, m.ReopenContainerLogResponse)
+            await self._client.call(
+                "RuntimeService/ReopenContainerLog", request, m.ReopenContainerLogResponse
+            )
         except (RuntimeFault, TimeoutError):
             rotation.put_back(self._logs, folder, aside, name)
             raise
@@ -408,23 +522,34 @@ class CRIRuntime:
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         answer = await self._client.call(
-            "RuntimeService/ListContainerStats", m.ListContainerStatsRequest(), m.ListContainerStatsResponse
+            "RuntimeService/ListContainerStats",
+            m.ListContainerStatsRequest(),
+            m.ListContainerStatsResponse,
         )
         found: dict[str, dict[str, Usage]] = {}
         for stats in answer.stats:
             if stats.attributes is None:
                 continue
-            labels, cpu, memory = stats.attributes.labels, stats.cpu or m.CpuUsage(), stats.memory or m.MemoryUsage()
+            labels, cpu, memory = (
+                stats.attributes.labels,
+                stats.cpu or m.CpuUsage(),
+                stats.memory or m.MemoryUsage(),
+            )
             found.setdefault(labels.get(_UID, ""), {})[labels.get(_CONTAINER, "")] = Usage(
                 *(
                     one.value if one is not None else 0
                     for one in (
-                        cpu.usage_core_nano_seconds, memory.working_set_bytes, memory.usage_bytes, memory.rss_bytes,
-                        memory.page_faults, memory.major_page_faults, memory.available_bytes,
+                        cpu.usage_core_nano_seconds,
+                        memory.working_set_bytes,
+                        memory.usage_bytes,
+                        memory.rss_bytes,
+                        memory.page_faults,
+                        memory.major_page_faults,
+                        memory.available_bytes,
                         stats.writable_layer.used_bytes if stats.writable_layer else None,
                     )
                 )
-            )  # fmt: skip
+            )
         return found
 
 
@@ -441,13 +566,21 @@ def _privileged(spec: core_v1.PodSpec) -> bool:
 
 def _namespaces(spec: core_v1.PodSpec) -> m.NamespaceOption:
     pid = _NODE if spec.host_pid else _POD_MODE if spec.share_process_namespace else _CONTAINER_MODE
-    return m.NamespaceOption(network=_NODE if spec.host_network else 0, pid=pid, ipc=_NODE if spec.host_ipc else 0)
+    return m.NamespaceOption(
+        network=_NODE if spec.host_network else 0, pid=pid, ipc=_NODE if spec.host_ipc else 0
+    )
 
 
 def _resources(pod: core_v1.Pod, c: Any) -> m.LinuxContainerResources:
     requests, limits = c.resources.requests, c.resources.limits
-    cpu = quantity.milli(requests["cpu"]) if "cpu" in requests else quantity.milli(limits.get("cpu", "0"))
-    made = m.LinuxContainerResources(cpu_shares=max(2, cpu * 1024 // 1000), oom_score_adj=_oom(pod, c))
+    cpu = (
+        quantity.milli(requests["cpu"])
+        if "cpu" in requests
+        else quantity.milli(limits.get("cpu", "0"))
+    )
+    made = m.LinuxContainerResources(
+        cpu_shares=max(2, cpu * 1024 // 1000), oom_score_adj=_oom(pod, c)
+    )
     if "cpu" in limits:
         made.cpu_period, made.cpu_quota = 100_000, max(1000, quantity.milli(limits["cpu"]) * 100)
     if "memory" in limits:
@@ -462,13 +595,20 @@ def _oom(pod: core_v1.Pod, c: Any) -> int:
     if pod.status.qos_class == "BestEffort" or "memory" not in c.resources.requests:
         return 1000 if pod.status.qos_class == "BestEffort" else 999
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(999, max(3, 1000 - 1000 * quantity.ceil_units(c.resources.requests["memory"]) // total))
+    return min(
+        999, max(3, 1000 - 1000 * quantity.ceil_units(c.resources.requests["memory"]) // total)
+    )
 
 
 def _security(spec: core_v1.PodSpec, c: Any, target: str = "") -> m.LinuxContainerSecurityContext:
-    own, shared = c.security_context or core_v1.SecurityContext(), spec.security_context or core_v1.PodSecurityContext()
+    own, shared = (
+        c.security_context or core_v1.SecurityContext(),
+        spec.security_context or core_v1.PodSecurityContext(),
+    )
     namespaces = _namespaces(spec)
-    made = m.LinuxContainerSecurityContext(namespace_options=namespaces, privileged=bool(own.privileged))
+    made = m.LinuxContainerSecurityContext(
+        namespace_options=namespaces, privileged=bool(own.privileged)
+    )
     if target:
         namespaces.pid, namespaces.target_id = _TARGET, target
     user = own.run_as_user if own.run_as_user is not None else shared.run_as_user
@@ -483,9 +623,14 @@ def _security(spec: core_v1.PodSpec, c: Any, target: str = "") -> m.LinuxContain
         *([shared.fs_group] if shared.fs_group is not None else []),
     ]
     if own.capabilities is not None:
-        made.capabilities = m.Capability(add_capabilities=own.capabilities.add, drop_capabilities=own.capabilities.drop)
+        made.capabilities = m.Capability(
+            add_capabilities=own.capabilities.add, drop_capabilities=own.capabilities.drop
+        )
     profile = own.seccomp_profile or shared.seccomp_profile
-    confined = profile is not None and profile.type in ("RuntimeDefault", "Localhost")  # profiles of files are not read
+    confined = profile is not None and profile.type in (
+        "RuntimeDefault",
+        "Localhost",
+    )  # profiles of files are not read
     made.seccomp = m.SecurityProfile(profile_type=0 if confined else 1)
     if not own.privileged:
         made.masked_paths = [
@@ -500,5 +645,11 @@ def _security(spec: core_v1.PodSpec, c: Any, target: str = "") -> m.LinuxContain
             "/proc/scsi",
             "/sys/firmware",
         ]
-        made.readonly_paths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        made.readonly_paths = [
+            "/proc/bus",
+            "/proc/fs",
+            "/proc/irq",
+            "/proc/sys",
+            "/proc/sysrq-trigger",
+        ]
     return made

@@ -72,7 +72,9 @@ class Allocator:
     ) -> None:
         self._pools, self._used, self._kind = pools, used, kind
         self._spent = spent
-        self._left: dict[tuple[str, str], dict[tuple[str, str], int]] = {}  # pool → (counter set, counter) → amount
+        self._left: dict[
+            tuple[str, str], dict[tuple[str, str], int]
+        ] = {}  # pool → (counter set, counter) → amount
         self._taken: dict[DeviceID, list[_Grant]] = {}
         self._steps = STEPS
         self._grants: list[list[_Grant]] = []
@@ -84,12 +86,19 @@ class Allocator:
         AllocationError."""
         if not self.possible(claims):
             return None
-        return [self._result(claim, grants) for claim, grants in zip(claims, self._grants, strict=True)]
+        return [
+            self._result(claim, grants) for claim, grants in zip(claims, self._grants, strict=True)
+        ]
 
     def possible(self, claims: Sequence[v1.ResourceClaim]) -> bool:
         """Whether the node has what the claims ask for. Raises Unfit, AllocationError."""
         for claim in claims:
-            self._choices.append([(request, list(self._asks(claim, request))) for request in claim.spec.devices.requests])
+            self._choices.append(
+                [
+                    (request, list(self._asks(claim, request)))
+                    for request in claim.spec.devices.requests
+                ]
+            )
             self._rules.append([_Rule(one) for one in claim.spec.devices.constraints])
             self._grants.append([])
         return self._claim(0, 0)
@@ -105,16 +114,27 @@ class Allocator:
             kind = self._kind(said.device_class_name)
             if kind is None:
                 raise Unfit(f"request {name}: device class {said.device_class_name} does not exist")
-            whose = ((f"class {kind.metadata.name}", kind.spec.selectors), (f"claim {key}", said.selectors))
+            whose = (
+                (f"class {kind.metadata.name}", kind.spec.selectors),
+                (f"claim {key}", said.selectors),
+            )
             selectors = [
                 (f"{owner}: selector #{number}", selector.cel.expression)
-                for owner, rows in whose for number, selector in enumerate(rows) if selector.cel is not None
-            ]  # fmt: skip
+                for owner, rows in whose
+                for number, selector in enumerate(rows)
+                if selector.cel is not None
+            ]
             yield _Ask(
-                name, selectors, key, said.allocation_mode or "ExactCount", said.count or 1,
-                bool(getattr(said, "admin_access", None)), said.tolerations,
-                said.capacity.requests if said.capacity is not None else {}, kind,
-            )  # fmt: skip
+                name,
+                selectors,
+                key,
+                said.allocation_mode or "ExactCount",
+                said.count or 1,
+                bool(getattr(said, "admin_access", None)),
+                said.tolerations,
+                said.capacity.requests if said.capacity is not None else {},
+                kind,
+            )
 
     # --- the search ---
 
@@ -136,7 +156,11 @@ class Allocator:
         for pool in self._pools:
             if pool.complete and not pool.wrong:
                 for offer in pool.offers:
-                    free = offer.id not in self._used or ask.admin or offer.device.allow_multiple_allocations
+                    free = (
+                        offer.id not in self._used
+                        or ask.admin
+                        or offer.device.allow_multiple_allocations
+                    )
                     if free and self._suits(ask, offer):
                         yield pool, offer
 
@@ -149,7 +173,9 @@ class Allocator:
                 raise AllocationError(f"{selector}: CEL runtime error: {error}") from None
         return True
 
-    def _some(self, at: int, number: int, ask: _Ask, candidates: _Lazy, start: int, count: int) -> bool:
+    def _some(
+        self, at: int, number: int, ask: _Ask, candidates: _Lazy, start: int, count: int
+    ) -> bool:
         if count == 0:
             return self._claim(at, number + 1)
         index = start
@@ -229,7 +255,10 @@ class Allocator:
         used = self._used.get(offer.id, Used())
         if used.whole:
             return False
-        others = [used.amounts, *(g.consumed or {} for g in self._taken.get(offer.id, ()) if not g.ask.admin)]
+        others = [
+            used.amounts,
+            *(g.consumed or {} for g in self._taken.get(offer.id, ()) if not g.ask.admin),
+        ]
         return all(
             amount + sum(o.get(name, 0) for o in others) <= nano(offer.device.capacity[name].value)
             for name, amount in consumed.items()
@@ -248,9 +277,14 @@ class Allocator:
             spent = self._spent(pool)
             left = self._left[key] = {
                 (name, counter): nano(value.value) - spent.get((name, counter), 0)
-                for name, counters in pool.counters.items() for counter, value in counters.items()
-            }  # fmt: skip
-        needed = {(one.counter_set, name): nano(c.value) for one in consumes for name, c in one.counters.items()}
+                for name, counters in pool.counters.items()
+                for counter, value in counters.items()
+            }
+        needed = {
+            (one.counter_set, name): nano(c.value)
+            for one in consumes
+            for name, c in one.counters.items()
+        }
         if sign < 0 and any(left.get(name, 0) < amount for name, amount in needed.items()):
             return False
         for name, amount in needed.items():
@@ -264,11 +298,15 @@ class Allocator:
         for grant in grants:
             ask, offer = grant.ask, grant.offer
             one = v1.DeviceRequestAllocationResult(
-                request=ask.name, driver=offer.id.driver, pool=offer.id.pool, device=offer.id.device,
-                admin_access=True if ask.admin else None, tolerations=list(ask.tolerations),
+                request=ask.name,
+                driver=offer.id.driver,
+                pool=offer.id.pool,
+                device=offer.id.device,
+                admin_access=True if ask.admin else None,
+                tolerations=list(ask.tolerations),
                 binding_conditions=list(offer.device.binding_conditions),
                 binding_failure_conditions=list(offer.device.binding_failure_conditions),
-            )  # fmt: skip
+            )
             if grant.consumed is not None:
                 one.share_id = str(uuid.uuid4())
                 for name, amount in grant.consumed.items():
@@ -304,7 +342,11 @@ class _Rule:
         self._stack: list[tuple[str, frozenset[Any]]] = []
 
     def _applies(self, ask: _Ask) -> bool:
-        return not self._requests or ask.name in self._requests or ask.name.partition("/")[0] in self._requests
+        return (
+            not self._requests
+            or ask.name in self._requests
+            or ask.name.partition("/")[0] in self._requests
+        )
 
     def add(self, ask: _Ask, offer: Offer) -> bool:
         if not self._applies(ask):
@@ -335,7 +377,9 @@ class _Rule:
 def _attribute(offer: Offer, name: str) -> v1.DeviceAttribute | None:
     found = offer.device.attributes.get(name)
     domain, _, short = name.partition("/")
-    return offer.device.attributes.get(short) if found is None and domain == offer.id.driver else found
+    return (
+        offer.device.attributes.get(short) if found is None and domain == offer.id.driver else found
+    )
 
 
 def _bears(ask: _Ask, taint: v1.DeviceTaint) -> bool:
@@ -343,19 +387,28 @@ def _bears(ask: _Ask, taint: v1.DeviceTaint) -> bool:
         return True
     plain = core_v1.Taint(key=taint.key, value=taint.value, effect=taint.effect)
     rows = (
-        core_v1.Toleration(key=t.key, operator=t.operator, value=t.value, effect=t.effect) for t in ask.tolerations
+        core_v1.Toleration(key=t.key, operator=t.operator, value=t.value, effect=t.effect)
+        for t in ask.tolerations
     )
     return tolerated(plain, rows)
 
 
 def _asked(ask: _Ask, name: str, driver: str) -> Quantity | None:
-    return next((q for n, q in ask.capacity.items() if qualified(n, driver) == qualified(name, driver)), None)
+    return next(
+        (q for n, q in ask.capacity.items() if qualified(n, driver) == qualified(name, driver)),
+        None,
+    )
 
 
 def _ample(ask: _Ask, device: v1.Device, driver: str) -> bool:
     """Whether a device has the capacity that is asked for."""
-    has = {qualified(name, driver): nano(capacity.value) for name, capacity in device.capacity.items()}
-    return all(has.get(qualified(name, driver), -1) >= nano(amount) for name, amount in ask.capacity.items())
+    has = {
+        qualified(name, driver): nano(capacity.value) for name, capacity in device.capacity.items()
+    }
+    return all(
+        has.get(qualified(name, driver), -1) >= nano(amount)
+        for name, amount in ask.capacity.items()
+    )
 
 
 def _consumption(ask: _Ask, device: v1.Device, driver: str) -> Amounts | None:
@@ -377,7 +430,9 @@ def _consumption(ask: _Ask, device: v1.Device, driver: str) -> Amounts | None:
 def _rounded(amount: int, policy: v1.CapacityRequestPolicy) -> int | None:
     """The next amount that a policy allows."""
     if policy.valid_values:
-        return min((value for value in map(nano, policy.valid_values) if value >= amount), default=None)
+        return min(
+            (value for value in map(nano, policy.valid_values) if value >= amount), default=None
+        )
     if (bounds := policy.valid_range) is not None and bounds.min is not None:
         least = nano(bounds.min)
         amount = max(amount, least)
@@ -388,12 +443,16 @@ def _rounded(amount: int, policy: v1.CapacityRequestPolicy) -> int | None:
     return amount
 
 
-def _configuration(claim: v1.ResourceClaim, grants: list[_Grant]) -> Iterator[v1.DeviceAllocationConfiguration]:
+def _configuration(
+    claim: v1.ResourceClaim, grants: list[_Grant]
+) -> Iterator[v1.DeviceAllocationConfiguration]:
     """What drivers are told, first by the classes, then by the claim: later ones win."""
     asks = list({grant.ask.name: grant.ask for grant in grants}.values())
     for ask in asks:
         for by_class in ask.kind.spec.config:
-            yield v1.DeviceAllocationConfiguration(source="FromClass", requests=[ask.name], opaque=by_class.opaque)
+            yield v1.DeviceAllocationConfiguration(
+                source="FromClass", requests=[ask.name], opaque=by_class.opaque
+            )
     names = {name for ask in asks for name in (ask.name, ask.name.partition("/")[0])}
     for by_claim in claim.spec.devices.config:
         if not by_claim.requests or names & set(by_claim.requests):
@@ -408,11 +467,18 @@ def _reach(grants: list[_Grant]) -> core_v1.NodeSelector | None:
     for grant in grants:
         name, selector, _ = grant.offer.place()
         if name:
-            here = core_v1.NodeSelectorRequirement(key="metadata.name", operator="In", values=[name])
-            return core_v1.NodeSelector(node_selector_terms=[core_v1.NodeSelectorTerm(match_fields=[here])])
+            here = core_v1.NodeSelectorRequirement(
+                key="metadata.name", operator="In", values=[name]
+            )
+            return core_v1.NodeSelector(
+                node_selector_terms=[core_v1.NodeSelectorTerm(match_fields=[here])]
+            )
         if selector is not None:
             [wanted] = selector.node_selector_terms
-            for kept, rows in ((term.match_expressions, wanted.match_expressions), (term.match_fields, wanted.match_fields)):
+            for kept, rows in (
+                (term.match_expressions, wanted.match_expressions),
+                (term.match_fields, wanted.match_fields),
+            ):
                 kept += [row for row in rows if row not in kept]
     if not (term.match_expressions or term.match_fields):
         return None

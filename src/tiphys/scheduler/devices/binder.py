@@ -27,7 +27,11 @@ class DeviceBinder:
     """`changed` is told what may help pods that fit nowhere, `ready` of a held-back pod whose claims are there now."""
 
     def __init__(
-        self, client: Client, informers: Informers, changed: Callable[[Change], None], ready: Callable[[PodInfo], None]
+        self,
+        client: Client,
+        informers: Informers,
+        changed: Callable[[Change], None],
+        ready: Callable[[PodInfo], None],
     ) -> None:
         self._client, self._changed, self._ready = client, changed, ready
         self._claims, self._kinds = informers.of(v1.ResourceClaim), informers.of(v1.DeviceClass)
@@ -41,7 +45,9 @@ class DeviceBinder:
         claim: Any = new or old
         self.devices.note(claim, gone=new is None)
         if old is None:
-            for pod in [pod for pod in self._held_back.values() if pod.namespace == claim.metadata.namespace]:
+            for pod in [
+                pod for pod in self._held_back.values() if pod.namespace == claim.metadata.namespace
+            ]:
                 if not self.hold_back(pod):
                     self._ready(pod)
         self._changed(Change(DEVICES, stored=new, before=old))
@@ -98,12 +104,16 @@ class DeviceBinder:
         there were any."""
         done = False
         for claim in self._usable(pod):
-            if claim.status.allocation is None or {one.uid for one in claim.status.reserved_for} - {pod.uid}:
+            if claim.status.allocation is None or {one.uid for one in claim.status.reserved_for} - {
+                pod.uid
+            }:
                 continue
             done = await self._change(claim, lambda found: _emptied(found, pod)) or done
         return done
 
-    async def _change(self, claim: v1.ResourceClaim, change: Callable[[v1.ResourceClaim], bool]) -> bool:
+    async def _change(
+        self, claim: v1.ResourceClaim, change: Callable[[v1.ResourceClaim], bool]
+    ) -> bool:
         """Changes a claim's status, again when somebody else wrote meanwhile. Returns whether there was something to do."""
         meta, found = claim.metadata, copy.deepcopy(claim)
         for attempt in range(_TRIES):
@@ -114,7 +124,10 @@ class DeviceBinder:
             if not change(found):
                 return False
             try:
-                if found.status.allocation is not None and FINALIZER not in found.metadata.finalizers:
+                if (
+                    found.status.allocation is not None
+                    and FINALIZER not in found.metadata.finalizers
+                ):
                     status = found.status
                     found.metadata.finalizers.append(FINALIZER)
                     found = await self._client.update(found)
@@ -128,7 +141,9 @@ class DeviceBinder:
 
 
 def _emptied(claim: v1.ResourceClaim, pod: PodInfo) -> bool:
-    if claim.status.allocation is None or {one.uid for one in claim.status.reserved_for} - {pod.uid}:
+    if claim.status.allocation is None or {one.uid for one in claim.status.reserved_for} - {
+        pod.uid
+    }:
         return False
     claim.status.allocation, claim.status.reserved_for = None, []
     return True

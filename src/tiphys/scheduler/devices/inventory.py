@@ -81,8 +81,12 @@ class Inventory:
 
     def __init__(self) -> None:
         self._slices: dict[str, tuple[v1.ResourceSlice, list[Offer]]] = {}
-        self._pools: dict[tuple[str, str], dict[str, int]] = {}  # (driver, pool) → slice → generation
-        self._local: dict[str, dict[tuple[str, str], int]] = {}  # node → pools with slices of it alone
+        self._pools: dict[
+            tuple[str, str], dict[str, int]
+        ] = {}  # (driver, pool) → slice → generation
+        self._local: dict[
+            str, dict[tuple[str, str], int]
+        ] = {}  # node → pools with slices of it alone
         self._wide: dict[tuple[str, str], int] = {}  # pools with slices that more nodes may reach
         self._seen: dict[str, tuple[core_v1.Node, list[Pool]]] = {}  # what `pools` has found
 
@@ -148,5 +152,7 @@ class Inventory:
                 seen.add(offer.id)
                 if offer.reaches(node):
                     pool.offers.append(offer)
-        pool.complete = len(slices) == slices[0][0].spec.pool.resource_slice_count if slices else False
+        pool.complete = (
+            len(slices) == slices[0][0].spec.pool.resource_slice_count if slices else False
+        )
         return pool

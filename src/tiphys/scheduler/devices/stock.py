@@ -34,7 +34,9 @@ class Devices:
         self._claim, self._kind = claim, kind
         self.inventory = Inventory()
         self._held: dict[str, v1.AllocationResult] = {}  # claim's uid → what it has
-        self._promised: dict[str, tuple[str, v1.AllocationResult]] = {}  # claim's uid → (pod's uid, what it will have)
+        self._promised: dict[
+            str, tuple[str, v1.AllocationResult]
+        ] = {}  # claim's uid → (pod's uid, what it will have)
         self._used: dict[tuple[str, str], dict[DeviceID, Used]] = {}  # by pool
         self._changes: dict[tuple[str, str], int] = {}  # how often the use of a pool has changed
         self._verdicts: OrderedDict[bytes, dict[str, tuple[list[Pool], int, str]]] = OrderedDict()
@@ -68,7 +70,10 @@ class Devices:
         for result in allocation.devices.results:
             if result.admin_access:
                 continue
-            pool, id_ = (result.driver, result.pool), DeviceID(result.driver, result.pool, result.device)
+            pool, id_ = (
+                (result.driver, result.pool),
+                DeviceID(result.driver, result.pool, result.device),
+            )
             self._changes[pool] = self._changes.get(pool, 0) + 1
             there = self._used.setdefault(pool, {})
             found = there.setdefault(id_, Used())
@@ -104,7 +109,10 @@ class Devices:
     def made(self, pod: core_v1.Pod) -> bool:
         """Whether every claim of a pod is there, so that it makes sense to look for a node."""
         try:
-            return all(self._claim(f"{pod.metadata.namespace}/{name}") is not None for _, name in claims_of(pod))
+            return all(
+                self._claim(f"{pod.metadata.namespace}/{name}") is not None
+                for _, name in claims_of(pod)
+            )
         except NotMade:
             return False
 
@@ -118,12 +126,23 @@ class Devices:
                     raise Unfit(f'resourceclaim.resource.k8s.io "{name}" not found')
                 if claim.metadata.deletion_timestamp:
                     raise Unfit(f'resourceclaim "{name}" is being deleted')
-                template = next((e.resource_claim_template_name for e in pod.spec.resource_claims if e.name == entry), "")
+                template = next(
+                    (
+                        e.resource_claim_template_name
+                        for e in pod.spec.resource_claims
+                        if e.name == entry
+                    ),
+                    "",
+                )
                 if template and not belongs_to(claim, pod):
-                    raise Unfit(f"ResourceClaim {name} was not created for pod {pod.metadata.name} (pod is not owner)")
+                    raise Unfit(
+                        f"ResourceClaim {name} was not created for pod {pod.metadata.name} (pod is not owner)"
+                    )
                 found.append(claim)
         except NotMade:
-            raise Unfit(f'pod "{pod.metadata.namespace}/{pod.metadata.name}": ResourceClaim not created yet') from None
+            raise Unfit(
+                f'pod "{pod.metadata.namespace}/{pod.metadata.name}": ResourceClaim not created yet'
+            ) from None
         return found
 
     def refusal(self, pod: core_v1.Pod) -> str:
@@ -131,7 +150,9 @@ class Devices:
         try:
             for claim in self.claims(pod):
                 if self.allocation(claim) is not None:
-                    if len(claim.status.reserved_for) >= MOST_USERS and not is_reserved_for(claim, pod):
+                    if len(claim.status.reserved_for) >= MOST_USERS and not is_reserved_for(
+                        claim, pod
+                    ):
                         return "resourceclaim in use"
                     continue
                 for request in claim.spec.devices.requests:
@@ -175,7 +196,9 @@ class Devices:
             used |= self._used.get((pool.driver, pool.name), {})
         return Allocator(pools, used, self._spent, self._kind)
 
-    def allocate(self, claims: Sequence[v1.ResourceClaim], node: core_v1.Node) -> list[v1.AllocationResult] | None:
+    def allocate(
+        self, claims: Sequence[v1.ResourceClaim], node: core_v1.Node
+    ) -> list[v1.AllocationResult] | None:
         """What claims without devices would get on a node; None: it does not have that. Raises Unfit,
         AllocationError."""
         return self._allocator(self.inventory.pools(node)).allocate(claims)
@@ -204,9 +227,13 @@ def _classes(request: v1.DeviceRequest) -> list[tuple[str, str]]:
     """(name of a request or alternative, its class)."""
     if request.exactly is not None:
         return [(request.name, request.exactly.device_class_name)]
-    return [(f"{request.name}/{sub.name}", sub.device_class_name) for sub in request.first_available]
+    return [
+        (f"{request.name}/{sub.name}", sub.device_class_name) for sub in request.first_available
+    ]
 
 
 def usable_from(allocation: v1.AllocationResult, node: core_v1.Node) -> bool:
     selector = allocation.node_selector
-    return selector is None or any(matches_term(term, node) for term in selector.node_selector_terms)
+    return selector is None or any(
+        matches_term(term, node) for term in selector.node_selector_terms
+    )

@@ -16,25 +16,53 @@ from tiphys.scheduler.plugins.base import Plugin, ScoreOnly
 from tiphys.scheduler.plugins.devices import DynamicResources
 from tiphys.scheduler.plugins.images import ImageLocality
 from tiphys.scheduler.plugins.interpod import InterPodAffinity
-from tiphys.scheduler.plugins.nodes import NodeAffinity, NodeName, NodePorts, NodeUnschedulable, TaintToleration
+from tiphys.scheduler.plugins.nodes import (
+    NodeAffinity,
+    NodeName,
+    NodePorts,
+    NodeUnschedulable,
+    TaintToleration,
+)
 from tiphys.scheduler.plugins.resources import BalancedAllocation, NodeResourcesFit
 from tiphys.scheduler.plugins.spread import PodTopologySpread
-from tiphys.scheduler.plugins.volumes import NodeVolumeLimits, Stock, VolumeBinding, VolumeRestrictions, VolumeZone
+from tiphys.scheduler.plugins.volumes import (
+    NodeVolumeLimits,
+    Stock,
+    VolumeBinding,
+    VolumeRestrictions,
+    VolumeZone,
+)
 
 _MAKERS: Mapping[str, Callable[..., Plugin]] = {
     plugin.name: plugin
     for plugin in (
-        NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit, PodTopologySpread,
-        InterPodAffinity, BalancedAllocation, ImageLocality,
+        NodeUnschedulable,
+        NodeName,
+        TaintToleration,
+        NodeAffinity,
+        NodePorts,
+        NodeResourcesFit,
+        PodTopologySpread,
+        InterPodAffinity,
+        BalancedAllocation,
+        ImageLocality,
     )
-}  # fmt: skip
+}
 _STORED: Mapping[str, Callable[[Stock], Plugin]] = {  # those that look at storage
-    "VolumeRestrictions": VolumeRestrictions, "NodeVolumeLimits": NodeVolumeLimits, "VolumeBinding": VolumeBinding,
+    "VolumeRestrictions": VolumeRestrictions,
+    "NodeVolumeLimits": NodeVolumeLimits,
+    "VolumeBinding": VolumeBinding,
     "VolumeZone": VolumeZone,
-}  # fmt: skip
-_TOLD = frozenset((  # those that take arguments
-    "NodeResourcesFit", "NodeResourcesBalancedAllocation", "NodeAffinity", "PodTopologySpread", "InterPodAffinity",
-))  # fmt: skip
+}
+_TOLD = frozenset(
+    (  # those that take arguments
+        "NodeResourcesFit",
+        "NodeResourcesBalancedAllocation",
+        "NodeAffinity",
+        "PodTopologySpread",
+        "InterPodAffinity",
+    )
+)
 
 
 def read(file: Path) -> list[Profile]:
@@ -70,7 +98,9 @@ def plugins(
         elif name == DynamicResources.name:
             plugin = DynamicResources(devices or Devices())
         else:
-            told: dict[str, Any] = {"arguments": profile.arguments.get(name, {})} if name in _TOLD else {}
+            told: dict[str, Any] = (
+                {"arguments": profile.arguments.get(name, {})} if name in _TOLD else {}
+            )
             if name == PodTopologySpread.name:
                 told["alike"] = alike
             plugin = _MAKERS[name](weight=weight, **told)

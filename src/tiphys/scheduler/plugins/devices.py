@@ -34,18 +34,23 @@ class DynamicResources(Plugin):
             claims = self._devices.claims(pod.pod)
         except Unfit as error:
             return [Verdict(np.zeros(len(view.names), np.bool_), str(error), True)]
-        having = [found for claim in claims if (found := self._devices.allocation(claim)) is not None]
+        having = [
+            found for claim in claims if (found := self._devices.allocation(claim)) is not None
+        ]
         wanting = [claim for claim in claims if self._devices.allocation(claim) is None]
         nodes = [(int(row), view.nodes[row]) for row in np.flatnonzero(among)]
         elsewhere = [
-            row for row, node in nodes
+            row
+            for row, node in nodes
             if node is not None and not all(usable_from(allocation, node) for allocation in having)
-        ]  # fmt: skip
+        ]
         verdicts: Verdicts = [_without(view, elsewhere, ELSEWHERE)] if elsewhere else []
         if not wanting:
             return verdicts
         try:
-            lacking = self._devices.survey(wanting, ((row, node) for row, node in nodes if node is not None))
+            lacking = self._devices.survey(
+                wanting, ((row, node) for row, node in nodes if node is not None)
+            )
         except AllocationError as error:
             raise PluginError(str(error)) from None
         return verdicts + [_without(view, rows, reason) for reason, rows in lacking.items()]
@@ -57,7 +62,11 @@ class DynamicResources(Plugin):
             return True
         if claim.metadata.namespace == pod.namespace and claim.metadata.name in _names(pod):
             return True
-        return before is not None and before.status.allocation is not None and claim.status.allocation is None
+        return (
+            before is not None
+            and before.status.allocation is not None
+            and claim.status.allocation is None
+        )
 
 
 def _without(view: Snapshot, rows: list[int], reason: str) -> Verdict:

@@ -9,7 +9,10 @@ from tiphys.scheduler.plugins.base import Floats, Plugin
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
-_LEAST, _MOST = 23 << 20, 1000 << 20  # bytes that are worth nothing yet, and all there is to gain, for each container
+_LEAST, _MOST = (
+    23 << 20,
+    1000 << 20,
+)  # bytes that are worth nothing yet, and all there is to gain, for each container
 
 
 class ImageLocality(Plugin):

@@ -29,20 +29,26 @@ class InterPodAffinity(Plugin):
     """`arguments`: hardPodAffinityWeight (0 to 100, 1), ignorePreferredTermsOfExistingPods (false)."""
 
     name = "InterPodAffinity"
-    hints = frozenset((NODE_ADDED, NODE_GONE, NODE_LABELS, POD_GONE, POD_LABELS, POD_PLACED, NAMESPACES))
+    hints = frozenset(
+        (NODE_ADDED, NODE_GONE, NODE_LABELS, POD_GONE, POD_LABELS, POD_PLACED, NAMESPACES)
+    )
 
     def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
         super().__init__(weight)
         said = arguments or {}
         self._hard = int(said.get("hardPodAffinityWeight", 1))
         if not 0 <= self._hard <= 100:
-            raise ConfigurationError(f"hardPodAffinityWeight: Invalid value: {self._hard}: not in valid range [0-100]")
+            raise ConfigurationError(
+                f"hardPodAffinityWeight: Invalid value: {self._hard}: not in valid range [0-100]"
+            )
         self._ignores_preferred = bool(said.get("ignorePreferredTermsOfExistingPods"))
 
     def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = []
         if pod.required_affinity:
-            verdicts.append(Verdict(self._affine(view, pod), "node(s) didn't match pod affinity rules", True))
+            verdicts.append(
+                Verdict(self._affine(view, pod), "node(s) didn't match pod affinity rules", True)
+            )
         if pod.required_anti_affinity:
             rows = np.ones(len(view.names), np.bool_)
             for term in pod.required_anti_affinity:
@@ -52,7 +58,9 @@ class InterPodAffinity(Plugin):
             rows = np.ones(len(view.names), np.bool_)
             for term, holders in view.anti.about(pod, view.labels_of(pod.namespace)):
                 rows &= view.tally(term, holders).empty()
-            verdicts.append(Verdict(rows, "node(s) didn't satisfy existing pods anti-affinity rules"))
+            verdicts.append(
+                Verdict(rows, "node(s) didn't satisfy existing pods anti-affinity rules")
+            )
         return verdicts
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
@@ -61,7 +69,10 @@ class InterPodAffinity(Plugin):
         if change.kind in (POD_GONE, POD_LABELS):
             others = [other for other in (change.pod, change.old_pod) if other is not None]
             # The last of those it wants to be with may go too: then it is the first of its group.
-            return any(self._accompanies(view, pod, other) or self._repels(view, pod, other) for other in others)
+            return any(
+                self._accompanies(view, pod, other) or self._repels(view, pod, other)
+                for other in others
+            )
         if change.kind == NODE_ADDED:
             assert change.node is not None
             labels = change.node.metadata.labels
@@ -129,4 +140,6 @@ def _companions(view: Snapshot, terms: tuple[Term, ...]) -> Counter:
         return view.matching_term(terms[0])
     found = [spaces for term in terms if (spaces := view.namespaces_of(term))]
     namespaces = frozenset.intersection(*found) or frozenset(("\0",)) if found else frozenset[str]()
-    return view.matching(namespaces, Selector(tuple(r for term in terms for r in term.selector.requirements)))
+    return view.matching(
+        namespaces, Selector(tuple(r for term in terms for r in term.selector.requirements))
+    )

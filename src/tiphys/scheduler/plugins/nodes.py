@@ -32,7 +32,9 @@ class NodeUnschedulable(Plugin):
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         assert change.node is not None
-        return not change.node.spec.unschedulable and (change.old_node is None or bool(change.old_node.spec.unschedulable))
+        return not change.node.spec.unschedulable and (
+            change.old_node is None or bool(change.old_node.spec.unschedulable)
+        )
 
 
 class NodeName(Plugin):
@@ -63,20 +65,27 @@ class TaintToleration(Plugin):
         rows = np.ones(len(view.names), np.bool_)
         for at, node in enumerate(view.nodes):
             for taint in node.spec.taints if node else ():
-                if taint.effect in ("NoSchedule", "NoExecute") and not tolerated(taint, tolerations):
+                if taint.effect in ("NoSchedule", "NoExecute") and not tolerated(
+                    taint, tolerations
+                ):
                     rows[at] = False
                     break
         return [Verdict(rows, "node(s) had untolerated taint(s)", True)]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
-        return _bears(pod, change.node) and not (change.old_node is not None and _bears(pod, change.old_node))
+        return _bears(pod, change.node) and not (
+            change.old_node is not None and _bears(pod, change.old_node)
+        )
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         raw = np.zeros(len(view.names))
         preferring = [t for t in pod.pod.spec.tolerations if t.effect in ("", "PreferNoSchedule")]
         for at, node in enumerate(view.nodes):
             if node is not None and node.spec.taints:
-                raw[at] = sum(t.effect == "PreferNoSchedule" and not tolerated(t, preferring) for t in node.spec.taints)
+                raw[at] = sum(
+                    t.effect == "PreferNoSchedule" and not tolerated(t, preferring)
+                    for t in node.spec.taints
+                )
         return raw if raw.any() else None
 
     def normalize(self, raw: Floats, feasible: Bools) -> Floats | None:
@@ -85,7 +94,11 @@ class TaintToleration(Plugin):
 
 def _bears(pod: PodInfo, node: core_v1.Node | None) -> bool:
     """Whether a pod tolerates every taint of a node that would keep it off."""
-    taints = [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")] if node is not None else []
+    taints = (
+        [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")]
+        if node is not None
+        else []
+    )
     return all(tolerated(taint, pod.pod.spec.tolerations) for taint in taints)
 
 
@@ -103,10 +116,15 @@ class NodeAffinity(Plugin):
 
     def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = []
-        required = self._added.required_during_scheduling_ignored_during_execution if self._added else None
+        required = (
+            self._added.required_during_scheduling_ignored_during_execution if self._added else None
+        )
         if required is not None:
             terms = required.node_selector_terms
-            rows = [node is not None and any(matches_term(term, node) for term in terms) for node in view.nodes]
+            rows = [
+                node is not None and any(matches_term(term, node) for term in terms)
+                for node in view.nodes
+            ]
             reason = "node(s) didn't match scheduler-enforced node affinity"
             verdicts.append(Verdict(np.array(rows, np.bool_), reason, True))
         return verdicts + self._wanted(view, pod)
@@ -114,7 +132,9 @@ class NodeAffinity(Plugin):
     def narrow(self, pod: PodInfo) -> frozenset[str] | None:
         """The nodes that every term of the required affinity names, as the pods of daemon sets do."""
         affinity = pod.pod.spec.affinity.node_affinity if pod.pod.spec.affinity else None
-        required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+        required = (
+            affinity.required_during_scheduling_ignored_during_execution if affinity else None
+        )
         if required is None or not required.node_selector_terms:
             return None
         named = [_named(term) for term in required.node_selector_terms]
@@ -124,10 +144,14 @@ class NodeAffinity(Plugin):
         return self._suits(change.node, pod) and not self._suits(change.old_node, pod)
 
     def _suits(self, node: core_v1.Node | None, pod: PodInfo) -> bool:
-        required = self._added.required_during_scheduling_ignored_during_execution if self._added else None
+        required = (
+            self._added.required_during_scheduling_ignored_during_execution if self._added else None
+        )
         if node is None or not matches_node(pod.pod.spec, node):
             return False
-        return required is None or any(matches_term(term, node) for term in required.node_selector_terms)
+        return required is None or any(
+            matches_term(term, node) for term in required.node_selector_terms
+        )
 
     @staticmethod
     def _wanted(view: Snapshot, pod: PodInfo) -> Verdicts:
@@ -138,16 +162,20 @@ class NodeAffinity(Plugin):
         ):
             return []
         rows = np.fromiter(
-            (node is not None and matches_node(spec, node) for node in view.nodes), np.bool_, len(view.nodes)
+            (node is not None and matches_node(spec, node) for node in view.nodes),
+            np.bool_,
+            len(view.nodes),
         )
         return [Verdict(rows, "node(s) didn't match Pod's node affinity/selector", True)]
 
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         affinity = pod.pod.spec.affinity.node_affinity if pod.pod.spec.affinity else None
         preferred = [
-            term for one in (affinity, self._added) if one
+            term
+            for one in (affinity, self._added)
+            if one
             for term in one.preferred_during_scheduling_ignored_during_execution
-        ]  # fmt: skip
+        ]
         if not preferred:
             return None
         raw = np.zeros(len(view.names))
@@ -163,7 +191,9 @@ class NodeAffinity(Plugin):
 def _named(term: core_v1.NodeSelectorTerm) -> frozenset[str] | None:
     """The nodes that a term names; None: it names none."""
     named = [
-        frozenset(row.values) for row in term.match_fields if row.key == "metadata.name" and row.operator == "In"
+        frozenset(row.values)
+        for row in term.match_fields
+        if row.key == "metadata.name" and row.operator == "In"
     ]
     return frozenset.intersection(*named) if named else None
 
@@ -178,10 +208,15 @@ class NodePorts(Plugin):
         rows = np.ones(len(view.names), np.bool_)
         for at, taken in view.ports.items():
             rows[at] = not any(
-                clash(mine, theirs) for ports in taken.values() for theirs in ports for mine in pod.ports
+                clash(mine, theirs)
+                for ports in taken.values()
+                for theirs in ports
+                for mine in pod.ports
             )
         return [Verdict(rows, "node(s) didn't have free ports for the requested pod ports")]
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         gone = change.pod.ports if change.pod is not None else ()
-        return change.kind == NODE_ADDED or any(clash(mine, theirs) for theirs in gone for mine in pod.ports)
+        return change.kind == NODE_ADDED or any(
+            clash(mine, theirs) for theirs in gone for mine in pod.ports
+        )

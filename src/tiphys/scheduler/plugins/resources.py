@@ -18,8 +18,13 @@ from tiphys.scheduler.plugins.base import Floats, Plugin, Verdict, Verdicts
 from tiphys.scheduler.podinfo import PODS, PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
-_BOTH: tuple[Mapping[str, Any], ...] = ({"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1})
-Compared = tuple[tuple[int, int, int], ...]  # (index of a resource, what a pod takes, weight) of each
+_BOTH: tuple[Mapping[str, Any], ...] = (
+    {"name": "cpu", "weight": 1},
+    {"name": "memory", "weight": 1},
+)
+Compared = tuple[
+    tuple[int, int, int], ...
+]  # (index of a resource, what a pod takes, weight) of each
 _NATIVE = frozenset(("cpu", "memory", "ephemeral-storage"))
 
 
@@ -36,23 +41,34 @@ class NodeResourcesFit(Plugin):
         told = arguments or {}
         strategy = told.get("scoringStrategy") or {}
         self._ignored = frozenset(told.get("ignoredResources") or ())
-        self._ignored_groups = tuple(f"{group}/" for group in told.get("ignoredResourceGroups") or ())
-        self._resources = [(row["name"], row.get("weight") or 1) for row in strategy.get("resources") or _BOTH]
+        self._ignored_groups = tuple(
+            f"{group}/" for group in told.get("ignoredResourceGroups") or ()
+        )
+        self._resources = [
+            (row["name"], row.get("weight") or 1) for row in strategy.get("resources") or _BOTH
+        ]
         kind = strategy.get("type") or "LeastAllocated"
         if kind not in ("LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"):
             path = "scoringStrategy.type"
             raise ConfigurationError(f"{self.name}: {path}: Unsupported value: {kind!r}")
-        self._kind, self._curve = kind, _curve(strategy, self.name) if kind == "RequestedToCapacityRatio" else ([], [])
+        self._kind, self._curve = (
+            kind,
+            _curve(strategy, self.name) if kind == "RequestedToCapacityRatio" else ([], []),
+        )
 
     def filter(self, view: Snapshot, pod: PodInfo, among: Bools) -> Verdicts:
         verdicts: Verdicts = [Verdict(view.requested[3] < view.allocatable[3], "Too many pods")]
         for name, value in self._asked(pod):
             at = view.resources.get(name)
             if at is None:
-                verdicts.append(Verdict(np.zeros(len(view.names), np.bool_), f"Insufficient {name}", True))
+                verdicts.append(
+                    Verdict(np.zeros(len(view.names), np.bool_), f"Insufficient {name}", True)
+                )
                 continue
             size = view.allocatable[at]
-            verdicts.append(Verdict(view.requested[at] <= size - value, f"Insufficient {name}", value > size))
+            verdicts.append(
+                Verdict(view.requested[at] <= size - value, f"Insufficient {name}", value > size)
+            )
         return verdicts
 
     def passing(self, view: Snapshot, pod: PodInfo, among: Bools) -> Bools | None:
@@ -70,7 +86,11 @@ class NodeResourcesFit(Plugin):
 
     def _asked(self, pod: PodInfo) -> Iterator[tuple[str, int]]:
         for name, value in pod.requests.items():
-            if value and name not in self._ignored and not name.startswith(self._ignored_groups or "\0"):
+            if (
+                value
+                and name not in self._ignored
+                and not name.startswith(self._ignored_groups or "\0")
+            ):
                 yield name, value
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
@@ -92,14 +112,19 @@ class NodeResourcesFit(Plugin):
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         compared = tuple(self._compared(view, pod))
         return view.columns.get(
-            (self.name, self, compared), len(view.names), lambda rows: self._points(view, rows, compared)
+            (self.name, self, compared),
+            len(view.names),
+            lambda rows: self._points(view, rows, compared),
         )
 
     def _points(self, view: Snapshot, rows: Rows, compared: Compared) -> Column:
         number = len(view.alive[rows])
         total, weights = np.zeros(number), np.zeros(number)
         for at, wanted, weight in compared:
-            size, used = view.allocatable[at][rows], (view.scored if at < 2 else view.requested)[at][rows] + wanted
+            size, used = (
+                view.allocatable[at][rows],
+                (view.scored if at < 2 else view.requested)[at][rows] + wanted,
+            )
             there, most = size > 0, np.maximum(size, 1)
             if self._kind == "LeastAllocated":
                 score = np.where(used <= size, (size - used) * 100 // most, 0)
@@ -125,7 +150,9 @@ class NodeResourcesFit(Plugin):
 def _grew(before: core_v1.Node, now: core_v1.Node, pod: PodInfo) -> bool:
     """Whether a node has more than before of something that a pod takes."""
     was, has = before.status.allocatable, now.status.allocatable
-    return any(nano(has.get(name, "0")) > nano(was.get(name, "0")) for name in (*pod.requests, PODS))
+    return any(
+        nano(has.get(name, "0")) > nano(was.get(name, "0")) for name in (*pod.requests, PODS)
+    )
 
 
 def _curve(strategy: Mapping[str, Any], name: str) -> tuple[list[int], list[int]]:
@@ -137,7 +164,9 @@ def _curve(strategy: Mapping[str, Any], name: str) -> tuple[list[int], list[int]
     at = [int(point.get("utilization") or 0) for point in shape]
     score = [int(point.get("score") or 0) for point in shape]
     if not all(0 <= value <= 100 for value in at) or any(a >= b for a, b in itertools.pairwise(at)):
-        raise ConfigurationError(f"{path}: utilization must rise from point to point, from 0 to 100")
+        raise ConfigurationError(
+            f"{path}: utilization must rise from point to point, from 0 to 100"
+        )
     if not all(0 <= value <= 10 for value in score):
         raise ConfigurationError(f"{path}: score must be from 0 to 10")
     return at, [value * 10 for value in score]
@@ -155,11 +184,19 @@ class BalancedAllocation(Plugin):
     def score(self, view: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         if not pod.requests:
             return None
-        known = ((view.resources.get(name), pod.requests.get(name, 0), name) for name in self._names)
-        asked = tuple((at, taken) for at, taken, name in known if at is not None and (taken or name in _NATIVE))
+        known = (
+            (view.resources.get(name), pod.requests.get(name, 0), name) for name in self._names
+        )
+        asked = tuple(
+            (at, taken)
+            for at, taken, name in known
+            if at is not None and (taken or name in _NATIVE)
+        )
         if not asked:
             return None
-        return view.columns.get((self.name, asked), len(view.names), lambda rows: _balance(view, rows, asked))
+        return view.columns.get(
+            (self.name, asked), len(view.names), lambda rows: _balance(view, rows, asked)
+        )
 
 
 def _balance(view: Snapshot, rows: Rows, asked: tuple[tuple[int, int], ...]) -> Column:

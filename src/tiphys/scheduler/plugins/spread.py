@@ -32,11 +32,17 @@ _HOSTNAME = "kubernetes.io/hostname"
 # What pods of a service or a set are spread by when they say nothing of it themselves, as upstream does.
 _SYSTEM = [
     {"maxSkew": 3, "topologyKey": _HOSTNAME, "whenUnsatisfiable": "ScheduleAnyway"},
-    {"maxSkew": 5, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
+    {
+        "maxSkew": 5,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+    },
 ]
 _UNEVEN = "node(s) didn't match pod topology spread constraints"
 Constraints = list[core_v1.TopologySpreadConstraint]
-Selected = list[tuple[core_v1.TopologySpreadConstraint, Selector]]  # each with the pods that it is about
+Selected = list[
+    tuple[core_v1.TopologySpreadConstraint, Selector]
+]  # each with the pods that it is about
 _REMEMBERED = 256  # ways in which nodes count
 
 
@@ -45,7 +51,9 @@ class PodTopologySpread(Plugin):
     one that has no constraints: those that its services and its owner select; None: there is nobody."""
 
     name = "PodTopologySpread"
-    hints = frozenset((NODE_ADDED, NODE_GONE, NODE_LABELS, NODE_TAINTS, POD_GONE, POD_LABELS, POD_PLACED))
+    hints = frozenset(
+        (NODE_ADDED, NODE_GONE, NODE_LABELS, NODE_TAINTS, POD_GONE, POD_LABELS, POD_PLACED)
+    )
 
     def __init__(
         self,
@@ -57,14 +65,22 @@ class PodTopologySpread(Plugin):
         said = arguments or {}
         kind, listed = said.get("defaultingType", "System"), said.get("defaultConstraints") or []
         if kind not in ("System", "List"):
-            raise ConfigurationError(f'defaultingType: Unsupported value: "{kind}": supported values: "List", "System"')
+            raise ConfigurationError(
+                f'defaultingType: Unsupported value: "{kind}": supported values: "List", "System"'
+            )
         if kind == "System" and listed:
-            raise ConfigurationError(f"defaultConstraints: Invalid value: {listed}: when .defaultingType is System")
+            raise ConfigurationError(
+                f"defaultConstraints: Invalid value: {listed}: when .defaultingType is System"
+            )
         if any(row.get("labelSelector") for row in listed):
-            raise ConfigurationError("defaultConstraints: labelSelector: Forbidden: constraint must not define a selector")
+            raise ConfigurationError(
+                "defaultConstraints: labelSelector: Forbidden: constraint must not define a selector"
+            )
         self._system = kind == "System"
         rows = _SYSTEM if self._system else listed
-        self._defaults: Constraints = [from_builtins(row, core_v1.TopologySpreadConstraint) for row in rows]
+        self._defaults: Constraints = [
+            from_builtins(row, core_v1.TopologySpreadConstraint) for row in rows
+        ]
         self._alike = alike
         # Which rows count, by what that depends on: (generation, number of rows, rows; None: all with the label).
         self._counting: OrderedDict[Hashable, tuple[int, int, Bools | None]] = OrderedDict()
@@ -83,7 +99,9 @@ class PodTopologySpread(Plugin):
         hard = self._constraints(pod, "DoNotSchedule")
         for constraint, selector in hard:
             tally = self._tally(view, pod, constraint, selector, hard)
-            verdicts.append(Verdict(tally.domains.labelled, f"{_UNEVEN} (missing required label)", True))
+            verdicts.append(
+                Verdict(tally.domains.labelled, f"{_UNEVEN} (missing required label)", True)
+            )
             few = constraint.min_domains is not None and len(tally.present) < constraint.min_domains
             least = 0 if few else tally.least()
             own = 1 if selector.matches(pod.labels) else 0
@@ -105,31 +123,50 @@ class PodTopologySpread(Plugin):
         found = self._counting.get(key)
         if found is None or found[0] != view.generation or found[1] != len(view.names):
             counting = self._eligible(view, pod, constraint) & _keyed(view, together)
-            everybody = np.array_equal(counting, view.alive & view.domains(constraint.topology_key).labelled)
-            found = self._counting[key] = view.generation, len(view.names), None if everybody else counting
+            everybody = np.array_equal(
+                counting, view.alive & view.domains(constraint.topology_key).labelled
+            )
+            found = self._counting[key] = (
+                view.generation,
+                len(view.names),
+                None if everybody else counting,
+            )
             if len(self._counting) > _REMEMBERED:
                 self._counting.popitem(last=False)
         rows = found[2]
         matching = view.matching(frozenset((pod.namespace,)), selector)
-        return matching.tally(view.domains(constraint.topology_key), rows, None if rows is None else key)
+        return matching.tally(
+            view.domains(constraint.topology_key), rows, None if rows is None else key
+        )
 
     def helps(self, change: Change, view: Snapshot, pod: PodInfo) -> bool:
         hard = self._constraints(pod, "DoNotSchedule")
         if change.kind in (POD_GONE, POD_LABELS, POD_PLACED):
-            others = [p for p in (change.pod, change.old_pod) if p is not None and p.namespace == pod.namespace]
+            others = [
+                p
+                for p in (change.pod, change.old_pod)
+                if p is not None and p.namespace == pod.namespace
+            ]
             return any(selector.matches(other.labels) for other in others for _, selector in hard)
         if change.kind == NODE_TAINTS:
             return any(constraint.node_taints_policy == "Honor" for constraint, _ in hard)
         assert change.node is not None
-        labels, keys = change.node.metadata.labels, [constraint.topology_key for constraint, _ in hard]
+        labels, keys = (
+            change.node.metadata.labels,
+            [constraint.topology_key for constraint, _ in hard],
+        )
         if change.old_node is None:  # it came or went
             return all(key in labels for key in keys)
         before, spec = change.old_node.metadata.labels, pod.pod.spec
-        picky = bool(spec.node_selector or (spec.affinity and spec.affinity.node_affinity))  # its domains depend on labels
+        picky = bool(
+            spec.node_selector or (spec.affinity and spec.affinity.node_affinity)
+        )  # its domains depend on labels
         return picky or any(labels.get(key) != before.get(key) for key in keys)
 
     @staticmethod
-    def _eligible(view: Snapshot, pod: PodInfo, constraint: core_v1.TopologySpreadConstraint) -> Bools:
+    def _eligible(
+        view: Snapshot, pod: PodInfo, constraint: core_v1.TopologySpreadConstraint
+    ) -> Bools:
         """The nodes whose pods count, as the inclusion policies say."""
         eligible = view.alive.copy()
         spec = pod.pod.spec
@@ -137,7 +174,9 @@ class PodTopologySpread(Plugin):
             spec.node_selector or (spec.affinity and spec.affinity.node_affinity)
         ):
             eligible &= np.fromiter(
-                (n is not None and matches_node(spec, n) for n in view.nodes), np.bool_, len(view.nodes)
+                (n is not None and matches_node(spec, n) for n in view.nodes),
+                np.bool_,
+                len(view.nodes),
             )
         if constraint.node_taints_policy == "Honor":
             for at, node in enumerate(view.nodes):
@@ -165,12 +204,20 @@ class PodTopologySpread(Plugin):
                 counts = view.matching(frozenset((pod.namespace,)), selector).rows
                 size = int(np.count_nonzero(candidates))
             else:
-                counts = self._tally(view, pod, constraint, selector, soft if asked else []).by_row()
+                counts = self._tally(
+                    view, pod, constraint, selector, soft if asked else []
+                ).by_row()
                 size = int(np.count_nonzero(np.bincount(domains.rows[candidates] + 1)))
-            raw += np.where(domains.labelled, counts * np.log(size + 2) + (constraint.max_skew - 1), 0)
+            raw += np.where(
+                domains.labelled, counts * np.log(size + 2) + (constraint.max_skew - 1), 0
+            )
         raw = np.floor(raw + 0.5)
         highest, lowest = raw[candidates].max(), raw[candidates].min()
-        points = np.floor(100.0 * (highest + lowest - raw) / highest) if highest else np.full(len(raw), 100.0)
+        points = (
+            np.floor(100.0 * (highest + lowest - raw) / highest)
+            if highest
+            else np.full(len(raw), 100.0)
+        )
         return np.where(candidates, points, 0.0)
 
 

@@ -21,13 +21,13 @@ from tiphys.scheduler.snapshot import Snapshot
 _CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
 _NONE_FITS = "node(s) didn't find available persistent volumes to bind"
 _NO_ROOM = "node(s) did not have enough free storage"
-_ALONE = (
-    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
-)
+_ALONE = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
 _ZONES = (
-    "topology.kubernetes.io/zone", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region",
-)  # fmt: skip
+)
 
 
 def _nothing(key: str) -> Any:
@@ -102,8 +102,12 @@ class Stored(Plugin):
 
 def _missing(pod: PodInfo, name: str) -> str:
     """Why there is no such claim: those of ephemeral volumes are made after the pod."""
-    if name in {f"{pod.pod.metadata.name}-{v.name}" for v in pod.pod.spec.volumes if v.ephemeral is not None}:
-        return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+    if name in {
+        f"{pod.pod.metadata.name}-{v.name}" for v in pod.pod.spec.volumes if v.ephemeral is not None
+    }:
+        return (
+            f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+        )
     return f'persistentvolumeclaim "{name}" not found'
 
 
@@ -129,7 +133,6 @@ class VolumeRestrictions(Stored):
             verdicts.append(Verdict(rows, "node(s) had no available disk"))
         return verdicts
 
-
     def _gives_back(self, gone: PodInfo | None, pod: PodInfo) -> bool:
         if gone is None:
             return True
@@ -140,9 +143,12 @@ class VolumeRestrictions(Stored):
 
 def _taken(view: Snapshot, pod: PodInfo, claim: core_v1.PersistentVolumeClaim) -> bool:
     return any(
-        other.namespace == pod.namespace and other.uid != pod.uid and claim.metadata.name in other.claims
-        for _, other in view.pods.values() if other.claims
-    )  # fmt: skip
+        other.namespace == pod.namespace
+        and other.uid != pod.uid
+        and claim.metadata.name in other.claims
+        for _, other in view.pods.values()
+        if other.claims
+    )
 
 
 class NodeVolumeLimits(Stored):
@@ -159,7 +165,9 @@ class NodeVolumeLimits(Stored):
             wanted.setdefault(driver, set()).add(handle)
         if not wanted:
             return []
-        limits = {at: found for at, name in enumerate(view.names) if (found := self._limits(name, wanted))}
+        limits = {
+            at: found for at, name in enumerate(view.names) if (found := self._limits(name, wanted))
+        }
         if not limits:
             return []
         there: dict[tuple[int, str], set[str]] = {}
@@ -169,7 +177,9 @@ class NodeVolumeLimits(Stored):
                     there.setdefault((at, driver), set()).add(handle)
         rows = np.ones(len(view.names), np.bool_)
         for at, found in limits.items():
-            rows[at] = all(len(there.get((at, d), set()) | wanted[d]) <= most for d, most in found.items())
+            rows[at] = all(
+                len(there.get((at, d), set()) | wanted[d]) <= most for d, most in found.items()
+            )
         return [Verdict(rows, "node(s) exceed max volume count")]
 
     def _gives_back(self, gone: PodInfo | None, pod: PodInfo) -> bool:
@@ -178,9 +188,12 @@ class NodeVolumeLimits(Stored):
     def _limits(self, name: str, drivers: Iterable[str]) -> dict[str, int]:
         node = self._stock.node(name)
         return {
-            driver.name: driver.allocatable.count for driver in (node.spec.drivers if node is not None else ())
-            if driver.name in drivers and driver.allocatable is not None and driver.allocatable.count is not None
-        }  # fmt: skip
+            driver.name: driver.allocatable.count
+            for driver in (node.spec.drivers if node is not None else ())
+            if driver.name in drivers
+            and driver.allocatable is not None
+            and driver.allocatable.count is not None
+        }
 
 
 class VolumeZone(Stored):
@@ -194,14 +207,17 @@ class VolumeZone(Stored):
             (key, frozenset(volume.metadata.labels[key].split("__")))
             for claim in (self._stock.claims(pod.pod) if pod.claims else ())
             if (volume := self._stock.volume(claim.spec.volume_name or "")) is not None
-            for key in _ZONES if key in volume.metadata.labels
-        ]  # fmt: skip
+            for key in _ZONES
+            if key in volume.metadata.labels
+        ]
         if not wanted:
             return []
 
         def good(node: core_v1.Node) -> bool:
             labels = node.metadata.labels
-            return not any(key in labels for key in _ZONES) or all(labels.get(key) in zones for key, zones in wanted)
+            return not any(key in labels for key in _ZONES) or all(
+                labels.get(key) in zones for key, zones in wanted
+            )
 
         return [Verdict(_rows(view, good), "node(s) had no available volume zone", True)]
 
@@ -234,7 +250,9 @@ class VolumeBinding(Stored):
                 rows[reason] = rows[reason] & passing if reason in rows else passing
         return [Verdict(passing, reason, True) for reason, passing in rows.items()]
 
-    def _claim(self, view: Snapshot, claim: core_v1.PersistentVolumeClaim) -> list[tuple[Bools, str]]:
+    def _claim(
+        self, view: Snapshot, claim: core_v1.PersistentVolumeClaim
+    ) -> list[tuple[Bools, str]]:
         if volumes.is_bound(claim):
             volume = self._stock.volume(claim.spec.volume_name)
             if volume is None:
@@ -246,14 +264,20 @@ class VolumeBinding(Stored):
         chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
         if chosen:
             return [(_rows(view, lambda node: node.metadata.name == chosen), _NONE_FITS)]
-        free = [v for v in self._stock.volumes() if v.spec.claim_ref is None or volumes.reserved_for(v, claim)]
+        free = [
+            v
+            for v in self._stock.volumes()
+            if v.spec.claim_ref is None or volumes.reserved_for(v, claim)
+        ]
         found = _rows(view, lambda node: volumes.best(free, claim, node) is not None)
         kind = self._stock.kind(claim.spec.storage_class_name or "")
         if kind is None or kind.provisioner == "kubernetes.io/no-provisioner":
             return [(found, _NONE_FITS)]
         verdicts: list[tuple[Bools, str]] = []
         if kind.allowed_topologies:
-            verdicts.append((found | _rows(view, lambda node: volumes.allowed(kind, node)), _NONE_FITS))
+            verdicts.append(
+                (found | _rows(view, lambda node: volumes.allowed(kind, node)), _NONE_FITS)
+            )
         driver = self._stock.driver(kind.provisioner)
         if driver is not None and driver.spec.storage_capacity:
             verdicts.append((found | self._roomy(view, claim, kind), _NO_ROOM))
@@ -266,8 +290,16 @@ class VolumeBinding(Stored):
         size = nano(claim.spec.resources.requests.get("storage", "0"))
         chosen = []
         for capacity in self._stock.capacities():
-            most = capacity.maximum_volume_size if capacity.maximum_volume_size is not None else capacity.capacity
-            if capacity.storage_class_name == kind.metadata.name and most is not None and nano(most) >= size:
+            most = (
+                capacity.maximum_volume_size
+                if capacity.maximum_volume_size is not None
+                else capacity.capacity
+            )
+            if (
+                capacity.storage_class_name == kind.metadata.name
+                and most is not None
+                and nano(most) >= size
+            ):
                 if (selector := from_label_selector(capacity.node_topology)) is not None:
                     chosen.append(selector)
         return _rows(view, lambda node: any(s.matches(node.metadata.labels) for s in chosen))
