@@ -18,7 +18,7 @@ from tests.attack.wire import ask
 from tests.builders import machine_address, pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.links import Rewriter
+from tiphys.apiserver.proxying.links import Rewriter
 from tiphys.machinery.addresses import authority, endpoint_problems, is_global_unicast
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port

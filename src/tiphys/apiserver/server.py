@@ -23,23 +23,19 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver import discovery, openapi, respond
-from tiphys.apiserver.actions import Actions
-from tiphys.apiserver.aggregation import Aggregator, Remote
-from tiphys.apiserver.aside import weigh_body
-from tiphys.apiserver.authentication import Authenticator, InvalidToken
-from tiphys.apiserver.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.componentstatuses import ComponentStatuses
-from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
+from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.access.fairness import Fairness
+from tiphys.apiserver.access.impersonation import impersonated
+from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.fairness import Fairness
-from tiphys.apiserver.impersonation import impersonated
-from tiphys.apiserver.nodeauthorizer import GROUP as NODES
-from tiphys.apiserver.pages import Pages, no_page
-from tiphys.apiserver.proxying import TOKEN_PROTOCOL
-from tiphys.apiserver.reading import Reader
-from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import (
+from tiphys.apiserver.documents import discovery, openapi
+from tiphys.apiserver.eventloop.aside import weigh_body
+from tiphys.apiserver.eventloop.watchdog import Watchdog
+from tiphys.apiserver.http import respond
+from tiphys.apiserver.http.pages import Pages, no_page
+from tiphys.apiserver.http.reading import Reader
+from tiphys.apiserver.http.request import (
     ANONYMOUS,
     Call,
     RequestInfo,
@@ -48,12 +44,17 @@ from tiphys.apiserver.request import (
     parse,
     parse_query,
 )
-from tiphys.apiserver.scales import Scales
-from tiphys.apiserver.usage import Usage
-from tiphys.apiserver.views import read_selectors
-from tiphys.apiserver.watchdog import Watchdog
-from tiphys.apiserver.watching import begins_with_list
-from tiphys.apiserver.writing import Writer
+from tiphys.apiserver.http.watching import begins_with_list
+from tiphys.apiserver.http.writing import Writer
+from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
+from tiphys.apiserver.proxying.connect import Connector
+from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.views import read_selectors
+from tiphys.apiserver.resources.actions import Actions
+from tiphys.apiserver.resources.componentstatuses import ComponentStatuses
+from tiphys.apiserver.resources.scales import Scales
+from tiphys.apiserver.resources.usage import Usage
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration

@@ -10,6 +10,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Admission, Asking, Attributes, Base, Plugin
 from tiphys.apiserver.admission.certificates import Certificates
 from tiphys.apiserver.admission.classes import (
@@ -28,9 +29,8 @@ from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPoli
 from tiphys.apiserver.admission.quota import ResourceQuotas
 from tiphys.apiserver.admission.rbac import RBACEscalation
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
-from tiphys.apiserver.authorization import Authorizer
-from tiphys.apiserver.strategies.pods import MIRROR
-from tiphys.apiserver.webhooks import WebhookCaller
+from tiphys.apiserver.proxying.webhooks import WebhookCaller
+from tiphys.apiserver.resources.pods import MIRROR
 from tiphys.machinery import errors, names
 from tiphys.machinery.podrefs import references
 from tiphys.store.cache import Filter
