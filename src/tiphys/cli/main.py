@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli.addon import addon
 from tiphys.cli.policy import policy
 
 if TYPE_CHECKING:
@@ -434,6 +435,38 @@ def controllers(
 
 
 @cli.command()
+@click.option("--kubeconfig", type=FOLDER, default=None, help="Default: that of the pod it is in.")
+@click.option("--data-dir", type=FOLDER, default=Path("/data"), show_default=True)
+@click.option(
+    "--only", default="", help="Run this add-on alone, with the identity of the kubeconfig."
+)
+@click.option("--settings", default="{}", help="Its settings as JSON, with --only.")
+def addons(kubeconfig: Path | None, data_dir: Path, only: str, settings: str) -> None:
+    """Run the enabled add-ons."""
+    from tiphys.addons import OPTIONAL, host
+    from tiphys.client.client import Client
+    from tiphys.client.component import lead_and_run
+    from tiphys.client.config import load
+    from tiphys.client.informer import Informers
+
+    _logging()
+
+    async def main() -> Ending:
+        async with Client(load(kubeconfig), "tiphys-addons") as client:
+
+            async def start(tasks: TaskGroup) -> Informers:
+                if not only:
+                    return host.Host(client, OPTIONAL, data_dir, tasks).start()
+                work = host.run_alone(client, OPTIONAL[only], json.loads(settings), data_dir, tasks)
+                tasks.start(work, only, vital=True)
+                return Informers(client, tasks)
+
+            return await lead_and_run(client, "tiphys-addons", False, start)
+
+    _end(_run(main()))
+
+
+@cli.command()
 @click.option("--kubeconfig", type=FOLDER, required=True)
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 @click.option("--config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
@@ -513,6 +546,7 @@ def node(**options: Any) -> None:
     _run(run(NodeProcess(**options)))
 
 
+cli.add_command(addon)
 cli.add_command(policy)
 
 
