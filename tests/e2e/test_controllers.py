@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import deployment, pod
-from tests.e2e.test_hollow import available, gone, ready
+from tests.e2e.clusters import available, gone, ready
 from tiphys.api import (
     apps_v1,
     authentication_v1,
