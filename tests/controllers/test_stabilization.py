@@ -1,4 +1,4 @@
-"""The arithmetic of horizontal pod autoscalers."""
+"""How fast an autoscaler's number of replicas may change."""
 
 from __future__ import annotations
 
@@ -8,138 +8,130 @@ import pytest
 
 from tiphys.api import autoscaling_v2
 from tiphys.api.base import from_builtins
-from tiphys.api.meta_v1 import LabelSelector
-from tiphys.controllers.autoscaling import (
+from tiphys.controllers.stabilization import (
+    FAST_DOWN,
     FAST_UP,
+    READY,
     STABLE_DOWN,
     STABLE_UP,
     TOO_FEW,
     TOO_MANY,
-    PodView,
+    WITHIN,
+    Cause,
     Record,
-    Tolerance,
-    average_replicas,
     bounded,
-    ratio_replicas,
-    tolerance_of,
-    value_replicas,
+    bounds,
 )
-from tiphys.controllers.metrics import shown
-
-
-def pods(*values: int | None, request: int = 100, ready: bool = True) -> list[PodView]:
-    return [PodView(value, request, ready) for value in values]
-
-
-@pytest.mark.parametrize(
-    ("values", "target", "wanted"),
-    [
-        ((100, 100), 50, 4),
-        ((25, 25), 50, 1),
-        ((52, 48), 50, 2),
-        ((54, 54), 50, 2),
-        ((90, 90, 90), 50, 6),
-    ],
-)
-def test_utilization_moves_the_count(values: tuple[int, ...], target: int, wanted: int) -> None:
-    assert ratio_replicas(pods(*values), len(values), target, True, Tolerance())[0] == wanted
-
-
-def test_pods_without_metrics_dampen() -> None:
-    assert (
-        ratio_replicas(pods(100, None), 2, 50, True, Tolerance())[0] == 2
-    )  # would be 4 if the missing one were alike
-    assert (
-        ratio_replicas(pods(10, None), 2, 50, True, Tolerance())[0] == 2
-    )  # and is no reason to shrink
-    mixed = pods(100) + pods(100, ready=False)
-    assert ratio_replicas(mixed, 2, 50, True, Tolerance())[0] == 2
-    assert (
-        ratio_replicas(pods(100, None), 2, 200, True, Tolerance())[0] == 2
-    )  # missing ones use what they may
-    with pytest.raises(ValueError, match="pods might be unready"):
-        ratio_replicas(pods(None), 1, 50, True, Tolerance())
-
-
-def test_one_value_for_all() -> None:
-    assert (
-        value_replicas(20, 3, 10, 3, Tolerance()) == 6
-        and value_replicas(105, 3, 100, 3, Tolerance()) == 3
-    )
-    assert value_replicas(20, 3, 10, 2, Tolerance()) == 4  # of three replicas two do the work
-    assert (
-        average_replicas(100, 3, 20, Tolerance()) == 5
-        and average_replicas(63, 3, 20, Tolerance()) == 3
-    )
 
 
 def hpa(**spec: Any) -> autoscaling_v2.HorizontalPodAutoscaler:
-    body = {
-        "minReplicas": 1,
-        "maxReplicas": 100,
-        "scaleTargetRef": {"kind": "Deployment", "name": "x"},
-        **spec,
-    }
+    target = {"kind": "Deployment", "name": "x"}
+    body = {"minReplicas": 1, "maxReplicas": 100, "scaleTargetRef": target, **spec}
     return autoscaling_v2.HorizontalPodAutoscaler(
         spec=from_builtins(body, autoscaling_v2.HorizontalPodAutoscalerSpec)
     )
 
 
-def test_it_grows_no_faster_than_the_policies_allow() -> None:
-    assert bounded(hpa(), 1, 50, Record(), 0)[:2] == (4, FAST_UP)
-    assert bounded(hpa(), 20, 50, Record(), 0).replicas == 40
-    assert bounded(hpa(maxReplicas=3), 2, 50, Record(), 0).limit == TOO_MANY
-    rules = {"scaleUp": {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}}
+def by(kind: str, value: int, period: int = 60) -> dict[str, Any]:
+    return {"type": kind, "value": value, "periodSeconds": period}
+
+
+def up(*policies: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"behavior": {"scaleUp": {"policies": list(policies), **more}}}
+
+
+def down(*policies: dict[str, Any], window: int = 0, **more: Any) -> dict[str, Any]:
+    rules = {"stabilizationWindowSeconds": window, "policies": list(policies), **more}
+    return {"behavior": {"scaleDown": rules}}
+
+
+def test_the_bounds_have_a_default() -> None:
+    assert bounds(hpa()) == (1, 100) and bounds(hpa(minReplicas=0)) == (0, 100)
+    unset = hpa()
+    unset.spec.min_replicas = None
+    assert bounds(unset) == (1, 100)
+
+
+@pytest.mark.parametrize(
+    ("spec", "current", "proposed", "replicas", "limit"),
+    [
+        ({}, 1, 50, 4, FAST_UP),
+        ({}, 2, 4, 4, WITHIN),
+        ({}, 20, 50, 40, FAST_UP),
+        ({"maxReplicas": 3}, 2, 50, 3, TOO_MANY),
+        ({"minReplicas": 3}, 5, 1, 3, TOO_FEW),
+        (up(by("Pods", 2)), 2, 50, 4, FAST_UP),
+        (up(by("Percent", 50)), 3, 50, 5, FAST_UP),
+        (up(by("Pods", 2), by("Percent", 100)), 10, 50, 20, FAST_UP),
+        (up(by("Pods", 2), by("Percent", 100), selectPolicy="Min"), 10, 50, 12, FAST_UP),
+        (up(by("Pods", 2), selectPolicy="Disabled"), 10, 50, 10, FAST_UP),
+        ({**up(by("Pods", 9)), "maxReplicas": 12}, 10, 50, 12, TOO_MANY),
+        (down(by("Pods", 2)), 10, 1, 8, FAST_DOWN),
+        (down(by("Percent", 25)), 10, 1, 7, FAST_DOWN),
+        (down(by("Pods", 2), by("Percent", 50)), 10, 1, 5, FAST_DOWN),
+        (down(by("Pods", 2), by("Percent", 50), selectPolicy="Min"), 10, 1, 8, FAST_DOWN),
+        (down(selectPolicy="Disabled"), 10, 2, 10, FAST_DOWN),
+        ({**down(by("Pods", 9)), "minReplicas": 4}, 10, 1, 4, TOO_FEW),
+        (down(), 10, 0, 1, TOO_FEW),
+        (down(), 10, 6, 6, WITHIN),
+    ],
+)
+def test_it_changes_no_faster_than_the_policies_and_bounds_allow(
+    spec: dict[str, Any], current: int, proposed: int, replicas: int, limit: Cause
+) -> None:
+    found = bounded(hpa(**spec), current, proposed, Record(), 0)
+    assert (found.replicas, found.limit) == (replicas, limit)
+    assert found.limited is (limit is not WITHIN)
+
+
+@pytest.mark.parametrize(("now", "replicas"), [(30, 4), (59, 4), (60, 6), (61, 6)])
+def test_a_policy_looks_back_over_its_period(now: float, replicas: int) -> None:
     record = Record()
-    assert bounded(hpa(behavior=rules), 2, 50, record, 0).replicas == 4
     record.scaled(2, 0)
-    assert bounded(hpa(behavior=rules), 4, 50, record, 30).replicas == 4
-    assert bounded(hpa(behavior=rules), 4, 50, record, 61).replicas == 6
+    assert bounded(hpa(**up(by("Pods", 2))), 4, 50, record, now).replicas == replicas
 
 
 def test_what_was_taken_away_may_come_back_within_the_period() -> None:
-    rules = {"scaleUp": {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}}
     record = Record()
     record.scaled(-3, 0)
-    assert bounded(hpa(behavior=rules), 4, 50, record, 30).replicas == 9
-
-
-def test_it_shrinks_only_when_the_window_agrees() -> None:
+    assert bounded(hpa(**up(by("Pods", 2))), 4, 50, record, 30).replicas == 9
     record = Record()
-    record.seen(10, 0)
-    assert bounded(hpa(), 10, 2, record, 60) == (
-        10,
-        bounded(hpa(), 10, 10, Record(), 0).limit,
-        STABLE_DOWN,
-    )
-    assert bounded(hpa(), 10, 2, record, 301).replicas == 2
-    quick = hpa(behavior={"scaleDown": {"stabilizationWindowSeconds": 0}})
-    assert bounded(quick, 10, 0, Record(), 0).limit == TOO_FEW
-    never = hpa(
-        behavior={"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}}
-    )
-    assert bounded(never, 10, 2, Record(), 0).replicas == 10
+    record.scaled(3, 0)
+    assert bounded(hpa(**down(by("Pods", 2))), 10, 1, record, 30).replicas == 5
 
 
-def test_it_grows_only_when_the_window_agrees() -> None:
+@pytest.mark.parametrize(("now", "replicas", "able"), [(60, 10, STABLE_DOWN), (301, 2, READY)])
+def test_it_shrinks_only_when_five_minutes_agree(now: float, replicas: int, able: Cause) -> None:
     record = Record()
-    record.seen(3, 0)
+    record.found(10, 0)
+    record.found(99, 1)  # only the first that is found counts
+    assert bounded(hpa(), 10, 2, record, now) == (replicas, WITHIN, able)
+
+
+@pytest.mark.parametrize(("now", "replicas", "able"), [(50, 3, STABLE_UP), (120, 6, READY)])
+def test_it_grows_only_when_the_window_agrees(now: float, replicas: int, able: Cause) -> None:
+    record = Record()
+    record.found(3, 0)
     slow = hpa(behavior={"scaleUp": {"stabilizationWindowSeconds": 100}})
-    assert bounded(slow, 3, 6, record, 50)[::2] == (3, STABLE_UP)
-    assert bounded(slow, 3, 6, record, 120).replicas == 6
+    found = bounded(slow, 3, 6, record, now)
+    assert (found.replicas, found.able) == (replicas, able)
 
 
-def test_a_behaviour_says_what_is_near_enough() -> None:
-    hpa = autoscaling_v2.HorizontalPodAutoscaler()
-    rules = autoscaling_v2.HPAScalingRules(tolerance="0.5")  # type: ignore[arg-type]
-    hpa.spec.behavior = autoscaling_v2.HorizontalPodAutoscalerBehavior(scale_up=rules)
-    assert tolerance_of(hpa) == Tolerance(down=0.1, up=0.5)
-    found = [value_replicas(value, 3, 10, 3, tolerance_of(hpa)) for value in (14, 8, 16)]
-    assert found == [3, 3, 5] and value_replicas(5, 0, 10, 0, tolerance_of(hpa)) == 1
+def test_the_highest_recommendation_within_the_window_holds() -> None:
+    record = Record()
+    slow = hpa(**down(window=100))
+    assert [
+        bounded(slow, 10, count, record, now).replicas
+        for now, count in ((0, 8), (50, 6), (99, 2), (120, 2), (160, 2))
+    ] == [8, 8, 8, 6, 2]
 
 
-def test_selectors_are_shown_as_go_shows_them() -> None:
-    assert shown(None) == "nil"
-    one = LabelSelector(match_labels={"a": "b"})
-    text = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}"
-    assert shown(one) == text
+def test_what_is_long_past_is_forgotten() -> None:
+    record = Record()
+    record.scaled(1, 0)
+    record.scaled(-1, 10)
+    record.scaled(1, 3605)
+    assert [len(record.ups), len(record.downs)] == [1, 1]
+    record.recommend(1, 0, 0)
+    record.recommend(2, 400, 100)
+    assert [moment.replicas for moment in record.recommended] == [2]
