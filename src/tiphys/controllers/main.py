@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.controllers.registry import CONTROLLERS
-from tiphys.controllers.shell import Context
+from tiphys.controllers.shell import Context, Controller
 
 log = logging.getLogger(__name__)
 
 
-async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str = "") -> Informers:
-    """Starts every controller of the list in `tasks`.
+async def run_controllers(
+    client: Client,
+    tasks: TaskGroup,
+    ca: str,
+    ca_key: str = "",
+    addons: Iterable[type[Controller]] = (),
+) -> Informers:
+    """Starts every controller of the list in `tasks`, and those of `addons` before them.
 
     `ca` and `ca_key` are the cluster's authority in PEM; without the key no certificates are
     signed. Returns the informers, for whatever else runs in this process.
@@ -26,7 +33,7 @@ async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str
     authority = (ca.encode(), ca_key.encode()) if ca_key else None
     settings = {"ca": ca, "authority": authority}
     context = Context(client, informers, recorder, tasks, settings=settings)
-    controllers = [kind(context) for kind in CONTROLLERS]
+    controllers = [kind(context) for kind in (*addons, *CONTROLLERS)]
     # All of them first: the collector shares the informers that others have asked for.
     for controller in controllers:
         controller.watch()

@@ -1,5 +1,5 @@
-"""Persistent volumes: claims get theirs, bound or provisioned; what is released is kept or deleted;
-nothing goes while it is in use."""
+"""Persistent volumes: claims are bound to theirs, or handed over to a provisioner; nothing goes while
+it is in use."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import copy
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.api.base import Quantity, decode, encode
+from tiphys.api.base import decode, encode
 from tiphys.api.core_v1 import PersistentVolume as Volume
 from tiphys.api.core_v1 import PersistentVolumeClaim as Claim
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.client.client import MERGE
-from tiphys.controllers import localpath
-from tiphys.controllers.localpath import LOCAL_PATH, PROVISIONED_BY, VOLUME_PROTECTION, reference
 from tiphys.controllers.pods import is_active, owner_reference
 from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
-from tiphys.machinery.quantity import nano
 
 BOUND_BY = "pv.kubernetes.io/bound-by-controller"
 COMPLETE = "pv.kubernetes.io/bind-completed"
-PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"  # which old provisioners look at
+VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
@@ -120,9 +119,6 @@ class VolumeController(Controller):
         if claim.spec.volume_name:
             await self._write_phase(claim, "Pending")
             return
-        if storage_class is not None and storage_class.provisioner == LOCAL_PATH and not waits:
-            await self._provision(claim, storage_class)
-            return
         if waits:
             message = "waiting for first consumer to be created before binding"
             self.event(claim, "Normal", "WaitForFirstConsumer", message)
@@ -144,8 +140,8 @@ class VolumeController(Controller):
     async def _hand_over(self, claim: Claim, storage_class: StorageClass) -> None:
         """Leaves a claim to a provisioner outside, which looks for its name in the annotations."""
         provisioner = storage_class.provisioner
-        if claim.metadata.annotations.get(PROVISIONER) != provisioner:
-            annotations = {PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
+        if claim.metadata.annotations.get(STORAGE_PROVISIONER) != provisioner:
+            annotations = {STORAGE_PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
             await self._patch_metadata(claim, {"annotations": annotations})
         message = (
             f"Waiting for a volume to be created either by the external provisioner '{provisioner}'"
@@ -153,20 +149,6 @@ class VolumeController(Controller):
             "that the provisioner is running and correctly registered."
         )
         self.event(claim, "Normal", "ExternalProvisioning", message)
-
-    async def _provision(self, claim: Claim, storage_class: StorageClass) -> None:
-        try:
-            created = await localpath.provision(self.client, claim, storage_class)
-        except (ValueError, StatusError) as error:
-            if isinstance(error, StatusError) and error.reason == "AlreadyExists":
-                return
-            message = f"Failed to provision volume: {error}"
-            self.event(claim, "Warning", "ProvisioningFailed", message)
-            if isinstance(error, StatusError):
-                raise
-            return
-        message = f"Successfully provisioned volume {created.metadata.name}"
-        self.event(claim, "Normal", "ProvisioningSucceeded", message)
 
     async def _bind(self, claim: Claim, volume: Volume) -> None:
         """The volume first, then the claim: whoever fails in between finds the volume reserved."""
@@ -177,7 +159,7 @@ class VolumeController(Controller):
             reserved = copy.deepcopy(volume)
             if ref is None:
                 reserved.metadata.annotations[BOUND_BY] = "yes"
-            reserved.spec.claim_ref = reference(claim)
+            reserved.spec.claim_ref = claim_reference(claim)
             volume = await self.client.update(reserved)
         await self._write_volume_phase(volume, "Bound")
         name = volume.metadata.name
@@ -198,20 +180,7 @@ class VolumeController(Controller):
                 self.event(claim, "Warning", "ClaimLost", message)
                 await self._write_phase(claim, "Lost")
         elif volumes.reserved_for(volume, claim):
-            volume = await self._grown(claim, volume)
             await self._write_phase(claim, "Bound", volume)
-
-    async def _grown(self, claim: Claim, volume: Volume) -> Volume:
-        """The volume, as large as the claim asks for. A folder has no size: a claim of one that
-        asks for more has it."""
-        if volume.metadata.annotations.get(PROVISIONED_BY) != LOCAL_PATH:
-            return volume
-        wanted = claim.spec.resources.requests.get("storage", Quantity("0"))
-        if nano(wanted) <= nano(volume.spec.capacity.get("storage", "0")):
-            return volume
-        changed = copy.deepcopy(volume)
-        changed.spec.capacity["storage"] = wanted
-        return await self.client.update(changed)
 
     async def _write_phase(self, claim: Claim, phase: str, volume: Volume | None = None) -> None:
         """Writes the phase of a claim, and what it has of the volume it is bound to."""
@@ -274,13 +243,14 @@ class VolumeController(Controller):
         elif not ref.uid:  # reserved by hand for a claim, which may be there
             await self._write_volume_phase(volume, "Available")
             self.queue.add(f"claim/{ref.namespace}/{ref.name}")
+        # Whoever provisioned a volume deletes it once it is released, if its policy says so.
         elif claim is None:
             # Data is not given up because an informer is late.
             live = await self.live(Claim, ref.name, ref.namespace)
             if live is None or live.metadata.uid != ref.uid:
-                await self._reclaim(volume)
+                await self._write_volume_phase(volume, "Released")
         elif claim.spec.volume_name not in ("", volume.metadata.name):
-            await self._reclaim(volume)
+            await self._write_volume_phase(volume, "Released")
 
     def _claim_of(self, volume: Volume) -> Claim | None:
         """The claim that a volume names, if it is still that one."""
@@ -291,21 +261,6 @@ class VolumeController(Controller):
         if claim is not None and ref.uid and claim.metadata.uid != ref.uid:
             return None
         return claim
-
-    async def _reclaim(self, volume: Volume) -> None:
-        """What becomes of a volume whose claim is gone: it is kept, or deleted by whoever made
-        it."""
-        await self._write_volume_phase(volume, "Released")
-        if volume.spec.persistent_volume_reclaim_policy != "Delete":
-            return
-        if volume.metadata.annotations.get(PROVISIONED_BY) != LOCAL_PATH:
-            return
-        try:
-            await localpath.remove(self.client, volume)
-        except localpath.NotRemovedError as error:
-            self.event(volume, "Warning", "VolumeFailedDelete", str(error))
-            return
-        await self.delete(volume)
 
     async def _write_volume_phase(self, volume: Volume, phase: str) -> None:
         status = copy.copy(volume.status)
@@ -324,6 +279,19 @@ class VolumeController(Controller):
         except StatusError as error:
             if error.code != NOT_FOUND:
                 raise
+
+
+def claim_reference(claim: Claim) -> core_v1.ObjectReference:
+    """How a volume names the claim it is for."""
+    meta = claim.metadata
+    return core_v1.ObjectReference(
+        api_version="v1",
+        kind="PersistentVolumeClaim",
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+    )
 
 
 def _claim_key(claim: Claim) -> str:
