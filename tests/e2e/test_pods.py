@@ -18,7 +18,7 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_scheduled_once_it_fits(
     await ready(cluster)
     await cluster.client.create(pod("picky", nodeSelector={"disk": "ssd"}))
 
-    async def told() -> bool:
+    async def explained() -> bool:
         found = await cluster.client.get(core_v1.Pod, "picky", "default")
         return any(
             c.reason == "Unschedulable"
@@ -27,7 +27,7 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_scheduled_once_it_fits(
             for c in found.status.conditions
         )
 
-    await cluster.eventually(told)
+    await cluster.eventually(explained)
     await cluster.client.patch(core_v1.Node, "hollow-1", {"metadata": {"labels": {"disk": "ssd"}}})
     await cluster.eventually(lambda: running(cluster, "default", 1))
     assert (await cluster.client.get(core_v1.Pod, "picky", "default")).spec.node_name == "hollow-1"
@@ -140,7 +140,7 @@ async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
 
 
 async def test_a_pod_goes_once_the_server_lets_it(cluster: LocalCluster) -> None:
-    """The node's last word on a pod may be refused: it says it again until the pod's object is gone."""
+    """The final deletion of a pod may be refused to its node: it is repeated until the object goes."""
     await ready(cluster)
     await cluster.client.create(pod("p"))
     await cluster.eventually(lambda: has_phase(cluster, "p", "Running"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.builders import config_map
 from tests.e2e.clusters import ready
 from tiphys.api import core_v1
@@ -27,15 +29,10 @@ async def test_a_quota_keeps_what_admission_counted(cluster: LocalCluster) -> No
     for number in range(3):
         await cluster.client.create(config_map(f"c-{number}"))
         assert await counted() == str(number + 2)
-    try:
+    with pytest.raises(StatusError) as refused:
         await cluster.client.create(config_map("over"))
-    except StatusError as error:
-        assert (
-            "exceeded quota: few, requested: configmaps=1, used: configmaps=4, limited: configmaps=4"
-            in str(error)
-        )
-    else:
-        raise AssertionError("the quota was not kept")
+    counts = "requested: configmaps=1, used: configmaps=4, limited: configmaps=4"
+    assert f"exceeded quota: few, {counts}" in str(refused.value)
     await cluster.client.delete(core_v1.ConfigMap, "c-0", "default")
 
     async def freed() -> bool:

@@ -1,6 +1,6 @@
 """The control loops: each moves the cluster one step towards what the objects of its kind say.
 
-One file for each controller: on top a pure core, which is told everything and touches nothing,
+One file for each controller: on top a pure core, which is given everything and touches nothing,
 below it a `Controller` that reads informers, asks the core and writes through the API. Controllers
 know nothing of each other; what several of them need is in a module named after it:
 

@@ -1,7 +1,7 @@
 """Whose the volume claims of a stateful set are: nobody's, the set's, or a pod's that is scaled
 away. Pure.
 
-An owner is told by its kind and name as well as its uid: a reference to an earlier set or pod of
+An owner is known by its kind and name as well as its uid: a reference to an earlier set or pod of
 the same name stands for something that is gone, and is left to the garbage collector.
 """
 

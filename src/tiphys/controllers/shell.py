@@ -148,7 +148,7 @@ class Controller:
         propagation: str | None = None,
         unchanged: bool = False,
     ) -> bool:
-        """Deletes exactly this object: one that was made anew by the same name stays.
+        """Deletes exactly this object: one that was created since by the same name stays.
 
         With `unchanged` only if nobody changed it since. Returns whether it was there to be
         deleted.

@@ -1,5 +1,5 @@
-"""Persistent volumes: claims are bound to theirs, or handed over to a provisioner; nothing goes while
-it is in use."""
+"""Persistent volumes: claims are bound to theirs, or handed over to a provisioner; nothing goes
+while it is in use."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ class VolumeController(Controller):
             await self._patch_metadata(claim, {"annotations": annotations})
         message = (
             f"Waiting for a volume to be created either by the external provisioner '{provisioner}'"
-            " or manually by the system administrator. If volume creation is delayed, please verify "
-            "that the provisioner is running and correctly registered."
+            " or manually by the system administrator. If volume creation is delayed, please"
+            " verify that the provisioner is running and correctly registered."
         )
         self.event(claim, "Normal", "ExternalProvisioning", message)
 
