@@ -140,7 +140,7 @@ async def test_an_evicted_pod_says_why_it_goes(cluster: LocalCluster) -> None:
 
 
 async def test_a_pod_goes_once_the_server_lets_it(cluster: LocalCluster) -> None:
-    """The final deletion of a pod may be refused to its node: it is repeated until the object goes."""
+    """Its node may be refused the final deletion of a pod: it repeats it until the object goes."""
     await ready(cluster)
     await cluster.client.create(pod("p"))
     await cluster.eventually(lambda: has_phase(cluster, "p", "Running"))
