@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import pod
-from tiphys.node.admission import Footprint, refusal
+from tiphys.node.admission import Footprint, insufficient_room
 
 ROOM = {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "10Gi", "pods": "3"}
 
@@ -42,12 +42,12 @@ def footprint(
 def test_a_pod_needs_room_on_its_node(
     new: Footprint, others: list[Footprint], reason: str | None
 ) -> None:
-    found = refusal(new, others, ROOM)
+    found = insufficient_room(new, others, ROOM)
     assert (found[0] if found else None) == reason
 
 
 def test_the_reason_is_told_in_numbers() -> None:
-    found = refusal(footprint(cpu="1500m"), [footprint(cpu="1")], ROOM)
+    found = insufficient_room(footprint(cpu="1500m"), [footprint(cpu="1")], ROOM)
     assert found is not None
     assert (
         found[1]

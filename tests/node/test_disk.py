@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.builders import pod
+from tests.node.builders import actions
 from tiphys.api import core_v1
 from tiphys.node.cri import rotation
 from tiphys.node.eviction import DiskUsage, excess, folder_size, is_limited
-from tiphys.node.lifecycle import decide
 from tiphys.node.logs import LogOptions, read
 from tiphys.node.ownership import give_to_group
-from tiphys.node.runtime import PodState
+from tiphys.node.states import PodState
 from tiphys.node.volumes import memory_size
 
 LINE = b"2026-01-01T00:00:00.000000000Z stdout F %s\n"
@@ -48,8 +48,8 @@ def test_pods_are_evicted_in_upstreams_words() -> None:
 def test_what_has_been_evicted_is_not_begun_anew() -> None:
     one = pod()
     one.status.phase, one.status.reason = "Failed", "Evicted"
-    plan = decide(one, PodState("u"), 0.0, set(), {}, {})
-    assert plan.finished and plan.kill_pod and not plan.sandbox
+    computed = actions(one, PodState("u"))
+    assert computed.finished and computed.kill_pod and not computed.make_sandbox
 
 
 async def test_a_folder_is_measured_without_what_its_links_lead_to(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_full_logs_are_set_aside_compressed_and_removed(tmp_path: Path) -> None:
     for number in range(6):
         (folder / "0.log").write_bytes(bytes([number]) * 100)
         assert rotation.is_full(tmp_path, "ns_p_u/c", "0.log", largest=99)
-        aside = rotation.set_aside(tmp_path, "ns_p_u/c", "0.log")
+        aside = rotation.rotate(tmp_path, "ns_p_u/c", "0.log")
         os.rename(folder / aside, folder / f"0.log.2026010{number}")
     names = sorted(os.listdir(folder))
     assert names == [
@@ -98,9 +98,9 @@ def test_full_logs_are_set_aside_compressed_and_removed(tmp_path: Path) -> None:
     ]
     assert gzip.decompress((folder / names[0]).read_bytes()) == b"\2" * 100
     rotation.remove(tmp_path, "ns_p_u/c", "0.log")
-    assert os.listdir(folder) == [] and rotation.left(tmp_path) == {"u": "ns_p_u"}
+    assert os.listdir(folder) == [] and rotation.folders_by_uid(tmp_path) == {"u": "ns_p_u"}
     rotation.remove_folder(tmp_path, "ns_p_u")
-    assert not rotation.left(tmp_path)
+    assert not rotation.folders_by_uid(tmp_path)
 
 
 def test_links_among_logs_are_not_followed(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_links_among_logs_are_not_followed(tmp_path: Path) -> None:
     (folder / "0.log").write_bytes(bytes(200))
     (folder / "0.log.2026").symlink_to(precious)
     with pytest.raises(OSError, match="symbolic"):
-        rotation.set_aside(tmp_path, "ns_p_u/c", "0.log")
+        rotation.rotate(tmp_path, "ns_p_u/c", "0.log")
     assert precious.stat().st_size == 200
 
 

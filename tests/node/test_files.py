@@ -11,10 +11,10 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.spdy import SPDYClient
 from tiphys.node.environment import expand, service_variables
 from tiphys.node.fields import field
-from tiphys.node.logs import LogOptions, last_words, read, shown
+from tiphys.node.logs import LogOptions, end_of_log, read, shown
 from tiphys.node.projection import File, write_files
-from tiphys.node.runtime import Usage
-from tiphys.node.summary import agent_usage, machine_usage, summary
+from tiphys.node.states import Usage
+from tiphys.node.summary import machine_usage, process_usage, summary
 
 LOG = b"2026-01-01T00:00:00.123456789Z stdout F one\n2026-01-01T00:00:01.5Z stderr P tw\n2026-01-01T00:00:02Z stdout F o\n"
 
@@ -47,7 +47,7 @@ async def test_logs_are_cut_as_asked(tmp_path: Path) -> None:
         b"one\ntwo\n",
         b"one\ntwo\n",
     ]
-    assert last_words(file, 1, 99) == "o\n" and last_words(file, 9, 5) == "\ntwo\n"
+    assert end_of_log(file, 1, 99) == "o\n" and end_of_log(file, 9, 5) == "\ntwo\n"
     assert shown(LOG.splitlines(True)[0], LogOptions(timestamps=True)).startswith(
         b"2026-01-01T00:00:00.123456789Z one"
     )
@@ -109,7 +109,7 @@ def test_a_machines_usage_is_what_proc_says() -> None:
         3,
         500 << 10,
     )
-    assert agent_usage(Path("/proc/self/stat").read_text()).rss > 1 << 20
+    assert process_usage(Path("/proc/self/stat").read_text()).rss > 1 << 20
 
 
 def test_a_summary_tells_of_the_machine_the_agent_and_each_container() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.config import load
-from tiphys.node.registration import Registration
+from tiphys.node.registration import NodeFacts, Registration
 from tiphys.testing import LocalCluster
 
 BEAT = 0.2  # seconds
@@ -62,7 +62,8 @@ async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]
     config = load(server.kubeconfig())
     config.server = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with Client(config) as client:
-        node = Registration(client, "n", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"}, {})
+        facts = NodeFacts("n", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"})
+        node = Registration(client, facts, {})
         await node.register()
 
         async def well() -> tuple[bool, str]:

@@ -19,8 +19,9 @@ from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informer, Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.agent import Agent, NodeOptions, resolver
+from tiphys.node.agent import Agent, NodeOptions
 from tiphys.node.hollow import HollowRuntime
+from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import PolicyEnforcer
@@ -170,9 +171,13 @@ async def _containers(
         (options.dns,),
         options.domain,
         options.pod_cidr,
-        resolver=([options.forward_dns], [], []) if options.forward_dns else resolver(),
+        resolver=Resolver([options.forward_dns], [], [])
+        if options.forward_dns
+        else machine_resolver(),
     )
-    dns = DNSServer(Zone(options.domain, InformerSource(informers)), Forwarder(own.resolver[0]))
+    dns = DNSServer(
+        Zone(options.domain, InformerSource(informers)), Forwarder(own.resolver.servers)
+    )
     await dns.start(options.address)
     tasks.start(_publish_dns(client, options), "publish-dns")
     runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
@@ -188,7 +193,7 @@ async def _containers(
     await pods.synced.wait()
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
-    await agent.remove_strangers({pod.metadata.uid for pod in pods})
+    await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
 def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> PolicyEnforcer:

@@ -68,7 +68,7 @@ def _microseconds(stamp: str) -> str:
     return f"{head}.{rest[: min(6, digits)]}{rest[digits:]}"
 
 
-def last_words(file: int, lines: int, limit: int) -> str:
+def end_of_log(file: int, lines: int, limit: int) -> str:
     """The end of an open log, at most so many lines and bytes of it."""
     size = os.fstat(file).st_size
     start = max(0, size - _CHUNK)

@@ -24,7 +24,9 @@ def run_as_user(pod: core_v1.Pod, container: Any) -> int | None:
     return shared.run_as_user if shared is not None else None
 
 
-def refusal(pod: core_v1.Pod, container: Any, image_user: int | None, image_user_name: str) -> str:
+def non_root_violation(
+    pod: core_v1.Pod, container: Any, image_user: int | None, image_user_name: str
+) -> str:
     """Why a container may not run, in upstream's words; "" if it may. An image that names no user runs as root."""
     if not must_not_be_root(pod, container):
         return ""

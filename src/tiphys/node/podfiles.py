@@ -35,7 +35,7 @@ def make_termination_log(folder: Path, container: str, attempt: int) -> Path:
 
 
 def termination_message(folder: Path, container: str, attempt: int) -> str:
-    """What a container left as its last words; nothing if there is no such file."""
+    """What a container wrote as its termination message; "" if there is no such file."""
     try:
         with handles.folder(folder) as pod:
             text = handles.read_file(pod, f"containers/{container}/{attempt}", TERMINATION_MESSAGE)

@@ -35,7 +35,7 @@ def is_full(logs: Path, path: str, name: str, largest: int = LARGEST) -> bool:
         return False
 
 
-def set_aside(logs: Path, path: str, name: str, most: int = MOST) -> str:
+def rotate(logs: Path, path: str, name: str, most: int = MOST) -> str:
     """Makes room for a new log, compresses the old ones and gives the full one another name, which is returned: the runtime
     must begin a new one then. Raises OSError."""
     with _folder(logs, path) as at:
@@ -93,7 +93,7 @@ def remove_folder(logs: Path, name: str) -> None:
         return
 
 
-def left(logs: Path) -> dict[str, str]:
+def folders_by_uid(logs: Path) -> dict[str, str]:
     """uid → folder of the pods that have logs."""
     try:
         return {name.rpartition("_")[2]: name for name in os.listdir(logs) if name.count("_") == 2}
