@@ -92,7 +92,7 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
         command=plan.command,
         args=plan.args,
         working_dir=container.working_dir,
-        envs=[m.KeyValue(key=name, value=value) for name, value in plan.env.items()],
+        envs=[_variable(name, value) for name, value in plan.env.items()],
         mounts=mounts,
         labels={**pod_labels(PodIdentity.of(pod)), CONTAINER_LABEL: container.name},
         log_path=f"{container.name}/{plan.attempt}.log",
@@ -104,6 +104,11 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
             security_context=container_security(pod.spec, container, plan.target),
         ),
     )
+
+
+def _variable(name: str, value: str) -> m.KeyValue:
+    """A value from a Secret may be any bytes; those that are no UTF-8 are escaped in the text."""
+    return m.KeyValue(key=name, value=value.encode(errors="surrogateescape"))
 
 
 def pod_labels(pod: PodIdentity) -> dict[str, str]:
