@@ -11,7 +11,7 @@ import pytest
 from tests.builders import config_map, pod
 from tiphys.api import core_v1
 from tiphys.node.volumefiles import VolumeError
-from tiphys.node.volumes import Volumes
+from tiphys.node.volumes import Volumes, memory_size
 
 
 def volumes(root: Path, *objects: Any) -> Volumes:
@@ -89,3 +89,23 @@ async def test_a_pods_volumes_are_there_until_it_is_torn_down(tmp_path: Path) ->
     here.tear_down("u")
     here.tear_down("u")
     assert here.pod_uids() == set() and not here.folder("u").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "expected"),
+    [
+        (("64Mi", "32Mi"), None, 96 << 20),
+        (("64Mi", ""), None, 1 << 30),
+        (("64Mi",), "1Mi", 1 << 20),
+        (("64Mi",), "1Gi", 64 << 20),
+    ],
+)
+def test_volumes_in_memory_are_no_larger_than_their_pods(
+    limits: tuple[str, ...], size: str | None, expected: int
+) -> None:
+    containers = [
+        {"name": f"c{n}", "image": "i", "resources": {"limits": {"memory": limit} if limit else {}}}
+        for n, limit in enumerate(limits)
+    ]
+    source = core_v1.EmptyDirVolumeSource(medium="Memory", size_limit=size)  # type: ignore[arg-type]
+    assert memory_size(pod(containers=containers).spec, source, {"memory": "1Gi"}) == expected
