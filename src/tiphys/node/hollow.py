@@ -1,4 +1,5 @@
-"""A runtime without containers: pods go through the same life cycle, on the clock, and nothing runs.
+"""A runtime without containers: pods go through the same life cycle, on the clock, and nothing
+runs.
 
 Annotations of a pod say what its containers do: ``hollow.tiphys.io/exit-after`` (seconds) and
 ``hollow.tiphys.io/exit-code``.

@@ -23,7 +23,8 @@ class ImageNameError(ValueError):
 
 
 def repository_of(image: str) -> str:
-    """The repository with its registry: ``docker.io/library/nginx`` of ``nginx:1``. Raises ImageNameError."""
+    """The repository with its registry: ``docker.io/library/nginx`` of ``nginx:1``. Raises
+    ImageNameError."""
     return _read(image)["repository"]
 
 

@@ -168,7 +168,8 @@ class _Follower:
 
 
 class _Lines:
-    """Cuts blocks into lines and keeps the rest for the next block, but no more of it than a line may have."""
+    """Cuts blocks into lines, and keeps the rest for the next block: no more of it than a line may
+    have."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -1,4 +1,4 @@
-"""Mounts by the system call itself: tmpfs for what must not reach the disk, and binds of open handles."""
+"""Mounts by mount(2) itself: tmpfs for what must not reach the disk, and binds of open handles."""
 
 from __future__ import annotations
 

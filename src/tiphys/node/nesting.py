@@ -1,7 +1,8 @@
 """Mounts inside of mounts. Pure.
 
-A volume that is mounted read-only must have the folders on which others are to be mounted, for the runtime cannot make
-them there: a Secret at /var/run/secrets, say, with the token below it. Upstream makes them when it fills the volume.
+A volume that is mounted read-only must have the folders that others are mounted on, for the runtime
+cannot make them there: a Secret at /var/run/secrets, say, with the token below it. As upstream,
+they are made when the volume is filled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Giving a persistent volume to a pod's group (`fsGroup`), as upstream does it, without following anybody's links."""
+"""Giving a persistent volume to a pod's group (`fsGroup`) as upstream does, without following
+links."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Resources:
         self._records[name].actual = ActualResources(id, resources)
 
     def actual(self, name: str, id: str) -> Requirements | None:
-        """What the container of this id has; None when nothing else than its allocation is known."""
+        """What the container of this id has; None if nothing but its allocation is known."""
         actual = self._records[name].actual
         if actual is None or actual.container_id != id:
             return None

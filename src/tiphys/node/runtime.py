@@ -217,7 +217,7 @@ class Runtime(Protocol):
         ...
 
     async def rotate_log(self, pod: PodIdentity, container: ContainerState) -> None:
-        """Starts a new log for a running container whose log has become too long. Raises OSError."""
+        """Starts a new log for a running container whose log is too long. Raises OSError."""
         ...
 
     def remove_log(self, pod: PodIdentity, container: ContainerState) -> None:

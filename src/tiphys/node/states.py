@@ -1,4 +1,4 @@
-"""What a runtime shows of pods: sandboxes, containers and what they use, whatever the runtime is."""
+"""What a runtime shows of pods: sandboxes, containers and what they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The messages of the container runtime interface, v1 (package runtime.v1), that this node sends and reads."""
+"""The messages of the container runtime interface, v1 (package runtime.v1), that this node sends
+and reads. `tests/node/test_cri_messages.py` compares them with the published ones."""
 
 from __future__ import annotations
 
