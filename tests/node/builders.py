@@ -9,6 +9,8 @@ from typing import Any
 
 from tests.builders import pod
 from tiphys.api import core_v1
+from tiphys.api.meta_v1 import Status
+from tiphys.machinery.errors import StatusError
 from tiphys.node.containerstatus import Observation
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.lifecycle import PodActions, compute_actions
@@ -117,6 +119,40 @@ class RecordingRuntime(HollowRuntime):
     async def remove_sandbox(self, id: str) -> None:
         self.calls.append(("remove sandbox", id))
         await super().remove_sandbox(id)
+
+
+class StatusServer:
+    """Keeps the statuses that are sent to it, and the names of deleted pods; refuses with `code` if
+    that is set."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.deleted: list[str] = []
+        self.code = 0
+        self._changed = asyncio.Event()
+
+    async def patch(
+        self, kind: Any, name: str, change: Any, namespace: str, subresource: str
+    ) -> core_v1.Pod:
+        assert subresource == "status"
+        if self.code:
+            raise StatusError(Status(code=self.code, reason="Refused"))
+        self.sent.append(change)
+        self._changed.set()
+        updated = pod(restartPolicy="Always")
+        updated.metadata.resource_version = str(len(self.sent))
+        return updated
+
+    async def until(self, phase: str) -> None:
+        """Returns when a status of the phase is sent."""
+        while not self.sent or self.sent[-1]["status"]["phase"] != phase:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def delete(self, kind: Any, name: str, namespace: str, grace: int, uid: str) -> None:
+        if self.code:
+            raise StatusError(Status(code=self.code, reason="Refused"))
+        self.deleted.append(name)
 
 
 def node_context(runtime: HollowRuntime | None = None, client: Any = None, **more: Any) -> Any:

@@ -115,3 +115,9 @@ async def test_a_startup_probe_ends_with_its_first_success() -> None:
     reported: list[bool] = []
     await prober("startup").run(lambda _, answer: reported.append(answer.well))
     assert reported == [True]
+
+
+def test_a_liveness_probe_is_never_run_often() -> None:
+    liveness = prober("liveness")
+    counted = [liveness.count(False) for _ in range(5)]
+    assert counted == [(False, 10), (False, 10), (True, 10), (True, 10), (True, 10)]

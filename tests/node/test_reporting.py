@@ -8,31 +8,11 @@ from typing import Any
 import pytest
 
 from tests.builders import pod
-from tests.node.builders import client_of, node_context, running
+from tests.node.builders import StatusServer, client_of, node_context, running
 from tiphys.api import core_v1
-from tiphys.api.meta_v1 import Status
 from tiphys.machinery.errors import StatusError
 from tiphys.node.admission import Rejection
 from tiphys.node.reporting import StatusReporter, StatusWriter
-
-
-class Server:
-    """Keeps the statuses that are sent to it; refuses with `code` if that is set."""
-
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-        self.code = 0
-
-    async def patch(
-        self, kind: Any, name: str, change: Any, namespace: str, subresource: str
-    ) -> core_v1.Pod:
-        assert subresource == "status"
-        if self.code:
-            raise StatusError(Status(code=self.code, reason="Refused"))
-        self.sent.append(change)
-        updated = pod(restartPolicy="Always")
-        updated.metadata.resource_version = str(len(self.sent))
-        return updated
 
 
 def conditions(**values: str) -> list[core_v1.PodCondition]:
@@ -40,7 +20,7 @@ def conditions(**values: str) -> list[core_v1.PodCondition]:
 
 
 async def test_a_reason_that_does_not_hold_any_more_is_removed() -> None:
-    one, server = pod(), Server()
+    one, server = pod(), StatusServer()
     one.status.conditions = conditions(Ready="False")
     one.status.conditions[0].reason = "ContainersNotReady"
     status = core_v1.PodStatus(conditions=conditions(Ready="True", Initialized="True"))
@@ -51,7 +31,7 @@ async def test_a_reason_that_does_not_hold_any_more_is_removed() -> None:
 
 
 async def test_conditions_of_others_stay_and_resizes_that_are_over_go() -> None:
-    one, server = pod(), Server()
+    one, server = pod(), StatusServer()
     one.status.conditions = conditions(
         PodResizePending="True", PodResizeInProgress="True", Other="True"
     )
@@ -63,7 +43,7 @@ async def test_conditions_of_others_stay_and_resizes_that_are_over_go() -> None:
 
 
 async def test_the_same_status_is_written_once() -> None:
-    one, server = pod(), Server()
+    one, server = pod(), StatusServer()
     writer = StatusWriter(client_of(patch=server.patch))
     status = core_v1.PodStatus(phase="Running")
     first = await writer.write(one, status)
@@ -74,7 +54,7 @@ async def test_the_same_status_is_written_once() -> None:
 
 @pytest.mark.parametrize("code", [404, 409])
 async def test_a_pod_that_is_gone_has_no_status(code: int) -> None:
-    one, server = pod(), Server()
+    one, server = pod(), StatusServer()
     server.code = code
     writer = StatusWriter(client_of(patch=server.patch))
     assert await writer.write(one, core_v1.PodStatus(phase="Running")) is one
@@ -84,14 +64,14 @@ async def test_a_pod_that_is_gone_has_no_status(code: int) -> None:
 
 
 async def test_other_refusals_are_raised() -> None:
-    server = Server()
+    server = StatusServer()
     server.code = 403
     with pytest.raises(StatusError):
         await StatusWriter(client_of(patch=server.patch)).write(pod(), core_v1.PodStatus())
 
 
-async def reporter(**spec: Any) -> tuple[StatusReporter, Any, Server]:
-    server = Server()
+async def reporter(**spec: Any) -> tuple[StatusReporter, Any, StatusServer]:
+    server = StatusServer()
     managed = await running(pod(**spec), node_context(client=client_of(patch=server.patch)))
     managed.pod.metadata.resource_version = "0"
     managed.holds_room = True
