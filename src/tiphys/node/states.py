@@ -83,7 +83,6 @@ class SandboxState:
     ready: bool
     ip: str = ""
     created_at: float = 0.0
-    pid: int = 0
 
 
 @dataclass(slots=True)
@@ -93,7 +92,6 @@ class PodState:
     sandbox: the newest one
     containers: the newest attempt of each container, by name
     previous: the attempt before that, by name
-    old: attempts before those, which may be removed
     """
 
     uid: str
@@ -102,15 +100,12 @@ class PodState:
     sandbox: SandboxState | None = None
     containers: dict[str, ContainerState] = field(default_factory=dict)
     previous: dict[str, ContainerState] = field(default_factory=dict)
-    old: list[ContainerState] = field(default_factory=list)
     old_sandboxes: list[str] = field(default_factory=list)
 
     def add(self, container: ContainerState) -> None:
         """Adds a container that is newer than those already here."""
         current = self.containers.get(container.name)
         if current is not None:
-            if container.name in self.previous:
-                self.old.append(self.previous[container.name])
             self.previous[container.name] = current
         self.containers[container.name] = container
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc.aio
-import msgspec
-
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
@@ -126,7 +124,7 @@ class CRIRuntime(CRIImages, CRILogs):
 
     async def _with_address(self, sandbox: SandboxState) -> SandboxState:
         """The sandbox with what only its status says."""
-        request = m.PodSandboxStatusRequest(pod_sandbox_id=sandbox.id, verbose=True)
+        request = m.PodSandboxStatusRequest(pod_sandbox_id=sandbox.id)
         try:
             response = await self._runtime("PodSandboxStatus", request, m.PodSandboxStatusResponse)
         except RuntimeFault:
@@ -135,8 +133,6 @@ class CRIRuntime(CRIImages, CRILogs):
             network = response.status.network
             sandbox.ready = listing.is_ready(response.status.state)
             sandbox.ip = network.ip if network is not None else ""
-        with contextlib.suppress(msgspec.DecodeError, KeyError):
-            sandbox.pid = msgspec.json.decode(response.info["info"])["pid"]
         return sandbox
 
     async def container(self, known: ContainerState) -> ContainerState:
