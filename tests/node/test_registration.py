@@ -97,7 +97,7 @@ async def test_a_node_is_ready_as_soon_as_the_network_is_back(
     await given_up(server)
     assert not await is_ready(server)
     way.mend()
-    await server.eventually(lambda: is_ready(server), seconds=10 * BEAT)
+    await server.eventually(lambda: is_ready(server), seconds=30 * BEAT)
 
 
 async def test_a_node_that_sees_itself_taken_for_dead_says_that_it_is_not(

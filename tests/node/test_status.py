@@ -9,7 +9,7 @@ import pytest
 from tests.builders import pod
 from tests.node.builders import container, lasting_pod, records, state, status_of
 from tiphys.api import core_v1
-from tiphys.apiserver.printers import _pod_reason
+from tiphys.apiserver.resources.printers import _pod_reason
 from tiphys.node.admission import Rejection
 from tiphys.node.records import WaitingReason
 from tiphys.node.states import CREATED, EXITED, ContainerState, PodState

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc.aio
+
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
