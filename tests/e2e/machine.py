@@ -82,7 +82,16 @@ def gone(machine: Machine, *names: str) -> None:
 
 def command_line(pid: int) -> bytes:
     """Of a process: words parted by NUL. Empty for one that is gone or only waits to be reaped."""
+    return _of_process(pid, "cmdline")
+
+
+def control_groups(pid: int) -> str:
+    """Of a process; "" for one that is gone."""
+    return _of_process(pid, "cgroup").decode()
+
+
+def _of_process(pid: int, file: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/{file}").read_bytes()
     except OSError:
         return b""

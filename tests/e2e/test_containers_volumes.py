@@ -10,6 +10,7 @@ from tests.e2e.machine import (
     IMAGE,
     Machine,
     command_line,
+    control_groups,
     gone,
     phase,
     run_pod,
@@ -212,7 +213,7 @@ def test_a_new_sandbox_has_its_volumes_filled_again(machine: Machine) -> None:
         for pid in os.listdir("/proc")
         if pid.isdigit() and command_line(int(pid)).startswith(b"/pause")
     ]
-    [own] = [pid for pid in pause if uid in Path(f"/proc/{pid}/cgroup").read_text()]
+    [own] = [pid for pid in pause if uid in control_groups(int(pid))]
     os.kill(int(own), signal.SIGKILL)
     machine.eventually(
         lambda: machine.kubectl("logs", "boxed", "-c", "c", check=False) == "filled\nfilled\n"
