@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.builders import pod
-from tiphys.node.nonroot import refusal
+from tiphys.node.nonroot import non_root_violation
 from tiphys.node.projection import File
-from tiphys.node.volumes import Volumes
+from tiphys.node.volumefiles import VolumeFiles
 
 WHOSE = '(pod: "p_default(u)", container: c)'
 
@@ -24,7 +23,7 @@ def refused(
         securityContext=shared or {},
     )
     one.metadata.uid = "u"
-    return refusal(one, one.spec.containers[0], *image)
+    return non_root_violation(one, one.spec.containers[0], *image)
 
 
 def test_who_must_not_be_root_is_held_to_it_by_the_node() -> None:
@@ -77,7 +76,7 @@ def test_who_may_be_root_or_is_not_is_let_run() -> None:
     ],
 )
 async def test_a_token_is_for_those_who_run_the_pod(
-    tmp_path: Path, users: tuple[int | None, ...], shared: dict[str, Any], expected: File
+    users: tuple[int | None, ...], shared: dict[str, Any], expected: File
 ) -> None:
     containers = [
         {
@@ -95,5 +94,5 @@ async def test_a_token_is_for_those_who_run_the_pod(
     async def token(*_: object) -> str:
         return "t"
 
-    volumes = Volumes(tmp_path, SimpleNamespace(token=token), {})  # type: ignore[arg-type]
-    assert await volumes._files(one, one.spec.volumes[0]) == {"token": expected}
+    files = VolumeFiles(SimpleNamespace(token=token), {})  # type: ignore[arg-type]
+    assert await files.of(one, one.spec.volumes[0]) == {"token": expected}
