@@ -1,8 +1,10 @@
-"""Measures what one account's rush costs another, and what clients that do not read cost the server. `make bench-isolation`.
+"""Measures what one account's rush costs another, and what clients that do not read cost the
+server. `make bench-isolation`.
 
-One account asks a hundred times at once for all of 10,000 pods, again and again; another gets one pod at a time. Printed are
-the other's p99 alone and meanwhile, and the server's memory before, at its peak and a while after. Then watchers that
-never read, and lists that nobody reads. `--quick` uses a tenth of everything. `--only WORD` takes the cases with the word.
+One account asks a hundred times at once for all of 10,000 pods, again and again; another gets one
+pod at a time. Printed are the other's p99 alone and meanwhile, and the server's memory before, at
+its peak and a while after. Then watchers that never read, and lists that nobody reads. `--quick`
+uses a tenth of everything. `--only WORD` takes the cases with the word.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def context(ca: Path, pair: Pair) -> ssl.SSLContext:
 
 
 def rush(port: int, ca: Path, pair: Pair, wanted: bytes, count: int, ends: float) -> None:
-    """A process of its own: `count` clients that ask again as soon as they have their answer. Prints how many they got."""
+    """A process of its own: `count` clients that ask again as soon as they have their answer.
+    Prints how many they got."""
     tls = context(ca, pair)
     done = [0, 0]
 

@@ -1,5 +1,5 @@
-"""How long pods take on a real node: one, many at once, and their removal. Needs a running cluster with the hello image
-(`make demo`). Prints the table beside upstream's figures on a like machine."""
+"""How long pods take on a real node: one, many at once, and their removal. Needs a running cluster
+with the hello image (`make demo`). Prints the table beside upstream's figures on a like machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def pod(name: str) -> core_v1.Pod:
 
 
 async def timed(client: Client, names: list[str]) -> tuple[list[float], float]:
-    """(seconds from create to Running of each, seconds until all were gone after their deletion)."""
+    """(seconds from create to Running of each, seconds until all were gone after their
+    deletion)."""
     began, took = {}, {}
     revision = (await client.list(core_v1.Pod, "default", labels="bench=pods")).revision
 

@@ -81,8 +81,8 @@ def enable(
 ) -> None:
     """Enable an add-on, or change its settings.
 
-    In a cluster of `tiphys up` it runs beside the other components. In any other cluster it runs as a pod, from an
-    image of this release (`tiphys image build --self`).
+    In a cluster of `tiphys up` it runs beside the other components. In any other cluster it runs as
+    a pod, from an image of this release (`tiphys image build --self`).
     """
     from tiphys.addons import installing
 
@@ -188,7 +188,8 @@ def _ask(
     work: Callable[[Client], Awaitable[T]],
     unreachable: Any = _NEVER,
 ) -> T:
-    """What `work` returns. Errors that the user can mend are a line, unless there is an answer for `unreachable`."""
+    """What `work` returns. Errors that the user can mend are a line, unless there is an answer for
+    `unreachable`."""
     from tiphys.addons.installing import AddonError
     from tiphys.client.client import Client, Unreachable
     from tiphys.machinery.errors import StatusError
@@ -242,7 +243,8 @@ def _state(found: Any) -> str:
 
 
 async def _until_ready(client: Client, name: str, generation: int, timeout: float) -> str:
-    """The message of the add-on's condition once it is ready with these settings. Raises AddonError."""
+    """The message of the add-on's condition once it is ready with these settings. Raises
+    AddonError."""
     from tiphys.addons.installing import AddonError
 
     last = "it has not started yet"

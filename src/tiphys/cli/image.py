@@ -60,8 +60,8 @@ def build(
 ) -> None:
     """Build an image from Debian packages and PyPI projects.
 
-    RECIPE is an image.yaml; the options add to it. No registry and no Dockerfile is needed, and the same packages
-    give the same digest.
+    RECIPE is an image.yaml; the options add to it. No registry and no Dockerfile is needed, and the
+    same packages give the same digest.
     """
     from tiphys.cluster import images, recipes
 

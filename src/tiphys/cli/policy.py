@@ -55,7 +55,8 @@ def explain(
 ) -> None:
     """Explain what may reach POD and what it may reach, and which policy rule says so.
 
-    With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot be told."""
+    With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot
+    be told."""
     from tiphys.network.policy import explain as words
 
     if source and target:

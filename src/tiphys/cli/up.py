@@ -1,4 +1,5 @@
-"""`tiphys up`: what it was asked for, beside what is there; and nothing left running when it fails."""
+"""`tiphys up`: what it was asked for, beside what is there; and nothing left running when it
+fails."""
 
 from __future__ import annotations
 
@@ -104,7 +105,8 @@ def _say_how_pods_run(cluster: Cluster, asked: Asked) -> None:
 
 @contextlib.contextmanager
 def _alone(name: str) -> Iterator[None]:
-    """Two commands that bring the same cluster up at once: the second waits, and then finds it running."""
+    """Two commands that bring the same cluster up at once: the second waits, and then finds it
+    running."""
     state.home().mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(state.home() / f"{name}.up.lock", "w") as lock:
         try:
@@ -136,7 +138,8 @@ def _nothing_left_on_failure(cluster: Cluster) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Puts an interruption off: a supervisor that was started and not written down would be found by nobody."""
+    """Puts an interruption off: a supervisor that was started and not written down would be found
+    by nobody."""
     interrupted = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: interrupted.append(True)) for number in numbers]

@@ -1,4 +1,5 @@
-"""The cluster's own containerds, one for each node: their configuration, and the removal of all they leave behind."""
+"""The cluster's own containerds, one for each node: their configuration, and the removal of all
+they leave behind."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def _has_resource_capability() -> bool:
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
     restrict = "false" if _has_resource_capability() else "true"
-    # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not be asked.
+    # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not
+    # be asked.
     apparmor = "false" if Path("/sys/kernel/security/apparmor").exists() else "true"
     place.containerd_config.write_text(f"""version = 2
 root = "{place.containerd_root}"

@@ -1,4 +1,5 @@
-"""`tiphys node`: the agent, the service proxy and the add-ons of one node in one process; or many hollow nodes."""
+"""`tiphys node`: the agent, the service proxy and the add-ons of one node in one process; or many
+hollow nodes."""
 
 from __future__ import annotations
 

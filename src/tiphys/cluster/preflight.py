@@ -1,4 +1,5 @@
-"""What is looked at before anything starts, so that a user's mistake costs a line and not a broken cluster.
+"""What is looked at before anything starts, so that a user's mistake costs a line and not a broken
+cluster.
 
 Every check raises ClusterError with a sentence that says what to do.
 """
@@ -34,7 +35,8 @@ def check(cluster: Cluster) -> None:
 
 
 def changed_options(running: Cluster, asked: Cluster) -> list[str]:
-    """The options of `tiphys up` by which `asked` differs from the running cluster, as a user would write them."""
+    """The options of `tiphys up` by which `asked` differs from the running cluster, as a user would
+    write them."""
     pairs = (
         ("--port", running.port, asked.port),
         ("--runtime", running.runtime, asked.runtime),

@@ -1,4 +1,5 @@
-"""What a cluster remembers of itself: one JSON file in its data directory, and where everything else lies."""
+"""What a cluster remembers of itself: one JSON file in its data directory, and where everything
+else lies."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ class Cluster:
 
 
 def load(name: str, data_dir: Path | None = None) -> Cluster | None:
-    """The cluster of that name, if there is one. Raises ClusterError when its file cannot be read."""
+    """The cluster of that name, if there is one. Raises ClusterError when its file cannot be
+    read."""
     known = _registry().get(name)
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"

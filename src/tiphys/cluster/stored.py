@@ -1,4 +1,5 @@
-"""What a cluster's store holds that is no object, found and removed from outside, whether or not a server can start on it."""
+"""What a cluster's store holds that is no object, found and removed from outside, whether or not a
+server can start on it."""
 
 from __future__ import annotations
 

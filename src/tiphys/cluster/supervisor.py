@@ -1,4 +1,5 @@
-"""The supervisor: starts a cluster's components, starts again what dies, tells in a file how they are.
+"""The supervisor: starts a cluster's components, starts again what dies, tells in a file how they
+are.
 
 It imports little on purpose: it lives as long as the cluster does.
 """
@@ -75,7 +76,8 @@ class Supervisor:
         self._reloading = True
 
     def _reload(self) -> None:
-        """Reads the plan again: ends what is in it no more, and starts what is new. What stays is not touched."""
+        """Reads the plan again: ends what is in it no more, and starts what is new. What stays is
+        not touched."""
         try:
             wanted = read_plan(self._root / "components.json")
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -161,7 +163,8 @@ def _end(component: Component) -> None:
 
 
 def read_plan(file: Path) -> list[Component]:
-    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is none."""
+    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is
+    none."""
     return [Component(**row) for row in json.loads(file.read_text())["components"]]
 
 

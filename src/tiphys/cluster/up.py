@@ -73,7 +73,8 @@ def _certificates(cluster: Cluster) -> None:
         "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)
     )
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
-    # An authority of its own: servers behind the API server believe whoever it signs, whatever user they name.
+    # An authority of its own: servers behind the API server believe whoever it signs, whatever user
+    # they name.
     Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
     rows = [
         ("controllers", "system:kube-controller-manager", ()),
@@ -119,7 +120,8 @@ def _identity(
 
 
 def etcd_ports(port: int) -> tuple[int, int]:
-    """(client, peer) ports of a cluster's own etcd, apart from those of its neighbours: 16443 and 16444 for 6443."""
+    """(client, peer) ports of a cluster's own etcd, apart from those of its neighbours: 16443 and
+    16444 for 6443."""
     base = port + 10000 if port + 10001 <= 65535 else port - 10000
     return base, base + 1
 
@@ -294,7 +296,8 @@ def _node_flags(place: NodePlace) -> list[str]:
         cluster.table,
         "--policy-kubeconfig",
         str(cluster.pki / "network-policy.kubeconfig"),
-        # The machine's own name server may listen on its loopback: a sandbox asks the machine's DNS server instead.
+        # The machine's own name server may listen on its loopback: a sandbox asks the machine's DNS
+        # server instead.
         *(["--forward-dns", cluster.node_address] if place.index else []),
     ]
 
@@ -308,7 +311,8 @@ def _write_plan(cluster: Cluster) -> Path:
 
 
 def reload(cluster: Cluster) -> None:
-    """Has the supervisor start and end components as the cluster now says. Raises ClusterError when it is down."""
+    """Has the supervisor start and end components as the cluster now says. Raises ClusterError when
+    it is down."""
     pid = read_status(cluster)["supervisor"]
     if pid is None or not _alive(pid):
         raise ClusterError(
@@ -330,7 +334,8 @@ def start(cluster: Cluster) -> None:
             stderr=out,
             start_new_session=True,
         )
-    # The supervisor writes this file as soon as it can. Until then, `down` must find it all the same.
+    # The supervisor writes this file as soon as it can. Until then, `down` must find it all the
+    # same.
     with contextlib.suppress(FileExistsError), open(cluster.status_file, "x") as status_file:
         json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
 
@@ -446,7 +451,8 @@ def wait_nodes(cluster: Cluster, timeout: float = 60.0) -> None:
 
 
 def wait_pods(cluster: Cluster, timeout: float = 60.0) -> list[str]:
-    """Until the pods that were there before run again. Returns those that do not after `timeout` seconds."""
+    """Until the pods that were there before run again. Returns those that do not after `timeout`
+    seconds."""
     since = _started(cluster, "containerd")
     deadline = time.monotonic() + timeout
     while True:
@@ -475,8 +481,8 @@ _HOPELESS = (
 
 
 def is_awaited(pod: dict[str, Any], since: float) -> bool:
-    """Whether a pod of a node is about to run. `since`: when the runtime started, in seconds since the epoch; what was said
-    of containers before is no longer true."""
+    """Whether a pod of a node is about to run. `since`: when the runtime started, in seconds since
+    the epoch; what was said of containers before is no longer true."""
     status = pod["status"]
     if not pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
         return False
@@ -524,7 +530,8 @@ def _alive(pid: int) -> bool:
 
 
 def memory_of(pid: int | None) -> int:
-    """Bytes that a process would give back if it ended (its proportional share of what is shared)."""
+    """Bytes that a process would give back if it ended (its proportional share of what is
+    shared)."""
     with contextlib.suppress(OSError, TypeError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -533,7 +540,8 @@ def memory_of(pid: int | None) -> int:
 
 
 def health(row: dict[str, Any], now: float) -> str:
-    """How a component is, in a few words. `row` is from the supervisor's file, `now` in seconds since the epoch."""
+    """How a component is, in a few words. `row` is from the supervisor's file, `now` in seconds
+    since the epoch."""
     alive = row["pid"] is not None and _alive(row["pid"])
     if row.get("failures", 0) >= CRASH_LOOP and (not alive or now - row["started"] < _STEADY):
         return f"crash loop (exit {row['last_exit']})"
@@ -569,8 +577,8 @@ def status(cluster: Cluster) -> dict[str, Any]:
 
 
 def down(cluster: Cluster, purge: bool) -> str | None:
-    """Ends everything and takes away every trace; the data stays unless `purge`. Returns kubectl's current context when it
-    had to become another one."""
+    """Ends everything and takes away every trace; the data stays unless `purge`. Returns kubectl's
+    current context when it had to become another one."""
     pid = read_status(cluster)["supervisor"]
     if pid is not None and _alive(pid):
         with contextlib.suppress(ProcessLookupError):

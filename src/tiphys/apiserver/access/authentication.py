@@ -84,8 +84,8 @@ _identity = msgspec.json.Decoder(_Identity).decode
 
 
 class ServiceAccountTokens:
-    """Signs and checks the tokens of service accounts. A token is bound to its account and, when it says so, to a
-    pod, secret or node: it ends with them."""
+    """Signs and checks the tokens of service accounts. A token is bound to its account and, when it
+    says so, to a pod, secret or node: it ends with them."""
 
     def __init__(
         self, key: bytes, issuer: str, store: Store, now: Callable[[], float] = time.time
@@ -187,7 +187,8 @@ class ServiceAccountTokens:
                     },
                 )
                 claims = msgspec.convert({**read, "aud": _audiences(read.get("aud"))}, _Claims)
-            # What is no token at all makes the decoder stumble in many ways: none of them is the server's fault.
+            # What is no token at all makes the decoder stumble in many ways: none of them is the
+            # server's fault.
             except (
                 jwt.PyJWTError,
                 ValueError,
@@ -217,7 +218,8 @@ class ServiceAccountTokens:
             raise InvalidToken("service account token is issued in the future")
 
     def _check(self, resource: Resource, namespace: str, claim: _Reference) -> None:
-        """What a token ends with must be there, the very same, and not marked as deleted for longer than the leeway."""
+        """What a token ends with must be there, the very same, and not marked as deleted for longer
+        than the leeway."""
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, claim.name))
         meta = _identity(entry.data).metadata if entry else None
         if meta is None or not claim.uid or meta.uid != claim.uid:
@@ -256,8 +258,8 @@ class Authenticator:
         self._certificates: dict[bytes, tuple[User, float]] = {}
 
     def certificate(self, der: bytes) -> User | None:
-        """The user named by a client certificate that TLS has already verified: CN and O. None when it names nobody.
-        Raises InvalidToken when it has ended since: connections live longer."""
+        """The user named by a client certificate that TLS has already verified: CN and O. None when
+        it names nobody. Raises InvalidToken when it has ended since: connections live longer."""
         user, ends = self._certificates.get(der, (None, 0.0))
         if user is None:
             certificate = x509.load_der_x509_certificate(der)
@@ -287,7 +289,8 @@ class Authenticator:
         return self.review(token)[0]
 
     def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
-        """(user behind a bearer token, those of `audiences` that it is for; none: this server). Raises InvalidToken."""
+        """(user behind a bearer token, those of `audiences` that it is for; none: this server).
+        Raises InvalidToken."""
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         here = self.tokens.issuer
         for known, user in self._static:

@@ -1,4 +1,5 @@
-"""May they: system:masters, RBAC, and what `nodeauthorizer` allows nodes. Nothing else allows anything."""
+"""May they: system:masters, RBAC, and what `nodeauthorizer` allows nodes. Nothing else allows
+anything."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class Asked:
 
 
 def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
-    """The 403 for a user who may not do what was asked, with the `reason` where there is more to say."""
+    """The 403 for a user who may not do what was asked, with the `reason` where there is more to
+    say."""
     if asked.path:
         error = errors.forbidden("", "", "")
         error.status.message = (
@@ -64,7 +66,8 @@ def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
 
 @dataclass(slots=True)
 class Grant:
-    """Rules that hold in one namespace, or everywhere (namespace None), and where they come from."""
+    """Rules that hold in one namespace, or everywhere (namespace None), and where they come
+    from."""
 
     namespace: str | None
     rules: list[rbac_v1.PolicyRule]
@@ -109,8 +112,8 @@ def _subjects(binding: Any) -> Iterable[tuple[str, str]]:
 
 
 class _Granted:
-    """What one user has. `within` are the grants of each namespace, None for those that hold everywhere; a role that several
-    bindings give is there once."""
+    """What one user has. `within` are the grants of each namespace, None for those that hold
+    everywhere; a role that several bindings give is there once."""
 
     def __init__(self, grants: list[Grant]) -> None:
         self.all = grants

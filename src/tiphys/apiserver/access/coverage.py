@@ -1,7 +1,8 @@
 """Which rules give everything that others give.
 
-A rule stands for each of its verbs on each of its resources in each of its groups under each of its names: a body of a few
-kilobytes for millions of them. They are not counted out: values that the same owned rules give are looked at as one.
+A rule stands for each of its verbs on each of its resources in each of its groups under each of its
+names: a body of a few kilobytes for millions of them. They are not counted out: values that the
+same owned rules give are looked at as one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Priority and fairness: to which flow a request belongs, and how many of each priority level are served at a time.
+"""Priority and fairness: to which flow a request belongs, and how many of each priority level are
+served at a time.
 
-A flow schema says who and what it is about and which level that has; the first in order of precedence decides. A level has
-seats, a share of the server's. What finds none waits in one of the level's queues, chosen so that flows do not crowd each
-other out (shuffle sharding), or is told to come again. Levels lend seats that they do not use.
+A flow schema says who and what it is about and which level that has; the first in order of
+precedence decides. A level has seats, a share of the server's. What finds none waits in one of the
+level's queues, chosen so that flows do not crowd each other out (shuffle sharding), or is told to
+come again. Levels lend seats that they do not use.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConf
 
 @dataclass(eq=False)
 class Level:
-    """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`. Without queues whatever finds
-    no seat is refused."""
+    """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`.
+    Without queues whatever finds no seat is refused."""
 
     name: str
     uid: str = ""
@@ -72,7 +74,8 @@ class Level:
         return min(dealt, key=lambda at: len(self.queues[at]))
 
     def width(self, objects: int) -> int:
-        """How many seats a request takes that reads so many objects: upstream's estimate, and its limits."""
+        """How many seats a request takes that reads so many objects: upstream's estimate, and its
+        limits."""
         share = math.ceil(self.nominal * _MOST_SHARE)
         most = max(1, min(_MOST_SEATS, share, self.nominal // max(self.hand, 1)))
         return max(1, min(most, math.ceil(objects / _PER_SEAT)))
@@ -101,7 +104,8 @@ class Waiter:
 
 
 class Seat:
-    """What a request holds while it is served. It may give it back before it ends, when what is left costs little."""
+    """What a request holds while it is served. It may give it back before it ends, when what is
+    left costs little."""
 
     __slots__ = ("_fairness", "_level", "_seats")
 
@@ -116,7 +120,8 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a request was found to be. `headers` tell the client, `key` tells flows of one schema apart."""
+    """What a request was found to be. `headers` tell the client, `key` tells flows of one schema
+    apart."""
 
     schema: str
     level: Level
@@ -249,15 +254,15 @@ class Fairness:
         return True
 
     def _has_room(self, level: Level, seats: int) -> bool:
-        """Whether there are seats, the level's own or such as others do not need. What takes several leaves half of the
-        level to what takes one, whoever may lend."""
+        """Whether there are seats, the level's own or such as others do not need. What takes
+        several leaves half of the level to what takes one, whoever may lend."""
         if seats > 1 and level.wide + seats > max(level.nominal // 2, 1):
             return False
         return level.used + seats <= level.nominal or self._may_borrow(level, seats)
 
     def _serve_next(self, level: Level) -> bool:
-        """Gives seats to who has waited longest in the queue whose turn it is, or in the next whose first has enough.
-        Whether there was one."""
+        """Gives seats to who has waited longest in the queue whose turn it is, or in the next whose
+        first has enough. Whether there was one."""
         for queue in level.in_turn():
             while queue and queue[0].future.done():
                 queue.popleft()
@@ -285,7 +290,8 @@ class Fairness:
         return free - lent >= seats
 
     async def queue(self, flow: Flow, seats: int = 1) -> None:
-        """Waits for seats and takes them. Raises 429 when the queue is full, or when none gets free in time."""
+        """Waits for seats and takes them. Raises 429 when the queue is full, or when none gets free
+        in time."""
         level = flow.level
         if not level.queues:
             raise self._refusal(level)

@@ -1,4 +1,5 @@
-"""Certificate signing requests: who asks is noted, and only those who may approve, sign, or become masters do."""
+"""Certificate signing requests: who asks is noted, and only those who may approve, sign, or become
+masters do."""
 
 from __future__ import annotations
 

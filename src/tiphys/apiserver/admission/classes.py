@@ -54,7 +54,8 @@ class RuntimeClass(Asking):
 
 
 def default_class(registry: Any, resource: Resource, mark: str) -> str | None:
-    """The name of the class that the annotation `mark` makes the default, the newest when there are several."""
+    """The name of the class that the annotation `mark` makes the default, the newest when there are
+    several."""
     classes = [decode(entry.data, resource.type) for entry in registry.cache(resource)]
     defaults = [c.metadata for c in classes if c.metadata.annotations.get(mark) == "true"]
     return (

@@ -1,6 +1,8 @@
-"""The file of `--admission-control-config-file`: an AdmissionConfiguration, and in it what a plugin is told.
+"""The file of `--admission-control-config-file`: an AdmissionConfiguration, and in it what a plugin
+is told.
 
-PodSecurity is the one plugin here that takes any: levels for namespaces that say nothing, and who is exempt.
+PodSecurity is the one plugin here that takes any: levels for namespaces that say nothing, and who
+is exempt.
 """
 
 from __future__ import annotations

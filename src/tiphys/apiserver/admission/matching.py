@@ -1,4 +1,5 @@
-"""What webhooks and policies have in common: which requests they are about, and what CEL sees of a request."""
+"""What webhooks and policies have in common: which requests they are about, and what CEL sees of a
+request."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def matching_resource(
     policy: str | None,
     equivalents: Callable[[Resource], list[Resource]],
 ) -> Resource | None:
-    """The resource as which the rules see the request: its own, or an equivalent version of it; None: no match."""
+    """The resource as which the rules see the request: its own, or an equivalent version of it;
+    None: no match."""
     rules = list(rules)
     if any(rule_matches(rule, attributes, attributes.resource) for rule in rules):
         return attributes.resource
@@ -150,8 +152,9 @@ class Seen:
 
 
 class Rounds:
-    """Which webhooks, or policies, have seen an object, and which are to see it once more because it changed since: only
-    those that asked for it (`reinvocationPolicy: IfNeeded`), and at most once."""
+    """Which webhooks, or policies, have seen an object, and which are to see it once more because
+    it changed since: only those that asked for it (`reinvocationPolicy: IfNeeded`), and at most
+    once."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -228,7 +231,8 @@ CONDITIONS_BUDGET = (
 
 
 async def conditions_hold(conditions: Sequence[Any], variables: dict[str, Any]) -> bool:
-    """Whether every match condition is true. Raises CelError when none is false and one cannot be evaluated."""
+    """Whether every match condition is true. Raises CelError when none is false and one cannot be
+    evaluated."""
     return not conditions or await aside(_conditions_hold, conditions, variables)
 
 

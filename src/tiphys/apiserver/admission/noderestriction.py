@@ -1,4 +1,5 @@
-"""NodeRestriction: a node changes its own Node, Lease, CSINode and ResourceSlices and the pods bound to it, nothing of its neighbours'.
+"""NodeRestriction: a node changes its own Node, Lease, CSINode and ResourceSlices and the pods
+bound to it, nothing of its neighbours'.
 
 The node authorizer lets through what only the object can decide; here the object is looked at.
 """
@@ -16,9 +17,8 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.access.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.resources.certificates import common_name, parse_request
-from tiphys.apiserver.resources.pods import MIRROR
 from tiphys.machinery import errors
-from tiphys.machinery.podrefs import first_reference
+from tiphys.machinery.podrefs import MIRROR, first_reference
 
 _PODS = BY_PATH["", "v1", "pods"]
 _RESTRICTED = "node-restriction.kubernetes.io"
@@ -219,7 +219,8 @@ class NodeRestriction(Base):
             raise _refused(a, f'audience "{audience}" not found in pod spec volume, {why}')
 
     def _audiences(self, pod: core_v1.Pod) -> set[str]:
-        """The audiences of the tokens that a pod's volumes hold, those which CSI drivers get for it among them."""
+        """The audiences of the tokens that a pod's volumes hold, those which CSI drivers get for it
+        among them."""
         found = set()
         for volume in pod.spec.volumes:
             for part in volume.projected.sources if volume.projected is not None else ():
@@ -287,7 +288,8 @@ def _own_node(a: Attributes, node: str) -> None:
 
 
 def _is_forbidden(label: str) -> bool:
-    """Whether a label is not a node's own to set: restricted, or of Kubernetes and not known to be the kubelet's."""
+    """Whether a label is not a node's own to set: restricted, or of Kubernetes and not known to be
+    the kubelet's."""
     domain = label.partition("/")[0] if "/" in label else ""
 
     def under(*names: str) -> bool:
@@ -312,7 +314,8 @@ def _claim(a: Attributes, node: str) -> None:
 
 
 def _unresized(claim: core_v1.PersistentVolumeClaim) -> core_v1.PersistentVolumeClaim:
-    """A claim without what a node may write: relabelled, owned or held by finalizers it is another claim."""
+    """A claim without what a node may write: relabelled, owned or held by finalizers it is another
+    claim."""
     kept = copy.deepcopy(claim)
     kept.metadata.resource_version, kept.metadata.managed_fields = "", []
     status = kept.status

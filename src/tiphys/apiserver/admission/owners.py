@@ -1,4 +1,5 @@
-"""Owner references as a matter of rights: who sets one decides when things go, and whether they can."""
+"""Owner references as a matter of rights: who sets one decides when things go, and whether they
+can."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from tiphys.machinery import errors
 
 
 class OwnerReferencesPermissionEnforcement(Base):
-    """Owners are changed by those who may delete the object; the deletion of an owner is held up by those who may change
-    the owner's finalizers."""
+    """Owners are changed by those who may delete the object; the deletion of an owner is held up by
+    those who may change the owner's finalizers."""
 
     def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry

@@ -1,4 +1,5 @@
-"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned about."""
+"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned
+about."""
 
 from __future__ import annotations
 

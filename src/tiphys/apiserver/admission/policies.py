@@ -1,4 +1,5 @@
-"""ValidatingAdmissionPolicy and MutatingAdmissionPolicy: CEL in the path of a write, bound by their bindings."""
+"""ValidatingAdmissionPolicy and MutatingAdmissionPolicy: CEL in the path of a write, bound by their
+bindings."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ class _Policies(Base):
     async def _evaluations(
         self, attributes: Attributes, seen: Seen, rounds: Rounds | None = None
     ) -> AsyncGenerator[Bound | tuple[Any, Any, PolicyError], None]:
-        """Every policy, binding and parameter that is about the request, or why it cannot be evaluated."""
+        """Every policy, binding and parameter that is about the request, or why it cannot be
+        evaluated."""
         steps = Steps()
         for policy, bindings in self._bound_policies():
             await steps.next()
@@ -128,7 +130,8 @@ class _Policies(Base):
     async def _bound(
         self, policy: Any, binding: Any, params: Any, attributes: Attributes, seen: Seen
     ) -> Bound | None:
-        """The policy with one parameter, None when its match conditions do not hold. Raises CelError."""
+        """The policy with one parameter, None when its match conditions do not hold. Raises
+        CelError."""
         variables = {
             **seen.variables(),
             "params": params,

@@ -1,7 +1,8 @@
-"""ResourceQuota: what a new or changed object would use is taken from the quotas of its namespace before it is written.
+"""ResourceQuota: what a new or changed object would use is taken from the quotas of its namespace
+before it is written.
 
-It stands last in the chain. What is taken and then not used, because the write fails after all, the quota controller
-gives back.
+It stands last in the chain. What is taken and then not used, because the write fails after all, the
+quota controller gives back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Nobody gives away more than they have: roles and bindings are held against what their writer may do.
+"""Nobody gives away more than they have: roles and bindings are held against what their writer may
+do.
 
 Who has the verb `escalate` (on roles) or `bind` (on the role that is bound) may all the same.
 """
@@ -59,7 +60,8 @@ class RBACEscalation(Base):
             raise _forbidden(a, "must have cluster-admin privileges to use the aggregationRule")
 
     async def _check_binding(self, a: Attributes) -> None:
-        """Raises 403, and 404 for a role that is not there: who could bind it once it is, could bind anything."""
+        """Raises 403, and 404 for a role that is not there: who could bind it once it is, could
+        bind anything."""
         authorizer, ref = self._authorizer(), a.obj.role_ref
         plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
         if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[
@@ -82,7 +84,8 @@ class RBACEscalation(Base):
     async def _missing(
         authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]
     ) -> list[str]:
-        """What of the rules their writer does not have, as users are told it: the first of it, when it is much."""
+        """What of the rules their writer does not have, as users are told it: the first of it, when
+        it is much."""
         owned = [
             rule
             for grant in authorizer.grants(a.user)
@@ -105,8 +108,8 @@ def _gathers(role: Any) -> bool:
 
 
 def _without_bookkeeping(obj: Any) -> Any:
-    """The object without what the garbage collector changes to delete it, which gives nobody anything. Labels count:
-    they carry a role's rules into the roles that gather them."""
+    """The object without what the garbage collector changes to delete it, which gives nobody
+    anything. Labels count: they carry a role's rules into the roles that gather them."""
     kept = copy.deepcopy(obj)
     meta = kept.metadata
     meta.owner_references, meta.finalizers, meta.managed_fields = [], [], []

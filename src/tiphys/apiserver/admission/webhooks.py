@@ -106,7 +106,8 @@ class _Webhooks(Base):
     async def _ask(
         self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen
     ) -> dict[str, Any]:
-        """The webhook's response. Raises StatusError when it refuses; {} when it failed and may be ignored."""
+        """The webhook's response. Raises StatusError when it refuses; {} when it failed and may be
+        ignored."""
         if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
         version = next((v for v in hook.admission_review_versions if v in ("v1", "v1beta1")), "v1")
@@ -168,7 +169,8 @@ def _refusal(name: str, given: dict[str, Any]) -> StatusError:
 
 
 class MutatingWebhooks(_Webhooks):
-    """One after the other; those that ask for it once more when somebody changed the object after them."""
+    """One after the other; those that ask for it once more when somebody changed the object after
+    them."""
 
     kind = v1.MutatingWebhookConfiguration
 
@@ -231,7 +233,8 @@ class ValidatingWebhooks(_Webhooks):
 
 
 def replaced(attributes: Attributes, after: Any, by: str) -> Any:
-    """The object that somebody's patch made, typed and defaulted like one that a client sent. Raises StatusError."""
+    """The object that somebody's patch made, typed and defaulted like one that a client sent.
+    Raises StatusError."""
     try:
         made = decoding.convert(after, type(attributes.obj))
     except decoding.DecodeError as error:

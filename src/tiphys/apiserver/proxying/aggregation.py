@@ -1,7 +1,9 @@
-"""Other API servers behind this one: APIServices, whether they answer, and requests passed on to them.
+"""Other API servers behind this one: APIServices, whether they answer, and requests passed on to
+them.
 
-A request for a group and version that an APIService claims goes, once it is authenticated and authorized here, to the
-service behind it, with the user's name in headers that the other server believes because of our client certificate.
+A request for a group and version that an APIService claims goes, once it is authenticated and
+authorized here, to the service behind it, with the user's name in headers that the other server
+believes because of our client certificate.
 """
 
 from __future__ import annotations
@@ -56,8 +58,9 @@ class FrontProxy:
 
 @dataclass(slots=True)
 class Remote:
-    """One served group and version of another server. `resources` is what it said of itself, as an APIResourceList;
-    `swagger` the part of its OpenAPI v2 document that is about them, {} when it has none."""
+    """One served group and version of another server. `resources` is what it said of itself, as an
+    APIResourceList; `swagger` the part of its OpenAPI v2 document that is about them, {} when it
+    has none."""
 
     service: APIService
     available: bool = False
@@ -70,7 +73,8 @@ class Remote:
 
 
 class Aggregator:
-    """`remotes` are those that have been looked at; `changed` is called when what they serve has changed."""
+    """`remotes` are those that have been looked at; `changed` is called when what they serve has
+    changed."""
 
     def __init__(self, registry: Registry, caller: WebhookCaller, proxy: FrontProxy | None) -> None:
         self._registry = registry
@@ -310,7 +314,8 @@ class Aggregator:
     # --- what is served here ---
 
     async def _keep_local(self) -> None:
-        """An APIService for each group and version that this server serves itself, and none of those it made before."""
+        """An APIService for each group and version that this server serves itself, and none of
+        those it made before."""
         if getattr(self, "_kept", -1) == self._registry.catalogue.generation:
             return
         self._kept = self._registry.catalogue.generation

@@ -1,6 +1,8 @@
-"""Streams to where the containers are: logs, exec, attach, port-forward, and HTTP proxies to pods, services, nodes.
+"""Streams to where the containers are: logs, exec, attach, port-forward, and HTTP proxies to pods,
+services, nodes.
 
-An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's streaming server speaks both.
+An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's streaming server
+speaks both.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ class Connector:
         )
 
     def _node_address(self, name: str) -> tuple[str, int]:
-        """Where a node's own server listens. Names are not resolved: a node says its address. Raises 404 and 503."""
+        """Where a node's own server listens. Names are not resolved: a node says its address.
+        Raises 404 and 503."""
         node = decode(self._registry.entry(_NODES, "", name).data, core_v1.Node)
         addresses = {a.type: a.address for a in node.status.addresses}
         known = (addresses.get(kind, "") for kind in ("InternalIP", "ExternalIP"))
@@ -157,7 +160,8 @@ class Connector:
         )
 
     async def _over_socket(self, call: Call, url: yarl.URL, node: str) -> web.StreamResponse:
-        """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that have no others."""
+        """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that
+        have no others."""
         socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
         await socket.prepare(call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
@@ -250,7 +254,8 @@ class Connector:
         return await relay(self._http(), call, url, extra, target.tls, target.server_name, links)
 
     def _target(self, info: RequestInfo, named: Named) -> _Target:
-        """Where a proxied request goes: never back to this machine, or to what only it can reach. Raises 400 and 503."""
+        """Where a proxied request goes: never back to this machine, or to what only it can reach.
+        Raises 400 and 503."""
         if info.resource == "services":
             host, port = self._endpoint(info.namespace, named.name, named.port)
             return _Target(named.scheme, host, port, self._plain_tls)
@@ -286,8 +291,8 @@ class Connector:
         return found
 
     def _is_a_pods(self, namespace: str, endpoint: discovery_v1.Endpoint) -> bool:
-        """Whether an endpoint is a pod of the namespace: whoever writes endpoints does not choose where this server
-        connects to."""
+        """Whether an endpoint is a pod of the namespace: whoever writes endpoints does not choose
+        where this server connects to."""
         reference = endpoint.target_ref
         if reference is None or reference.kind != "Pod" or reference.namespace != namespace:
             return False
@@ -315,7 +320,8 @@ def _check_address(host: str) -> None:
 
 
 def _pod_port(pod: core_v1.Pod, named: Named) -> int:
-    """A port by number or by its name in the pod; none asked for: the first there is, or the scheme's own."""
+    """A port by number or by its name in the pod; none asked for: the first there is, or the
+    scheme's own."""
     ports = [port for container in pod.spec.containers for port in container.ports]
     if named.port:
         by_name = next((port.container_port for port in ports if port.name == named.port), 0)

@@ -1,4 +1,5 @@
-"""Requests passed on to other servers: which headers go along, what of a name is a port, how answers come back."""
+"""Requests passed on to other servers: which headers go along, what of a name is a port, how
+answers come back."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from tiphys.machinery.addresses import authority
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # a WebSocket's way to carry a token, as its subprotocol
 
-# What is between the client and this server alone: the connection's own matters, and who the client is.
+# What is between the client and this server alone: the connection's own matters, and who the client
+# is.
 _HOP = frozenset(
     (
         "connection",
@@ -49,7 +51,8 @@ _SAFE = "/%:@!$&()*+,;=~-._'"  # of a path, beside letters and digits
 
 
 def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those which say who the client is, or whom it acts as: nobody further on may become it."""
+    """The headers without those which say who the client is, or whom it acts as: nobody further on
+    may become it."""
     kept = []
     for name, value in headers:
         lower = name.lower()
@@ -67,7 +70,8 @@ def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
 
 
 def passed_headers(call: Call) -> list[tuple[str, str]]:
-    """What of a request's headers goes along: not what is between the client and this server alone."""
+    """What of a request's headers goes along: not what is between the client and this server
+    alone."""
     listed = call.http.headers.getall("Connection", [])
     named = {name.strip().lower() for value in listed for name in value.split(",")}
     kept = without_identity(call.http.headers.items())
@@ -127,13 +131,14 @@ def quoted_path(path: str) -> str:
 
 
 def raw_target(text: str) -> str:
-    """A path with its query as it goes into a request. What follows a `#` is a part of it, as here, and no fragment, which
-    would stay behind."""
+    """A path with its query as it goes into a request. What follows a `#` is a part of it, as here,
+    and no fragment, which would stay behind."""
     return text.replace("#", "%23")
 
 
 def new_session() -> aiohttp.ClientSession:
-    """Connections of the server for its clients. It keeps no cookies: those of one would be sent for another."""
+    """Connections of the server for its clients. It keeps no cookies: those of one would be sent
+    for another."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         auto_decompress=False,
@@ -155,10 +160,11 @@ class Backend:
 async def tunnel(
     call: Call, backend: Backend, target: str, extra: list[tuple[str, str]]
 ) -> web.StreamResponse:
-    """Passes a request for an upgrade (WebSocket, SPDY) on, and joins the connections when it is granted.
+    """Passes a request for an upgrade (WebSocket, SPDY) on, and joins the connections when it is
+    granted.
 
-    `target` is the path with its query, `extra` are headers that this server adds. Raises 500 when there is
-    nobody at the other end.
+    `target` is the path with its query, `extra` are headers that this server adds. Raises 500 when
+    there is nobody at the other end.
     """
     server_name = backend.server_name if backend.tls is not None else None
     try:
@@ -186,8 +192,9 @@ async def relay(
     server_name: str | None,
     links: Rewriter | None = None,
 ) -> web.StreamResponse:
-    """Passes a request on and its answer back, as it comes, but for the links that `links` rewrites. `extra` are headers
-    that this server adds: who asks, for servers that believe it. Redirects are the client's to follow. Raises 503."""
+    """Passes a request on and its answer back, as it comes, but for the links that `links`
+    rewrites. `extra` are headers that this server adds: who asks, for servers that believe it.
+    Redirects are the client's to follow. Raises 503."""
     method = call.http.method
     data = await call.http.read() if method not in ("GET", "HEAD") else None
     try:

@@ -1,7 +1,7 @@
 """Links in what a proxied server answers, made to lead through the proxy again.
 
-Only what names the proxied server itself, by its host or by a path from the root, is changed: the rest of a page stays
-as it is, byte for byte.
+Only what names the proxied server itself, by its host or by a path from the root, is changed: the
+rest of a page stays as it is, byte for byte.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ _SPACE = re.compile(r"[\s/]*")
 
 @dataclass(frozen=True)
 class Rewriter:
-    """`prefix` is the path of the proxy, `host` the proxied server's host and port, `asked` those that the client asked."""
+    """`prefix` is the path of the proxy, `host` the proxied server's host and port, `asked` those
+    that the client asked."""
 
     prefix: str
     host: str
@@ -124,7 +125,8 @@ def _end_of_raw(text: str, element: str, at: int) -> int:
 
 
 def unpacked(data: bytes, encoding: str) -> bytes | None:
-    """A body without its Content-Encoding; None for an encoding that is not known, and for what is larger than `MOST`."""
+    """A body without its Content-Encoding; None for an encoding that is not known, and for what is
+    larger than `MOST`."""
     windows = {"gzip": 31, "deflate": -15}
     if not encoding:
         return data

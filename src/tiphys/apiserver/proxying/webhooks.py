@@ -1,4 +1,5 @@
-"""Calls to webhooks, for admission and for conversion: where they are, what they may take, what went wrong."""
+"""Calls to webhooks, for admission and for conversion: where they are, what they may take, what
+went wrong."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class WebhookCaller:
         return found
 
     async def call(self, config: Any, review: Any, seconds: float) -> dict[str, Any]:
-        """The webhook's answer. `config` has `url` or `service`, and `ca_bundle`. Raises WebhookError."""
+        """The webhook's answer. `config` has `url` or `service`, and `ca_bundle`. Raises
+        WebhookError."""
         url, server_name, shown = self.locate(config)
         query = {"timeout": f"{seconds:g}s"}
         shown = f"{shown}?timeout={seconds:g}s"
@@ -96,7 +98,8 @@ class WebhookCaller:
         return decoded
 
     def locate(self, config: Any) -> tuple[str, str, str]:
-        """(URL to post to, name its certificate must carry when that is not the URL's host, URL as users are told it)."""
+        """(URL to post to, name its certificate must carry when that is not the URL's host, URL as
+        users are told it)."""
         if config.url:
             return config.url, "", config.url
         service = config.service
@@ -110,7 +113,8 @@ class WebhookCaller:
         )
 
     def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
-        """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises WebhookError."""
+        """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises
+        WebhookError."""
         entry = self._store.cache(_SERVICES.prefix).get(_SERVICES.key(namespace, name))
         if entry is None:
             raise WebhookError(f'service "{name}" not found')
@@ -135,8 +139,8 @@ def endpoint_of(
     port: str,
     fits: Callable[[discovery_v1.Endpoint], bool] = lambda endpoint: True,
 ) -> tuple[str, int] | None:
-    """The address and port of a ready endpoint behind a service's port, by the port's name. Addresses that lead back to
-    this machine are none, whoever wrote them, and neither are names."""
+    """The address and port of a ready endpoint behind a service's port, by the port's name.
+    Addresses that lead back to this machine are none, whoever wrote them, and neither are names."""
     for row in slices.select(Filter(f"{_SLICES.prefix}{namespace}/")):
         found = decode(row.data, discovery_v1.EndpointSlice)
         if found.metadata.labels.get("kubernetes.io/service-name") != service:

@@ -17,6 +17,7 @@ from tiphys.apiserver.resources.podupdates import update_errors
 from tiphys.machinery import errors, quantity, timestamps
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
+from tiphys.machinery.podrefs import MIRROR
 from tiphys.store.cache import Selectable
 
 
@@ -113,10 +114,6 @@ class PodStrategy(Strategy):
         if meta.deletion_timestamp and meta.deletion_grace_period_seconds is not None:
             grace = min(grace, meta.deletion_grace_period_seconds)
         return grace
-
-
-MIRROR = "kubernetes.io/config.mirror"
-"""The annotation of a pod that shows what a node runs by itself."""
 
 
 def _mirror_errors(pod: v1.Pod) -> list[FieldError]:
