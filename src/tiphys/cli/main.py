@@ -107,15 +107,13 @@ def down(name: str, purge: bool) -> None:
 
     Its data stays, so that `tiphys up` continues where it was; --purge removes it.
     """
-    from tiphys.cluster import up as cluster_up
+    from tiphys.cluster import removal
 
     with explained():
         cluster = existing(name)
-        context = cluster_up.down(cluster, purge)
-    click.echo(
-        f"Cluster {name} is down."
-        + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
-    )
+        context = removal.down(cluster, purge)
+    data = "Its data is gone." if purge else f"Its data stays in {cluster.data_dir}."
+    click.echo(f"Cluster {name} is down. {data}")
     if context:
         click.echo(f"Your kubectl context is now {context}.")
 
@@ -125,22 +123,26 @@ def down(name: str, purge: bool) -> None:
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(name: str, output: str) -> None:
     """Show the status of a cluster and its components."""
-    from tiphys.cluster import up as cluster_up
+    from tiphys.cluster import status as cluster_status
 
     with explained():
-        found = cluster_up.status(existing(name))
+        summary = cluster_status.summary(existing(name))
     if output == "json":
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(summary, indent=2))
         return
-    click.echo(
-        f"{name}: {'running' if found['running'] else 'stopped'}, {found['server']}, {found['nodesReady']}/{found['nodes']} nodes ready"
-    )
-    click.echo(f"context {name} in {found['kubeconfig']}, data in {found['dataDir']}")
-    for row in found["components"]:
-        restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
-        click.echo(
-            f"  {row['name']:<12} {row['health']:<19} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}"
-        )
+    running = "running" if summary["running"] else "stopped"
+    nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
+    click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
+    click.echo(f"context {name} in {summary['kubeconfig']}, data in {summary['dataDir']}")
+    for row in summary["components"]:
+        click.echo(f"  {_status_line(row)}")
+
+
+def _status_line(row: dict[str, Any]) -> str:
+    memory = f"{row['memory'] >> 20:>4} MiB"
+    restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
+    process = f"pid {row['pid'] or '-':<8} {memory}"
+    return f"{row['name']:<12} {row['health']:<19} {process}  {row['address']}{restarts}"
 
 
 @cli.command()

@@ -7,8 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.cluster.up import etcd_ports
 from tiphys.store.corruption import Corrupt, corrupt
 from tiphys.store.engine import Change, Conflict, StoreError, Write
 
