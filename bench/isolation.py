@@ -146,7 +146,8 @@ def measure_rush(server: Server, name: str, rusher: Pair, other: Pair) -> None:
         process.join()
     ratio = p99(meanwhile) / alone
     print(
-        f"{name}: p99 {alone:.1f} ms alone, {p99(meanwhile):.1f} ms meanwhile ({ratio:.1f} times; goal 5),"
+        f"{name}: p99 {alone:.1f} ms alone, {p99(meanwhile):.1f} ms meanwhile ({ratio:.1f} times; "
+        "goal 5),"
         f" worst {max(meanwhile):.0f} ms; memory {mib(before)}, {mib(peak.most)} at its peak, "
         + rested(server, before * 5 // 4),
         flush=True,
@@ -185,7 +186,8 @@ def measure_silent(server: Server, name: str, path: str, rusher: Pair, other: Pa
     with Peak(server) as peak:
         asyncio.run(everyone())
     print(
-        f"{name}: memory {mib(before)}, {mib(peak.most)} at its peak, {rested(server, before * 5 // 4)};"
+        f"{name}: memory {mib(before)}, {mib(peak.most)} at its peak, "
+        f"{rested(server, before * 5 // 4)};"
         f" p99 of another {alone:.1f} ms alone, {p99(taken):.1f} ms meanwhile",
         flush=True,
     )

@@ -73,10 +73,12 @@ async def main() -> None:
             singles += took
         many, gone = await timed(client, [f"many-{number}" for number in range(MANY)])
     print(
-        f"one pod, created until Running:        {statistics.median(singles):.2f} s   (to reach 0.4; upstream 0.61)"
+        f"one pod, created until Running:        {statistics.median(singles):.2f} s   (to reach "
+        "0.4; upstream 0.61)"
     )
     print(
-        f"each of {MANY} at once, median / slowest:   {statistics.median(many):.2f} / {max(many):.2f} s   (to reach 3; upstream 6.1)"
+        f"each of {MANY} at once, median / slowest:   {statistics.median(many):.2f} / "
+        f"{max(many):.2f} s   (to reach 3; upstream 6.1)"
     )
     print(
         f"{MANY} deleted until gone, grace 1 s:       {gone:.2f} s   (to reach 2.5; upstream 6.9)"

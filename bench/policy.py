@@ -152,7 +152,8 @@ async def main() -> None:
             used = (time.process_time() + _children() - used) / CHANGES
             median, most = statistics.median(took) * 1000, max(took) * 1000
             print(
-                f"a changed label until it is in force: {median:.0f} ms, at most {most:.0f} ms   (to reach 100)"
+                f"a changed label until it is in force: {median:.0f} ms, at most {most:.0f} ms   "
+                "(to reach 100)"
             )
             print(f"CPU for it, API server, agent and nft together: {used * 1000:.1f} ms")
 

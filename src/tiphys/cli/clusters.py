@@ -21,7 +21,8 @@ def existing(name: str) -> Any:
     if found is None:
         known = ", ".join(c.name for c in state.everyone()) or "none"
         raise state.ClusterError(
-            f"there is no cluster named {name} (there are: {known}); make one with: tiphys up --name {name}"
+            f"there is no cluster named {name} (there are: {known}); make one with: tiphys up "
+            f"--name {name}"
         )
     return found
 

@@ -81,7 +81,8 @@ def _answer(view: View, ends: tuple[Party, Party], port: str | None, protocol: s
     source, target = ends
     if view.neighbours(source, target):
         click.echo(
-            f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods always reach each other"
+            f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods "
+            "always reach each other"
         )
         return True
     if port is None:

@@ -190,7 +190,8 @@ def _damaged(file: Path, key: Path, error: Exception) -> ClusterError:
     files = str(file) if file == key else f"{file} and {key.name}"
     reason = error.strerror if isinstance(error, OSError) else str(error).partition(". ")[0]
     return ClusterError(
-        f"{files} cannot be used ({reason}); restore them from a backup, or remove them: then they are made again, and "
+        f"{files} cannot be used ({reason}); restore them from a backup, or remove them: then "
+        "they are made again, and "
         "every certificate or token that they signed is worthless"
     )
 

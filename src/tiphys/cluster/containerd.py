@@ -43,7 +43,8 @@ def check() -> None:
     lacking = missing()
     if lacking:
         raise ClusterError(
-            f"not installed: {', '.join(lacking)}. On Debian: apt-get install {' '.join(lacking)}; or use --runtime hollow"
+            f"not installed: {', '.join(lacking)}. On Debian: apt-get install "
+            f"{' '.join(lacking)}; or use --runtime hollow"
         )
 
 
@@ -66,7 +67,13 @@ def write_config(place: NodePlace) -> None:
 root = "{place.containerd_root}"
 state = "{place.run}/containerd"
 oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt"]
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.internal.v1.opt",
+]
 [grpc]
   address = "{place.socket}"
 [plugins."io.containerd.grpc.v1.cri"]

@@ -77,7 +77,8 @@ def load(cluster: Cluster, path: Path) -> str:
     """Imports an image tar into the runtime of every node; returns what the first said."""
     if cluster.runtime != "containerd":
         raise ClusterError(
-            f"cluster {cluster.name} runs no containers (runtime {cluster.runtime}); images are for clusters on containerd"
+            f"cluster {cluster.name} runs no containers (runtime {cluster.runtime}); images are "
+            "for clusters on containerd"
         )
     if not path.exists():
         raise ClusterError(f"{path} does not exist")

@@ -48,8 +48,10 @@ def component(path: Path, server: str, ca: Path, certificate: Path, key: Path) -
         "apiVersion: v1",
         "kind: Config",
         "current-context: default",
-        f'clusters: [{{name: default, cluster: {{server: "{server}", certificate-authority: "{ca}"}}}}]',
-        f'users: [{{name: default, user: {{client-certificate: "{certificate}", client-key: "{key}"}}}}]',
+        f'clusters: [{{name: default, cluster: {{server: "{server}", certificate-authority: '
+        f'"{ca}"}}}}]',
+        f'users: [{{name: default, user: {{client-certificate: "{certificate}", client-key: '
+        f'"{key}"}}}}]',
         "contexts: [{name: default, context: {cluster: default, user: default}}]",
     ]
     write_private(path, ("\n".join(lines) + "\n").encode())

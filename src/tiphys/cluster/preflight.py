@@ -24,7 +24,8 @@ def check(cluster: Cluster) -> None:
         containerd.check()
     if time.time() < _BEFORE_OUR_TIME:
         raise ClusterError(
-            "the clock of this machine is years behind: certificates would not be valid; set it and try again"
+            "the clock of this machine is years behind: certificates would not be valid; set it "
+            "and try again"
         )
     _check_store(cluster)
     if cluster.scheduler_config:
@@ -55,7 +56,8 @@ def check_unchanged(running: Cluster, asked: Cluster) -> None:
         return
     options = " ".join(changed)
     raise ClusterError(
-        f"{running.name} is running without {options}, and nothing was changed; to restart it so (the data stays): "
+        f"{running.name} is running without {options}, and nothing was changed; to restart it so "
+        "(the data stays): "
         f"tiphys down --name {running.name} && tiphys up --name {running.name} {options}"
     )
 
@@ -76,7 +78,8 @@ def _check_store(cluster: Cluster) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ClusterError(
-                f"--store {store} is not a store: use sqlite, etcd (a local one), or the addresses of an etcd cluster "
+                f"--store {store} is not a store: use sqlite, etcd (a local one), or the "
+                "addresses of an etcd cluster "
                 "(https://HOST:2379,...)"
             )
     for file in cluster.etcd_tls:

@@ -119,7 +119,8 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
         ) from None
     except (OSError, ValueError, TypeError) as error:
         raise ClusterError(
-            f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin afresh without its data"
+            f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
+            "afresh without its data"
         ) from None
 
 

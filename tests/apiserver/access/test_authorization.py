@@ -230,6 +230,15 @@ def test_only_nodes_are_judged_as_nodes() -> None:
     assert not authorizer.authorize(JANE, Asked("get", "", "nodes"))[0]
 
 
+def test_a_node_has_what_rbac_gives_it_as_well() -> None:
+    authorizer = Authorizer(stored(cluster_role("r", READ), cluster_binding("Group:ns", "r")))
+    bound = stored(cluster_role("r", READ), cluster_binding("Group:system:nodes", "r"))
+    node = User("system:node:one", ("system:nodes",))
+    asked = Asked("get", "", "pods", "", "ns", "a")
+    assert not authorizer.authorize(node, asked)[0]
+    assert Authorizer(bound).authorize(node, asked)[0]
+
+
 def test_an_answer_names_what_allows_it() -> None:
     store = stored(role("r", READ), binding("Group:devs ServiceAccount:sa", "Role:r"))
     asked = Asked("get", "", "pods", "", "ns", "a")

@@ -78,7 +78,8 @@ def admission_chain(
     unknown = sorted({*enable, *disable} - set(plugins) - _IMPLIED)
     if unknown:
         raise ValueError(
-            f"unknown admission plugins: {', '.join(unknown)}; there are {', '.join(sorted(plugins))}"
+            f"unknown admission plugins: {', '.join(unknown)}; there are "
+            f"{', '.join(sorted(plugins))}"
         )
     off = (set(disable) | OPTIONAL) - set(enable)
     off -= {"RBACEscalation"}  # no plugin upstream: its storage does this, always

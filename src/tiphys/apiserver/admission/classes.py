@@ -36,7 +36,10 @@ class RuntimeClass(Asking):
         if found is not None and found.scheduling is not None:
             for key, value in found.scheduling.node_selector.items():
                 if spec.node_selector.setdefault(key, value) != value:
-                    why = f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; pod.spec.nodeSelector[{key}] = {spec.node_selector[key]}"
+                    why = (
+                        f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; "
+                        f"pod.spec.nodeSelector[{key}] = {spec.node_selector[key]}"
+                    )
                     raise self._rejected(a, why)
             spec.tolerations += [
                 t for t in found.scheduling.tolerations if t not in spec.tolerations
@@ -111,7 +114,10 @@ class PersistentVolumeClaimResize(Asking):
             or name != a.old.spec.storage_class_name
             or not found.allow_volume_expansion
         ):
-            why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
+            why = (
+                "only dynamically provisioned pvc can be resized and the storageclass that "
+                "provisions the pvc must support resize"
+            )
             raise self._refused(a, why)
 
     @staticmethod

@@ -48,13 +48,17 @@ class OwnerReferencesPermissionEnforcement(Base):
             why = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for"
             raise self._refused(
                 a,
-                f'{why} APIVersion {owner.api_version} Kind {owner.kind}: no matches for kind "{owner.kind}"',
+                f"{why} APIVersion {owner.api_version} Kind {owner.kind}: no matches for kind "
+                f'"{owner.kind}"',
             )
         namespace = a.namespace if row.namespaced else ""
         asked = Asked("update", row.group, row.plural, "finalizers", namespace, owner.name)
         allowed, reason = self._authorizer().authorize(a.user, asked)
         if not allowed:
-            why = "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"
+            why = (
+                "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't "
+                "set finalizers on"
+            )
             raise self._refused(a, f"{why}: {reason}, <nil>")
 
     @staticmethod

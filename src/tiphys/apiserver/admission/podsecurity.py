@@ -137,7 +137,8 @@ class PodSecurity(Base):
                 bad[pod.metadata.name] = ", ".join(v.reason for v in found)
         if bad:
             warn(
-                f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce level "{level}:{version}"'
+                f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce '
+                f'level "{level}:{version}"'
             )
             for name, reasons in sorted(bad.items())[:10]:
                 warn(f"{name}: {reasons}")

@@ -160,12 +160,14 @@ class _Policies(Base):
         resource = registry.catalogue.of_kind(kind.api_version, kind.kind)
         if resource is None:
             raise PolicyError(
-                f"failed to find resource referenced by paramKind: '{kind.api_version}, Kind={kind.kind}'"
+                f"failed to find resource referenced by paramKind: '{kind.api_version}, "
+                f"Kind={kind.kind}'"
             )
         namespace = ref.namespace or attributes.namespace if resource.namespaced else ""
         if resource.namespaced and not namespace:
             raise PolicyError(
-                "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
+                "cannot use namespaced paramRef in policy binding that matches cluster-scoped "
+                "resources"
             )
         found = registry.select_plain(
             resource, namespace, ref.name, from_label_selector(ref.selector)
@@ -266,7 +268,8 @@ class ValidatingPolicies(_Policies):
         name, bound = policy.metadata.name, binding.metadata.name
         if "Warn" in binding.spec.validation_actions:
             warn(
-                f"Validation failed for ValidatingAdmissionPolicy '{name}' with binding '{bound}': {why}"
+                f"Validation failed for ValidatingAdmissionPolicy '{name}' with binding "
+                f"'{bound}': {why}"
             )
         if "Audit" in binding.spec.validation_actions:
             log.info("ValidatingAdmissionPolicy %s with binding %s: %s", name, bound, why)
@@ -334,7 +337,10 @@ class MutatingPolicies(_Policies):
     def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes) -> None:
         if policy.spec.failure_policy == "Ignore":
             return
-        text = f"policy '{policy.metadata.name}' with binding '{binding.metadata.name}' denied request: {why}"
+        text = (
+            f"policy '{policy.metadata.name}' with binding '{binding.metadata.name}' denied "
+            f"request: {why}"
+        )
         refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
         refusal.status.reason, refusal.status.code = "Invalid", 422
         raise refusal

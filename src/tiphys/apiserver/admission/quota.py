@@ -68,7 +68,10 @@ class ResourceQuotas(Base):
             key for key in wanted if key not in found.status.hard or key not in found.status.used
         ]
         if unknown:
-            why = f"status unknown for quota: {found.metadata.name}, resources: {','.join(sorted(unknown))}"
+            why = (
+                f"status unknown for quota: {found.metadata.name}, resources: "
+                f"{','.join(sorted(unknown))}"
+            )
             raise errors.forbidden(name, a.name or a.obj.metadata.name, why)
 
         def change(old: ResourceQuota) -> ResourceQuota:
@@ -116,6 +119,7 @@ class ResourceQuotas(Base):
         asked = {key: quota.shown(wanted[key], hard[key]) for key in over}
         why = (
             f"exceeded quota: {found.metadata.name}, requested: {quota.listed(asked)},"
-            f" used: {quota.listed({k: used.get(k, '0') for k in over})}, limited: {quota.listed({k: hard[k] for k in over})}"
+            f" used: {quota.listed({k: used.get(k, '0') for k in over})}, limited: "
+            f"{quota.listed({k: hard[k] for k in over})}"
         )
         return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)

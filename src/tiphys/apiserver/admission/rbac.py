@@ -77,7 +77,10 @@ class RBACEscalation(Base):
         missing = await self._missing(self._authorizer(), a, rules)
         if missing:
             groups = ", ".join(f'"{g}"' for g in a.user.groups)
-            why = f'user "{a.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
+            why = (
+                f'user "{a.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions '
+                "not currently held:\n"
+            )
             raise _forbidden(a, why + "\n".join(missing))
 
     @staticmethod

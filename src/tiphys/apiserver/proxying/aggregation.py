@@ -39,11 +39,10 @@ from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
 _SERVICES = resource_of(APIService)
-_EVERY, _AGAIN = (
-    30.0,
-    1.0,
-)  # seconds between checks of a server that answers, and of one that does not
-_HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
+_EVERY = 30.0  # seconds between checks of a server that answers
+_AGAIN = 1.0  # seconds between checks of one that does not
+# What a header's name may hold beside letters and digits; the rest is percent-encoded.
+_HEADER_SAFE = "!#$&'*+-.^_`|~"
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 

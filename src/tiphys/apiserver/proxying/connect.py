@@ -127,7 +127,8 @@ class Connector:
             else ""
         )
         raise errors.bad_request(
-            f"a container name must be specified for pod {pod.metadata.name}, choose one of: {listed}{init}"
+            f"a container name must be specified for pod {pod.metadata.name}, choose one of: "
+            f"{listed}{init}"
         )
 
     # --- logs ---
@@ -186,13 +187,15 @@ class Connector:
         if kind == "attach" or kind == "exec":
             if pod.status.phase in ("Succeeded", "Failed"):
                 raise errors.bad_request(
-                    f"cannot {kind} a container in a completed pod; current phase is {pod.status.phase}"
+                    f"cannot {kind} a container in a completed pod; current phase is "
+                    f"{pod.status.phase}"
                 )
             container = "/" + self._container(pod, call.query.get("container", ""))
         else:
             container = ""
         host, port = self._node_address(pod.spec.node_name)
-        path = f"/{ {'portforward': 'portForward'}.get(kind, kind) }/{pod.metadata.namespace}/{pod.metadata.name}{container}"
+        verb = "portForward" if kind == "portforward" else kind
+        path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}{container}"
         target = path + ("?" + call.query_text if call.query_text else "")
         if not is_upgrade(call.http.headers):
             raise errors.bad_request("Upgrade request required")

@@ -23,10 +23,10 @@ from tiphys.machinery import errors
 from tiphys.machinery.addresses import authority
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # a WebSocket's way to carry a token, as its subprotocol
+# A WebSocket client may carry its token in a subprotocol with this prefix.
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
-# What is between the client and this server alone: the connection's own matters, and who the client
-# is.
+# Headers between the client and this server alone: the connection's, and who the client is.
 _HOP = frozenset(
     (
         "connection",

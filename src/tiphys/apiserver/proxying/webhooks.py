@@ -86,7 +86,8 @@ class WebhookCaller:
                     body += chunk
                 if answer.status != 200:
                     raise WebhookError(
-                        f"the server responded with status {answer.status}: {body[:200].decode(errors='replace')}"
+                        f"the server responded with status {answer.status}: "
+                        f"{body[:200].decode(errors='replace')}"
                     )
                 decoded = msgspec.json.decode(body)
         except TimeoutError:
