@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import node, pod
+from tests.scheduler.builders import framework
 from tiphys.api import core_v1
 from tiphys.scheduler.columns import Columns
-from tiphys.scheduler.placement import Placer
+from tiphys.scheduler.framework import Framework
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -87,16 +88,16 @@ def made_pod(number: int, kind: int) -> PodInfo:
     return PodInfo(made)
 
 
-def verdicts(view: Snapshot, placer: Placer) -> list[Any]:
+def verdicts(snapshot: Snapshot, scheduling: Framework) -> list[Any]:
     """For a pod of each kind: which nodes fit with how many points, or why none does."""
     found = []
     for kind in range(len(KINDS)):
         for number in (100, 101):
-            placement, feasible, scores = placer.survey(made_pod(number, kind))
+            placement, feasible, scores = scheduling.evaluate(made_pod(number, kind))
             points = (
                 {}
                 if scores is None
-                else {n: float(scores[at]) for n, at in view.row.items() if feasible[at]}
+                else {n: float(scores[at]) for n, at in snapshot.row_of.items() if feasible[at]}
             )
             assert scores is None or not placement.reasons
             found.append((points, placement.message if scores is None else ""))
@@ -106,29 +107,29 @@ def verdicts(view: Snapshot, placer: Placer) -> list[Any]:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(_NODES, _PODS, _PODS, _GONE), max_size=25))
 def test_nothing_is_missed(events: list[tuple[str, int, Any, int]]) -> None:
-    view = Snapshot()
-    placer = Placer(view)
+    snapshot = Snapshot()
+    scheduling = framework(snapshot)
     nodes: dict[str, core_v1.Node] = {}
     pods: dict[str, tuple[PodInfo, str]] = {}
     for kind, number, where, what in events:
         if kind == "node":
             nodes[f"n{number}"] = one = made_node(number, where, what)
-            view.put_node(one)
+            snapshot.put_node(one)
         elif kind == "no node" and nodes.pop(f"n{number}", None):
-            view.remove_node(f"n{number}")
+            snapshot.remove_node(f"n{number}")
         elif kind == "pod":
             pods[f"u{number}"] = info, place = made_pod(number, what), f"n{where}"
-            view.remove_pod(info.uid)
-            view.put_pod(info, place)
+            snapshot.remove_pod(info.uid)
+            snapshot.put_pod(info, place)
         elif kind == "no pod" and pods.pop(f"u{number}", None):
-            view.remove_pod(f"u{number}")
-        verdicts(view, placer)  # so that something is kept
+            snapshot.remove_pod(f"u{number}")
+        verdicts(snapshot, scheduling)  # so that something is kept
     anew = Snapshot()
     for one in nodes.values():
         anew.put_node(one)
     for info, place in pods.values():
         anew.put_pod(made_pod(int(info.uid[1:]), _kind(info)), place)
-    assert verdicts(view, placer) == verdicts(anew, Placer(anew))
+    assert verdicts(snapshot, scheduling) == verdicts(anew, framework(anew))
 
 
 def _kind(info: PodInfo) -> int:
@@ -138,14 +139,20 @@ def _kind(info: PodInfo) -> int:
 
 
 def test_pods_on_nodes_that_do_not_count_are_not_counted_later_either() -> None:
-    view = Snapshot()
+    snapshot = Snapshot()
     for number, size in ((0, 4), (1, 1), (2, 4)):
-        view.put_node(made_node(number, "ab"[number // 2], size))
-    placer, wanted = Placer(view), made_pod(100, 4)  # for large nodes alone, spread over zones
+        snapshot.put_node(made_node(number, "ab"[number // 2], size))
+    scheduling, wanted = (
+        framework(snapshot),
+        made_pod(100, 4),
+    )  # for large nodes alone, spread over zones
     for name in ("n1", "n0"):
-        assert {view.names[at] for at in np.flatnonzero(placer.survey(wanted)[1])} == {"n0", "n2"}
-        view.put_pod(made_pod(int(name[1:]) * 2, 0), name)
-    assert {view.names[at] for at in np.flatnonzero(placer.survey(wanted)[1])} == {"n2"}
+        assert {snapshot.names[at] for at in np.flatnonzero(scheduling.evaluate(wanted)[1])} == {
+            "n0",
+            "n2",
+        }
+        snapshot.put_pod(made_pod(int(name[1:]) * 2, 0), name)
+    assert {snapshot.names[at] for at in np.flatnonzero(scheduling.evaluate(wanted)[1])} == {"n2"}
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.builders import node
 from tests.scheduler.devices import DRIVER, ask, claim, class_of, device, slice_of
 from tiphys.api import resource_v1 as v1
-from tiphys.scheduler.devices.allocator import AllocationError
-from tiphys.scheduler.devices.stock import Devices
+from tiphys.scheduler.devices.requests import AllocationError
+from tiphys.scheduler.devices.tracker import DeviceTracker
 
 ATTRIBUTE = f'device.attributes["{DRIVER}"]'
 CAPACITY = f'device.capacity["{DRIVER}"]'
@@ -26,7 +26,7 @@ class Cluster:
     def __init__(self, *slices: v1.ResourceSlice, **kinds: v1.DeviceClass) -> None:
         self.kinds = {"gpu": class_of(), **kinds}
         self.claims: dict[str, v1.ResourceClaim] = {}
-        self.devices = Devices(self.claims.get, self.kinds.get)
+        self.devices = DeviceTracker(self.claims.get, self.kinds.get)
         self.node = node("a")
         self.node.metadata.labels["zone"] = "x"
         for one in slices:
@@ -39,7 +39,7 @@ class Cluster:
             return None
         for one, allocation in zip(claims, found, strict=True):
             one.status.allocation = allocation
-            self.devices.note(one)
+            self.devices.put_claim(one)
         return [[(r.request, r.device) for r in allocation.devices.results] for allocation in found]
 
     def takes(self, *requests: dict[str, Any], **devices: Any) -> list[str] | None:
@@ -57,7 +57,7 @@ def test_a_device_is_given_once_and_comes_back() -> None:
     assert cluster.takes(ask()) == ["d1"]
     assert cluster.takes(ask()) is None
     first.status.allocation = None
-    cluster.devices.note(first)
+    cluster.devices.put_claim(first)
     assert cluster.takes(ask()) == ["d0"]
 
 

@@ -12,7 +12,13 @@ from tests.builders import pod
 from tests.e2e.test_hollow import ready
 from tiphys.api import core_v1
 from tiphys.scheduler.configuration import ConfigurationError, Profile
-from tiphys.scheduler.extenders import Extender, ExtenderError, FilterAnswer, extenders
+from tiphys.scheduler.extenders.configuration import parse_extenders
+from tiphys.scheduler.extenders.extender import (
+    Extender,
+    ExtenderError,
+    FilterAnswer,
+    Victims,
+)
 from tiphys.scheduler.main import Scheduler
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
@@ -62,7 +68,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 async def test_an_extender_filters_and_weighs(service: Service) -> None:
-    asked = Extender(service.url, "filter", "prioritize", weight=5, names_only=True)
+    asked = Extender(service.url, "filter", "prioritize", weight=5, node_cache_capable=True)
     async with LocalCluster(nodes=3) as cluster:
         await ready(cluster)
         scheduler = Scheduler(
@@ -100,14 +106,14 @@ async def test_one_that_fails_stops_the_pod_unless_it_may_be_ignored(service: Se
 
 
 def test_only_pods_with_its_resources_are_its_business() -> None:
-    asked = Extender("http://x", resources=frozenset(("example.com/gpu",)))
-    assert not asked.wants(pod())
+    asked = Extender("http://x", managed_resources=frozenset(("example.com/gpu",)))
+    assert not asked.is_interested(pod())
     containers = [{"name": "c", "image": "i", "resources": {"limits": {"example.com/gpu": "1"}}}]
-    assert asked.wants(pod(containers=containers))
+    assert asked.is_interested(pod(containers=containers))
 
 
 def test_a_configuration_is_read() -> None:
-    (found,) = extenders(
+    (found,) = parse_extenders(
         {
             "extenders": [
                 {
@@ -123,7 +129,13 @@ def test_a_configuration_is_read() -> None:
             ]
         }
     )
-    assert (found.filter_verb, found.weight, found.timeout, found.secure, found.names_only) == (
+    assert (
+        found.filter_verb,
+        found.weight,
+        found.timeout,
+        found.enable_https,
+        found.node_cache_capable,
+    ) == (
         "f",
         2,
         90.0,
@@ -141,13 +153,13 @@ def test_a_configuration_is_read() -> None:
 )
 def test_a_wrong_configuration_names_the_field(row: dict[str, Any], field: str) -> None:
     with pytest.raises(ConfigurationError, match=field):
-        extenders({"extenders": [row]})
+        parse_extenders({"extenders": [row]})
 
 
 async def test_an_extender_has_a_say_in_who_makes_room(service: Service) -> None:
-    asked, one = Extender(service.url, preempt_verb="preempt", names_only=True), pod("p")
+    asked, one = Extender(service.url, preempt_verb="preempt", node_cache_capable=True), pod("p")
     one.metadata.uid = "u"
-    victims = {"hollow-0": ([one], 0), "hollow-1": ([one], 1)}
+    victims = {"hollow-0": Victims([one], 0), "hollow-1": Victims([one], 1)}
     assert await asked.preempt(pod("important"), victims) == {"hollow-1": ({"u"}, 1)}
     assert await Extender(service.url).preempt(pod("important"), victims) == {
         "hollow-0": ({"u"}, 0),

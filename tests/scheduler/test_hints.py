@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
+from tests.scheduler.builders import framework
 from tiphys.api import core_v1
-from tiphys.scheduler import changes
-from tiphys.scheduler.changes import Change
-from tiphys.scheduler.placement import Placement, Placer
+from tiphys.scheduler import cluster_events
+from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
+from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -25,40 +26,42 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
-        self.view = Snapshot()
-        self.placer = Placer(self.view)
+        self.snapshot = Snapshot()
+        self.scheduling = framework(self.snapshot)
         self.nodes: dict[str, core_v1.Node] = {}
         self.pods: dict[str, core_v1.Pod] = {}
 
-    def put_node(self, new: core_v1.Node) -> list[Change]:
+    def put_node(self, new: core_v1.Node) -> list[ClusterEvent]:
         old = self.nodes.get(new.metadata.name)
         self.nodes[new.metadata.name] = new
-        self.view.put_node(new)
-        return list(changes.of_node(old, new))
+        self.snapshot.put_node(new)
+        return list(cluster_events.node_events(old, new))
 
-    def remove_node(self, name: str) -> list[Change]:
+    def remove_node(self, name: str) -> list[ClusterEvent]:
         old = self.nodes.pop(name)
-        self.view.remove_node(name)
-        return list(changes.of_node(old, None))
+        self.snapshot.remove_node(name)
+        return list(cluster_events.node_events(old, None))
 
-    def put_pod(self, new: core_v1.Pod) -> list[Change]:
+    def put_pod(self, new: core_v1.Pod) -> list[ClusterEvent]:
         old = self.pods.get(new.metadata.uid)
         self.pods[new.metadata.uid] = new
-        self.view.put_pod(PodInfo(new), new.spec.node_name)
-        return list(changes.of_pod(old, new))
+        self.snapshot.put_pod(PodInfo(new), new.spec.node_name)
+        return list(cluster_events.pod_events(old, new))
 
-    def remove_pod(self, uid: str) -> list[Change]:
+    def remove_pod(self, uid: str) -> list[ClusterEvent]:
         old = self.pods.pop(uid)
-        self.view.remove_pod(uid)
-        return list(changes.of_pod(old, None))
+        self.snapshot.remove_pod(uid)
+        return list(cluster_events.pod_events(old, None))
 
-    def helped(self, waiting: PodInfo, placement: Placement, happened: Iterable[Change]) -> bool:
-        if not placement.objectors:
+    def helped(
+        self, waiting: PodInfo, placement: Placement, happened: Iterable[ClusterEvent]
+    ) -> bool:
+        if not placement.unschedulable_plugins:
             return True
         return any(
-            change.kind in plugin.hints and plugin.helps(change, self.view, waiting)
+            change.kind in plugin.events and plugin.queueing_hint(change, self.snapshot, waiting)
             for change in happened
-            for plugin in placement.objectors
+            for plugin in placement.unschedulable_plugins
         )
 
     # --- at random ---
@@ -111,7 +114,7 @@ class World:
             made.spec.node_name = draw.choice(list(self.nodes))
         return made
 
-    def something(self) -> list[Change]:
+    def something(self) -> list[ClusterEvent]:
         draw = self.random
         what = draw.randrange(8)
         if what == 0:
@@ -152,12 +155,12 @@ def test_a_change_that_makes_room_is_never_overlooked(part: int) -> None:
         for number in range(world.random.randint(0, 6)):
             world.put_pod(world.some_pod(f"p{number}"))
         waiting = PodInfo(world.some_pod("waiting", picky=True))
-        placement = world.placer.place(waiting)
+        placement = world.scheduling.place(waiting)
         if placement.node:
             continue
         happened = world.something()
         helped = world.helped(waiting, placement, happened)
-        if world.placer.place(waiting).node:
+        if world.scheduling.place(waiting).node:
             made_room += 1
             assert helped, (seed, placement.message, happened)
         kept_still += not helped
@@ -172,7 +175,7 @@ def waiting_for(world: World, **spec: Any) -> tuple[PodInfo, Placement]:
     made = pod("w", **spec)
     made.metadata.uid = "w"
     info = PodInfo(made)
-    found = world.placer.place(info)
+    found = world.scheduling.place(info)
     assert not found.node
     return info, found
 
@@ -214,4 +217,4 @@ def test_only_claims_of_its_own_concern_a_pod() -> None:
     for name, helps in (("mine", True), ("other", False)):
         claim = core_v1.PersistentVolumeClaim()
         claim.metadata.name, claim.metadata.namespace = name, "default"
-        assert world.helped(info, found, [Change(changes.VOLUMES, stored=claim)]) is helps
+        assert world.helped(info, found, [ClusterEvent(EventKind.STORAGE, obj=claim)]) is helps

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import node, pod
+from tests.scheduler.builders import framework
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
 from tiphys.machinery.footprint import occupied, requests_of
 from tiphys.machinery.nodes import tolerated
-from tiphys.scheduler.placement import Placer
-from tiphys.scheduler.plugins.interpod import InterPodAffinity
+from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -21,16 +21,16 @@ ZONES = st.sampled_from(["a", "b", "c"])
 
 
 def scheduled(nodes: list[core_v1.Node], pods: list[core_v1.Pod]) -> list[str]:
-    view = Snapshot()
+    snapshot = Snapshot()
     for one in nodes:
-        view.put_node(one)
-    placer, places = Placer(view), []
+        snapshot.put_node(one)
+    scheduling, places = framework(snapshot), []
     for number, one in enumerate(pods):
         one.metadata.uid = str(number)
-        place = placer.place(PodInfo(one)).node
+        place = scheduling.place(PodInfo(one)).node
         places.append(place)
         if place:
-            view.put_pod(PodInfo(one), place)
+            snapshot.put_pod(PodInfo(one), place)
     return places
 
 
@@ -116,12 +116,12 @@ def _rules(name: str, rule: str, placed: list[tuple[str, str]], zone_of: dict[st
 
 
 def test_reasons_are_counted_by_filter() -> None:
-    view = Snapshot()
+    snapshot = Snapshot()
     tainted = node("t")
     tainted.spec.taints = [core_v1.Taint(key="k", value="v", effect="NoSchedule")]
     for one in (tainted, node("small", cpu="1"), node("large", cpu="8")):
-        view.put_node(one)
-    made = Placer(view).place(PodInfo(asking(9000)))
+        snapshot.put_node(one)
+    made = framework(snapshot).place(PodInfo(asking(9000)))
     assert made.message.startswith(
         "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
     )
@@ -129,9 +129,9 @@ def test_reasons_are_counted_by_filter() -> None:
 
 def test_a_pod_for_a_node_by_name_says_so() -> None:
     """As the pods of daemon sets ask for their nodes."""
-    view = Snapshot()
+    snapshot = Snapshot()
     for one in (node("a", cpu="1"), node("b"), node("c")):
-        view.put_node(one)
+        snapshot.put_node(one)
 
     def named(*names: str) -> core_v1.Pod:
         rows = [{"key": "metadata.name", "operator": "In", "values": [name]} for name in names]
@@ -141,34 +141,34 @@ def test_a_pod_for_a_node_by_name_says_so() -> None:
             affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
         )
 
-    assert Placer(view).place(PodInfo(named("b"))).node == "b"
-    assert Placer(view).place(PodInfo(named("a"))).message == (
+    assert framework(snapshot).place(PodInfo(named("b"))).node == "b"
+    assert framework(snapshot).place(PodInfo(named("a"))).message == (
         "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]."
     )
-    assert Placer(view).place(PodInfo(named("a", "b"))).message == (
+    assert framework(snapshot).place(PodInfo(named("a", "b"))).message == (
         "0/3 nodes are available: pod affinity terms conflict."
     )
 
 
 def test_without_nodes_nothing_else_is_said() -> None:
     assert (
-        Placer(Snapshot()).place(PodInfo(asking(1))).message
+        framework(Snapshot()).place(PodInfo(asking(1))).message
         == "no nodes available to schedule pods"
     )
 
 
 def test_only_the_first_reason_of_a_plugin_counts_but_all_resources_do() -> None:
-    view = Snapshot()
-    view.put_node(node("a", cpu="1", memory="1Gi"))
+    snapshot = Snapshot()
+    snapshot.put_node(node("a", cpu="1", memory="1Gi"))
     one = asking(2000, topologySpreadConstraints=SPREAD + [{**SPREAD[0], "topologyKey": "rack"}])
     one.spec.containers[0].resources.requests["memory"] = "2Gi"  # type: ignore[assignment]
-    assert Placer(view).place(PodInfo(one)).reasons == {
+    assert framework(snapshot).place(PodInfo(one)).reasons == {
         "Insufficient cpu": 1,
         "Insufficient memory": 1,
     }
     one.spec.containers[0].resources.requests.clear()
     missing = "node(s) didn't match pod topology spread constraints (missing required label)"
-    assert Placer(view).place(PodInfo(one)).reasons == {missing: 1}
+    assert framework(snapshot).place(PodInfo(one)).reasons == {missing: 1}
 
 
 def test_taints_are_borne_by_name_by_value_or_by_number() -> None:
@@ -231,35 +231,35 @@ def test_what_a_pod_asks_for_as_a_whole_counts_instead() -> None:
 
 
 def test_a_pod_that_has_become_smaller_leaves_room() -> None:
-    view = Snapshot()
-    view.put_node(node("a"))
+    snapshot = Snapshot()
+    snapshot.put_node(node("a"))
     one = asking(4000)
     one.metadata.uid = "one"
-    view.put_pod(PodInfo(one), "a")
-    assert not Placer(view).place(PodInfo(asking(1000))).node
+    snapshot.put_pod(PodInfo(one), "a")
+    assert not framework(snapshot).place(PodInfo(asking(1000))).node
     smaller = asking(3000)
     smaller.metadata.uid = "one"
-    view.put_pod(PodInfo(smaller), "a")
-    assert Placer(view).place(PodInfo(asking(1000))).node == "a"
+    snapshot.put_pod(PodInfo(smaller), "a")
+    assert framework(snapshot).place(PodInfo(asking(1000))).node == "a"
 
 
 def test_removed_pods_and_nodes_leave_nothing_behind() -> None:
-    view = Snapshot()
-    view.put_node(node("a"))
+    snapshot = Snapshot()
+    snapshot.put_node(node("a"))
     info = PodInfo(asking(1000))
-    view.put_pod(info, "a")
-    view.remove_pod(info.uid)
-    assert not view.requested.any() and not view.scored.any()
-    view.put_pod(info, "a")
-    view.remove_node("a")
-    view.put_node(node("a"))
-    assert view.requested[0].sum() == 1000
+    snapshot.put_pod(info, "a")
+    snapshot.remove_pod(info.uid)
+    assert not snapshot.requested.any() and not snapshot.nonzero_requested.any()
+    snapshot.put_pod(info, "a")
+    snapshot.remove_node("a")
+    snapshot.put_node(node("a"))
+    assert snapshot.requested[0].sum() == 1000
 
 
 def test_pods_that_are_there_draw_others_or_keep_them_away() -> None:
-    view = Snapshot()
+    snapshot = Snapshot()
     for name in ("a", "b", "c"):
-        view.put_node(node(name))
+        snapshot.put_node(node(name))
     term = {
         "topologyKey": "kubernetes.io/hostname",
         "labelSelector": {"matchLabels": {"app": "guest"}},
@@ -273,31 +273,31 @@ def test_pods_that_are_there_draw_others_or_keep_them_away() -> None:
     )
     for made, where in ((shy, "a"), (fond, "b")):
         made.metadata.uid = made.metadata.name
-        view.put_pod(PodInfo(made), where)
+        snapshot.put_pod(PodInfo(made), where)
     guest = PodInfo(pod("g", labels={"app": "guest"}))
-    found = InterPodAffinity(1).score(view, guest, view.alive)
+    found = InterPodAffinity(1).score(snapshot, guest, snapshot.alive)
     assert found is not None
-    assert [int(found[view.row[name]]) for name in "abc"] == [0, 100, 98]
+    assert [int(found[snapshot.row_of[name]]) for name in "abc"] == [0, 100, 98]
     for uid in ("shy", "fond"):
-        view.remove_pod(uid)
-    assert not view.wishes
+        snapshot.remove_pod(uid)
+    assert not snapshot.scoring_terms
 
 
-def points(view: Snapshot, one: core_v1.Pod) -> dict[str, float]:
+def points(snapshot: Snapshot, one: core_v1.Pod) -> dict[str, float]:
     """The sum of the scores of each node that fits."""
-    _, feasible, scores = Placer(view).survey(PodInfo(one))
+    _, feasible, scores = framework(snapshot).evaluate(PodInfo(one))
     assert scores is not None
-    return {name: float(scores[row]) for name, row in view.row.items() if feasible[row]}
+    return {name: float(scores[row]) for name, row in snapshot.row_of.items() if feasible[row]}
 
 
 def test_preferences_are_measured_on_the_nodes_that_have_room() -> None:
     """The node with most points is full: the second best has all points then."""
-    view = Snapshot()
+    snapshot = Snapshot()
     for name, disk in (("a", "fast"), ("b", "slow"), ("c", "none")):
-        view.put_node(node(name, disk=disk))
+        snapshot.put_node(node(name, disk=disk))
     full = asking(4000)
     full.metadata.uid = "full"
-    view.put_pod(PodInfo(full), "a")
+    snapshot.put_pod(PodInfo(full), "a")
 
     def wish(disk: str, weight: int) -> dict[str, Any]:
         return {
@@ -309,7 +309,7 @@ def test_preferences_are_measured_on_the_nodes_that_have_room() -> None:
 
     wishes = [wish("fast", 100), wish("slow", 10)]
     affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}}
-    found = points(view, asking(100, affinity=affinity))
+    found = points(snapshot, asking(100, affinity=affinity))
     assert found["b"] - found["c"] == 2 * 100
 
 
@@ -317,27 +317,27 @@ def test_init_containers_weigh_when_nodes_are_compared() -> None:
     busy = pod(
         initContainers=[{"name": "i", "image": "i", "resources": {"requests": {"cpu": "2"}}}]
     )
-    assert PodInfo(busy).scored == (2000, 200 << 20)
-    assert PodInfo(pod(overhead={"cpu": "50m"})).scored == (150, 200 << 20)
+    assert PodInfo(busy).nonzero_requests == (2000, 200 << 20)
+    assert PodInfo(pod(overhead={"cpu": "50m"})).nonzero_requests == (150, 200 << 20)
 
 
 def test_only_nodes_with_every_label_count_in_spreading() -> None:
     """A zone's pod that runs on a node without the other label is not seen."""
-    view = Snapshot()
+    snapshot = Snapshot()
     for name, labels in (
         ("a", {"zone": "1", "rack": "1"}),
         ("b", {"zone": "2", "rack": "1"}),
         ("c", {"zone": "1"}),
     ):
-        view.put_node(node(name, **labels))
+        snapshot.put_node(node(name, **labels))
     unseen = pod("unseen", labels={"app": "x"})
     unseen.metadata.uid = "unseen"
-    view.put_pod(PodInfo(unseen), "c")
+    snapshot.put_pod(PodInfo(unseen), "c")
     rules = [{**SPREAD[0]}, {**SPREAD[0], "topologyKey": "rack"}]
-    assert set(points(view, pod(labels={"app": "x"}, topologySpreadConstraints=rules))) == {
+    assert set(points(snapshot, pod(labels={"app": "x"}, topologySpreadConstraints=rules))) == {
         "a",
         "b",
     }
     soft = [{**rule, "whenUnsatisfiable": "ScheduleAnyway"} for rule in rules]
-    found = points(view, pod(labels={"app": "x"}, topologySpreadConstraints=soft))
+    found = points(snapshot, pod(labels={"app": "x"}, topologySpreadConstraints=soft))
     assert found["a"] == found["b"] > found["c"]

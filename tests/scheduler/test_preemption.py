@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.test_placement import asking
+from tests.scheduler.builders import framework, requesting
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.scheduler import preemption
-from tiphys.scheduler.placement import Placer
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
 
 def info(name: str, cpu: int, priority: int, **meta: Any) -> PodInfo:
-    made = asking(cpu)
+    made = requesting(name, {"cpu": f"{cpu}m"})
     made.metadata.name = made.metadata.uid = name
     made.metadata.labels = meta
     made.spec.priority = priority
@@ -27,45 +26,46 @@ def info(name: str, cpu: int, priority: int, **meta: Any) -> PodInfo:
 
 
 def world(**running: list[PodInfo]) -> Snapshot:
-    view = Snapshot()
+    snapshot = Snapshot()
     for name, pods in running.items():
-        view.put_node(node(name, "2"))
+        snapshot.put_node(node(name, "2"))
         for one in pods:
-            view.put_pod(one, name)
-    return view
+            snapshot.put_pod(one, name)
+    return snapshot
 
 
 def outcome(
-    view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None
-) -> preemption.Outcome:
-    placer = Placer(view)
-    return preemption.find(view, placer, pod, budgets or [], placer.survey(pod)[0])
+    snapshot: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None
+) -> preemption.PreemptionResult:
+    scheduling = framework(snapshot)
+    placement = scheduling.evaluate(pod).placement
+    return preemption.Preemptor(snapshot, scheduling).find_candidates(pod, placement, budgets or [])
 
 
 def victims(
-    view: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None
+    snapshot: Snapshot, pod: PodInfo, budgets: list[PodDisruptionBudget] | None = None
 ) -> tuple[str, list[str]]:
-    before = view.requested.copy()
-    found = outcome(view, pod, budgets).eviction
-    assert (view.requested == before).all(), "the view is as it was"
-    return (found.node, sorted(v.uid for v in found.victims)) if found else ("", [])
+    before = snapshot.requested.copy()
+    found = outcome(snapshot, pod, budgets).best
+    assert (snapshot.requested == before).all(), "the snapshot is as it was"
+    return (found.node_name, sorted(v.uid for v in found.victims)) if found else ("", [])
 
 
 def test_as_few_as_possible_go_and_the_least_important() -> None:
-    view = world(a=[info("x", 1000, 1), info("y", 500, 2), info("z", 500, 3)])
-    assert victims(view, info("new", 1000, 10)) == ("a", ["x"])
-    assert victims(view, info("new", 2000, 10)) == ("a", ["x", "y", "z"])
+    snapshot = world(a=[info("x", 1000, 1), info("y", 500, 2), info("z", 500, 3)])
+    assert victims(snapshot, info("new", 1000, 10)) == ("a", ["x"])
+    assert victims(snapshot, info("new", 2000, 10)) == ("a", ["x", "y", "z"])
 
 
 def test_the_node_whose_victims_matter_least_is_chosen() -> None:
-    view = world(a=[info("x", 2000, 5)], b=[info("y", 2000, 3)], c=[info("z", 2000, 50)])
-    assert victims(view, info("new", 1000, 10)) == ("b", ["y"])
+    snapshot = world(a=[info("x", 2000, 5)], b=[info("y", 2000, 3)], c=[info("z", 2000, 50)])
+    assert victims(snapshot, info("new", 1000, 10)) == ("b", ["y"])
 
 
 def test_nobody_of_equal_importance_goes() -> None:
-    view = world(a=[info("x", 2000, 10)])
-    found = outcome(view, info("new", 1000, 10))
-    assert found.eviction is None
+    snapshot = world(a=[info("x", 2000, 10)])
+    found = outcome(snapshot, info("new", 1000, 10))
+    assert found.best is None
     assert (
         found.message
         == "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
@@ -73,11 +73,11 @@ def test_nobody_of_equal_importance_goes() -> None:
 
 
 def test_a_taint_cannot_be_preempted() -> None:
-    view = world(a=[info("x", 2000, 1)])
+    snapshot = world(a=[info("x", 2000, 1)])
     tainted = node("a", "2")
     tainted.spec.taints = [core_v1.Taint(key="k", effect="NoSchedule")]
-    view.put_node(tainted)
-    found = outcome(view, info("new", 1000, 10))
+    snapshot.put_node(tainted)
+    found = outcome(snapshot, info("new", 1000, 10))
     assert (
         found.message
         == "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
@@ -87,15 +87,15 @@ def test_a_taint_cannot_be_preempted() -> None:
 def test_budgets_are_kept_where_they_can_be() -> None:
     budget = PodDisruptionBudget(metadata=ObjectMeta(name="b", namespace="default"))
     budget.spec.selector = LabelSelector(match_labels={"app": "kept"})
-    view = world(a=[info("x", 2000, 1, app="kept")], b=[info("y", 2000, 2)])
-    assert victims(view, info("new", 1000, 10), [budget]) == ("b", ["y"])
+    snapshot = world(a=[info("x", 2000, 1, app="kept")], b=[info("y", 2000, 2)])
+    assert victims(snapshot, info("new", 1000, 10), [budget]) == ("b", ["y"])
 
 
 def test_the_message_tells_apart_what_was_tried_and_what_is_hopeless() -> None:
     """One node has nobody less important, one is too small for ever, on one a pod as important stays."""
-    view = world(a=[info("x", 2000, 10)], b=[], c=[info("y", 1000, 1), info("z", 1500, 10)])
-    view.put_node(node("b", "1"))
-    found = outcome(view, info("new", 1500, 10))
+    snapshot = world(a=[info("x", 2000, 10)], b=[], c=[info("y", 1000, 1), info("z", 1500, 10)])
+    snapshot.put_node(node("b", "1"))
+    found = outcome(snapshot, info("new", 1500, 10))
     assert found.message == (
         "preemption: 0/3 nodes are available: 1 Insufficient cpu, 1 No preemption victims found for incoming pod, "
         "1 Preemption is not helpful for scheduling."
@@ -103,12 +103,12 @@ def test_the_message_tells_apart_what_was_tried_and_what_is_hopeless() -> None:
 
 
 def test_a_pod_that_can_be_nowhere_makes_nobody_go() -> None:
-    view = world(a=[info("x", 2000, 1)])
+    snapshot = world(a=[info("x", 2000, 1)])
     lost = info("new", 1000, 10)
     lost.pod.spec.volumes = from_builtins(
         [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}], list[core_v1.Volume]
     )
-    found = outcome(view, lost)
+    found = outcome(snapshot, lost)
     assert not found.candidates
     assert (
         found.message
@@ -122,9 +122,9 @@ def test_budgets_that_are_about_nobody_are_not_broken() -> None:
     already = PodDisruptionBudget(metadata=ObjectMeta(name="d", namespace="default"))
     already.spec.selector = LabelSelector(match_labels={"app": "kept"})
     already.status.disrupted_pods = {"x": "2026-01-01T00:00:00Z"}
-    view = world(a=[info("x", 2000, 1, app="kept")])
-    found = outcome(view, info("new", 1000, 10), [empty, already]).eviction
-    assert found is not None and found.violations == 0
+    snapshot = world(a=[info("x", 2000, 1, app="kept")])
+    found = outcome(snapshot, info("new", 1000, 10), [empty, already]).best
+    assert found is not None and found.pdb_violations == 0
 
 
 ANTI = {
@@ -189,9 +189,9 @@ SPREAD = {
 )
 def test_which_refusals_others_can_mend(spec: dict[str, Any], helps: bool) -> None:
     """As upstream's plugins tell Unschedulable from UnschedulableAndUnresolvable."""
-    view = Snapshot()
-    view.put_node(node("a", "2", zone="1"))
-    view.put_node(node("empty", "0", zone="2"))
+    snapshot = Snapshot()
+    snapshot.put_node(node("a", "2", zone="1"))
+    snapshot.put_node(node("empty", "0", zone="2"))
     there = pod(
         "there",
         labels={"app": "x"},
@@ -204,8 +204,8 @@ def test_which_refusals_others_can_mend(spec: dict[str, Any], helps: bool) -> No
             }
         ],
     )
-    view.put_pod(PodInfo(there), "a")
+    snapshot.put_pod(PodInfo(there), "a")
     wanted = pod("wanted", **({"containers": [{"name": "c", "image": "i"}]} | spec))
-    placement, feasible, _ = Placer(view).survey(PodInfo(wanted))
-    assert not feasible[view.row["a"]]
-    assert bool(placement.resolvable(view)[view.row["a"]]) == helps
+    placement, feasible, _ = framework(snapshot).evaluate(PodInfo(wanted))
+    assert not feasible[snapshot.row_of["a"]]
+    assert bool(placement.resolvable_rows(snapshot)[snapshot.row_of["a"]]) == helps

@@ -8,9 +8,11 @@ from tests.builders import node, pod
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
-from tiphys.scheduler.placement import Placement, Placer
-from tiphys.scheduler.plugins import plugins
-from tiphys.scheduler.plugins.volumes import Stock
+from tiphys.scheduler.configuration import Profile
+from tiphys.scheduler.framework import Framework
+from tiphys.scheduler.placement import Placement
+from tiphys.scheduler.plugins.registry import Listers, plugins_of
+from tiphys.scheduler.plugins.volume_lister import VolumeLister
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -27,12 +29,12 @@ class Storage:
         self.nodes: dict[str, storage_v1.CSINode] = {}
         self.drivers: dict[str, storage_v1.CSIDriver] = {}
         self.capacities: list[storage_v1.CSIStorageCapacity] = []
-        self.view = Snapshot()
+        self.snapshot = Snapshot()
         for name in ("a", "b"):
             made = node(name)
             made.metadata.labels[ZONE] = name
-            self.view.put_node(made)
-        stock = Stock(
+            self.snapshot.put_node(made)
+        lister = VolumeLister(
             self.claims.get,
             self.volumes.get,
             self.kinds.get,
@@ -41,7 +43,7 @@ class Storage:
             lambda: self.volumes.values(),
             lambda: self.capacities,
         )
-        self.placer = Placer(self.view, plugins(stock))
+        self.scheduling = Framework(self.snapshot, plugins_of(Profile(), Listers(volumes=lister)))
 
     def claim(self, name: str, volume: str = "", kind: str = "", *modes: str) -> None:
         made = core_v1.PersistentVolumeClaim(metadata=ObjectMeta(name=name, namespace="default"))
@@ -80,10 +82,10 @@ class Storage:
             for n, c in enumerate(claims)
         ]
         info = PodInfo(pod(volumes=spec.pop("volumes", volumes), **spec))
-        info.uid = str(len(self.view.pods))
-        placement = self.placer.place(info)
+        info.uid = str(len(self.snapshot.pods))
+        placement = self.scheduling.place(info)
         if placement.node:
-            self.view.put_pod(info, placement.node)
+            self.snapshot.put_pod(info, placement.node)
         return placement
 
 
