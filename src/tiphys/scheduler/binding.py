@@ -17,17 +17,15 @@ from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.active_profile import ActiveProfiles
-from tiphys.scheduler.cache import Cache
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.devices.binder import DeviceBinder
 from tiphys.scheduler.extenders.extender import ExtenderError
-from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.plugins.dynamic_resources import DynamicResources
 from tiphys.scheduler.plugins.volume_binding import VolumeBinding
 from tiphys.scheduler.plugins.volume_lister import VolumeLister
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.reporting import FailureReason, Reporter
+from tiphys.scheduler.state import SchedulerState
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +45,17 @@ class Binder:
     def __init__(
         self,
         client: Client,
+        state: SchedulerState,
         profiles: ActiveProfiles,
-        cache: Cache,
-        queue: SchedulingQueue,
-        nominator: Nominator,
         volume_lister: VolumeLister,
         devices: DeviceBinder,
         reporter: Reporter,
     ) -> None:
         self._client = client
+        self._queue = state.queue
+        self._cache = state.cache
+        self._nominator = state.nominator
         self._profiles = profiles
-        self._cache = cache
-        self._queue = queue
-        self._nominator = nominator
         self._volume_lister = volume_lister
         self._devices = devices
         self._reporter = reporter

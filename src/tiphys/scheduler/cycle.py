@@ -19,63 +19,48 @@ between pods and whenever the cycle waits: what it knows of the snapshot may be 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import numpy as np
 
 from tiphys.client.tasks import TaskGroup
 from tiphys.scheduler.active_profile import ActiveProfile, ActiveProfiles
 from tiphys.scheduler.binding import Binder
-from tiphys.scheduler.cache import Cache
 from tiphys.scheduler.devices.tracker import DeviceTracker
-from tiphys.scheduler.eviction import Evictor
 from tiphys.scheduler.extenders.chain import ExtenderVerdict
 from tiphys.scheduler.framework import Evaluation
-from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.postfilter import PostFilter
-from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.reporting import FailureReason, Reporter
-from tiphys.scheduler.snapshot import Snapshot
+from tiphys.scheduler.state import SchedulerState
 from tiphys.scheduler.timeslice import TimeSlice
 
 _MAX_BINDING_CYCLES = 64  # at once
 
 
 class SchedulingCycle:
-    """`now` is a monotonic clock in seconds; `wake` is set when pods may have become active."""
-
     def __init__(
         self,
-        *,
-        snapshot: Snapshot,
-        cache: Cache,
-        queue: SchedulingQueue,
-        wake: asyncio.Event,
-        nominator: Nominator,
+        state: SchedulerState,
         profiles: ActiveProfiles,
         devices: DeviceTracker,
         post_filter: PostFilter,
-        evictor: Evictor,
         binder: Binder,
         reporter: Reporter,
         tasks: TaskGroup,
-        now: Callable[[], float],
     ) -> None:
-        self._snapshot = snapshot
-        self._cache = cache
-        self._queue = queue
-        self._wake = wake
-        self._nominator = nominator
+        self._now = state.now
+        self._wake = state.wake
+        self._queue = state.queue
+        self._snapshot = state.snapshot
+        self._cache = state.cache
+        self._nominator = state.nominator
         self._profiles = profiles
         self._devices = devices
         self._post_filter = post_filter
-        self._evictor = evictor
         self._binder = binder
         self._reporter = reporter
         self._tasks = tasks
-        self._now = now
         self._binding_slots = asyncio.Semaphore(_MAX_BINDING_CYCLES)
 
     # --- queue ---
@@ -195,7 +180,7 @@ class SchedulingCycle:
         nominated_node = self._nominator.node_of(pod.uid)
         self._reporter.failed(pod, FailureReason.UNSCHEDULABLE, placement.message, nominated_node)
         if candidate is not None:
-            self._evictor.start(pod, candidate)
+            self._post_filter.start_eviction(pod, candidate)
 
     # --- reserve ---
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.client.informer import Informer
-from tiphys.scheduler.cache import Cache
 from tiphys.scheduler.cluster_events import (
     ClusterEvent,
     EventKind,
@@ -20,28 +19,20 @@ from tiphys.scheduler.cluster_events import (
     pod_events,
 )
 from tiphys.scheduler.devices.binder import DeviceBinder
-from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.queue import SchedulingQueue
-from tiphys.scheduler.snapshot import Snapshot
+from tiphys.scheduler.state import SchedulerState
 
 
 class EventHandlers:
     """Handles pods that name one of `scheduler_names`, and pods on nodes whoever put them there."""
 
     def __init__(
-        self,
-        snapshot: Snapshot,
-        cache: Cache,
-        queue: SchedulingQueue,
-        nominator: Nominator,
-        devices: DeviceBinder,
-        scheduler_names: Container[str],
+        self, state: SchedulerState, devices: DeviceBinder, scheduler_names: Container[str]
     ) -> None:
-        self._snapshot = snapshot
-        self._cache = cache
-        self._queue = queue
-        self._nominator = nominator
+        self._queue = state.queue
+        self._snapshot = state.snapshot
+        self._cache = state.cache
+        self._nominator = state.nominator
         self._devices = devices
         self._scheduler_names = scheduler_names
 

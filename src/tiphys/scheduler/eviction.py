@@ -8,11 +8,10 @@ from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.preemption import PREEMPTION_BY_SCHEDULER, Candidate
-from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.reporting import Reporter
+from tiphys.scheduler.state import SchedulerState
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +21,13 @@ class Evictor:
         self,
         client: Client,
         tasks: TaskGroup,
-        queue: SchedulingQueue,
-        nominator: Nominator,
+        state: SchedulerState,
         reporter: Reporter,
     ) -> None:
         self._client = client
         self._tasks = tasks
-        self._queue = queue
-        self._nominator = nominator
+        self._queue = state.queue
+        self._nominator = state.nominator
         self._reporter = reporter
         self._preemptors: set[str] = set()  # uids of pods whose victims are being evicted just now
 

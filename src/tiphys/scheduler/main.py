@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,6 @@ from tiphys.client.informer import Informer, Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.scheduler.active_profile import ActiveProfile
 from tiphys.scheduler.binding import Binder
-from tiphys.scheduler.cache import Cache
 from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.cycle import SchedulingCycle
 from tiphys.scheduler.default_selector import DefaultSelector
@@ -25,13 +23,11 @@ from tiphys.scheduler.event_handlers import EventHandlers
 from tiphys.scheduler.eviction import Evictor
 from tiphys.scheduler.extenders.chain import ExtenderChain
 from tiphys.scheduler.framework import Framework
-from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.plugins.registry import Listers, plugins_of
 from tiphys.scheduler.plugins.volume_lister import VolumeLister
 from tiphys.scheduler.postfilter import PostFilter
-from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.reporting import Reporter
-from tiphys.scheduler.snapshot import Snapshot
+from tiphys.scheduler.state import SchedulerState
 
 
 class Scheduler:
@@ -55,13 +51,10 @@ class Scheduler:
         self._nodes = informers.of(core_v1.Node)
         self._pods = informers.of(core_v1.Pod)
 
-        # State.
-        wake = asyncio.Event()
-        snapshot = Snapshot()
-        cache = Cache(snapshot)
-        queue = SchedulingQueue(time.monotonic, on_active=wake.set)
-        nominator = Nominator(snapshot)
-        devices = DeviceBinder(client, informers, on_event=queue.move_on, on_ready=queue.add)
+        state = SchedulerState(time.monotonic)
+        devices = DeviceBinder(
+            client, informers, on_event=state.queue.move_on, on_ready=state.queue.add
+        )
 
         # Profiles.
         storage = _StorageInformers(informers)
@@ -72,7 +65,7 @@ class Scheduler:
         )
         self._profiles = {
             profile.name: ActiveProfile(
-                framework=Framework(snapshot, plugins_of(profile, listers)),
+                framework=Framework(state.snapshot, plugins_of(profile, listers)),
                 extenders=ExtenderChain(profile.extenders),
                 recorder=EventRecorder(client, profile.name),
             )
@@ -81,31 +74,15 @@ class Scheduler:
 
         # What the cycle does through the API server.
         reporter = Reporter(client, tasks, self._pods, self._profiles, time.time)
-        evictor = Evictor(client, tasks, queue, nominator, reporter)
+        evictor = Evictor(client, tasks, state, reporter)
         budgets = informers.of(PodDisruptionBudget)
-        post_filter = PostFilter(
-            snapshot, nominator, evictor, devices, budgets, tasks, time.monotonic
-        )
-        binder = Binder(
-            client, self._profiles, cache, queue, nominator, listers.volumes, devices, reporter
-        )
+        post_filter = PostFilter(state, evictor, devices, budgets, tasks)
+        binder = Binder(client, state, self._profiles, listers.volumes, devices, reporter)
         self._cycle = SchedulingCycle(
-            snapshot=snapshot,
-            cache=cache,
-            queue=queue,
-            wake=wake,
-            nominator=nominator,
-            profiles=self._profiles,
-            devices=devices.tracker,
-            post_filter=post_filter,
-            evictor=evictor,
-            binder=binder,
-            reporter=reporter,
-            tasks=tasks,
-            now=time.monotonic,
+            state, self._profiles, devices.tracker, post_filter, binder, reporter, tasks
         )
 
-        self._handlers = EventHandlers(snapshot, cache, queue, nominator, devices, self._profiles)
+        self._handlers = EventHandlers(state, devices, scheduler_names=self._profiles)
         self._handlers.follow_storage(storage.all(), on_change=binder.storage_changed)
 
     async def run(self) -> None:

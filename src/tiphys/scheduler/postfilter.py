@@ -7,7 +7,7 @@ Upstream's plugins at this extension point are DynamicResources and DefaultPreem
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.client.client import Unreachable
@@ -16,7 +16,6 @@ from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.active_profile import ActiveProfile
 from tiphys.scheduler.devices.binder import DeviceBinder
 from tiphys.scheduler.eviction import Evictor
-from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.plugins.base import PluginError
 from tiphys.scheduler.plugins.dynamic_resources import ALLOCATED_ELSEWHERE, DynamicResources
@@ -28,38 +27,36 @@ from tiphys.scheduler.preemption import (
     is_terminating_victim,
     may_preempt,
 )
-from tiphys.scheduler.snapshot import Snapshot
+from tiphys.scheduler.state import SchedulerState
 from tiphys.scheduler.timeslice import TimeSlice
 
 log = logging.getLogger(__name__)
 
 
 class PostFilter:
-    """`now` is a monotonic clock in seconds; `budgets` are all PodDisruptionBudgets."""
+    """`budgets` are all PodDisruptionBudgets."""
 
     def __init__(
         self,
-        snapshot: Snapshot,
-        nominator: Nominator,
+        state: SchedulerState,
         evictor: Evictor,
         devices: DeviceBinder,
         budgets: Iterable[PodDisruptionBudget],
         tasks: TaskGroup,
-        now: Callable[[], float],
     ) -> None:
-        self._snapshot = snapshot
-        self._nominator = nominator
+        self._now = state.now
+        self._snapshot = state.snapshot
+        self._nominator = state.nominator
         self._evictor = evictor
         self._devices = devices
         self._budgets = budgets
         self._tasks = tasks
-        self._now = now
 
     async def run(
         self, pod: PodInfo, placement: Placement, profile: ActiveProfile
     ) -> Candidate | None:
-        """Adds to the placement what came of it. Returns the candidate whose victims are to be
-        evicted, to whose node the pod is nominated then."""
+        """Adds to the placement what came of it. Returns the candidate to whose node the pod is
+        nominated; `start_eviction` is to be called with it."""
         candidate = await self._preempt(pod, placement, profile)
         if placement.post_filter_message and (
             DynamicResources.name in profile.framework.plugin_names
@@ -67,6 +64,10 @@ class PostFilter:
             claims_message = self._deallocate_claims(pod, placement)
             placement.post_filter_message = f"{claims_message}, {placement.post_filter_message}"
         return candidate
+
+    def start_eviction(self, pod: PodInfo, candidate: Candidate) -> None:
+        """Evicts the victims of a candidate in a task of its own."""
+        self._evictor.start(pod, candidate)
 
     # --- claims for devices ---
 

@@ -69,6 +69,7 @@ class NodeResourcesFit(Plugin):
         self._ignored = frozenset(arguments.get("ignoredResources") or ())
         groups = arguments.get("ignoredResourceGroups") or ()
         self._ignored_prefixes = tuple(f"{group}/" for group in groups)
+        self._ignores_any = bool(self._ignored or self._ignored_prefixes)
         strategy = arguments.get("scoringStrategy") or {}
         self._strategy = strategy.get("type") or _LEAST
         if self._strategy not in (_LEAST, _MOST, _RATIO):
@@ -116,7 +117,7 @@ class NodeResourcesFit(Plugin):
 
     def _filtered_requests(self, pod: PodInfo) -> Iterator[tuple[str, int]]:
         for name, amount in pod.requests.items():
-            if amount and not self._is_ignored(name):
+            if amount and not (self._ignores_any and self._is_ignored(name)):
                 yield name, amount
 
     def _is_ignored(self, name: str) -> bool:
