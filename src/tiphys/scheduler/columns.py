@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ _MAX_TOUCHES = (
 )
 
 
-class _CachedColumn(NamedTuple):
+@dataclass(slots=True)
+class _CachedColumn:
     column: Column
     touches_seen: int
 
@@ -49,21 +51,21 @@ class Columns:
         """
         touches = self._dropped_touches + len(self._touched)
         cached = self._cached.get(key)
-        if cached is None or not self._can_update(cached, size):
-            column = compute(slice(None))
+        if (
+            cached is None
+            or cached.touches_seen < self._dropped_touches
+            or len(cached.column) != size
+        ):
             self._make_room(size)
-        else:
-            column = cached.column
-            missed = self._touched[cached.touches_seen - self._dropped_touches :]
-            if missed:
-                rows = np.array(list(set(missed)))
-                column[rows] = compute(rows)
-        self._cached[key] = _CachedColumn(column, touches)
+            cached = _CachedColumn(compute(slice(None)), touches)
+            self._cached[key] = cached
+        missed = self._touched[cached.touches_seen - self._dropped_touches :]
+        if missed:
+            rows = np.array(list(set(missed)))
+            cached.column[rows] = compute(rows)
+            cached.touches_seen = touches
         self._cached.move_to_end(key)
-        return column
-
-    def _can_update(self, cached: _CachedColumn, size: int) -> bool:
-        return cached.touches_seen >= self._dropped_touches and len(cached.column) == size
+        return cached.column
 
     def _make_room(self, size: int) -> None:
         limit = min(_MAX_COLUMNS, max(_MAX_CELLS // max(size, 1), _MIN_COLUMNS))

@@ -111,7 +111,7 @@ class Framework:
         """The feasible row with the highest score; rows with equal scores take turns. Changes
         `scores`."""
         scores[~feasible] = -1.0
-        best_rows = np.flatnonzero(scores >= scores.max() - _TIE)
+        best_rows = (scores >= scores.max() - _TIE).nonzero()[0]
         self._ties_broken += 1
         return int(best_rows[self._ties_broken % len(best_rows)])
 

@@ -23,19 +23,17 @@ class ImageLocality(Plugin):
 
     def score(self, snapshot: Snapshot, pod: PodInfo, feasible: Bools) -> Floats | None:
         containers = [*pod.spec.init_containers, *pod.spec.containers]
+        images = [snapshot.images.get(with_tag(container.image)) for container in containers]
+        if not any(images):
+            return None
         nodes = max(1, len(snapshot.row_of))
         total = np.zeros(len(snapshot))
-        is_anywhere = False
-        for container in containers:
-            sizes = snapshot.images.get(with_tag(container.image))
-            if not sizes:
+        for size_by_row in images:
+            if size_by_row is None:
                 continue
-            is_anywhere = True
-            share = len(sizes) / nodes
-            for row, size in sizes.items():
+            share = len(size_by_row) / nodes
+            for row, size in size_by_row.items():
                 total[row] += int(size * share)
-        if not is_anywhere:
-            return None
         maximum = _MAX_SIZE_PER_CONTAINER * len(containers)
         bounded = np.clip(total, _MIN_SIZE, maximum)
         return np.floor(100 * (bounded - _MIN_SIZE) / (maximum - _MIN_SIZE))

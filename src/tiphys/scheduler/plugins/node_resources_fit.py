@@ -181,19 +181,21 @@ class NodeResourcesFit(Plugin):
             requested = snapshot.nonzero_requested if is_nonzero_line else snapshot.requested
             allocatable = snapshot.allocatable[line][rows]
             score = self._score_resource(requested[line][rows] + amount, allocatable)
-            counts = allocatable > 0
+            counted = allocatable > 0
             if self._strategy == _RATIO:
-                counts &= score > 0
-            total += np.where(counts, score * weight, 0)
-            weights += np.where(counts, weight, 0)
+                counted &= score > 0
+            # Products instead of np.where, which takes twice as long for the one row that changes
+            # with each pod.
+            total += score * counted * weight
+            weights += counted * weight
         mean = total / np.maximum(weights, 1)
         return np.rint(mean) if self._strategy == _RATIO else np.floor(mean)
 
     def _score_resource(self, requested: Column, allocatable: Column) -> Column:
         capacity = np.maximum(allocatable, 1)
         if self._strategy == _LEAST:
-            free = allocatable - requested
-            return np.where(free >= 0, free * 100 // capacity, 0)
+            free = np.maximum(allocatable - requested, 0)
+            return free * 100 // capacity
         if self._strategy == _MOST:
             return np.minimum(requested, allocatable) * 100 // capacity
         utilization = np.minimum(requested * 100 // capacity, 100)
