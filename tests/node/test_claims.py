@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.devices import ask, claim, class_of, device, slice_of
+from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.machinery.devices import consumer

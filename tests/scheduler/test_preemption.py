@@ -13,6 +13,7 @@ from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.scheduler import preemption
+from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -209,3 +210,98 @@ def test_which_refusals_others_can_mend(spec: dict[str, Any], helps: bool) -> No
     placement, feasible, _ = framework(snapshot).evaluate(PodInfo(wanted))
     assert not feasible[snapshot.row_of["a"]]
     assert bool(placement.resolvable_rows(snapshot)[snapshot.row_of["a"]]) == helps
+
+
+def started(name: str, priority: int, at: str, cpu: int = 2000) -> PodInfo:
+    pod = info(name, cpu, priority)
+    pod.pod.status.start_time = at
+    return pod
+
+
+def budget_for(app: str, allowed: int = 0, namespace: str = "default") -> PodDisruptionBudget:
+    budget = PodDisruptionBudget(metadata=ObjectMeta(name="b", namespace=namespace))
+    budget.spec.selector = LabelSelector(match_labels={"app": app})
+    budget.status.disruptions_allowed = allowed
+    return budget
+
+
+EARLY = "2026-01-01T00:00:00Z"
+LATE = "2026-01-02T00:00:00Z"
+
+
+def candidate(violations: int, *victims: PodInfo) -> preemption.Candidate:
+    return preemption.Candidate("n", list(victims), violations)
+
+
+@pytest.mark.parametrize(
+    ("cheaper", "dearer"),
+    [
+        (candidate(0, started("x", 9, EARLY)), candidate(1, started("y", 1, EARLY))),
+        (candidate(0, started("x", 1, EARLY)), candidate(0, started("y", 2, EARLY))),
+        (
+            candidate(0, started("x", 5, EARLY), started("v", 1, EARLY)),
+            candidate(0, started("y", 5, EARLY), started("w", 2, EARLY)),
+        ),
+        (
+            candidate(0, started("x", 5, EARLY)),
+            candidate(0, started("y", 5, EARLY), started("w", -5, EARLY)),
+        ),
+        (candidate(0, started("x", 5, LATE)), candidate(0, started("y", 5, EARLY))),
+        (candidate(0, started("x", 5, "")), candidate(0, started("y", 5, LATE))),
+    ],
+    ids=["budgets", "highest", "sum", "number", "start", "not started"],
+)
+def test_the_order_of_costs(cheaper: preemption.Candidate, dearer: preemption.Candidate) -> None:
+    assert cheaper.cost() < dearer.cost()
+
+
+def test_of_equal_priority_the_pod_that_started_first_is_reprieved() -> None:
+    young = started("young", 1, LATE, 1000)
+    snapshot = world(a=[young, started("old", 1, EARLY, 1000)])
+    assert victims(snapshot, info("new", 1000, 10)) == ("a", ["young"])
+
+
+def test_a_budget_allows_so_many_disruptions_of_its_namespace() -> None:
+    pods = [info("x", 1000, 1, app="kept"), info("y", 1000, 1, app="kept")]
+    for budget, violations in (
+        (budget_for("kept", 2), 0),
+        (budget_for("kept", 1), 1),
+        (budget_for("kept", 0), 2),
+        (budget_for("kept", 0, namespace="other"), 0),
+        (budget_for("other", 0), 0),
+    ):
+        best = outcome(world(a=pods), info("new", 2000, 10), [budget]).best
+        assert best is not None and best.pdb_violations == violations
+
+
+def test_pods_whose_disruption_violates_a_budget_are_reprieved_first() -> None:
+    """Although the other one has the higher priority."""
+    snapshot = world(a=[info("kept", 1000, 1, app="kept"), info("other", 1000, 5)])
+    assert victims(snapshot, info("new", 1000, 10), [budget_for("kept")]) == ("a", ["other"])
+
+
+def test_room_of_nominated_pods_is_no_victim() -> None:
+    snapshot = world(a=[])
+    Nominator(snapshot).nominate(info("nominated", 2000, 1), "a")
+    assert victims(snapshot, info("new", 1000, 10)) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("deleted", "status", "reason", "terminating"),
+    [
+        (True, "True", "PreemptionByScheduler", True),
+        (False, "True", "PreemptionByScheduler", False),
+        (True, "False", "PreemptionByScheduler", False),
+        (True, "True", "EvictionByEvictionAPI", False),
+    ],
+)
+def test_who_is_a_terminating_victim(
+    deleted: bool, status: str, reason: str, terminating: bool
+) -> None:
+    pod = info("p", 1, 1)
+    pod.pod.metadata.deletion_timestamp = EARLY if deleted else None
+    condition = core_v1.PodCondition(type="DisruptionTarget", status=status, reason=reason)
+    pod.pod.status.conditions = [condition]
+    assert preemption.is_terminating_victim(pod) is terminating
+    pod.pod.status.conditions = []
+    assert not preemption.is_terminating_victim(pod)

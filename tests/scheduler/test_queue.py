@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from tests.builders import node, pod
-from tests.scheduler.builders import framework
+from tests.scheduler.builders import framework, info
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.queue import MAX_BACKOFF_SECONDS, MAX_UNSCHEDULABLE_SECONDS, SchedulingQueue
+from tiphys.scheduler.queue import (
+    INITIAL_BACKOFF_SECONDS,
+    MAX_BACKOFF_SECONDS,
+    MAX_UNSCHEDULABLE_SECONDS,
+    SchedulingQueue,
+)
 from tiphys.scheduler.snapshot import Snapshot
 
 
@@ -92,3 +97,111 @@ def test_a_placement_says_who_objected() -> None:
     ask = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1000"}}}]
     large = framework(snapshot).place(PodInfo(pod(containers=ask)))
     assert [plugin.name for plugin in large.unschedulable_plugins] == ["NodeResourcesFit"]
+
+
+def test_pods_are_popped_by_priority_then_by_age() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    for name, priority in (("old", 0), ("young", 0), ("high", 5)):
+        clock.now += 1
+        queue.add(info(name, priority=priority))
+    assert [pod.uid for pod in iter(queue.pop, None)] == ["high", "old", "young"]
+
+
+def test_backoff_doubles_up_to_the_maximum() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    pod = waiting("p")
+    queue.add(pod)
+    pauses = []
+    for _ in range(6):
+        queue.pop()
+        queue.add_backoff(pod)
+        pauses.append(queue.seconds_until_next())
+        clock.now += pauses[-1] or 0
+    assert pauses == [1, 2, 4, 8, MAX_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS]
+
+
+def test_a_pod_stays_unschedulable_when_an_older_backoff_ends() -> None:
+    """It was moved while it backed off, tried, and fits nowhere again."""
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    pod = waiting("p")
+    queue.add(pod)
+    queue.pop()
+    queue.add_backoff(pod)
+    queue.add_unschedulable(pod, lambda event: False)
+    clock.now += MAX_BACKOFF_SECONDS
+    assert popped(queue) == set()
+
+
+def test_an_update_makes_an_unschedulable_pod_active_at_once() -> None:
+    queue = SchedulingQueue(Clock())
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    queue.add(waiting("p"))
+    assert popped(queue) == {"p"}
+
+
+def test_an_update_of_a_pod_in_flight_is_not_popped_twice() -> None:
+    queue = SchedulingQueue(Clock())
+    queue.add(waiting("p"))
+    queue.pop()
+    queue.add(waiting("p"))
+    assert popped(queue) == set()
+
+
+def test_the_hint_of_an_earlier_attempt_is_forgotten() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    clock.now += MAX_BACKOFF_SECONDS
+    queue.move_on(ClusterEvent(EventKind.NODE_LABELS))
+    stuck(queue, "p", set())
+    clock.now += MAX_BACKOFF_SECONDS
+    queue.move_on(ClusterEvent(EventKind.NODE_ADDED))
+    assert popped(queue) == {"p"}
+
+
+def test_a_helped_pod_waits_for_the_end_of_its_backoff() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    queue.move_on(ClusterEvent(EventKind.NODE_LABELS))
+    assert popped(queue) == set()
+    assert queue.seconds_until_next() == INITIAL_BACKOFF_SECONDS
+    clock.now += INITIAL_BACKOFF_SECONDS
+    assert popped(queue) == {"p"}
+
+
+def test_the_longest_unschedulable_pod_says_when_to_look_again() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    assert queue.seconds_until_next() is None
+    stuck(queue, "first", {EventKind.NODE_LABELS})
+    clock.now += 100
+    stuck(queue, "second", {EventKind.NODE_LABELS})
+    assert queue.seconds_until_next() == MAX_UNSCHEDULABLE_SECONDS - 100
+    clock.now += MAX_UNSCHEDULABLE_SECONDS - 100
+    assert popped(queue) == set(), "not before the time is over"
+
+
+def test_a_deleted_pod_is_not_popped() -> None:
+    queue = SchedulingQueue(Clock())
+    queue.add(waiting("p"))
+    queue.delete("p")
+    assert popped(queue) == set() and len(queue) == 0
+
+
+def test_an_activated_pod_does_not_wait() -> None:
+    queue = SchedulingQueue(Clock())
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    queue.activate("p")
+    queue.activate("nobody")
+    assert popped(queue) == {"p"}
+
+
+def test_it_says_when_pods_may_be_active() -> None:
+    called: list[int] = []
+    queue = SchedulingQueue(Clock(), on_active=lambda: called.append(1))
+    queue.add(waiting("p"))
+    assert called

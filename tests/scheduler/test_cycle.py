@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.devices import ask, claim, class_of, device, slice_of
+from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1, scheduling_v1
 from tiphys.api.base import to_builtins
 from tiphys.api.meta_v1 import ObjectMeta

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import node
-from tests.scheduler.devices import DRIVER, ask, claim, class_of, device, slice_of
+from tests.scheduler.device_builders import DRIVER, ask, claim, class_of, device, slice_of
 from tiphys.api import resource_v1 as v1
 from tiphys.scheduler.devices.requests import AllocationError
 from tiphys.scheduler.devices.tracker import DeviceTracker
