@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.builders import framework
+from tests.scheduler.builders import framework, scores_of
+from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.configuration import ConfigurationError
 from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from tiphys.scheduler.podinfo import PodInfo
@@ -136,3 +137,70 @@ def test_counts_are_right_after_pods_come_change_and_go() -> None:
     assert fitting(snapshot, one) == {"n1", "n3"}
     snapshot.remove_pod("a")
     assert fitting(snapshot, one) == {"n1", "n2", "n3"}
+
+
+def test_pods_of_other_namespaces_do_not_count_unless_named() -> None:
+    snapshot = cluster((info("a", "team-a", {"app": "db"}), "n1"))
+    assert fitting(snapshot, info("p", affinity=away(term({"app": "db"})))) == {"n1", "n2", "n3"}
+    named = term({"app": "db"}, namespaces=["team-a"])
+    assert fitting(snapshot, info("p", affinity=away(named))) == {"n2", "n3"}
+    everywhere = term({"app": "db"}, namespaceSelector={})
+    assert fitting(snapshot, info("p", affinity=away(everywhere))) == {"n2", "n3"}
+
+
+def test_the_first_of_a_group_may_be_anywhere_and_others_join_it() -> None:
+    together = near(term({"app": "x"}))
+    member = info("p", labels={"app": "x"}, affinity=together)
+    snapshot = cluster()
+    assert fitting(snapshot, member) == {"n1", "n2", "n3"}
+    assert fitting(snapshot, info("p", labels={"app": "y"}, affinity=together)) == set()
+    snapshot.put_pod(info("first", labels={"app": "x"}), "n2")
+    assert fitting(snapshot, member) == {"n2"}
+
+
+def test_values_of_its_own_labels_narrow_a_term() -> None:
+    snapshot = cluster(
+        (info("old", labels={"app": "x", "version": "1"}), "n1"),
+        (info("new", labels={"app": "x", "version": "2"}), "n2"),
+    )
+    labels = {"app": "x", "version": "2"}
+    same = term({"app": "x"}, matchLabelKeys=["version"])
+    assert fitting(snapshot, info("p", labels=labels, affinity=away(same))) == {"n1", "n3"}
+    other = term({"app": "x"}, mismatchLabelKeys=["version"])
+    assert fitting(snapshot, info("p", labels=labels, affinity=away(other))) == {"n2", "n3"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "near_helps", "away_helps"),
+    [({"app": "x"}, True, True), ({"app": "y"}, False, False)],
+)
+def test_hints_about_pods(labels: dict[str, str], near_helps: bool, away_helps: bool) -> None:
+    snapshot = cluster()
+    other = info("other", labels=labels)
+    wanted = term({"app": "x"})
+    for kind, spec, helps in (
+        (EventKind.POD_ASSIGNED, near(wanted), near_helps),
+        (EventKind.POD_ASSIGNED, away(wanted), False),
+        (EventKind.POD_DELETED, near(wanted), near_helps),
+        (EventKind.POD_DELETED, away(wanted), away_helps),
+    ):
+        event = ClusterEvent(kind, pod=other)
+        hint = InterPodAffinity().queueing_hint(event, snapshot, info("p", affinity=spec))
+        assert hint is helps, kind
+
+
+def test_a_pod_that_repels_others_helps_when_it_is_deleted() -> None:
+    lonely = info("lonely", affinity=away(term({"app": "x"})))
+    event = ClusterEvent(EventKind.POD_DELETED, pod=lonely)
+    for app, helps in (("x", True), ("y", False)):
+        pod = info("p", labels={"app": app})
+        assert InterPodAffinity().queueing_hint(event, cluster(), pod) is helps
+
+
+def test_the_own_preferences_count_even_if_those_of_others_do_not() -> None:
+    wish = {"weight": 10, "podAffinityTerm": term({"app": "y"})}
+    affinity = {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+    snapshot = cluster((info("h", labels={"app": "y"}), "n3"))
+    plugin = InterPodAffinity(1, {"ignorePreferredTermsOfExistingPods": True})
+    raw = plugin.score(snapshot, info("p", affinity=affinity), snapshot.alive)
+    assert scores_of(snapshot, raw) == {"n1": 0, "n2": 0, "n3": 100}

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.builders import node, pod
+from tests.scheduler.builders import info
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.machinery.volumes import SELECTED_NODE
+from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.framework import Framework
 from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.plugins.registry import Listers, plugins_of
 from tiphys.scheduler.plugins.volume_lister import VolumeLister
+from tiphys.scheduler.plugins.volume_restrictions import VolumeRestrictions
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -168,3 +174,122 @@ def test_a_class_may_be_for_some_zones() -> None:
     storage.late_kind(allowedTopologies=terms)
     storage.claim("c", "", "late")
     assert storage.place("c").node == "b"
+
+
+@pytest.mark.parametrize(
+    ("phase", "deleted", "message"),
+    [
+        ("Bound", False, ""),
+        ("Lost", False, 'persistentvolumeclaim "c" bound to non-existent persistentvolume "pv"'),
+        ("Bound", True, 'persistentvolumeclaim "c" is being deleted'),
+    ],
+)
+def test_claims_that_cannot_be_used(phase: str, deleted: bool, message: str) -> None:
+    storage = Storage()
+    storage.volume("pv")
+    storage.claim("c", "pv")
+    storage.claims["default/c"].status.phase = phase
+    storage.claims["default/c"].metadata.deletion_timestamp = "now" if deleted else None
+    assert storage.place("c").pre_filter_message == message
+
+
+def test_a_claim_of_an_ephemeral_volume_is_waited_for() -> None:
+    storage = Storage()
+    ephemeral = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]
+    message = storage.place(volumes=ephemeral).pre_filter_message
+    assert message == (
+        'waiting for ephemeral volume controller to create the persistentvolumeclaim "p-v"'
+    )
+
+
+def test_a_claim_whose_node_is_selected_is_used_there() -> None:
+    storage = Storage()
+    storage.late_kind()
+    storage.claim("c", "", "late")
+    storage.claims["default/c"].metadata.annotations[SELECTED_NODE] = "b"
+    assert [storage.place("c").node for _ in range(2)] == ["b", "b"]
+    storage.claims["default/c"].metadata.annotations[SELECTED_NODE] = "gone"
+    assert storage.place("c").reasons == {
+        "node(s) didn't find available persistent volumes to bind": 2
+    }
+
+
+def test_a_volume_that_does_not_exist_fits_nowhere() -> None:
+    storage = Storage()
+    storage.claim("c", "pv")
+    assert storage.place("c").reasons == {
+        "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)": 2
+    }
+
+
+@pytest.mark.parametrize(
+    ("capacity", "maximum", "fits"),
+    [("20Gi", None, True), ("20Gi", "5Gi", False), ("5Gi", "20Gi", True), (None, None, False)],
+)
+def test_the_largest_volume_counts_where_it_is_reported(
+    capacity: str | None, maximum: str | None, fits: bool
+) -> None:
+    storage = Storage()
+    storage.late_kind()
+    storage.claim("c", "", "late")
+    driver = storage_v1.CSIDriver(spec=storage_v1.CSIDriverSpec(storage_capacity=True))
+    storage.drivers["csi.example.com"] = driver
+    reported = storage_v1.CSIStorageCapacity(
+        storage_class_name="late",
+        node_topology=LabelSelector(),
+        capacity=capacity,  # type: ignore[arg-type]
+        maximum_volume_size=maximum,  # type: ignore[arg-type]
+    )
+    storage.capacities = [reported]
+    assert bool(storage.place("c").node) is fits
+
+
+def test_a_node_without_zones_is_in_any() -> None:
+    storage = Storage()
+    storage.snapshot.remove_node("b")
+    storage.snapshot.put_node(node("plain"))
+    storage.volume("pv", {ZONE: "z"})
+    storage.claim("c", "pv")
+    assert storage.place("c").node == "plain"
+
+
+def test_a_pod_may_use_its_own_claim_again() -> None:
+    """As when it is tried while it stands in the snapshot already."""
+    storage = Storage()
+    storage.volume("pv")
+    storage.claim("c", "pv", "", "ReadWriteOncePod")
+    pod = info("p", volumes=[mounting("c")])
+    storage.snapshot.put_pod(pod, "a")
+    assert storage.scheduling.place(pod).node
+    assert not storage.scheduling.place(info("q", volumes=[mounting("c")])).node
+
+
+def mounting(claim: str) -> dict[str, Any]:
+    return {"name": "v", "persistentVolumeClaim": {"claimName": claim}}
+
+
+GCE = {"name": "v", "gcePersistentDisk": {"pdName": "d"}}
+AWS = {"name": "v", "awsElasticBlockStore": {"volumeID": "d", "readOnly": True}}
+
+
+@pytest.mark.parametrize(
+    ("mine", "deleted", "helps"),
+    [
+        (mounting("c"), mounting("c"), True),
+        (mounting("c"), mounting("d"), False),
+        (GCE, GCE, True),
+        (GCE, AWS, False),
+    ],
+)
+def test_hints_about_deleted_pods(mine: Any, deleted: Any, helps: bool) -> None:
+    event = ClusterEvent(EventKind.POD_DELETED, pod=info("other", volumes=[deleted]))
+    plugin = VolumeRestrictions(VolumeLister())
+    pod = info("p", volumes=[mine])
+    assert plugin.queueing_hint(event, Snapshot(), pod) is helps
+
+
+def test_some_disks_are_never_shared() -> None:
+    storage = Storage()
+    assert storage.place(volumes=[AWS]).node
+    assert storage.place(volumes=[AWS]).node
+    assert not storage.place(volumes=[AWS]).node
