@@ -19,6 +19,7 @@ from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.active_profile import ActiveProfiles
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.devices.binder import DeviceBinder
+from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.extenders.extender import ExtenderError
 from tiphys.scheduler.plugins.dynamic_resources import DynamicResources
 from tiphys.scheduler.plugins.volume_binding import VolumeBinding
@@ -48,7 +49,8 @@ class Binder:
         state: SchedulerState,
         profiles: ActiveProfiles,
         volume_lister: VolumeLister,
-        devices: DeviceBinder,
+        devices: DeviceTracker,
+        device_binder: DeviceBinder,
         reporter: Reporter,
     ) -> None:
         self._client = client
@@ -58,6 +60,7 @@ class Binder:
         self._profiles = profiles
         self._volume_lister = volume_lister
         self._devices = devices
+        self._device_binder = device_binder
         self._reporter = reporter
         self._storage_changed = asyncio.Event()
 
@@ -91,7 +94,7 @@ class Binder:
                 await self._bind_volumes(pod, node_name)
             if pod.spec.resource_claims:
                 plugin = f'PreBind plugin "{DynamicResources.name}"'
-                await self._devices.bind(pod)
+                await self._device_binder.bind(pod)
         except (StatusError, Unreachable) as error:
             raise BindingError(plugin, error) from None
 
@@ -142,7 +145,7 @@ class Binder:
         """What was reserved for the pod is free."""
         self._cache.forget(pod.uid)
         self._nominator.withdraw(pod.uid)
-        self._devices.tracker.unreserve(pod.pod)
+        self._devices.unreserve(pod.pod)
 
     def _handle_error(self, pod: PodInfo, node_name: str, error: BindingError) -> None:
         if not error.is_gone:

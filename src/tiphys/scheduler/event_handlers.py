@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.api import resource_v1 as v1
 from tiphys.client.informer import Informer
 from tiphys.scheduler.cluster_events import (
     ClusterEvent,
@@ -18,7 +19,8 @@ from tiphys.scheduler.cluster_events import (
     node_events,
     pod_events,
 )
-from tiphys.scheduler.devices.binder import DeviceBinder
+from tiphys.scheduler.devices.claim_gate import ClaimGate
+from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.state import SchedulerState
 
@@ -27,13 +29,18 @@ class EventHandlers:
     """Handles pods that name one of `scheduler_names`, and pods on nodes whoever put them there."""
 
     def __init__(
-        self, state: SchedulerState, devices: DeviceBinder, scheduler_names: Container[str]
+        self,
+        state: SchedulerState,
+        devices: DeviceTracker,
+        claim_gate: ClaimGate,
+        scheduler_names: Container[str],
     ) -> None:
         self._queue = state.queue
         self._snapshot = state.snapshot
         self._cache = state.cache
         self._nominator = state.nominator
         self._devices = devices
+        self._claim_gate = claim_gate
         self._scheduler_names = scheduler_names
 
     def follow_cluster(
@@ -60,6 +67,39 @@ class EventHandlers:
 
         for informer in informers:
             informer.on_change(storage_changed)
+
+    def follow_devices(
+        self,
+        claims: Informer[v1.ResourceClaim],
+        classes: Informer[v1.DeviceClass],
+        slices: Informer[v1.ResourceSlice],
+    ) -> None:
+        """Follows what the device tracker knows."""
+        claims.on_change(self.claim_changed)
+        classes.on_change(self.class_changed)
+        slices.on_change(self.slice_changed)
+
+    # --- devices ---
+
+    def claim_changed(self, old: v1.ResourceClaim | None, new: v1.ResourceClaim | None) -> None:
+        if new is not None:
+            self._devices.put_claim(new)
+        elif old is not None:
+            self._devices.remove_claim(old)
+        if old is None and new is not None:
+            self._claim_gate.claim_created(new.metadata.namespace)
+        self._queue.move_on(ClusterEvent(EventKind.DEVICES, obj=new, old_obj=old))
+
+    def class_changed(self, old: v1.DeviceClass | None, new: v1.DeviceClass | None) -> None:
+        self._devices.classes_changed()
+        self._queue.move_on(ClusterEvent(EventKind.DEVICES))
+
+    def slice_changed(self, old: v1.ResourceSlice | None, new: v1.ResourceSlice | None) -> None:
+        if new is not None:
+            self._devices.inventory.put(new)
+        elif old is not None:
+            self._devices.inventory.remove(old.metadata.name)
+        self._queue.move_on(ClusterEvent(EventKind.DEVICES))
 
     # --- namespaces and nodes ---
 
@@ -105,7 +145,8 @@ class EventHandlers:
         self._queue.delete(uid)
         self._cache.forget(uid)
         self._nominator.withdraw(uid)
-        self._devices.forget(pod)
+        self._claim_gate.forget(uid)
+        self._devices.unreserve(pod)
 
     def _pod_assigned(self, pod: core_v1.Pod) -> None:
         self._queue.delete(pod.metadata.uid)
@@ -125,7 +166,7 @@ class EventHandlers:
         if old is not None and not _may_schedule_differently(old, new):
             return
         pod = PodInfo(new)
-        if not self._devices.must_wait_for_claims(pod):
+        if not self._claim_gate.must_wait(pod):
             self._queue.add(pod)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tiphys.api import core_v1, storage_v1
+from tiphys.api import resource_v1 as v1
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
@@ -19,6 +20,8 @@ from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.cycle import SchedulingCycle
 from tiphys.scheduler.default_selector import DefaultSelector
 from tiphys.scheduler.devices.binder import DeviceBinder
+from tiphys.scheduler.devices.claim_gate import ClaimGate
+from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.event_handlers import EventHandlers
 from tiphys.scheduler.eviction import Evictor
 from tiphys.scheduler.extenders.chain import ExtenderChain
@@ -52,15 +55,18 @@ class Scheduler:
         self._pods = informers.of(core_v1.Pod)
 
         state = SchedulerState(time.monotonic)
-        devices = DeviceBinder(
-            client, informers, on_event=state.queue.move_on, on_ready=state.queue.add
-        )
+        claims = informers.of(v1.ResourceClaim)
+        classes = informers.of(v1.DeviceClass)
+        slices = informers.of(v1.ResourceSlice)
+        devices = DeviceTracker(claims.get, classes.get)
+        claim_gate = ClaimGate(devices, on_ready=state.queue.add)
+        device_binder = DeviceBinder(client, devices)
 
         # Profiles.
         storage = _StorageInformers(informers)
         listers = Listers(
             volumes=storage.lister(),
-            devices=devices.tracker,
+            devices=devices,
             default_selector=DefaultSelector(informers).selector_of,
         )
         self._profiles = {
@@ -76,14 +82,17 @@ class Scheduler:
         reporter = Reporter(client, tasks, self._pods, self._profiles, time.time)
         evictor = Evictor(client, tasks, state, reporter)
         budgets = informers.of(PodDisruptionBudget)
-        post_filter = PostFilter(state, evictor, devices, budgets, tasks)
-        binder = Binder(client, state, self._profiles, listers.volumes, devices, reporter)
+        post_filter = PostFilter(state, evictor, device_binder, budgets, tasks)
+        binder = Binder(
+            client, state, self._profiles, listers.volumes, devices, device_binder, reporter
+        )
         self._cycle = SchedulingCycle(
-            state, self._profiles, devices.tracker, post_filter, binder, reporter, tasks
+            state, self._profiles, devices, post_filter, binder, reporter, tasks
         )
 
-        self._handlers = EventHandlers(state, devices, scheduler_names=self._profiles)
+        self._handlers = EventHandlers(state, devices, claim_gate, scheduler_names=self._profiles)
         self._handlers.follow_storage(storage.all(), on_change=binder.storage_changed)
+        self._handlers.follow_devices(claims, classes, slices)
 
     async def run(self) -> None:
         """Runs until it is cancelled."""

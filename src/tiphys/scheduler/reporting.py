@@ -101,21 +101,28 @@ class Reporter:
     def condition(
         self, pod: core_v1.Pod, condition_type: str, value: str, reason: str, message: str
     ) -> dict[str, Any] | None:
-        """A condition as the pod is to have it, in JSON; None when it has it already. The
-        transition time stays as long as the value does."""
-        current = next((c for c in pod.status.conditions if c.type == condition_type), None)
-        generation = pod.metadata.generation
-        transition_time = ""
-        if current is not None and current.status == value and current.last_transition_time:
-            transition_time = current.last_transition_time
-            is_same_text = (current.reason, current.message) == (reason, message)
-            if is_same_text and current.observed_generation == generation:
-                return None
-        return {
-            "type": condition_type,
-            "status": value,
-            "reason": str(reason),
-            "message": message,
-            "observedGeneration": generation,
-            "lastTransitionTime": transition_time or timestamps.rfc3339(self._now()),
-        }
+        """See `condition_patch`."""
+        return condition_patch(pod, condition_type, value, reason, message, self._now())
+
+
+def condition_patch(
+    pod: core_v1.Pod, condition_type: str, value: str, reason: str, message: str, now: float
+) -> dict[str, Any] | None:
+    """A condition as the pod is to have it, in JSON; None when it has it already. The transition
+    time stays as long as the value does; `now` is in seconds since 1970."""
+    current = next((c for c in pod.status.conditions if c.type == condition_type), None)
+    generation = pod.metadata.generation
+    transition_time = ""
+    if current is not None and current.status == value and current.last_transition_time:
+        transition_time = current.last_transition_time
+        is_same_text = (current.reason, current.message) == (reason, message)
+        if is_same_text and current.observed_generation == generation:
+            return None
+    return {
+        "type": condition_type,
+        "status": value,
+        "reason": str(reason),
+        "message": message,
+        "observedGeneration": generation,
+        "lastTransitionTime": transition_time or timestamps.rfc3339(now),
+    }

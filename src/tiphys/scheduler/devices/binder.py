@@ -1,24 +1,17 @@
-"""Claims for devices on the API server: pods wait until their claims exist, and reserved devices
-become allocations."""
+"""Claims for devices on the API server: what is reserved for a pod becomes their allocation."""
 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable
 
-from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.client.client import Client, Unreachable
-from tiphys.client.informer import Informers
 from tiphys.machinery.devices import FINALIZER, consumer, is_reserved_for
 from tiphys.machinery.errors import StatusError
-from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.devices.requests import Unallocatable
 from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.podinfo import PodInfo
-
-log = logging.getLogger(__name__)
 
 _MAX_ATTEMPTS = 5
 
@@ -27,72 +20,9 @@ ClaimChange = Callable[[v1.ResourceClaim], bool]
 
 
 class DeviceBinder:
-    """`on_event` is given events that may help unschedulable pods, `on_ready` a pod whose claims
-    exist now."""
-
-    def __init__(
-        self,
-        client: Client,
-        informers: Informers,
-        on_event: Callable[[ClusterEvent], None],
-        on_ready: Callable[[PodInfo], None],
-    ) -> None:
+    def __init__(self, client: Client, tracker: DeviceTracker) -> None:
         self._client = client
-        self._on_event = on_event
-        self._on_ready = on_ready
-        claims = informers.of(v1.ResourceClaim)
-        classes = informers.of(v1.DeviceClass)
-        slices = informers.of(v1.ResourceSlice)
-        self.tracker = DeviceTracker(claims.get, classes.get)
-        self._waiting_for_claims: dict[str, PodInfo] = {}  # by uid
-        claims.on_change(self._claim_changed)
-        classes.on_change(self._class_changed)
-        slices.on_change(self._slice_changed)
-
-    # --- event handlers ---
-
-    def _claim_changed(self, old: v1.ResourceClaim | None, new: v1.ResourceClaim | None) -> None:
-        if new is not None:
-            self.tracker.put_claim(new)
-        elif old is not None:
-            self.tracker.remove_claim(old)
-        if old is None and new is not None:
-            self._release_waiting(new.metadata.namespace)
-        self._on_event(ClusterEvent(EventKind.DEVICES, obj=new, old_obj=old))
-
-    def _release_waiting(self, namespace: str) -> None:
-        """A claim was created: pods of its namespace may have all of theirs."""
-        waiting = [pod for pod in self._waiting_for_claims.values() if pod.namespace == namespace]
-        for pod in waiting:
-            if not self.must_wait_for_claims(pod):
-                self._on_ready(pod)
-
-    def _class_changed(self, old: v1.DeviceClass | None, new: v1.DeviceClass | None) -> None:
-        self.tracker.classes_changed()
-        self._on_event(ClusterEvent(EventKind.DEVICES))
-
-    def _slice_changed(self, old: v1.ResourceSlice | None, new: v1.ResourceSlice | None) -> None:
-        if new is not None:
-            self.tracker.inventory.put(new)
-        elif old is not None:
-            self.tracker.inventory.remove(old.metadata.name)
-        self._on_event(ClusterEvent(EventKind.DEVICES))
-
-    # --- pre-enqueue ---
-
-    def must_wait_for_claims(self, pod: PodInfo) -> bool:
-        """Whether a claim of the pod does not exist yet. Then `on_ready` is given the pod when all
-        do."""
-        if not pod.spec.resource_claims or self.tracker.claims_exist(pod.pod):
-            self._waiting_for_claims.pop(pod.uid, None)
-            return False
-        self._waiting_for_claims[pod.uid] = pod
-        return True
-
-    def forget(self, pod: core_v1.Pod) -> None:
-        """The pod needs no node any more: what was reserved for it is free."""
-        self._waiting_for_claims.pop(pod.metadata.uid, None)
-        self.tracker.unreserve(pod)
+        self._tracker = tracker
 
     # --- pre-bind ---
 
@@ -103,7 +33,7 @@ class DeviceBinder:
             await self._change(claim, lambda current: self._allocate(current, pod))
 
     def _allocate(self, claim: v1.ResourceClaim, pod: PodInfo) -> bool:
-        allocation = self.tracker.allocation_of(claim)
+        allocation = self._tracker.allocation_of(claim)
         if allocation is None:
             raise Unreachable(f"{pod.key}: the devices of {claim.metadata.name} were deallocated")
         uses_claim = is_reserved_for(claim, pod.pod)
@@ -130,7 +60,7 @@ class DeviceBinder:
 
     def _claims_of(self, pod: PodInfo) -> list[v1.ResourceClaim]:
         try:
-            return self.tracker.claims_of(pod.pod)
+            return self._tracker.claims_of(pod.pod)
         except Unallocatable as error:
             raise Unreachable(f"{pod.key}: {error}") from None
 
