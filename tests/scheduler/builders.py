@@ -6,11 +6,13 @@ from typing import Any
 
 from tests.builders import pod
 from tiphys.api import core_v1
+from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.framework import Framework
 from tiphys.scheduler.plugins.registry import Listers, plugins_of
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
+from tiphys.testing import LocalCluster
 
 HOSTNAME = "kubernetes.io/hostname"
 
@@ -53,3 +55,16 @@ def scores_of(snapshot: Snapshot, scores: Any) -> dict[str, float]:
     """A column of scores by the names of nodes."""
     assert scores is not None
     return {name: float(scores[row]) for name, row in snapshot.row_of.items()}
+
+
+async def default_account(cluster: LocalCluster) -> None:
+    """Waits until pods may be created in the default namespace."""
+
+    async def exists() -> bool:
+        try:
+            await cluster.client.get(core_v1.ServiceAccount, "default", "default")
+        except StatusError:
+            return False
+        return True
+
+    await cluster.eventually(exists)

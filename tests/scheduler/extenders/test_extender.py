@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.builders import pod
-from tests.e2e.test_hollow import ready
+from tests.scheduler.builders import default_account
 from tiphys.api import core_v1
 from tiphys.scheduler.configuration import ConfigurationError, Profile
 from tiphys.scheduler.extenders.configuration import parse_extenders
@@ -70,7 +70,7 @@ async def service() -> AsyncIterator[Service]:
 async def test_an_extender_filters_and_weighs(service: Service) -> None:
     asked = Extender(service.url, "filter", "prioritize", weight=5, node_cache_capable=True)
     async with LocalCluster(nodes=3) as cluster:
-        await ready(cluster)
+        await default_account(cluster)
         scheduler = Scheduler(
             cluster.client, cluster.tasks, [Profile("extended", extenders=(asked,))]
         )
