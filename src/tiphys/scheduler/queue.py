@@ -103,7 +103,7 @@ class SchedulingQueue:
     def _flush_backoff(self) -> None:
         while self._backoff and self._backoff[0].ends_at <= self._now():
             uid = heapq.heappop(self._backoff).uid
-            if uid in self._pods and uid not in self._unschedulable:
+            if uid in self._pods:
                 self._activate(uid)
 
     def _flush_unschedulable(self) -> None:

@@ -104,7 +104,9 @@ def test_one_clash_among_several_ports_is_enough() -> None:
     snapshot = snapshot_of(node("a"))
     ports = [{"containerPort": 80, "hostPort": number} for number in (80, 81)]
     snapshot.put_pod(info("two", containers=[{"name": "c", "image": "i", "ports": ports}]), "a")
-    snapshot.put_pod(info("none"), "a")
+    other = with_port(90)
+    other.uid = "other"
+    snapshot.put_pod(other, "a")
     assert feasible_nodes(snapshot, with_port(81)) == set()
 
 
