@@ -15,10 +15,10 @@ from tiphys.api import core_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.informer import Informer, Informers
+from tiphys.network.nft import NftError
 from tiphys.network.policy import enforcer as module
 from tiphys.network.policy.enforcer import PolicyEnforcer, table_name
 from tiphys.network.policy.watched import WatchedPod
-from tiphys.network.proxy.nft import NftError
 from tiphys.testing import LocalCluster
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("nft", "ip")]

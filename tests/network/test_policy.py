@@ -1,4 +1,5 @@
-"""Network policies: what they mean, that the ruleset means the same, and that the kernel does, too."""
+"""Network policies: what they mean, that the ruleset means the same, and that the kernel does,
+too."""
 
 from __future__ import annotations
 

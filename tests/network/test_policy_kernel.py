@@ -1,4 +1,5 @@
-"""The ruleset in a real kernel: a node, its pods on point-to-point links, and somebody outside, as network namespaces."""
+"""The ruleset in a real kernel: a node, its pods on point-to-point links, and somebody outside, as
+network namespaces."""
 
 from __future__ import annotations
 

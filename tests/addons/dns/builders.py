@@ -13,7 +13,8 @@ DOMAIN = "cluster.local"
 
 
 class Objects:
-    """Services of namespace d: s (a cluster IP), headless, eager (publishes what is not ready), out and far (aliases)."""
+    """Services of namespace d: s (a cluster IP), headless, eager (publishes what is not ready), out
+    and far (aliases)."""
 
     def __init__(self) -> None:
         ports = [port("http", 80), port("dns", 53, "UDP"), port("dns", 5353), port("", 9, "SCTP")]

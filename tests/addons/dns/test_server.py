@@ -47,7 +47,8 @@ class Place:
 
 
 def elsewhere(query: Message, protocol: str) -> Message:
-    """Another server's: example.org has an address, anything else is not there; UDP is too short for long.org."""
+    """Another server's: example.org has an address, anything else is not there; UDP is too short
+    for long.org."""
     name = str(query.question[0].name)
     if name == "long.org." and protocol == "udp":
         return response(query, flags="TC RA")

@@ -144,7 +144,8 @@ async def test_a_volume_that_only_says_it_was_released_keeps_its_folder(
 
 
 async def bound_again(cluster: LocalCluster) -> None:
-    """Another claim of the same class has come through both controllers: what was queued before it is done."""
+    """Another claim of the same class has come through both controllers: what was queued before it
+    is done."""
     body = {
         "metadata": {"name": "later", "namespace": "default"},
         "spec": {

@@ -1,9 +1,9 @@
 """Packets: queries out of bytes, replies into bytes, with dnspython. Pure.
 
-What is refused is refused as CoreDNS does: a packet that cannot be read with FORMERR, an operation that is no query
-with NOTIMP, another class than IN and transfers of the zone with REFUSED, another version of EDNS than 0 with BADVERS. A packet that is a reply
-itself, or has no whole header, gets no reply.
-"""
+What is refused is refused as CoreDNS does: a packet that cannot be read with FORMERR, an operation
+that is no query with NOTIMP, another class than IN and transfers of the zone with REFUSED, another
+version of EDNS than 0 with BADVERS. A packet that is a reply itself, or has no whole header, gets
+no reply."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class UnansweredError(Exception):
 
 @dataclass(frozen=True)
 class Query:
-    """One question that was understood. `name` is in the client's case, the labels of `question` in lower case."""
+    """One question that was understood. `name` is in the client's case, the labels of `question` in
+    lower case."""
 
     message: dns.message.Message
     name: Name
@@ -96,15 +97,17 @@ def read(wire: bytes) -> Query:
 
 
 def _header_only(wire: bytes, rcode: Rcode) -> bytes:
-    """A reply to what could not be read: the client's id, operation and wish for recursion, and no records."""
+    """A reply to what could not be read: the client's id, operation and wish for recursion, and no
+    records."""
     ident, flags = struct.unpack_from(">2H", wire)
     kept = flags & (_OPCODE | Flag.RD)
     return struct.pack(">6H", ident, Flag.QR | kept | rcode, 0, 0, 0, 0)
 
 
 def write(query: Query, answer: Answer, limit: int) -> bytes:
-    """The reply, no longer than `limit` bytes. What does not fit is left out: of the answer with the truncation bit, so
-    that the client asks again over TCP; of the additional section without, for it is only there to save questions."""
+    """The reply, no longer than `limit` bytes. What does not fit is left out: of the answer with
+    the truncation bit, so that the client asks again over TCP; of the additional section without,
+    for it is only there to save questions."""
     flags, extended = _flags(query, answer)
     renderer = Renderer(query.message.id, flags, limit)
     renderer.add_question(query.name, query.question.rdtype, query.message.question[0].rdclass)
@@ -127,7 +130,8 @@ def write(query: Query, answer: Answer, limit: int) -> bytes:
 
 
 def _flags(query: Query, answer: Answer) -> tuple[int, int]:
-    """(of the header, of the OPT record). Codes above 15 need the second; a client without EDNS sees SERVFAIL."""
+    """(of the header, of the OPT record). Codes above 15 need the second; a client without EDNS
+    sees SERVFAIL."""
     rcode = answer.rcode
     if rcode > 15 and not query.has_edns:
         rcode = Rcode.SERVFAIL
@@ -143,7 +147,8 @@ def _flags(query: Query, answer: Answer) -> tuple[int, int]:
 
 
 def _add(renderer: Renderer, section: int, rrset: RRset) -> None:
-    """All records of a set, or as many as fit: a client that never asks over TCP has those at least."""
+    """All records of a set, or as many as fit: a client that never asks over TCP has those at
+    least."""
     try:
         renderer.add_rrset(section, rrset, want_shuffle=False)
     except dns.exception.TooBig:

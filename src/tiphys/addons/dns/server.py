@@ -1,4 +1,5 @@
-"""The server: UDP and TCP at one address, answers out of the zone, and everything else by way of the forwarder."""
+"""The server: UDP and TCP at one address, answers out of the zone, and everything else by way of
+the forwarder."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class DNSServer:
     # --- UDP ---
 
     def _receive(self) -> None:
-        """A socket of our own rather than a datagram transport: several packets for one turn of the loop."""
+        """A socket of our own rather than a datagram transport: several packets for one turn of the
+        loop."""
         for _ in range(_AT_ONCE):
             try:
                 wire, client = self._udp.recvfrom(codec.MAX_TCP)

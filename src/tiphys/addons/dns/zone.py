@@ -1,11 +1,11 @@
-"""The names of a cluster: services, their endpoints and their ports. Pure: objects and a question in, records out.
+"""The names of a cluster: services, their endpoints and their ports. Pure: objects and a question
+in, records out.
 
-SERVICE.NAMESPACE.svc.DOMAIN                    the cluster IP, or the ready endpoints of a headless service
-HOST.SERVICE.NAMESPACE.svc.DOMAIN               one endpoint of a headless service, by hostname or dashed address
-_PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN    SRV records of a named port
-1-2-3-4.NAMESPACE.pod.DOMAIN                    the address that the name spells
-4.3.2.1.in-addr.arpa                            the names of an address
-"""
+SERVICE.NAMESPACE.svc.DOMAIN                    the cluster IP, or the ready endpoints of a headless
+service HOST.SERVICE.NAMESPACE.svc.DOMAIN               one endpoint of a headless service, by
+hostname or dashed address _PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN    SRV records of a named
+port 1-2-3-4.NAMESPACE.pod.DOMAIN                    the address that the name spells
+4.3.2.1.in-addr.arpa                            the names of an address"""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Question(NamedTuple):
 class Answer:
     """Records for the sections of a reply.
 
-    `authoritative`: out of the cluster's own zone. `authenticated` and `truncated`: another server says so.
-    """
+    `authoritative`: out of the cluster's own zone. `authenticated` and `truncated`: another server
+    says so."""
 
     rcode: Rcode = Rcode.NOERROR
     records: list[RRset] = field(default_factory=list)
@@ -118,7 +118,8 @@ class Zone:
         self._soa = _start_of_authority(domain)
 
     def answer(self, question: Question) -> Answer | None:
-        """None for a name of somebody else. An alias may lead out of the zone: the caller follows it."""
+        """None for a name of somebody else. An alias may lead out of the zone: the caller follows
+        it."""
         labels = question.labels
         if labels[-2:] in (_REVERSE, _REVERSE_IPV6):
             return self._reverse(question)
@@ -131,7 +132,8 @@ class Zone:
         return answer
 
     def subject(self, labels: Labels) -> str:
-        """What the answer about a name depends on: ``NAMESPACE/SERVICE``, a namespace, an address, or nothing."""
+        """What the answer about a name depends on: ``NAMESPACE/SERVICE``, a namespace, an address,
+        or nothing."""
         if labels[-2:] == _REVERSE:
             return _spelled_backwards(labels)
         inside = self._inside(labels)
@@ -181,7 +183,8 @@ class Zone:
         return answer
 
     def _server_addresses(self) -> list[Rdata]:
-        """CoreDNS calls the zone's name server ns.dns.DOMAIN and gives it the address of its service."""
+        """CoreDNS calls the zone's name server ns.dns.DOMAIN and gives it the address of its
+        service."""
         service = self._source.service(*_DNS_SERVICE)
         return [_address(service.spec.cluster_ip)] if service is not None else []
 
@@ -229,7 +232,8 @@ class Zone:
         port: str | None = None,
         protocol: str = "",
     ) -> Answer:
-        """The port of a name and protocol; without a name every port, as CoreDNS answers for the service itself."""
+        """The port of a name and protocol; without a name every port, as CoreDNS answers for the
+        service itself."""
         targets = [
             target
             for name, its_protocol, target in self._targets(service)
@@ -283,7 +287,8 @@ class Zone:
 def _published(
     endpoint_slice: discovery_v1.EndpointSlice, service: core_v1.Service
 ) -> Iterator[tuple[discovery_v1.Endpoint, str]]:
-    """The ready endpoints of a slice; all of them where the service publishes addresses that are not ready."""
+    """The ready endpoints of a slice; all of them where the service publishes addresses that are
+    not ready."""
     for endpoint in endpoint_slice.endpoints:
         ready = endpoint.conditions.ready is not False
         if ready or service.spec.publish_not_ready_addresses:
@@ -300,7 +305,8 @@ def _spelled_backwards(labels: Labels) -> str:
 
 
 def _external(question: Question, service: core_v1.Service) -> Answer:
-    """An alias. The API server takes labels that no packet can hold (over 63 bytes): such a service has no answer."""
+    """An alias. The API server takes labels that no packet can hold (over 63 bytes): such a service
+    has no answer."""
     try:
         target = dns.name.from_text(service.spec.external_name)
     except dns.exception.DNSException:
@@ -309,7 +315,8 @@ def _external(question: Question, service: core_v1.Service) -> Answer:
 
 
 def _pod(question: Question, dashed: str) -> Answer:
-    """CoreDNS' ``pods insecure``: any address that is well formed, whether or not there is such a pod."""
+    """CoreDNS' ``pods insecure``: any address that is well formed, whether or not there is such a
+    pod."""
     try:
         address = str(ipaddress.IPv4Address(dashed.replace("-", ".")))
     except ValueError:

@@ -3,9 +3,8 @@
     i-…, e-…     what one policy lets in, lets out; i-…-0 the peers of its first rule, where it has several of ports
     gi-…, ge-…   the policies that are about a pod, one after the other, then drop; shared by pods of the same policies
 
-Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a named port. Names
-are digests: no text of a policy's reaches nft.
-"""
+Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a
+named port. Names are digests: no text of a policy's reaches nft."""
 
 from __future__ import annotations
 
@@ -26,7 +25,8 @@ from tiphys.network.policy.model import (
 )
 from tiphys.network.policy.script import DNS, EGRESS, INGRESS
 
-# The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere: the pods of kube-dns.
+# The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere:
+# the pods of kube-dns.
 DNS_POD = PodFacts(
     "kube-system",
     "kube-dns",
@@ -64,7 +64,8 @@ def group_rules(direction: str, group: Group) -> tuple[str, ...]:
 
 
 def compile_policy(policy: Policy, direction: str, namespaces: Namespaces) -> Compiled:
-    """What one policy needs in one direction. `namespaces` matters for that of the DNS servers alone."""
+    """What one policy needs in one direction. `namespaces` matters for that of the DNS servers
+    alone."""
     made = Compiled()
     chain = policy_chain(direction, policy.key)
     lines: list[str] = []
@@ -77,8 +78,8 @@ def compile_policy(policy: Policy, direction: str, namespaces: Namespaces) -> Co
 
 
 def _lines(rule: Rule, direction: str, chain: str, made: Compiled) -> Iterator[str]:
-    """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then the peers are a chain
-    of their own."""
+    """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then
+    the peers are a chain of their own."""
     peers = _peer_matches(rule, "saddr" if direction == INGRESS else "daddr", made.peers)
     ports = _port_matches(rule, made.names)
     if len(ports) > 1 and len(peers) > 1:

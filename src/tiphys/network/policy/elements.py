@@ -1,4 +1,5 @@
-"""The elements of a set or map in the kernel, as pods come and go: what was touched is what has to be written."""
+"""The elements of a set or map in the kernel, as pods come and go: what was touched is what has to
+be written."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 
 class Elements:
-    """Elements of a set. One that several pods bring (an address that is used again) stays until the last one goes."""
+    """Elements of a set. One that several pods bring (an address that is used again) stays until
+    the last one goes."""
 
     def __init__(self) -> None:
         self._count: dict[str, int] = {}
@@ -50,8 +52,8 @@ class Elements:
 
 
 class Verdicts:
-    """Elements of a map from addresses to chains. Where two pods claim an address, the later one's chain counts: the
-    earlier one has ended, and its object has not gone yet."""
+    """Elements of a map from addresses to chains. Where two pods claim an address, the later one's
+    chain counts: the earlier one has ended, and its object has not gone yet."""
 
     def __init__(self) -> None:
         self._owners: dict[str, dict[str, str]] = {}  # address → pod → verdict

@@ -1,8 +1,7 @@
 """The shell around the table: informers in, nft out, several changes at once.
 
-The kernel's table outlives the agent: until a new one has synced its informers, what the last one wrote is in force; then
-the whole is replaced in one transaction.
-"""
+The kernel's table outlives the agent: until a new one has synced its informers, what the last one
+wrote is in force; then the whole is replaced in one transaction."""
 
 from __future__ import annotations
 
@@ -14,11 +13,11 @@ from collections.abc import Callable, Iterable
 
 from tiphys.api import core_v1, discovery_v1, networking_v1
 from tiphys.client.informer import Informer, Informers, key_of
+from tiphys.network.nft import NftError, nft
 from tiphys.network.policy.model import AnyPod, facts_of, read
 from tiphys.network.policy.script import base, script
 from tiphys.network.policy.table import PolicyTable
 from tiphys.network.policy.watched import WatchedPod
-from tiphys.network.proxy.nft import NftError, nft
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +34,8 @@ def table_name(table: str) -> str:
 
 
 class PolicyEnforcer:
-    """`pods` are all of the cluster's; `node` is whose pods are isolated here, `table` the name of the nft table, `write`
-    what takes a transaction (blocking; raises NftError)."""
+    """`pods` are all of the cluster's; `node` is whose pods are isolated here, `table` the name of
+    the nft table, `write` what takes a transaction (blocking; raises NftError)."""
 
     def __init__(
         self,
@@ -69,7 +68,8 @@ class PolicyEnforcer:
     # --- for the agent ---
 
     async def isolate(self, pod: core_v1.Pod, address: str) -> None:
-        """Returns once the policies about a local pod are in force. Raises TimeoutError: then it must not start."""
+        """Returns once the policies about a local pod are in force. Raises TimeoutError: then it
+        must not start."""
         if pod.spec.host_network:
             return
         try:

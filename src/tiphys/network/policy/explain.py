@@ -80,8 +80,8 @@ def _why(verdict: Verdict, direction: str) -> str:
 
 
 def open_ports(semantics: Semantics, source: Party, target: Party) -> list[PortMatch]:
-    """The ports at which one reaches the other. Policies change their mind only where a rule's range begins or ends or
-    a named port is, so a look at each of these places is enough."""
+    """The ports at which one reaches the other. Policies change their mind only where a rule's
+    range begins or ends or a named port is, so a look at each of these places is enough."""
     found: list[PortMatch] = []
     edges = sorted(_edges(semantics, source, target))
     for protocol in PROTOCOLS:

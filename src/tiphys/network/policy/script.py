@@ -1,15 +1,16 @@
-"""The text of a ruleset for nft: the fixed part of the table, and the transaction for what has changed.
+"""The text of a ruleset for nft: the fixed part of the table, and the transaction for what has
+changed.
 
     spoofed   a packet of a pod that comes with an address that is not that pod's ends here
     egress    forward hook: what a local pod sends to others; input hook: what it asks the node's DNS server
     ingress   forward hook: what others send to a local pod
 
-A packet is looked up once in a map from the pod's address to the chain of the policies that are about this pod; what
-no policy is about is not in the map. The two directions are base chains of their own, for an `accept` ends one base
-chain, not the other. Both come after the service proxy's address translation (prerouting) and before its masquerading
-(postrouting): they see the real pods at both ends. What the node itself sends leaves through the output hook and
-is always let in, as upstream has it.
-"""
+A packet is looked up once in a map from the pod's address to the chain of the policies that are
+about this pod; what no policy is about is not in the map. The two directions are base chains of
+their own, for an `accept` ends one base chain, not the other. Both come after the service proxy's
+address translation (prerouting) and before its masquerading (postrouting): they see the real pods
+at both ends. What the node itself sends leaves through the output hook and is always let in, as
+upstream has it."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _AT_ONCE = 500  # elements of one command
 
 @dataclass
 class Changes:
-    """From one ruleset to the next. Elements are (set, element); those of a map have their verdict after a colon."""
+    """From one ruleset to the next. Elements are (set, element); those of a map have their verdict
+    after a colon."""
 
     new_sets: dict[str, str] = field(default_factory=dict)  # name → type
     old_sets: list[str] = field(default_factory=list)
@@ -48,8 +50,8 @@ class Changes:
 
 
 def base(table: str) -> str:
-    """An empty table in the place of one that there may be, with its fixed chains. Pods' ends of CNI's point-to-point
-    links are named veth and something."""
+    """An empty table in the place of one that there may be, with its fixed chains. Pods' ends of
+    CNI's point-to-point links are named veth and something."""
     return f"""
 add table ip {table}
 delete table ip {table}
@@ -114,8 +116,8 @@ def _elements(
 
 
 def blocks(peers: Iterable[BlockPeer], field: str) -> list[str]:
-    """The matches of networks against a field of the packet: all without exceptions are one set, looked up once. IPv6
-    matches nothing, for no packet here is of it."""
+    """The matches of networks against a field of the packet: all without exceptions are one set,
+    looked up once. IPv6 matches nothing, for no packet here is of it."""
     peers = [peer for peer in peers if ":" not in peer.network]
     found = []
     if plain := _merged(_span(peer.network) for peer in peers if not peer.excepted):
@@ -134,8 +136,8 @@ _EVERYTHING = (0, 0xFFFFFFFF)
 
 
 def _span(network: str) -> tuple[int, int]:
-    """The first and the last address of a network, as numbers. A policy may name 30,000 of them: `ipaddress` takes
-    1.2 s to merge those that this and `_merged` take 0.1 s for."""
+    """The first and the last address of a network, as numbers. A policy may name 30,000 of them:
+    `ipaddress` takes 1.2 s to merge those that this and `_merged` take 0.1 s for."""
     address, _, length = network.partition("/")
     size = 1 << (32 - int(length or 32))
     first = int.from_bytes(socket.inet_aton(address), "big") & -size

@@ -1,4 +1,5 @@
-"""What policies allow, by the words of the API's documentation: slow, short, and asked by people and by tests."""
+"""What policies allow, by the words of the API's documentation: slow, short, and asked by people
+and by tests."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """In one direction. `policies` are those that isolate the pod: none means that it is open. `reasons` are what
-    allows the connection, as (policy, number of its rule from 1)."""
+    """In one direction. `policies` are those that isolate the pod: none means that it is open.
+    `reasons` are what allows the connection, as (policy, number of its rule from 1)."""
 
     policies: tuple[str, ...] = ()
     reasons: tuple[tuple[str, int], ...] = ()
@@ -55,7 +56,8 @@ class Semantics:
         return self.verdict("egress", wanted).allowed and self.verdict("ingress", wanted).allowed
 
     def verdict(self, direction: str, wanted: Connection) -> Verdict:
-        """What the pod at that end of the connection has to say: its source for egress, its target for ingress."""
+        """What the pod at that end of the connection has to say: its source for egress, its target
+        for ingress."""
         pod = wanted.source if direction == "egress" else wanted.target
         if isinstance(pod, str):
             return Verdict()

@@ -1,8 +1,8 @@
-"""The ruleset of one node, kept as pods, namespaces and policies change. Pure: facts in, `Changes` for nft out.
+"""The ruleset of one node, kept as pods, namespaces and policies change. Pure: facts in, `Changes`
+for nft out.
 
-A changed pod costs a look at each set of peers that its node uses, and the elements that differ; nothing is computed
-anew. Only what policies about pods of this node need is there.
-"""
+A changed pod costs a look at each set of peers that its node uses, and the elements that differ;
+nothing is computed anew. Only what policies about pods of this node need is there."""
 
 from __future__ import annotations
 
@@ -323,7 +323,8 @@ class PolicyTable:
 
 
 def _minds(peer: PodPeer, before: Labels | None, after: Labels | None) -> bool:
-    """Whether the labels of a namespace make a difference to whom a peer selects there. Mostly they make none."""
+    """Whether the labels of a namespace make a difference to whom a peer selects there. Mostly they
+    make none."""
     selector = peer.namespaces
     if selector is None:
         return False
