@@ -3,7 +3,8 @@ fast as they can.
 
 Two figures for each kind of client: answers a second over UDP, and the server's CPU for one of
 them, which does not depend on what else runs. The clients are a process of their own, so the server
-has one core for itself."""
+has one core for itself.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Network policies at size: 1,000 pods and 100 policies of one node. Prints how long a changed
 label takes until the kernel has it, from the request on, and what a changed pod costs. Needs root
-and nft; uses a network namespace of its own."""
+and nft; uses a network namespace of its own.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ kernel that is a dict.
 
 `allowed` is what the documentation of NetworkPolicySpec says, as naively as it can be written.
 `Kernel` takes the changes of a `PolicyTable` as nft would (what is not there cannot be deleted,
-what is named cannot go) and says what becomes of a packet."""
+what is named cannot go) and says what becomes of a packet.
+"""
 
 from __future__ import annotations
 

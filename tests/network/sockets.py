@@ -1,5 +1,6 @@
 """Connections between network namespaces, tried from this process: a socket stays in the namespace
-it was made in."""
+it was made in.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The shape of an add-on: its name, and what it runs where.
 
 An add-on's `__init__` says this in one `ADDON` and imports its own modules only when they are
-started, so that a process loads no more than what it runs."""
+started, so that a process loads no more than what it runs.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ has among pods.
 
 Each pod has a point-to-point link to the node (CNI's ptp), so that traffic between two pods of one
 node passes the node's routing, where the service proxy sees both directions; a shared bridge would
-need br_netfilter for that."""
+need br_netfilter for that.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ answers its own pods, behind the service kube-dns.
 A query enters at `server`. `encoded` knows the bytes of answers that were given before. What it
 does not know `codec` reads (dnspython), `zone` answers out of services and endpoint slices
 (`source` has them from informers), and `forwarding` asks others about names that are not the
-cluster's. `publishing` puts the node behind kube-dns."""
+cluster's. `publishing` puts the node behind kube-dns.
+"""
 
 from __future__ import annotations
 

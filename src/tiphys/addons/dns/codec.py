@@ -3,7 +3,8 @@
 What is refused is refused as CoreDNS does: a packet that cannot be read with FORMERR, an operation
 that is no query with NOTIMP, another class than IN and transfers of the zone with REFUSED, another
 version of EDNS than 0 with BADVERS. A packet that is a reply itself, or has no whole header, gets
-no reply."""
+no reply.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 dnspython takes some 100 µs to read a query and write its reply; most of a cluster's queries are the
 same few names. A query that differs from an earlier one in nothing but its id and the case of its
-name has the same reply but for these two, which are put in place (decision 0013)."""
+name has the same reply but for these two, which are put in place (decision 0013).
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ while.
 
 The rules are those of CoreDNS' plugins forward and cache with kubeadm's Corefile (``cache 30``): a
 query goes out over the protocol it came in over, answers are kept for 5 to 30 seconds as their TTL
-says, failures of a server for 5."""
+says, failures of a server for 5.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The server: UDP and TCP at one address, answers out of the zone, and everything else by way of
-the forwarder."""
+the forwarder.
+"""
 
 from __future__ import annotations
 

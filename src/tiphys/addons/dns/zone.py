@@ -5,7 +5,8 @@ SERVICE.NAMESPACE.svc.DOMAIN                    the cluster IP, or the ready end
 service HOST.SERVICE.NAMESPACE.svc.DOMAIN               one endpoint of a headless service, by
 hostname or dashed address _PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN    SRV records of a named
 port 1-2-3-4.NAMESPACE.pod.DOMAIN                    the address that the name spells
-4.3.2.1.in-addr.arpa                            the names of an address"""
+4.3.2.1.in-addr.arpa                            the names of an address
+"""
 
 from __future__ import annotations
 

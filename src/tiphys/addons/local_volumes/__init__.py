@@ -8,7 +8,8 @@ with a volume.
 
 `folders` removes what a volume held, `provisioning` turns a claim into a volume and keeps a record
 of it, `controller` watches claims and volumes. It runs with the controllers, which therefore have
-to be on the machine of the node."""
+to be on the machine of the node.
+"""
 
 from __future__ import annotations
 

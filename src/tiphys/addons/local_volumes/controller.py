@@ -2,7 +2,8 @@
 
 The rules are those of upstream's library for external provisioners
 (sig-storage-lib-external-provisioner): the volume controller marks a claim with the provisioner of
-its class, and a volume that was released with its phase."""
+its class, and a volume that was released with its phase.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ matched often.
 
 The rules are those of upstream's documentation of NetworkPolicySpec: a pod that no policy selects
 in a direction is open in it; one that is selected lets in (or out) what any rule of any of its
-policies allows, and nothing else."""
+policies allows, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tiphys.api import networking_v1
 from tiphys.machinery.selectors import EVERYTHING, Selector, from_label_selector
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
-_LAST_PORT = 65535
+LAST_PORT = 65535
 
 Labels = Mapping[str, str]
 Namespaces = Mapping[str, Labels]  # by name
@@ -194,7 +195,7 @@ class PortMatch:
 
     protocol: str
     first: int = 0
-    last: int = _LAST_PORT
+    last: int = LAST_PORT
     name: str = ""
 
     def matches(self, protocol: str, port: int, target: PodFacts | None) -> bool:
@@ -207,7 +208,7 @@ class PortMatch:
     def __str__(self) -> str:
         if self.name:
             return f"{self.protocol} {self.name}"
-        if (self.first, self.last) == (0, _LAST_PORT):
+        if (self.first, self.last) == (0, LAST_PORT):
             return f"all {self.protocol} ports"
         return f"{self.protocol} {self.first}" + (
             f" to {self.last}" if self.last != self.first else ""

@@ -1,5 +1,6 @@
 """What policies allow, by the words of the API's documentation: slow, short, and asked by people
-and by tests."""
+and by tests.
+"""
 
 from __future__ import annotations
 
@@ -74,16 +75,14 @@ class Semantics:
         other = wanted.target if direction == "egress" else wanted.source
         if rule.peers and not any(self.includes(peer, other) for peer in rule.peers):
             return False
+        if not rule.ports:
+            return True
         target = wanted.target if isinstance(wanted.target, PodFacts) else None
-        return not rule.ports or any(
-            p.matches(wanted.protocol, wanted.port, target) for p in rule.ports
-        )
+        return any(port.matches(wanted.protocol, wanted.port, target) for port in rule.ports)
 
     def includes(self, peer: Peer, party: Party) -> bool:
         if isinstance(peer, BlockPeer):
             return peer.contains(party if isinstance(party, str) else party.address)
-        return (
-            isinstance(party, PodFacts)
-            and bool(party.address)
-            and peer.selects(party, self._namespaces)
-        )
+        if isinstance(party, str) or not party.address:
+            return False
+        return peer.selects(party, self._namespaces)

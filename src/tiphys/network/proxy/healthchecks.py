@@ -1,5 +1,6 @@
 """Health check node ports: a load balancer asks each node there whether it has pods of a service
-whose traffic stays local (externalTrafficPolicy: Local)."""
+whose traffic stays local (externalTrafficPolicy: Local).
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@
     all-…    every endpoint of a port whose `ext-` chain keeps to this node
     fw-…     who may not come to a load balancer's address
     hp-…     a host port
-    svc-…-…  one endpoint of a service whose clients stay with theirs, with the set `aff-svc-…-…` of these clients
+    svc-…-…  one endpoint of a service whose clients stay with theirs; the set `aff-svc-…-…` has
+             these clients
 
 Names are digests: no text of a user's reaches nft.
 """
@@ -114,11 +115,7 @@ class _Port:
     port: core_v1.ServicePort
     reachable: Reachable
     digest: str
-
-    @property
-    def protocol(self) -> str:
-        """As nft spells it."""
-        return self.port.protocol.lower()
+    protocol: str  # as nft spells it
 
     @property
     def affinity(self) -> int | None:
@@ -148,7 +145,8 @@ class _Builder:
     ) -> None:
         for service_port in service.spec.ports:
             reachable = endpoints(slices, service_port, self._node)
-            port = _Port(service, service_port, reachable, _port_digest(service, service_port))
+            digest = _port_digest(service, service_port)
+            port = _Port(service, service_port, reachable, digest, service_port.protocol.lower())
             self._inside(port)
             self._outside(port)
             self._firewall(port)
@@ -206,9 +204,12 @@ class _Builder:
 
     def _firewall(self, port: _Port) -> None:
         """loadBalancerSourceRanges: who may come to the addresses of a load balancer."""
-        ranges = _source_ranges(port.service.spec)
+        spec = port.service.spec
         addresses = _balanced_addresses(port.service)
-        if not ranges or not addresses or ranges == ["0.0.0.0/0"]:
+        if not spec.load_balancer_source_ranges or not addresses:
+            return
+        ranges = _source_ranges(spec)
+        if not ranges or ranges == ["0.0.0.0/0"]:
             return
         chain = f"fw-{port.digest}"
         self.chains[chain] = (f"ip saddr != {{ {', '.join(ranges)} }} drop",)
@@ -232,13 +233,15 @@ class _Builder:
             self._map(key, chain)
         # A pod that is led to itself must not see its own address as its client's. One that is led
         # to another pod keeps its own: network policies on the other's node go by it.
+        hairpins = self.elements[HAIRPINS]
         for target in targets:
             if target.local:
-                self._map(Key(HAIRPINS, f"{target.address} . {target.address}"), "hide")
-        if port.affinity is None:
+                hairpins[f"{target.address} . {target.address}"] = "goto hide"
+        affinity = port.affinity
+        if affinity is None:
             rules: tuple[str, ...] = (_spread(port.protocol, targets),)
         else:
-            rules = self._stay(chain, port.protocol, targets, port.affinity)
+            rules = self._stay(chain, port.protocol, targets, affinity)
         self.chains[chain] = first + rules
 
     def _stay(
