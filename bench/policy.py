@@ -152,9 +152,8 @@ async def main() -> None:
             took = await latency(cluster.client, enforcer)
             used = (time.process_time() + _children() - used) / CHANGES
             median, most = statistics.median(took) * 1000, max(took) * 1000
-            print(
-                f"a changed label until it is in force: {median:.0f} ms, at most {most:.0f} ms   (to reach 100)"
-            )
+            figures = f"{median:.0f} ms, at most {most:.0f} ms"
+            print(f"a changed label until it is in force: {figures}   (to reach 100)")
             print(f"CPU for it, API server, agent and nft together: {used * 1000:.1f} ms")
 
 

@@ -1,5 +1,5 @@
-"""A small cluster for network policies: pods of three namespaces on two nodes, and policies as people
-write them, and stranger ones."""
+"""A small cluster for network policies: pods of three namespaces on two nodes, and policies as
+people write them, and unusual ones."""
 
 from __future__ import annotations
 

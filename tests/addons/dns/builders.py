@@ -6,7 +6,8 @@ import dns.message
 import dns.rdatatype
 
 from tests.network.builders import endpoint, port, service, slice_of, slice_with
-from tiphys.addons.dns.zone import Answer, Question, Zone
+from tiphys.addons.dns.answers import Answer, Question
+from tiphys.addons.dns.zone import Zone
 from tiphys.api import core_v1, discovery_v1
 
 DOMAIN = "cluster.local"

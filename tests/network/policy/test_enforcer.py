@@ -135,9 +135,8 @@ async def test_a_pod_that_is_deleted_by_force_is_isolated_until_it_has_ended(pla
 
 
 async def test_a_new_agent_replaces_what_the_last_one_wrote_in_one_step(place: Place) -> None:
-    place._write(
-        f"table ip {TABLE} {{ map ingress {{ type ipv4_addr : verdict; elements = {{ 10.0.0.9 : drop }} }}\n}}\n"
-    )
+    stale = "map ingress { type ipv4_addr : verdict; elements = { 10.0.0.9 : drop } }"
+    place._write(f"table ip {TABLE} {{\n{stale}\n}}\n")
     await place.client.create(DENY)
     await place.pod("web", "10.0.0.7")
     assert place.isolated("10.0.0.9")

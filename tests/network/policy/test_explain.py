@@ -69,7 +69,8 @@ async def test_it_tells_all_about_a_pod(shop: LocalCluster) -> None:
     assert told.output.splitlines() == [
         "default/web at 10.0.0.1 on node n-10.9.0.1",
         "Ingress: isolated by default/front-only",
-        "  allowed: from pods with app=front of namespace default at TCP http (default/front-only, ingress rule 1)",
+        "  allowed: from pods with app=front of namespace default at TCP http"
+        " (default/front-only, ingress rule 1)",
         "  nothing else, but for its own node and itself",
         "Egress: open, no policy is about it",
     ]

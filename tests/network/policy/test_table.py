@@ -100,7 +100,7 @@ def test_steps_lead_to_what_a_fresh_start_gives(rows: Any, moves: Any) -> None:
     fresh = PolicyTable("n1")
     for name, labels in table._namespaces.items():
         fresh.put_namespace(name, labels)
-    for pod in table._pods.values():
+    for pod in table._pods:
         fresh.put_pod(pod)
     for policies in table._policies.values():
         for key, one in policies.items():

@@ -26,10 +26,11 @@ from dns.rdatatype import RdataType
 from dns.renderer import ADDITIONAL, ANSWER, AUTHORITY, Renderer
 from dns.rrset import RRset
 
-from tiphys.addons.dns.zone import Answer, Question
+from tiphys.addons.dns.answers import Answer, Question, labels_of
 
 HEADER = 12  # bytes
 MAX_TCP = 65535
+_LONGEST_QUERY = 4096  # bytes; a name has 255, and what EDNS options have is a few hundred
 _MIN_UDP = 512
 _MAX_UDP = 4096  # what the server is ready to send over UDP, whatever a client offers
 _OFFERED_UDP = 1232  # what the server says it takes: no fragments on any path (dnsflagday.net/2020)
@@ -76,25 +77,30 @@ def read(wire: bytes) -> Query:
     """The one question of a query. Raises UnansweredError."""
     if len(wire) < HEADER:
         raise UnansweredError
-    flags, questions = struct.unpack_from(">2H", wire, 2)
+    flags, questions, *others = struct.unpack_from(">5H", wire, 2)
     if flags & Flag.QR:
         raise UnansweredError
     if flags & _OPCODE != Opcode.QUERY << 11:
         raise UnansweredError(_header_only(wire, Rcode.NOTIMP))
-    if questions != 1:
+    if questions != 1 or _is_too_much(wire, *others):
         raise UnansweredError(_header_only(wire, Rcode.FORMERR))
     try:
         message = dns.message.from_wire(wire, ignore_trailing=True)
     except (dns.exception.DNSException, ValueError):
         raise UnansweredError(_header_only(wire, Rcode.FORMERR)) from None
     asked = message.question[0]
-    labels = tuple(label.decode("latin-1").lower() for label in asked.name.labels[:-1])
-    query = Query(message, asked.name, Question(labels, asked.rdtype))
+    query = Query(message, asked.name, Question(labels_of(asked.name), asked.rdtype))
     if message.edns > 0:
         raise UnansweredError(write(query, Answer(Rcode.BADVERS, authoritative=False), _MIN_UDP))
     if asked.rdclass != RdataClass.IN or asked.rdtype in _TRANSFERS:
         raise UnansweredError(write(query, Answer(Rcode.REFUSED, authoritative=False), _MIN_UDP))
     return query
+
+
+def _is_too_much(wire: bytes, answers: int, authority: int, additional: int) -> bool:
+    """Whether a packet holds what no query does: it would take the event loop 0.1 s to read 4,000
+    records. The numbers are those of CoreDNS' library (miekg/dns, DefaultMsgAcceptFunc)."""
+    return len(wire) > _LONGEST_QUERY or answers > 1 or authority > 1 or additional > 2
 
 
 def _header_only(wire: bytes, rcode: Rcode) -> bytes:

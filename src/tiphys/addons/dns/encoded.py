@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tiphys.addons.dns.codec import HEADER, Query
 
-_MOST = 8192  # replies; when there are more all are forgotten, which costs less than to know which was used last
+# Replies. When there are more all are forgotten, which costs less than to note which was used last.
+_MOST = 8192
 
 
 class _Reply(NamedTuple):

@@ -26,7 +26,7 @@ from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
-from tiphys.addons.dns.zone import Answer
+from tiphys.addons.dns.answers import Answer
 
 log = logging.getLogger(__name__)
 

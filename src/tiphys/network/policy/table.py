@@ -2,7 +2,7 @@
 for nft out.
 
 A changed pod costs a look at each set of peers that its node uses, and the elements that differ;
-nothing is computed anew. Only what policies about pods of this node need is there.
+no more. Only what policies about pods of this node need is there.
 """
 
 from __future__ import annotations
@@ -20,16 +20,9 @@ from tiphys.network.policy.chains import (
     policy_chain,
 )
 from tiphys.network.policy.elements import Elements, Verdicts
+from tiphys.network.policy.memberships import Memberships, Pods
 from tiphys.network.policy.model import Labels, PodFacts, PodPeer, Policy, PortMatch
-from tiphys.network.policy.script import (
-    ADDRESS_PORTS,
-    ADDRESSES,
-    DNS,
-    EGRESS,
-    INGRESS,
-    SELF,
-    Changes,
-)
+from tiphys.network.policy.script import DNS, EGRESS, INGRESS, SELF, Changes
 
 _DIRECTIONS = (INGRESS, EGRESS)
 
@@ -39,8 +32,7 @@ class PolicyTable:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._pods: dict[str, PodFacts] = {}
-        self._by_namespace: dict[str, set[str]] = {}
+        self._pods = Pods()
         self._namespaces: dict[str, Labels] = {}
         self._policies: dict[str, dict[str, Policy]] = {}  # namespace → key → policy
         # Local pods that other policies may be about now.
@@ -52,11 +44,8 @@ class PolicyTable:
         self._compiled: dict[str, Compiled] = {}
         self._chains: dict[str, tuple[str, ...]] = {}
         self._written_chains: dict[str, tuple[str, ...]] = {}
-        self._peers: dict[str, PodPeer] = {}  # set → whom it holds
-        self._names: dict[str, PortMatch] = {}  # set → which port it holds
-        self._sets: dict[str, Elements] = {}
+        self._memberships = Memberships(self._pods, self._namespaces)
         self._written_sets: set[str] = set()
-        self._memberships: dict[str, dict[str, list[str]]] = {}  # pod → set → its elements there
         self._verdicts = {direction: Verdicts() for direction in _DIRECTIONS}
         self._self = Elements()
         self._dns = Elements()
@@ -71,24 +60,18 @@ class PolicyTable:
             return
         if old is not None and old.node != pod.node:
             self.drop_pod(old.key)
-        self._pods[pod.key] = pod
-        self._by_namespace.setdefault(pod.namespace, set()).add(pod.key)
-        if self._sets:
-            self._update_memberships(pod)
+        self._pods.put(pod)
+        self._memberships.put_pod(pod)
         if pod.node == self._node:
             if old is not None and old.address != pod.address:
                 self._ungroup(old)
             self._regroup.add(pod.key)
 
     def drop_pod(self, key: str) -> None:
-        old = self._pods.pop(key, None)
+        old = self._pods.pop(key)
         if old is None:
             return
-        keys = self._by_namespace[old.namespace]
-        keys.discard(key)
-        if not keys:
-            del self._by_namespace[old.namespace]
-        self._replace_elements(self._memberships.pop(key, {}), {})
+        self._memberships.drop_pod(key)
         self._regroup.discard(key)
         self._ungroup(old)
 
@@ -101,12 +84,7 @@ class PolicyTable:
             self._namespaces.pop(name, None)
         else:
             self._namespaces[name] = labels
-        changed = [
-            set_name for set_name, peer in self._peers.items() if _differs(peer, before, labels)
-        ]
-        for key in self._by_namespace.get(name, ()) if changed else ():
-            for set_name in changed:
-                self._update_membership(self._pods[key], set_name)
+        self._memberships.relabel(name, before, labels)
         if name == DNS_POD.namespace:
             self._compiled.clear()
             self._compile = True
@@ -124,8 +102,8 @@ class PolicyTable:
         for direction in _DIRECTIONS:
             self._compiled.pop(policy_chain(direction, key), None)
         self._compile = True
-        keys = self._by_namespace.get(namespace, ())
-        self._regroup.update(k for k in keys if self._pods[k].node == self._node)
+        pods = self._pods.of(namespace)
+        self._regroup.update(pod.key for pod in pods if pod.node == self._node)
 
     def put_dns(self, addresses: Iterable[str]) -> None:
         """Where the cluster's DNS servers are."""
@@ -150,9 +128,10 @@ class PolicyTable:
         if self._compile:
             self._compile = False
             self._compile_chains()
+        sets = self._memberships.sets
         changes = Changes(
-            new_sets=self._types(self._sets.keys() - self._written_sets),
-            old_sets=[name for name in self._written_sets if name not in self._sets],
+            new_sets=self._types(sets.keys() - self._written_sets),
+            old_sets=[name for name in self._written_sets if name not in sets],
             chains={
                 name: rules
                 for name, rules in self._chains.items()
@@ -160,7 +139,7 @@ class PolicyTable:
             },
             old_chains=[name for name in self._written_chains if name not in self._chains],
         )
-        self._written_sets = set(self._sets)
+        self._written_sets = set(sets)
         self._written_chains = dict(self._chains)
         for name, elements in self._element_sets():
             added, removed = elements.take()
@@ -174,15 +153,19 @@ class PolicyTable:
         """Everything, for a table that is empty."""
         self.changes()
         elements = {name: list(rows) for name, rows in self._element_sets() if len(rows)}
-        return Changes(new_sets=self._types(self._sets), chains=dict(self._chains), added=elements)
+        return Changes(
+            new_sets=self._types(self._memberships.sets),
+            chains=dict(self._chains),
+            added=elements,
+        )
 
     def _types(self, sets: Iterable[str]) -> dict[str, str]:
-        return {name: ADDRESSES if name in self._peers else ADDRESS_PORTS for name in sets}
+        return {name: self._memberships.type_of(name) for name in sets}
 
     def _element_sets(self) -> Iterator[tuple[str, Elements | Verdicts]]:
         yield SELF, self._self
         yield DNS, self._dns
-        yield from self._sets.items()
+        yield from self._memberships.sets.items()
         yield from self._verdicts.items()
 
     # --- local pods and the policies about them ---
@@ -228,7 +211,7 @@ class PolicyTable:
         self._self.discard(f"{pod.address} . {pod.address}")
 
     def _use(self, direction: str, group: Group, more: int) -> None:
-        """Chains are compiled anew when a group gets its first pod or loses its last."""
+        """Chains are compiled again when a group gets its first pod or loses its last."""
         before = self._uses[direction, group]
         after = before + more
         self._uses[direction, group] = after
@@ -256,101 +239,9 @@ class PolicyTable:
             names |= policy.names
         self._chains = chains
         self._compiled = compiled
-        self._keep_sets(peers, names)
+        self._memberships.keep(peers, names)
 
     def _policy(self, direction: str, key: str) -> Compiled:
         return compile_policy(
             self._policies[key.partition("/")[0]][key], direction, self._namespaces
         )
-
-    # --- sets ---
-
-    def _keep_sets(self, peers: dict[str, PodPeer], names: dict[str, PortMatch]) -> None:
-        """Fills the sets that are new, and gives up those that nobody names any more."""
-        unused = [name for name in self._sets if name not in peers and name not in names]
-        if unused:
-            self._drop_sets(unused)
-        new = [name for name in (*peers, *names) if name not in self._sets]
-        self._peers = peers
-        self._names = names
-        for name in new:
-            self._fill(name)
-
-    def _drop_sets(self, names: list[str]) -> None:
-        for name in names:
-            del self._sets[name]
-        for key, rows in list(self._memberships.items()):
-            for name in names:
-                rows.pop(name, None)
-            if not rows:
-                del self._memberships[key]
-
-    def _fill(self, name: str) -> None:
-        """Makes a set, with the elements of all pods that belong to it."""
-        self._sets[name] = Elements()
-        for pod in self._candidates(self._peers.get(name)):
-            elements = self._elements_of(pod, name)
-            if elements:
-                self._memberships.setdefault(pod.key, {})[name] = elements
-            for element in elements:
-                self._sets[name].add(element)
-
-    def _candidates(self, peer: PodPeer | None) -> Iterable[PodFacts]:
-        if peer is None or peer.namespaces is not None:
-            return self._pods.values()
-        return [self._pods[key] for key in self._by_namespace.get(peer.namespace, ())]
-
-    def _elements_of(self, pod: PodFacts, name: str) -> list[str]:
-        if not pod.address:
-            return []
-        peer = self._peers.get(name)
-        if peer is not None:
-            return [pod.address] if peer.selects(pod, self._namespaces) else []
-        match = self._names[name]
-        return [
-            f"{pod.address} . {port.number}"
-            for port in pod.ports
-            if (port.name, port.protocol) == (match.name, match.protocol)
-        ]
-
-    def _update_membership(self, pod: PodFacts, name: str) -> None:
-        """Whether a pod belongs to one set now."""
-        rows = self._memberships.get(pod.key, {})
-        before = rows.get(name, [])
-        after = self._elements_of(pod, name)
-        if before == after:
-            return
-        self._sets[name].replace(before, after)
-        others = {key: elements for key, elements in rows.items() if key != name}
-        self._put_memberships(pod, others | {name: after} if after else others)
-
-    def _put_memberships(self, pod: PodFacts, rows: dict[str, list[str]]) -> None:
-        if rows:
-            self._memberships[pod.key] = rows
-        else:
-            self._memberships.pop(pod.key, None)
-
-    def _update_memberships(self, pod: PodFacts) -> None:
-        """Puts a pod into the sets it belongs to now, and takes it out of the others."""
-        everywhere = {name: self._elements_of(pod, name) for name in self._sets}
-        after = {name: elements for name, elements in everywhere.items() if elements}
-        self._replace_elements(self._memberships.get(pod.key, {}), after)
-        self._put_memberships(pod, after)
-
-    def _replace_elements(self, before: dict[str, list[str]], after: dict[str, list[str]]) -> None:
-        for name in before.keys() | after.keys():
-            old = before.get(name, [])
-            new = after.get(name, [])
-            if old != new:
-                self._sets[name].replace(old, new)
-
-
-def _differs(peer: PodPeer, before: Labels | None, after: Labels | None) -> bool:
-    """Whether the labels of a namespace make a difference to whom a peer selects there. Mostly they
-    make none."""
-    selector = peer.namespaces
-    if selector is None:
-        return False
-    was_selected = before is not None and selector.matches(before)
-    is_selected = after is not None and selector.matches(after)
-    return was_selected != is_selected
