@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
 from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informer, Informers
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions, resolver
@@ -56,10 +56,8 @@ class NodeProcess:
 
 async def run(options: NodeProcess) -> None:
     """Until SIGTERM or SIGINT. Pods are left running."""
-    stop = asyncio.Event()
+    stop = stop_event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
     client = Client(load(options.kubeconfig), "tiphys-node")
