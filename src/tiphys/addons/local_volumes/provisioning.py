@@ -108,6 +108,11 @@ async def _recorded_path(client: Client, volume: Volume) -> str:
         raise NotRemovedError(
             "the local-path provisioner has no record of having made this volume"
         ) from None
+    return recorded_path(record, volume)
+
+
+def recorded_path(record: core_v1.ConfigMap, volume: Volume) -> str:
+    """The folder of a volume, where its record is of this very one. Raises NotRemovedError."""
     path = record.data.get("path", "")
     source = volume.spec.host_path
     same_volume = record.data.get("uid") == volume.metadata.uid
