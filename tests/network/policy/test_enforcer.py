@@ -16,6 +16,7 @@ from tests.network.sockets import ip
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import MERGE
 from tiphys.client.informer import Informer, Informers
 from tiphys.network.nft import NftError
 from tiphys.network.policy import enforcer as module
@@ -200,3 +201,19 @@ async def test_only_a_pod_that_ran_here_under_this_uid_is_released(place: Place)
     other = await place.pod("other")
     await place.enforcer.isolate(other, "10.0.0.8")
     assert place.isolated("10.0.0.7")
+
+
+async def test_pods_are_let_in_when_their_namespace_gets_the_label(place: Place) -> None:
+    team = {"namespaceSelector": {"matchLabels": {"team": "a"}}}
+    await place.client.create(policy("team", "default", ingress=[{"from": [team]}]))
+    await place.pod("web", "10.0.0.7")
+    await begin(place)
+    await place.server.eventually(lambda: place.isolated("10.0.0.7"))
+
+    def let_in() -> bool:
+        return "elements = { 10.0.0.7 }" in place.nft("list", "sets").stdout
+
+    assert not let_in()
+    label = {"metadata": {"labels": {"team": "a"}}}
+    await place.client.patch(core_v1.Namespace, "default", label, media=MERGE)
+    await place.server.eventually(let_in)
