@@ -8,7 +8,7 @@ component around it. May import every room below `cluster`; no room below import
 
 from __future__ import annotations
 
-from tiphys.addons import dns, echo, local_volumes
+from tiphys.addons import dns, echo, endpoints, local_volumes
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
 from tiphys.controllers.shell import Controller
@@ -35,6 +35,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
     for addon in (
         # the smallest there can be: to copy from
         echo.ADDON,
+        # gRPC clients that know every pod of a service
+        endpoints.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""
