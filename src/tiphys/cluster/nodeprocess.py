@@ -146,7 +146,7 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
-    from tiphys.network.proxy.nft import ServiceProxy
+    from tiphys.network.proxy.service_proxy import ServiceProxy
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)
