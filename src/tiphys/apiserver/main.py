@@ -27,7 +27,7 @@ from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.resources import selectable_fields
+from tiphys.apiserver.resources import selectable_fields, strategy_of
 from tiphys.apiserver.resources.services import ServiceStrategy
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
@@ -104,7 +104,7 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
-        self.registry = Registry(self.store, admission, caller=self._caller)
+        self.registry = Registry(self.store, admission, strategy_of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)

@@ -28,7 +28,6 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import impersonated
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import discovery, openapi
 from tiphys.apiserver.eventloop.aside import weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
@@ -84,10 +83,10 @@ class APIServer:
         self.registry = registry
         self.address = address
         self.reader = Reader(registry)
-        self._catalogue = registry.catalogue
+        self._served = registry.served
         self.discovery, self.documents = (
-            discovery.Discovery(self._catalogue, aggregator),
-            openapi.OpenAPI(self._catalogue, aggregator),
+            discovery.Discovery(self._served, aggregator),
+            openapi.OpenAPI(self._served, aggregator),
         )
         self._aggregator = aggregator
         self._usage = usage
@@ -171,7 +170,7 @@ class APIServer:
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
-            response = await self._served(call)
+            response = await self._answered(call)
             if isinstance(response, respond.Unwritten):
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
@@ -200,7 +199,7 @@ class APIServer:
             self.requests[key] = self.requests.get(key, 0) + 1
         return response
 
-    async def _served(self, call: Call) -> web.StreamResponse:
+    async def _answered(self, call: Call) -> web.StreamResponse:
         """The answer of a request that lasts as long as its client likes, or of one that has a deadline. A watch takes a seat
         until it has sent what there is."""
         if _is_long(call.info):
@@ -239,7 +238,7 @@ class APIServer:
         info = call.info
         if info.verb not in ("list", "watch") or not info.is_resource:
             return 1
-        resource = self._catalogue.find(info.group, info.version, info.resource)
+        resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
     async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
@@ -327,31 +326,32 @@ class APIServer:
                 if remote is None
                 else await self._aggregator.pass_on(call, remote)
             )
-        resource = self._catalogue.find(info.group, info.version, info.resource)
+        resource = self._served.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
             if remote is not None:
                 return await self._aggregator.pass_on(call, remote)
         if resource is None:
-            if self._catalogue.has_built_in(info.group):
+            if self._served.has_built_in(info.group):
                 raise errors.page_not_found()
             return no_page()
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
-        if isinstance(resource, CustomResource):
+        if not resource.built_in:
             if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
                 return no_page()
             if not resource.prepared:
                 await asyncio.to_thread(resource.prepare)
-            self._check_custom(call, resource)
+            if resource.terminating and info.verb == "create":
+                raise _terminating(resource)
         else:
             _check_path(info, resource, call.http.method)
             if id(resource) not in self._warm:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
-            if (old := _OLD.get(resource.group_resource)) is not None:
-                call.warnings.append(old)
+        if resource.deprecation and (resource.built_in or info.verb != "watch"):
+            call.warnings.append(resource.deprecation)
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
@@ -368,20 +368,9 @@ class APIServer:
             else None
         )
 
-    @staticmethod
-    def _check_custom(call: Call, resource: CustomResource) -> None:
-        if resource.definition.metadata.deletion_timestamp and call.info.verb == "create":
-            refusal = errors.method_not_allowed(resource.group_resource, "create")
-            refusal.status.message = (
-                "create not allowed while custom resource definition is terminating"
-            )
-            raise refusal
-        if resource.deprecation and call.info.verb != "watch":
-            call.warnings.append(resource.deprecation)
-
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
-        custom = isinstance(resource, CustomResource)
+        custom = not resource.built_in
         if info.subresource:
             sub = resource.subresource(info.subresource)
             if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
@@ -418,7 +407,6 @@ class APIServer:
         return handler
 
 
-_OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _UPGRADED = frozenset(("exec", "attach", "portforward"))
 _STREAMING = _UPGRADED | {"proxy", "log"}
 _SELECTING = frozenset(
@@ -427,6 +415,12 @@ _SELECTING = frozenset(
 _PATIENCE = 60.0  # seconds that any request may take
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
+
+
+def _terminating(resource: Resource) -> StatusError:
+    failure = errors.method_not_allowed(resource.group_resource, "create")
+    failure.status.message = "create not allowed while custom resource definition is terminating"
+    return failure
 
 
 def _is_long(info: RequestInfo) -> bool:

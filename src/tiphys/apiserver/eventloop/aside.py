@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from tiphys.machinery import patience
 
@@ -38,16 +38,6 @@ def weigh_object(size: int) -> None:
     """Says how many bytes the stored object has that this task works on now."""
     if size > LARGE or _object_is_large.get():
         _object_is_large.set(size > LARGE)
-
-
-class Pure:
-    """A change of an object that touches nothing else, and so may be made on the thread."""
-
-    def __init__(self, change: Callable[[Any], Any]) -> None:
-        self._change = change
-
-    def __call__(self, old: Any) -> Any:
-        return self._change(old)
 
 
 async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

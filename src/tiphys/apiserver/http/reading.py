@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from aiohttp import web
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.eventloop.aside import aside, weigh_object
 from tiphys.apiserver.eventloop.turns import Rounds
 from tiphys.apiserver.http.bulk import COMPRESSED, LARGE, Body, Bulk
-from tiphys.apiserver.http.lists import Listing, media_of, read_token, write_token
+from tiphys.apiserver.http.lists import Listing, list_meta, media_of, read_token, write_token
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.respond import HEADERS, Accepted, answer, one, wanted, warn_of
 from tiphys.apiserver.http.watching import Stream
-from tiphys.apiserver.registry.registry import Registry, outage
+from tiphys.apiserver.registry.objects import outage
+from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import number, view_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
@@ -115,14 +114,7 @@ class Reader:
         want = wanted(call, resource)
         check_list(call)
         view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
-        listing = Listing(
-            call,
-            resource,
-            want,
-            self.registry.turns,
-            self.registry.converter,
-            self.registry.workers,
-        )
+        listing = Listing(call, resource, want, self.registry)
         if not call.query.get("continue"):
             await self.fresh(call.query.get("resourceVersion", ""), _LISTING)
         gzip = "gzip" in call.http.headers.get("Accept-Encoding", "") and want.form != "protobuf"
@@ -185,13 +177,11 @@ class Reader:
     ) -> Body:
         self.registry.check_readable(resource, view.prefix)
         entries, revision, token, remaining = await self._page(call, resource, view, limit)
-        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        meta = list_meta(resource, revision, listing.shaped)
         if token:
             meta["continue"] = token
             if view.matches_all:
                 meta["remainingItemCount"] = remaining
-        if isinstance(resource, CustomResource) and not listing.shaped:
-            meta.setdefault("continue", "")  # upstream's lists of plain objects say so
         return await listing.body(meta, entries)
 
     async def _page(

@@ -37,7 +37,7 @@ def add_warning(into: list[str], text: str) -> None:
         into.append(text)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class User:
     """Who asks. `extra` and `uid` come with tokens and certificates that carry them."""
 

@@ -13,12 +13,11 @@ from aiohttp import web
 from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import tables
 from tiphys.apiserver.http.bulk import PATIENCE, Patience
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.http.respond import accepted, is_declared
+from tiphys.apiserver.http.respond import accepted
 from tiphys.machinery import errors, protobuf
 from tiphys.machinery.query import truth
 from tiphys.store.cache import Entry, Event, Expired
@@ -52,7 +51,7 @@ class Stream:
         self.user = call.user.name
         self._cache = reader.registry.cache(resource)
         self._view = view_of(call, resource)
-        self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+        self._want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
         check_list(call)
         self._seconds = int(call.query.get("timeoutSeconds") or "0")
         self.wake = asyncio.Event()
@@ -60,14 +59,10 @@ class Stream:
         self._header = True
         self._bookmarks = call.flag("allowWatchBookmarks")
         self._converter = reader.registry.converter
-        custom = isinstance(resource, CustomResource)
         self._binary = self._want.form == "protobuf"
-        self._plain = (
-            not self._want.shape and not self._binary and resource.is_storage_version and not custom
-        )
-        self._converting = (
-            resource if isinstance(resource, CustomResource) and resource.webhook else None
-        )
+        as_stored = resource.built_in and resource.is_storage_version
+        self._plain = as_stored and not self._want.shape and not self._binary
+        self._converting = resource.webhook is not None
 
     async def run(self) -> web.StreamResponse:
         query, store = self._call.query, self._reader.store
@@ -142,7 +137,7 @@ class Stream:
         turns, user = self._reader.registry.turns, self._call.user.name
         patience = Patience(self._transport)
         try:
-            if self._converting is not None:  # a webhook is asked once for all
+            if self._converting:  # a webhook is asked once for all
                 await self._converter.present(self.resource, present)
             async for some in turns.sliced(user, present, _REPLAYED):
                 for piece in self._pieces(some):
@@ -249,7 +244,7 @@ class Stream:
         taken = watcher.take(_AT_ONCE, _PIECE)
         if len(taken) == 1 and self._plain:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
-        elif taken and self._converting is not None:
+        elif taken and self._converting:
             self._wait(self._send_converted(taken))
         elif taken:
             self._send([self._line(kind, event) for kind, event in taken])

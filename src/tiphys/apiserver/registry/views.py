@@ -1,4 +1,4 @@
-"""Which objects a list, a watch or a deletion of a collection is about: selectors and versions in a request."""
+"""Which objects a list, a watch or a deletion of a collection is about: the selectors of a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import json
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.conversion import shown
 from tiphys.apiserver.resources import NAMES, strategy_of
@@ -19,17 +18,19 @@ from tiphys.machinery.selectors import (
     parse_fields,
     parse_labels,
 )
-from tiphys.store.cache import Entry, Filter
+from tiphys.store.cache import Entry, Filter, Selectable
 
 
 def view_of(call: Call, resource: Resource) -> Filter:
     """The part of the resource that a list, watch or collection delete is about. Raises 400."""
     labels = call.selectors.get("labelSelector") or _labels(call.query.get("labelSelector", ""))
     fields = _fields(call, resource)
-    if isinstance(resource, CustomResource) and resource.webhook is not None:
+    if resource.webhook is not None:
         names, others = _parted(fields)
         if others.requirements:
-            return ConvertedFilter(_stored_view(call, resource, labels, names), others, resource)
+            selectable = strategy_of(resource).fields
+            stored = _stored_view(call, resource, labels, names)
+            return ConvertedFilter(stored, others, resource, selectable)
     return _stored_view(call, resource, labels, fields)
 
 
@@ -83,15 +84,26 @@ async def read_selectors(call: Call) -> None:
 
 
 class ConvertedFilter(Filter):
-    """A view by fields of a version that a webhook makes. It can tell of entries that `Converter.present` was asked for;
-    others do not match. `stored` is what can be told of the bytes in the store."""
+    """A view by fields of a version that a webhook makes.
 
-    __slots__ = ("_resource", "_stored")
+    It knows entries that `Converter.present` was asked for; others do not match. `stored` is the
+    part of the view that the bytes in the store answer.
+    """
 
-    def __init__(self, stored: Filter, fields: Selector, resource: CustomResource) -> None:
+    __slots__ = ("_resource", "_selectable", "_stored")
+
+    def __init__(
+        self,
+        stored: Filter,
+        fields: Selector,
+        resource: Resource,
+        selectable: tuple[Selectable, ...],
+    ) -> None:
         super().__init__(stored.prefix, stored.labels, fields)
         self.matches_all = False
-        self._stored, self._resource = stored, resource
+        self._stored = stored
+        self._resource = resource
+        self._selectable = selectable
 
     @property
     def stored(self) -> Filter:
@@ -103,7 +115,7 @@ class ConvertedFilter(Filter):
         data = shown(self._resource, entry)
         if data is None:
             return False
-        converted = Entry(entry.key, entry.revision, data, self._resource.selectable)
+        converted = Entry(entry.key, entry.revision, data, self._selectable)
         return self.fields.matches(converted.fields)
 
 
@@ -164,7 +176,7 @@ _WORDED = frozenset(
 
 
 def _unsupported(resource: Resource, key: str) -> str:
-    if isinstance(resource, CustomResource) or (resource.kind in _WORDED and resource.group == ""):
+    if not resource.built_in or (resource.kind in _WORDED and resource.group == ""):
         return f"field label not supported: {key}"
     return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
