@@ -29,7 +29,7 @@ from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import impersonated
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.documents import discovery, openapi
-from tiphys.apiserver.eventloop.aside import weigh_body
+from tiphys.apiserver.eventloop.aside import aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.pages import Pages, no_page
@@ -258,8 +258,9 @@ class APIServer:
         try:
             data = await call.http.read()
             weigh_body(len(data))
-            if "yaml" in call.http.headers.get("Content-Type", "") and not decoding.is_json(data):
-                call.document = await self.workers.document(data)
+            if "yaml" in call.http.headers.get("Content-Type", ""):
+                if not await aside(decoding.is_json, data):
+                    call.document = await self.workers.document(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
         finally:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tiphys.api.base import encode, to_builtins
+from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.proxying.webhooks import WebhookError
 from tiphys.apiserver.registry.conversion import Caller
 from tiphys.machinery import errors, structural
@@ -58,7 +59,7 @@ class CustomConversion:
         """The bytes to store of an object of this version."""
         resource = self._resource
         if resource.stored_api_version == resource.api_version:
-            return encode(obj)
+            return await aside(encode, obj)
         plain = to_builtins(obj)
         [converted] = await convert(resource, [plain], resource.stored_api_version, caller)
         self._fit(converted)

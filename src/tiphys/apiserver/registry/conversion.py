@@ -134,7 +134,7 @@ class _AsStored:
     async def present(self, entries: Sequence[Entry], caller: Caller) -> None: ...
 
     async def stored(self, obj: Any, caller: Caller) -> bytes:
-        return encode(obj)
+        return await aside(encode, obj)
 
 
 class _Renamed(_AsStored):

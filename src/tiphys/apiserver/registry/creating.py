@@ -7,7 +7,7 @@ from typing import Any
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.apiserver.admission import Attributes
-from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_object
+from tiphys.apiserver.eventloop.aside import LARGE, aside, free_aside, weigh_object
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.registry import ownership
 from tiphys.apiserver.registry.metadata import (
@@ -47,6 +47,8 @@ async def create(objects: Objects, write: Write, obj: Any, fields_known: bool = 
         except StatusError as error:
             if attempt == attempts or not is_already_exists(error):
                 raise
+        finally:
+            free_aside(obj)
         obj.metadata.name = names.generated(obj.metadata.generate_name)
     raise AssertionError("unreachable")
 

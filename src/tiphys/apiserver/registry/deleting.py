@@ -11,7 +11,7 @@ from tiphys.api.base import encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Preconditions
 from tiphys.apiserver.admission import Attributes
-from tiphys.apiserver.eventloop.aside import weigh_object
+from tiphys.apiserver.eventloop.aside import aside, free_aside, weigh_object
 from tiphys.apiserver.registry.objects import Objects, outage, split_key, unwritten
 from tiphys.apiserver.registry.writes import Deleted, Write
 from tiphys.apiserver.resources.base import Strategy
@@ -53,6 +53,8 @@ async def delete(objects: Objects, write: Write, options: DeleteOptions) -> Dele
             return await _delete(objects, resource, strategy, obj, entry, options, dry_run)
         except Conflict:
             continue  # somebody else wrote in between
+        finally:
+            free_aside(obj)
     raise errors.conflict(resource.group_resource, write.name, errors.MODIFIED)
 
 
@@ -161,7 +163,8 @@ async def remove(
     except StoreError as error:
         raise outage(error) from error
     await strategy.after_delete(objects, obj)
-    return Entry(entry.key, revision, with_revision(encode(obj), revision), ())
+    data = await aside(encode, obj)
+    return Entry(entry.key, revision, with_revision(data, revision), ())
 
 
 async def delete_corrupt(objects: Objects, write: Write) -> None:

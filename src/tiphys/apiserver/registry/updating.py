@@ -7,7 +7,7 @@ from typing import Any
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.apiserver.admission import Attributes
-from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_object
+from tiphys.apiserver.eventloop.aside import LARGE, aside, free_aside, weigh_object
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.registry import ownership
 from tiphys.apiserver.registry.changes import Change, Upsert
@@ -63,6 +63,8 @@ async def update(objects: Objects, write: Write, change: Change) -> Written:
         except Conflict:
             if versioned and change.insists:
                 break
+        finally:
+            free_aside(old, new, change)
     raise errors.conflict(resource.group_resource, write.name, errors.MODIFIED)
 
 
@@ -229,7 +231,7 @@ async def _store(
     objects: Objects, write: Write, strategy: Strategy, entry: Entry, old: Any, new: Any
 ) -> Entry:
     resource = write.resource
-    if ownership.same_but_for_times(new, old):
+    if await aside(ownership.same_but_for_times, new, old):
         new.metadata.managed_fields = old.metadata.managed_fields
     value = await objects.converter.write(resource, new)
     if with_revision(value, entry.revision) == entry.data:
