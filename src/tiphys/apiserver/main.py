@@ -20,7 +20,11 @@ from tiphys.apiserver.admission.plugins import admission_chain
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
-from tiphys.apiserver.eventloop.ebb import return_memory, settle_allocator, settle_collector
+from tiphys.apiserver.eventloop.memory import (
+    MemoryTrimmer,
+    settle_allocator,
+    settle_collector,
+)
 from tiphys.apiserver.http.serving import serve, tls_context
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
@@ -138,7 +142,8 @@ class RunningServer:
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
-        self._tasks.start(return_memory(), "return-memory")
+        trimmer = MemoryTrimmer(self.store.compress_history)
+        self._tasks.start(trimmer.run(), "trim-memory")
         self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._runner = await serve(self.server, options.bind, options.port, context)

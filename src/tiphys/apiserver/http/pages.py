@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from tiphys.apiserver.documents import discovery
-from tiphys.apiserver.eventloop.ebb import resident_memory
+from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.slis import HealthRecord
