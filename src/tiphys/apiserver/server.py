@@ -26,7 +26,7 @@ from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
-from tiphys.apiserver.access.impersonation import impersonated
+from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.documents import discovery, openapi
 from tiphys.apiserver.eventloop.aside import aside, weigh_body
@@ -80,6 +80,7 @@ class APIServer:
     ) -> None:
         self.authenticator = authenticator
         self._authorizer = authorizer
+        self._impersonation = Impersonation(authorizer)
         self.registry = registry
         self.address = address
         self.reader = Reader(registry)
@@ -284,28 +285,12 @@ class APIServer:
     def _impersonate(self, call: Call, user: User) -> User:
         for name in call.http.headers:  # a plain loop: every request passes here
             if name[:1] in "iI" and name.lower().startswith("impersonate-"):
-                return impersonated(call.http.headers, user, self._authorizer)
+                return self._impersonation.user(call.http.headers, user, _asked(call, user))
         return user
 
     def _authorize(self, call: Call) -> None:
         info = call.info
-        if info.is_resource:
-            selects = info.verb in _SELECTING and not info.by_path
-            fields = (
-                call.query.get("fieldSelector", "") if selects and NODES in call.user.groups else ""
-            )
-            asked = Asked(
-                info.verb,
-                info.group,
-                info.resource,
-                info.subresource,
-                info.namespace,
-                info.name,
-                version=info.version,
-                fields=fields,
-            )
-        else:
-            asked = Asked(info.verb, path=info.path)
+        asked = _asked(call, call.user)
         if not self._authorizer.authorize(call.user, asked)[0]:
             raise refusal(call.user, asked)
         if info.subresource in _UPGRADED and info.verb == "get" and info.resource == "pods":
@@ -422,6 +407,25 @@ def _terminating(resource: Resource) -> StatusError:
     failure = errors.method_not_allowed(resource.group_resource, "create")
     failure.status.message = "create not allowed while custom resource definition is terminating"
     return failure
+
+
+def _asked(call: Call, user: User) -> Asked:
+    """What the authorizers are asked about the request."""
+    info = call.info
+    if not info.is_resource:
+        return Asked(info.verb, path=info.path)
+    selects = info.verb in _SELECTING and not info.by_path
+    fields = call.query.get("fieldSelector", "") if selects and NODES in user.groups else ""
+    return Asked(
+        info.verb,
+        info.group,
+        info.resource,
+        info.subresource,
+        info.namespace,
+        info.name,
+        version=info.version,
+        fields=fields,
+    )
 
 
 def _is_long(info: RequestInfo) -> bool:
