@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tiphys.store.cache import Entry, ResourceCache, Selectable
+from tiphys.store.cache import Entry, ResourceCache, Selectable, packed_alike
 from tiphys.store.corruption import Corrupt, corrupt
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 
@@ -19,10 +18,6 @@ COMPACT_EVERY = 60.0  # seconds
 DEADLINE = 30.0  # seconds that the engine has for a write
 _PACKED = 100  # objects that are compressed in one step, of about 5 ms
 KEEP = 5  # rounds of history that stay: five minutes, as upstream keeps
-
-
-def _compressed(values: list[bytes]) -> list[bytes]:
-    return [zlib.compress(value, 1) for value in values]
 
 
 class Store:
@@ -165,9 +160,9 @@ class Store:
         for cache in list(self._caches.values()):
             while entries := cache.packable(_PACKED):
                 values = [entry.data for entry in entries]
-                compressed = await asyncio.to_thread(_compressed, values)
-                for entry, value in zip(entries, compressed, strict=True):
-                    entry.pack(value)
+                compressed = await asyncio.to_thread(packed_alike, values)
+                for entry, packed in zip(entries, compressed, strict=True):
+                    entry.pack(packed)
 
     async def compact(self, revision: int) -> None:
         """Forgets history up to and including `revision`, on disk and in memory."""
