@@ -125,7 +125,9 @@ class RunningServer:
             self._usage,
             address,
         )
-        definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
+        definitions = DefinitionController(
+            self.registry, self.server.reader.watches.end_of, self._tasks
+        )
         definitions.serve()
         await bootstrap(
             self.registry,
@@ -151,7 +153,7 @@ class RunningServer:
 
     async def stop(self) -> None:
         self.server.watchdog.stop()
-        self.server.reader.end_watches()
+        self.server.reader.watches.end_all()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()

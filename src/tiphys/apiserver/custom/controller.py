@@ -19,7 +19,6 @@ from tiphys.api.base import Struct, decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions
 from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
-from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.registry.changes import LongMutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import ServedResources
@@ -61,9 +60,12 @@ class _Known:
 class DefinitionController:
     """`run` goes on until it is cancelled; `serve` brings the catalogue up to date at once."""
 
-    def __init__(self, registry: Registry, reader: Reader, tasks: TaskGroup) -> None:
+    def __init__(
+        self, registry: Registry, end_watches_of: Callable[[str], None], tasks: TaskGroup
+    ) -> None:
+        """`end_watches_of` ends the watches of what is stored under a prefix."""
         self._registry = registry
-        self._reader = reader
+        self._end_watches_of = end_watches_of
         self._tasks = tasks
         self._cache = registry.cache(_DEFINITIONS)
         self._known: dict[str, _Known] = {}  # by definition's key
@@ -150,7 +152,7 @@ class DefinitionController:
     def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
         """Watches of a version that is gone end; those that go on are told by a fresh start, as upstream does."""
         if before:
-            self._reader.end_watches_of(before[0].prefix)
+            self._end_watches_of(before[0].prefix)
         for row in after[:1]:
             paths = dict.fromkeys(path for each in after for path in each.selectable)
             self._registry.cache(row).select_by((*NAMES, *paths))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.http.request import Call
@@ -184,12 +183,3 @@ def _unsupported(resource: Resource, key: str) -> str:
 def _mirror(key: str) -> str:
     head, dot, rest = key.partition(".")
     return _MIRRORED.get(head, head) + dot + rest
-
-
-def number(text: str, doing: str = "") -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 20:
-        shown = json.dumps(text, ensure_ascii=False)
-        raise errors.bad_request(
-            f"{doing}resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
-        )
-    return int(text)
