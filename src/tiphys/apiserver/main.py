@@ -32,6 +32,7 @@ from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import selectable_fields, strategy_of
+from tiphys.apiserver.resources.core import EventStrategy
 from tiphys.apiserver.resources.services import ServiceStrategy
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
@@ -146,7 +147,9 @@ class RunningServer:
         self.server.ready = True
         trimmer = MemoryTrimmer(self.store.compress_history)
         self._tasks.start(trimmer.run(), "trim-memory")
-        self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
+        self._tasks.start(
+            expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
+        )
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._runner = await serve(self.server, options.bind, options.port, context)
         log.info("serving on https://%s:%d", options.bind, options.port)

@@ -36,6 +36,7 @@ from tiphys.apiserver.http.pages import Pages, no_page
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import (
     ANONYMOUS,
+    MAX_BODY,
     Call,
     RequestInfo,
     User,
@@ -43,6 +44,7 @@ from tiphys.apiserver.http.request import (
     parse,
     parse_query,
 )
+from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_path
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
@@ -52,6 +54,7 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Actions
 from tiphys.apiserver.resources.componentstatuses import ComponentStatuses
+from tiphys.apiserver.resources.parts import PARTS
 from tiphys.apiserver.resources.scales import Scales
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.machinery import decoding, errors
@@ -61,7 +64,6 @@ from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 3 * 1024 * 1024
 Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
 
@@ -101,7 +103,7 @@ class APIServer:
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
-        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk)
+        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk, PARTS)
         scales = Scales(registry, writer)
         self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
@@ -324,14 +326,13 @@ class APIServer:
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
         if not resource.built_in:
-            if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
+            if not is_custom_path(info, resource):
                 return no_page()
             if not resource.prepared:
                 await asyncio.to_thread(resource.prepare)
-            if resource.terminating and info.verb == "create":
-                raise _terminating(resource)
+            check_creatable(info, resource)
         else:
-            _check_path(info, resource, call.http.method)
+            check_path(info, resource, call.http.method)
             if id(resource) not in self._warm:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
@@ -403,12 +404,6 @@ _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
 
-def _terminating(resource: Resource) -> StatusError:
-    failure = errors.method_not_allowed(resource.group_resource, "create")
-    failure.status.message = "create not allowed while custom resource definition is terminating"
-    return failure
-
-
 def _asked(call: Call, user: User) -> Asked:
     """What the authorizers are asked about the request."""
     info = call.info
@@ -460,26 +455,3 @@ def _websocket_token(request: web.BaseRequest) -> str:
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
-
-
-def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:
-    """What a router that knows every path says to those it does not know, and to methods that a path does not have.
-    Custom resources have none. Raises 404 and 405."""
-    name, collection = "".join(info.parts[1:2]), len(info.parts) < 2
-    outside = resource.namespaced and not info.namespace
-    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
-        raise errors.page_not_found()
-    if outside and (name or "list" not in resource.verbs):
-        raise errors.page_not_found()
-    if (method == "HEAD" and info.subresource != "proxy") or (
-        collection and info.verb in ("update", "patch")
-    ):
-        raise errors.method_refused()
-    if outside and info.verb not in ("list", "watch"):
-        raise errors.method_refused()
-
-
-def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
-    """Whether a request names no namespace that has to name one: all but lists and watches of everything."""
-    everything = info.verb in ("list", "watch") and not info.path_name
-    return resource.namespaced and not info.namespace and not everything

@@ -21,9 +21,8 @@ from tiphys.api.meta_v1 import DeleteOptions
 from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
 from tiphys.apiserver.registry.changes import LongMutation
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.registry.served import ServedResources
+from tiphys.apiserver.registry.served import NAMES, ServedResources
 from tiphys.apiserver.registry.writes import Write
-from tiphys.apiserver.resources import NAMES
 from tiphys.apiserver.resources.definitions import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps

@@ -80,7 +80,8 @@ class Reader:
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = wanted(call, resource)
         check_list(call)
-        view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
+        view = view_of(call, resource, self.registry)
+        limit = max(int(call.query.get("limit") or "0"), 0)
         listing = Listing(call, resource, want, self.registry)
         if not call.query.get("continue"):
             await fresh(self.store, call.query.get("resourceVersion", ""), _LISTING)

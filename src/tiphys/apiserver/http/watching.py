@@ -54,7 +54,7 @@ class Stream:
         self.resource = resource
         self.user = call.user.name
         self._cache = registry.cache(resource)
-        self._view = view_of(call, resource)
+        self._view = view_of(call, resource, registry)
         self._want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
         check_list(call)
         self._seconds = int(call.query.get("timeoutSeconds") or "0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from tiphys.apiserver.http.bulk import Bulk
 from tiphys.apiserver.http.lists import Listing, list_meta, media_of
 from tiphys.apiserver.http.options import check_list, check_write, complete_delete
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.registry.changes import Apply, Change, Patched, Replace
+from tiphys.apiserver.registry.changes import Apply, Change, Part, Patched, Replace, whole
 from tiphys.apiserver.registry.conversion import as_stored
 from tiphys.apiserver.registry.metadata import check_identity
 from tiphys.apiserver.registry.ownership import Author
@@ -36,7 +37,6 @@ from tiphys.apiserver.registry.patches import APPLY, offered, read_patch
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.apiserver.registry.writes import SubresourceView, Write
-from tiphys.apiserver.resources.parts import PARTS, whole
 from tiphys.machinery import decoding, errors, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.query import truth
@@ -79,7 +79,15 @@ def author_of(call: Call) -> Author:
 class Writer:
     """The writes of one server."""
 
-    def __init__(self, registry: Registry, authorizer: Authorizer, bulk: Bulk) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        authorizer: Authorizer,
+        bulk: Bulk,
+        parts: Mapping[str, Part],
+    ) -> None:
+        """`parts` says what of an object a subresource may change; others may change it all."""
+        self._parts = parts
         self._registry = registry
         self._bulk = bulk
         self._authorizer = authorizer
@@ -100,6 +108,9 @@ class Writer:
             view=view,
             check_create=partial(self._check_create, call, resource),
         )
+
+    def _part(self, call: Call) -> Part:
+        return self._parts.get(call.info.subresource, whole)
 
     def _check_create(self, call: Call, resource: Resource) -> None:
         """A write that would create the object needs that right, too. Raises 403."""
@@ -143,7 +154,7 @@ class Writer:
         check_write(call, "UpdateOptions")
         obj = await aside(self._read, call, data, resource)
         check_identity(obj.metadata, resource, call.info.namespace, call.info.name)
-        part = PARTS.get(call.info.subresource, whole)
+        part = self._part(call)
         return await self._change(call, resource, Replace(obj, part))
 
     # --- patch ---
@@ -165,7 +176,7 @@ class Writer:
             weigh_body(LARGE + 1)
         validation = field_validation(call)
         problems = await aside(patch_problems, validation, patch, data)
-        part = PARTS.get(call.info.subresource, whole)
+        part = self._part(call)
         write = self.write_of(call, resource)
         change = Patched(write, patch, part, validation, problems)
         return await self._change(call, resource, change)
@@ -174,7 +185,7 @@ class Writer:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         config = await aside(configuration, call, resource, data)
-        part = PARTS.get(call.info.subresource, whole) if call.info.subresource else None
+        part = self._part(call) if call.info.subresource else None
         write = self.write_of(call, resource)
         change = Apply(write.resource, config, author_of(call), part)
         return await self._change(call, resource, change)
@@ -229,7 +240,7 @@ class Writer:
         check_list(call)
         options = await self._options(call)
         write = self._deletion(call, resource, options)
-        view = view_of(call, resource)
+        view = view_of(call, resource, self._registry)
         deleted = await self._registry.delete_collection(write, view, options)
         listing = Listing(call, resource, want, self._registry)
         meta = list_meta(resource, self._registry.store.revision, bool(want.shape))

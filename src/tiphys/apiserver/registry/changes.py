@@ -24,6 +24,11 @@ Part = Callable[[Any, Any], Any]
 """What of a new object a subresource may change: (new, old) to old with just that changed."""
 
 
+def whole(new: Any, old: Any) -> Any:
+    """For paths that may change everything, but for what the strategy keeps."""
+    return new
+
+
 class Upsert(Enum):
     """Whether a change may create the object when there is none."""
 

@@ -10,8 +10,8 @@ import msgspec
 from tiphys.api.base import encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Preconditions
-from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.eventloop.aside import aside, free_aside, weigh_object
+from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.objects import Objects, outage, split_key, unwritten
 from tiphys.apiserver.registry.writes import Deleted, Write
 from tiphys.apiserver.resources.base import Strategy

@@ -14,9 +14,9 @@ import msgspec
 
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
-from tiphys.apiserver.admission import Admission
 from tiphys.apiserver.eventloop.turns import Turns
 from tiphys.apiserver.eventloop.workers import Workers
+from tiphys.apiserver.registry.admission import Admission
 from tiphys.apiserver.registry.conversion import Caller, Converter
 from tiphys.apiserver.registry.served import ServedResources
 from tiphys.apiserver.registry.writes import Write

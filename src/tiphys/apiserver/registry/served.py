@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tiphys.api.catalog import BY_PATH, RESOURCES, GroupVersion, Resource
+from tiphys.store.cache import Selectable
 
 _BUILT_IN = frozenset(resource.group for resource in RESOURCES)
 
@@ -38,6 +39,8 @@ PRIORITIES = {
     "resource.k8s.io": 16200,
     "metrics.k8s.io": 100,
 }
+# What field selectors may name of every resource.
+NAMES = (Selectable("metadata.name"), Selectable("metadata.namespace"))
 CUSTOM_PRIORITY = 1000  # of the groups of custom resources
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.eventloop.aside import LARGE, aside, free_aside, weigh_object
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.registry import ownership
+from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.changes import Change, Upsert
 from tiphys.apiserver.registry.creating import create
 from tiphys.apiserver.registry.deleting import remove, waits_for_its_keeper

@@ -7,7 +7,8 @@ import asyncio
 from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.conversion import shown
-from tiphys.apiserver.resources import NAMES, strategy_of
+from tiphys.apiserver.registry.objects import Objects
+from tiphys.apiserver.registry.served import NAMES
 from tiphys.machinery import errors
 from tiphys.machinery.selectors import (
     EVERYTHING,
@@ -20,14 +21,14 @@ from tiphys.machinery.selectors import (
 from tiphys.store.cache import Entry, Filter, Selectable
 
 
-def view_of(call: Call, resource: Resource) -> Filter:
+def view_of(call: Call, resource: Resource, objects: Objects) -> Filter:
     """The part of the resource that a list, watch or collection delete is about. Raises 400."""
+    selectable = objects.strategy_of(storage_of(resource)).fields
     labels = call.selectors.get("labelSelector") or _labels(call.query.get("labelSelector", ""))
-    fields = _fields(call, resource)
+    fields = _fields(call, resource, selectable)
     if resource.webhook is not None:
         names, others = _parted(fields)
         if others.requirements:
-            selectable = strategy_of(resource).fields
             stored = _stored_view(call, resource, labels, names)
             return ConvertedFilter(stored, others, resource, selectable)
     return _stored_view(call, resource, labels, fields)
@@ -152,7 +153,7 @@ def _field_terms(text: str) -> Selector:
         raise errors.bad_request(str(error)) from None
 
 
-def _fields(call: Call, resource: Resource) -> Selector:
+def _fields(call: Call, resource: Resource, selectable: tuple[Selectable, ...]) -> Selector:
     text = call.query.get("fieldSelector", "")
     if not text:
         return EVERYTHING
@@ -161,7 +162,7 @@ def _fields(call: Call, resource: Resource) -> Selector:
         selector = Selector(
             tuple(Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements)
         )
-    allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
+    allowed = {field.name for field in (*NAMES, *selectable)}
     for requirement in selector.requirements:
         if requirement.key not in allowed:
             raise errors.bad_request(_unsupported(resource, requirement.key))

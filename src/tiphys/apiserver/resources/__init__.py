@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.registry.served import NAMES
 from tiphys.apiserver.resources import (
     admission,
     autoscaling,
@@ -91,9 +92,6 @@ STRATEGIES: dict[str, Strategy] = {
 def strategy_of(resource: Resource) -> Strategy:
     own: Strategy | None = getattr(resource, "strategy", None)  # a custom resource brings its own
     return own or STRATEGIES.get(resource.group_resource, _DEFAULT)
-
-
-NAMES = (Selectable("metadata.name"), Selectable("metadata.namespace"))
 
 
 def selectable_fields(prefix: str) -> tuple[Selectable, ...]:

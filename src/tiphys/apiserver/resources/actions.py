@@ -14,11 +14,11 @@ from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, Status
 from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.access.authorization import Authorizer
-from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.eventloop.turns import Steps
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, read_object
 from tiphys.apiserver.http.request import Call, User
+from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.writes import Write
