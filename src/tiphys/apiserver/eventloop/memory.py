@@ -67,11 +67,21 @@ def _trim() -> None:
 
 
 class MemoryTrimmer:
-    """Looks after the memory of one server. `compress_history` takes as long as it likes, in small steps."""
+    """Looks after the memory of one server. `compress_history` takes as long as it likes, in small steps.
 
-    def __init__(self, compress_history: Callable[[], Awaitable[None]]) -> None:
+    `resident` gives the bytes of memory that the process has, `trim` gives back those that are free.
+    """
+
+    def __init__(
+        self,
+        compress_history: Callable[[], Awaitable[None]],
+        resident: Callable[[], int] = resident_memory,
+        trim: Callable[[], None] = _trim,
+    ) -> None:
         self._compress_history = compress_history
-        self._before = resident_memory()  # at the last look
+        self._resident = resident
+        self._trim = trim
+        self._before = resident()  # at the last look
         self._lowest = self._before  # since the last trimming
         self._untrimmed = 0  # looks since then
         self._uncollected = 0  # looks since a full collection was due
@@ -81,10 +91,11 @@ class MemoryTrimmer:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
-            await self._look()
+            await self.look()
 
-    async def _look(self) -> None:
-        now = resident_memory()
+    async def look(self) -> None:
+        """One look, of those that `run` has every few seconds."""
+        now = self._resident()
         calm = now - self._before < _GROWTH
         self._before = now
         self._untrimmed += 1
@@ -110,8 +121,8 @@ class MemoryTrimmer:
 
     async def _shrink(self, before: int) -> None:
         await self._compress_history()
-        await asyncio.to_thread(_trim)
-        now = resident_memory()
+        await asyncio.to_thread(self._trim)
+        now = self._resident()
         if before - now > _WORTH_TRIMMING:
             log.info("Memory was trimmed from %d to %d MiB.", before >> 20, now >> 20)
         self._untrimmed = 0
