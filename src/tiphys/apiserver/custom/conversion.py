@@ -142,7 +142,8 @@ def _checked(old: dict[str, Any], new: Any, wanted: str, where: str) -> dict[str
     for key in _KEPT:
         if before.get(key) != after.get(key):
             raise errors.internal(f"{where}webhook changed metadata.{key}")
-    # Only labels and annotations may change; the rest of the metadata is as it was, the version first.
+    # Only labels and annotations may change; the rest of the metadata is as it was, the version
+    # first.
     kept = {**before, **{key: after[key] for key in ("labels", "annotations") if key in after}}
     for key in ("labels", "annotations"):
         if key not in after:

@@ -47,7 +47,9 @@ def resident_memory() -> int:
 
 
 def settle_allocator() -> None:
-    """Few arenas, whose free pages are few, too; and what is large is mapped by itself, however often it comes."""
+    """Few arenas, whose free pages are few, too; and what is large is mapped by itself, however
+    often it comes.
+    """
     with contextlib.suppress(OSError, AttributeError):  # no glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_ARENA_MAX, 2)
@@ -55,7 +57,9 @@ def settle_allocator() -> None:
 
 
 def settle_collector() -> None:
-    """Leaves full collections to the `MemoryTrimmer`: one in the middle of a large request takes 100 ms."""
+    """Leaves full collections to the `MemoryTrimmer`: one in the middle of a large request takes
+    100 ms.
+    """
     gc.set_threshold(*_THRESHOLDS)
 
 
@@ -67,9 +71,12 @@ def _trim() -> None:
 
 
 class MemoryTrimmer:
-    """Looks after the memory of one server. `compress_history` takes as long as it likes, in small steps.
+    """Looks after the memory of one server.
 
-    `resident` gives the bytes of memory that the process has, `trim` gives back those that are free.
+    `compress_history` takes as long as it likes, in small steps.
+
+    `resident` gives the bytes of memory that the process has, `trim` gives back those that are
+    free.
     """
 
     def __init__(
