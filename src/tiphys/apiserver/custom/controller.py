@@ -61,7 +61,7 @@ class _Known:
 
 
 class DefinitionController:
-    """`run` goes on until it is cancelled; `serve` brings the catalogue up to date at once."""
+    """`run` goes on until it is cancelled; `serve` brings what is served up to date at once."""
 
     def __init__(
         self, registry: Registry, end_watches_of: Callable[[str], None], tasks: TaskGroup
@@ -111,7 +111,7 @@ class DefinitionController:
     # --- serving ---
 
     def serve(self) -> None:
-        """Makes the catalogue hold the served versions of every established definition.
+        """Serves the versions of every established definition.
 
         Reads only what has changed.
         """

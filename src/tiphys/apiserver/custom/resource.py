@@ -1,4 +1,4 @@
-"""From a CustomResourceDefinition to rows of the catalogue, one for each served version."""
+"""From a CustomResourceDefinition to served resources, one for each served version."""
 
 from __future__ import annotations
 
