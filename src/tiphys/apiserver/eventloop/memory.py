@@ -29,7 +29,7 @@ _GROWTH = 2 << 20  # bytes that a process grows by between two looks and is calm
 _WORTH_TRIMMING = 16 << 20  # bytes more than after the last trimming, from which it is worth it
 _TRIM_AFTER = 10  # looks after which one trims all the same: history goes long after its burst
 _SMALL = 80 << 20  # bytes of a process that is not trimmed then
-_COLLECT_AFTER = 8  # collections of the middle generation, as Python's own threshold has it
+_COLLECT_AFTER = 3  # collections of the middle generation: of 8, as Python has it, one took 55 ms
 _IMPATIENT = 20  # looks after which a full collection does not wait for a calm moment
 _THOROUGH = 1800.0  # seconds between two collections of everything
 # Objects of the youngest generation, collections of it, and "never": see `MemoryTrimmer`.
