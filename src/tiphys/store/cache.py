@@ -241,6 +241,7 @@ class ResourceCache:
             self._remove(corrupt.key)
             self._indexes.update(previous, None)
         self.forget(corrupt.revision)
+        self._history.dropped = corrupt.revision  # it made no event, so no watch may resume over it
         self.revision = corrupt.revision
         self._wake_watchers()
 

@@ -25,6 +25,18 @@ def prefix_of(key: str) -> str:
     return key[: key.index("/", key.index("/", 1) + 1) + 1]
 
 
+class Retention:
+    """Which history a round of compaction forgets: what is older than `KEEP` rounds."""
+
+    def __init__(self, revision: int) -> None:
+        self._revisions: deque[int] = deque([revision])  # as each round found it
+
+    def next_round(self, revision: int) -> int | None:
+        """Begins a round at the store's `revision`; returns the revision to compact to, None for none yet."""
+        self._revisions.append(revision)
+        return self._revisions.popleft() if len(self._revisions) > KEEP else None
+
+
 class Store:
     """Every resource of one engine.
 
@@ -179,12 +191,12 @@ class Store:
     # --- compaction ---
 
     async def _compact_forever(self) -> None:
-        revisions: deque[int] = deque([self.revision])  # one a round
+        retention = Retention(self.revision)
         while True:
             await asyncio.sleep(COMPACT_EVERY)
-            revisions.append(self.revision)
-            if len(revisions) > KEEP:
-                await self.compact(revisions.popleft())
+            revision = retention.next_round(self.revision)
+            if revision is not None:
+                await self.compact(revision)
 
     async def compact(self, revision: int) -> None:
         """Forgets history up to and including `revision`, on disk and in memory.
