@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tiphys.apiserver.links import MOST, Rewriter, unpacked
 from tiphys.apiserver.request import Call, RequestInfo
-from tiphys.machinery import errors
+from tiphys.machinery import errors, goformat
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # a WebSocket's way to carry a token, as its subprotocol
@@ -91,7 +91,7 @@ def split_name(text: str, kind: str) -> Named:
     if len(parts) == 3:
         scheme, name, port = parts
     if len(parts) > 3 or not name or scheme not in ("", "http", "https"):
-        raise errors.bad_request(f"invalid {kind} request {errors.quoted(text)}")
+        raise errors.bad_request(f"invalid {kind} request {goformat.quoted(text)}")
     return Named(scheme or "http", name, port)
 
 

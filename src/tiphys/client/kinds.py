@@ -15,6 +15,7 @@ import msgspec
 
 from tiphys.api.base import Struct, decoder
 from tiphys.api.catalog import BY_KIND, Resource, resource_of
+from tiphys.machinery.errors import StatusError, is_not_found
 
 Manifest = dict[str, Any]
 Named = type[Struct] | Struct | Mapping[str, Any]
@@ -78,15 +79,13 @@ class Kinds:
         return found
 
     async def _discover(self, api_version: str, kind: str) -> Resource:
-        from tiphys.machinery.errors import StatusError
-
         group, _, version = api_version.rpartition("/")
         try:
             listed = msgspec.json.decode(
                 await self._get(f"/apis/{api_version}" if group else f"/api/{version}")
             )
         except StatusError as error:
-            if error.status.code != 404:
+            if not is_not_found(error):
                 raise
             listed = {"resources": []}
         for row in listed["resources"]:

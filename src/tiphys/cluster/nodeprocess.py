@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from tiphys.api import core_v1, discovery_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
+from tiphys.client.component import stop_on_signals
 from tiphys.client.config import load
 from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informer, Informers
@@ -57,17 +57,16 @@ class NodeProcess:
 
 async def run(options: NodeProcess) -> None:
     """Until SIGTERM or SIGINT. Pods are left running."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
     client = Client(load(options.kubeconfig), "tiphys-node")
     agents: list[Agent] = []
     starting = tasks.start(_start(options, client, tasks, agents), "start", vital=True)
-    waiting = [loop.create_task(stop.wait()), loop.create_task(tasks.failed.wait())]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    waits = TaskGroup("node-lifecycle")
+    ends = [waits.start(stop.wait(), "signal"), waits.start(tasks.failed.wait(), "failure")]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    await waits.stop()
     starting.cancel()
     for agent in agents:
         await agent.stop()

@@ -258,7 +258,7 @@ class EndpointSliceController(_ServiceController):
             meta.owner_references = [owner_reference(service)]
             made = Slice(metadata=meta, address_type="IPv4", ports=ports, endpoints=endpoints)
             standing = await self.client.create(made)
-            self._slices._put(standing)  # our own write need not come back before the next look
+            self._slices.note_written(standing)  # our own write need not come back before the next look
             return
         from tiphys.api.base import decode, encode
 

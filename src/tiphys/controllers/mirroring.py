@@ -134,7 +134,7 @@ class EndpointSliceMirroringController(Controller):
                 annotations=notes,
                 owner_references=[owner_reference(endpoints)],
             )
-            self._slices._put(
+            self._slices.note_written(
                 await self.client.create(made)
             )  # our own write need not come back before the next look
         elif (

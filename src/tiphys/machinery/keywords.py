@@ -9,11 +9,11 @@ from tiphys.machinery.errors import (
     FieldError,
     invalid_value,
     not_one_of,
-    quoted,
     too_long,
     too_many,
 )
 from tiphys.machinery.formats import FORMATS
+from tiphys.machinery.goformat import quoted
 from tiphys.machinery.regexp import compiled
 
 Check = Callable[[Any, str], FieldError | None]
