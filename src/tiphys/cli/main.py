@@ -402,6 +402,7 @@ def controllers(
     scheduler_config: Path | None,
 ) -> None:
     """Run the controllers."""
+    from tiphys import addons
     from tiphys.client.client import Client
     from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
@@ -415,7 +416,9 @@ def controllers(
 
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
-                informers = await run_controllers(client, tasks, ca.read_text(), key)
+                informers = await run_controllers(
+                    client, tasks, ca.read_text(), key, addons.controllers()
+                )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from typing import Any
 from tiphys.client.client import Client
 from tiphys.client.informer import Informers
 from tiphys.client.leader import LeaderElection
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 
 _CHECK_EVERY = 5.0  # seconds between two looks at how many objects are held
@@ -55,15 +55,6 @@ class Shrinkage:
         return has_shrunk and now - self._level_since >= self.CALM
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set from now on. To be called on the main thread's running loop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
 async def lead_and_run(client: Client, name: str, elect: bool, start: Start) -> Ending:
     """Runs a component until a signal, the loss of the lead or a failure ends it; returns which it was.
 
@@ -71,7 +62,7 @@ async def lead_and_run(client: Client, name: str, elect: bool, start: Start) -> 
     elect: whether to wait for the lead; without, the component starts at once
     start: starts the component's tasks in the group that it is given, and returns the component's informers
     """
-    stop = stop_on_signals()
+    stop = stop_event()
     waits = TaskGroup(f"{name}-lifecycle")
     stopping = waits.start(stop.wait(), "signal")
     election = LeaderElection(client, name, f"{socket.gethostname()}_{os.getpid()}")

@@ -23,6 +23,7 @@ from tiphys.cluster.certificates import Authority, key_pem, new_key, write_priva
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery import handles
+from tiphys.machinery.finished import is_final
 
 Step = Callable[[str], None]
 CRASH_LOOP = 3  # quick deaths in a row
@@ -446,7 +447,7 @@ def is_awaited(pod: dict[str, Any], since: float) -> bool:
     status = pod["status"]
     if not pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
         return False
-    if status.get("phase") in ("Succeeded", "Failed"):
+    if is_final(status.get("phase", "")):
         return False
     for container in status.get("containerStatuses", ()):
         state = container.get("state", {})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tiphys import addons
 from tiphys.api import core_v1
 from tiphys.apiserver.main import Options, RunningServer
 from tiphys.client.client import Client
@@ -78,7 +79,7 @@ class LocalCluster:
         if self._controllers:
             secret = (pki / "ca.key").read_text()
             informers = await run_controllers(
-                self.client, self.tasks, authority.path.read_text(), secret
+                self.client, self.tasks, authority.path.read_text(), secret, addons.controllers()
             )
             self.tasks.start(
                 Scheduler(self.client, self.tasks, informers=informers).run(),
