@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiphys.api import core_v1
@@ -34,6 +34,7 @@ def members(tree: dict[str, Any]) -> set[str]:
     return set(paths({k: v for k, v in normal(tree).items() if k != "."}))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(sets, sets)
 def test_sets_follow_the_laws_of_sets(left: dict[str, Any], right: dict[str, Any]) -> None:
     a, b = ({k: v for k, v in normal(s).items() if k != "."} for s in (left, right))
