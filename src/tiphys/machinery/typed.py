@@ -71,21 +71,20 @@ class Node:
     keys: tuple[tuple[str, Any], ...] = ()
     untyped: bool = False
 
-    def _fields(self) -> dict[str, Node]:
-        if callable(self.fields):
-            self.fields = self.fields()
-        return self.fields or {}
-
     def child(self, name: str, value: Any) -> Node:
         """The node of a field that has this value."""
-        node = self._fields().get(name) or self.other or DEDUCED
+        if callable(self.fields):
+            self.fields = self.fields()
+        node = (self.fields.get(name) if self.fields else None) or self.other or DEDUCED
         if node.untyped and not isinstance(value, dict):
             return LEAF
         return node
 
     def named(self, name: str) -> bool:
         """Whether the type itself has a field of that name."""
-        return name in self._fields()
+        if callable(self.fields):
+            self.fields = self.fields()
+        return self.fields is not None and name in self.fields
 
 
 LEAF = Node("leaf")
