@@ -1,4 +1,5 @@
-"""Copies of what a server holds: that they follow it, and find back to it after anything was missed."""
+"""Copies of what a server holds: that they follow it, and find back to it after anything was
+missed."""
 
 from __future__ import annotations
 

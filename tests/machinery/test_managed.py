@@ -160,7 +160,8 @@ ITEMS = Node(
 
 
 def test_an_item_goes_with_its_owner_whatever_others_own_in_it() -> None:
-    """Who only changed a field of an item does not keep the item: half of one, without its key, could not be stored."""
+    """Who only changed a field of an item does not keep the item: half of one, without its key,
+    could not be stored."""
     mine, theirs = owner("me"), Manager("them", "Update", "v1")
     live = {"items": [{"name": "a", "v": "2"}, {"name": "b"}]}
     item = 'k:{"name":"a"}'

@@ -1,4 +1,5 @@
-"""A real server process that is killed while it is written to, and what its clients may rely on afterwards."""
+"""A real server process that is killed while it is written to, and what its clients may rely on
+afterwards."""
 
 from __future__ import annotations
 
@@ -93,7 +94,8 @@ class Acknowledged:
 
 
 class Follower:
-    """A watch that goes on from where the last server left it. `seen` are revisions since the last list."""
+    """A watch that goes on from where the last server left it. `seen` are revisions since the last
+    list."""
 
     def __init__(self, revision: str) -> None:
         self.revision = revision
@@ -143,8 +145,8 @@ async def _write_until_killed(
 
 
 async def check_kills(root: Path, store: str, rounds: int) -> tuple[int, int]:
-    """Kills a server so many times while it is written to. Returns how many writes were acknowledged, and how often a
-    watch had to list anew."""
+    """Kills a server so many times while it is written to. Returns how many writes were
+    acknowledged, and how often a watch had to list anew."""
     server = Killed(root, store)
     client = await server.start()
     follower = Follower((await client.list(core_v1.ConfigMap, "default")).revision)

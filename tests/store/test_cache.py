@@ -1,4 +1,5 @@
-"""The watch cache, case by case. `test_cache_model` compares it to a model over random histories."""
+"""The watch cache, case by case. `test_cache_model` compares it to a model over random
+histories."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The watch cache against a model that keeps everything, over random histories.
 
-The model remembers every state and every event there ever was, so what the cache must answer is a plain look-up:
-lists by selector now and at any revision, watches that resume anywhere and take in pieces, and what is expired.
+The model remembers every state and every event there ever was, so what the cache must answer is a
+plain look-up: lists by selector now and at any revision, watches that resume anywhere and take in
+pieces, and what is expired.
 """
 
 from __future__ import annotations

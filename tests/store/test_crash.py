@@ -1,5 +1,6 @@
-"""SIGKILL at any moment during writes: no acknowledged write is lost, no revision is given twice, no watcher that
-resumes misses an event. Fifty times on SQLite and on etcd, with the real server process."""
+"""SIGKILL at any moment during writes: no acknowledged write is lost, no revision is given twice,
+no watcher that resumes misses an event. Fifty times on SQLite and on etcd, with the real server
+process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the etcd engine does beyond the contract: leases, other writers, compaction by others, restarts."""
+"""What the etcd engine does beyond the contract: leases, other writers, compaction by others,
+restarts."""
 
 from __future__ import annotations
 

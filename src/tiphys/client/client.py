@@ -1,6 +1,7 @@
 """Calls to an API server, one method for each verb.
 
-Objects are structs of `tiphys.api` or dictionaries as YAML gives them, custom resources among them (`kinds`).
+Objects are structs of `tiphys.api` or dictionaries as YAML gives them, custom resources among them
+(`kinds`).
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Unreachable(Exception):
 
 @dataclass(slots=True)
 class Page(Generic[Obj]):
-    """A list, or a part of it, as it was at `revision`. `token` continues it, "" when it is complete."""
+    """A list, or a part of it, as it was at `revision`. `token` continues it, "" when it is
+    complete."""
 
     items: list[Obj]
     revision: str
@@ -96,7 +98,8 @@ class Client:
 
     agent: the User-Agent, by which the server's log and metrics tell clients apart
 
-    Every call raises StatusError as the server answers, and Unreachable when it does not answer within a minute.
+    Every call raises StatusError as the server answers, and Unreachable when it does not answer
+    within a minute.
     """
 
     def __init__(self, config: Config, agent: str = "tiphys") -> None:
@@ -120,10 +123,11 @@ class Client:
     async def drop_connections(self) -> None:
         """Ends every connection, those of watches too, and what waits on them gets Unreachable.
 
-        For who suspects that they lead nowhere (the machine slept): the kernel would notice only minutes later.
-        The next call opens new ones.
+        For who suspects that they lead nowhere (the machine slept): the kernel would notice only
+        minutes later. The next call opens new ones.
         """
-        # aiohttp forgets who reads from a connection that it closes itself: such a reader would wait for ever.
+        # aiohttp forgets who reads from a connection that it closes itself: such a reader would
+        # wait for ever.
         for response in self._responses:
             response.content.set_exception(
                 aiohttp.ClientConnectionError("the connection was dropped")
@@ -189,8 +193,8 @@ class Client:
 
         path:    from the server's root, such as ``/api/v1/namespaces``
         content: media type of the body
-        timeout: seconds for everything. When the server is busy and says when to come again (Retry-After), it is
-                 asked again then, as often as fits, at most ten times
+        timeout: seconds for everything. When the server is busy and says when to come again
+                 (Retry-After), it is asked again then, as often as fits, at most ten times
         accept:  media types of the answer
 
         Raises StatusError as the server answers, Unreachable when it does not answer.
@@ -230,7 +234,8 @@ class Client:
         self, kind: Mapping[str, Any], name: str = "", namespace: str = ""
     ) -> Manifest: ...
     async def get(self, kind: Named, name: str = "", namespace: str = "") -> Any:
-        """One object. For a whole manifest as `kind`, its own name and namespace are the defaults."""
+        """One object. For a whole manifest as `kind`, its own name and namespace are the
+        defaults."""
         target = await self._kinds.find(kind)
         path = target.object_path(namespace or namespace_of(kind), name or name_of(kind))
         return target.decode(await self.request("GET", path))
@@ -275,8 +280,10 @@ class Client:
         namespace:      "" for all namespaces
         labels, fields: selectors, as kubectl takes them
         limit:          objects at the most, 0 for all; `token` continues the page before
-        revision:       as old as this will do ("0": whatever the server has in memory); "" for the newest
-        resource:       lists any resource as far as `kind` has fields for it (PartialObjectMetadata)
+        revision:       as old as this will do ("0": whatever the server has in memory); "" for the
+                        newest
+        resource:       lists any resource as far as `kind` has fields for it
+                        (PartialObjectMetadata)
         """
         query = _query(
             labelSelector=labels,
@@ -328,11 +335,12 @@ class Client:
     ) -> AsyncIterator[WatchEvent[Any]]:
         """Events after `revision` until the server ends the watch.
 
-        Without a revision, the objects that there are come first, as ADDED. `timeout` (seconds) asks the server to
-        end the watch then. Other arguments are those of `list`. Bookmarks are asked for: their object has nothing
-        but its resourceVersion.
+        Without a revision, the objects that there are come first, as ADDED. `timeout` (seconds)
+        asks the server to end the watch then. Other arguments are those of `list`. Bookmarks are
+        asked for: their object has nothing but its resourceVersion.
 
-        Raises StatusError (`errors.is_expired`: list again) and, when the connection breaks, Unreachable.
+        Raises StatusError (`errors.is_expired`: list again) and, when the connection breaks,
+        Unreachable.
         """
         query = _query(
             watch="1",
@@ -380,7 +388,8 @@ class Client:
         return target.decode(await self.request("POST", path, encode(obj), target.write_query))  # type: ignore[no-any-return]
 
     async def update(self, obj: Obj, subresource: str = "") -> Obj:
-        """Replaces an object. Its resourceVersion says on which version the change is based; "" for any.
+        """Replaces an object. Its resourceVersion says on which version the change is based; "" for
+        any.
 
         Raises StatusError (`errors.is_conflict`: read it again).
         """
@@ -402,8 +411,9 @@ class Client:
     ) -> Obj:
         """Server-side apply of `obj` as field manager `manager`.
 
-        A dictionary says exactly what is applied; of a struct, its set fields are. Raises StatusError
-        (`errors.is_conflict`) when another manager has a field of it and `force` is not given.
+        A dictionary says exactly what is applied; of a struct, its set fields are. Raises
+        StatusError (`errors.is_conflict`) when another manager has a field of it and `force` is not
+        given.
         """
         target = await self._kinds.find(obj)
         path = target.object_path(namespace or namespace_of(obj), name_of(obj), subresource)
@@ -445,8 +455,9 @@ class Client:
     ) -> Any:
         """Patches an object and returns it.
 
-        `media` is one of the patch types above. By default a struct type is patched by a strategic merge, and what
-        dictionaries name by a merge patch, since custom resources have no strategic one.
+        `media` is one of the patch types above. By default a struct type is patched by a strategic
+        merge, and what dictionaries name by a merge patch, since custom resources have no strategic
+        one.
         """
         target = await self._kinds.find(kind)
         media = media or (MERGE if isinstance(kind, Mapping) else STRATEGIC)
@@ -469,7 +480,8 @@ class Client:
 
         grace:         seconds, None for the kind's default
         propagation:   Foreground, Background or Orphan; None for the kind's default
-        uid, revision: delete only that very object, or that version of it (else `errors.is_conflict`)
+        uid, revision: delete only that very object, or that version of it (else
+                       `errors.is_conflict`)
         """
         options = DeleteOptions(grace_period_seconds=grace, propagation_policy=propagation)
         if uid or revision:
@@ -497,7 +509,8 @@ def _query(**items: str) -> dict[str, str]:
 
 
 def _status(data: bytes, code: int) -> Status:
-    """The Status of an answer; one is made up for an answer that is none, as of a proxy between us and the server."""
+    """The Status of an answer; one is made up for an answer that is none, as of a proxy between us
+    and the server."""
     try:
         status = decode(data, Status)
         if status.kind == "Status" and status.code:

@@ -1,4 +1,5 @@
-"""The life of a component of the control plane: it waits for the lead, works while it has it, and ends."""
+"""The life of a component of the control plane: it waits for the lead, works while it has it, and
+ends."""
 
 from __future__ import annotations
 
@@ -32,8 +33,9 @@ class Ending(enum.Enum):
 class Shrinkage:
     """Decides when a process that has held far more objects than it does now should restart.
 
-    Python hardly gives back the memory that it took for small objects: a few that live on hold each of its arenas.
-    A restart takes half a second and is what any crash asks of the process anyway (docs/decisions/0011).
+    Python hardly gives back the memory that it took for small objects: a few that live on hold each
+    of its arenas. A restart takes half a second and is what any crash asks of the process anyway
+    (docs/decisions/0011).
     """
 
     FEWER = 20_000  # objects fewer than at the most, and no more than half of that
@@ -56,11 +58,13 @@ class Shrinkage:
 
 
 async def lead_and_run(client: Client, name: str, elect: bool, start: Start) -> Ending:
-    """Runs a component until a signal, the loss of the lead or a failure ends it; returns which it was.
+    """Runs a component until a signal, the loss of the lead or a failure ends it; returns which it
+    was.
 
     name:  of the component and of its Lease in kube-system
     elect: whether to wait for the lead; without, the component starts at once
-    start: starts the component's tasks in the group that it is given, and returns the component's informers
+    start: starts the component's tasks in the group that it is given, and returns the component's
+           informers
     """
     stop = stop_event()
     waits = TaskGroup(f"{name}-lifecycle")

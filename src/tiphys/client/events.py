@@ -1,7 +1,8 @@
 """Events: what happened to an object, for people to read. Repeats are counted in one Event.
 
-They are written no faster than a budget allows, as upstream's components do: when thousands of objects come at once,
-their events must not take the server's time from the objects. What waits too long is dropped.
+They are written no faster than a budget allows, as upstream's components do: when thousands of
+objects come at once, their events must not take the server's time from the objects. What waits too
+long is dropped.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _LONGEST_MESSAGE = 1024  # characters, as upstream validates
 
 
 class EventBudget:
-    """How fast a process may write events. Recorders of one process that speak for many (hollow nodes) share one.
+    """How fast a process may write events. Recorders of one process that speak for many (hollow
+    nodes) share one.
 
     rate:  events a second
     burst: events at once after a quiet time

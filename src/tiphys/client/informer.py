@@ -1,4 +1,5 @@
-"""Informers: a copy of what the server holds of one kind, kept up to date by a watch, and the events of its changes.
+"""Informers: a copy of what the server holds of one kind, kept up to date by a watch, and the
+events of its changes.
 
 What client-go calls a shared informer (reflector, store and handlers), in one class.
 """
@@ -64,11 +65,13 @@ class _Index(NamedTuple, Generic[T]):
 class Informer(Generic[T]):
     """Objects of one kind by key. Nobody may change them: see `compaction`.
 
-    Handlers are called on the event loop, in the order of the changes, after the copy has changed. The copy has no
-    managed fields: they weigh more than many a spec, and a write without them leaves them as they are.
+    Handlers are called on the event loop, in the order of the changes, after the copy has changed.
+    The copy has no managed fields: they weigh more than many a spec, and a write without them
+    leaves them as they are.
 
     namespace, labels, fields: limit what it holds, as in a list
-    resource:                  of which resource, when `kind` is a part of an object that no resource has
+    resource:                  of which resource, when `kind` is a part of an object that no
+    resource has
     synced:                    set once the first list has come
     revision:                  up to which the copy shows every change, "" before the first list
     """
@@ -119,7 +122,8 @@ class Informer(Generic[T]):
         return len(self._objects)
 
     def index(self, name: str, values: Values) -> None:
-        """Keeps the objects by the values that `values` gives for each; see `by`. An index of that name stays."""
+        """Keeps the objects by the values that `values` gives for each; see `by`. An index of that
+        name stays."""
         if name in self._indexes:
             return
         index: _Index[T] = _Index(values, {})
@@ -132,7 +136,8 @@ class Informer(Generic[T]):
         return list(self._indexes[name].objects.get(value, {}).values())
 
     def on_change(self, handler: Handler) -> None:
-        """Calls `handler(old, new)` for every change, and now for every object that is there, as if it were new."""
+        """Calls `handler(old, new)` for every change, and now for every object that is there, as if
+        it were new."""
         self._handlers.append(handler)
         for obj in self._objects.values():
             handler(None, obj)
@@ -140,7 +145,8 @@ class Informer(Generic[T]):
     async def relisted(self) -> None:
         """Returns when the copy shows what the server held after this call.
 
-        For who cannot tell whether a write of theirs has arrived. Never returns while nobody runs the informer.
+        For who cannot tell whether a write of theirs has arrived. Never returns while nobody runs
+        the informer.
         """
         number = self._lists_begun + 1
         self._must_list = True
@@ -152,7 +158,8 @@ class Informer(Generic[T]):
     # --- changes ---
 
     def note_written(self, obj: T) -> None:
-        """Takes an object as a write has returned it, so that the next look at the copy shows it already."""
+        """Takes an object as a write has returned it, so that the next look at the copy shows it
+        already."""
         self._put(obj)
 
     def _put(self, obj: T) -> None:
@@ -186,7 +193,8 @@ class Informer(Generic[T]):
     # --- compaction ---
 
     def _compact_later(self, key: str) -> None:
-        """The object is compacted once it was left alone for some seconds: most new ones change soon again."""
+        """The object is compacted once it was left alone for some seconds: most new ones change
+        soon again."""
         loop = asyncio.get_running_loop()
         self._unsettled.pop(key, None)
         self._unsettled[key] = loop.time() + _SETTLED  # so they are in the order of their times
@@ -215,7 +223,8 @@ class Informer(Generic[T]):
     # --- the loop ---
 
     async def run(self) -> None:
-        """Lists, then watches, for ever. After a failure it watches on from where it was, with growing pauses."""
+        """Lists, then watches, for ever. After a failure it watches on from where it was, with
+        growing pauses."""
         pause = _FIRST_PAUSE
         while True:
             try:

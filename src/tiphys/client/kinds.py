@@ -1,8 +1,9 @@
 """What a caller may name a kind by, and which resource serves it.
 
-A kind is a struct type of `tiphys.api`, or a dictionary with `apiVersion` and `kind` (a whole manifest will do).
-Objects come back in the form they were asked for: structs for struct types, dictionaries for dictionaries.
-Built-in kinds are in the catalogue; others are looked up in the server's discovery, as client-go's RESTMapper does.
+A kind is a struct type of `tiphys.api`, or a dictionary with `apiVersion` and `kind` (a whole
+manifest will do). Objects come back in the form they were asked for: structs for struct types,
+dictionaries for dictionaries. Built-in kinds are in the catalogue; others are looked up in the
+server's discovery, as client-go's RESTMapper does.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from tiphys.machinery.errors import StatusError, is_not_found
 Manifest = dict[str, Any]
 Named = type[Struct] | Struct | Mapping[str, Any]
 
-# What is written from our types has no field that the server does not know: it need not look for any.
+# What is written from our types has no field that the server does not know: it need not look for
+# any.
 _TYPED_QUERY = {"fieldValidation": "Ignore"}
 # A dictionary may have a misspelt field: kubectl has the server refuse those, and so do we.
 _MANIFEST_QUERY = {"fieldValidation": "Strict"}

@@ -1,7 +1,8 @@
 """Leader election over a Lease: of several copies of a component, one works.
 
-The protocol is client-go's: whoever holds the lease renews it; another copy takes it once it has not seen it change
-for as long as the holder said it lasts. Each copy measures that by its own clock, so their clocks need not agree.
+The protocol is client-go's: whoever holds the lease renews it; another copy takes it once it has
+not seen it change for as long as the holder said it lasts. Each copy measures that by its own
+clock, so their clocks need not agree.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class _Observed(NamedTuple):
 
 
 class LeaderElection:
-    """One copy's part in an election: `acquire` returns once it leads, `hold` once it no longer does.
+    """One copy's part in an election: `acquire` returns once it leads, `hold` once it no longer
+    does.
 
     name, namespace: of the Lease
     identity:        of this copy; no two may have the same
@@ -64,7 +66,8 @@ class LeaderElection:
             await asyncio.sleep(RETRY)
 
     async def hold(self) -> None:
-        """Renews the lease; returns `RENEW` after the last renewal, even if the server has not answered by then.
+        """Renews the lease; returns `RENEW` after the last renewal, even if the server has not
+        answered by then.
 
         Another copy may take over `DURATION` after it: in between nobody leads.
         """
@@ -79,7 +82,8 @@ class LeaderElection:
         return self._renewed + RENEW - time.monotonic()
 
     async def release(self) -> None:
-        """Lets another copy take over at once. A lease that cannot be released expires by itself."""
+        """Lets another copy take over at once. A lease that cannot be released expires by
+        itself."""
         try:
             lease = await self._client.get(coordination_v1.Lease, self._name, self._namespace)
             if lease.spec.holder_identity != self._identity:

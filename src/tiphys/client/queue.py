@@ -1,5 +1,5 @@
-"""A work queue with client-go's promises: each key is worked on by one worker at a time, again if it was added
-meanwhile, and later if it failed."""
+"""A work queue with client-go's promises: each key is worked on by one worker at a time, again if
+it was added meanwhile, and later if it failed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class WorkQueue(Generic[K]):
         self.add(key)
 
     def retry(self, key: K) -> None:
-        """Adds the key after a back-off that doubles with each failure: 10 ms, 20 ms, 40 ms, up to `LIMIT`."""
+        """Adds the key after a back-off that doubles with each failure: 10 ms, 20 ms, 40 ms, up to
+        `LIMIT`."""
         count = self._failures.get(key, 0) + 1
         self._failures[key] = count
         self.add_after(key, min(BASE * 2 ** min(count, _MOST_DOUBLINGS), LIMIT))

@@ -1,7 +1,7 @@
 """The one place where tasks are created: a group that ends together and reports what failed.
 
-A task that nobody holds can be collected while it runs, and one whose failure nobody awaits fails in silence; a
-group does both for its tasks. Lint forbids `asyncio.create_task` elsewhere.
+A task that nobody holds can be collected while it runs, and one whose failure nobody awaits fails
+in silence; a group does both for its tasks. Lint forbids `asyncio.create_task` elsewhere.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class TaskGroup:
     async def stop(self) -> None:
         """Cancels what still runs and waits for it.
 
-        A task can lose its cancellation (a timeout that expires in the same moment takes it for its own), so it is
-        cancelled every second until it ends.
+        A task can lose its cancellation (a timeout that expires in the same moment takes it for its
+        own), so it is cancelled every second until it ends.
         """
         while self._tasks:
             for task in self._tasks:

@@ -1,8 +1,8 @@
 """Joining an upgraded HTTP connection (WebSocket or SPDY) to another one, byte for byte.
 
-The two are joined once the server behind has answered 101, and not before. Whatever else it answers goes to
-the client, and both connections end: a client that is let through for one request must not send another over
-a connection that carries our identity (CVE-2018-1002105).
+The two are joined once the server behind has answered 101, and not before. Whatever else it answers
+goes to the client, and both connections end: a client that is let through for one request must not
+send another over a connection that carries our identity (CVE-2018-1002105).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _SWITCHING = b"101"
 class _ClientSide:
     """The client's half of a tunnel, fed by aiohttp's connection in place of its HTTP parser.
 
-    What comes before `open` waits: it belongs to the protocol that the server behind has yet to agree to.
+    What comes before `open` waits: it belongs to the protocol that the server behind has yet to
+    agree to.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, transport: Any, tasks: TaskGroup) -> None:
@@ -74,7 +75,8 @@ class _ClientSide:
 
 
 def request_head(method: str, target: str, host: str, headers: Mapping[str, str]) -> bytes:
-    """The head of the request to send on, without the headers that are between the client and us alone."""
+    """The head of the request to send on, without the headers that are between the client and us
+    alone."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{k}: {v}" for k, v in headers.items() if k.lower() not in _OURS_ALONE]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -147,7 +149,8 @@ async def _copy(
 
 
 class _Body(NamedTuple):
-    """The body of an answer that does not upgrade: its bytes, at most, and whether its last chunk ends it."""
+    """The body of an answer that does not upgrade: its bytes, at most, and whether its last chunk
+    ends it."""
 
     length: int
     is_chunked: bool

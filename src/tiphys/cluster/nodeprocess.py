@@ -125,12 +125,12 @@ async def _hollow(
         await asyncio.gather(*(agent.start() for agent in agents[start : start + 32]))
 
     def changed(old: Any, new: Any) -> None:
-        agent = by_name.get((new or old).spec.node_name)  # type: ignore[union-attr]
+        agent = by_name.get((new or old).spec.node_name)
         if agent is not None:
             agent.pod_changed(old if old is None or old.spec.node_name else None, new)
 
     def node_changed(old: Any, new: Any) -> None:
-        agent = by_name.get((new or old).metadata.name)  # type: ignore[union-attr]
+        agent = by_name.get((new or old).metadata.name)
         if agent is not None:
             agent.node_changed(old, new)
 

@@ -1,7 +1,7 @@
 """Bytes of a request to a typed object, as forgiving and as strict as upstream.
 
-The fast way is msgspec's typed decoder. What it refuses (a null where Go takes nulls) or does not notice (fields
-that the type does not have, fields given twice) takes the slow way over plain dicts.
+The fast way is msgspec's typed decoder. What it refuses (a null where Go takes nulls) or does not
+notice (fields that the type does not have, fields given twice) takes the slow way over plain dicts.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Unread(DecodeError):
 def warming(kind: type[Struct], seen: set[type[Struct]] | None = None) -> Iterator[None]:
     """Builds the decoders of a type, a step at a time and its smallest parts first.
 
-    For a pod they take a tenth of a second, once in the life of a process: too long for one turn of the event loop.
+    For a pod they take a tenth of a second, once in the life of a process: too long for one turn of
+    the event loop.
     """
     seen = {kind} if seen is None else seen
     for field in fields_of(kind).values():
@@ -167,8 +168,8 @@ def _zero(field: Field) -> Any:
     return zeros.get(field.kind, None if field.kind in ("any", "union") else 0)
 
 
-# How a value nests, for walks over documents, which must be fast: ("struct", the class), ("list" or "dict", the
-# nesting of what is inside), ("free", None) where anything goes, or None for a scalar.
+# How a value nests, for walks over documents, which must be fast: ("struct", the class), ("list" or
+# "dict", the nesting of what is inside), ("free", None) where anything goes, or None for a scalar.
 _Nesting = tuple[str, Any] | None
 _Shape = dict[str, _Nesting]  # by field
 _FREE: _Nesting = ("free", None)
@@ -194,7 +195,8 @@ def _nesting(field: Field) -> _Nesting:
 
 
 class FieldCheck(NamedTuple):
-    """keys: of all objects in the document; unknown: paths of the fields that the type does not have."""
+    """keys: of all objects in the document; unknown: paths of the fields that the type does not
+    have."""
 
     keys: int
     unknown: list[str]
@@ -316,7 +318,8 @@ def _texts(problems: Iterable[_Problem]) -> list[str]:
 
 
 def is_json(data: bytes) -> bool:
-    """Whether a body that may be YAML is an object in JSON that has no key twice: most are, and need no YAML parser."""
+    """Whether a body that may be YAML is an object in JSON that has no key twice: most are, and
+    need no YAML parser."""
     if data[:1] != b"{":
         return False
     try:
@@ -347,8 +350,8 @@ def json_patch_problems(data: bytes) -> list[str]:
 def _twin(kind: type[Struct]) -> Any:
     """A struct with the fields of `kind` that refuses every other field, and takes any scalar.
 
-    Converting plain data into it costs less than half of a walk over the data; what can be converted has no unknown
-    fields. None for a type that contains itself.
+    Converting plain data into it costs less than half of a walk over the data; what can be
+    converted has no unknown fields. None for a type that contains itself.
     """
     fields: list[Any] = []
     for name, nesting in _shape(kind).items():
@@ -379,7 +382,8 @@ def _twin_type(nesting: _Nesting) -> Any:
 
 
 def _is_surely_strict(data: bytes, value: Any, kind: type[Struct]) -> bool:
-    """A quick check: whether no field of the document is unknown or duplicate. `data` as for `field_problems`."""
+    """A quick check: whether no field of the document is unknown or duplicate. `data` as for
+    `field_problems`."""
     twin = _twin(kind)
     if twin is None:
         return False

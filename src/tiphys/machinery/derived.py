@@ -1,4 +1,5 @@
-"""Values derived from something that changes, computed again when it has changed: the one cache by revision."""
+"""Values derived from something that changes, computed again when it has changed: the one cache by
+revision."""
 
 from __future__ import annotations
 
@@ -11,11 +12,14 @@ T = TypeVar("T")
 class Derived(Generic[T]):
     """A value that is computed from sources which know their version (a revision, a generation).
 
-    version: of the sources, now. Asked on every use, so it has to be cheap; versions are compared for equality only
-    compute: the value, from the sources as they are. It may change them: the version that counts is the one before,
-             so the value is computed again on the next use then. What it raises reaches the user, and nothing is kept
+    version: of the sources, now. Asked on every use, so it has to be cheap; versions are compared
+             for equality only
+    compute: the value, from the sources as they are. It may change them: the version that counts is
+             the one before, so the value is computed again on the next use then. What it raises
+             reaches the user, and nothing is kept
 
-    `Derived(version, dict)` is a cache that is emptied by every change. A use costs 0.4 µs and what `version` costs.
+    `Derived(version, dict)` is a cache that is emptied by every change. A use costs 0.4 µs and what
+    `version` costs.
     """
 
     __slots__ = ("_compute", "_computed_at", "_value", "_version")

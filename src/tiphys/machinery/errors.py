@@ -1,8 +1,10 @@
-"""Errors as the API answers them: one exception that carries a Status, builders in upstream's words, and predicates.
+"""Errors as the API answers them: one exception that carries a Status, builders in upstream's
+words, and predicates.
 
-Whoever calls the API asks what an error is by the predicates (`is_not_found` and so on), as with apimachinery's
-`errors` package, and compares no numbers: 409 alone is two different answers, and webhooks and proxies answer with
-numbers of their own. Broken rules of single fields are in `fielderrors`, and can be had from here, too.
+Whoever calls the API asks what an error is by the predicates (`is_not_found` and so on), as with
+apimachinery's `errors` package, and compares no numbers: 409 alone is two different answers, and
+webhooks and proxies answer with numbers of their own. Broken rules of single fields are in
+`fielderrors`, and can be had from here, too.
 """
 
 from __future__ import annotations
@@ -116,7 +118,8 @@ class StatusError(Exception):
 
 
 def _is(error: BaseException, reason: str, code: int) -> bool:
-    """Whether an error has a reason; the code counts if the reason is none that the API defines, as for upstream."""
+    """Whether an error has a reason; the code counts if the reason is none that the API defines, as
+    for upstream."""
     if not isinstance(error, StatusError):
         return False
     return error.reason == reason or (error.reason not in _KNOWN_REASONS and error.code == code)
@@ -127,12 +130,14 @@ def is_not_found(error: BaseException) -> bool:
 
 
 def is_already_exists(error: BaseException) -> bool:
-    """A create met an object of that name. By reason alone, as upstream: a 409 without one is a conflict."""
+    """A create met an object of that name. By reason alone, as upstream: a 409 without one is a
+    conflict."""
     return isinstance(error, StatusError) and error.reason == "AlreadyExists"
 
 
 def is_conflict(error: BaseException) -> bool:
-    """An update was based on an older version of the object, or met another field manager's field."""
+    """An update was based on an older version of the object, or met another field manager's
+    field."""
     return _is(error, "Conflict", 409)
 
 
@@ -145,8 +150,8 @@ def is_write_overtaken(error: BaseException) -> bool:
 
 
 def is_expired(error: BaseException) -> bool:
-    """The requested history is no longer kept: list again. Upstream's IsResourceExpired and IsGone, which its
-    reflector does not distinguish either."""
+    """The requested history is no longer kept: list again. Upstream's IsResourceExpired and IsGone,
+    which its reflector does not distinguish either."""
     return _is(error, "Expired", 410) or _is(error, "Gone", 410)
 
 
@@ -275,7 +280,8 @@ def internal(message: str) -> StatusError:
 
 
 def store_read(resource: str, problems: Iterable[tuple[str, str]]) -> StatusError:
-    """A list that cannot be read in whole. `problems` are keys and what is wrong with each; the first 100 are named."""
+    """A list that cannot be read in whole. `problems` are keys and what is wrong with each; the
+    first 100 are named."""
     causes = [
         StatusCause(reason="UnexpectedServerResponse", field=key, message=text)
         for key, text in problems

@@ -1,7 +1,7 @@
 """Broken rules of single fields, in the words of upstream's `field.Error`.
 
-The `field` of each function is the path as users write it, such as ``spec.containers[0].image``; a `value` is plain
-data or a struct and is shown in the message.
+The `field` of each function is the path as users write it, such as ``spec.containers[0].image``; a
+`value` is plain data or a struct and is shown in the message.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Sets of fields in the published form of `managedFields` (FieldsV1), and their algebra.
 
-A set is a dict of path elements: ``f:name`` for a field, ``k:{...}`` for an item of a map list, ``v:...`` for an item
-of a set. An element's value is the set below it; the element itself is a member when that is empty or has a ``.``.
+A set is a dict of path elements: ``f:name`` for a field, ``k:{...}`` for an item of a map list,
+``v:...`` for an item of a set. An element's value is the set below it; the element itself is a
+member when that is empty or has a ``.``.
 """
 
 from __future__ import annotations

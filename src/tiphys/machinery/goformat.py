@@ -1,4 +1,5 @@
-"""Text and numbers as Go prints them: upstream's messages quote values, and clients compare messages."""
+"""Text and numbers as Go prints them: upstream's messages quote values, and clients compare
+messages."""
 
 from __future__ import annotations
 

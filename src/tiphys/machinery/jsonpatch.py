@@ -1,4 +1,5 @@
-"""JSON patch (RFC 6902), on plain dicts and lists, as upstream's library (evanphx/json-patch) applies it."""
+"""JSON patch (RFC 6902), on plain dicts and lists, as upstream's library (evanphx/json-patch)
+applies it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _RAISE: Any = object()
 
 
 def json_patch(document: Any, operations: Any) -> Any:
-    """A copy of the document with the operations applied in order. Raises PatchError if one of them fails."""
+    """A copy of the document with the operations applied in order. Raises PatchError if one of them
+    fails."""
     if not isinstance(operations, list) or not all(isinstance(op, dict) for op in operations):
         raise PatchError("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
     document = _copied(document)
@@ -29,7 +31,8 @@ def _copied(value: Any) -> Any:
 
 
 class _CopyBudget:
-    """What the copy operations of one patch may add to the document, all together: each may double it."""
+    """What the copy operations of one patch may add to the document, all together: each may double
+    it."""
 
     def __init__(self) -> None:
         self._spent = 0

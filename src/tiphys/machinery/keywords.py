@@ -1,4 +1,5 @@
-"""Keywords of structural schemas that judge a value by itself: ranges, lengths, patterns, formats, enumerations."""
+"""Keywords of structural schemas that judge a value by itself: ranges, lengths, patterns, formats,
+enumerations."""
 
 from __future__ import annotations
 

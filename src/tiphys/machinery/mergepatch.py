@@ -17,7 +17,8 @@ class PatchError(ValueError):
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """The object with a merge patch applied. It is not changed; the result may share parts with both."""
+    """The object with a merge patch applied. It is not changed; the result may share parts with
+    both."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}

@@ -1,4 +1,5 @@
-"""Which nodes a pod may be on: selectors, affinity, tolerations. Shared by the scheduler and the controllers."""
+"""Which nodes a pod may be on: selectors, affinity, tolerations. Shared by the scheduler and the
+controllers."""
 
 from __future__ import annotations
 

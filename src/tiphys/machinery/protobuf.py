@@ -1,8 +1,9 @@
-"""Protobuf coding of declared types: the tags are in the declarations, so there is no generated code.
+"""Protobuf coding of declared types: the tags are in the declarations, so there is no generated
+code.
 
-Used for what speaks protobuf below us (CRI, etcd) and for clients of the API that prefer it. Encoders and decoders
-are built once per type. A type that inlines another in JSON nests it on the wire: such a field is written under the
-tag of the inlined message.
+Used for what speaks protobuf below us (CRI, etcd) and for clients of the API that prefer it.
+Encoders and decoders are built once per type. A type that inlines another in JSON nests it on the
+wire: such a field is written under the tag of the inlined message.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def _signed(value: int) -> int:
 
 
 def encode(message: Struct) -> bytes:
-    """Bytes of a message; zero values and absent pointers are left out: 55 µs for a pod of three containers.
+    """Bytes of a message; zero values and absent pointers are left out: 55 µs for a pod of three
+    containers.
 
     Raises WireError for a type that has no place on the wire.
     """
@@ -107,7 +109,8 @@ def _pointers(kind: type[Struct]) -> frozenset[str]:
 
 
 class _FieldWriter(NamedTuple):
-    """Writes one field; `attribute` is None for the inlined base, which is written from the whole message."""
+    """Writes one field; `attribute` is None for the inlined base, which is written from the whole
+    message."""
 
     attribute: str | None
     write: Writer
@@ -220,8 +223,8 @@ class _UnionTags(NamedTuple):
 def _union_tags(field: Field) -> _UnionTags:
     """The tags of a union's arms in its message.
 
-    A bool comes before its schema, a list after it, as in upstream's JSONSchemaPropsOrBool, JSONSchemaPropsOrArray
-    and JSONSchemaPropsOrStringArray. Raises WireError for other unions.
+    A bool comes before its schema, a list after it, as in upstream's JSONSchemaPropsOrBool,
+    JSONSchemaPropsOrArray and JSONSchemaPropsOrStringArray. Raises WireError for other unions.
     """
     if field.item is None or field.other is None or field.other.kind not in ("bool", "list"):
         raise WireError(f"{field.name}: a union of this kind has no place on the wire")
@@ -302,7 +305,8 @@ def _list_writer(field: Field) -> Writer:
 
 
 def _dict_writer(field: Field) -> Writer:
-    """A map is a list of entries, messages of a name (1) and a value (2); in order, so that equal maps are equal."""
+    """A map is a list of entries, messages of a name (1) and a value (2); in order, so that equal
+    maps are equal."""
     code = _coder(field.item)
     key = varint(field.facts.tag << 3 | _BYTES)
     value_key = varint(2 << 3 | _wire_type(field.item))

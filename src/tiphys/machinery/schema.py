@@ -19,11 +19,12 @@ class Field:
 
     name:      in JSON
     attribute: in Python
-    kind:      "struct", "list", "dict", "union", "any" or the scalar: "string", "int32", "int64", "bool", "float",
-               "bytes", "quantity", "intorstring", "time", "microtime"; "any" is free JSON
+    kind:      "struct", "list", "dict", "union", "any" or the scalar: "string", "int32", "int64",
+               "bool", "float", "bytes", "quantity", "intorstring", "time", "microtime"; "any" is
+               free JSON
     optional:  None is a value of its own
-    item:      for "struct" the class; for "list" and "dict" the Field of an element; for "union" the struct among
-               its arms
+    item:      for "struct" the class; for "list" and "dict" the Field of an element; for "union"
+               the struct among its arms
     base:      the inlined struct that declares the field, None when the type itself does
     other:     for "union" the Field of the arm that is not a struct
     """
@@ -49,7 +50,8 @@ _NONE = type(None)
 
 
 class _Hint(NamedTuple):
-    """A type without its annotations, the facts of the field, and the kind of scalar that an annotation names."""
+    """A type without its annotations, the facts of the field, and the kind of scalar that an
+    annotation names."""
 
     type: Any
     facts: F

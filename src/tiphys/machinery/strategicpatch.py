@@ -1,7 +1,9 @@
-"""Strategic merge patch, on plain dicts and lists: merging by what the declared types say of their lists.
+"""Strategic merge patch, on plain dicts and lists: merging by what the declared types say of their
+lists.
 
-Directives are fields of the patch: ``$patch`` (replace, delete), ``$retainKeys``, ``$deleteFromPrimitiveList/<field>``
-and ``$setElementOrder/<field>``. Rules and messages are those of apimachinery's `strategicpatch`.
+Directives are fields of the patch: ``$patch`` (replace, delete), ``$retainKeys``,
+``$deleteFromPrimitiveList/<field>`` and ``$setElementOrder/<field>``. Rules and messages are those
+of apimachinery's `strategicpatch`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ _DELETED: Any = object()
 
 
 def strategic(target: Any, patch: Any, kind: type[Struct] | None) -> Any:
-    """An object of `kind` with a patch applied. It is not changed; the result may share parts with both.
+    """An object of `kind` with a patch applied. It is not changed; the result may share parts with
+    both.
 
     kind: None for an object without a declared type, whose lists are replaced
 
@@ -112,7 +115,8 @@ def _merge_key(field: Field | None) -> str:
 
 
 def _value(current: Any, value: Any, field: Field | None, order: Any) -> Any:
-    """What a field holds after a patch; `order` is the list beside it that orders its items, or None."""
+    """What a field holds after a patch; `order` is the list beside it that orders its items, or
+    None."""
     if isinstance(value, dict):
         return _patched_object(current, value, field)
     if isinstance(value, list) and field is not None and "merge" in field.facts.patch:
@@ -230,7 +234,8 @@ def _keyless(item: dict[str, Any], key: str) -> str:
 
 
 def _check_directives(patch: list[Any], key: str) -> None:
-    """What items of a list may say of themselves: delete (by the merge key) or replace. Raises PatchError."""
+    """What items of a list may say of themselves: delete (by the merge key) or replace. Raises
+    PatchError."""
     for item in patch:
         if not isinstance(item, dict) or _PATCH not in item:
             continue
@@ -273,13 +278,15 @@ def _key_of(item: Any, key: str) -> Any:
 def _ordered_by_patch(
     items: list[Any], patch: list[Any], order: Any, key: str, original: list[Any]
 ) -> list[Any]:
-    """What the patch names is ordered as it names it; an order that is given beside it is put on top of that."""
+    """What the patch names is ordered as it names it; an order that is given beside it is put on
+    top of that."""
     items = _ordered(items, patch, key, original)
     return _ordered(items, order, key, original) if isinstance(order, list) else items
 
 
 def _ordered(items: list[Any], order: list[Any], key: str, original: list[Any]) -> list[Any]:
-    """The items that `order` names, in that order, and the others relative to what was before them originally."""
+    """The items that `order` names, in that order, and the others relative to what was before them
+    originally."""
     wanted = _Places(order, key)
     named = [item for item in items if wanted.of(item) is not None]
     named.sort(key=wanted.of)

@@ -1,6 +1,8 @@
-"""Structural schemas of custom resources: pruning, defaulting and validation of plain dicts and lists.
+"""Structural schemas of custom resources: pruning, defaulting and validation of plain dicts and
+lists.
 
-A schema is compiled once from a CustomResourceDefinition's JSON. Sentences are those that upstream's validator writes.
+A schema is compiled once from a CustomResourceDefinition's JSON. Sentences are those that
+upstream's validator writes.
 """
 
 from __future__ import annotations
@@ -67,8 +69,8 @@ class Schema:
     def as_seen(self, root: bool = False) -> Schema:
         """The schema as rules see it.
 
-        Rules of a resource's root, or of an embedded object's, know its kind and names, whether or not the schema
-        declares them.
+        Rules of a resource's root, or of an embedded object's, know its kind and names, whether or
+        not the schema declares them.
         """
         if not (root or self.embedded) or _declares_kind_and_names(self):
             return self
@@ -170,7 +172,7 @@ def _at(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-# --- pruning ------------------------------------------------------------------------------------------------------
+# --- pruning ---
 
 
 def prune(
@@ -213,11 +215,12 @@ def _prune_metadata(meta: dict[str, Any], path: str, pruned: list[str] | None) -
             pruned.append(f"{path}.{key}")
 
 
-# --- defaulting ---------------------------------------------------------------------------------------------------
+# --- defaulting ---
 
 
 def apply_defaults(value: Any, schema: Schema) -> None:
-    """Fills in, in place, what is missing and has a default. Nulls that the schema does not allow count as missing."""
+    """Fills in, in place, what is missing and has a default. Nulls that the schema does not allow
+    count as missing."""
     if not schema.has_defaults:
         return
     if isinstance(value, dict):
@@ -268,7 +271,7 @@ def drop_nulls(value: Any, schema: Schema) -> None:
             drop_nulls(item, schema.items)
 
 
-# --- validation ---------------------------------------------------------------------------------------------------
+# --- validation ---
 
 
 def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> list[FieldError]:
@@ -376,7 +379,8 @@ def _embedded_errors(value: dict[str, Any], path: str) -> list[FieldError]:
 
 
 def unreadable_embedded(value: Any, schema: Schema, path: str = "") -> str:
-    """Why the kind or the metadata of an embedded object cannot be read at all; the empty string if all can."""
+    """Why the kind or the metadata of an embedded object cannot be read at all; the empty string if
+    all can."""
     if not schema.has_embedded:
         return ""
     if isinstance(value, list) and schema.items is not None:
@@ -479,7 +483,8 @@ def _type_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
         return []
     if want == "integer" and is_number:
         return _whole_number_errors(value, is_whole, form, path)
-    # The rest is wrong; upstream's library names the format in place of the type where it knows the format.
+    # The rest is wrong; upstream's library names the format in place of the type where it knows the
+    # format.
     if want in ("integer", "number") and form in _NUMBERS and have in ("boolean", "object"):
         return [of_type(path, "", str(form))]
     if want == "string" and form in FORMATS and is_number:

@@ -1,7 +1,9 @@
-"""How plain objects are taken apart, compared and merged field by field, as server-side apply sees them.
+"""How plain objects are taken apart, compared and merged field by field, as server-side apply sees
+them.
 
-A `Node` says what one place of a type is: a leaf that is replaced as a whole, a map or struct of further nodes, a set,
-or a list whose items have keys. Nodes come from the declared structs or from a custom resource's schema.
+A `Node` says what one place of a type is: a leaf that is replaced as a whole, a map or struct of
+further nodes, a set, or a list whose items have keys. Nodes come from the declared structs or from
+a custom resource's schema.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -24,7 +26,8 @@ from tiphys.machinery.structural import ANYTHING, Schema
 
 _ABSENT: Any = object()
 _SELF: FieldSet = {}
-# What upstream's schema gives as the default of a key that its type may leave out; others have their zero value.
+# What upstream's schema gives as the default of a key that its type may leave out; others have
+# their zero value.
 _KEY_DEFAULTS = {
     (ContainerPort, "protocol"): "TCP",
     (ServicePort, "protocol"): "TCP",
@@ -56,8 +59,8 @@ class Node:
     """One place of a type.
 
     kind:    "leaf", "map" (also structs), "set" or "list" (items with keys)
-    fields:  of a map, the nodes of the fields that the type names; a function that gives them, called on first use
-             (types may contain themselves)
+    fields:  of a map, the nodes of the fields that the type names; a function that gives them,
+             called on first use (types may contain themselves)
     other:   of a map, the node of keys that `fields` does not name; None: deduced from the value
     item:    of a list or set
     keys:    of a list, the names of the keys of its items, each with its default
@@ -91,7 +94,7 @@ LEAF = Node("leaf")
 DEDUCED = Node("map", {}, untyped=True)
 
 
-# --- from declared structs ----------------------------------------------------------------------------------------
+# --- from declared structs ---
 
 
 @functools.cache
@@ -130,7 +133,7 @@ def _key_default(kind: type[Struct], key: str) -> Any:
     return declared.default_factory() if declared.default_factory is not msgspec.NODEFAULT else None
 
 
-# --- from structural schemas --------------------------------------------------------------------------------------
+# --- from structural schemas ---
 
 
 def node_of_schema(schema: Schema, root: bool = False) -> Node:
@@ -167,11 +170,9 @@ def _schema_keys(schema: Schema) -> tuple[tuple[str, Any], ...]:
 DEDUCED_ROOT = Node("map", {"apiVersion": LEAF, "kind": LEAF, "metadata": node_of(ObjectMeta)})
 
 
-class Item(NamedTuple):
-    """An item of a list or set, and the path element that names it."""
-
-    element: str
-    value: Any
+# An item of a list or set: the path element that names it, and its value. Plain tuples, since
+# merging makes many: with a NamedTuple the merge of a pod took 107 µs in place of 83.
+Item = tuple[str, Any]
 
 
 def key_element(item: Any, node: Node) -> str:
@@ -195,37 +196,39 @@ def key_element(item: Any, node: Node) -> str:
 def _items(value: list[Any], node: Node) -> list[Item]:
     """The items of an applied list or set. Raises MergeError for one without keys."""
     if node.kind == "set":
-        return [Item(item_value(item), item) for item in value]
+        return [(item_value(item), item) for item in value]
     items = []
     for index, item in enumerate(value):
         try:
-            items.append(Item(key_element(item, node), item))
+            items.append((key_element(item, node), item))
         except MergeError as error:
             raise MergeError(f"element {index}: {error}") from None
     return items
 
 
 def _stored_items(value: list[Any], node: Node) -> list[Item]:
-    """The items of a list or set that is stored already, where one without keys is named by its place."""
+    """The items of a list or set that is stored already, where one without keys is named by its
+    place."""
     if node.kind == "set":
-        return [Item(item_value(item), item) for item in value]
+        return [(item_value(item), item) for item in value]
     items = []
     for index, item in enumerate(value):
         try:
             element = key_element(item, node)
         except MergeError:
             element = f"i:{index}"
-        items.append(Item(element, item))
+        items.append((element, item))
     return items
 
 
-# --- which fields -------------------------------------------------------------------------------------------------
+# --- which fields ---
 
 
 def fields_in(value: Any, node: Node, stored: bool = False) -> FieldSet:
     """The fields that an applied configuration names: leaves, items, and maps that are empty.
 
-    Raises MergeError for what is not of the node's type; nothing that is `stored` already is refused.
+    Raises MergeError for what is not of the node's type; nothing that is `stored` already is
+    refused.
     """
     if not stored:
         _check_type(value, node)
@@ -380,7 +383,7 @@ def _compare(element: str, before: Any, after: Any, node: Node, result: Comparis
 
 def _are_both(kind: type, before: Any, after: Any) -> bool:
     """Whether both values are of a kind, null counting as an empty one."""
-    return isinstance(before, kind | None) and isinstance(after, kind | None)  # type: ignore[operator]
+    return isinstance(before, kind | None) and isinstance(after, kind | None)
 
 
 def _compare_lists(before: list[Any], after: list[Any], node: Node, result: Comparison) -> None:
@@ -396,7 +399,7 @@ def _compare_lists(before: list[Any], after: list[Any], node: Node, result: Comp
             result.removed[element] = _everything_in_item(item, node)
 
 
-# --- merging ------------------------------------------------------------------------------------------------------
+# --- merging ---
 
 
 def merge(live: Any, config: Any, node: Node) -> Any:
@@ -414,10 +417,11 @@ def merge(live: Any, config: Any, node: Node) -> Any:
 
 
 def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
-    """Both lists' items: those of `config` in its order, those of `live` alone relative to the items that both have.
+    """Both lists' items: those of `config` in its order, those of `live` alone relative to the
+    items that both have.
 
-    The walk is that of upstream's structured-merge-diff (`mergingWalker.visitListItems`), step by step: other walks
-    are as good, but give other lists. Raises MergeError.
+    The walk is that of upstream's structured-merge-diff (`mergingWalker.visitListItems`), step by
+    step: other walks are as good, but give other lists. Raises MergeError.
     """
     applied = _items(config, node)
     applied_elements = dict(applied)
@@ -425,7 +429,7 @@ def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
         fields_in(config, node)  # raises, naming the key that is there twice
     current = _stored_items(live, node)
     current_items = dict(reversed(current))  # of those there twice the first
-    shared = [item.element for item in applied if item.element in current_items]
+    shared = [element for element, _ in applied if element in current_items]
     result: list[Any] = []
     merged: set[str] = set()
     next_applied = 0  # places in the three lists
@@ -447,7 +451,7 @@ def _merge_lists(live: list[Any], config: list[Any], node: Node) -> list[Any]:
         some_applied = next_applied < len(applied)
         if next_current < len(current):
             element, value = current[next_current]
-            if some_applied and element == applied[next_applied].element:
+            if some_applied and element == applied[next_applied][0]:
                 merge_next()
                 next_current += 1
                 continue

@@ -1,7 +1,9 @@
-"""The watch cache: every object of a resource as the bytes a client gets, in key order, and its recent history.
+"""The watch cache: every object of a resource as the bytes a client gets, in key order, and its
+recent history.
 
-Changes enter by `ResourceCache.apply`, in revision order. Reads join bytes and decode nothing. The parts:
-`entries` (one object), `history` (recent events), `filters` (views), `indexes` (selective lists).
+Changes enter by `ResourceCache.apply`, in revision order. Reads join bytes and decode nothing. The
+parts: `entries` (one object), `history` (recent events), `filters` (views), `indexes` (selective
+lists).
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ _UNBOUNDED = 1 << 40  # bytes
 
 
 class Expired(Exception):
-    """The history asked for is no longer kept; `floor` is the oldest revision from which it is complete."""
+    """The history asked for is no longer kept; `floor` is the oldest revision from which it is
+    complete."""
 
     def __init__(self, floor: int) -> None:
         super().__init__(floor)
@@ -59,8 +62,9 @@ class Watcher:
     filter:     the view whose events it takes
     position:   of the next event that it looks at, see `History`
     wake:       called with the first change after it has looked at everything
-    overflowed: there is no more to take: events it had not looked at were dropped, or a value came that cannot be
-                shown. Its client has to list again (upstream closes such a watch, and a resumption gets 410).
+    overflowed: there is no more to take: events it had not looked at were dropped, or a value came
+                that cannot be shown. Its client has to list again (upstream closes such a watch,
+                and a resumption gets 410).
     """
 
     __slots__ = ("_cache", "_corruptions", "filter", "overflowed", "position", "wake")
@@ -83,8 +87,8 @@ class Watcher:
     def take(self, most: int = _LIMITS.events, size: int = _UNBOUNDED) -> list[tuple[str, Event]]:
         """The next events of its view, each with its type in that view (see `Filter.kind`).
 
-        Looks at no more than `most` events, and ends with the one that exceeds `size` bytes of objects in sum. Once
-        it has looked at everything, the next change wakes it.
+        Looks at no more than `most` events, and ends with the one that exceeds `size` bytes of
+        objects in sum. Once it has looked at everything, the next change wakes it.
         """
         cache = self._cache
         events = cache.events
@@ -130,8 +134,9 @@ class ResourceCache:
         self._keys: list[str] = []  # of the entries, in order
         self._indexes = Indexes()
         self._history = History(floor, limits)
-        # Lists go by the floor: compaction raises it, whichever resource the compacted changes were about. Watches go
-        # by the last event of this resource that was dropped, so that a watch of a quiet resource can be resumed.
+        # Lists go by the floor: compaction raises it, whichever resource the compacted changes were
+        # about. Watches go by the last event of this resource that was dropped, so that a watch of
+        # a quiet resource can be resumed.
         self._floor = floor
         self.revision = 0
         self.corrupt: dict[str, Corrupt] = {}
@@ -231,8 +236,9 @@ class ResourceCache:
     def set_corrupt(self, corrupt: Corrupt) -> None:
         """Takes note of a value that is not an object.
 
-        Its key has no object from now on. Watches end, since what they would have to show cannot be shown, and
-        cannot be resumed from before it: their clients list again, and get the error there.
+        Its key has no object from now on. Watches end, since what they would have to show cannot be
+        shown, and cannot be resumed from before it: their clients list again, and get the error
+        there.
         """
         self.corrupt[corrupt.key] = corrupt
         self.corruptions += 1
@@ -252,7 +258,8 @@ class ResourceCache:
         return [self.corrupt[key] for key in sorted(self.corrupt) if key.startswith(prefix)]
 
     def select_by(self, selectable: tuple[Selectable, ...]) -> None:
-        """From now on field selectors may name these: the definition of a custom resource has changed."""
+        """From now on field selectors may name these: the definition of a custom resource has
+        changed."""
         if selectable == self._selectable:
             return
         self._selectable = selectable
@@ -275,10 +282,11 @@ class ResourceCache:
         return [entry for entry in candidates if view.matches(entry)]
 
     def candidates(self, view: Filter) -> list[Entry]:
-        """The objects that may be of a view, in key order: those an index names, or all below the prefix.
+        """The objects that may be of a view, in key order: those an index names, or all below the
+        prefix.
 
-        Comparing 100,000 objects takes half a second: who must not hold the event loop that long takes the
-        candidates, which stay as they are, and compares them in slices.
+        Comparing 100,000 objects takes half a second: who must not hold the event loop that long
+        takes the candidates, which stay as they are, and compares them in slices.
         """
         indexed = self._indexes.keys(view, self._entries.values())
         keys = self._keys_below(view.prefix) if indexed is None else sorted(indexed)
@@ -292,7 +300,8 @@ class ResourceCache:
         return self.candidates(Filter(view.prefix))
 
     def page(self, view: Filter, start: str, limit: int) -> tuple[list[Entry], int]:
-        """The first `limit` objects below a view's prefix after the key `start`, and how many follow them.
+        """The first `limit` objects below a view's prefix after the key `start`, and how many
+        follow them.
 
         Of a view without selectors; an empty `start` begins at the first object.
         """
@@ -320,7 +329,8 @@ class ResourceCache:
         return first, end
 
     def at(self, view: Filter, revision: int) -> list[Entry]:
-        """A view as it was at a revision: the present with the newer events undone. Raises Expired."""
+        """A view as it was at a revision: the present with the newer events undone. Raises
+        Expired."""
         if revision < self._floor:
             raise Expired(self._floor)
         view = view.stored
@@ -335,10 +345,12 @@ class ResourceCache:
     # --- watches ---
 
     def watch(self, view: Filter, since: int, wake: Callable[[], None]) -> Watcher:
-        """A watcher of what happens after the revision `since`; what already happened can be taken at once.
+        """A watcher of what happens after the revision `since`; what already happened can be taken
+        at once.
 
-        Raises Expired only if an event of this resource may be missing: an object's own resourceVersion can be
-        watched from for as long as nothing of its resource has changed, whatever was compacted elsewhere.
+        Raises Expired only if an event of this resource may be missing: an object's own
+        resourceVersion can be watched from for as long as nothing of its resource has changed,
+        whatever was compacted elsewhere.
         """
         if since < self._history.dropped:
             raise Expired(self._history.dropped)

@@ -1,7 +1,9 @@
-"""Values that are not objects: what a broken disk, or somebody who edits the store by hand, leaves under a key.
+"""Values that are not objects: what a broken disk, or somebody who edits the store by hand, leaves
+under a key.
 
-They are found when they come in, at the start and from other writers, so that no read has to look: a list joins
-bytes, and one such value would make the whole response something that no client can read.
+They are found when they come in, at the start and from other writers, so that no read has to look:
+a list joins bytes, and one such value would make the whole response something that no client can
+read.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from typing import Protocol
 class Write:
     """A request to put `value` under `key`, or to delete the key (`value` None).
 
-    expected: the revision at which the key must be now; 0: the key must not exist; None: whatever it is at. A key
-              that does not exist cannot be deleted in any case.
-    seconds:  how long the key may live, 0 for ever. A hint: etcd deletes the key itself (a lease), with the other
-              engines whoever owns such keys does (`apiserver.expiry`).
+    expected: the revision at which the key must be now; 0: the key must not exist; None: whatever
+              it is at. A key that does not exist cannot be deleted in any case.
+    seconds:  how long the key may live, 0 for ever. A hint: etcd deletes the key itself (a lease),
+              with the other engines whoever owns such keys does (`apiserver.expiry`).
     """
 
     key: str
@@ -23,7 +23,8 @@ class Write:
     seconds: int = 0
 
     def conflicts_with(self, current: int) -> bool:
-        """Whether the write must be refused when its key is at the revision `current`, 0: does not exist."""
+        """Whether the write must be refused when its key is at the revision `current`, 0: does not
+        exist."""
         if self.value is None and not current:
             return True
         return self.expected is not None and self.expected != current
@@ -31,7 +32,8 @@ class Write:
 
 @dataclass(slots=True)
 class Change:
-    """One durable change. `value` None is a deletion; `previous` is the revision it replaced, 0 for a creation."""
+    """One durable change. `value` None is a deletion; `previous` is the revision it replaced, 0 for
+    a creation."""
 
     revision: int
     key: str
@@ -40,7 +42,8 @@ class Change:
 
 
 class Conflict(Exception):
-    """The key is not at the expected revision; nothing was written. `current` is 0 when it does not exist."""
+    """The key is not at the expected revision; nothing was written. `current` is 0 when it does not
+    exist."""
 
     def __init__(self, key: str, current: int) -> None:
         super().__init__(f"{key} is at revision {current}")
@@ -49,7 +52,8 @@ class Conflict(Exception):
 
 
 class StoreError(Exception):
-    """The engine cannot write or read now (disk full, cluster out of reach). Nothing was acknowledged."""
+    """The engine cannot write or read now (disk full, cluster out of reach). Nothing was
+    acknowledged."""
 
 
 class StoreTimeout(StoreError):
@@ -61,7 +65,8 @@ class Snapshot:
     """What an engine holds when it is opened.
 
     revision:  of the last write
-    compacted: history up to and including this revision is gone (live keys older than it are in `changes`)
+    compacted: history up to and including this revision is gone (live keys older than it are in
+               `changes`)
     changes:   the live keys and the history that is still kept, in revision order
     """
 
@@ -74,7 +79,8 @@ Listener = Callable[[Sequence[Change]], None]
 
 
 class Engine(Protocol):
-    """A durable, ordered map. Each write has a revision of its own, larger than that of any write before it.
+    """A durable, ordered map. Each write has a revision of its own, larger than that of any write
+    before it.
 
     shared: other processes write to it, too, so a read has to ask it how far it is (`barrier`)
     """
@@ -84,9 +90,9 @@ class Engine(Protocol):
     async def open(self, listener: Listener) -> Snapshot:
         """Starts the engine. Called once.
 
-        `listener` is called on the event loop with every later change, in revision order, each exactly once, and
-        before the `commit` that made it returns. It may be called before `open` returns, then also with changes
-        that are in the snapshot. Raises StoreError.
+        `listener` is called on the event loop with every later change, in revision order, each
+        exactly once, and before the `commit` that made it returns. It may be called before `open`
+        returns, then also with changes that are in the snapshot. Raises StoreError.
         """
         ...
 
@@ -102,7 +108,8 @@ class Engine(Protocol):
         ...
 
     async def barrier(self) -> int:
-        """A revision at least as new as every write acknowledged anywhere before the call, and seen by the listener.
+        """A revision at least as new as every write acknowledged anywhere before the call, and seen
+        by the listener.
 
         Raises StoreError.
         """

@@ -1,7 +1,7 @@
 """One object at one revision, as the bytes a client gets, and what selectors read from them.
 
-The bytes are never decoded to answer a read. Labels and the fields that field selectors may name are read from
-them on first use, by a decoder that skips everything else.
+The bytes are never decoded to answer a read. Labels and the fields that field selectors may name
+are read from them on first use, by a decoder that skips everything else.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _METADATA = b'"metadata":{'
 def with_revision(value: bytes, revision: int) -> bytes:
     """Stored JSON as clients get it, with `metadata.resourceVersion`.
 
-    The revision is known only once the write has its place in the order, so it is not stored but spliced in as the
-    first field of the metadata. `value` must be encoded by this server (no space after ``"metadata":``); ValueError
-    otherwise, see `corruption.fault_of`.
+    The revision is known only once the write has its place in the order, so it is not stored but
+    spliced in as the first field of the metadata. `value` must be encoded by this server (no space
+    after ``"metadata":``); ValueError otherwise, see `corruption.fault_of`.
     """
     start = value.index(_METADATA) + len(_METADATA)
     return b'%b"resourceVersion":"%d",%b' % (value[:start], revision, value[start:])
@@ -38,8 +38,8 @@ class Selectable(NamedTuple):
 
     name:   as selectors write it, such as ``spec.nodeName``
     absent: the value that an object without the field has for selectors
-    path:   where the value is, if not at `name`. Of several paths with ``|`` between them, the first that has a
-            value counts (upstream's ``source`` of an Event is one of two fields).
+    path:   where the value is, if not at `name`. Of several paths with ``|`` between them, the
+            first that has a value counts (upstream's ``source`` of an Event is one of two fields).
     """
 
     name: str
@@ -69,7 +69,8 @@ def _locations(selectable: tuple[Selectable, ...]) -> list[_Location]:
 
 @functools.cache
 def _projection(selectable: tuple[Selectable, ...]) -> msgspec.json.Decoder[Any]:
-    """A decoder that reads only the labels and the selectable fields: some 5 µs for an object of 3 kB."""
+    """A decoder that reads only the labels and the selectable fields: some 5 µs for an object of 3
+    kB."""
     tree: dict[str, Any] = {}
     for location in _locations(selectable):
         for path in location.paths:
@@ -87,7 +88,8 @@ def _add_path(tree: dict[str, Any], path: list[str]) -> None:
 
 
 def _struct_of(name: str, tree: dict[str, Any]) -> type:
-    """A struct with the fields of a tree. A leaf may hold anything, and every field may be missing."""
+    """A struct with the fields of a tree. A leaf may hold anything, and every field may be
+    missing."""
     fields: list[tuple[str, Any, Any]] = []
     for key, subtree in tree.items():
         if subtree is None:
@@ -124,7 +126,8 @@ class Entry:
     key:      ``/group/plural/namespace/name``
     revision: of the write that made it
     data:     its JSON with resourceVersion, ready to be sent
-    shown:    the object in other forms (another version, a table row), kept by whoever made them, None if nobody has
+    shown:    the object in other forms (another version, a table row), kept by whoever made them,
+              None if nobody has
     """
 
     __slots__ = ("_fields", "_labels", "_selectable", "data", "key", "revision", "shown")
@@ -154,7 +157,8 @@ class Entry:
         return self._fields
 
     def _read_labels_and_fields(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Reads both at once, as most selectors that need one are compared to objects whose other is needed, too."""
+        """Reads both at once, as most selectors that need one are compared to objects whose other
+        is needed, too."""
         projection = _projection(self._selectable).decode(self.data)
         metadata = projection.metadata
         labels: dict[str, str] = (metadata and metadata.labels) or {}

@@ -1,7 +1,8 @@
 """The engine for many machines: an etcd cluster over gRPC. Several API servers may share one.
 
-Changes come from one watch over the whole prefix, so this server sees other servers' writes in etcd's order. A
-commit returns once the watch has delivered its own change, so that whoever wrote reads what it wrote.
+Changes come from one watch over the whole prefix, so this server sees other servers' writes in
+etcd's order. A commit returns once the watch has delivered its own change, so that whoever wrote
+reads what it wrote.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from tiphys.store.engine import (
 )
 
 _PAGE = 2000  # keys read at once
-_RESUMED = 20_000  # changes before this server's start that watches may resume from; more would slow the start
+# changes before this server's start that watches may resume from; more would slow the start
+_RESUMED = 20_000
 _TIMEOUT = 30  # seconds for a request
 _PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
 _FIRST_DELAY = 0.05  # seconds before a broken watch is opened again; doubled with each failure
@@ -60,8 +62,8 @@ class _Lease(NamedTuple):
 class Leases:
     """Leases for keys that etcd deletes by itself.
 
-    Keys written within a tenth of their lifetime share one, as upstream's lease manager has it: a lease for each key
-    would cost etcd more than the keys.
+    Keys written within a tenth of their lifetime share one, as upstream's lease manager has it: a
+    lease for each key would cost etcd more than the keys.
     """
 
     def __init__(self, grant: _Call, revoke: _Call) -> None:
@@ -146,8 +148,8 @@ class EtcdEngine:
         self._applied = past.revision
         self._live = {change.key: change.revision for change in past.changes}
         self._tasks.start(self._follow(), "watch")
-        # What happened since comes to the listener as changes, so that clients can resume their watches although this
-        # server was restarted.
+        # What happened since comes to the listener as changes, so that clients can resume their
+        # watches although this server was restarted.
         try:
             await self._reached(newest)
         except StoreError:
@@ -201,7 +203,8 @@ class EtcdEngine:
     async def _oldest(self, newest: int) -> int:
         """The oldest revision that can still be read, but at most `_RESUMED` ago.
 
-        etcd does not say how far it was compacted, so this is searched for: some fifteen requests of a millisecond.
+        etcd does not say how far it was compacted, so this is searched for: some fifteen requests
+        of a millisecond.
         """
         low = max(newest - _RESUMED, 1)
         high = newest
@@ -224,7 +227,8 @@ class EtcdEngine:
         return True
 
     async def _load(self, revision: int = 0) -> _Page:
-        """What is live, or was at `revision`. Raises AioRpcError (OUT_OF_RANGE for a compacted revision)."""
+        """What is live, or was at `revision`. Raises AioRpcError (OUT_OF_RANGE for a compacted
+        revision)."""
         changes: list[Change] = []
         start = self._first_key
         while True:
@@ -280,7 +284,8 @@ class EtcdEngine:
             response = await self._txn(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
-        # After a conflict, too: whoever gets one reads again, and must then read what it conflicted with.
+        # After a conflict, too: whoever gets one reads again, and must then read what it conflicted
+        # with.
         await self._reached(response.header.revision)
         if not response.succeeded:
             current = response.responses[0].response_range.kvs
@@ -344,8 +349,8 @@ class EtcdEngine:
         )
         yield pb.WatchRequest(create_request=create)
         while True:
-            # A write outside our prefix moves the revision without an event, so whoever waits for that revision would
-            # wait for ever: ask how far the watch is.
+            # A write outside our prefix moves the revision without an event, so whoever waits for
+            # that revision would wait for ever: ask how far the watch is.
             await self._somebody_waits.wait()
             self._somebody_waits.clear()
             await asyncio.sleep(_PROGRESS_DELAY)
@@ -354,7 +359,8 @@ class EtcdEngine:
                 self._somebody_waits.set()
 
     async def _reload(self, compacted: int) -> None:
-        """Continues from what is live now: the cluster has compacted past what this server has seen."""
+        """Continues from what is live now: the cluster has compacted past what this server has
+        seen."""
         page = await self._load()
         live = {change.key: change.revision for change in page.changes}
         written = [
@@ -380,7 +386,8 @@ class EtcdEngine:
                 self._live[change.key] = change.revision
         if changes:
             self._listener(changes)
-            # The header may be ahead of what this response carries: only the events say how far the watch is.
+            # The header may be ahead of what this response carries: only the events say how far the
+            # watch is.
             self._advance(changes[-1].revision)
         elif not response.created:
             self._advance(response.header.revision)

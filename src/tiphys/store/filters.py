@@ -27,8 +27,8 @@ class Filter:
 
     @property
     def stored(self) -> Filter:
-        """The part of the filter that can be decided on stored bytes. The cache goes by that; a subclass whose
-        objects are converted before they are compared decides on the rest."""
+        """The part of the filter that can be decided on stored bytes. The cache goes by that; a
+        subclass whose objects are converted before they are compared decides on the rest."""
         return self
 
     def matches(self, entry: Entry) -> bool:
@@ -39,10 +39,11 @@ class Filter:
         return self.labels.matches(entry.labels) and self.fields.matches(entry.fields)
 
     def kind(self, event: Event) -> str | None:
-        """The type of an event in this view: ADDED, MODIFIED or DELETED; None if it is not about an object of it.
+        """The type of an event in this view: ADDED, MODIFIED or DELETED; None if it is not about an
+        object of it.
 
-        An object can enter or leave the view without being created or deleted: upstream's watch cache sends ADDED
-        and DELETED then, too.
+        An object can enter or leave the view without being created or deleted: upstream's watch
+        cache sends ADDED and DELETED then, too.
         """
         entry = event.entry
         previous = event.previous

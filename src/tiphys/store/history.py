@@ -1,8 +1,9 @@
-"""The recent changes of one resource, kept so that watches can be resumed and the past can be listed.
+"""The recent changes of one resource, kept so that watches can be resumed and the past can be
+listed.
 
-Every watcher is a position in this history, none has a queue of its own: a thousand watchers of a resource cost no
-more memory than one. The history is bounded in events and in bytes, since one large object that changes all the
-time would otherwise fill the memory.
+Every watcher is a position in this history, none has a queue of its own: a thousand watchers of a
+resource cost no more memory than one. The history is bounded in events and in bytes, since one
+large object that changes all the time would otherwise fill the memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tiphys.store.entries import Entry, with_revision, without_revision
 
 
 class _NoLines(dict[Hashable, bytes]):
-    """The lines of an event that every watcher which keeps up has had. A late watcher has them built, each time."""
+    """The lines of an event that every watcher which keeps up has had. A late watcher has them
+    built, each time."""
 
     def __setitem__(self, key: Hashable, line: bytes) -> None:
         pass
@@ -26,7 +28,8 @@ _NO_LINES = _NoLines()
 
 
 class Event:
-    """A change as watchers see it: `entry` is None for a deletion, `previous` is None for a creation."""
+    """A change as watchers see it: `entry` is None for a deletion, `previous` is None for a
+    creation."""
 
     __slots__ = ("entry", "lines", "previous", "revision")
 
@@ -46,17 +49,19 @@ class Event:
         return len((self.entry or self.previous).data)  # type: ignore[union-attr]
 
     def tombstone(self, data: bytes | None = None) -> bytes:
-        """The object as it was before, at the revision of this event: what upstream sends with DELETED.
+        """The object as it was before, at the revision of this event: what upstream sends with
+        DELETED.
 
-        `data` is the previous object in another form; its stored form by default. Raises AttributeError for a
-        creation, which has no previous object.
+        `data` is the previous object in another form; its stored form by default. Raises
+        AttributeError for a creation, which has no previous object.
         """
         if data is None:
             data = self.previous.data  # type: ignore[union-attr]
         return with_revision(without_revision(data), self.revision)
 
     def line(self, kind: str) -> bytes:
-        """The event's line in a watch response, built once for all watchers: `kind` is ADDED, MODIFIED or DELETED."""
+        """The event's line in a watch response, built once for all watchers: `kind` is ADDED,
+        MODIFIED or DELETED."""
         line = self.lines.get(kind)
         if line is None:
             body = self.tombstone() if kind == "DELETED" else self.entry.data  # type: ignore[union-attr]
@@ -101,10 +106,11 @@ class Limits:
 class History:
     """The last events of one resource, in revision order.
 
-    A position counts events from the first that there ever was. `written` is the position after the newest event;
-    the oldest that is kept stands at ``written - len(events)``.
+    A position counts events from the first that there ever was. `written` is the position after the
+    newest event; the oldest that is kept stands at ``written - len(events)``.
 
-    dropped: revision of the newest event that is no longer kept. A watch cannot resume from before it.
+    dropped: revision of the newest event that is no longer kept. A watch cannot resume from before
+             it.
     """
 
     def __init__(self, dropped: int, limits: Limits) -> None:

@@ -1,4 +1,5 @@
-"""Indexes over labels and fields: which keys have a value, so that a selective list does not look at every object."""
+"""Indexes over labels and fields: which keys have a value, so that a selective list does not look
+at every object."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _Index = dict[str, set[str]]  # value → keys of the objects that have it
 
 
 class Indexes:
-    """The indexes of one resource. One is built when a selector first asks for it, and maintained from then on."""
+    """The indexes of one resource. One is built when a selector first asks for it, and maintained
+    from then on."""
 
     def __init__(self) -> None:
         self._indexes: dict[tuple[Source, str], _Index] = {}

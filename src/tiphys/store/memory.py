@@ -1,4 +1,5 @@
-"""The engine for tests and throw-away servers: it orders writes as the others do, and nothing outlives the process."""
+"""The engine for tests and throw-away servers: it orders writes as the others do, and nothing
+outlives the process."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The default engine: one SQLite file, one writer thread, group commit with a real fsync.
 
-The file holds one log, a row per write. A key's last row is its value; older rows are history, kept so that a
-watcher can resume over a restart, until compaction removes them. Keys and their revisions are kept in memory by the
-writer thread, so a write costs one INSERT and no look-up.
+The file holds one log, a row per write. A key's last row is its value; older rows are history, kept
+so that a watcher can resume over a restart, until compaction removes them. Keys and their revisions
+are kept in memory by the writer thread, so a write costs one INSERT and no look-up.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def read_current(path: Path) -> list[Change]:
 
 
 def _change(row: tuple[int, Any, Any, int]) -> Change:
-    """A row as a change. Somebody who edited the file by hand may have left a text in place of bytes."""
+    """A row as a change. Somebody who edited the file by hand may have left a text in place of
+    bytes."""
     revision, key, value, previous = row
     if value is not None and not isinstance(value, bytes):
         value = str(value).encode()
@@ -74,7 +75,8 @@ def _change(row: tuple[int, Any, Any, int]) -> Change:
 class SQLiteEngine:
     """An `Engine` in one file.
 
-    path: the database file; its folder must exist. Only one process may have it open (a lock file beside it)
+    path: the database file; its folder must exist. Only one process may have it open (a lock file
+          beside it)
     """
 
     shared = False
@@ -155,7 +157,8 @@ class SQLiteEngine:
         for change in changes:
             self._note(change)
         compacted = self._meta("compacted")
-        # The last write can be a deletion that was compacted away: its revision must not be given again.
+        # The last write can be a deletion that was compacted away: its revision must not be given
+        # again.
         self._revision = max(self._revision, compacted, self._meta("revision"))
         return Snapshot(self._revision, compacted, changes)
 

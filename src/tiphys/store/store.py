@@ -1,4 +1,5 @@
-"""The store the API server uses: an engine for writing, a cache for reading, compaction in the background."""
+"""The store the API server uses: an engine for writing, a cache for reading, compaction in the
+background."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Retention:
         self._revisions: deque[int] = deque([revision])  # as each round found it
 
     def next_round(self, revision: int) -> int | None:
-        """Begins a round at the store's `revision`; returns the revision to compact to, None for none yet."""
+        """Begins a round at the store's `revision`; returns the revision to compact to, None for
+        none yet."""
         self._revisions.append(revision)
         return self._revisions.popleft() if len(self._revisions) > KEEP else None
 
@@ -69,7 +71,8 @@ class Store:
         self._on_changes(snapshot.changes)
         self.revision = max(self.revision, snapshot.revision)
         self._on_changes([change for change in early if change.revision > snapshot.revision])
-        # From now on only others can bring values that are not objects. A check costs 5 µs for 3 kB.
+        # From now on only others can bring values that are not objects. A check costs 5 µs for 3
+        # kB.
         self._checks_changes = self._engine.shared
         self._tasks.start(self._compact_forever(), "compactor")
 
@@ -119,7 +122,8 @@ class Store:
         return {prefix: len(cache) for prefix, cache in self._caches.items()}
 
     async def fresh(self) -> int:
-        """Waits until the caches show every write acknowledged anywhere before the call; returns their revision.
+        """Waits until the caches show every write acknowledged anywhere before the call; returns
+        their revision.
 
         Raises StoreError if the engine does not say how far it is.
         """
@@ -128,7 +132,8 @@ class Store:
         return self.revision
 
     async def reached(self, revision: int, seconds: float) -> bool:
-        """Waits up to `seconds` until the caches are as new as `revision`; returns whether they are."""
+        """Waits up to `seconds` until the caches are as new as `revision`; returns whether they
+        are."""
         if self.revision >= revision:
             return True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -166,7 +171,8 @@ class Store:
         expected: see `engine.Write`
         seconds:  how long it may live, 0 for ever
 
-        Raises Conflict, StoreError, or StoreTimeout after `DEADLINE` seconds; the write may still happen then.
+        Raises Conflict, StoreError, or StoreTimeout after `DEADLINE` seconds; the write may still
+        happen then.
         """
         revision = await self._commit(Write(key, value, expected, seconds))
         self.commits += 1

@@ -1,4 +1,5 @@
-"""A cluster in one process: API server, controllers, scheduler, hollow nodes. Starts in a fraction of a second."""
+"""A cluster in one process: API server, controllers, scheduler, hollow nodes. Starts in a fraction
+of a second."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ def free_port() -> int:
 
 
 class LocalCluster:
-    """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or etcd endpoints.
-    Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
+    """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or
+    etcd endpoints. Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
 
     def __init__(
         self,
@@ -125,7 +126,8 @@ class LocalCluster:
         await _hollow(options, self.client, self.tasks, Informers(self.client, self.tasks), [])
 
     async def eventually(self, check: Callable[[], Any], seconds: float = 20.0) -> Any:
-        """Calls `check` (plain or async) until it gives something true, and returns that. Raises TimeoutError."""
+        """Calls `check` (plain or async) until it gives something true, and returns that. Raises
+        TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
                 found = check()

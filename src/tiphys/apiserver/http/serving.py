@@ -71,7 +71,7 @@ def raise_file_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-class _Connection(web.RequestHandler):  # type: ignore[misc]
+class _Connection(web.RequestHandler):
     """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when
     it ends: a watch that waits for changes would not notice."""
 
@@ -164,7 +164,7 @@ _TOO_LARGE = (
 )
 
 
-class _Front(web.Server):  # type: ignore[misc]
+class _Front(web.Server):
     """Makes connections. `late`: those whose head is not whole → when it has to be (monotonic), the oldest first."""
 
     def __init__(self, *args: Any, most: int = _MOST_CONNECTIONS, **kwargs: Any) -> None:
@@ -195,7 +195,7 @@ class _Front(web.Server):  # type: ignore[misc]
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self.late else None
 
 
-class _Site(web.TCPSite):  # type: ignore[misc]
+class _Site(web.TCPSite):
     """A listener whose handshakes have a deadline, and follow one another."""
 
     async def start(self) -> None:

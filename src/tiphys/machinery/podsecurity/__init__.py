@@ -1,6 +1,8 @@
-"""The pod security standards: what the levels baseline and restricted forbid of a pod, check by check.
+"""The pod security standards: what the levels baseline and restricted forbid of a pod, check by
+check.
 
-Source: the published Pod Security Standards; reasons and details are upstream's (k8s.io/pod-security-admission).
+Source: the published Pod Security Standards; reasons and details are upstream's
+        (k8s.io/pod-security-admission).
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ LEVELS = ("privileged", "baseline", "restricted")
 
 
 def violations(pod: core_v1.Pod, level: str) -> list[Violation]:
-    """Everything that a level forbids of a pod, in the order of upstream's checks. A template counts as a pod."""
+    """Everything that a level forbids of a pod, in the order of upstream's checks. A template
+    counts as a pod."""
     if level == "privileged":
         return []
     checks = baseline.CHECKS if level == "baseline" else restricted.CHECKS

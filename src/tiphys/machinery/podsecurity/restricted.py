@@ -1,4 +1,5 @@
-"""The checks of the level restricted, which follows the practice of hardening pods: baseline's, and stricter ones."""
+"""The checks of the level restricted, which follows the practice of hardening pods: baseline's, and
+stricter ones."""
 
 from __future__ import annotations
 
