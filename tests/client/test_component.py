@@ -76,7 +76,7 @@ async def test_the_end_of_a_rush_hands_the_lead_over(
     await server.eventually(leads)
     assert not running.done()
     await server.client.request("DELETE", "/api/v1/namespaces/default/configmaps")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await running is Ending.SHRUNK
     assert not await leads()
 
@@ -96,7 +96,7 @@ async def test_a_signal_and_a_failure_end_it(server: LocalCluster) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         return Informers(server.client, tasks)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await lead_and_run(server.client, "a", False, start) is Ending.LOST
         assert await lead_and_run(server.client, "b", False, refuse) is Ending.LOST
         assert await lead_and_run(server.client, "c", False, last) is Ending.STOPPED
