@@ -7,11 +7,20 @@ every room below `cluster`; no room below imports an add-on. `docs/checklists.md
 
 from __future__ import annotations
 
-from tiphys.addons import dns, local_volumes
+from tiphys.addons import dns, echo, endpoints, local_volumes
 from tiphys.addons.addon import Addon, NodeContext
+from tiphys.addons.optional import OptionalAddon
 from tiphys.controllers.shell import Controller
 
-__all__ = ["ADDONS", "Addon", "NodeContext", "controllers", "start_on_node"]
+__all__ = [
+    "ADDONS",
+    "OPTIONAL",
+    "Addon",
+    "NodeContext",
+    "OptionalAddon",
+    "controllers",
+    "start_on_node",
+]
 
 ADDONS: tuple[Addon, ...] = (
     # what pods find each other by: started first, for everything that starts later looks names up
@@ -19,6 +28,17 @@ ADDONS: tuple[Addon, ...] = (
     # what claims of the default storage class get
     local_volumes.ADDON,
 )
+
+OPTIONAL: dict[str, OptionalAddon] = {
+    addon.name: addon
+    for addon in (
+        # the smallest there can be: to copy from
+        echo.ADDON,
+        # gRPC clients that know every pod of a service
+        endpoints.ADDON,
+    )
+}
+"""What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""
 
 
 def controllers() -> tuple[type[Controller], ...]:

@@ -64,6 +64,11 @@ class Reconciler(Generic[R]):
         """Seconds since the epoch, by the clock that tests may turn."""
         return self.context.now()
 
+    @property
+    def settings(self) -> Any:
+        """Those of the add-on that it belongs to; None for an operator of its own."""
+        return self.context.settings.get("settings")
+
     def informer(self, kind: type[K]) -> Informer[K]:
         """The shared, watched copy of a kind. Its objects must not be changed."""
         return self.context.informers.of(kind)

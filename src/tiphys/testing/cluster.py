@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,14 @@ def free_port() -> int:
 
 
 class LocalCluster:
-    """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or
-    etcd endpoints. Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
+    """A whole cluster in the test's own process, as a context manager.
+
+    nodes:       hollow nodes; 0: only the API server, unless `controllers` are wanted
+    controllers: whether controllers and scheduler run; by default if there are nodes
+    store:       memory, sqlite or etcd endpoints
+    addons:      enabled by name, and ready when the cluster is
+    options:     further ones of the API server (`tiphys.apiserver.main.Options`)
+    """
 
     def __init__(
         self,
@@ -39,9 +45,11 @@ class LocalCluster:
         controllers: bool | None = None,
         store: str = "memory",
         root: Path | None = None,
+        addons: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self._options = options
+        self._addons = addons
         self._nodes = nodes
         self._controllers = bool(nodes) if controllers is None else controllers
         self._store = store
@@ -89,6 +97,8 @@ class LocalCluster:
             )
         if self._nodes:
             await self._start_nodes()
+        if self._addons:
+            await self._start_addons()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,6 +127,23 @@ class LocalCluster:
         client = Client(load(self.kubeconfig(user, groups)))
         self._clients.append(client)
         return client
+
+    async def _start_addons(self) -> None:
+        from tiphys.addons import OPTIONAL, installing, types
+        from tiphys.addons.host import Host
+        from tiphys.machinery import conditions
+
+        for name in self._addons:
+            addon = OPTIONAL[name]
+            await installing.enable(self.client, addon, addon.settings())
+        host = Host(self.client_as(installing.HOST), OPTIONAL, self.root / "addons", self.tasks)
+        host.start()
+
+        async def ready() -> bool:
+            listed = (await self.client.list(types.Addon)).items
+            return all(conditions.is_true(one.status.conditions, "Ready") for one in listed)
+
+        await self.eventually(ready, 60)
 
     async def _start_nodes(self) -> None:
         from tiphys.client.informer import Informers
