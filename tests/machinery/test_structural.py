@@ -97,3 +97,47 @@ def test_a_default_replaces_a_null_that_is_not_allowed() -> None:
     value = {"a": None, "b": None, "m": {"x": None, "y": "z"}, "rows": [None, "z"]}
     structural.apply_defaults(value, schema)
     assert value == {"a": "D", "b": None, "m": {"x": "D", "y": "z"}, "rows": ["D", "z"]}
+
+
+@pytest.mark.parametrize(
+    ("form", "number", "allowed"),
+    [
+        ("int32", 2**31 - 1, True),
+        ("int32", 2**31, False),
+        ("int32", -(2**31), True),
+        ("int64", 2**63 - 1, True),
+        ("int64", 2**63, False),
+    ],
+)
+def test_a_format_limits_an_integer(form: str, number: int, allowed: bool) -> None:
+    schema = schema_of(a={"type": "integer", "format": form})
+    assert (structural.validate({"a": number}, schema) == []) is allowed
+
+
+def test_what_is_said_of_further_properties_is_not_about_those_with_a_name() -> None:
+    schema = compile_schema(
+        {
+            "type": "object",
+            "properties": {"named": {"type": "object", "nullable": True}},
+            "additionalProperties": {"type": "object", "default": {"x": 1}},
+        }
+    )
+    value: dict[str, Any] = {"named": None, "other": None}
+    structural.apply_defaults(value, schema)
+    assert value == {"named": None, "other": {"x": 1}}
+
+
+def test_a_key_that_is_left_out_is_its_default() -> None:
+    schema = schema_of(
+        rows={
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["k"],
+            "items": {
+                "type": "object",
+                "properties": {"k": {"type": "string", "default": "D"}},
+            },
+        }
+    )
+    errors = structural.validate({"rows": [{}, {"k": "D"}, {"k": "other"}]}, schema)
+    assert [error.field for error in errors] == ["rows[1]"]
