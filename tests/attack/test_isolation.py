@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 
 from tests.builders import config_map
-from tests.store.test_engines import etcd  # noqa: F401 (a fixture)
 from tiphys.api import core_v1
 from tiphys.apiserver import main
 from tiphys.apiserver.http import bulk, pages, watching
@@ -342,7 +341,7 @@ async def test_what_is_no_object_is_named_and_can_be_removed(
 
 
 @pytest.mark.needs("etcd")
-async def test_a_watch_ends_with_an_error_when_what_comes_is_no_object(etcd: str) -> None:  # noqa: F811
+async def test_a_watch_ends_with_an_error_when_what_comes_is_no_object(etcd: str) -> None:
     from tiphys.store.etcd import EtcdEngine
 
     stranger = EtcdEngine([etcd])

@@ -1,6 +1,8 @@
-"""The one ordered table of every built-in resource. The order is that of `kubectl api-resources`' groups.
+"""The one ordered table of every built-in resource. The order is that of `kubectl api-resources`'
+groups.
 
-Each row is what discovery, routing, storage and RBAC need to know; the type's module is imported on first use.
+Each row is what discovery, routing, storage and RBAC need to know; the type's module is imported on
+first use.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Subresource:
 
 @dataclass(frozen=True)
 class Resource:
-    """One served resource. `storage_group` names the group whose resource holds the data, when it is another one.
+    """One served resource. `storage_group` names the group whose resource holds the data, when it
+    is another one.
 
     Resources that are declared at run time are subclasses (apiserver.custom.resource)."""
 

@@ -72,7 +72,7 @@ def raise_file_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-class _Connection(web.RequestHandler):  # type: ignore[misc]
+class _Connection(web.RequestHandler):
     """One client's connection.
 
     `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when it
@@ -174,7 +174,7 @@ _TOO_LARGE = (
 )
 
 
-class _Front(web.Server):  # type: ignore[misc]
+class _Front(web.Server):
     """Makes connections.
 
     `late`: those whose head is not whole → when it has to be (monotonic), the oldest first.
