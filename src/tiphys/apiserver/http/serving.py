@@ -211,7 +211,7 @@ class _Front(web.Server):
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self.late else None
 
 
-class _Site(web.TCPSite):  # type: ignore[misc]
+class _Site(web.TCPSite):
     """A listener whose handshakes have a deadline, and follow one another."""
 
     async def start(self) -> None:
