@@ -47,8 +47,8 @@ def _end_supervisor(cluster: Cluster) -> None:
 
 def _remove_tables(cluster: Cluster) -> None:
     """Removes the nftables tables of services and network policies."""
+    from tiphys.network.nft import NftError, nft
     from tiphys.network.policy.enforcer import table_name
-    from tiphys.network.proxy.nft import NftError, nft
 
     for table in (cluster.table, table_name(cluster.table)):
         with contextlib.suppress(NftError, FileNotFoundError):

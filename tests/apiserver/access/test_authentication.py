@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from tests.apiserver.access.builders import remove, stored, write
@@ -109,6 +109,19 @@ def test_when_a_token_holds(
     token = sign(tokens)
     clock.now += later
     assert is_valid(tokens, token) == valid
+
+
+def forged(tokens: ServiceAccountTokens, **changes: float) -> str:
+    """A token with other claims, signed with our key."""
+    claims = jwt.decode(sign(tokens), options={"verify_signature": False})
+    key = load_pem_private_key(KEY, None)
+    return jwt.encode(claims | changes, key, "ES256")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_token_does_not_hold_before_it_says(tokens: ServiceAccountTokens, claim: str) -> None:
+    assert is_valid(tokens, forged(tokens, **{claim: NOW + 60}))
+    assert not is_valid(tokens, forged(tokens, **{claim: NOW + 61}))
 
 
 @pytest.mark.parametrize(
