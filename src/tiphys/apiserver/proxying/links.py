@@ -43,9 +43,8 @@ _ATTRIBUTES = {
     "source": {"src"},
     "video": {"poster", "src"},
 }
-_RAW = frozenset(
-    ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
-)  # hold text, no tags
+# Elements that hold text, not tags.
+_RAW = frozenset(("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"))
 _NAME = re.compile(r"[A-Za-z][^\s/>]*")
 _ATTRIBUTE = re.compile(
     r"""[\s/]*([^\s/>=][^\s/>=]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s>"'][^\s>]*|(?=>)))?"""
@@ -68,11 +67,14 @@ class Rewriter:
             parts = urlsplit(text)
         except ValueError:
             return text
-        if (
-            parts.netloc and parts.netloc not in (self.host, self.asked)
-        ) or not parts.path.startswith("/"):
+        if parts.netloc and parts.netloc not in (self.host, self.asked):
             return text
-        scheme, netloc = (parts.scheme, parts.netloc) if parts.netloc == self.asked else ("", "")
+        if not parts.path.startswith("/"):
+            return text
+        scheme = netloc = ""
+        if parts.netloc == self.asked:
+            scheme = parts.scheme
+            netloc = parts.netloc
         path = parts.path
         if path != self.prefix and not path.startswith(self.prefix + "/"):
             joined = posixpath.normpath(f"{self.prefix}/{path}")
