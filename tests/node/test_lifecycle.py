@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.builders import pod
 from tiphys.api import core_v1
-from tiphys.apiserver.resources.printers import _pod_reason
+from tiphys.apiserver.resources.pods.columns import pod_reason
 from tiphys.node.lifecycle import Backoff, decide
 from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerState, PodState, SandboxState
 from tiphys.node.status import pod_status, settle
@@ -238,7 +238,7 @@ def test_what_has_completed_is_initialized_although_a_sidecar_failed() -> None:
     one.status = pod_status(one, ended, {}, set(), set(), "r", "", 1.0)
     told = {c.type: (c.status, c.reason) for c in one.status.conditions}
     assert one.status.phase == "Succeeded" and told["Initialized"] == ("True", "PodCompleted")
-    assert _pod_reason(one) == "Completed"
+    assert pod_reason(one) == "Completed"
 
 
 def test_readiness_gates_say_what_keeps_them_shut() -> None:

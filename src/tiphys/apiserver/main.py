@@ -27,8 +27,8 @@ from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.resources import selectable_fields
-from tiphys.apiserver.resources.services import ServiceStrategy
+from tiphys.apiserver.resources import Strategies, selectable_fields
+from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
 from tiphys.client.tasks import TaskGroup
@@ -93,7 +93,6 @@ class RunningServer:
     async def start(self) -> None:
         options = self.options
         await self.store.open()
-        ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         admission: Admission = admission_chain(
@@ -104,7 +103,10 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
-        self.registry = Registry(self.store, admission, caller=self._caller)
+        settings = Settings(ipaddress.IPv4Network(options.service_cidr))
+        self.registry = Registry(
+            self.store, admission, caller=self._caller, strategies=Strategies(settings)
+        )
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)

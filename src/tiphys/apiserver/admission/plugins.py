@@ -30,7 +30,7 @@ from tiphys.apiserver.admission.quota import ResourceQuotas
 from tiphys.apiserver.admission.rbac import RBACEscalation
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
-from tiphys.apiserver.resources.pods import MIRROR
+from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.machinery import errors, names
 from tiphys.machinery.podrefs import references
 from tiphys.store.cache import Filter

@@ -24,7 +24,7 @@ from tiphys.apiserver.http.request import SYSTEM
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import Catalogue
 from tiphys.apiserver.resources import NAMES
-from tiphys.apiserver.resources.definitions import FINALIZER, approval
+from tiphys.apiserver.resources.customresourcedefinitions.rules import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError

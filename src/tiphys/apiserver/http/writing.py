@@ -48,8 +48,7 @@ from tiphys.apiserver.registry.patches import (
 )
 from tiphys.apiserver.registry.registry import Lens, Registry
 from tiphys.apiserver.registry.views import view_of
-from tiphys.apiserver.resources import written_as
-from tiphys.apiserver.resources.parts import PARTS, whole
+from tiphys.apiserver.resources.subresources import Part, whole
 from tiphys.machinery import decoding, errors, gowords, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.query import truth
@@ -80,6 +79,11 @@ class Writer:
         if not self._authorizer.authorize(call.user, asked)[0]:
             raise refusal(call.user, asked)
 
+    def _part(self, resource: Resource, subresource: str) -> Callable[[Any, Any], Any]:
+        """(new, old) → what is written through a path."""
+        part = self._registry.strategies.of(resource).subresources.get(subresource)
+        return part.merge if isinstance(part, Part) else whole
+
     def _stored(self, resource: Resource, obj: Any) -> Any:
         """The object in the version it is stored in."""
         if resource.is_storage_version:
@@ -104,7 +108,7 @@ class Writer:
         check_write(call, "CreateOptions")
         obj = await aside(self._read, call, data, resource)
         entry = await self._registry.create(
-            written_as(resource),
+            resource,
             call.info.namespace,
             obj,
             call.user,
@@ -120,7 +124,7 @@ class Writer:
         check_write(call, "UpdateOptions")
         obj = await aside(self._read, call, data, resource)
         check_name(call, resource, obj.metadata)
-        change = _fresh(obj, PARTS.get(call.info.subresource, whole))
+        change = _fresh(obj, self._part(resource, call.info.subresource))
 
         def create() -> Any:
             self._check_create(call, resource)
@@ -138,7 +142,7 @@ class Writer:
     ) -> web.Response:
         namespace = "" if not resource.namespaced else call.info.namespace
         entry, created = await self._registry.update(
-            written_as(resource),
+            resource,
             namespace,
             call.info.name,
             Pure(change),
@@ -171,7 +175,7 @@ class Writer:
         if grows(wish):
             weigh_body(LARGE + 1)
         apply = patch_function(media, wish, resource.type)
-        pick = PARTS.get(call.info.subresource, whole)
+        pick = self._part(resource, call.info.subresource)
         doubtful = await aside(patch_problems, call, media, data, wish)
 
         def change(old: Any) -> Any:
@@ -192,7 +196,7 @@ class Writer:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         config = await aside(configuration, call, resource, data)
-        pick = PARTS.get(call.info.subresource, whole)
+        pick = self._part(resource, call.info.subresource)
         entry, created = await self.apply_config(call, resource, config, lambda obj: pick(obj, obj))
         return await self._answer(call, resource, entry, 201 if created else 200)
 
@@ -206,7 +210,8 @@ class Writer:
     ) -> tuple[Entry, bool]:
         """Applies a configuration; `pick` takes of the merged object what the path may change. Returns the entry and
         whether it was created."""
-        manager, stored = call.query["fieldManager"], written_as(resource)
+        manager = call.query["fieldManager"]
+        stored = storage_of(resource)
 
         def typed(merged: dict[str, Any]) -> Any:
             try:
@@ -217,7 +222,7 @@ class Writer:
 
         namespace = call.info.namespace if resource.namespaced else ""
         return await self._registry.apply(
-            stored,
+            resource,
             namespace,
             call.info.name,
             config,
@@ -250,19 +255,7 @@ class Writer:
             call.user,
             bool(options.dry_run),
         )
-        if gone and resource.plural not in (
-            "pods",
-            "services",
-            "serviceaccounts",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "podtemplates",
-            "resourcequotas",
-            "storageclasses",
-            "csidrivers",
-            "csinodes",
-            "volumeattachments",
-        ):
+        if gone and not self._registry.strategies.of(resource).returns_deleted:
             meta = decode(entry.data, PartialObjectMetadata).metadata
             details = StatusDetails(
                 name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid

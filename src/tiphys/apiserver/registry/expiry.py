@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tiphys.api.catalog import BY_PATH
-from tiphys.apiserver.resources.core import EventStrategy
+from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.machinery import timestamps
 from tiphys.store.cache import Entry
 from tiphys.store.engine import Conflict, StoreError

@@ -19,7 +19,9 @@ _ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 
 
-def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
+def validate_metadata(
+    meta: ObjectMeta, resource: Resource, strategy: Strategy[Any]
+) -> list[FieldError]:
     errors: list[FieldError] = []
     if meta.generate_name:
         probe = (

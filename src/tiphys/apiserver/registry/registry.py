@@ -7,14 +7,14 @@ from the cache (see handlers).
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from tiphys.api.base import decode, encode
-from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.api.catalog import BY_PATH, Resource, resource_of, storage_of
 from tiphys.api.meta_v1 import DeleteOptions, ManagedFieldsEntry, ObjectMeta, Preconditions
 from tiphys.apiserver.admission import Admission, Attributes
 from tiphys.apiserver.eventloop.aside import LARGE, Pure, aside, weigh_object
@@ -30,14 +30,14 @@ from tiphys.apiserver.registry.metadata import (
     validate_metadata_update,
 )
 from tiphys.apiserver.registry.served import Catalogue
-from tiphys.apiserver.resources import strategy_of
-from tiphys.apiserver.resources.warnings import warnings_of
+from tiphys.apiserver.resources import Strategies
 from tiphys.machinery import errors, names, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
 from tiphys.store.engine import Conflict, StoreError, StoreTimeout
 from tiphys.store.store import Store
 
+T = TypeVar("T")
 Transform = Callable[[Any], Any]  # old object → new object; raises StatusError
 
 _EXAMINED = 250  # objects that a deletion of many looks at in one step
@@ -83,8 +83,10 @@ class Registry:
         catalogue: Catalogue | None = None,
         caller: WebhookCaller | None = None,
         now: Callable[[], float] = time.time,
+        strategies: Strategies | None = None,
     ) -> None:
         self.store = store
+        self.strategies = strategies or Strategies()
         self.admission = admission
         self.catalogue = catalogue or Catalogue()
         self.converter = Converter(caller or WebhookCaller(store))
@@ -102,6 +104,18 @@ class Registry:
         resource = BY_PATH[group, version, plural]
         entry = self.cache(resource).get(resource.key(namespace, name))
         return decode(entry.data, resource.type) if entry else None
+
+    def find(self, kind: type[T], namespace: str, name: str) -> T | None:
+        """A stored object, decoded; None when there is none of that name."""
+        resource = resource_of(kind)
+        entry = self.cache(resource).get(resource.key(namespace, name))
+        return decode(entry.data, kind) if entry is not None else None
+
+    def entries(self, kind: type[Any], namespace: str = "") -> Iterable[Entry]:
+        """The objects of a kind as they are stored, all or those of one namespace."""
+        resource = resource_of(kind)
+        prefix = f"{resource.prefix}{namespace}/" if namespace else resource.prefix
+        return self.cache(resource).select(Filter(prefix, EVERYTHING))
 
     def select_plain(
         self, resource: Resource, namespace: str, name: str, labels: Selector | None
@@ -176,9 +190,10 @@ class Registry:
     ) -> Entry:
         """Creates the object and returns its entry. `manager` is who will manage its fields, unless `entries` say it.
         Raises StatusError."""
+        strategy = self.strategies.of(resource)
+        resource = storage_of(resource)
         meta: ObjectMeta = obj.metadata
         self._place(resource, namespace, meta)
-        strategy = strategy_of(resource)
         generate = bool(meta.generate_name and not meta.name)
         for attempt in range(8):
             if generate:
@@ -263,7 +278,7 @@ class Registry:
         problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
         if problems:
             raise errors.invalid(resource.kind, resource.group, meta.name, problems)
-        for text in warnings_of(resource, obj, None):
+        for text in strategy.warnings(obj, None):
             warn(text)
 
     def _place(self, resource: Resource, namespace: str, meta: ObjectMeta) -> None:
@@ -296,17 +311,17 @@ class Registry:
         does not insist on a version (a patch carries the version it was applied to, and is applied anew). What the
         system does in the course of another request is `admitted`: no plugin is asked. A `lens` says what admission sees
         of the object. Returns the entry and whether it was created. Raises StatusError."""
-        cache, key, strategy = (
-            self.cache(resource),
-            resource.key(namespace, name),
-            strategy_of(resource),
-        )
+        rules = resource
+        strategy = self.strategies.of(resource)
+        resource = storage_of(resource)
+        cache = self.cache(resource)
+        key = resource.key(namespace, name)
         for _ in range(_RETRIES):
             entry = cache.get(key)
             if entry is None:
                 if create is not None and strategy.create_on_update:
                     return await self.create(
-                        resource, namespace, create(), user, dry_run, manager
+                        rules, namespace, create(), user, dry_run, manager
                     ), True
                 raise errors.not_found(resource.group_resource, name)
             weigh_object(len(entry.data))
@@ -367,11 +382,11 @@ class Registry:
     ) -> tuple[Entry, bool]:
         """Server-side apply of a plain configuration. `typed` makes an object of plain data; `before_create` may refuse to
         make what is not there. Returns the entry and whether it was created. Raises StatusError."""
-        cache, key, strategy = (
-            self.cache(resource),
-            resource.key(namespace, name),
-            strategy_of(resource),
-        )
+        rules = resource
+        strategy = self.strategies.of(resource)
+        resource = storage_of(resource)
+        cache = self.cache(resource)
+        key = resource.key(namespace, name)
         for _ in range(_RETRIES):
             entry, stamp = cache.get(key), timestamps.rfc3339(self.now())
             if entry is None and subresource:
@@ -390,7 +405,7 @@ class Registry:
                         )
                     before_create()
                     return await self.create(
-                        resource, namespace, new, user, dry_run, entries=entries
+                        rules, namespace, new, user, dry_run, entries=entries
                     ), True
                 insists = (
                     self._check_version(resource, strategy, new, old)
@@ -511,7 +526,7 @@ class Registry:
         cache, key, strategy = (
             self.cache(resource),
             resource.key(namespace, name),
-            strategy_of(resource),
+            self.strategies.of(resource),
         )
         for _ in range(_RETRIES):
             entry = cache.get(key)
@@ -580,7 +595,7 @@ class Registry:
             revision = await self.store.delete(entry.key, entry.revision)
         except StoreError as error:
             raise outage(error) from error
-        await strategy_of(resource).after_delete(self, obj)
+        await self.strategies.of(resource).after_delete(self, obj)
         return Entry(entry.key, revision, with_revision(encode(obj), revision), ())
 
     async def delete_collection(
@@ -630,7 +645,7 @@ def _finalizers(strategy: Any, meta: ObjectMeta, options: DeleteOptions) -> list
         return [*kept, ORPHAN]
     if policy == "Foreground":
         return [*kept, FOREGROUND]
-    if policy is None and strategy.orphans and FOREGROUND not in meta.finalizers:
+    if policy is None and strategy.orphans_dependents and FOREGROUND not in meta.finalizers:
         return [*kept, ORPHAN]
     return list(meta.finalizers) if policy is None else kept
 
@@ -679,7 +694,7 @@ def _check_change(resource: Resource, strategy: Any, new: Any, old: Any, subreso
         )
     if problems:
         raise errors.invalid(resource.kind, resource.group, before.name, problems)
-    for text in warnings_of(resource, new, old) if not subresource else ():
+    for text in strategy.warnings(new, old) if not subresource else ():
         warn(text)
 
 

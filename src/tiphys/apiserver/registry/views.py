@@ -9,7 +9,7 @@ from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.conversion import shown
-from tiphys.apiserver.resources import NAMES, strategy_of
+from tiphys.apiserver.resources import NAMES, facts_of
 from tiphys.machinery import errors
 from tiphys.machinery.selectors import (
     EVERYTHING,
@@ -150,7 +150,7 @@ def _fields(call: Call, resource: Resource) -> Selector:
         selector = Selector(
             tuple(Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements)
         )
-    allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
+    allowed = {field.name for field in (*NAMES, *facts_of(storage_of(resource)).fields)}
     for requirement in selector.requirements:
         if requirement.key not in allowed:
             raise errors.bad_request(_unsupported(resource, requirement.key))
