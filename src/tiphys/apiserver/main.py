@@ -16,7 +16,7 @@ from tiphys.apiserver.access.authentication import Authenticator, ServiceAccount
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
-from tiphys.apiserver.admission.plugins import admission_chain
+from tiphys.apiserver.admission.chain import admission_chain
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
@@ -29,8 +29,8 @@ from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
-from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
+from tiphys.apiserver.usage import Usage
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.store import Store

@@ -28,7 +28,7 @@ from tiphys.api.catalog import Resource, Subresource, storage_of
 from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
-from tiphys.apiserver.access.impersonation import impersonated
+from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import discovery, openapi
@@ -58,7 +58,7 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Action
 from tiphys.apiserver.resources.subresources import Connection, Part
-from tiphys.apiserver.resources.usage import Usage
+from tiphys.apiserver.usage import Usage
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
@@ -85,6 +85,7 @@ class APIServer:
     ) -> None:
         self.authenticator = authenticator
         self._authorizer = authorizer
+        self._impersonation = Impersonation(authorizer)
         self.registry = registry
         self.address = address
         self.reader = Reader(registry)
@@ -271,28 +272,12 @@ class APIServer:
     def _impersonate(self, call: Call, user: User) -> User:
         for name in call.http.headers:  # a plain loop: every request passes here
             if name[:1] in "iI" and name.lower().startswith("impersonate-"):
-                return impersonated(call.http.headers, user, self._authorizer)
+                return self._impersonation.user(call.http.headers, user, _asked(call, user))
         return user
 
     def _authorize(self, call: Call) -> None:
         info = call.info
-        if info.is_resource:
-            selects = info.verb in _SELECTING and not info.by_path
-            fields = (
-                call.query.get("fieldSelector", "") if selects and NODES in call.user.groups else ""
-            )
-            asked = Asked(
-                info.verb,
-                info.group,
-                info.resource,
-                info.subresource,
-                info.namespace,
-                info.name,
-                version=info.version,
-                fields=fields,
-            )
-        else:
-            asked = Asked(info.verb, path=info.path)
+        asked = _asked(call, call.user)
         if not self._authorizer.authorize(call.user, asked)[0]:
             raise refusal(call.user, asked)
         if info.subresource in _UPGRADED and info.verb == "get" and info.resource == "pods":
@@ -431,6 +416,25 @@ _SELECTING = frozenset(
 _PATIENCE = 60.0  # seconds that any request may take
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
+
+
+def _asked(call: Call, user: User) -> Asked:
+    """What the authorizers are asked about the request."""
+    info = call.info
+    if not info.is_resource:
+        return Asked(info.verb, path=info.path)
+    selects = info.verb in _SELECTING and not info.by_path
+    fields = call.query.get("fieldSelector", "") if selects and NODES in user.groups else ""
+    return Asked(
+        info.verb,
+        info.group,
+        info.resource,
+        info.subresource,
+        info.namespace,
+        info.name,
+        version=info.version,
+        fields=fields,
+    )
 
 
 def _is_long(info: RequestInfo) -> bool:

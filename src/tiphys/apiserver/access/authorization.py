@@ -41,8 +41,8 @@ class Asked:
     fields: str = ""  # the field selector of a list or watch, where somebody looks at it
 
 
-def refusal(user: User, asked: Asked) -> StatusError:
-    """What a user is told who may not do what was asked."""
+def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
+    """The 403 for a user who may not do what was asked, with the `reason` where there is more to say."""
     if asked.path:
         error = errors.forbidden("", "", "")
         error.status.message = (
@@ -52,9 +52,14 @@ def refusal(user: User, asked: Asked) -> StatusError:
         return error
     what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-    why = f'User "{user.name}" cannot {asked.verb} resource "{what}" in API group "{asked.group}" {where}'
+    sentence = (
+        f'User "{user.name}" cannot {asked.verb} resource "{what}" '
+        f'in API group "{asked.group}" {where}'
+    )
+    if reason:
+        sentence = f"{sentence}: {reason}"
     resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
-    return errors.forbidden(resource, asked.name, why)
+    return errors.forbidden(resource, asked.name, sentence)
 
 
 @dataclass(slots=True)

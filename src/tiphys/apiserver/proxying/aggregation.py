@@ -25,10 +25,11 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
 from tiphys.apiserver.http.request import SYSTEM, Call
-from tiphys.apiserver.proxying.forwarding import new_session, raw_target, relay
+from tiphys.apiserver.proxying.forwarding import Backend, new_session, raw_target, relay, tunnel
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
+from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.addresses import authority
 from tiphys.machinery.errors import StatusError
@@ -105,6 +106,10 @@ class Aggregator:
         except WebhookError:
             raise errors.unavailable("service unavailable") from None
         target = yarl.URL(f"{url}{raw_target(call.http._message.path)}", encoded=True)
+        if is_upgrade(call.http.headers):
+            assert target.host is not None and target.port is not None
+            there = Backend(target.host, target.port, context, name)
+            return await tunnel(call, there, target.raw_path_qs, self._identity(call))
         return await relay(self._http(), call, target, self._identity(call), context, name)
 
     @staticmethod

@@ -5,7 +5,6 @@ An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's s
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import ssl
@@ -16,7 +15,6 @@ from urllib.parse import urlencode
 import aiohttp
 import yarl
 from aiohttp import web
-from multidict import CIMultiDict
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
@@ -25,6 +23,7 @@ from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.proxying.forwarding import (
     METHODS,
+    Backend,
     Named,
     new_session,
     port_number,
@@ -33,12 +32,12 @@ from tiphys.apiserver.proxying.forwarding import (
     relay,
     split_name,
     split_path,
-    without_identity,
+    tunnel,
 )
 from tiphys.apiserver.proxying.links import Rewriter
 from tiphys.apiserver.proxying.webhooks import endpoint_of
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.client.upgrade import request_head, splice
+from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors
 from tiphys.machinery.addresses import authority, is_global_unicast
 from tiphys.machinery.names import is_ip
@@ -191,7 +190,10 @@ class Connector:
         host, port = self._node_address(pod.spec.node_name)
         path = f"/{ {'portforward': 'portForward'}.get(kind, kind) }/{pod.metadata.namespace}/{pod.metadata.name}{container}"
         target = path + ("?" + call.query_text if call.query_text else "")
-        return await self._tunnel(call, host, port, target, pod.spec.node_name)
+        if not is_upgrade(call.http.headers):
+            raise errors.bad_request("Upgrade request required")
+        there = Backend(host, port, self._tls or self._plain_tls, pod.spec.node_name)
+        return await tunnel(call, there, target, [])
 
     async def _admit(
         self, call: Call, resource: Resource, kind: Any, path: str | None = None
@@ -222,24 +224,6 @@ class Connector:
         await self._registry.admission.mutate(attributes)
         await self._registry.admission.validate(attributes)
 
-    async def _tunnel(
-        self, call: Call, host: str, port: int, target: str, node: str
-    ) -> web.StreamResponse:
-        if "upgrade" not in call.http.headers.get("Connection", "").lower():
-            raise errors.bad_request("Upgrade request required")
-        try:
-            async with asyncio.timeout(10):
-                tls = self._tls or self._plain_tls
-                reader, writer = await asyncio.open_connection(
-                    host, port, ssl=tls, server_hostname=node
-                )
-        except (TimeoutError, OSError) as error:
-            raise errors.internal(f"error dialing backend: {error}") from None
-        headers = CIMultiDict(without_identity(call.http.headers.items()))
-        writer.write(request_head(call.http.method, target, authority(host, port), headers))
-        await splice(call.http, reader, writer)
-        return web.StreamResponse()
-
     # --- proxies ---
 
     async def proxy(self, call: Call, resource: Resource) -> web.StreamResponse:
@@ -259,6 +243,10 @@ class Connector:
         if (peer := call.http.remote) is not None:
             told = call.http.headers.getall("X-Forwarded-For", [])
             extra.append(("X-Forwarded-For", ", ".join([*told, peer])))
+        if is_upgrade(call.http.headers):
+            tls = target.tls if target.scheme == "https" else None
+            there = Backend(target.host, target.port, tls, target.server_name)
+            return await tunnel(call, there, url.raw_path_qs, extra)
         return await relay(self._http(), call, url, extra, target.tls, target.server_name, links)
 
     def _target(self, info: RequestInfo, named: Named) -> _Target:

@@ -13,10 +13,13 @@ from urllib.parse import quote
 import aiohttp
 import yarl
 from aiohttp import web
+from multidict import CIMultiDict
 
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.proxying.links import MOST, Rewriter, unpacked
+from tiphys.client.upgrade import request_head, splice
 from tiphys.machinery import errors
+from tiphys.machinery.addresses import authority
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # a WebSocket's way to carry a token, as its subprotocol
@@ -137,6 +140,41 @@ def new_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
     )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where an upgraded connection leads. `tls` is None for plain connections."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    server_name: str | None
+
+
+async def tunnel(
+    call: Call, backend: Backend, target: str, extra: list[tuple[str, str]]
+) -> web.StreamResponse:
+    """Passes a request for an upgrade (WebSocket, SPDY) on, and joins the connections when it is granted.
+
+    `target` is the path with its query, `extra` are headers that this server adds. Raises 500 when there is
+    nobody at the other end.
+    """
+    server_name = backend.server_name if backend.tls is not None else None
+    try:
+        async with asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection(
+                backend.host, backend.port, ssl=backend.tls, server_hostname=server_name
+            )
+    except (TimeoutError, OSError) as error:
+        raise errors.internal(f"error dialing backend: {error}") from None
+    headers = CIMultiDict([*passed_headers(call), *extra])
+    headers["Connection"] = "Upgrade"
+    headers["Upgrade"] = call.http.headers["Upgrade"]
+    host = authority(backend.host, backend.port)
+    writer.write(request_head(call.http.method, target, host, headers))
+    await splice(call.http, reader, writer)
+    return web.StreamResponse()
 
 
 async def relay(

@@ -275,7 +275,9 @@ class Registry:
     def _check_new(self, resource: Resource, strategy: Any, obj: Any) -> None:
         """Raises 422, or warns."""
         meta = obj.metadata
-        problems = validate_metadata(meta, resource, strategy) + strategy.validate_new(obj, self)
+        problems = validate_metadata(meta, resource, strategy.name_errors) + strategy.validate_new(
+            obj, self
+        )
         if problems:
             raise errors.invalid(resource.kind, resource.group, meta.name, problems)
         for text in strategy.warnings(obj, None):
@@ -682,7 +684,9 @@ def _prepare_change(strategy: Any, new: Any, old: Any, subresource: str) -> None
 def _check_change(resource: Resource, strategy: Any, new: Any, old: Any, subresource: str) -> None:
     """Raises 422, or warns."""
     meta, before = new.metadata, old.metadata
-    problems = validate_metadata(meta, resource, strategy) + validate_metadata_update(meta, before)
+    problems = validate_metadata(meta, resource, strategy.name_errors) + validate_metadata_update(
+        meta, before
+    )
     if subresource == "status":
         problems += strategy.validate_status(new, old)
     elif not problems:
