@@ -58,6 +58,7 @@ def validate_containers(spec: PodSpec, volumes: set[str], path: str) -> list[Fie
     return violations
 
 
+# Most pods ask for little. What a container leaves out is not looked at: this is the longest part of a pod's creation.
 def _container(
     container: Container | EphemeralContainer,
     volumes: set[str],
@@ -76,9 +77,12 @@ def _container(
     if policy not in _MESSAGE_POLICIES:
         field = f"{path}.terminationMessagePolicy"
         violations.append(errors.not_supported(field, policy, _MESSAGE_POLICIES))
-    violations += _ports(container.ports, f"{path}.ports")
-    violations += validate_environment(container.env, container.env_from, path)
-    violations += validate_mounts(container, volumes, f"{path}.volumeMounts")
+    if container.ports:
+        violations += _ports(container.ports, f"{path}.ports")
+    if container.env or container.env_from:
+        violations += validate_environment(container.env, container.env_from, path)
+    if container.volume_mounts:
+        violations += validate_mounts(container, volumes, f"{path}.volumeMounts")
     violations += validate_resources(container.resources, f"{path}.resources")
     if container.security_context is not None:
         violations += validate_security(container.security_context, f"{path}.securityContext")
@@ -89,17 +93,27 @@ def _container(
 
 def _in_pod(container: Container, spec: PodSpec, path: str) -> list[FieldError]:
     """What a container refers to in the rest of its pod, and what that must be like."""
-    violations = validate_lifecycle_in_pod(container.lifecycle, spec, f"{path}.lifecycle")
-    violations += validate_devices(container, spec, f"{path}.volumeDevices")
-    violations += claim_names(container.resources.claims, spec, f"{path}.resources.claims")
-    policies = container.resize_policy
-    return violations + validate_resize_policies(policies, spec, f"{path}.resizePolicy")
+    violations = []
+    if container.lifecycle is not None:
+        violations += validate_lifecycle_in_pod(container.lifecycle, spec, f"{path}.lifecycle")
+    if container.volume_devices:
+        violations += validate_devices(container, spec, f"{path}.volumeDevices")
+    if container.resources.claims:
+        claims = container.resources.claims
+        violations += claim_names(claims, spec, f"{path}.resources.claims")
+    if container.resize_policy:
+        policies = container.resize_policy
+        violations += validate_resize_policies(policies, spec, f"{path}.resizePolicy")
+    return violations
 
 
 def _name(name: str, seen: set[str], path: str) -> list[FieldError]:
-    violations = checks.given(name, path) + checks.named(name, dns_label_errors, path)
-    if not violations and name in seen:
-        violations.append(errors.duplicate(path, name))
+    if not name:
+        violations = [errors.required(path)]
+    else:
+        violations = checks.obeys(name, dns_label_errors, path)
+        if not violations and name in seen:
+            violations.append(errors.duplicate(path, name))
     seen.add(name)
     return violations
 
@@ -123,9 +137,10 @@ def _ports(ports: list[ContainerPort], path: str) -> list[FieldError]:
             if port.name in names:
                 violations.append(errors.duplicate(f"{field}.name", port.name))
             names.add(port.name)
-        violations += checks.given(port.container_port, f"{field}.containerPort")
         if port.container_port:
             violations += checks.port(port.container_port, f"{field}.containerPort")
+        else:
+            violations.append(errors.required(f"{field}.containerPort"))
         if port.host_port:
             violations += checks.port(port.host_port, f"{field}.hostPort")
         if port.protocol not in _PROTOCOLS:

@@ -53,8 +53,10 @@ def validate_environment(
 
 
 def _variable(variable: EnvVar, path: str) -> list[FieldError]:
-    violations = checks.given(variable.name, f"{path}.name")
-    if "=" in variable.name:
+    violations = []
+    if not variable.name:
+        violations.append(errors.required(f"{path}.name"))
+    elif "=" in variable.name:
         violations.append(errors.invalid_value(f"{path}.name", variable.name, _NAME_DETAIL))
     if variable.value_from is not None:
         violations += _value_from(variable.value_from, variable.value, f"{path}.valueFrom")

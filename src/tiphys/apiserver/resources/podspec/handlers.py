@@ -74,6 +74,8 @@ def validate_handlers(
     container: Container | EphemeralContainer, path: str, initial: bool
 ) -> list[FieldError]:
     """`initial`: it is an init container."""
+    if not _has_handlers(container):
+        return []
     violations = []
     probes = {
         "livenessProbe": container.liveness_probe,
@@ -92,6 +94,15 @@ def validate_handlers(
         for name, hook in _hooks(container.lifecycle).items():
             violations += _actions(hook, _HOOK_ACTIONS, f"{path}.lifecycle.{name}")
     return violations
+
+
+def _has_handlers(container: Container | EphemeralContainer) -> bool:
+    return (
+        container.liveness_probe is not None
+        or container.readiness_probe is not None
+        or container.startup_probe is not None
+        or container.lifecycle is not None
+    )
 
 
 def _hooks(lifecycle: Lifecycle) -> dict[str, Any]:
@@ -145,12 +156,8 @@ def _actions(handler: Any, kinds: dict[str, str], path: str) -> list[FieldError]
     return violations
 
 
-def validate_lifecycle_in_pod(
-    lifecycle: Lifecycle | None, spec: PodSpec, path: str
-) -> list[FieldError]:
+def validate_lifecycle_in_pod(lifecycle: Lifecycle, spec: PodSpec, path: str) -> list[FieldError]:
     """What a container's life cycle says, and its pod must go with."""
-    if lifecycle is None:
-        return []
     violations = _stop_signal(lifecycle.stop_signal, spec, f"{path}.stopSignal")
     grace = spec.termination_grace_period_seconds
     if grace is None:

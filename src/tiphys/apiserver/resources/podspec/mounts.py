@@ -21,9 +21,12 @@ def validate_mounts(
     for index, mount in enumerate(container.volume_mounts):
         field = f"{path}[{index}]"
         violations += _volume(mount, volumes, seen, field)
-        violations += _apart_from_devices(mount, container.volume_devices, field)
-        violations += _sub_paths(mount, path, field)
-        violations += _propagation(mount, privileged, f"{path}.mountPropagation")
+        if container.volume_devices:
+            violations += _apart_from_devices(mount, container.volume_devices, field)
+        if mount.sub_path or mount.sub_path_expr:
+            violations += _sub_paths(mount, path, field)
+        if mount.mount_propagation:
+            violations += _propagation(mount, privileged, f"{path}.mountPropagation")
     return violations
 
 
@@ -79,8 +82,6 @@ def _propagation(mount: VolumeMount, privileged: bool, path: str) -> list[FieldE
 
 def validate_devices(container: Container, spec: PodSpec, path: str) -> list[FieldError]:
     """Volumes that the container sees as block devices."""
-    if not container.volume_devices:
-        return []
     violations = []
     mounted = {mount.name for mount in container.volume_mounts}
     mount_paths = {mount.mount_path for mount in container.volume_mounts}

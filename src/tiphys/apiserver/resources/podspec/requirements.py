@@ -17,6 +17,8 @@ _OF_PODS = ("cpu", "hugepages-", "memory")
 
 def validate_resources(resources: ResourceRequirements, path: str) -> list[FieldError]:
     """Of a container."""
+    if not resources.limits and not resources.requests:
+        return []
     violations = _amounts(resources.limits, f"{path}.limits")
     violations += _amounts(resources.requests, f"{path}.requests")
     for name, request in resources.requests.items():
@@ -87,8 +89,6 @@ def validate_pod_resources(spec: PodSpec, path: str) -> list[FieldError]:
 
 def claim_names(claims: list[ResourceClaim], spec: PodSpec, path: str) -> list[FieldError]:
     """Claims of the pod that a container, or the pod as a whole, uses."""
-    if not claims:
-        return []
     violations = []
     known = {claim.name for claim in spec.resource_claims}
     seen: set[str] = set()

@@ -67,9 +67,12 @@ def _policies(spec: PodSpec, path: str) -> list[FieldError]:
 
 
 def _names(spec: PodSpec, path: str) -> list[FieldError]:
-    violations = validate_labels(spec.node_selector, f"{path}.nodeSelector")
-    violations += checks.named(spec.hostname, dns_label_errors, f"{path}.hostname")
-    violations += checks.named(spec.subdomain, dns_label_errors, f"{path}.subdomain")
+    violations = []
+    if spec.node_selector:
+        violations += validate_labels(spec.node_selector, f"{path}.nodeSelector")
+    if spec.hostname or spec.subdomain:
+        violations += checks.named(spec.hostname, dns_label_errors, f"{path}.hostname")
+        violations += checks.named(spec.subdomain, dns_label_errors, f"{path}.subdomain")
     violations += checks.subdomain(spec.service_account_name, f"{path}.serviceAccountName")
     return violations + checks.subdomain(spec.node_name, f"{path}.nodeName")
 

@@ -54,9 +54,12 @@ def validate_volumes(volumes: list[Volume], path: str) -> list[FieldError]:
 
 
 def _name(name: str, seen: set[str], path: str) -> list[FieldError]:
-    violations = checks.given(name, path) + checks.named(name, dns_label_errors, path)
-    if not violations and name in seen:
-        violations.append(errors.duplicate(path, name))
+    if not name:
+        violations = [errors.required(path)]
+    else:
+        violations = checks.obeys(name, dns_label_errors, path)
+        if not violations and name in seen:
+            violations.append(errors.duplicate(path, name))
     seen.add(name)
     return violations
 

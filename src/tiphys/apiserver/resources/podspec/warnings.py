@@ -137,9 +137,11 @@ def _container(container: Container, path: str) -> Iterator[str]:
             )
         seen.add(variable.name)
     resources = container.resources
-    yield from _fractional_bytes(resources.limits, f"{path}.resources.limits")
-    yield from _fractional_bytes(resources.requests, f"{path}.resources.requests")
-    yield from _double_ports(container, f"{path}.ports")
+    if resources.limits or resources.requests:
+        yield from _fractional_bytes(resources.limits, f"{path}.resources.limits")
+        yield from _fractional_bytes(resources.requests, f"{path}.resources.requests")
+    if len(container.ports) > 1:
+        yield from _double_ports(container, f"{path}.ports")
 
 
 def _fractional_bytes(amounts: Mapping[str, str], path: str) -> Iterator[str]:
