@@ -2,127 +2,124 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tiphys.api import flowcontrol_v1 as v1
+from tiphys.api.flowcontrol_v1 import (
+    ExemptPriorityLevelConfiguration,
+    LimitedPriorityLevelConfiguration,
+    LimitResponse,
+    PriorityLevelConfiguration,
+    PriorityLevelConfigurationSpec,
+    QueuingConfiguration,
+)
+from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.apiserver.resources.checks import given, one_of
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 
+_TYPES = ("Exempt", "Limited")
 _MOST_QUEUES = 10_000_000
 
 
-class PriorityLevelConfigurationStrategy(Strategy[v1.PriorityLevelConfiguration]):
+class PriorityLevelConfigurationStrategy(Strategy[PriorityLevelConfiguration]):
     columns = (NAME, Column("Type", lambda o: o.spec.type), AGE)
-
     generation = True
 
-    def default(self, obj: v1.PriorityLevelConfiguration) -> None:
-        if (exempt := obj.spec.exempt) is not None:
+    def default(self, obj: PriorityLevelConfiguration) -> None:
+        exempt = obj.spec.exempt
+        if exempt is not None:
             exempt.nominal_concurrency_shares = exempt.nominal_concurrency_shares or 0
             exempt.lendable_percent = exempt.lendable_percent or 0
-        if (limited := obj.spec.limited) is not None:
+        limited = obj.spec.limited
+        if limited is not None:
             if limited.nominal_concurrency_shares is None:
                 limited.nominal_concurrency_shares = 30
             limited.lendable_percent = limited.lendable_percent or 0
-            if (queuing := limited.limit_response.queuing) is not None:
+            queuing = limited.limit_response.queuing
+            if queuing is not None:
                 queuing.queues = queuing.queues or 64
                 queuing.hand_size = queuing.hand_size or 8
                 queuing.queue_length_limit = queuing.queue_length_limit or 50
 
-    def validate(self, obj: v1.PriorityLevelConfiguration) -> list[FieldError]:
-        spec = obj.spec
-        violations: list[FieldError] = []
-        if (obj.metadata.name == "exempt") != (spec.type == "Exempt") and spec.type in (
-            "Exempt",
-            "Limited",
-        ):
+    def validate(self, obj: PriorityLevelConfiguration) -> list[FieldError]:
+        kind = obj.spec.type
+        if kind not in _TYPES:
+            return [errors.not_supported("spec.type", kind, _TYPES)]
+        violations = []
+        if (obj.metadata.name == "exempt") != (kind == "Exempt"):
             detail = "must be 'Exempt' if and only if `name` is 'exempt'"
-            violations.append(errors.invalid_value("spec.type", spec.type, detail))
-        if spec.type == "Exempt":
-            if spec.limited is not None:
-                violations.append(
-                    errors.forbidden_field("spec.limited", "must be nil if the type is not Limited")
-                )
-            if spec.exempt is not None:
-                violations += _shares(spec.exempt, "spec.exempt")
-        elif spec.type == "Limited":
-            if spec.exempt is not None:
-                violations.append(
-                    errors.forbidden_field("spec.exempt", "must be nil if the type is Limited")
-                )
-            if spec.limited is None:
-                violations.append(
-                    errors.required("spec.limited", "must not be empty when type is Limited")
-                )
-            else:
-                violations += _limited(spec.limited, "spec.limited")
-        else:
-            violations.append(errors.not_supported("spec.type", spec.type, ("Exempt", "Limited")))
-        return violations
+            violations.append(errors.invalid_value("spec.type", kind, detail))
+        return violations + (_exempt(obj.spec) if kind == "Exempt" else _limited(obj.spec))
 
 
-def _shares(part: Any, path: str) -> list[FieldError]:
-    shares = part.nominal_concurrency_shares
-    lent = part.lendable_percent
-    violations: list[FieldError] = []
-    if shares is not None and shares < 0:
-        detail = "must be a non-negative integer"
-        violations.append(errors.invalid_value(f"{path}.nominalConcurrencyShares", shares, detail))
-    if lent is not None and not 0 <= lent <= 100:
-        violations.append(
-            errors.invalid_value(
-                f"{path}.lendablePercent", lent, "must be between 0 and 100, inclusive"
-            )
-        )
+def _exempt(spec: PriorityLevelConfigurationSpec) -> list[FieldError]:
+    violations = []
+    if spec.limited is not None:
+        detail = "must be nil if the type is not Limited"
+        violations.append(errors.forbidden_field("spec.limited", detail))
+    if spec.exempt is not None:
+        violations += _shares(spec.exempt, "spec.exempt")
     return violations
 
 
-def _limited(part: v1.LimitedPriorityLevelConfiguration, path: str) -> list[FieldError]:
-    violations = _shares(part, path)
-    borrowed = part.borrowing_limit_percent
-    if borrowed is not None and borrowed < 0:
+def _limited(spec: PriorityLevelConfigurationSpec) -> list[FieldError]:
+    violations = []
+    if spec.exempt is not None:
+        detail = "must be nil if the type is Limited"
+        violations.append(errors.forbidden_field("spec.exempt", detail))
+    limited = spec.limited
+    if limited is None:
+        detail = "must not be empty when type is Limited"
+        return [*violations, errors.required("spec.limited", detail)]
+    violations += _shares(limited, "spec.limited")
+    percent = limited.borrowing_limit_percent
+    if percent is not None and percent < 0:
         detail = "if specified, must be a non-negative integer"
-        violations.append(errors.invalid_value(f"{path}.borrowingLimitPercent", borrowed, detail))
-    path = f"{path}.limitResponse"
-    answer = part.limit_response
-    queuing = answer.queuing
-    if answer.type == "Reject":
-        if queuing is not None:
-            detail = "must be nil if limited.limitResponse.type is not Limited"
-            violations.append(errors.forbidden_field(f"{path}.queuing", detail))
-    elif answer.type == "Queue":
+        field = "spec.limited.borrowingLimitPercent"
+        violations.append(errors.invalid_value(field, percent, detail))
+    return violations + _response(limited.limit_response, "spec.limited.limitResponse")
+
+
+def _shares(
+    level: ExemptPriorityLevelConfiguration | LimitedPriorityLevelConfiguration, path: str
+) -> list[FieldError]:
+    violations = []
+    shares = level.nominal_concurrency_shares
+    if shares is not None and shares < 0:
+        detail = "must be a non-negative integer"
+        violations.append(errors.invalid_value(f"{path}.nominalConcurrencyShares", shares, detail))
+    return violations + checks.within(level.lendable_percent, 0, 100, f"{path}.lendablePercent")
+
+
+def _response(response: LimitResponse, path: str) -> list[FieldError]:
+    """What becomes of a request that finds no seat."""
+    queuing = response.queuing
+    if response.type == "Reject":
+        if queuing is None:
+            return []
+        detail = "must be nil if limited.limitResponse.type is not Limited"
+        return [errors.forbidden_field(f"{path}.queuing", detail)]
+    if response.type == "Queue":
         if queuing is None:
             detail = "must not be empty if limited.limitResponse.type is Limited"
-            return [*violations, errors.required(f"{path}.queuing", detail)]
-        for name, value in (
-            ("queueLengthLimit", queuing.queue_length_limit),
-            ("queues", queuing.queues),
-        ):
-            if value <= 0:
-                violations.append(
-                    errors.invalid_value(f"{path}.queuing.{name}", value, "must be positive")
-                )
-        if queuing.queues > _MOST_QUEUES:
-            detail = f"must not be greater than {_MOST_QUEUES}"
-            violations.append(
-                errors.invalid_value(f"{path}.queuing.queues", queuing.queues, detail)
-            )
-        if queuing.hand_size <= 0:
-            violations.append(
-                errors.invalid_value(
-                    f"{path}.queuing.handSize", queuing.hand_size, "must be positive"
-                )
-            )
-        elif queuing.hand_size > queuing.queues:
-            detail = f"should not be greater than queues ({queuing.queues})"
-            violations.append(
-                errors.invalid_value(f"{path}.queuing.handSize", queuing.hand_size, detail)
-            )
-    else:
-        violations += given(answer.type, f"{path}.type") + one_of(
-            answer.type, ("Queue", "Reject"), f"{path}.type"
-        )
+            return [errors.required(f"{path}.queuing", detail)]
+        return _queuing(queuing, f"{path}.queuing")
+    violations = checks.given(response.type, f"{path}.type")
+    return violations + checks.one_of(response.type, ("Queue", "Reject"), f"{path}.type")
+
+
+def _queuing(queuing: QueuingConfiguration, path: str) -> list[FieldError]:
+    violations = []
+    sizes = {"queueLengthLimit": queuing.queue_length_limit, "queues": queuing.queues}
+    for name, size in sizes.items():
+        if size <= 0:
+            violations.append(errors.invalid_value(f"{path}.{name}", size, "must be positive"))
+    if queuing.queues > _MOST_QUEUES:
+        detail = f"must not be greater than {_MOST_QUEUES}"
+        violations.append(errors.invalid_value(f"{path}.queues", queuing.queues, detail))
+    if queuing.hand_size <= 0:
+        detail = "must be positive"
+        violations.append(errors.invalid_value(f"{path}.handSize", queuing.hand_size, detail))
+    elif queuing.hand_size > queuing.queues:
+        detail = f"should not be greater than queues ({queuing.queues})"
+        violations.append(errors.invalid_value(f"{path}.handSize", queuing.hand_size, detail))
     return violations
