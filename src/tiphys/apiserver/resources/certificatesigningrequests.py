@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -57,11 +56,16 @@ USAGES = frozenset(
 )
 
 
-def _csr_condition(csr: Any) -> str:
-    types = {c.type for c in csr.status.conditions}
-    parts = [name for name in ("Approved", "Denied", "Failed") if name in types]
-    text = ",".join(parts) or "Pending"
-    return text + (",Issued" if csr.status.certificate else "")
+def _duration(request: v1.CertificateSigningRequest) -> str:
+    seconds = request.spec.expiration_seconds
+    return human_duration(seconds) if seconds else "<none>"
+
+
+def _condition(request: v1.CertificateSigningRequest) -> str:
+    types = {condition.type for condition in request.status.conditions}
+    decisions = [name for name in (_APPROVED, _DENIED, _FAILED) if name in types]
+    text = ",".join(decisions) or "Pending"
+    return f"{text},Issued" if request.status.certificate else text
 
 
 def _approved(
@@ -81,13 +85,8 @@ class CertificateSigningRequestStrategy(Strategy[v1.CertificateSigningRequest]):
         AGE,
         Column("SignerName", lambda o: o.spec.signer_name),
         Column("Requestor", lambda o: o.spec.username),
-        Column(
-            "RequestedDuration",
-            lambda o: (
-                human_duration(o.spec.expiration_seconds) if o.spec.expiration_seconds else "<none>"
-            ),
-        ),
-        Column("Condition", _csr_condition),
+        Column("RequestedDuration", _duration),
+        Column("Condition", _condition),
     )
 
     fields = (Selectable("spec.signerName"),)
@@ -103,7 +102,7 @@ class CertificateSigningRequestStrategy(Strategy[v1.CertificateSigningRequest]):
     def prepare_for_status(
         self, new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
     ) -> None:
-        """Approval and denial stay as they were; adding or removing one is an error that `validate_status` tells."""
+        """Approval and denial stay as they were; adding or removing one is an error that `validate_status` finds."""
         new.spec = old.spec
         for kind in (_APPROVED, _DENIED):
             before = _of_type(old, kind)

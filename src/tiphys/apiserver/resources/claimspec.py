@@ -43,11 +43,11 @@ def default_claim(spec: v1.ResourceClaimSpec) -> None:
 
 def request_names(spec: v1.ResourceClaimSpec) -> set[str]:
     """What constraints, configurations and results may name: requests, and ``request/subrequest``."""
-    found = set()
+    names = set()
     for request in spec.devices.requests:
-        found.add(request.name)
-        found.update(f"{request.name}/{sub.name}" for sub in request.first_available)
-    return found
+        names.add(request.name)
+        names.update(f"{request.name}/{sub.name}" for sub in request.first_available)
+    return names
 
 
 def claim_errors(spec: v1.ResourceClaimSpec, path: str) -> list[FieldError]:

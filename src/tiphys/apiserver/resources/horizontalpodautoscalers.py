@@ -23,52 +23,64 @@ _LONGEST_WINDOW = 3600
 _LONGEST_PERIOD = 1800  # seconds
 
 
-def _metrics(autoscaler: Any) -> str:
-    found = []
+def _reference_column(autoscaler: Any) -> str:
+    target = autoscaler.spec.scale_target_ref
+    return f"{target.kind}/{target.name}"
+
+
+def _targets(autoscaler: Any) -> str:
+    """What each metric is, and is to be: ``cpu: 40%/80%``."""
+    if not hasattr(autoscaler.spec, "metrics"):
+        return _cpu_target(autoscaler)
     current = {
-        m.resource.name: m.resource.current
-        for m in autoscaler.status.current_metrics or []
-        if m.resource
+        metric.resource.name: metric.resource.current
+        for metric in autoscaler.status.current_metrics or []
+        if metric.resource is not None
     }
-    for metric in autoscaler.spec.metrics:
+    return _join_targets(autoscaler.spec.metrics, current) or "<none>"
+
+
+def _join_targets(metrics: list[v2.MetricSpec], current: dict[str, v2.MetricValueStatus]) -> str:
+    targets = []
+    for metric in metrics:
         if metric.resource is None:
-            found.append("<unknown>/" + metric.type)
+            targets.append(f"<unknown>/{metric.type}")
             continue
-        now = current.get(metric.resource.name)
-        target = metric.resource.target
-        if target.average_utilization is not None:
-            seen = (
-                f"{now.average_utilization}%"
-                if now and now.average_utilization is not None
-                else "<unknown>"
-            )
-            found.append(f"{metric.resource.name}: {seen}/{target.average_utilization}%")
-        else:
-            found.append(
-                f"{metric.resource.name}: {now.average_value if now else '<unknown>'}/{target.average_value}"
-            )
-    return ", ".join(found) or "<none>"
+        name = metric.resource.name
+        targets.append(f"{name}: {_target_text(metric.resource.target, current.get(name))}")
+    return ", ".join(targets)
 
 
-def _cpu(hpa: Any) -> str:
-    """What an autoscaler of autoscaling/v1 goes by."""
-    wanted = hpa.spec.target_cpu_utilization_percentage
-    seen = hpa.status.current_cpu_utilization_percentage
-    shown = f"{seen}%" if seen is not None else "<unknown>"
-    return f"cpu: {shown}/{wanted}%" if wanted is not None else "<none>"
+def _target_text(target: v2.MetricTarget, value: v2.MetricValueStatus | None) -> str:
+    if target.average_utilization is None:
+        amount = value.average_value if value is not None else "<unknown>"
+        return f"{amount}/{target.average_value}"
+    utilization = value.average_utilization if value is not None else None
+    shown = "<unknown>" if utilization is None else f"{utilization}%"
+    return f"{shown}/{target.average_utilization}%"
+
+
+def _cpu_target(autoscaler: Any) -> str:
+    """Of autoscaling/v1, which knows no other metric."""
+    target = autoscaler.spec.target_cpu_utilization_percentage
+    if target is None:
+        return "<none>"
+    utilization = autoscaler.status.current_cpu_utilization_percentage
+    shown = "<unknown>" if utilization is None else f"{utilization}%"
+    return f"cpu: {shown}/{target}%"
+
+
+def _least(autoscaler: Any) -> str:
+    least = autoscaler.spec.min_replicas
+    return "<unset>" if least is None else str(least)
 
 
 class HorizontalPodAutoscalerStrategy(Strategy[v2.HorizontalPodAutoscaler]):
     columns = (
         NAME,
-        Column(
-            "Reference", lambda o: f"{o.spec.scale_target_ref.kind}/{o.spec.scale_target_ref.name}"
-        ),
-        Column("Targets", lambda o: _metrics(o) if hasattr(o.spec, "metrics") else _cpu(o)),
-        Column(
-            "MinPods",
-            lambda o: str(o.spec.min_replicas) if o.spec.min_replicas is not None else "<unset>",
-        ),
+        Column("Reference", _reference_column),
+        Column("Targets", _targets),
+        Column("MinPods", _least),
         Column("MaxPods", lambda o: o.spec.max_replicas),
         Column("Replicas", lambda o: o.status.current_replicas),
         AGE,

@@ -34,21 +34,14 @@ from tiphys.machinery.errors import FieldError
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
+def _state(claim: v1.ResourceClaim) -> str:
+    if claim.status.reserved_for:
+        return "allocated,reserved"
+    return "allocated" if claim.status.allocation is not None else "pending"
+
+
 class ResourceClaimStrategy(Strategy[v1.ResourceClaim]):
-    columns = (
-        NAME,
-        Column(
-            "State",
-            lambda o: (
-                "allocated,reserved"
-                if o.status.reserved_for
-                else "allocated"
-                if o.status.allocation
-                else "pending"
-            ),
-        ),
-        AGE,
-    )
+    columns = (NAME, Column("State", _state), AGE)
 
     def default(self, obj: v1.ResourceClaim) -> None:
         default_claim(obj.spec)

@@ -66,13 +66,13 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
                 )
             )
         violations += natural(spec.pool.generation, "spec.pool.generation")
-        field, wrong = _where(spec, "spec")
-        violations += wrong
+        chosen, misplaced = _where(spec, "spec")
+        violations += misplaced
         detail = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
-        if not field:
+        if not chosen:
             violations.append(errors.required("spec", detail))
-        elif len(field) > 1:
-            shown = "{" + ", ".join(field) + "}"
+        elif len(chosen) > 1:
+            shown = "{" + ", ".join(chosen) + "}"
             violations.append(
                 errors.invalid_value("spec", shown, f"{detail}, but multiple fields are set")
             )
@@ -108,29 +108,29 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
 
 def _where(spec: v1.ResourceSliceSpec | v1.Device, path: str) -> tuple[list[str], list[FieldError]]:
     """(the fields that say where devices are, what is wrong with them)."""
-    told = []
+    chosen = []
     violations: list[FieldError] = []
     if spec.node_name is not None:
         if spec.node_name:
-            told.append("`nodeName`")
+            chosen.append("`nodeName`")
             violations += named(spec.node_name, dns_subdomain_errors, f"{path}.nodeName")
         else:
             detail = "must be either unset or set to a non-empty string"
             violations.append(errors.invalid_value(f"{path}.nodeName", "", detail))
     if spec.node_selector is not None:
-        told.append("`nodeSelector`")
+        chosen.append("`nodeSelector`")
         violations += one_term(spec.node_selector, f"{path}.nodeSelector")
     flags = {"allNodes": spec.all_nodes}
     if isinstance(spec, v1.ResourceSliceSpec):
         flags["perDeviceNodeSelection"] = spec.per_device_node_selection
     for name, value in flags.items():
         if value:
-            told.append(f"`{name}`")
+            chosen.append(f"`{name}`")
         elif value is not None:
             violations.append(
                 errors.invalid_value(f"{path}.{name}", value, "must be either unset or set to true")
             )
-    return told, violations
+    return chosen, violations
 
 
 def _lists(device: v1.Device) -> bool:
@@ -171,24 +171,24 @@ def _device(device: v1.Device, path: str, per_device: bool) -> list[FieldError]:
         lambda one: one.counter_set,
         key,
     )
-    told, wrong = _where(device, path)
-    violations += wrong
+    chosen, misplaced = _where(device, path)
+    violations += misplaced
     detail = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required"
-    if per_device and not told:
+    if per_device and not chosen:
         violations.append(
             errors.required(
                 path,
                 f"{detail} when `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
             )
         )
-    elif per_device and len(told) > 1:
-        shown = "{" + ", ".join(told) + "}"
+    elif per_device and len(chosen) > 1:
+        shown = "{" + ", ".join(chosen) + "}"
         violations.append(
             errors.invalid_value(
                 path, shown, f"{detail} when `perDeviceNodeSelection` is set to true"
             )
         )
-    elif told and not per_device:
+    elif chosen and not per_device:
         detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true"
         violations.append(errors.invalid_value(path, None, detail))
     for name in ("bindingConditions", "bindingFailureConditions"):

@@ -81,8 +81,8 @@ def _names(obj: v1.CustomResourceDefinition) -> list[FieldError]:
         if not value:
             violations.append(errors.required(path))
         elif problems:
-            told = "may have mixed case, but should otherwise match: " if mixed else ""
-            violations.append(errors.invalid_value(path, value, told + ",".join(problems)))
+            prefix = "may have mixed case, but should otherwise match: " if mixed else ""
+            violations.append(errors.invalid_value(path, value, prefix + ",".join(problems)))
     for key, values in (("shortNames", names.short_names), ("categories", names.categories)):
         for index, value in enumerate(values):
             if problems := dns1035_errors(value):
@@ -134,18 +134,18 @@ def approval(group: str, annotations: dict[str, str]) -> Approval | None:
         return Approval("False", "UnapprovedAnnotation", f'not approved: "{value}"')
     if _URL.match(value):
         return Approval("True", "ApprovedAnnotation", f"approved in {value}")
-    why = f'{needs} with either a URL or a reason starting with "unapproved", see {_POLICY}'
-    return Approval("False", "InvalidAnnotation", why)
+    advice = f'either a URL or a reason starting with "unapproved", see {_POLICY}'
+    return Approval("False", "InvalidAnnotation", f"{needs} with {advice}")
 
 
 def approval_errors(obj: v1.CustomResourceDefinition) -> list[FieldError]:
-    violations = approval(obj.spec.group, obj.metadata.annotations)
+    review = approval(obj.spec.group, obj.metadata.annotations)
     path = f"metadata.annotations[{_APPROVED}]"
-    if violations is None or violations.reason in ("ApprovedAnnotation", "UnapprovedAnnotation"):
+    if review is None or review.reason in ("ApprovedAnnotation", "UnapprovedAnnotation"):
         return []
-    if violations.reason == "MissingAnnotation":
-        return [errors.required(path, violations.message)]
-    return [errors.invalid_value(path, obj.metadata.annotations[_APPROVED], violations.message)]
+    if review.reason == "MissingAnnotation":
+        return [errors.required(path, review.message)]
+    return [errors.invalid_value(path, obj.metadata.annotations[_APPROVED], review.message)]
 
 
 def _spec(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
