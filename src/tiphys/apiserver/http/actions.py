@@ -1,4 +1,6 @@
-"""POSTs that do something instead of storing what was posted. What they do is in the slices (`resources/actions`)."""
+"""POSTs that do something instead of storing what was posted. What they do is in the slices
+(`resources/actions`).
+"""
 
 from __future__ import annotations
 

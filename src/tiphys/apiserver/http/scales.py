@@ -1,4 +1,6 @@
-"""The `scale` subresource: a number of replicas, read and written by itself. What it shows is the slice's `scale`."""
+"""The `scale` subresource: a number of replicas, read and written by itself. What it shows is
+the slice's `scale`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _SCALES = Resource("autoscaling", "v1", "scales", "Scale")
 
 
 class Scales:
-    """GET, PUT and PATCH of scales; applied ones go the way of applied objects, through the `writer`."""
+    """GET, PUT and PATCH of scales; applied ones go the way of applied objects, through the
+    `writer`."""
 
     def __init__(self, registry: Registry, writer: Writer) -> None:
         self._registry = registry

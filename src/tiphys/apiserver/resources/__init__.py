@@ -1,18 +1,23 @@
 """What each resource says for itself: one slice for each, a file or folder named after it.
 
-A slice is a `base.Strategy`: defaults, rules, warnings, columns, the paths below its objects, what a deletion answers. The
-generic registry and `http/` ask it, and know no resource by name. `SLICES` is the one list of them. A resource that is not
-named has nothing of its own: it keeps what `Strategy` does by default.
+A slice is a `base.Strategy`: defaults, rules, warnings, columns, the paths below its objects, what
+a deletion answers. The generic registry and `http/` ask it, and know no resource by name. `SLICES`
+is the one list of them. A resource that is not named has nothing of its own: it keeps what
+`Strategy` does by default.
 
-Slices do not import each other (an import contract). What several of them need is in modules that are named after what
-it is:
+Slices do not import each other (an import contract). What several of them need is in modules that
+are named after what it is:
 
-- `base`, `actions`, `subresources`, `scaleviews`, `lookups`, `columns`: what a slice may declare, and what it may ask;
-- `checks`, `immutability`, `endpointaddresses`, `userinfo`, `webhookclients`: rules of single values and small parts;
-- `podspec/`, `workloads`, `jobspec`: pods, as templates of them have them, and who has such templates;
+- `base`, `actions`, `subresources`, `scaleviews`, `lookups`, `columns`: what a slice may declare,
+  and what it may ask;
+- `checks`, `immutability`, `endpointaddresses`, `userinfo`, `webhookclients`: rules of single
+  values and small parts;
+- `podspec/`, `workloads`, `jobspec`: pods, as templates of them have them, and who has such
+  templates;
 - `storage`, `devices`, `claimspec`, `admissionrules`: what resources of one group share.
 
-This room imports `access`, `eventloop`, `http.request` and `registry.metadata`; not the registry, which calls it.
+This room imports `access`, `eventloop`, `http.request` and `registry.metadata`; not the registry,
+which calls it.
 """
 
 from __future__ import annotations
@@ -100,6 +105,8 @@ from tiphys.apiserver.resources.webhookconfigurations import (
 )
 from tiphys.store.cache import Selectable
 
+_ADMISSION = "admissionregistration.k8s.io"
+
 # By group, in the order of `api/catalog.py`.
 SLICES: dict[str, type[Strategy[Any]]] = {
     # the core group
@@ -169,12 +176,12 @@ SLICES: dict[str, type[Strategy[Any]]] = {
     "rolebindings.rbac.authorization.k8s.io": RoleBindingStrategy,
     "roles.rbac.authorization.k8s.io": RoleStrategy,
     # the API itself: what is admitted, how requests queue, what else is served
-    "mutatingadmissionpolicies.admissionregistration.k8s.io": MutatingAdmissionPolicyStrategy,
-    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": MutatingAdmissionPolicyBindingStrategy,
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": MutatingWebhookConfigurationStrategy,
-    "validatingadmissionpolicies.admissionregistration.k8s.io": ValidatingAdmissionPolicyStrategy,
-    "validatingadmissionpolicybindings.admissionregistration.k8s.io": ValidatingAdmissionPolicyBindingStrategy,
-    "validatingwebhookconfigurations.admissionregistration.k8s.io": ValidatingWebhookConfigurationStrategy,
+    f"mutatingadmissionpolicies.{_ADMISSION}": MutatingAdmissionPolicyStrategy,
+    f"mutatingadmissionpolicybindings.{_ADMISSION}": MutatingAdmissionPolicyBindingStrategy,
+    f"mutatingwebhookconfigurations.{_ADMISSION}": MutatingWebhookConfigurationStrategy,
+    f"validatingadmissionpolicies.{_ADMISSION}": ValidatingAdmissionPolicyStrategy,
+    f"validatingadmissionpolicybindings.{_ADMISSION}": ValidatingAdmissionPolicyBindingStrategy,
+    f"validatingwebhookconfigurations.{_ADMISSION}": ValidatingWebhookConfigurationStrategy,
     "flowschemas.flowcontrol.apiserver.k8s.io": FlowSchemaStrategy,
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": PriorityLevelConfigurationStrategy,
     "apiservices.apiregistration.k8s.io": APIServiceStrategy,

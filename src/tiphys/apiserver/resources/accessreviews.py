@@ -1,4 +1,6 @@
-"""Access reviews, in their three kinds: what one of them may say, and the question that it puts to the authorizers."""
+"""Access reviews, in their three kinds: what one of them may say, and the question that it puts
+to the authorizers.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,8 @@ def question_of(spec: AnySpec) -> Asked:
 
 
 def _fields(selector: FieldSelectorAttributes | None) -> str:
-    """A field selector as text. What field selectors cannot say is left out, which asks for more, never for less."""
+    """A field selector as text. What field selectors cannot say is left out, which asks for
+    more, never for less."""
     if selector is None:
         return ""
     if selector.raw_selector:

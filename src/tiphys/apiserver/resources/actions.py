@@ -1,7 +1,8 @@
-"""Requests that do something instead of storing what was posted: bindings, evictions, tokens, reviews.
+"""Requests that do something instead of storing what was posted: bindings, evictions, tokens,
+reviews.
 
-A slice declares an `Action` for the path; the generic part (`http/actions`) reads the body, calls `run` with it, and
-answers with what that returns.
+A slice declares an `Action` for the path; the generic part (`http/actions`) reads the body, calls
+`run` with it, and answers with what that returns.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ T = TypeVar("T")
 
 
 class ActionContext(Objects, Protocol):
-    """The request that an action carries out, and what it may use for that. Its writes are in the name of `user`, and
-    write nothing when the request is a dry run."""
+    """The request that an action carries out, and what it may use for that. Its writes are in
+    the name of `user`, and write nothing when the request is a dry run."""
 
     @property
     def resource(self) -> Resource: ...
@@ -48,13 +49,15 @@ class ActionContext(Objects, Protocol):
         """The server's time, in RFC 3339."""
 
     async def admit(self, posted: B, name: str) -> B:
-        """Has admission judge what was posted; returns it as admission left it. Raises StatusError."""
+        """Has admission judge what was posted; returns it as admission left it. Raises
+        StatusError."""
 
     async def update(
         self, kind: type[T], namespace: str, name: str, change: Callable[[T], T], subresource: str
     ) -> Entry:
-        """Changes an object. No plugin is asked: the action itself was admitted. `change` must not touch what it is
-        given, and may be called again when somebody else wrote in between. Raises StatusError."""
+        """Changes an object. No plugin is asked: the action itself was admitted. `change` must
+        not touch what it is given, and may be called again when somebody else wrote in between.
+        Raises StatusError."""
 
     async def delete(
         self, kind: type[Any], namespace: str, name: str, options: DeleteOptions
@@ -64,8 +67,8 @@ class ActionContext(Objects, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Action(Generic[B]):
-    """`body` is the type that is posted; `run` carries it out and returns what is answered with 201. It may raise
-    StatusError."""
+    """`body` is the type that is posted; `run` carries it out and returns what is answered with
+    201. It may raise StatusError."""
 
     body: type[B]
     run: Callable[[B, ActionContext], Awaitable[Struct]]

@@ -1,11 +1,13 @@
-"""A resource's slice: what it says for itself. Everything else is the generic registry's, and that of `http/`.
+"""A resource's slice: what it says for itself. Everything else is the generic registry's, and that
+of `http/`.
 
-Hooks run in this order. Create: default, (mutating admission), prepare_for_create, validate, (validating admission),
-reserve, commit. Update: default, (mutating admission), prepare_for_update, validate, validate_update, (validating
-admission), commit. Hooks up to and including prepare_* may change the new object; nothing may change the old one.
+Hooks run in this order. Create: default, (mutating admission), prepare_for_create, validate,
+(validating admission), reserve, commit. Update: default, (mutating admission), prepare_for_update,
+validate, validate_update, (validating admission), commit. Hooks up to and including prepare_* may
+change the new object; nothing may change the old one.
 
-Rules return the list of what they find wrong (`FieldError`), with the path of each field from the object's root. Parts
-of rules are functions of a value and its `path`.
+Rules return the list of what they find wrong (`FieldError`), with the path of each field from the
+object's root. Parts of rules are functions of a value and its `path`.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ class Settings:
 
 
 class Strategy(Generic[T]):
-    """The slice of a resource whose objects are `T`. The default: any DNS subdomain as a name, nothing defaulted, nothing
-    validated beyond metadata.
+    """The slice of a resource whose objects are `T`. The default: any DNS subdomain as a name,
+    nothing defaulted, nothing validated beyond metadata.
 
-    Class attributes are facts, the same in every server. An instance belongs to one server (`Strategies`).
+    Class attributes are facts, the same in every server. An instance belongs to one server
+    (`Strategies`).
     """
 
     name_errors: Callable[[str], list[str]] = staticmethod(dns_subdomain_errors)
@@ -124,7 +127,8 @@ class Strategy(Generic[T]):
         return []
 
     def validate_new(self, obj: T, objects: Objects) -> list[FieldError]:
-        """Every rule for an object that is to be created; `objects` are those that it may refer to."""
+        """Every rule for an object that is to be created; `objects` are those that it may refer
+        to."""
         return self.validate(obj)
 
     def validate_change(self, new: T, old: T) -> list[FieldError]:
@@ -132,15 +136,18 @@ class Strategy(Generic[T]):
         return self.validate(new) + self.validate_update(new, old)
 
     def validate_part(self, new: T, old: T, subresource: str) -> list[FieldError]:
-        """Every rule for an object that was `old` before and is changed through a subresource other than its status."""
+        """Every rule for an object that was `old` before and is changed through a subresource
+        other than its status."""
         return self.validate(new)
 
     def validate_status(self, new: T, old: T) -> list[FieldError]:
-        """Every rule for an object that was `old` before and is changed through its status subresource."""
+        """Every rule for an object that was `old` before and is changed through its status
+        subresource."""
         return []
 
     def warnings(self, new: T, old: T | None) -> Iterable[str]:
-        """What is allowed, and is not what its author is likely to want; `old` is None for an object that is created."""
+        """What is allowed, and is not what its author is likely to want; `old` is None for an
+        object that is created."""
         return ()
 
     def desired(self, obj: T) -> Any:
@@ -165,7 +172,8 @@ class Strategy(Generic[T]):
     async def reserve(
         self, objects: Allocator, new: T, old: T | None
     ) -> Callable[[], Awaitable[None]] | None:
-        """Takes cluster-wide things the object needs (addresses, ports). Returns what gives them back on failure."""
+        """Takes cluster-wide things the object needs (addresses, ports). Returns what gives them
+        back on failure."""
         return None
 
     async def after_update(self, objects: Allocator, new: T, old: T) -> None:

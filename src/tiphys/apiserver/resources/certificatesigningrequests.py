@@ -102,7 +102,8 @@ class CertificateSigningRequestStrategy(Strategy[v1.CertificateSigningRequest]):
     def prepare_for_status(
         self, new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
     ) -> None:
-        """Approval and denial stay as they were; adding or removing one is an error that `validate_status` finds."""
+        """Approval and denial stay as they were; adding or removing one is an error that
+        `validate_status` finds."""
         new.spec = old.spec
         for kind in (_APPROVED, _DENIED):
             before = _of_type(old, kind)

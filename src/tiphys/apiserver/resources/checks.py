@@ -1,4 +1,6 @@
-"""Checks that rules of many types have in common. Each gives the errors of one value at its `path`."""
+"""Checks that rules of many types have in common. Each gives the errors of one value at its
+`path`.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,8 @@ def named(value: str, rule: Rule, path: str) -> list[FieldError]:
 
 
 def qualified_name(value: str, path: str) -> list[FieldError]:
-    """A name that has to be there, perhaps with a domain before it; one that is absent is wrong in every way."""
+    """A name that has to be there, perhaps with a domain before it; one that is absent is wrong
+    in every way."""
     return obeys(value, label_key_errors, path)
 
 
@@ -183,7 +186,8 @@ def local_path(value: str, path: str) -> list[FieldError]:
 
 
 def unreserved_path(value: str, path: str) -> list[FieldError]:
-    """A path of a file in a volume that the node fills: names that begin with two dots are the node's own."""
+    """A path of a file in a volume that the node fills: names that begin with two dots are the
+    node's own."""
     violations = local_path(value, path)
     if value.startswith("..") and not value.startswith("../"):
         violations.append(errors.invalid_value(path, value, "must not start with '..'"))
@@ -199,7 +203,8 @@ LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 def requirement(
     wanted: Requirement, operators: tuple[str, ...], path: str, strict: bool = True
 ) -> list[FieldError]:
-    """One requirement of a selector that may use the `operators`; `strict`: its values must be such as labels have."""
+    """One requirement of a selector that may use the `operators`; `strict`: its values must be
+    such as labels have."""
     violations = _operator(wanted, operators, path)
     violations += qualified_name(wanted.key, f"{path}.key")
     if strict:

@@ -1,4 +1,6 @@
-"""The rules and defaults of what a claim asks for, shared by resource claims and templates of them."""
+"""The rules and defaults of what a claim asks for, shared by resource claims and templates of
+them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def default_claim(spec: v1.ResourceClaimSpec) -> None:
 
 
 def request_names(spec: v1.ResourceClaimSpec) -> set[str]:
-    """What constraints, configurations and results may name: requests, and ``request/subrequest``."""
+    """What constraints, configurations and results may name: requests, and
+    ``request/subrequest``."""
     names = set()
     for request in spec.devices.requests:
         names.add(request.name)
@@ -135,7 +138,10 @@ def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, path: str) -> l
 
 
 def named_requests(names: list[str], path: str, known: set[str]) -> list[FieldError]:
-    detail = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
+    detail = (
+        "must be the name of a request in the claim or the name of a request and a"
+        " subrequest separated by '/'"
+    )
 
     def rule(name: str, field: str) -> list[FieldError]:
         return [] if name in known else [errors.invalid_value(field, name, detail)]
@@ -176,5 +182,8 @@ def admin_errors(spec: v1.ResourceClaimSpec, namespace: str, objects: Objects) -
     space = objects.find(Namespace, "", namespace)
     if space is not None and space.metadata.labels.get(ADMIN_LABEL) == "true":
         return []
-    detail = f"admin access to devices requires the `{ADMIN_LABEL}: true` label on the containing namespace"
+    detail = (
+        f"admin access to devices requires the `{ADMIN_LABEL}: true` label on the"
+        " containing namespace"
+    )
     return [errors.forbidden_field(f"spec.devices.requests[{index}].exactly.adminAccess", detail)]

@@ -1,7 +1,7 @@
 """Component statuses: whether the store, the controllers and the scheduler are there.
 
-Upstream asks each component at its port. Ours have none: one that works has watches open under its own name. The
-scheduler mostly runs in the controllers' process, and sees through their watches.
+Upstream asks each component at its port. Ours have none: one that works has watches open under its
+own name. The scheduler mostly runs in the controllers' process, and sees through their watches.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ class CronJobStrategy(Strategy[CronJob]):
             spec.successful_jobs_history_limit = 3
         if spec.failed_jobs_history_limit is None:
             spec.failed_jobs_history_limit = 1
-        # What a job has by default it gets when it is created; its pods' defaults are written here, as upstream has it.
+        # What a job has by default it gets when it is created; its pods' defaults are written here,
+        # as upstream has it.
         default_pod_spec(spec.job_template.spec.template.spec, template=True)
 
     def validate(self, obj: CronJob) -> list[FieldError]:

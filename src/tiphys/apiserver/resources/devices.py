@@ -30,8 +30,10 @@ _MOST_COST = 1_000_000
 EFFECTS = ("NoExecute", "NoSchedule", "None")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _IDENTIFIER_WORDS = (
-    "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'"
-    " (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')"
+    "a valid C identifier must start with alphabetic character or '_', followed"
+    " by a string of alphanumeric characters or '_'"
+    " (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation"
+    " is '[A-Za-z_][A-Za-z0-9_]*')"
 )
 _WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value tells
 _BY_DOMAIN = {
@@ -56,7 +58,8 @@ _DEVICE = {
 
 
 def _sizes() -> Declared:
-    """How large what selectors see may be: as upstream declares it, by its limits of ResourceSlices."""
+    """How large what selectors see may be: as upstream declares it, by its limits of
+    ResourceSlices."""
     attribute = Declared(64)  # the longest value
     inner = Declared(32, lookup=lambda name: attribute, item=lambda: attribute, key=Declared(32))
     outer = Declared(32, item=lambda: inner, key=Declared(63))
@@ -125,7 +128,8 @@ def _identifier(value: str, path: str) -> list[FieldError]:
 
 
 def attribute_name(value: str, path: str) -> list[FieldError]:
-    """A C identifier, after the domain of whoever defines it and a slash if that is not the driver."""
+    """A C identifier, after the domain of whoever defines it and a slash if that is not the
+    driver."""
     if not value:
         return [errors.required(path, "name required")]
     domain, slash, name = value.partition("/")
@@ -207,7 +211,10 @@ def configuration(config: v1.DeviceConfiguration, path: str) -> list[FieldError]
 def toleration_errors(toleration: v1.DeviceToleration, path: str) -> list[FieldError]:
     violations = named(toleration.key, label_key_errors, f"{path}.key")
     if not toleration.key and toleration.operator == "Equal":
-        detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        detail = (
+            'operator must be Exists when `key` is empty, which means "match all values'
+            ' and all keys"'
+        )
         violations.append(errors.invalid_value(f"{path}.operator", toleration.operator, detail))
     if toleration.operator == "Exists":
         if toleration.value:

@@ -9,8 +9,8 @@ from tiphys.machinery.errors import FieldError
 
 
 def endpoint_address(address: str, path: str, meta: ObjectMeta) -> list[FieldError]:
-    """An address that the API server may be led to. Its own, which it writes itself, may be any: of a cluster on one
-    machine it is the loopback's."""
+    """An address that the API server may be led to. Its own, which it writes itself, may be any:
+    of a cluster on one machine it is the loopback's."""
     if violations := checks.address(address, path):
         return violations
     if (meta.namespace, meta.name) == ("default", "kubernetes"):

@@ -1,4 +1,6 @@
-"""Events, in their older form (core/v1) and the newer one (events.k8s.io/v1). Both are stored in the older."""
+"""Events, in their older form (core/v1) and the newer one (events.k8s.io/v1). Both are stored in
+the older.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,8 @@ class EventStrategy(Strategy[Event]):
         return violations + _namespace_errors(obj, fits)
 
     def _reporter_errors(self, event: Event) -> list[FieldError]:
-        """Of an event that came through the newer API, or is written as one: it has a time of its own."""
+        """Of an event that came through the newer API, or is written as one: it has a time of
+        its own."""
         violations = checks.given(event.reporting_component, self.component_field)
         violations += checks.qualified_name(event.reporting_component, self.component_field)
         words = {
@@ -121,7 +124,8 @@ class EventStrategy(Strategy[Event]):
 
 
 def _may_be_in(event: Event) -> bool:
-    """Whether an event of the older form is in the namespace of what it is about; what is in none has them in default."""
+    """Whether an event of the older form is in the namespace of what it is about; what is in
+    none has them in default."""
     regarding = event.involved_object.namespace
     namespace = event.metadata.namespace
     return namespace == regarding if regarding else namespace in ("", "default")
@@ -142,7 +146,8 @@ def _length_errors(text: str, most: int, field: str) -> list[FieldError]:
 
 
 class EventsV1Strategy(EventStrategy):
-    """Events that come through events.k8s.io: they have a time of their own, and are counted in series alone."""
+    """Events that come through events.k8s.io: they have a time of their own, and are counted in
+    series alone."""
 
     component_field = "reportingController"
 

@@ -158,7 +158,8 @@ def _path_rule(rule: NonResourcePolicyRule, path: str) -> list[FieldError]:
 
 
 def _path_problem(path: str) -> str:
-    """What is wrong with the path of a request, or the beginning of one: ``/healthz/*``; "" when nothing is."""
+    """What is wrong with the path of a request, or the beginning of one: ``/healthz/*``; "" when
+    nothing is."""
     if not path:
         return "must not be empty"
     if path == "/":

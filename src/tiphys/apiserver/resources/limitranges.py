@@ -38,7 +38,8 @@ class LimitRangeStrategy(Strategy[LimitRange]):
 
 
 def _default_container(item: LimitRangeItem) -> None:
-    """What is not said follows from what is: a default from the most, a default request from the default or the least."""
+    """What is not said follows from what is: a default from the most, a default request from the
+    default or the least."""
     for name, amount in item.max.items():
         item.default.setdefault(name, amount)
     for source in (item.default, item.min):
@@ -79,8 +80,8 @@ def _pod_errors(item: LimitRangeItem, path: str) -> list[FieldError]:
 
 
 class _Order(NamedTuple):
-    """Two bounds, of which one may not be above the other; where the error is, whose value it shows, and how both are
-    called, all as upstream has it."""
+    """Two bounds, of which one may not be above the other; where the error is, whose value it
+    shows, and how both are called, all as upstream has it."""
 
     lower: str
     higher: str

@@ -1,4 +1,6 @@
-"""Replication controllers: their selectors are maps of labels, and their template may be missing."""
+"""Replication controllers: their selectors are maps of labels, and their template may be
+missing.
+"""
 
 from __future__ import annotations
 

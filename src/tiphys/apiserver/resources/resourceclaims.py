@@ -71,7 +71,10 @@ class ResourceClaimStrategy(Strategy[v1.ResourceClaim]):
                 violations.append(errors.forbidden_field("status.reservedFor", detail))
         elif new.metadata.deletion_timestamp is not None:
             if {one.uid for one in status.reserved_for} - {one.uid for one in before.reserved_for}:
-                detail = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
+                detail = (
+                    "new entries may not be added while `deallocationRequested` or"
+                    " `deletionTimestamp` are set"
+                )
                 violations.append(errors.forbidden_field("status.reservedFor", detail))
         if status.allocation is not None and before.allocation is not None:
             violations += immutable("status.allocation", status.allocation, before.allocation)
@@ -121,7 +124,10 @@ def _device_status(device: v1.AllocatedDeviceStatus, path: str) -> list[FieldErr
 
 
 def _allocation(result: v1.AllocationResult, path: str, names: set[str]) -> list[FieldError]:
-    detail = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
+    detail = (
+        "must be the name of a request in the claim or the name of a request and a"
+        " subrequest separated by '/'"
+    )
 
     def allocated(one: v1.DeviceRequestAllocationResult, field: str) -> list[FieldError]:
         violations = (

@@ -68,7 +68,10 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
         violations += natural(spec.pool.generation, "spec.pool.generation")
         chosen, misplaced = _where(spec, "spec")
         violations += misplaced
-        detail = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
+        detail = (
+            "exactly one of `nodeName`, `nodeSelector`, `allNodes`,"
+            " `perDeviceNodeSelection` is required"
+        )
         if not chosen:
             violations.append(errors.required("spec", detail))
         elif len(chosen) > 1:
@@ -189,7 +192,10 @@ def _device(device: v1.Device, path: str, per_device: bool) -> list[FieldError]:
             )
         )
     elif chosen and not per_device:
-        detail = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true"
+        detail = (
+            "`nodeName`, `nodeSelector` and `allNodes` can only be set if"
+            " `perDeviceNodeSelection` is set to true"
+        )
         violations.append(errors.invalid_value(path, None, detail))
     for name in ("bindingConditions", "bindingFailureConditions"):
         values = (
@@ -251,7 +257,10 @@ def _request_policy(capacity: v1.DeviceCapacity, path: str) -> list[FieldError]:
         violations.append(
             errors.forbidden_field(
                 path,
-                "exactly one policy can be specified, cannot specify `validValues` and `validRange` at the same time",
+                (
+                    "exactly one policy can be specified, cannot specify `validValues` and"
+                    " `validRange` at the same time"
+                ),
             )
         )
     values = [quantity.nano(value) for value in policy.valid_values]
@@ -332,7 +341,10 @@ def _range(
                     errors.invalid_value(
                         f"{path}.step",
                         shown,
-                        f"value is not a multiple of a given step ({bounds.step}) from ({bounds.min})",
+                        (
+                            f"value is not a multiple of a given step ({bounds.step}) from"
+                            f" ({bounds.min})"
+                        ),
                     )
                 )
     return violations

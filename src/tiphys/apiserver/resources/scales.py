@@ -1,4 +1,6 @@
-"""Scale, which is no resource of its own but a path below others (`scaleviews`). It has a table like one."""
+"""Scale, which is no resource of its own but a path below others (`scaleviews`). It has a table
+like one.
+"""
 
 from __future__ import annotations
 

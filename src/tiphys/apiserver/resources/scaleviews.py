@@ -1,4 +1,6 @@
-"""The scale of workloads and custom objects: a number of replicas that is read and written by itself."""
+"""The scale of workloads and custom objects: a number of replicas that is read and written by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,16 @@ class ScaleView(ABC, Generic[T]):
 
     @abstractmethod
     def fill(self, scale: Scale, obj: T) -> None:
-        """Fills in the spec and the status of a Scale. Raises StatusError when the object does not say."""
+        """Fills in the spec and the status of a Scale. Raises StatusError when the object does
+        not say."""
 
     @abstractmethod
     def put(self, obj: T, scale: Scale) -> None:
         """Changes the object to want what the Scale wants."""
 
     def errors(self, scale: Scale) -> list[FieldError]:
-        """What is wrong with a Scale that is written, as far as the object's own rules do not say it."""
+        """What is wrong with a Scale that is written, as far as the object's own rules do not
+        say it."""
         return []
 
     def of(self, obj: T) -> Scale:
@@ -58,7 +62,8 @@ def replica_errors(replicas: int) -> list[FieldError]:
 
 
 class WorkloadScale(ScaleView[Any]):
-    """The Scale of what has `spec.replicas` and `status.replicas`. `selector` writes its selector as text."""
+    """The Scale of what has `spec.replicas` and `status.replicas`. `selector` writes its
+    selector as text."""
 
     path = ("spec", "replicas")
 

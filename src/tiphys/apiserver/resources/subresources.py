@@ -1,7 +1,7 @@
 """The paths below an object. What each of them is, its resource's strategy declares by name.
 
-`status` and `scale` need no declaration: what the former may change is said by `prepare_for_status`, what the latter
-shows by `Strategy.scale`.
+`status` and `scale` need no declaration: what the former may change is said by
+`prepare_for_status`, what the latter shows by `Strategy.scale`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Part(Generic[T]):
 
 
 class Connection(Enum):
-    """A path that leads to something outside the store: the node of a pod, or what listens there."""
+    """A path that leads to something outside the store: the node of a pod, or what listens
+    there."""
 
     LOG = "log"
     STREAM = "stream"

@@ -1,4 +1,6 @@
-"""The rules of how webhooks are called: by URL or through a service. Source: upstream's `util/webhook`."""
+"""The rules of how webhooks are called: by URL or through a service. Source: upstream's
+`util/webhook`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the owners of a pod template share: deployments, replica sets, stateful sets, daemon sets, jobs."""
+"""What the owners of a pod template share: deployments, replica sets, stateful sets, daemon
+sets, jobs.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def stored_version_errors(obj: v1.CustomResourceDefinition) -> list[FieldError]:
             f"{path}[{index}]",
             name,
             "missing from spec.versions; "
-            f"{name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions",
+            f"{name} was previously a storage version, and must remain in spec.versions"
+            f" until a storage migration ensures no data remains persisted in {name} and"
+            f" removes {name} from status.storedVersions",
         )
         for index, name in enumerate(stored)
         if name not in names
@@ -179,14 +181,18 @@ def _spec(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
             errors.invalid_value(
                 "spec.preserveUnknownFields",
                 True,
-                "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+                (
+                    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in"
+                    " spec.versions[*].schema instead"
+                ),
             )
         )
     return violations + _versions(spec) + _conversion(spec)
 
 
 def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None:
-    """The versions as upstream prints them: what all of them say in the same words stands outside of them."""
+    """The versions as upstream prints them: what all of them say in the same words stands
+    outside of them."""
     kept = not _alike(spec, "schema")
     return [
         {
@@ -205,7 +211,8 @@ def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None
 
 
 def _alike(spec: v1.CustomResourceDefinitionSpec, name: str) -> bool:
-    """Whether all versions say the same of it. Upstream tells of errors in it once then, as if it stood in the spec."""
+    """Whether all versions say the same of it. Upstream tells of errors in it once then, as if
+    it stood in the spec."""
     values = [getattr(version, name) for version in spec.versions]
     return all(value == values[0] for value in values)
 
@@ -250,7 +257,8 @@ def _deprecation(version: v1.CustomResourceDefinitionVersion, path: str) -> list
     if not text.isprintable():
         index = next(i for i, character in enumerate(text) if not character.isprintable())
         problems.append(
-            f"must only contain printable UTF-8 characters; non-printable character found at index {index}"
+            "must only contain printable UTF-8 characters; non-printable character"
+            f" found at index {index}"
         )
     return [errors.invalid_value(path, text, detail) for detail in problems]
 
@@ -325,7 +333,10 @@ def _selectable(
                 errors.invalid_value(field, text, "must not point to fields in metadata")
             )
         if inner.get("type") not in ("string", "boolean", "integer"):
-            detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
+            detail = (
+                "must point to a field of type string, boolean or integer. Enum string"
+                " fields and strings with formats are allowed."
+            )
             violations.append(errors.invalid_value(field, text, detail))
         if name in seen:
             violations.append(errors.duplicate(field, text))

@@ -1,7 +1,9 @@
-"""The rules of the schemas that CustomResourceDefinitions declare: structural ones, and nothing that they cannot mean.
+"""The rules of the schemas that CustomResourceDefinitions declare: structural ones, and nothing
+that they cannot mean.
 
-Source: upstream's validation of definitions, of structural schemas and of their defaults. `facts` is a schema as it is
-published, `path` where it stands in the definition."""
+Source: upstream's validation of definitions, of structural schemas and of their defaults.
+`facts` is a schema as it is published, `path` where it stands in the definition.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from tiphys.machinery.structural import Schema
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _META = ("apiVersion", "kind", "metadata")
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
-# Beside a status subresource the root says nothing that would be lost when the status' schema is taken out of it.
+# Beside a status subresource the root says nothing that would be lost when the status' schema is
+# taken out of it.
 _BESIDE_STATUS = frozenset(
     (
         "description",
@@ -51,7 +54,8 @@ _BESIDE_STATUS = frozenset(
     )
 )
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
-# With one of these there is no structural schema to look at; the errors about them come from elsewhere.
+# With one of these there is no structural schema to look at; the errors about them come from
+# elsewhere.
 _UNBUILT = (
     "id",
     "additionalItems",
@@ -106,11 +110,17 @@ def _root_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fie
     if has_status:
         for name in facts:
             if name == "type" and facts[name] != "object":
-                detail = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+                detail = (
+                    'only "object" is allowed as the type at the root of the schema if the'
+                    " status subresource is enabled"
+                )
                 violations.append(errors.invalid_value(f"{path}.type", facts[name], detail))
                 break
             if name not in _BESIDE_STATUS:
-                detail = f"only some fields are allowed at the root of the schema if the status subresource is enabled, and not {name}"
+                detail = (
+                    "only some fields are allowed at the root of the schema if the status"
+                    f" subresource is enabled, and not {name}"
+                )
                 violations.append(errors.invalid_value(path, facts, detail))
                 break
     if facts.get("nullable"):
@@ -188,7 +198,10 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
         violations.append(errors.invalid_value(f"{path}.type", kind, "must be object at the root"))
     violations += _meta_invariants(properties, path, level == "root" or embedded, level == "root")
     if embedded and not free and not properties:
-        detail = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+        detail = (
+            "must not be empty if x-kubernetes-embedded-resource is true without"
+            " x-kubernetes-preserve-unknown-fields"
+        )
         violations.append(errors.required(f"{path}.properties", detail))
     return violations
 
@@ -215,7 +228,10 @@ def _meta_invariants(
     said = {key for key, value in meta.items() if key not in ("type", "default") and value}
     names = set(meta.get("properties") or {})
     if root and (said - {"properties"} or not names <= {"name", "generateName"}):
-        detail = "must not specify anything other than name and generateName, but metadata is implicitly specified"
+        detail = (
+            "must not specify anything other than name and generateName, but metadata"
+            " is implicitly specified"
+        )
         violations.append(errors.forbidden_field(field, detail))
     return violations
 
@@ -336,9 +352,10 @@ def _relative(error: FieldError, path: str) -> FieldError:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """Where in a schema the walk is. schema: for the rules in CEL, None where none are looked at; times: how often the
-    value may be there, None if nothing bounds it; forbidden: why no defaults may be here; uncorrelated: the place above
-    which does not tell which old value belongs to which new one."""
+    """Where in a schema the walk is. schema: for the rules in CEL, None where none are looked
+    at; times: how often the value may be there, None if nothing bounds it; forbidden: why no
+    defaults may be here; uncorrelated: the place above which does not tell which old value
+    belongs to which new one."""
 
     schema: Schema | None
     costs: RuleCosts | None
@@ -363,7 +380,8 @@ class _Node:
 
 @dataclass(slots=True)
 class _Found:
-    """Errors of the schema, and those of rules in CEL, which are only looked at where there are none of the others."""
+    """Errors of the schema, and those of rules in CEL, which are only looked at where there are
+    none of the others."""
 
     schema: list[FieldError]
     rules: list[FieldError]

@@ -97,7 +97,8 @@ class CustomResourceDefinitionStrategy(Strategy[v1.CustomResourceDefinition]):
     def validate_change(
         self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition
     ) -> list[FieldError]:
-        # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
+        # What has been let in before, perhaps under rules that were fewer, does not stand in the
+        # way of other changes.
         violations = [] if new.spec is old.spec or new.spec == old.spec else self._judgement(new)
         reviewed = approval(old.spec.group, old.metadata.annotations)
         review = approval(new.spec.group, new.metadata.annotations)

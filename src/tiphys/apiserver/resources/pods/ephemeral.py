@@ -9,7 +9,8 @@ from tiphys.machinery import errors
 
 
 def with_ephemeral_containers(new: Pod, old: Pod) -> Pod:
-    """`old` with the ephemeral containers of `new`. Raises 422 when one that is there would change or go."""
+    """`old` with the ephemeral containers of `new`. Raises 422 when one that is there would
+    change or go."""
     containers = new.spec.ephemeral_containers
     by_name: dict[str, EphemeralContainer] = {}
     for container in containers:

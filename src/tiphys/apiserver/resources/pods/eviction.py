@@ -38,7 +38,8 @@ EVICT = Action(Eviction, evict)
 
 
 async def _mark_as_target(pod: Pod, options: DeleteOptions, context: ActionContext) -> None:
-    """Notes on the pod why it goes, for the controllers that count disruptions and failures apart."""
+    """Notes on the pod why it goes, for the controllers that count disruptions and failures
+    apart."""
     preconditions = options.preconditions
     condition = PodCondition(
         type="DisruptionTarget",
@@ -65,7 +66,8 @@ async def _mark_as_target(pod: Pod, options: DeleteOptions, context: ActionConte
     if preconditions is None or context.dry_run:
         return
     if preconditions.resource_version == meta.resource_version:
-        # The mark was made by the eviction itself: the version that it was to be made of is the one it made.
+        # The mark was made by the eviction itself: the version that it was to be made of is the one
+        # it made.
         preconditions.resource_version = str(entry.revision)
 
 
@@ -97,8 +99,8 @@ def _covers(budget: PodDisruptionBudget, pod: Pod) -> bool:
 
 
 def _counts(budget: PodDisruptionBudget, pod: Pod) -> bool:
-    """Whether the pod's going takes anything from the application: one that is not ready may, by the budget's policy,
-    go for nothing."""
+    """Whether the pod's going takes anything from the application: one that is not ready may, by
+    the budget's policy, go for nothing."""
     if any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions):
         return True
     if budget.spec.unhealthy_pod_eviction_policy == "AlwaysAllow":

@@ -9,7 +9,8 @@ from tiphys.machinery import quantity
 
 
 def qos_class(spec: PodSpec) -> str:
-    """Guaranteed, Burstable or BestEffort, from the containers' requests and limits of cpu and memory."""
+    """Guaranteed, Burstable or BestEffort, from the containers' requests and limits of cpu and
+    memory."""
     guaranteed = True
     asks_for_something = False
     for container in [*spec.containers, *spec.init_containers]:

@@ -14,7 +14,8 @@ _ONLY = "only cpu and memory resources are mutable"
 
 
 def resized(new: v1.Pod, old: v1.Pod) -> v1.Pod:
-    """`old` with the resources and resize policies of `new`'s containers; nothing else of a resize counts."""
+    """`old` with the resources and resize policies of `new`'s containers; nothing else of a
+    resize counts."""
     kept = copy.deepcopy(old)
     kept.metadata.resource_version = new.metadata.resource_version
     pairs: tuple[tuple[list[Any], list[Any]], ...] = (

@@ -100,7 +100,8 @@ class PodStrategy(Strategy[Pod]):
             yield from pod_warnings(new.metadata.annotations, new.spec, "metadata", "spec")
 
     def grace(self, obj: Pod, requested: int | None) -> int:
-        """A pod that no node runs, or that has ended, goes at once; one that is being deleted may only go sooner."""
+        """A pod that no node runs, or that has ended, goes at once; one that is being deleted
+        may only go sooner."""
         meta = obj.metadata
         if not obj.spec.node_name or obj.status.phase in ("Failed", "Succeeded"):
             seconds = 0

@@ -16,7 +16,8 @@ from tiphys.machinery.errors import FieldError
 from tiphys.machinery.schema import fields_of
 
 _ELSE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "pod updates may not change fields other than"
+    " `spec.containers[*].image`,`spec.initContainers[*].image`,"
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
 )
@@ -103,7 +104,8 @@ def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
 
 
 def _placement_errors(spec: v1.PodSpec, old: v1.PodSpec) -> list[FieldError]:
-    """While a pod is gated, where it may go can become narrower. What is judged here is put back as it was."""
+    """While a pod is gated, where it may go can become narrower. What is judged here is put back
+    as it was."""
     violations = []
     if any(spec.node_selector.get(key) != value for key, value in old.node_selector.items()):
         detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
@@ -126,7 +128,10 @@ def _placement_errors(spec: v1.PodSpec, old: v1.PodSpec) -> list[FieldError]:
 def _affinity_errors(new: v1.NodeAffinity | None, old: v1.NodeAffinity | None) -> list[FieldError]:
     terms = _terms(new)
     before = _terms(old)
-    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    path = (
+        "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+        ".nodeSelectorTerms"
+    )
     if before and len(before) != len(terms):
         detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
         return [errors.invalid_value(path, to_builtins(terms), detail)]

@@ -58,7 +58,8 @@ def validate_containers(spec: PodSpec, volumes: set[str], path: str) -> list[Fie
     return violations
 
 
-# Most pods ask for little. What a container leaves out is not looked at: this is the longest part of a pod's creation.
+# Most pods ask for little. What a container leaves out is not looked at: this is the longest part
+# of a pod's creation.
 def _container(
     container: Container | EphemeralContainer,
     volumes: set[str],

@@ -30,7 +30,8 @@ _TOKEN_SECONDS = 3600
 
 
 def default_pod_spec(spec: PodSpec, template: bool = False) -> None:
-    """A `template` leaves to its pods what only they get: service links, requests for limits, ports of the host."""
+    """A `template` leaves to its pods what only they get: service links, requests for limits,
+    ports of the host."""
     spec.dns_policy = spec.dns_policy or "ClusterFirst"
     spec.restart_policy = spec.restart_policy or "Always"
     spec.scheduler_name = spec.scheduler_name or "default-scheduler"

@@ -1,4 +1,6 @@
-"""What is done to a container while it runs: probes, hooks of its life cycle, the signal that stops it."""
+"""What is done to a container while it runs: probes, hooks of its life cycle, the signal that
+stops it.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What the API accepts of pods and nodes of ours do not carry out: its author is warned, for an object that does
-nothing is a trap.
+"""What the API accepts of pods and nodes of ours do not carry out: its author is warned, for an
+object that does nothing is a trap.
 
-A node that carries one of them out takes its line away. Volumes of kinds that nodes do not know, unsafe sysctls, users
-of the pod's own and the like are not here: nodes refuse such pods, and say so.
+A node that carries one of them out takes its line away. Volumes of kinds that nodes do not know,
+unsafe sysctls, users of the pod's own and the like are not here: nodes refuse such pods, and say
+so.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Iterator[str]:
 
 
 def _is_plain(container: Container) -> bool:
-    """Whether there is nothing to warn of, as of nearly all: asked of every container that is created."""
+    """Whether there is nothing to warn of, as of nearly all: asked of every container that is
+    created."""
     if container.security_context is not None or container.lifecycle is not None:
         return False
     return not (container.volume_devices or container.restart_policy_rules)

@@ -142,7 +142,8 @@ def _windows_user_detail(user: str) -> str:
 
 
 def _sysctls(settings: list[Sysctl], spec: PodSpec, path: str) -> list[FieldError]:
-    """Settings of the kernel. Those of a namespace that the pod shares with the node are the node's."""
+    """Settings of the kernel. Those of a namespace that the pod shares with the node are the
+    node's."""
     violations = []
     seen: set[str] = set()
     for index, setting in enumerate(settings):

@@ -146,7 +146,8 @@ def _downward_api(source: DownwardAPIVolumeSource, path: str) -> list[FieldError
 
 
 def _pod_facts(items: list[DownwardAPIVolumeFile], path: str) -> list[FieldError]:
-    """Files that hold a field of the pod, or an amount of a resource. Upstream does not say which of the items it is."""
+    """Files that hold a field of the pod, or an amount of a resource. Upstream does not say
+    which of the items it is."""
     violations = []
     for item in items:
         violations += checks.unreserved_path(item.path, f"{path}.path")

@@ -1,4 +1,6 @@
-"""Warnings about pods and templates of pods: what is allowed, and is not what its author is likely to want."""
+"""Warnings about pods and templates of pods: what is allowed, and is not what its author is
+likely to want.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def template_warnings(
 
 
 def hostname_warnings(name: str, use: str) -> Iterator[str]:
-    """Of a name that becomes part of hostnames, which can hold less than the names of objects. `use` says how."""
+    """Of a name that becomes part of hostnames, which can hold less than the names of objects.
+    `use` says how."""
     if problems := dns_label_errors(name):
         yield (
             f"metadata.name: this is used in {use}, which can result in surprising behavior;"

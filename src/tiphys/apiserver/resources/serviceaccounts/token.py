@@ -1,4 +1,6 @@
-"""POST serviceaccounts/NAME/token: a new token, bound to a pod, secret or node when that is asked for."""
+"""POST serviceaccounts/NAME/token: a new token, bound to a pod, secret or node when that is
+asked for.
+"""
 
 from __future__ import annotations
 

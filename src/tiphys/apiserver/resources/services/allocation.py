@@ -1,6 +1,8 @@
-"""Cluster IPs and node ports of services. They are taken before a service is written, and given back when it is gone.
+"""Cluster IPs and node ports of services. They are taken before a service is written, and given
+back when it is gone.
 
-What takes one writes a record under the address or the port: of two services that want the same, the store lets one.
+What takes one writes a record under the address or the port: of two services that want the same,
+the store lets one.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ _LABELS = {
 async def take_address(
     objects: Allocator, service: Service, own_range: ipaddress.IPv4Network, taken: list[str]
 ) -> None:
-    """Gives the service the address that it asks for, or any. The key of the record is added to `taken`. Raises 422 for
-    an address that cannot be had, 500 when there are none left."""
+    """Gives the service the address that it asks for, or any. The key of the record is added to
+    `taken`. Raises 422 for an address that cannot be had, 500 when there are none left."""
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip == "None":
         spec.cluster_ips = [spec.cluster_ip] if spec.cluster_ip else []
@@ -109,7 +111,8 @@ async def _claim(objects: Allocator, address: str, service: Service, taken: list
 
 
 def node_port_key(port: int, protocol: str = "") -> str:
-    """The key of the record that a node port is taken, for all protocols. Older clusters have one for each protocol."""
+    """The key of the record that a node port is taken, for all protocols. Older clusters have
+    one for each protocol."""
     return f"{_PORT_RECORDS}{protocol}-{port}" if protocol else f"{_PORT_RECORDS}{port}"
 
 
@@ -120,8 +123,8 @@ def _older_keys(port: int) -> list[str]:
 async def take_ports(
     objects: Allocator, new: Service, old: Service | None, taken: list[str]
 ) -> None:
-    """Gives each of the service's ports the node port that it asks for, or any. The keys of the records are added to
-    `taken`. Raises 422 for a port that cannot be had."""
+    """Gives each of the service's ports the node port that it asks for, or any. The keys of the
+    records are added to `taken`. Raises 422 for a port that cannot be had."""
     spec = new.spec
     if spec.type not in ("NodePort", "LoadBalancer"):
         return

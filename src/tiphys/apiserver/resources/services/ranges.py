@@ -15,8 +15,8 @@ _SMALL = 1024  # addresses of a range that is tried as a whole
 
 
 def service_ranges(objects: Objects, own: ipaddress.IPv4Network) -> list[ipaddress.IPv4Network]:
-    """The IPv4 ranges that addresses may be taken from, `own` (the server's) first. A ServiceCIDR that is being deleted,
-    or is not ready, gives none."""
+    """The IPv4 ranges that addresses may be taken from, `own` (the server's) first. A
+    ServiceCIDR that is being deleted, or is not ready, gives none."""
     ranges = [own]
     for entry in objects.entries(ServiceCIDR):
         cidr = decode(entry.data, ServiceCIDR)
@@ -31,8 +31,9 @@ def _in_force(cidr: ServiceCIDR) -> bool:
 
 
 def candidates(network: ipaddress.IPv4Network) -> Iterator[str]:
-    """Addresses to try, at random. Those at the start of a range are for who asks for one by name, and come last, as
-    upstream's bands have it. The network's own address and its last are no service's."""
+    """Addresses to try, at random. Those at the start of a range are for who asks for one by
+    name, and come last, as upstream's bands have it. The network's own address and its last are
+    no service's."""
     usable = range(1, network.num_addresses - 1)
     reserved = min(max(16, len(usable) // 16), 256)
     upper = usable[reserved:]

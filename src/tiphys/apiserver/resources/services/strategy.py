@@ -146,7 +146,8 @@ def _keep_addresses(new: ServiceSpec, old: ServiceSpec) -> None:
 
 
 def _keep_node_ports(new: ServiceSpec, old: ServiceSpec) -> None:
-    """By the ports' names, as upstream: a number that the new ports use already is not given twice."""
+    """By the ports' names, as upstream: a number that the new ports use already is not given
+    twice."""
     before = {port.name: port.node_port for port in old.ports}
     used = set(before.values()) & {port.node_port for port in new.ports}
     for port in new.ports:
