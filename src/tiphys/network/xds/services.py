@@ -23,6 +23,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2,
 )
+from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
@@ -139,6 +140,11 @@ def cluster(name: str) -> cluster_pb2.Cluster:
         lb_policy=cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN,
         connect_timeout=_CONNECT,
     )
+    # Named as such, round robin takes all endpoints of all zones in turn (gRFC A52). By `lb_policy` alone gRPC would
+    # first choose a zone by lot.
+    evenly = made.load_balancing_policy.policies.add().typed_extension_config
+    evenly.name = "envoy.load_balancing_policies.round_robin"
+    evenly.typed_config.CopyFrom(packed(round_robin_pb2.RoundRobin()))
     made.eds_cluster_config.eds_config.CopyFrom(over_ads())
     made.eds_cluster_config.service_name = name
     return made
