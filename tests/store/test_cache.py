@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from tiphys.machinery.selectors import parse_fields, parse_labels
-from tiphys.store.cache import Expired, Filter, ResourceCache, Selectable
+from tiphys.store.cache import (
+    Entry,
+    Expired,
+    Filter,
+    ResourceCache,
+    Selectable,
+    packed_alike,
+)
 from tiphys.store.engine import Change
 
 PREFIX = "/core/pods/"
@@ -108,3 +115,54 @@ def test_a_watch_from_an_objects_own_version_goes_on_while_nothing_of_its_kind_i
         made.watch(Filter(PREFIX), 3, lambda: None)
     with pytest.raises(Expired):
         made.at(Filter(PREFIX), 100)
+
+
+def long_value(number: int) -> bytes:
+    return b'{"metadata":{"name":"x%d"},"note":"%b"}' % (number, b"n" * 1000)
+
+
+def changed_often(times: int) -> ResourceCache:
+    """A cache with an object that was changed so many times since revision 3."""
+    made = cache()
+    for revision in range(4, 4 + times):
+        made.apply(Change(revision, f"{PREFIX}ns/a", long_value(revision), revision - 1))
+    return made
+
+
+def pack_history(made: ResourceCache) -> int:
+    """Compresses all there is; how many objects that were."""
+    count = 0
+    while entries := made.packable(10):
+        for entry, packed in zip(entries, packed_alike([e.data for e in entries]), strict=True):
+            entry.pack(packed)
+        count += len(entries)
+    return count
+
+
+def test_history_that_was_compressed_can_be_listed_and_watched() -> None:
+    made = changed_often(600)
+    assert pack_history(made) > 300
+    assert b'"name":"x50"' in made.at(Filter(f"{PREFIX}ns/a"), 50)[0].data
+    events = [event for _, event in made.watch(Filter(PREFIX), 3, lambda: None).take()]
+    assert [event.revision for event in events] == list(range(4, 604))
+    previous = events[100].previous
+    assert previous is not None and b'"resourceVersion":"103"' in previous.data
+
+
+def test_history_is_compressed_once_and_what_is_recent_is_left_alone() -> None:
+    made = changed_often(600)
+    before = pack_history(made)
+    assert pack_history(made) == 0
+    assert type(made.events[-1].previous) is Entry
+    made.apply(Change(604, f"{PREFIX}ns/a", long_value(604), 603))
+    assert pack_history(made) == 1
+    made.forget(300)
+    assert pack_history(made) == 0
+    assert before + 1 > 300
+
+
+def test_the_size_of_history_is_the_same_when_it_was_compressed() -> None:
+    made = changed_often(600)
+    pack_history(made)
+    made.forget(1 << 40)
+    assert made._bytes == 0

@@ -110,6 +110,46 @@ class Resource:
         same_group = self.storage_group in (None, self.group)
         return same_group and self.storage_version in ("", self.version)
 
+    # What resources that are declared at run time answer otherwise (apiserver.custom.resource).
+
+    built_in = True
+    """Whether its type is compiled in. Such resources have protobuf and strategic merge patches,
+    and their paths are known to the router: it answers 404 and 405 in other words."""
+
+    @property
+    def prepared(self) -> bool:
+        """Whether requests can be answered at once; else `prepare` must be called first."""
+        return True
+
+    def prepare(self) -> None:
+        """Makes what requests for this resource will need. Any thread may do it."""
+
+    @property
+    def terminating(self) -> bool:
+        """Whether its definition is being deleted: nothing new is created."""
+        return False
+
+    @cached_property
+    def deprecation(self) -> str:
+        """The warning that requests of this version are answered with, beside what its slice says."""
+        return ""
+
+    @property
+    def schema(self) -> Any:
+        """The compiled schema (machinery.structural) that objects are checked against, or None."""
+        return None
+
+    @property
+    def webhook(self) -> Any:
+        """What converts between versions, or None: they differ in nothing that the server does
+        not know."""
+        return None
+
+    @property
+    def kept_by_status(self) -> tuple[str, ...]:
+        """Top-level fields that the status path leaves as they are, as in managed fields."""
+        return ("f:spec",)
+
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)
 

@@ -13,7 +13,9 @@ from tiphys.api.catalog import resource_of
 from tiphys.apiserver.access import flowcontrol
 from tiphys.apiserver.access.authorization import aggregated
 from tiphys.apiserver.access.coverage import Owned
+from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery import errors
 from tiphys.store.cache import Filter
 
@@ -414,7 +416,7 @@ async def bootstrap(
         standard.parameters, standard.allow_volume_expansion = {"path": volumes}, True
         standard.volume_binding_mode, standard.reclaim_policy = "WaitForFirstConsumer", "Delete"
         await _ensure(registry, standard)
-    service_range = registry.strategies.settings.service_cidr
+    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
     cidr = networking_v1.ServiceCIDR(metadata=_meta("kubernetes"))
     cidr.spec.cidrs = [str(service_range)]
     await _ensure(registry, cidr)
@@ -432,9 +434,9 @@ async def _ensure(registry: Registry, obj: Any, namespace: str = "") -> None:
     resource = resource_of(type(obj))
     if registry.lookup(resource.plural, namespace, obj.metadata.name, resource.group) is None:
         try:
-            await registry.create(resource, namespace, obj)
+            await registry.create(Write(resource, namespace), obj)
         except errors.StatusError as error:
-            if error.reason != "AlreadyExists":  # another server was faster
+            if not errors.is_already_exists(error):  # another server was faster
                 raise
 
 
@@ -506,7 +508,7 @@ async def _complete(registry: Registry, wanted: Any) -> None:
         (old.subjects if binding else old.rules).extend(missing)
         return old
 
-    await registry.update(resource, "", meta.name, change)
+    await registry.update(Write(resource, "", meta.name), Mutation(change))
     return None
 
 
@@ -540,7 +542,7 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:
-    service_range = registry.strategies.settings.service_cidr
+    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
     service = core_v1.Service(
         metadata=_meta("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})
     )
@@ -581,7 +583,8 @@ async def _replace(registry: Registry, obj: Any, namespace: str) -> None:
                 setattr(old, name, getattr(obj, name))
         return decode(_encode(old), resource.type)
 
-    await registry.update(resource, namespace, obj.metadata.name, change)
+    write = Write(resource, namespace, obj.metadata.name)
+    await registry.update(write, Mutation(change))
 
 
 def _encode(obj: Any) -> bytes:

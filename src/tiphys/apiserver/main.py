@@ -20,7 +20,11 @@ from tiphys.apiserver.admission.chain import admission_chain
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
-from tiphys.apiserver.eventloop.ebb import return_memory, settle_allocator, settle_collector
+from tiphys.apiserver.eventloop.memory import (
+    MemoryTrimmer,
+    settle_allocator,
+    settle_collector,
+)
 from tiphys.apiserver.http.serving import serve, tls_context
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
@@ -29,6 +33,7 @@ from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
+from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.usage import Usage
 from tiphys.client.tasks import TaskGroup
@@ -103,10 +108,8 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
-        settings = Settings(ipaddress.IPv4Network(options.service_cidr))
-        self.registry = Registry(
-            self.store, admission, caller=self._caller, strategies=Strategies(settings)
-        )
+        strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
+        self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)
@@ -123,7 +126,9 @@ class RunningServer:
             self._usage,
             address,
         )
-        definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
+        definitions = DefinitionController(
+            self.registry, self.server.reader.watches.end_of, self._tasks
+        )
         definitions.serve()
         await bootstrap(
             self.registry,
@@ -140,15 +145,18 @@ class RunningServer:
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
-        self._tasks.start(return_memory(), "return-memory")
-        self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
+        trimmer = MemoryTrimmer(self.store.compress_history)
+        self._tasks.start(trimmer.run(), "trim-memory")
+        self._tasks.start(
+            expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
+        )
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._runner = await serve(self.server, options.bind, options.port, context)
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
         self.server.watchdog.stop()
-        self.server.reader.end_watches()
+        self.server.reader.watches.end_all()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()

@@ -30,9 +30,8 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import discovery, openapi
-from tiphys.apiserver.eventloop.aside import weigh_body
+from tiphys.apiserver.eventloop.aside import aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
@@ -41,6 +40,7 @@ from tiphys.apiserver.http.pages import Pages, no_page
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import (
     ANONYMOUS,
+    MAX_BODY,
     Call,
     RequestInfo,
     User,
@@ -48,6 +48,7 @@ from tiphys.apiserver.http.request import (
     parse,
     parse_query,
 )
+from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_path
 from tiphys.apiserver.http.scales import Scales
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
@@ -66,7 +67,6 @@ from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 3 * 1024 * 1024
 Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
 
@@ -89,10 +89,10 @@ class APIServer:
         self.registry = registry
         self.address = address
         self.reader = Reader(registry)
-        self._catalogue = registry.catalogue
+        self._served = registry.served
         self.discovery, self.documents = (
-            discovery.Discovery(self._catalogue, aggregator),
-            openapi.OpenAPI(self._catalogue, aggregator),
+            discovery.Discovery(self._served, aggregator),
+            openapi.OpenAPI(self._served, aggregator),
         )
         self._aggregator = aggregator
         self._usage = usage
@@ -159,7 +159,7 @@ class APIServer:
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
-            response = await self._served(call)
+            response = await self._answered(call)
             if isinstance(response, respond.Unwritten):
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
@@ -188,7 +188,7 @@ class APIServer:
             self.requests[key] = self.requests.get(key, 0) + 1
         return response
 
-    async def _served(self, call: Call) -> web.StreamResponse:
+    async def _answered(self, call: Call) -> web.StreamResponse:
         """The answer of a request that lasts as long as its client likes, or of one that has a deadline. A watch takes a seat
         until it has sent what there is."""
         if _is_long(call.info):
@@ -227,7 +227,7 @@ class APIServer:
         info = call.info
         if info.verb not in ("list", "watch") or not info.is_resource:
             return 1
-        resource = self._catalogue.find(info.group, info.version, info.resource)
+        resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
     async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
@@ -247,8 +247,9 @@ class APIServer:
         try:
             data = await call.http.read()
             weigh_body(len(data))
-            if "yaml" in call.http.headers.get("Content-Type", "") and not decoding.is_json(data):
-                call.document = await self.workers.document(data)
+            if "yaml" in call.http.headers.get("Content-Type", ""):
+                if not await aside(decoding.is_json, data):
+                    call.document = await self.workers.document(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
         finally:
@@ -299,31 +300,32 @@ class APIServer:
                 if remote is None
                 else await self._aggregator.pass_on(call, remote)
             )
-        resource = self._catalogue.find(info.group, info.version, info.resource)
+        resource = self._served.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
             if remote is not None:
                 return await self._aggregator.pass_on(call, remote)
         if resource is None:
-            if self._catalogue.has_built_in(info.group):
+            if self._served.has_built_in(info.group):
                 raise errors.page_not_found()
             return no_page()
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
-        if isinstance(resource, CustomResource):
-            if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
+        if not resource.built_in:
+            if not is_custom_path(info, resource):
                 return no_page()
             if not resource.prepared:
                 await asyncio.to_thread(resource.prepare)
-            self._check_custom(call, resource)
+            check_creatable(info, resource)
         else:
-            _check_path(info, resource, call.http.method)
+            check_path(info, resource, call.http.method)
             if id(resource) not in self._warm:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
-            if deprecation := self.registry.strategies.of(resource).deprecation:
-                call.warnings.append(deprecation)
+        deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
+        if deprecation and (resource.built_in or info.verb != "watch"):
+            call.warnings.append(deprecation)
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
@@ -340,20 +342,9 @@ class APIServer:
             else None
         )
 
-    @staticmethod
-    def _check_custom(call: Call, resource: CustomResource) -> None:
-        if resource.definition.metadata.deletion_timestamp and call.info.verb == "create":
-            refusal = errors.method_not_allowed(resource.group_resource, "create")
-            refusal.status.message = (
-                "create not allowed while custom resource definition is terminating"
-            )
-            raise refusal
-        if resource.deprecation and call.info.verb != "watch":
-            call.warnings.append(resource.deprecation)
-
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
-        custom = isinstance(resource, CustomResource)
+        custom = not resource.built_in
         if info.subresource:
             sub = resource.subresource(info.subresource)
             if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
@@ -365,7 +356,7 @@ class APIServer:
             if info.verb == "watch" and not custom:
                 raise errors.page_not_found()
             handler = self._subresource(resource, sub, info.verb)
-        elif (action := self.registry.strategies.of(resource).action) is not None:
+        elif (action := self.registry.strategy_of(resource).action) is not None:
             handler = self._action(action) if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
             handler = self._components.answer if info.verb in ("get", "list") else None
@@ -391,7 +382,7 @@ class APIServer:
 
     def _subresource(self, resource: Resource, sub: Subresource, verb: str) -> Handler | None:
         """Who answers on a path below an object; None for a verb that it does not have."""
-        declared = self.registry.strategies.of(resource).subresources.get(sub.name)
+        declared = self.registry.strategy_of(resource).subresources.get(sub.name)
         if isinstance(declared, Connection):
             # A proxy is there for any method: the verb of those that have no name here is "".
             offered = verb in sub.verbs or (declared is Connection.PROXY and not verb)
@@ -469,26 +460,3 @@ def _websocket_token(request: web.BaseRequest) -> str:
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
-
-
-def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:
-    """What a router that knows every path says to those it does not know, and to methods that a path does not have.
-    Custom resources have none. Raises 404 and 405."""
-    name, collection = "".join(info.parts[1:2]), len(info.parts) < 2
-    outside = resource.namespaced and not info.namespace
-    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
-        raise errors.page_not_found()
-    if outside and (name or "list" not in resource.verbs):
-        raise errors.page_not_found()
-    if (method == "HEAD" and info.subresource != "proxy") or (
-        collection and info.verb in ("update", "patch")
-    ):
-        raise errors.method_refused()
-    if outside and info.verb not in ("list", "watch"):
-        raise errors.method_refused()
-
-
-def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
-    """Whether a request names no namespace that has to name one: all but lists and watches of everything."""
-    everything = info.verb in ("list", "watch") and not info.path_name
-    return resource.namespaced and not info.namespace and not everything

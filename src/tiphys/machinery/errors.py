@@ -27,6 +27,21 @@ class StatusError(Exception):
         return self.status.reason
 
 
+def is_not_found(error: StatusError) -> bool:
+    """Whether there is no object of that name."""
+    return error.reason == "NotFound"
+
+
+def is_already_exists(error: StatusError) -> bool:
+    """Whether there is an object of that name already."""
+    return error.reason == "AlreadyExists"
+
+
+def is_conflict(error: StatusError) -> bool:
+    """Whether the object is another than was thought: somebody wrote in between."""
+    return error.reason == "Conflict"
+
+
 def _error(
     code: int, reason: str, message: str, details: StatusDetails | None = None
 ) -> StatusError:

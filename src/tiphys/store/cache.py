@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -85,6 +86,27 @@ def _partial(name: str, tree: dict[str, Any]) -> type:
     return msgspec.defstruct(name, fields)
 
 
+class Packed(NamedTuple):
+    """Bytes that are compressed, with a like of them as dictionary."""
+
+    like: bytes
+    compressed: bytes
+
+
+def packed_alike(values: Sequence[bytes]) -> list[Packed]:
+    """Compresses values that are alike, pods of one Deployment, say: to a tenth, each by itself."""
+    packed: list[Packed] = []
+    like = values[0]
+    for value in values:
+        compressor = zlib.compressobj(level=1, zdict=like)
+        packed.append(Packed(like, compressor.compress(value) + compressor.flush()))
+    return packed
+
+
+def unpacked(packed: Packed) -> bytes:
+    return zlib.decompressobj(zdict=packed.like).decompress(packed.compressed)
+
+
 class Entry:
     """One object at one revision. `data` is its JSON with resourceVersion."""
 
@@ -123,6 +145,11 @@ class Entry:
             )
         self._fields = fields
 
+    def pack(self, packed: Packed) -> None:
+        """Keeps the object's bytes as `packed_alike` made them."""
+        _BYTES.__set__(self, packed)
+        self.__class__ = _PackedEntry
+
     def slim(self) -> None:
         """Keeps the object's bytes alone."""
         self.shown = self._labels = self._fields = None
@@ -138,6 +165,21 @@ class Entry:
         if self._fields is None:
             self._read()
         return self._fields  # type: ignore[return-value]
+
+
+class _PackedEntry(Entry):
+    """An object as it once was, whose bytes are compressed. Whoever asks for them gets them anew."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        packed: Packed = _BYTES.__get__(self)
+        return unpacked(packed)
+
+
+_BYTES: Any = Entry.__dict__["data"]  # where an entry has them, compressed or not
+_WORTH_PACKING = 512  # bytes of an object
 
 
 class _KeepsNothing(dict[Any, bytes]):
@@ -295,6 +337,7 @@ class ResourceCache:
         self._keys: list[str] = []
         self.events: deque[Event] = deque()
         self._bytes = 0  # of the objects in the events
+        self._looked_through = 0  # events whose objects have been compressed, from the oldest on
         self._recent: deque[Event] = deque()  # the last events, whose lines are kept
         self._recent_bytes = 0
         self.written = 0  # events so far, those that are forgotten, too
@@ -380,13 +423,19 @@ class ResourceCache:
         while len(self.events) > HISTORY or (
             self._bytes > HISTORY_BYTES and len(self.events) > _FEWEST
         ):
-            oldest = self.events.popleft()
-            self._bytes -= oldest.size
-            self._dropped = self._floor = oldest.revision
+            self._floor = self._let_go()
         if self.idle:
             idle, self.idle = self.idle, set()
             for watcher in idle:
                 watcher.wake()
+
+    def _let_go(self) -> int:
+        """Forgets the oldest event. Returns its revision."""
+        oldest = self.events.popleft()
+        self._bytes -= oldest.size
+        self._looked_through = max(self._looked_through - 1, 0)
+        self._dropped = oldest.revision
+        return oldest.revision
 
     def _age(self) -> None:
         """The oldest of the recent events is recent no more. Its line weighs as much as the object, and can be made again; so
@@ -406,6 +455,17 @@ class ResourceCache:
         for entry in self._entries.values():
             entry._selectable, entry._labels, entry._fields = selectable, None, None
 
+    def packable(self, most: int) -> list[Entry]:
+        """Up to so many objects that are history and not compressed yet. Each is returned once."""
+        entries: list[Entry] = []
+        old = len(self.events) - len(self._recent)
+        while self._looked_through < old and len(entries) < most:
+            event = self.events[self._looked_through]
+            self._looked_through += 1
+            if event.previous is not None and len(event.previous.data) > _WORTH_PACKING:
+                entries.append(event.previous)
+        return entries
+
     @property
     def floor(self) -> int:
         """The oldest revision of which a list may still be had."""
@@ -414,9 +474,7 @@ class ResourceCache:
     def forget(self, revision: int) -> None:
         """Lets go of history up to and including `revision`."""
         while self.events and self.events[0].revision <= revision:
-            oldest = self.events.popleft()
-            self._bytes -= oldest.size
-            self._dropped = oldest.revision
+            self._let_go()
         while self._recent and self._recent[0].revision <= revision:
             self._age()
         self._floor = max(self._floor, revision)

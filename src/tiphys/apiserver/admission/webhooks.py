@@ -81,7 +81,7 @@ class _Webhooks(Base):
 
     async def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
         resource = matching_resource(
-            hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents
+            hook.rules, attributes, hook.match_policy, self._registry().served.equivalents
         )
         if resource is None or not selects_namespace(
             hook.namespace_selector, attributes, self._registry().labels_of
@@ -208,7 +208,7 @@ class MutatingWebhooks(_Webhooks):
         own = attributes.resource
         if isinstance(own, CustomResource) and resource is not own:
             after = (await convert(own, [after], own.api_version, self._caller()))[0]
-        strategy = self._registry().strategies.of(own)
+        strategy = self._registry().strategy_of(own)
         attributes.obj = replaced(attributes, after, strategy, f'webhook "{hook.name}"')
         return True
 

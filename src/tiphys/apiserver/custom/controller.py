@@ -9,6 +9,7 @@ import asyncio
 import copy
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,16 +19,14 @@ from tiphys.api.base import Struct, decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions
 from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
-from tiphys.apiserver.eventloop.aside import Pure
-from tiphys.apiserver.http.reading import Reader
-from tiphys.apiserver.http.request import SYSTEM
+from tiphys.apiserver.registry.changes import LongMutation
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.registry.served import Catalogue
-from tiphys.apiserver.resources import NAMES
+from tiphys.apiserver.registry.served import NAMES, ServedResources
+from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.customresourcedefinitions.rules import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
 from tiphys.store.cache import Entry, Filter
 
 log = logging.getLogger(__name__)
@@ -60,9 +59,12 @@ class _Known:
 class DefinitionController:
     """`run` goes on until it is cancelled; `serve` brings the catalogue up to date at once."""
 
-    def __init__(self, registry: Registry, reader: Reader, tasks: TaskGroup) -> None:
+    def __init__(
+        self, registry: Registry, end_watches_of: Callable[[str], None], tasks: TaskGroup
+    ) -> None:
+        """`end_watches_of` ends the watches of what is stored under a prefix."""
         self._registry = registry
-        self._reader = reader
+        self._end_watches_of = end_watches_of
         self._tasks = tasks
         self._cache = registry.cache(_DEFINITIONS)
         self._known: dict[str, _Known] = {}  # by definition's key
@@ -71,8 +73,8 @@ class DefinitionController:
         self._wake = asyncio.Event()
 
     @property
-    def _catalogue(self) -> Catalogue:
-        return self._registry.catalogue
+    def _served(self) -> ServedResources:
+        return self._registry.served
 
     async def run(self) -> None:
         def changed() -> None:
@@ -117,7 +119,7 @@ class DefinitionController:
                 self._replaced(gone.rows, [])
                 self._touch(gone.group)
         self._known = present
-        self._catalogue.replace_added([row for known in present.values() for row in known.rows])
+        self._served.replace_added([row for known in present.values() for row in known.rows])
 
     def _read(self, entry: Entry, before: _Known | None) -> _Known:
         crd = decode(entry.data, Sketch)
@@ -149,7 +151,7 @@ class DefinitionController:
     def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
         """Watches of a version that is gone end; those that go on are told by a fresh start, as upstream does."""
         if before:
-            self._reader.end_watches_of(before[0].prefix)
+            self._end_watches_of(before[0].prefix)
         for row in after[:1]:
             paths = dict.fromkeys(path for each in after for path in each.selectable)
             self._registry.cache(row).select_by((*NAMES, *paths))
@@ -170,9 +172,10 @@ class DefinitionController:
             if wanted.status != crd.status:
                 await self._write_status(crd, wanted.status)
         except StatusError as error:
-            if error.code not in (404, 409):
-                log.warning("definition %s: %s", crd.metadata.name, error)
-            self._wake.set() if error.code == 409 else None
+            if is_conflict(error):
+                self._wake.set()
+            elif not is_not_found(error):
+                log.warning("The status of definition %s: %s", crd.metadata.name, error)
 
     def _judged(self, crd: Sketch) -> Sketch:
         """The definition with the names and conditions it should have."""
@@ -250,15 +253,11 @@ class DefinitionController:
                 new.status.stored_versions = stored
             return new
 
-        await self._registry.update(
-            _DEFINITIONS,
-            "",
-            crd.metadata.name,
-            Pure(change),
-            SYSTEM,
-            subresource="status",
-            patching=True,
-        )
+        await self._update_status(crd.metadata.name, change)
+
+    async def _update_status(self, name: str, change: Callable[[Definition], Definition]) -> None:
+        write = Write(_DEFINITIONS, "", name, subresource="status")
+        await self._registry.update(write, LongMutation(change))
 
     # --- removal ---
 
@@ -280,11 +279,9 @@ class DefinitionController:
                 new.metadata.finalizers = [f for f in old.metadata.finalizers if f != FINALIZER]
                 return new
 
-            await self._registry.update(
-                _DEFINITIONS, "", name, Pure(release), SYSTEM, patching=True
-            )
+            await self._registry.update(Write(_DEFINITIONS, "", name), LongMutation(release))
         except StatusError as error:
-            if error.code != 404:
+            if not is_not_found(error):
                 log.warning("emptying %s: %s", name, error)
                 await asyncio.sleep(1)
                 self._wake.set()
@@ -302,7 +299,7 @@ class DefinitionController:
         try:
             while cache.select(view):
                 gone.clear()
-                await self._registry.delete_collection(row, view, DeleteOptions(), SYSTEM, False)
+                await self._registry.delete_collection(Write(row), view, DeleteOptions())
                 watcher.take()
                 if cache.select(view):
                     await (
@@ -317,15 +314,7 @@ class DefinitionController:
             self._condition(new, "Terminating", on, reason, message)
             return new
 
-        await self._registry.update(
-            _DEFINITIONS,
-            "",
-            crd.metadata.name,
-            Pure(change),
-            SYSTEM,
-            subresource="status",
-            patching=True,
-        )
+        await self._update_status(crd.metadata.name, change)
 
 
 def _going(rows: list[CustomResource]) -> str | None:

@@ -15,6 +15,7 @@ from tiphys.api.base import Struct
 from tiphys.api.catalog import SCALE, STATUS, Resource, Subresource
 from tiphys.api.custom import custom_type
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.apiserver.custom.conversion import CustomConversion
 from tiphys.apiserver.custom.strategy import CustomStrategy, ScalePaths
 from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.jsonpath import field_path
@@ -143,6 +144,22 @@ class CustomResource(Resource):
     def type(self) -> Any:
         return custom_type(self.api_version, self.kind)
 
+    built_in = False
+
+    @property
+    def terminating(self) -> bool:
+        return self.definition.metadata.deletion_timestamp is not None
+
+    @property
+    def kept_by_status(self) -> tuple[str, ...]:
+        """All but the status, as upstream's strategy for custom resources has it."""
+        fields = (name for name in self.schema.properties if name != "status")
+        return ("f:metadata", *(f"f:{name}" for name in fields))
+
+    @cached_property
+    def conversion(self) -> CustomConversion:
+        return CustomConversion(self)
+
     @cached_property
     def singular(self) -> str:
         return self.definition.status.accepted_names.singular or self.kind.lower()
@@ -153,9 +170,7 @@ class CustomResource(Resource):
 
     @cached_property
     def is_storage_version(self) -> bool:
-        return (
-            True  # objects are converted where they are read and written, see apiserver.conversion
-        )
+        return True  # objects are converted where they are read and written, see `conversion`
 
     @cached_property
     def stored_api_version(self) -> str:

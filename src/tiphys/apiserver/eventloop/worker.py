@@ -43,7 +43,7 @@ def read_yaml(data: bytes) -> bytes:
 
 def write_yaml(data: bytes) -> bytes:
     """YAML of JSON."""
-    from tiphys.apiserver.http.yaml_form import dump
+    from tiphys.machinery.yaml_writing import dump
 
     return dump(msgspec.json.decode(data))
 

@@ -14,12 +14,14 @@ from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import DeleteOptions
 from tiphys.apiserver.access.authentication import Authenticator
 from tiphys.apiserver.access.authorization import Authorizer
-from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, read_object
 from tiphys.apiserver.http.request import Call, User
+from tiphys.apiserver.registry.admission import Attributes
+from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.actions import Action
 from tiphys.machinery import timestamps
 from tiphys.store.cache import Entry
@@ -82,25 +84,23 @@ class Context:
     async def update(
         self, kind: type[T], namespace: str, name: str, change: Callable[[T], T], subresource: str
     ) -> Entry:
-        entry, _ = await self.registry.update(
+        write = Write(
             resource_of(kind),
             namespace,
             name,
-            change,
             self.user,
             self.dry_run,
-            subresource,
-            patching=True,
+            subresource=subresource,
             admitted=True,
         )
-        return entry
+        written = await self.registry.update(write, Mutation(change))
+        return written.entry
 
     async def delete(
         self, kind: type[Any], namespace: str, name: str, options: DeleteOptions
     ) -> None:
-        await self.registry.delete(
-            resource_of(kind), namespace, name, options, self.user, self.dry_run
-        )
+        write = Write(resource_of(kind), namespace, name, self.user, self.dry_run)
+        await self.registry.delete(write, options)
 
 
 class Actions:

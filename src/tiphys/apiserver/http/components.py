@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from aiohttp import web
 
 from tiphys.api.base import encode
@@ -29,8 +27,8 @@ class ComponentStatuses:
     async def store_answers(self, seconds: float) -> bool:
         return await self._store.answers(seconds)
 
-    def watching_users(self) -> Iterable[str]:
-        return (stream.user for stream in self._reader.streams)
+    def is_watching(self, users: tuple[str, ...]) -> bool:
+        return self._reader.watches.is_watching(users)
 
     async def answer(self, call: Call, resource: Resource) -> web.StreamResponse:
         name = call.info.name

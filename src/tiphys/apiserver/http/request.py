@@ -37,7 +37,7 @@ def add_warning(into: list[str], text: str) -> None:
         into.append(text)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class User:
     """Who asks. `extra` and `uid` come with tokens and certificates that carry them."""
 
@@ -158,6 +158,7 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+MAX_BODY = 3 * 1024 * 1024  # bytes, as upstream's limit for requests
 _MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one parameter for each word
 
 

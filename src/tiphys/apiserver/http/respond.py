@@ -12,7 +12,6 @@ from aiohttp import web
 from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import tables
 from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.request import Call
@@ -68,7 +67,7 @@ def is_read_by_people(call: Call) -> bool:
 
 def wanted(call: Call, resource: Resource) -> Accepted:
     """What the client wants of a resource's list. Raises 406."""
-    want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+    want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
     return replace(want, form="pretty") if want.form == "json" and is_read_by_people(call) else want
 
 
@@ -182,7 +181,7 @@ def _as_written(error: StatusError) -> bytes:
 
 def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
     """A single object in the shape the client asked for. `data` is as the version shows it."""
-    want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+    want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
     if want.shape == "Table":
         include = call.query.get("includeObject", "")
         check_included(include)
@@ -199,11 +198,6 @@ def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Res
         kind = PartialObjectMetadata if want.shape else resource.type
         return answer(protobuf.wrap(decode(data, kind)), code, call.warnings, protobuf.MEDIA_TYPE)
     return formed(call, data, want, code)
-
-
-def is_declared(resource: Resource) -> bool:
-    """Whether objects of a resource have a declared type, and so a place in protobuf."""
-    return not isinstance(resource, CustomResource)
 
 
 def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Response:

@@ -17,9 +17,12 @@ from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, media_type, plain_body, read_object
 from tiphys.apiserver.http.options import check_write
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.http.writing import Writer, check_name, manager_of
-from tiphys.apiserver.registry.patches import APPLY, patch_function, patched, read_patch
-from tiphys.apiserver.registry.registry import Lens, Registry
+from tiphys.apiserver.http.writing import Writer, author_of
+from tiphys.apiserver.registry.changes import Apply, Mutation
+from tiphys.apiserver.registry.metadata import check_identity
+from tiphys.apiserver.registry.patches import APPLY, read_patch
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.writes import SubresourceView
 from tiphys.apiserver.resources.scaleviews import ScaleView, replica_errors
 from tiphys.machinery import decoding, errors, gowords
 from tiphys.machinery.decoding import DecodeError
@@ -40,7 +43,7 @@ class Scales:
         self._writer = writer
 
     def _view(self, resource: Resource) -> ScaleView[Any]:
-        view = self._registry.strategies.of(resource).scale
+        view = self._registry.strategy_of(resource).scale
         assert view is not None, f"{resource.group_resource} has a scale path and no scale"
         return view
 
@@ -56,7 +59,7 @@ class Scales:
         data = await body(call)
         check_write(call, "UpdateOptions")
         scale = read_object(call, data, Scale, resource)
-        check_name(call, resource, scale.metadata)
+        check_identity(scale.metadata, resource, call.info.namespace, call.info.name)
         return await self._change(call, resource, lambda old: scale)
 
     async def patch(self, call: Call, resource: Resource) -> web.Response:
@@ -65,11 +68,11 @@ class Scales:
             return await self._apply(call, resource)
         data = await body(call)
         check_write(call, "PatchOptions")
-        apply = patch_function(media, read_patch(media, data), Scale)
+        patch = read_patch(media, data, Scale)
         view = self._view(resource)
 
         def wanted(old: Any) -> Scale:
-            after = patched(apply, to_builtins(view.of(old)))
+            after = patch.patched(to_builtins(view.of(old)))
             try:
                 return decoding.convert(after, Scale)
             except DecodeError as error:
@@ -94,10 +97,9 @@ class Scales:
             "metadata": {"name": call.info.name, "namespace": call.info.namespace},
         }
         set_field(config, view.path, scale.spec.replicas)
-        entry, _ = await self._writer.apply_config(
-            call, resource, config, lambda obj: obj, _lens(view)
-        )
-        return await self._answer(call, resource, entry)
+        write = self._writer.write_of(call, resource, _subresource_view(view))
+        written = await self._registry.update(write, Apply(resource, config, author_of(call)))
+        return await self._answer(call, resource, written.entry)
 
     async def _change(
         self, call: Call, resource: Resource, wanted: Callable[[Any], Scale]
@@ -115,23 +117,13 @@ class Scales:
             view.put(new, scale)
             return new
 
-        entry, _ = await self._registry.update(
-            resource,
-            call.info.namespace,
-            call.info.name,
-            change,
-            call.user,
-            call.dry_run,
-            "scale",
-            patching=True,
-            manager=manager_of(call),
-            lens=_lens(view),
-        )
-        return await self._answer(call, resource, entry)
+        write = self._writer.write_of(call, resource, _subresource_view(view))
+        written = await self._registry.update(write, Mutation(change))
+        return await self._answer(call, resource, written.entry)
 
 
-def _lens(view: ScaleView[Any]) -> Lens:
-    return Lens("autoscaling/v1/Scale", view.of, view.put)
+def _subresource_view(view: ScaleView[Any]) -> SubresourceView:
+    return SubresourceView("autoscaling/v1/Scale", view.of, view.put)
 
 
 def _refuse(call: Call, problems: list[FieldError]) -> None:

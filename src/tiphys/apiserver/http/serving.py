@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
@@ -23,7 +23,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.handshakes import Handshake
 from tiphys.apiserver.http.listening import Listener
-from tiphys.apiserver.server import MAX_BODY, APIServer
+from tiphys.apiserver.http.request import MAX_BODY
 from tiphys.machinery import errors
 
 HEAD_LIMIT = 1 << 20  # bytes of a head: commands go in its request line, tokens in its headers
@@ -217,8 +217,14 @@ def _worth_telling(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError)
 
 
+class Answering(Protocol):
+    """Who answers requests."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse: ...
+
+
 async def serve(
-    server: APIServer, host: str, port: int, context: ssl.SSLContext
+    server: Answering, host: str, port: int, context: ssl.SSLContext
 ) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
     logging.getLogger("aiohttp.server").addFilter(_worth_telling)

@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.registry.served import NAMES
 from tiphys.apiserver.resources.accessreviews import (
     LocalSubjectAccessReviewStrategy,
     SelfSubjectAccessReviewStrategy,
@@ -207,9 +208,6 @@ def facts_of(resource: Resource) -> type[Strategy[Any]] | Strategy[Any]:
     """The class attributes of a resource's strategy, which are the same in every server."""
     own: Strategy[Any] | None = getattr(resource, "strategy", None)
     return own or SLICES.get(resource.group_resource, Strategy)
-
-
-NAMES = (Selectable("metadata.name"), Selectable("metadata.namespace"))
 
 
 def selectable_fields(prefix: str) -> tuple[Selectable, ...]:

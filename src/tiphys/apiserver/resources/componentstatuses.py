@@ -6,7 +6,6 @@ own name. The scheduler mostly runs in the controllers' process, and sees throug
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from tiphys.api.core_v1 import ComponentCondition, ComponentStatus
@@ -30,8 +29,8 @@ class Health(Protocol):
     async def store_answers(self, seconds: float) -> bool:
         """Whether the store answers within that time."""
 
-    def watching_users(self) -> Iterable[str]:
-        """The users that have a watch open."""
+    def is_watching(self, users: tuple[str, ...]) -> bool:
+        """Whether one of the users has a watch open."""
 
 
 async def component_status(name: str, health: Health) -> ComponentStatus:
@@ -47,7 +46,7 @@ async def _error(name: str, health: Health) -> str:
     if name == _STORE:
         return "" if await health.store_answers(_PATIENCE) else "the store does not answer"
     users = _USERS[name]
-    if any(user in users for user in health.watching_users()):
+    if health.is_watching(users):
         return ""
     return f"no watch of {users[0]} is open"
 

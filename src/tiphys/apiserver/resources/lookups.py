@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
-from tiphys.api.catalog import Resource
+from tiphys.apiserver.registry.writes import Write
 from tiphys.store.cache import Entry
 from tiphys.store.store import Store
 
@@ -31,5 +31,5 @@ class Allocator(Objects, Protocol):
     @property
     def store(self) -> Store: ...
 
-    async def create(self, resource: Resource, namespace: str, obj: Any) -> Entry:
+    async def create(self, write: Write, obj: Any) -> Entry:
         """Stores an object. Raises StatusError."""

@@ -6,6 +6,7 @@ import hashlib
 
 from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.base import encode
+from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.eventloop.workers import Workers
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.resources.base import Settings, Strategy, immutable
@@ -39,13 +40,14 @@ class CustomResourceDefinitionStrategy(Strategy[v1.CustomResourceDefinition]):
         workers: Workers,
     ) -> None:
         """Has a large definition judged in a worker process."""
-        if old is not None and new.spec == old.spec:
+        if old is not None and await aside(_same_spec, new, old):
             return
-        data = encode(new)
+        data = await aside(encode, new)
         if len(data) <= _LARGE:
             return
         violations, warnings = await workers.judge_definition(data)
-        self._judged[_digest(data)] = [FieldError(*row) for row in violations]
+        digest = await aside(_digest, data)
+        self._judged[digest] = [FieldError(*row) for row in violations]
         for text in warnings:
             warn(text)
 
@@ -99,7 +101,7 @@ class CustomResourceDefinitionStrategy(Strategy[v1.CustomResourceDefinition]):
     ) -> list[FieldError]:
         # What has been let in before, perhaps under rules that were fewer, does not stand in the
         # way of other changes.
-        violations = [] if new.spec is old.spec or new.spec == old.spec else self._judgement(new)
+        violations = [] if _same_spec(new, old) else self._judgement(new)
         reviewed = approval(old.spec.group, old.metadata.annotations)
         review = approval(new.spec.group, new.metadata.annotations)
         if review is not None and (reviewed is None or review.reason != reviewed.reason):
@@ -123,6 +125,10 @@ class CustomResourceDefinitionStrategy(Strategy[v1.CustomResourceDefinition]):
 
 
 _LARGE = 8 << 10  # bytes of a definition whose validation would hold the event loop
+
+
+def _same_spec(new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> bool:
+    return new.spec is old.spec or new.spec == old.spec
 
 
 def _digest(data: bytes) -> bytes:

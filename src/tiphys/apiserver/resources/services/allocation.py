@@ -17,6 +17,7 @@ from tiphys.api.base import encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.core_v1 import Service, ServiceSpec
 from tiphys.api.networking_v1 import IPAddress, ParentReference
+from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.lookups import Allocator
 from tiphys.apiserver.resources.services import ranges
 from tiphys.machinery import errors
@@ -98,7 +99,7 @@ async def _claim(objects: Allocator, address: str, service: Service, taken: list
     record.metadata.labels = dict(_LABELS)
     record.spec.parent_ref = owner
     try:
-        await objects.create(_ADDRESSES, "", record)
+        await objects.create(Write(_ADDRESSES), record)
     except StatusError as error:
         if error.reason == "AlreadyExists":
             return _Claim.FOREIGN
