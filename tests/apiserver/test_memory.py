@@ -68,7 +68,7 @@ async def test_a_large_process_is_trimmed_now_and_then_and_a_small_one_is_not() 
 
 async def test_full_collections_wait_for_a_calm_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     collected: list[str] = []
-    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 8))
+    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
     monkeypatch.setattr(gc, "collect", lambda: collected.append("collected"))
     monkeypatch.setattr(gc, "freeze", lambda: collected.append("frozen"))
     process = Process(70, kept=200)
@@ -80,7 +80,7 @@ async def test_full_collections_wait_for_a_calm_moment(monkeypatch: pytest.Monke
 
 async def test_full_collections_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     collected: list[str] = []
-    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 8))
+    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
     monkeypatch.setattr(gc, "collect", lambda: collected.append("collected"))
     monkeypatch.setattr(gc, "freeze", lambda: None)
     process = Process(70)
@@ -91,6 +91,6 @@ async def test_full_collections_do_not_wait_for_ever(monkeypatch: pytest.MonkeyP
 
 
 async def test_what_is_not_due_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 7))
+    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 2))
     monkeypatch.setattr(gc, "collect", lambda: pytest.fail("collected"))
     await Process(70).looks(70, 70, 70)

@@ -45,7 +45,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """How a server runs. Files are PEM. `store` is sqlite, memory, or comma-separated etcd endpoints."""
+    """How a server runs.
+
+    Files are PEM. `store` is sqlite, memory, or comma-separated etcd endpoints.
+    """
 
     certificate: Path
     key: Path
@@ -188,7 +191,8 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
     context.load_cert_chain(options.node_certificate, options.node_key)
-    # Nodes are reached by address, but it is the node that has to be there: a node that says another's address, or this
+    # Nodes are reached by address, but it is the node that has to be there: a node that says
+    # another's address, or this
     # server's own, gets nobody's requests there. The name is given with each connection.
     context.check_hostname = True
     return context

@@ -71,7 +71,10 @@ Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
 
 class APIServer:
-    """Answers requests. `ready` turns true once the store is open and the bootstrap objects are there."""
+    """Answers requests.
+
+    `ready` turns true once the store is open and the bootstrap objects are there.
+    """
 
     def __init__(
         self,
@@ -189,8 +192,9 @@ class APIServer:
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:
-        """The answer of a request that lasts as long as its client likes, or of one that has a deadline. A watch takes a seat
-        until it has sent what there is."""
+        """The answer of a request that lasts as long as its client likes, or of one that has a
+        deadline. A watch takes a seat until it has sent what there is.
+        """
         if _is_long(call.info):
             self._authorize(call)
             if begins_with_list(call):
@@ -206,8 +210,11 @@ class APIServer:
             ) from None
 
     async def _seated(self, call: Call, known: bool = False) -> web.StreamResponse:
-        """The answer, once the body is here and there is a seat. One of an exempt level takes none. Nobody's body is read who
-        may not do what he asks for, and nobody sits while he is sending."""
+        """The answer, once the body is here and there is a seat.
+
+        One of an exempt level takes none. Nobody's body is read who may not do what he asks for,
+        and nobody sits while he is sending.
+        """
         flow = call.flow
         assert flow is not None
         if call.http.can_read_body and not known:
@@ -236,7 +243,10 @@ class APIServer:
         return await self._route(call)
 
     async def _receive(self, call: Call) -> None:
-        """Reads the body. An account has so many bytes under way at a time, however many connections it has."""
+        """Reads the body.
+
+        An account has so many bytes under way at a time, however many connections it has.
+        """
         account = call.user.name
         length = call.http.content_length
         size = MAX_BODY if length is None else min(length, MAX_BODY)
@@ -334,7 +344,9 @@ class APIServer:
         )
 
     def _behind(self, path: str) -> Remote | None:
-        """The server that answers a path which is no resource: its own discovery or its OpenAPI document."""
+        """The server that answers a path which is no resource: its own discovery or its OpenAPI
+        document.
+        """
         parts = path.strip("/").removeprefix("openapi/v3/").split("/")
         return (
             self._aggregator.find(parts[1], parts[2])
@@ -434,7 +446,9 @@ def _is_long(info: RequestInfo) -> bool:
 
 
 def _deadline(text: str) -> float:
-    """Seconds of a `timeout` parameter, a Go duration; 0 is the server's own limit, and so is more than that."""
+    """Seconds of a `timeout` parameter, a Go duration; 0 is the server's own limit, and so is more
+    than that.
+    """
     try:
         seconds = parse_duration(text).total_seconds()
     except CelError:
@@ -445,7 +459,9 @@ def _deadline(text: str) -> float:
 
 
 def _bearer(header: str) -> str:
-    """The token in an Authorization header: its first word is the scheme, in any case, its second the token."""
+    """The token in an Authorization header: its first word is the scheme, in any case, its second
+    the token.
+    """
     words = header.strip().split(" ")
     return words[1] if len(words) > 1 and words[0].lower() == "bearer" else ""
 

@@ -1,4 +1,5 @@
-"""Watches the definitions: accepts their names, serves what is established, and empties what is deleted.
+"""Watches the definitions: accepts their names, serves what is established, and empties what is
+deleted.
 
 It runs inside the API server, since what it decides is what the server serves.
 """
@@ -40,8 +41,11 @@ class _Spec(Struct):
 
 @dataclass(slots=True)
 class _Known:
-    """What is kept of a stored definition, so that it need not be read again until it changes. `names` are those it has been
-    given, `rows` what is served of it (none until it is established), `spec` a digest of what these are made of."""
+    """What is kept of a stored definition, so that it need not be read again until it changes.
+
+    `names` are those it has been given, `rows` what is served of it (none until it is established),
+    `spec` a digest of what these are made of.
+    """
 
     revision: int
     uid: str
@@ -57,7 +61,7 @@ class _Known:
 
 
 class DefinitionController:
-    """`run` goes on until it is cancelled; `serve` brings the catalogue up to date at once."""
+    """`run` goes on until it is cancelled; `serve` brings what is served up to date at once."""
 
     def __init__(
         self, registry: Registry, end_watches_of: Callable[[str], None], tasks: TaskGroup
@@ -107,7 +111,10 @@ class DefinitionController:
     # --- serving ---
 
     def serve(self) -> None:
-        """Makes the catalogue hold the served versions of every established definition. Reads only what has changed."""
+        """Serves the versions of every established definition.
+
+        Reads only what has changed.
+        """
         present: dict[str, _Known] = {}
         for entry in self._cache:
             known = self._known.get(entry.key)
@@ -149,7 +156,9 @@ class DefinitionController:
         self._groups[group] = self._groups.get(group, 0) + 1
 
     def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
-        """Watches of a version that is gone end; those that go on are told by a fresh start, as upstream does."""
+        """Watches of a version that is gone end; those that go on are told by a fresh start, as
+        upstream does.
+        """
         if before:
             self._end_watches_of(before[0].prefix)
         for row in after[:1]:
@@ -199,7 +208,9 @@ class DefinitionController:
         return crd
 
     def _accept_names(self, crd: Sketch) -> tuple[bool, str, str]:
-        """Accepts each name that nobody else in the group has; says of the last that was refused, as upstream does."""
+        """Accepts each name that nobody else in the group has; says of the last that was refused,
+        as upstream does.
+        """
         taken: dict[str, str] = {}
         kinds: dict[str, str] = {}
         for other in self._known.values():

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
+from tiphys.api.apiextensions_v1 import WebhookConversion
 from tiphys.api.base import encode, to_builtins
 from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.proxying.webhooks import WebhookError
 from tiphys.apiserver.registry.conversion import Caller
 from tiphys.machinery import errors, structural
+from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Entry
-
-if TYPE_CHECKING:
-    from tiphys.apiserver.custom.resource import CustomResource
 
 _SECONDS = 30.0
 _KEPT = ("name", "namespace", "uid")  # what a webhook may not touch
@@ -28,10 +27,37 @@ _KEPT = ("name", "namespace", "uid")  # what a webhook may not touch
 _KEPT_FORMS = 8  # of one object, beside its stored bytes
 
 
+class ServedVersion(Protocol):
+    """A version of a definition, as far as its conversion needs it (`resource.CustomResource`)."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def since(self) -> int: ...
+
+    @property
+    def api_version(self) -> str: ...
+
+    @property
+    def stored_api_version(self) -> str: ...
+
+    @property
+    def head(self) -> bytes: ...
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def webhook(self) -> WebhookConversion | None: ...
+
+    def schema_of(self, api_version: str) -> Schema | None: ...
+
+
 class CustomConversion:
     """How the objects of one version of a definition stand in the store, and how they are shown."""
 
-    def __init__(self, resource: CustomResource) -> None:
+    def __init__(self, resource: ServedVersion) -> None:
         self._resource = resource
 
     def shown(self, entry: Entry) -> bytes | None:
@@ -92,7 +118,7 @@ class CustomConversion:
 
 
 async def convert(
-    resource: CustomResource, objects: list[dict[str, Any]], wanted: str, caller: Caller
+    resource: ServedVersion, objects: list[dict[str, Any]], wanted: str, caller: Caller
 ) -> list[dict[str, Any]]:
     """The objects, plain, in the apiVersion `wanted`. Raises StatusError when the webhook fails."""
     foreign = [obj for obj in objects if obj.get("apiVersion") != wanted]
@@ -105,7 +131,7 @@ async def convert(
 
 
 async def _ask(
-    resource: CustomResource, objects: list[dict[str, Any]], wanted: str, caller: Caller
+    resource: ServedVersion, objects: list[dict[str, Any]], wanted: str, caller: Caller
 ) -> list[dict[str, Any]]:
     webhook = resource.webhook
     assert webhook is not None
@@ -142,7 +168,8 @@ def _checked(old: dict[str, Any], new: Any, wanted: str, where: str) -> dict[str
     for key in _KEPT:
         if before.get(key) != after.get(key):
             raise errors.internal(f"{where}webhook changed metadata.{key}")
-    # Only labels and annotations may change; the rest of the metadata is as it was, the version first.
+    # Only labels and annotations may change; the rest of the metadata is as it was, the version
+    # first.
     kept = {**before, **{key: after[key] for key in ("labels", "annotations") if key in after}}
     for key in ("labels", "annotations"):
         if key not in after:

@@ -65,7 +65,9 @@ def _free_each(objects: list[Any]) -> None:
 
 
 async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The function's result: computed at once, or on the thread when what this task works on is large or takes long."""
+    """The function's result: computed at once, or on the thread when what this task works on is
+    large or takes long.
+    """
     if not _is_large():
         try:
             with patience.Brief():

@@ -29,7 +29,7 @@ _GROWTH = 2 << 20  # bytes that a process grows by between two looks and is calm
 _WORTH_TRIMMING = 16 << 20  # bytes more than after the last trimming, from which it is worth it
 _TRIM_AFTER = 10  # looks after which one trims all the same: history goes long after its burst
 _SMALL = 80 << 20  # bytes of a process that is not trimmed then
-_COLLECT_AFTER = 8  # collections of the middle generation, as Python's own threshold has it
+_COLLECT_AFTER = 3  # collections of the middle generation: of 8, as Python has it, one took 55 ms
 _IMPATIENT = 20  # looks after which a full collection does not wait for a calm moment
 _THOROUGH = 1800.0  # seconds between two collections of everything
 # Objects of the youngest generation, collections of it, and "never": see `MemoryTrimmer`.
@@ -47,7 +47,9 @@ def resident_memory() -> int:
 
 
 def settle_allocator() -> None:
-    """Few arenas, whose free pages are few, too; and what is large is mapped by itself, however often it comes."""
+    """Few arenas, whose free pages are few, too; and what is large is mapped by itself, however
+    often it comes.
+    """
     with contextlib.suppress(OSError, AttributeError):  # no glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_ARENA_MAX, 2)
@@ -55,7 +57,9 @@ def settle_allocator() -> None:
 
 
 def settle_collector() -> None:
-    """Leaves full collections to the `MemoryTrimmer`: one in the middle of a large request takes 100 ms."""
+    """Leaves full collections to the `MemoryTrimmer`: one in the middle of a large request takes
+    100 ms.
+    """
     gc.set_threshold(*_THRESHOLDS)
 
 
@@ -67,9 +71,12 @@ def _trim() -> None:
 
 
 class MemoryTrimmer:
-    """Looks after the memory of one server. `compress_history` takes as long as it likes, in small steps.
+    """Looks after the memory of one server.
 
-    `resident` gives the bytes of memory that the process has, `trim` gives back those that are free.
+    `compress_history` takes as long as it likes, in small steps.
+
+    `resident` gives the bytes of memory that the process has, `trim` gives back those that are
+    free.
     """
 
     def __init__(

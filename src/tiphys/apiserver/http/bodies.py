@@ -27,7 +27,10 @@ async def body(call: Call) -> bytes:
 
 
 def plain_body(call: Call, data: bytes) -> Any:
-    """Plain dicts and lists of a body in JSON, or in YAML that has been read already. Raises DecodeError."""
+    """Plain dicts and lists of a body in JSON, or in YAML that has been read already.
+
+    Raises DecodeError.
+    """
     document = call.document
     if document is None:
         return decoding.plain(data)
@@ -95,7 +98,9 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
 def _unreadable(
     why: str, data: bytes, kind: Any, resource: Resource, unread: bool = False
 ) -> errors.StatusError:
-    """400 that says which object could not be read, or how the body begins if not even that is known."""
+    """400 that says which object could not be read, or how the body begins if not even that is
+    known.
+    """
     if unread:
         shown = data.decode(errors="replace") if data[:1] == b"{" else data[:_SHOWN].hex()
         summary = (shown[:_SHOWN] if data[:1] == b"{" else shown) + (

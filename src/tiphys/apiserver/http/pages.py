@@ -1,4 +1,6 @@
-"""What is served beside resources: discovery, OpenAPI, health, metrics, the version, keys of tokens."""
+"""What is served beside resources: discovery, OpenAPI, health, metrics, the version, keys of
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ VERSION = {
 }
 
 _STARTED = time.time()
-# Parts of a server as upstream names them, as far as ours has the like. They are there when it is ready, all at once.
+# Parts of a server as upstream names them, as far as ours has the like. They are there when it is
+# ready, all at once.
 _STARTED_PARTS = (
     "bootstrap",
     "autoregister-completion",

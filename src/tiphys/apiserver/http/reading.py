@@ -92,7 +92,8 @@ class Reader:
                 return answer(body.whole(), 200, call.warnings, media_of(want))
         place = self.bulk.place(call.user.name)
         if place.locked():
-            call.seat.release()  # who waits for clients of its own to read keeps no other user from a seat
+            # who waits for clients of its own to read keeps no other user from a seat
+            call.seat.release()
         async with place:
             return await self._large(call, resource, listing, view, limit, want, gzip)
 
@@ -169,7 +170,8 @@ class Reader:
         elif match == "Exact" or (limit and asked not in ("", "0") and not match):
             past = revision_number(asked, _LISTING)
         revision = past or revision
-        # A token ends with its revision's history even if nothing of this resource has changed since: clients rely on it.
+        # A token ends with its revision's history even if nothing of this resource has changed
+        # since: clients rely on it.
         if past and (past < cache.revision or past < cache.floor):
             entries = self.at(cache, view, past, start)
             if view.stored is not view:
@@ -214,7 +216,8 @@ class Reader:
         except Expired as error:
             if not start:
                 raise errors.too_old(revision, error.floor) from None
-            # The list can go on from here, but what it shows is of another time: the client must agree to that.
+            # The list can go on from here, but what it shows is of another time: the client must
+            # agree to that.
             failure = errors.gone(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new"
                 " list without the continue parameter, or use the continue token in this response to retrieve the"

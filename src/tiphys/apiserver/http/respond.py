@@ -24,8 +24,10 @@ HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What the client wants. shape: "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"; form: "json",
-    "pretty" (JSON for people), "yaml" or "protobuf"; version: the shape's."""
+    """What the client wants. shape: "", "Table", "PartialObjectMetadata" or
+    "PartialObjectMetadataList"; form: "json", "pretty" (JSON for people), "yaml" or "protobuf";
+    version: the shape's.
+    """
 
     shape: str = ""
     form: str = "json"
@@ -39,8 +41,10 @@ _known: dict[tuple[str, bool, bool], Accepted] = {}
 
 
 def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accepted:
-    """The first alternative of an Accept header that can be served; `declared`: protobuf can be, too (the answer is of
-    a built-in type); `shapes`: a Table or the metadata alone can be (the answer is a resource's). Raises 406."""
+    """The first alternative of an Accept header that can be served; `declared`: protobuf can be,
+    too (the answer is of a built-in type); `shapes`: a Table or the metadata alone can be (the
+    answer is a resource's). Raises 406.
+    """
     if header in ("", "*/*", JSON):
         return PLAIN
     found = _known.get((header, declared, shapes))
@@ -60,7 +64,9 @@ _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 
 
 def is_read_by_people(call: Call) -> bool:
-    """Whether JSON is to be indented: as the query says, or because a browser or a command line tool asks."""
+    """Whether JSON is to be indented: as the query says, or because a browser or a command line
+    tool asks.
+    """
     said = call.query.get("pretty", "")
     return said in _TRUE if said else call.http.headers.get("User-Agent", "").startswith(_PEOPLE)
 
@@ -118,8 +124,11 @@ def answer(
 
 
 class Unwritten(web.Response):
-    """An answer in another form. Its body is JSON until `server` has it written anew, outside of the event loop when that
-    is long."""
+    """An answer in another form.
+
+    Its body is JSON until `server` has it written anew, outside of the event loop when that is
+    long.
+    """
 
     def __init__(self, body: bytes, code: int, warnings: list[str], form: str) -> None:
         media = "application/yaml" if form == "yaml" else JSON
@@ -142,7 +151,9 @@ _MOST_WARNED, _LONGEST_WARNING = (
 
 
 def shortened(warnings: list[str]) -> list[str]:
-    """What of the warnings is told: all of it, or when that is too much a piece of each until it is, as upstream cuts them."""
+    """What of the warnings is told: all of it, or when that is too much a piece of each until it
+    is, as upstream cuts them.
+    """
     texts = [text for text in dict.fromkeys(warnings) if text]
     if sum(map(len, texts)) <= _MOST_WARNED:
         return texts
@@ -172,8 +183,9 @@ def failure(error: StatusError, call: Call | None = None) -> web.Response:
 
 
 def _as_written(error: StatusError) -> bytes:
-    """With the kind first and a line's end last, as upstream writes it: clients' messages, which scripts and tests
-    compare, hold this text as it came."""
+    """With the kind first and a line's end last, as upstream writes it: clients' messages, which
+    scripts and tests compare, hold this text as it came.
+    """
     return (
         b'{"kind":"Status","apiVersion":"v1",' + encode(error.status).removeprefix(_STATUS) + b"\n"
     )

@@ -9,7 +9,9 @@ from tiphys.machinery.errors import StatusError
 
 
 def check_path(info: RequestInfo, resource: Resource, method: str) -> None:
-    """Raises 404 for a path that no built-in resource has, and 405 for a method that it does not have."""
+    """Raises 404 for a path that no built-in resource has, and 405 for a method that it does not
+    have.
+    """
     name = info.path_name
     collection = len(info.parts) < 2
     outside = resource.namespaced and not info.namespace

@@ -115,15 +115,18 @@ class Stream:
             self._transport.abort()
 
     async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
-        """A watch that may be had, but not from there, begins, and ends with an event that says so: as upstream has it, and
-        as clients expect it."""
+        """A watch that may be had, but not from there, begins, and ends with an event that says so:
+        as upstream has it, and as clients expect it.
+        """
         response = await self._open()
         self._send([self._error(error)])
         await response.write_eof()
         return response
 
     def _say_why(self) -> None:
-        """A watch that ends because something came that cannot be read says so; one that was too slow just ends."""
+        """A watch that ends because something came that cannot be read says so; one that was too
+        slow just ends.
+        """
         try:
             self._registry.check_readable(self.resource, self._view.prefix)
         except errors.StatusError as error:
@@ -135,7 +138,10 @@ class Stream:
         return _wire("ERROR", protobuf.wrap(error.status))
 
     async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
-        """What is there already, as fast as the client takes it and others let it. Changes wait meanwhile."""
+        """What is there already, as fast as the client takes it and others let it.
+
+        Changes wait meanwhile.
+        """
         turns, user = self._registry.turns, self._call.user.name
         patience = Patience(self._transport)
         try:
@@ -149,7 +155,9 @@ class Stream:
             patience.end()
 
     def _pieces(self, entries: Sequence[Entry]) -> Iterator[bytes]:
-        """The events that show objects as they are, in pieces that a client which does not read may be sent."""
+        """The events that show objects as they are, in pieces that a client which does not read may
+        be sent.
+        """
         lines: list[bytes] = []
         size = 0
         for entry in entries:
@@ -179,12 +187,16 @@ class Stream:
             response.headers.update(self._call.flow.headers)
         response.enable_chunked_encoding()
         writer: Any = await response.prepare(self._call.http)
-        writer.send_headers()  # the client must not wait for the first event to learn that it watches
+        # the client must not wait for the first event to learn that it watches
+        writer.send_headers()
         self._transport = self._call.http.transport
         return response
 
     async def _follow(self, watcher: Any) -> None:
-        """Until the clock, the client or the server's end stops it. Events are sent by `_flush`, on its own."""
+        """Until the clock, the client or the server's end stops it.
+
+        Events are sent by `_flush`, on its own.
+        """
         loop = asyncio.get_running_loop()
         asked = max(self._seconds, 0)
         ends = loop.time() + (asked or random.uniform(1800, 3600))

@@ -47,7 +47,9 @@ _UNSAFE_DELETE = "unsafe-delete-ignore-read-errors"
 
 
 def manager_of(call: Call) -> str:
-    """Who manages what this request writes: as it says itself, or the program's name in its User-Agent."""
+    """Who manages what this request writes: as it says itself, or the program's name in its
+    User-Agent.
+    """
     return (
         call.query.get("fieldManager")
         or str(call.http.headers.get("User-Agent", "")).partition("/")[0]
@@ -200,7 +202,8 @@ class Writer:
         return Write(resource, namespace, info.name, call.user, bool(options.dry_run))
 
     def _check_unsafe(self, call: Call, resource: Resource) -> None:
-        """Who removes what cannot be read needs a right of its own: no finalizer, no admission is asked.
+        """Who removes what cannot be read needs a right of its own: no finalizer, no admission is
+        asked.
 
         Raises 403.
         """

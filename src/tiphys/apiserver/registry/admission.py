@@ -1,4 +1,6 @@
-"""What admission is to the registry: plugins that are shown every write, to change it and to judge it."""
+"""What admission is to the registry: plugins that are shown every write, to change it and to judge
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,12 @@ from tiphys.apiserver.http.request import User
 
 @dataclass(slots=True)
 class Attributes:
-    """What a plugin sees. `obj` is None for a deletion; for a stream (operation CONNECT) it is the stream's options.
-    `kind` (``group/version/Kind``) is what `obj` is when it is not of the resource's own kind. `options` are those of a
-    deletion, or of a stream."""
+    """What a plugin sees.
+
+    `obj` is None for a deletion; for a stream (operation CONNECT) it is the stream's options.
+    `kind` (``group/version/Kind``) is what `obj` is when it is not of the resource's own kind.
+    `options` are those of a deletion, or of a stream.
+    """
 
     resource: Resource
     operation: str
@@ -28,7 +33,9 @@ class Attributes:
     kind: str = ""
     options: Any = None
     changed: bool = False
-    """Set by a webhook or policy that changed the object: every plugin that changes objects sees it once more."""
+    """Set by a webhook or policy that changed the object: every plugin that changes objects sees it
+    once more.
+    """
     second: bool = False
     """Whether this is that second pass."""
     notes: dict[Any, Any] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""Whether an object is of the kind and version that it was sent as, and whether all its fields are known."""
+"""Whether an object is of the kind and version that it was sent as, and whether all its fields are
+known.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the rules of one resource may ask about other objects: all that strategies and admission see."""
+"""What the rules of one resource may ask about other objects: all that strategies and admission
+see.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class Lookups(Protocol):
         ...
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
-        """A stored object's bytes. Raises 404, and 500 when there is something that cannot be read."""
+        """A stored object's bytes.
+
+        Raises 404, and 500 when there is something that cannot be read.
+        """
         ...
 
     def labels_of(self, namespace: str) -> dict[str, str] | None:

@@ -75,7 +75,8 @@ def validate_metadata(
     problems += validate_labels(meta.labels, "metadata.labels")
     problems += validate_annotations(meta.annotations, "metadata.annotations")
     problems += _owners(meta)
-    # Upstream asks for a domain in front only where its core validation runs: not of definitions and their objects.
+    # Upstream asks for a domain in front only where its core validation runs: not of definitions
+    # and their objects.
     strict = resource.path_key in BY_PATH and resource.group != "apiextensions.k8s.io"
     for index, finalizer in enumerate(meta.finalizers):
         if strict and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:

@@ -26,7 +26,10 @@ class Mirror(Generic[T]):
         self._known: dict[str, tuple[int, T]] = {}  # by key, with the revision
 
     def refresh(self) -> Changes[T]:
-        """Looks for changes. Returns (key and object of what went, of what came); what changed is in both."""
+        """Looks for changes.
+
+        Returns (key and object of what went, of what came); what changed is in both.
+        """
         cache = self._cache
         now = (cache.revision, cache.written, cache.spoilt)
         if now == self._seen:

@@ -110,7 +110,10 @@ class Objects(ABC):
         return entry.labels if entry is not None else None
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
-        """A stored object's bytes. Raises 404, and 500 when there is something that cannot be read."""
+        """A stored object's bytes.
+
+        Raises 404, and 500 when there is something that cannot be read.
+        """
         cache = self.cache(resource)
         key = resource.key(namespace, name)
         entry = cache.get(key)

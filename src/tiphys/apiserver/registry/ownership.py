@@ -1,4 +1,6 @@
-"""`metadata.managedFields` of what passes through the registry: which node of which type, which manager, which reset."""
+"""`metadata.managedFields` of what passes through the registry: which node of which type, which
+manager, which reset.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +116,10 @@ def _blank(kind: Any) -> Any:
 def updated(
     resource: Resource, old: Any, new: Any, author: Author, now: str
 ) -> list[ManagedFieldsEntry]:
-    """The entries after an update. A request may bring its own, or ask for a fresh start with one that is empty."""
+    """The entries after an update.
+
+    A request may bring its own, or ask for a fresh start with one that is empty.
+    """
     before = old.metadata.managed_fields
     given = new.metadata.managed_fields
     if given and all(not entry.manager and not entry.operation for entry in given):
@@ -137,8 +142,9 @@ def updated(
 
 
 def same_but_for_times(new: Any, old: Any) -> bool:
-    """Whether a write changes nothing but when managers wrote: the same configuration applied again, its defaults filled
-    in. Upstream leaves such an object alone."""
+    """Whether a write changes nothing but when managers wrote: the same configuration applied
+    again, its defaults filled in. Upstream leaves such an object alone.
+    """
     now, before = new.metadata.managed_fields, old.metadata.managed_fields
     if now is before or len(now) != len(before):
         return False
@@ -209,7 +215,9 @@ def _moves_from_client_side(
     node: Node,
     author: Author,
 ) -> bool:
-    """Whether kubectl moves from client-side to server-side apply: what it applied before is its own."""
+    """Whether kubectl moves from client-side to server-side apply: what it applied before is its
+    own.
+    """
     last = _last_applied(live)
     details = conflict.status.details
     if author.manager != _KUBECTL or not isinstance(last, dict) or details is None:

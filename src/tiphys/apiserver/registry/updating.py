@@ -89,7 +89,10 @@ async def _changed(change: Change, old: Any | None, stamp: str) -> Any:
 
 
 def _check_preconditions(resource: Resource, strategy: Strategy[Any], new: Any, old: Any) -> bool:
-    """Whether the new object carries a version, which is the one that stands. Raises 409 and 422."""
+    """Whether the new object carries a version, which is the one that stands.
+
+    Raises 409 and 422.
+    """
     meta = new.metadata
     before = old.metadata
     if meta.uid and meta.uid != before.uid:

@@ -1,6 +1,7 @@
 """A write as a value: what is written, by whom and how, and what came of it.
 
-Preconditions stand where clients put them: in the object (`resourceVersion`, `uid`) or in a deletion's options.
+Preconditions stand where clients put them: in the object (`resourceVersion`, `uid`) or in a
+deletion's options.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class Written(NamedTuple):
 
 
 class Deleted(NamedTuple):
-    """The last entry of an object, and whether it is gone: finalizers or a grace period may keep it."""
+    """The last entry of an object, and whether it is gone: finalizers or a grace period may keep
+    it.
+    """
 
     entry: Entry
     gone: bool
