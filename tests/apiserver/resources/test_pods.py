@@ -95,7 +95,31 @@ GATED = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"
             "Running",
         ),
         ({"phase": "Pending", "initContainerStatuses": [RUNNING]}, INIT, "Init:0/2"),
+        (
+            {"phase": "Pending", "initContainerStatuses": [{**RUNNING, "started": True}]},
+            INIT,
+            "Init:0/2",
+        ),
         ({"phase": "Pending", "initContainerStatuses": [EXITED]}, INIT, "Init:ExitCode:3"),
+        (
+            {
+                "phase": "Pending",
+                "initContainerStatuses": [EXITED],
+                "containerStatuses": [WAITING],
+            },
+            INIT,
+            "Init:ExitCode:3",
+        ),
+        (
+            {
+                "phase": "Running",
+                "initContainerStatuses": [EXITED],
+                "containerStatuses": [WAITING],
+                "conditions": [{"type": "Initialized", "status": "True"}],
+            },
+            INIT,
+            "ImagePullBackOff",
+        ),
         (
             {"phase": "Pending", "initContainerStatuses": [COMPLETED, EXITED]},
             INIT,
@@ -148,6 +172,7 @@ BOTH = {"cpu": "1", "memory": "1Gi"}
         ([sized({"cpu": "500m", "memory": "1Gi"}, BOTH)], "Burstable"),
         ([sized(BOTH, BOTH), sized({}, {})], "Burstable"),
         ([sized({"cpu": "1"}, {})], "Burstable"),
+        ([sized({}, {"cpu": "0", "memory": "1Gi"})], "Burstable"),
     ],
 )
 def test_the_quality_of_service_follows_requests_and_limits(
