@@ -5,30 +5,24 @@ from __future__ import annotations
 import pytest
 
 from tests.apiserver.access.builders import stored
+from tests.apiserver.admission.builders import registry_of
 from tests.builders import config_map
 from tiphys.api import authorization_v1, core_v1
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import Object, ObjectMeta
-from tiphys.apiserver.admission import Admission, Attributes
+from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.admission.namespaces import NamespaceLifecycle
 from tiphys.apiserver.http.request import User
-from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.resources import strategy_of
 from tiphys.machinery.errors import StatusError
 
 JANE = User("jane")
-
-
-class NoWebhook:
-    async def call(self, client_config: object, review: object, seconds: float) -> object:
-        raise AssertionError("a webhook was called")
 
 
 def plugin() -> NamespaceLifecycle:
     living = core_v1.Namespace(metadata=ObjectMeta(name="living"))
     going = core_v1.Namespace(metadata=ObjectMeta(name="going"))
     going.metadata.deletion_timestamp = "2026-01-01T00:00:00Z"
-    registry = Registry(stored(living, going), Admission([]), strategy_of, NoWebhook())
+    registry = registry_of(stored(living, going))
     return NamespaceLifecycle(lambda: registry)
 
 

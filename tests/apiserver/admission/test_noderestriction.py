@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from tests.apiserver.access.builders import stored
+from tests.apiserver.admission.builders import registry_of
 from tests.builders import node, pod
 from tiphys.api import authentication_v1, coordination_v1, core_v1, resource_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import Object, ObjectMeta, OwnerReference
 from tiphys.apiserver.access.authorization import Authorizer
-from tiphys.apiserver.admission import Admission, Attributes
+from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.admission.noderestriction import NodeRestriction
 from tiphys.apiserver.http.request import User
-from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.resources import strategy_of
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.podrefs import MIRROR
 from tiphys.store.store import Store
@@ -54,18 +53,11 @@ def store() -> Store:
     return stored(own_node(), pod_of("here", "one"), pod_of("there", "two"), *others)
 
 
-class NoWebhook:
-    """Nothing here is converted by a webhook."""
-
-    async def call(self, client_config: Any, review: Any, seconds: float) -> Any:
-        raise AssertionError("a webhook was called")
-
-
 async def answer(operation: str, obj: Object | None, old: Object | None = None, **more: Any) -> str:
     """What the plugin says to the write of an object; empty when it lets it pass."""
     held = store()
 
-    registry = Registry(held, Admission([]), strategy_of, NoWebhook())
+    registry = registry_of(held)
     plugin = NodeRestriction(lambda: registry, lambda: Authorizer(held))
     seen: Any = obj if obj is not None else old
     resource = more.pop("resource", None) or resource_of(type(seen))
