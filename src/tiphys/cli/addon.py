@@ -54,11 +54,11 @@ def status(name: str | None, context: str | None, kubeconfig: Path | None) -> No
     if not enabled:
         click.echo(f"{name} is not enabled." if name else "No add-on is enabled.")
         raise SystemExit(1 if name else 0)
-    for one, found in enabled.items():
-        ready = _ready(found)
+    for one, instance in enabled.items():
+        ready = _ready(instance)
         words = f"{ready.reason}: {ready.message}" if ready is not None else "has not started yet"
-        click.echo(f"{one:<16} {_state(found):<12} {words}")
-    if any(_state(found) != "ready" for found in enabled.values()):
+        click.echo(f"{one:<16} {_state(instance):<12} {words}")
+    if any(_state(instance) != "ready" for instance in enabled.values()):
         raise SystemExit(1)
 
 
@@ -225,18 +225,18 @@ async def _enabled(client: Client) -> dict[str, Any]:
     return {one.metadata.name: one for one in listed.items}
 
 
-def _ready(found: Any) -> Any:
+def _ready(enabled: Any) -> Any:
     from tiphys.machinery import conditions
 
-    ready = conditions.find(found.status.conditions, "Ready")
-    is_current = ready is not None and ready.observed_generation == found.metadata.generation
+    ready = conditions.find(enabled.status.conditions, "Ready")
+    is_current = ready is not None and ready.observed_generation == enabled.metadata.generation
     return ready if is_current else None
 
 
-def _state(found: Any) -> str:
-    if found is None:
+def _state(enabled: Any) -> str:
+    if enabled is None:
         return "-"
-    ready = _ready(found)
+    ready = _ready(enabled)
     if ready is None:
         return "starting"
     return "ready" if ready.status == "True" else "failing"
@@ -251,11 +251,11 @@ async def _until_ready(client: Client, name: str, generation: int, timeout: floa
     try:
         async with asyncio.timeout(timeout):
             while True:
-                found = (await _enabled(client)).get(name)
-                if found is None:
+                instance = (await _enabled(client)).get(name)
+                if instance is None:
                     raise AddonError(f"{name} was disabled meanwhile")
-                ready = _ready(found)
-                if ready is not None and found.metadata.generation >= generation:
+                ready = _ready(instance)
+                if ready is not None and instance.metadata.generation >= generation:
                     if ready.status == "True":
                         return str(ready.message)
                     last = f"{ready.reason}: {ready.message}"

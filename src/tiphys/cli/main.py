@@ -171,8 +171,8 @@ def store_check(name: str) -> None:
 
     with explained():
         corrupt = stored.check(existing(name))
-    for found in corrupt:
-        click.echo(f"{found.key}\trevision {found.revision}\t{found.fault}")
+    for value in corrupt:
+        click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
     if corrupt:
         raise SystemExit(1)
     click.echo("Every key holds an object.")

@@ -118,10 +118,10 @@ class View:
     def pod(self, name: str) -> PodFacts:
         from tiphys.network.policy.model import facts_of
 
-        found = self.pods.get(self._key(name))
-        if found is None:
+        pod = self.pods.get(self._key(name))
+        if pod is None:
             raise Trouble(f"there is no pod {self._key(name)}")
-        return facts_of(found)
+        return facts_of(pod)
 
     def party(self, name: str) -> Party:
         """A pod, or an address. A pod in its node's network is its node's address to policies."""

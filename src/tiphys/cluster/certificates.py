@@ -155,23 +155,24 @@ class Authority:
         """Whether what is there is ours, for these names, and lasts another month. What is damaged
         is made again."""
         try:
-            found, _ = _read_pair(certificate, key)
-            found.verify_directly_issued_by(self._certificate)
+            existing, _ = _read_pair(certificate, key)
+            existing.verify_directly_issued_by(self._certificate)
         except (OSError, ValueError, TypeError, InvalidSignature):
             return False
-        if found.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
+        if existing.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
             return False
         if not names:
             return True
-        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return {str(item.value) for item in alternatives} >= set(names)
+        extension = existing.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return {str(item.value) for item in extension.value} >= set(names)
 
 
 def check(folder: Path) -> None:
     """Whether what cannot be made again is whole: the authorities and the key that signs tokens.
     Raises ClusterError."""
     for authority in (folder, folder / "front-proxy"):
-        certificate, key = authority / "ca.crt", authority / "ca.key"
+        certificate = authority / "ca.crt"
+        key = authority / "ca.key"
         if not (certificate.exists() or key.exists()):
             continue
         try:
@@ -191,22 +192,21 @@ def _damaged(file: Path, key: Path, error: Exception) -> ClusterError:
     reason = error.strerror if isinstance(error, OSError) else str(error).partition(". ")[0]
     return ClusterError(
         f"{files} cannot be used ({reason}); restore them from a backup, or remove them: then "
-        "they are made again, and "
-        "every certificate or token that they signed is worthless"
+        "they are made again, and every certificate or token that they signed is worthless"
     )
 
 
 def _read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Raises OSError when one is missing, ValueError when one is damaged or they do not belong
     together."""
-    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    public = x509.load_pem_x509_certificate(certificate.read_bytes())
     private = serialization.load_pem_private_key(key.read_bytes(), None)
-    if (
-        not isinstance(private, ec.EllipticCurvePrivateKey)
-        or private.public_key() != found.public_key()
-    ):
-        raise ValueError(f"{key.name} is not the key of {certificate.name}")
-    return found, private
+    mismatch = ValueError(f"{key.name} is not the key of {certificate.name}")
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise mismatch
+    if private.public_key() != public.public_key():
+        raise mismatch
+    return public, private
 
 
 def _alternative(name: str) -> x509.GeneralName:

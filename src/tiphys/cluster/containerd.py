@@ -28,10 +28,10 @@ _PROGRAMS = {
 
 def missing() -> list[str]:
     """Debian packages that containers need and that are not here."""
-    found = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
+    packages = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
     if not any(Path(folder, "ptp").exists() for folder in PLUGINS):
-        found.add("containernetworking-plugins")
-    return sorted(found)
+        packages.add("containernetworking-plugins")
+    return sorted(packages)
 
 
 def check() -> None:
@@ -111,20 +111,14 @@ def remove_everything(cluster: Cluster) -> None:
 
 
 def _processes() -> list[tuple[int, str]]:
-    found = []
+    """(pid, command line) of every process of the machine."""
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                found.append(
-                    (
-                        int(entry.name),
-                        (entry / "cmdline")
-                        .read_bytes()
-                        .replace(b"\0", b" ")
-                        .decode(errors="replace"),
-                    )
-                )
-    return found
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                processes.append((int(entry.name), words.decode(errors="replace")))
+    return processes
 
 
 def _end_shims(place: NodePlace) -> None:

@@ -168,14 +168,16 @@ def pod_links(place: NodePlace) -> list[tuple[str, str]]:
     ip = ("ip", "-n", place.namespace) if place.index else ("ip",)
     if place.index and not Path("/run/netns", place.namespace).exists():
         return []
-    found = []
+    links = []
     for line in run(*ip, "-o", "route", "show", "root", place.pod_cidr, check=False).splitlines():
-        words = line.split()
-        link = words[words.index("dev") + 1] if "dev" in words else ""
-        shown = run(*ip, "-o", "link", "show", link, check=False).split() if link else []
+        route = line.split()
+        if "dev" not in route:
+            continue
+        link = route[route.index("dev") + 1]
+        shown = run(*ip, "-o", "link", "show", link, check=False).split()
         if "link-netns" in shown:
-            found.append((link, shown[shown.index("link-netns") + 1]))
-    return found
+            links.append((link, shown[shown.index("link-netns") + 1]))
+    return links
 
 
 def tear_down(place: NodePlace) -> None:

@@ -130,10 +130,10 @@ def _registry_file() -> Path:
 
 def _registry() -> dict[str, str]:
     try:
-        found = json.loads(_registry_file().read_text())
+        known = json.loads(_registry_file().read_text())
     except (OSError, ValueError):
         return {}
-    return {str(k): str(v) for k, v in found.items()}
+    return {str(k): str(v) for k, v in known.items()}
 
 
 @contextmanager
@@ -141,10 +141,10 @@ def _registry_lock() -> Iterator[dict[str, str]]:
     home().mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(home() / "clusters.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _registry()
-        yield found
+        known = _registry()
+        yield known
         temporary = _registry_file().with_suffix(".new")
-        temporary.write_text(json.dumps(found, indent=1))
+        temporary.write_text(json.dumps(known, indent=1))
         temporary.rename(_registry_file())
 
 

@@ -55,7 +55,7 @@ async def _current(cluster: Cluster) -> list[Change]:
         await engine.close()
 
 
-async def _remove(cluster: Cluster, found: Corrupt) -> None:
+async def _remove(cluster: Cluster, value: Corrupt) -> None:
     from tiphys.store.sqlite import SQLiteEngine
 
     engine: EtcdEngine | SQLiteEngine
@@ -64,7 +64,7 @@ async def _remove(cluster: Cluster, found: Corrupt) -> None:
     )
     await engine.open(lambda changes: None)
     try:
-        await engine.commit(Write(found.key, None, found.revision))
+        await engine.commit(Write(value.key, None, value.revision))
     finally:
         await engine.close()
 

@@ -127,8 +127,8 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a request was found to be. `headers` tell the client, `key` tells flows of one schema
-    apart."""
+    """How a request is classified. `headers` are for the client; `key` distinguishes flows of one
+    schema apart."""
 
     schema: str
     level: Level
@@ -333,7 +333,7 @@ class Fairness:
         return _too_many()
 
     def leave(self, level: Level, seats: int = 1) -> None:
-        """Gives seats back; whoever waits may have them."""
+        """Returns seats, and gives them to requests that wait."""
         level.used -= seats
         if seats > 1:
             level.wide -= seats

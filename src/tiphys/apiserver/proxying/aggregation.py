@@ -187,16 +187,19 @@ class Aggregator:
         reason, message, resources = await self._state(service)
         key = (service.spec.group, service.spec.version)
         known = self.remotes.get(key)
-        made = Remote(service, reason == "Passed", resources or (known.resources if known else []))
-        if known is not None and known.resources == made.resources and known.available:
-            made.swagger = known.swagger
-        elif made.available:
-            made.swagger = await self._swagger(service)
-        if known is None or (known.available, known.resources) != (made.available, made.resources):
+        if not resources and known is not None:
+            resources = known.resources
+        remote = Remote(service, reason == "Passed", resources)
+        unchanged = known is not None and known.resources == remote.resources
+        if known is not None and unchanged and known.available:
+            remote.swagger = known.swagger
+        elif remote.available:
+            remote.swagger = await self._swagger(service)
+        if known is None or not unchanged or known.available != remote.available:
             self.generation += 1
-        self.remotes[key] = made
-        await self._say(service, made.available, reason, message)
-        return made.available
+        self.remotes[key] = remote
+        await self._say(service, remote.available, reason, message)
+        return remote.available
 
     async def _state(self, service: APIService) -> tuple[str, str, list[dict[str, Any]]]:
         target = service.spec.service
@@ -330,15 +333,15 @@ class Aggregator:
                 )
         for name, (gv, rank, mode) in wanted.items():
             if self._cache.get(_SERVICES.key("", name)) is None:
-                made = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
+                service = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
                 priority = PRIORITIES.get(gv.group, CUSTOM_PRIORITY)
-                made.spec = APIServiceSpec(
+                service.spec = APIServiceSpec(
                     group=gv.group,
                     version=gv.version,
                     group_priority_minimum=priority,
                     version_priority=rank,
                 )
-                await self._create(made)
+                await self._create(service)
         for entry in list(self._cache):
             name = entry.key.rpartition("/")[2]
             if entry.labels.get(AUTOMANAGED) and name not in wanted:
@@ -348,12 +351,12 @@ class Aggregator:
                     if not is_not_found(error):
                         log.warning("APIService %s: %s", name, error)
 
-    async def _create(self, made: APIService) -> None:
+    async def _create(self, service: APIService) -> None:
         try:
-            await self._registry.create(Write(_SERVICES), made)
+            await self._registry.create(Write(_SERVICES), service)
         except StatusError as error:
             if not is_already_exists(error):
-                log.warning("APIService %s: %s", made.metadata.name, error)
+                log.warning("APIService %s: %s", service.metadata.name, error)
 
 
 _SYSTEM_IDENTITY = [

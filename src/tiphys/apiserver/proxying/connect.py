@@ -180,7 +180,8 @@ class Connector:
     # --- upgrades ---
 
     async def stream(self, call: Call, resource: Resource) -> web.StreamResponse:
-        pod, kind = self._pod(call), call.info.subresource
+        pod = self._pod(call)
+        kind = call.info.subresource
         await self._admit(call, resource, _STREAMS[kind])
         if not pod.spec.node_name:
             raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
@@ -248,8 +249,8 @@ class Connector:
         links = Rewriter(quoted_path(prefix), host, call.http.headers.get("Host", ""))
         extra = [("X-Forwarded-Uri", quoted_path(prefix + path))]
         if (peer := call.http.remote) is not None:
-            told = call.http.headers.getall("X-Forwarded-For", [])
-            extra.append(("X-Forwarded-For", ", ".join([*told, peer])))
+            forwarded = call.http.headers.getall("X-Forwarded-For", [])
+            extra.append(("X-Forwarded-For", ", ".join([*forwarded, peer])))
         if is_upgrade(call.http.headers):
             tls = target.tls if target.scheme == "https" else None
             there = Backend(target.host, target.port, tls, target.server_name)
@@ -294,7 +295,7 @@ class Connector:
         return found
 
     def _is_a_pods(self, namespace: str, endpoint: discovery_v1.Endpoint) -> bool:
-        """Whether an endpoint is a pod of the namespace: whoever writes endpoints does not choose
+        """Whether an endpoint is a pod of the namespace: the author of endpoints does not choose
         where this server connects to."""
         reference = endpoint.target_ref
         if reference is None or reference.kind != "Pod" or reference.namespace != namespace:
