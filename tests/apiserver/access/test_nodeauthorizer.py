@@ -1,4 +1,5 @@
-"""What the node authorizer allows: a row for each kind of question, the refused ones beside the allowed."""
+"""What the node authorizer allows: a row for each kind of question, the refused beside the
+allowed."""
 
 from __future__ import annotations
 
