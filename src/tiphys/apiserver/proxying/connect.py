@@ -103,10 +103,10 @@ class Connector:
         return address, port
 
     def _container(self, pod: core_v1.Pod, asked: str) -> str:
+        """The container that was asked for, or the pod's only or default one. Raises 400."""
         spec = pod.spec
-        names = [c.name for c in (*spec.containers, *spec.init_containers)] + [
-            c.name for c in spec.ephemeral_containers
-        ]
+        names = [container.name for container in (*spec.containers, *spec.init_containers)]
+        names += [container.name for container in spec.ephemeral_containers]
         if asked:
             if asked not in names:
                 raise errors.bad_request(
@@ -118,17 +118,13 @@ class Connector:
             return spec.containers[0].name
         if annotated in names:
             return str(annotated)
-        listed = "[" + " ".join(c.name for c in spec.containers) + "]"
-        init = (
-            " or one of the init containers: ["
-            + " ".join(c.name for c in spec.init_containers)
-            + "]"
-            if spec.init_containers
-            else ""
-        )
+        choices = f"[{' '.join(container.name for container in spec.containers)}]"
+        if spec.init_containers:
+            init = " ".join(container.name for container in spec.init_containers)
+            choices += f" or one of the init containers: [{init}]"
         raise errors.bad_request(
-            f"a container name must be specified for pod {pod.metadata.name}, choose one of: "
-            f"{listed}{init}"
+            f"a container name must be specified for pod {pod.metadata.name}, "
+            f"choose one of: {choices}"
         )
 
     # --- logs ---

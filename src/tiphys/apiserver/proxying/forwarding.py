@@ -51,8 +51,8 @@ _SAFE = "/%:@!$&()*+,;=~-._'"  # of a path, beside letters and digits
 
 
 def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those which say who the client is, or whom it acts as: nobody further on
-    may become it."""
+    """The headers without those which say who the client is, or whom it acts as: the server behind
+    the proxy must not be able to act as the client."""
     kept = []
     for name, value in headers:
         lower = name.lower()
@@ -94,10 +94,10 @@ class Named:
 def split_name(text: str, kind: str) -> Named:
     """Raises 400. `kind` is pod, service or node."""
     parts = text.split(":")
-    scheme, name, port = "", parts[0], parts[1] if len(parts) > 1 else ""
-    if len(parts) == 3:
-        scheme, name, port = parts
-    if len(parts) > 3 or not name or scheme not in ("", "http", "https"):
+    scheme = parts.pop(0) if len(parts) == 3 else ""
+    name = parts.pop(0)
+    port = parts.pop(0) if parts else ""
+    if parts or not name or scheme not in ("", "http", "https"):
         raise errors.bad_request(f"invalid {kind} request {goformat.quoted(text)}")
     return Named(scheme or "http", name, port)
 
@@ -119,9 +119,8 @@ def split_path(info: RequestInfo) -> tuple[str, str]:
     """(path of the proxy, path behind it as it was written, with its slash). Raises 404."""
     segments = (3 if info.group else 2) + info.by_path + (2 if info.namespace else 0) + 3
     head = re.match(rf"(?:/+[^/]+){{{segments}}}", info.path)
-    if head is None or not head[0].endswith(
-        "/proxy"
-    ):  # an encoded slash, or something else a name cannot hold
+    # It ends otherwise after an encoded slash, or something else that a name cannot hold.
+    if head is None or not head[0].endswith("/proxy"):
         raise errors.page_not_found()
     return head[0], info.path[head.end() :]
 
