@@ -25,6 +25,8 @@ _TYPED: dict[str, Any] = {
     "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
 }
 
+_SCOPED = ("pods", "persistentvolumeclaims")  # what moves into a scope or out of it
+
 _BUILT_IN = {
     r.group_resource: r for r in RESOURCES if r.namespaced and r.stored and r.is_storage_version
 }
@@ -93,7 +95,7 @@ class QuotaController(Controller):
             if old is None or not len(self._quotas):
                 return
             freed = new is None or self._freed(name, old, new)
-            if not freed and name != "pods":  # only pods move into a scope or out of it
+            if not freed and name not in _SCOPED:
                 return
             namespace = (new or old).metadata.namespace
             for found in self._quotas:

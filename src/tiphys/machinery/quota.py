@@ -100,7 +100,9 @@ def _service_usage(service: core_v1.Service) -> Usage:
 
 
 def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
-    size = nano(claim.spec.resources.requests.get("storage", "0"))
+    allocated = claim.status.allocated_resources.get("storage", "0")  # more, while it shrinks again
+    requested = claim.spec.resources.requests.get("storage", "0")
+    size = max(nano(requested), nano(allocated))
     used = {"requests.storage": size}
     name = claim.spec.storage_class_name
     if name:
@@ -113,7 +115,8 @@ def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
 
 
 def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> bool:
-    """Whether a quota is about an object. One with scopes is about pods alone (and claims, for their class)."""
+    """Whether a quota is about an object. One with scopes is about pods, or about claims by the class of their volume's
+    attributes."""
     wanted = [
         core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists")
         for name in quota.spec.scopes
@@ -122,12 +125,14 @@ def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> boo
         wanted += quota.spec.scope_selector.match_expressions
     if not wanted:
         return True
-    if group_resource != "pods":
-        return False
-    return all(_in_scope(requirement, obj) for requirement in wanted)
+    if group_resource == "pods":
+        return all(_pod_in_scope(requirement, obj) for requirement in wanted)
+    if group_resource == "persistentvolumeclaims":
+        return all(_claim_in_scope(requirement, obj) for requirement in wanted)
+    return False
 
 
-def _in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Pod) -> bool:
+def _pod_in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Pod) -> bool:
     deadline = pod.spec.active_deadline_seconds
     match wanted.scope_name:
         case "Terminating":
@@ -142,12 +147,39 @@ def _in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Po
             return _crosses_namespaces(pod.spec)
         case "PriorityClass":
             name = pod.spec.priority_class_name
-            return {
-                "In": name in wanted.values,
-                "NotIn": bool(name) and name not in wanted.values,
-                "Exists": bool(name),
-                "DoesNotExist": not name,
-            }.get(wanted.operator, False)
+            return _selects(wanted, {name} if name else set())
+    return False
+
+
+def _claim_in_scope(
+    wanted: core_v1.ScopedResourceSelectorRequirement, claim: core_v1.PersistentVolumeClaim
+) -> bool:
+    return wanted.scope_name == "VolumeAttributesClass" and _selects(wanted, attributes_of(claim))
+
+
+def attributes_of(claim: core_v1.PersistentVolumeClaim) -> set[str]:
+    """The classes of a claim's attributes: the one that is wanted, the one it has, and the one it is on its way to. It
+    counts for each of them."""
+    names = {
+        claim.spec.volume_attributes_class_name,
+        claim.status.current_volume_attributes_class_name,
+    }
+    if claim.status.modify_volume_status is not None:
+        names.add(claim.status.modify_volume_status.target_volume_attributes_class_name)
+    return {name for name in names if name}
+
+
+def _selects(wanted: core_v1.ScopedResourceSelectorRequirement, names: set[str]) -> bool:
+    """As a selector of labels selects: what has no class is in none, and so is `NotIn` any."""
+    match wanted.operator:
+        case "In":
+            return not names.isdisjoint(wanted.values)
+        case "NotIn":
+            return not names or not names <= set(wanted.values)
+        case "Exists":
+            return bool(names)
+        case "DoesNotExist":
+            return not names
     return False
 
 
