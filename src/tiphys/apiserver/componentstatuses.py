@@ -13,7 +13,7 @@ from tiphys.api.catalog import Resource
 from tiphys.api.core_v1 import ComponentCondition, ComponentStatus
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.apiserver import respond, tables
-from tiphys.apiserver.lists import list_head
+from tiphys.apiserver.lists import short_list
 from tiphys.apiserver.options import check_included
 from tiphys.apiserver.reading import Reader
 from tiphys.apiserver.request import Call
@@ -50,7 +50,7 @@ class ComponentStatuses:
             check_included(include)
             data = tables.table(resource, objects, {}, include or "Metadata", version=want.version)
         else:
-            data = list_head(b"ComponentStatusList", b"v1", {}) + b",".join(objects) + b"]}"
+            data = short_list(resource, objects)
         return respond.formed(call, data, want)
 
     async def _status(self, name: str) -> ComponentStatus:
