@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy machine test-machine clean
+.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy bench-dns machine test-machine clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ bench-workloads: $(VENV)/.dev  ## 1,000 replicas and 5,000 Deployments on hollow
 
 bench-policy: $(VENV)/.dev  ## 1,000 pods under 100 network policies (root, nft)
 	@$(PYTHON) bench/policy.py
+
+bench-dns: $(VENV)/.dev  ## answers a second of the cluster's DNS server
+	@$(PYTHON) bench/cluster_dns.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-compat .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -58,6 +59,11 @@ class Sample:
                 "content": request.headers.get("Content-Type"),
             }
         )
+        if request.headers.get("Upgrade") == "websocket":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.send_str(user)
+            return socket
         if request.path == "/apis/wardle.example.com/v1":
             row = {
                 "name": "flunders",
@@ -232,3 +238,22 @@ async def test_its_openapi_document_is_part_of_ours(server: LocalCluster, sample
     }
     assert models[f"{META}_v2"] == SWAGGER["definitions"][META]  # type: ignore[index]
     assert "properties" in models[META]
+
+
+async def test_a_websocket_reaches_an_aggregated_server(
+    server: LocalCluster, sample: Sample
+) -> None:
+    await register(server)
+
+    async def available() -> bool:
+        return await state(server) == ("True", "Passed")
+
+    await server.eventually(available)
+    config = server.client.config
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            f"{config.server}{FLUNDERS}/one/console", ssl=config.ssl_context()
+        ) as socket,
+    ):
+        assert await socket.receive_str() == "kubernetes-admin"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tiphys.apiserver.expiry import expired
+from tiphys.apiserver.registry.expiry import expired
 from tiphys.machinery import timestamps
 from tiphys.store.cache import Entry
 

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from tests.apiserver.test_custom import call
-from tiphys.apiserver.fairness import Fairness, Flow, Level
-from tiphys.apiserver.request import User, parse
+from tiphys.apiserver.access.fairness import Fairness, Flow, Level
+from tiphys.apiserver.http.request import User, parse
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 

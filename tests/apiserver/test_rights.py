@@ -19,7 +19,7 @@ from tests.apiserver.test_custom import call, refused
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.base import encode
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
-from tiphys.apiserver.coverage import Owned
+from tiphys.apiserver.access.coverage import Owned
 from tiphys.testing import LocalCluster
 
 ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"

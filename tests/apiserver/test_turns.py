@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tiphys.apiserver import turns
-from tiphys.apiserver.turns import Rounds, Turns
+from tiphys.apiserver.eventloop import turns
+from tiphys.apiserver.eventloop.turns import Rounds, Turns
 
 
 async def test_users_take_turns_however_many_requests_each_has() -> None:

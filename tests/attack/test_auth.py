@@ -418,9 +418,20 @@ async def test_nobody_acts_as_more_than_they_may(server: LocalCluster) -> None:
         {"Impersonate-User": "system:serviceaccount:a:b:c"},
     ]:
         answer = await ask(jane, "GET", SECRETS, headers)
-        assert answer.status == 403 and "cannot impersonate resource" in answer.json["message"], (
-            headers
-        )
+        assert answer.status == 403 and " cannot impersonate" in answer.json["message"], headers
+
+
+async def test_who_acts_as_a_user_does_only_what_both_may(server: LocalCluster) -> None:
+    await grant(server, "boss", rule("get list", "secrets"), rule("list", "configmaps"))
+    jane = await jane_who_may(
+        server,
+        rule("impersonate-on:user-info:list", "secrets configmaps"),
+        rule("impersonate:user-info", "users", "boss", group="authentication.k8s.io"),
+    )
+    boss = {"Impersonate-User": "boss"}
+    assert (await ask(jane, "GET", SECRETS, boss)).status == 200
+    assert (await ask(jane, "GET", f"{SECRETS}/one", boss)).status == 403
+    assert (await ask(jane, "GET", SECRETS)).status == 403
 
 
 async def test_nobody_acts_as_a_part_of_somebody(server: LocalCluster) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from tests.apiserver.test_custom import CRDS, call, definition
 from tests.fuzz.sockets import LONGEST_HOLD, attack
-from tiphys.apiserver import aside, serving, watchdog
-from tiphys.apiserver.pages import Pages, resident_memory
-from tiphys.apiserver.respond import shortened
+from tiphys.apiserver.eventloop import aside, watchdog
+from tiphys.apiserver.http import serving
+from tiphys.apiserver.http.pages import Pages, resident_memory
+from tiphys.apiserver.http.respond import shortened
 from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.patch import PatchError, json_patch

@@ -19,7 +19,8 @@ import pytest
 from tests.builders import config_map
 from tests.store.test_engines import etcd  # noqa: F401 (a fixture)
 from tiphys.api import core_v1
-from tiphys.apiserver import bulk, main, pages, watching
+from tiphys.apiserver import main
+from tiphys.apiserver.http import bulk, pages, watching
 from tiphys.machinery.errors import StatusError
 from tiphys.store import store
 from tiphys.store.engine import Write

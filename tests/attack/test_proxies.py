@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -18,7 +22,8 @@ from tests.attack.wire import ask
 from tests.builders import machine_address, pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.links import Rewriter
+from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
+from tiphys.apiserver.proxying.links import Rewriter
 from tiphys.machinery.addresses import authority, endpoint_problems, is_global_unicast
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
@@ -49,11 +54,22 @@ class Backend:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked += 1
+        if request.headers.get("Upgrade") == "websocket" and request.path == "/echo":
+            return await echoed(request)
         if request.path in self.answers:
             return self.answers[request.path]
         headers = {name.lower(): value for name, value in request.headers.items()}
         told = {"method": request.method, "path": request._message.path, "headers": headers}
         return web.json_response(told, headers={"X-Method": request.method})
+
+
+async def echoed(request: web.BaseRequest) -> web.StreamResponse:
+    socket = web.WebSocketResponse(protocols=("chat",))
+    await socket.prepare(request)
+    await socket.send_json({name.lower(): value for name, value in request.headers.items()})
+    async for message in socket:
+        await socket.send_str(message.data.upper())
+    return socket
 
 
 @pytest.fixture
@@ -405,3 +421,46 @@ def test_addresses_for_others() -> None:
     assert not any(endpoint_problems(address) for address in ("10.0.0.1", "2001:db8::1"))
     assert all(endpoint_problems(address) for address in SPECIAL)
     assert (authority("fd00::1", 80), authority("10.0.0.1", 80)) == ("[fd00::1]:80", "10.0.0.1:80")
+
+
+# --- upgrades ---
+
+
+@pytest.mark.parametrize("path", [f"{PODS}/p/proxy/echo", f"{SERVICES}/s/proxy/echo"])
+async def test_a_websocket_goes_through(server: LocalCluster, backend: Backend, path: str) -> None:
+    config = server.client.config
+    headers = {"X-Remote-User": "boss", "X-Mine": "kept"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            f"{config.server}{path}?a=b",
+            ssl=config.ssl_context(),
+            headers=headers,
+            protocols=["chat", TOKEN_PROTOCOL + "abc"],
+        ) as socket,
+    ):
+        seen = await socket.receive_json()
+        assert socket.protocol == "chat"
+        assert seen["x-mine"] == "kept" and seen["sec-websocket-protocol"] == "chat"
+        assert "x-remote-user" not in seen
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "HELLO"
+
+
+async def test_what_was_not_upgraded_carries_no_second_request(
+    server: LocalCluster, backend: Backend
+) -> None:
+    """Else who may see one page of a backend could ask it, or a node, for anything (CVE-2018-1002105)."""
+    where = urlsplit(server.client.config.server)
+    reader, writer = await asyncio.open_connection(
+        where.hostname, where.port, ssl=server.client.config.ssl_context()
+    )
+    head = f"GET {PODS}/p/proxy/page HTTP/1.1\r\nHost: {where.netloc}\r\n"
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    second = "GET /private HTTP/1.1\r\nHost: b\r\n\r\n"
+    writer.write(f"{head}{upgrade}{second}".encode())
+    answer = await reader.readuntil(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer.lower()
+    writer.write(second.encode())
+    assert json.loads(await reader.read())["path"] == "/page"
+    assert backend.asked == 1

@@ -14,8 +14,8 @@ import sys
 import uvloop
 
 from tests.apiserver.test_custom import definition, established
-from tiphys.apiserver.aside import SWITCH_INTERVAL
-from tiphys.apiserver.ebb import settle_allocator, settle_collector
+from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
+from tiphys.apiserver.eventloop.ebb import settle_allocator, settle_collector
 from tiphys.testing import LocalCluster
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tiphys.api import resource_v1
-from tiphys.apiserver.strategies import devices
+from tiphys.apiserver.resources import devices
 from tiphys.machinery.cel.checker import check, type_of
 from tiphys.machinery.cel.declared import at_most, declared, least
 from tiphys.machinery.structural import compile_schema

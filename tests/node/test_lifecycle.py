@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.builders import pod
 from tiphys.api import core_v1
-from tiphys.apiserver.printers import _pod_reason
+from tiphys.apiserver.resources.printers import _pod_reason
 from tiphys.node.lifecycle import Backoff, decide
 from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerState, PodState, SandboxState
 from tiphys.node.status import pod_status, settle

@@ -390,7 +390,10 @@ BY_TYPE: dict[tuple[str, str], Resource] = {(r.module, r.kind): r for r in RESOU
 
 
 def resource_of(kind: type | Any) -> Resource:
-    """The row of an API type. Raises LookupError."""
+    """The row of an API type, or what a custom resource declares of itself. Raises LookupError."""
+    declared = getattr(kind, "resource", None)
+    if isinstance(declared, Resource):
+        return declared
     found = BY_TYPE.get((kind.__module__, kind.__name__))
     if found is None:
         raise LookupError(f"{kind!r} is not a resource of the catalogue")

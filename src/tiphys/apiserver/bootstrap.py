@@ -10,10 +10,10 @@ from typing import Any
 from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.apiserver import flowcontrol
-from tiphys.apiserver.authorization import aggregated
-from tiphys.apiserver.coverage import Owned
-from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.access import flowcontrol
+from tiphys.apiserver.access.authorization import aggregated
+from tiphys.apiserver.access.coverage import Owned
+from tiphys.apiserver.registry.registry import Registry
 from tiphys.machinery import errors
 from tiphys.store.cache import Filter
 
@@ -406,7 +406,7 @@ async def bootstrap(
             registry,
             scheduling_v1.PriorityClass(metadata=_meta(name), value=value, description=text),
         )
-    from tiphys.apiserver.strategies.services import ServiceStrategy
+    from tiphys.apiserver.resources.services import ServiceStrategy
 
     if volumes:
         default = {"storageclass.kubernetes.io/is-default-class": "true"}
@@ -541,7 +541,7 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:
-    from tiphys.apiserver.strategies.services import ServiceStrategy
+    from tiphys.apiserver.resources.services import ServiceStrategy
 
     service = core_v1.Service(
         metadata=_meta("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})

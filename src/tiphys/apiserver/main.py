@@ -12,25 +12,25 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
+from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
-from tiphys.apiserver.admission.plugins import admission_chain
-from tiphys.apiserver.aggregation import Aggregator, FrontProxy
-from tiphys.apiserver.aside import SWITCH_INTERVAL
-from tiphys.apiserver.authentication import Authenticator, ServiceAccountTokens
-from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.admission.chain import admission_chain
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
-from tiphys.apiserver.connect import Connector
 from tiphys.apiserver.custom.controller import DefinitionController
-from tiphys.apiserver.ebb import return_memory, settle_allocator, settle_collector
-from tiphys.apiserver.expiry import expire_events
-from tiphys.apiserver.nodeauthorizer import NodeAuthorizer
-from tiphys.apiserver.registry import Registry
+from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
+from tiphys.apiserver.eventloop.ebb import return_memory, settle_allocator, settle_collector
+from tiphys.apiserver.http.serving import serve, tls_context
+from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
+from tiphys.apiserver.proxying.connect import Connector
+from tiphys.apiserver.proxying.webhooks import WebhookCaller
+from tiphys.apiserver.registry.expiry import expire_events
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.resources import selectable_fields
+from tiphys.apiserver.resources.services import ServiceStrategy
+from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
-from tiphys.apiserver.serving import serve, tls_context
-from tiphys.apiserver.strategies import selectable_fields
-from tiphys.apiserver.strategies.services import ServiceStrategy
-from tiphys.apiserver.usage import Usage
-from tiphys.apiserver.webhooks import WebhookCaller
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.store import Store

@@ -23,23 +23,19 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver import discovery, openapi, respond
-from tiphys.apiserver.actions import Actions
-from tiphys.apiserver.aggregation import Aggregator, Remote
-from tiphys.apiserver.aside import weigh_body
-from tiphys.apiserver.authentication import Authenticator, InvalidToken
-from tiphys.apiserver.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.componentstatuses import ComponentStatuses
-from tiphys.apiserver.connect import Connector
+from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
+from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.access.fairness import Fairness
+from tiphys.apiserver.access.impersonation import Impersonation
+from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.fairness import Fairness
-from tiphys.apiserver.impersonation import impersonated
-from tiphys.apiserver.nodeauthorizer import GROUP as NODES
-from tiphys.apiserver.pages import Pages, no_page
-from tiphys.apiserver.proxying import TOKEN_PROTOCOL
-from tiphys.apiserver.reading import Reader
-from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import (
+from tiphys.apiserver.documents import discovery, openapi
+from tiphys.apiserver.eventloop.aside import weigh_body
+from tiphys.apiserver.eventloop.watchdog import Watchdog
+from tiphys.apiserver.http import respond
+from tiphys.apiserver.http.pages import Pages, no_page
+from tiphys.apiserver.http.reading import Reader
+from tiphys.apiserver.http.request import (
     ANONYMOUS,
     Call,
     RequestInfo,
@@ -48,12 +44,17 @@ from tiphys.apiserver.request import (
     parse,
     parse_query,
 )
-from tiphys.apiserver.scales import Scales
-from tiphys.apiserver.usage import Usage
-from tiphys.apiserver.views import read_selectors
-from tiphys.apiserver.watchdog import Watchdog
-from tiphys.apiserver.watching import begins_with_list
-from tiphys.apiserver.writing import Writer
+from tiphys.apiserver.http.watching import begins_with_list
+from tiphys.apiserver.http.writing import Writer
+from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
+from tiphys.apiserver.proxying.connect import Connector
+from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.views import read_selectors
+from tiphys.apiserver.resources.actions import Actions
+from tiphys.apiserver.resources.componentstatuses import ComponentStatuses
+from tiphys.apiserver.resources.scales import Scales
+from tiphys.apiserver.resources.usage import Usage
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
@@ -80,6 +81,7 @@ class APIServer:
     ) -> None:
         self.authenticator = authenticator
         self._authorizer = authorizer
+        self._impersonation = Impersonation(authorizer)
         self.registry = registry
         self.address = address
         self.reader = Reader(registry)
@@ -283,28 +285,12 @@ class APIServer:
     def _impersonate(self, call: Call, user: User) -> User:
         for name in call.http.headers:  # a plain loop: every request passes here
             if name[:1] in "iI" and name.lower().startswith("impersonate-"):
-                return impersonated(call.http.headers, user, self._authorizer)
+                return self._impersonation.user(call.http.headers, user, _asked(call, user))
         return user
 
     def _authorize(self, call: Call) -> None:
         info = call.info
-        if info.is_resource:
-            selects = info.verb in _SELECTING and not info.by_path
-            fields = (
-                call.query.get("fieldSelector", "") if selects and NODES in call.user.groups else ""
-            )
-            asked = Asked(
-                info.verb,
-                info.group,
-                info.resource,
-                info.subresource,
-                info.namespace,
-                info.name,
-                version=info.version,
-                fields=fields,
-            )
-        else:
-            asked = Asked(info.verb, path=info.path)
+        asked = _asked(call, call.user)
         if not self._authorizer.authorize(call.user, asked)[0]:
             raise refusal(call.user, asked)
         if info.subresource in _UPGRADED and info.verb == "get" and info.resource == "pods":
@@ -426,6 +412,25 @@ _SELECTING = frozenset(
 _PATIENCE = 60.0  # seconds that any request may take
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
+
+
+def _asked(call: Call, user: User) -> Asked:
+    """What the authorizers are asked about the request."""
+    info = call.info
+    if not info.is_resource:
+        return Asked(info.verb, path=info.path)
+    selects = info.verb in _SELECTING and not info.by_path
+    fields = call.query.get("fieldSelector", "") if selects and NODES in user.groups else ""
+    return Asked(
+        info.verb,
+        info.group,
+        info.resource,
+        info.subresource,
+        info.namespace,
+        info.name,
+        version=info.version,
+        fields=fields,
+    )
 
 
 def _is_long(info: RequestInfo) -> bool:

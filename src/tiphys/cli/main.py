@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli.addon import addon
 from tiphys.cli.policy import policy
 
 if TYPE_CHECKING:
@@ -402,6 +403,7 @@ def controllers(
     scheduler_config: Path | None,
 ) -> None:
     """Run the controllers."""
+    from tiphys import addons
     from tiphys.client.client import Client
     from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
@@ -415,7 +417,9 @@ def controllers(
 
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
-                informers = await run_controllers(client, tasks, ca.read_text(), key)
+                informers = await run_controllers(
+                    client, tasks, ca.read_text(), key, addons.controllers()
+                )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
 
@@ -426,6 +430,38 @@ def controllers(
                 return informers
 
             return await lead_and_run(client, "kube-controller-manager", leader_elect, start)
+
+    _end(_run(main()))
+
+
+@cli.command()
+@click.option("--kubeconfig", type=FOLDER, default=None, help="Default: that of the pod it is in.")
+@click.option("--data-dir", type=FOLDER, default=Path("/data"), show_default=True)
+@click.option(
+    "--only", default="", help="Run this add-on alone, with the identity of the kubeconfig."
+)
+@click.option("--settings", default="{}", help="Its settings as JSON, with --only.")
+def addons(kubeconfig: Path | None, data_dir: Path, only: str, settings: str) -> None:
+    """Run the enabled add-ons."""
+    from tiphys.addons import OPTIONAL, host
+    from tiphys.client.client import Client
+    from tiphys.client.component import lead_and_run
+    from tiphys.client.config import load
+    from tiphys.client.informer import Informers
+
+    _logging()
+
+    async def main() -> Ending:
+        async with Client(load(kubeconfig), "tiphys-addons") as client:
+
+            async def start(tasks: TaskGroup) -> Informers:
+                if not only:
+                    return host.Host(client, OPTIONAL, data_dir, tasks).start()
+                work = host.run_alone(client, OPTIONAL[only], json.loads(settings), data_dir, tasks)
+                tasks.start(work, only, vital=True)
+                return Informers(client, tasks)
+
+            return await lead_and_run(client, "tiphys-addons", False, start)
 
     _end(_run(main()))
 
@@ -510,6 +546,7 @@ def node(**options: Any) -> None:
     _run(run(NodeProcess(**options)))
 
 
+cli.add_command(addon)
 cli.add_command(policy)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import enum
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from tiphys.client.client import Client
 from tiphys.client.informer import Informers
 from tiphys.client.leader import LeaderElection
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,8 @@ async def lead_and_run(
 ) -> Ending:
     """Awaits `start(tasks)` once we lead and lets its tasks run until something ends them. It returns the informers of
     the component."""
-    stop = asyncio.Event()
+    stop = stop_event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     tasks = TaskGroup(name)
     stopping = loop.create_task(stop.wait())
     election = LeaderElection(client, name, f"{socket.gethostname()}_{os.getpid()}")

@@ -1,24 +1,54 @@
-"""Joining an upgraded HTTP connection (WebSocket or SPDY) to another one, byte for byte."""
+"""Joining an upgraded HTTP connection (WebSocket or SPDY) to another one, byte for byte.
+
+The two are joined once the server behind has answered 101, and not before. Whatever else it answers goes to
+the client, and both connections end: a client that is let through for one request must not send another over
+a connection that carries our identity (CVE-2018-1002105).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 _HIGH = 1 << 20
+_LONGEST_HEAD = 64 << 10  # bytes of an answer's head
+_PATIENCE = (
+    30.0  # seconds for the head of an answer, and between parts of one that does not upgrade
+)
+_LONGEST_REFUSAL = 1 << 20  # bytes of an answer that neither upgrades nor says its length
+_FOR_EVER = 1 << 62
+_SWITCHING = b"101"
 
 
 class _Half:
-    """The client's half of a tunnel, fed by aiohttp's connection in place of its HTTP parser."""
+    """The client's half of a tunnel, fed by aiohttp's connection in place of its HTTP parser.
+
+    What comes before `open` waits: it belongs to the protocol that the server behind has yet to agree to.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter, transport: Any) -> None:
         self._writer = writer
         self._transport = transport
         self._resume: asyncio.Task[None] | None = None
+        self._waiting: list[bytes] | None = []
+
+    def open(self) -> None:
+        """From now on the client's bytes go through, those that waited first."""
+        assert self._waiting is not None
+        for data in self._waiting:
+            self._writer.write(data)
+        self._waiting = None
+        with contextlib.suppress(RuntimeError):
+            self._transport.resume_reading()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        if not self._writer.is_closing():
+        if self._waiting is not None:
+            self._waiting.append(bytes(data))
+            if sum(map(len, self._waiting)) > _LONGEST_HEAD:
+                self._transport.pause_reading()
+        elif not self._writer.is_closing():
             self._writer.write(bytes(data))
             if self._writer.transport.get_write_buffer_size() > _HIGH and self._resume is None:
                 self._transport.pause_reading()
@@ -48,19 +78,96 @@ def request_head(method: str, target: str, host: str, headers: Any) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+def is_upgrade(headers: Mapping[str, str]) -> bool:
+    """Whether a request asks for another protocol on its connection."""
+    wanted = headers.get("Connection", "").lower()
+    return "upgrade" in wanted and bool(headers.get("Upgrade"))
+
+
 async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Both ways until either side ends. `request` is aiohttp's; nothing may have been answered yet."""
-    protocol, transport = request.protocol, request.transport
-    protocol.set_parser(_Half(writer, transport))
+    """Passes the answer on and, if it is 101, bytes both ways until either side ends.
+
+    `request` is aiohttp's; nothing may have been answered yet. Its connection is closed at the end.
+    """
+    protocol = request.protocol
+    transport = request.transport
+    half = _Half(writer, transport)
+    protocol.set_parser(half)
     try:
-        while chunk := await reader.read(65536):
-            if transport.is_closing():
-                break
-            transport.write(chunk)
-            await protocol._drain_helper()
-    except ConnectionError:
+        head = await _head(reader)
+        upgraded = head.split(b" ", 2)[1:2] == [_SWITCHING]
+        if upgraded:
+            transport.write(head)
+            half.open()
+            await _copy(reader, transport, protocol, None)
+        else:
+            transport.write(_closing(head))
+            await _copy(reader, transport, protocol, _body(head))
+    except (ConnectionError, TimeoutError):
         pass
     finally:
         writer.close()
         if not transport.is_closing():
             transport.close()
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    """The head of the answer, with its empty line. Raises ConnectionError for what is none."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise ConnectionError("the server behind gave no answer") from error
+    if not head.startswith(b"HTTP/1.") or len(head) > _LONGEST_HEAD:
+        raise ConnectionError("the server behind gave no answer")
+    return head
+
+
+async def _copy(
+    reader: asyncio.StreamReader, transport: Any, protocol: Any, body: _Body | None
+) -> None:
+    """Bytes to the client: those of a `body`, or until either side ends where it is None."""
+    left = _FOR_EVER if body is None else body.length
+    while left > 0:
+        async with asyncio.timeout(_PATIENCE if body is not None else None):
+            chunk = await reader.read(min(left, 65536))
+        if not chunk or transport.is_closing():
+            break
+        transport.write(chunk)
+        await protocol._drain_helper()
+        if body is None:
+            continue
+        left -= len(chunk)
+        if body.is_chunked and chunk.endswith(b"0\r\n\r\n"):
+            break
+
+
+class _Body(NamedTuple):
+    """The body of an answer that does not upgrade: its bytes, at most, and whether its last chunk ends it."""
+
+    length: int
+    is_chunked: bool
+
+
+def _lines(head: bytes) -> list[tuple[bytes, bytes]]:
+    """(name in lower case, the whole line) of each header."""
+    lines = head[:-4].split(b"\r\n")[1:]
+    return [(line.partition(b":")[0].strip().lower(), line) for line in lines]
+
+
+def _closing(head: bytes) -> bytes:
+    """The head, saying that the connection ends with this answer."""
+    kept = [line for name, line in _lines(head) if name not in (b"connection", b"keep-alive")]
+    return b"\r\n".join([head.split(b"\r\n")[0], *kept, b"Connection: close", b"", b""])
+
+
+def _body(head: bytes) -> _Body:
+    if head.split(b" ", 2)[1] in (b"204", b"304"):
+        return _Body(0, is_chunked=False)
+    for name, line in _lines(head):
+        value = line.partition(b":")[2].strip()
+        if name == b"content-length" and value.isdigit():
+            return _Body(int(value), is_chunked=False)
+        if name == b"transfer-encoding" and value.lower() == b"chunked":
+            return _Body(_LONGEST_REFUSAL, is_chunked=True)
+    return _Body(_LONGEST_REFUSAL, is_chunked=False)

@@ -1,22 +1,21 @@
-"""`tiphys node`: the agent, the service proxy and the DNS server of one node in one process; or many hollow nodes."""
+"""`tiphys node`: the agent, the service proxy and the add-ons of one node in one process; or many hollow nodes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiphys.api import core_v1, discovery_v1
+from tiphys.api import core_v1
 from tiphys.api.catalog import resource_of
-from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
 from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informer, Informers
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions, resolver
@@ -57,10 +56,8 @@ class NodeProcess:
 
 async def run(options: NodeProcess) -> None:
     """Until SIGTERM or SIGINT. Pods are left running."""
-    stop = asyncio.Event()
+    stop = stop_event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
     client = Client(load(options.kubeconfig), "tiphys-node")
@@ -147,8 +144,7 @@ async def _containers(
     informers: Informers,
     agents: list[Agent],
 ) -> None:
-    from tiphys.network.dns.server import DNSServer, Forwarder
-    from tiphys.network.dns.zone import InformerSource, Zone
+    from tiphys import addons
     from tiphys.network.proxy.nft import ServiceProxy
     from tiphys.node.cri.runtime import CRIRuntime
 
@@ -172,9 +168,17 @@ async def _containers(
         options.pod_cidr,
         resolver=([options.forward_dns], [], []) if options.forward_dns else resolver(),
     )
-    dns = DNSServer(Zone(options.domain, InformerSource(informers)), Forwarder(own.resolver[0]))
-    await dns.start(options.address)
-    tasks.start(_publish_dns(client, options), "publish-dns")
+    await addons.start_on_node(
+        addons.NodeContext(
+            client,
+            informers,
+            tasks,
+            options.name,
+            options.address,
+            options.domain,
+            own.resolver[0],
+        )
+    )
     runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
     agent = Agent(client, runtime, own, lambda: list(services), tasks, isolation=policies)
     agents.append(agent)
@@ -219,33 +223,3 @@ async def _runtime_ready(agent: Agent) -> None:
             log.debug("waiting for the runtime: %s", error)
             await asyncio.sleep(0.05)
     raise TimeoutError("the container runtime does not answer")
-
-
-async def _publish_dns(client: Client, options: NodeProcess) -> None:
-    """Stands behind the kube-dns service."""
-    made = discovery_v1.EndpointSlice(address_type="IPv4")
-    made.metadata = ObjectMeta(
-        name=f"kube-dns-{options.name}",
-        namespace="kube-system",
-        labels={"kubernetes.io/service-name": "kube-dns"},
-    )
-    ready = discovery_v1.EndpointConditions(ready=True, serving=True, terminating=False)
-    made.endpoints = [
-        discovery_v1.Endpoint(addresses=[options.address], conditions=ready, node_name=options.name)
-    ]
-    made.ports = [
-        discovery_v1.EndpointPort(name=n, port=53, protocol=p)
-        for n, p in (("dns", "UDP"), ("dns-tcp", "TCP"))
-    ]
-    while True:
-        try:
-            await client.create(made)
-            return
-        except StatusError as error:
-            if error.reason == "AlreadyExists":
-                await client.update(made)
-                return
-            log.info("publishing DNS: %s", error)
-        except Unreachable as error:
-            log.info("publishing DNS: %s", error)
-        await asyncio.sleep(1.0)

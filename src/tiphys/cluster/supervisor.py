@@ -15,11 +15,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FIRST, LIMIT, CALM = (
-    0.2,
-    30.0,
-    60.0,
-)  # seconds: first pause after a death, longest pause, life that clears the record
+FIRST = 0.2  # seconds between a death and the next start
+LIMIT = 30.0  # seconds of the longest such pause
+CALM = 60.0  # seconds of life that clear the record
 
 
 @dataclass
@@ -44,12 +42,13 @@ class Supervisor:
         self._root = root
         self._components = components
         self._stopping = False
+        self._reloading = False
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then ends the components, the last started first."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, self._ask_to_reload)
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer)
@@ -64,10 +63,32 @@ class Supervisor:
             ready, _, _ = select.select([reader], [], [], max(0.01, min([*due, 5.0])))
             if ready:
                 os.read(reader, 4096)
+            if self._reloading:
+                self._reloading = False
+                self._reload()
         self._end()
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
+
+    def _ask_to_reload(self, *_: object) -> None:
+        self._reloading = True
+
+    def _reload(self) -> None:
+        """Reads the plan again: ends what is in it no more, and starts what is new. What stays is not touched."""
+        try:
+            wanted = read_plan(self._root / "components.json")
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            print(f"the plan cannot be read and stays as it was: {error}", file=sys.stderr)
+            return
+        names = {component.name for component in wanted}
+        known = {component.name for component in self._components}
+        for component in self._components:
+            if component.name not in names:
+                _end(component)
+        kept = [component for component in self._components if component.name in names]
+        self._components = kept + [c for c in wanted if c.name not in known]
+        self._write()
 
     def _look(self) -> bool:
         """Starts what is due, notes what died. True when something changed."""
@@ -121,24 +142,33 @@ class Supervisor:
 
     def _end(self) -> None:
         for component in reversed(self._components):
-            process = component.process
-            if process is None:
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(component)
         (self._root / "status.json").unlink(missing_ok=True)
+
+
+def _end(component: Component) -> None:
+    """SIGTERM, and SIGKILL for what still lives ten seconds later."""
+    process = component.process
+    if process is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def read_plan(file: Path) -> list[Component]:
+    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is none."""
+    return [Component(**row) for row in json.loads(file.read_text())["components"]]
 
 
 def main() -> None:
     """``python -m tiphys.cluster.supervisor PLAN``: PLAN is a JSON file that `up` wrote."""
-    plan = json.loads(Path(sys.argv[1]).read_text())
-    components = [Component(**row) for row in plan["components"]]
-    Supervisor(Path(plan["root"]), components).run()
+    plan = Path(sys.argv[1])
+    Supervisor(plan.parent, read_plan(plan)).run()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tiphys.cluster.certificates import Authority, key_pem, new_key, write_priva
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery import handles
+from tiphys.machinery.finished import is_final
 
 Step = Callable[[str], None]
 CRASH_LOOP = 3  # quick deaths in a row
@@ -77,6 +78,7 @@ def _certificates(cluster: Cluster) -> None:
     rows = [
         ("controllers", "system:kube-controller-manager", ()),
         ("scheduler", "system:kube-scheduler", ()),
+        ("addons", "tiphys:addons", ()),
     ]
     if cluster.runtime == "hollow":
         rows.append(("node", "tiphys:hollow-nodes", ()))
@@ -238,6 +240,20 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
     for place in places(cluster):
         command = place.inside(*me, "node", *_node_flags(place))
         rows.append({"name": f"node{place.suffix}", "address": place.address, "command": command})
+    if cluster.addons:
+        rows.append(
+            {
+                "name": "addons",
+                "command": [
+                    *me,
+                    "addons",
+                    "--kubeconfig",
+                    str(pki / "addons.kubeconfig"),
+                    "--data-dir",
+                    str(cluster.root / "addons"),
+                ],
+            }
+        )
     return rows
 
 
@@ -283,10 +299,28 @@ def _node_flags(place: NodePlace) -> list[str]:
     ]
 
 
+def _write_plan(cluster: Cluster) -> Path:
+    plan = cluster.root / "components.json"
+    temporary = plan.with_suffix(".new")
+    temporary.write_text(json.dumps({"components": components(cluster)}))
+    temporary.rename(plan)
+    return plan
+
+
+def reload(cluster: Cluster) -> None:
+    """Has the supervisor start and end components as the cluster now says. Raises ClusterError when it is down."""
+    pid = read_status(cluster)["supervisor"]
+    if pid is None or not _alive(pid):
+        raise ClusterError(
+            f"cluster {cluster.name} is down; start it with: tiphys up --name {cluster.name}"
+        )
+    _write_plan(cluster)
+    os.kill(pid, signal.SIGHUP)
+
+
 def start(cluster: Cluster) -> None:
     """Starts the supervisor, which starts the rest."""
-    plan = cluster.root / "components.json"
-    plan.write_text(json.dumps({"root": str(cluster.root), "components": components(cluster)}))
+    plan = _write_plan(cluster)
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as out:
         supervisor = subprocess.Popen(
@@ -446,7 +480,7 @@ def is_awaited(pod: dict[str, Any], since: float) -> bool:
     status = pod["status"]
     if not pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
         return False
-    if status.get("phase") in ("Succeeded", "Failed"):
+    if is_final(status.get("phase", "")):
         return False
     for container in status.get("containerStatuses", ()):
         state = container.get("state", {})

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.controllers.registry import CONTROLLERS
-from tiphys.controllers.shell import Context
+from tiphys.controllers.shell import Context, Controller
 
 log = logging.getLogger(__name__)
 
 
-async def run_controllers(client: Client, tasks: TaskGroup, ca: str, ca_key: str = "") -> Informers:
-    """Starts every controller of the list in `tasks`. `ca` and `ca_key` are PEM; without the key nothing is signed.
-    Returns the informers, for whoever else runs in this process."""
+async def run_controllers(
+    client: Client,
+    tasks: TaskGroup,
+    ca: str,
+    ca_key: str = "",
+    addons: Iterable[type[Controller]] = (),
+) -> Informers:
+    """Starts every controller of the list in `tasks`, and those of `addons`. `ca` and `ca_key` are PEM; without the
+    key nothing is signed. Returns the informers, for whoever else runs in this process."""
     informers = Informers(client, tasks)
     recorder = EventRecorder(client, "controllers")
     tasks.start(recorder.run(), "events")
     settings = {"ca": ca, "authority": (ca.encode(), ca_key.encode()) if ca_key else None}
     context = Context(client, informers, recorder, tasks, settings=settings)
-    controllers = [kind(context) for kind in CONTROLLERS]
+    controllers = [kind(context) for kind in (*addons, *CONTROLLERS)]
     for controller in controllers:
         controller.watch()
     for controller in controllers:

@@ -15,6 +15,7 @@ from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Context, Controller
 from tiphys.machinery import quota
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import nano
 
 _RESYNC = 300.0  # seconds
@@ -111,7 +112,7 @@ class QuotaController(Controller):
         """Whether a changed object uses something else than before."""
         return name in _TYPED and (
             quota.usage_of(name, old) != quota.usage_of(name, new)
-            or (name == "pods" and quota.is_over(old) != quota.is_over(new))
+            or (name == "pods" and pod_finished(old) != pod_finished(new))
         )
 
     async def reconcile(self, key: str) -> float | None:

@@ -6,21 +6,20 @@ import copy
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.api.base import Quantity, decode, encode
+from tiphys.api.base import decode, encode
 from tiphys.api.core_v1 import PersistentVolume as Volume
 from tiphys.api.core_v1 import PersistentVolumeClaim as Claim
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.storage_v1 import StorageClass
-from tiphys.controllers import localpath
-from tiphys.controllers.localpath import LOCAL_PATH, PROVISIONED_BY, VOLUME_PROTECTION, reference
 from tiphys.controllers.pods import is_active, owner_reference
 from tiphys.controllers.shell import Controller
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.quantity import nano
 
 BOUND_BY, COMPLETE = "pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed"
-PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
 
 
@@ -117,9 +116,6 @@ class VolumeController(Controller):
             else:
                 text = "no persistent volumes available for this claim and no storage class is set"
                 self._say(claim, "Normal", "FailedBinding", text)
-        elif kind.provisioner == LOCAL_PATH:
-            await self._provision(claim, kind)
-            return
         elif kind.provisioner != "kubernetes.io/no-provisioner":
             await self._hand_over(claim, kind)
         await self._phase(claim, "Pending")
@@ -129,35 +125,14 @@ class VolumeController(Controller):
 
     async def _hand_over(self, claim: Claim, kind: StorageClass) -> None:
         """Leaves a claim to a provisioner outside."""
-        if claim.metadata.annotations.get(PROVISIONER) != kind.provisioner:
+        if claim.metadata.annotations.get(STORAGE_PROVISIONER) != kind.provisioner:
             names = dict.fromkeys(
-                (PROVISIONER, "volume.beta.kubernetes.io/storage-provisioner"), kind.provisioner
+                (STORAGE_PROVISIONER, "volume.beta.kubernetes.io/storage-provisioner"),
+                kind.provisioner,
             )
             await self._patch(Claim, claim, {"metadata": {"annotations": names}})
         text = f"Waiting for a volume to be created either by the external provisioner '{kind.provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
         self._say(claim, "Normal", "ExternalProvisioning", text)
-
-    async def _provision(self, claim: Claim, kind: StorageClass) -> None:
-        try:
-            made = await localpath.provision(self.client, claim, kind)
-        except ValueError as error:
-            self._say(
-                claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}"
-            )
-            return
-        except StatusError as error:
-            if error.reason != "AlreadyExists":
-                self._say(
-                    claim, "Warning", "ProvisioningFailed", f"Failed to provision volume: {error}"
-                )
-                raise
-            return
-        self._say(
-            claim,
-            "Normal",
-            "ProvisioningSucceeded",
-            f"Successfully provisioned volume {made.metadata.name}",
-        )
 
     async def _bind(self, claim: Claim, volume: Volume) -> None:
         """The volume first, then the claim: whoever fails in between finds the volume reserved."""
@@ -168,7 +143,7 @@ class VolumeController(Controller):
             changed = copy.deepcopy(volume)
             if ref is None:
                 changed.metadata.annotations[BOUND_BY] = "yes"
-            changed.spec.claim_ref = reference(claim)
+            changed.spec.claim_ref = claim_reference(claim)
             volume = await self.client.update(changed)
         if volume.status.phase != "Bound":
             await self._volume_phase(volume, "Bound")
@@ -192,17 +167,7 @@ class VolumeController(Controller):
                 self._say(claim, "Warning", "ClaimLost", text)
                 await self._phase(claim, "Lost")
             return
-        await self._grow(claim, volume)
         await self._phase(claim, "Bound", volume)
-
-    async def _grow(self, claim: Claim, volume: Volume) -> None:
-        """A folder has no size: a claim that asks for more gets it by being told so."""
-        wanted = claim.spec.resources.requests.get("storage", Quantity("0"))
-        ours = volume.metadata.annotations.get(PROVISIONED_BY) == LOCAL_PATH
-        if ours and nano(wanted) > nano(volume.spec.capacity.get("storage", "0")):
-            changed = copy.deepcopy(volume)
-            changed.spec.capacity["storage"] = wanted
-            volume.spec.capacity = (await self.client.update(changed)).spec.capacity
 
     async def _phase(self, claim: Claim, phase: str, volume: Volume | None = None) -> None:
         status = copy.deepcopy(claim.status)
@@ -281,7 +246,8 @@ class VolumeController(Controller):
         elif (claim is None and not await self._still_there(ref)) or (
             claim is not None and claim.spec.volume_name not in ("", volume.metadata.name)
         ):
-            await self._reclaim(volume)
+            # Whoever provisioned it deletes it, if its policy says so.
+            await self._volume_phase(volume, "Released")
 
     async def _still_there(self, ref: core_v1.ObjectReference) -> bool:
         """Asks the server itself before data is given up."""
@@ -291,23 +257,6 @@ class VolumeController(Controller):
             if error.code != 404:
                 raise
             return False
-
-    async def _reclaim(self, volume: Volume) -> None:
-        await self._volume_phase(volume, "Released")
-        if volume.spec.persistent_volume_reclaim_policy != "Delete":
-            return
-        if volume.metadata.annotations.get(PROVISIONED_BY) != LOCAL_PATH:
-            return  # whoever made it deletes it
-        try:
-            await localpath.remove(self.client, volume)
-        except localpath.NotRemovedError as error:
-            self.context.recorder.record(volume, "Warning", "VolumeFailedDelete", str(error))
-            return
-        try:
-            await self.client.delete(Volume, volume.metadata.name, uid=volume.metadata.uid)
-        except StatusError as error:
-            if error.code not in (404, 409):
-                raise
 
     async def _volume_phase(self, volume: Volume, phase: str) -> None:
         if volume.status.phase == phase:
@@ -330,3 +279,16 @@ class VolumeController(Controller):
         except StatusError as error:
             if error.code != 404:
                 raise
+
+
+def claim_reference(claim: Claim) -> core_v1.ObjectReference:
+    """How a volume names the claim it is for."""
+    meta = claim.metadata
+    return core_v1.ObjectReference(
+        api_version="v1",
+        kind="PersistentVolumeClaim",
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+    )

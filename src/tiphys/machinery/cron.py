@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tiphys.machinery import durations
 from tiphys.machinery.remembered import remembered
 
 _WORDS = {
@@ -82,12 +83,9 @@ def parse_schedule(text: str) -> Schedule:
     """A schedule. Raises ScheduleError in words for the user."""
     text = text.strip()
     if text.startswith("@every "):
-        from tiphys.machinery.cel.conversions import parse_duration
-        from tiphys.machinery.cel.values import CelError
-
         try:
-            seconds = int(parse_duration(text[7:].strip()).total_seconds())
-        except CelError as error:
+            seconds = int(durations.seconds(text[7:].strip()))
+        except durations.DurationError as error:
             raise ScheduleError(f"failed to parse duration {text}: {error}") from None
         nothing: frozenset[int] = frozenset()
         return Schedule(nothing, nothing, nothing, nothing, nothing, True, True, max(seconds, 1))

@@ -10,6 +10,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.api.base import Quantity, parse_quantity
+from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import NANO, add, format_quantity, maximum, nano, total
 
 Usage = dict[str, int]
@@ -52,16 +53,11 @@ def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
     return result
 
 
-def is_over(pod: core_v1.Pod) -> bool:
-    """Whether a pod has ended and counts no more."""
-    return pod.status.phase in ("Succeeded", "Failed")
-
-
 def usage_of(group_resource: str, obj: Any) -> Usage:
     """Everything that one object counts for."""
     used: Usage = {f"count/{group_resource}": NANO}
     if group_resource == "pods":
-        if not is_over(obj):
+        if not pod_finished(obj):
             used["pods"] = NANO
             used |= _pod_usage(obj)
     elif group_resource in COUNTED:

@@ -6,6 +6,8 @@ import datetime
 import email.utils
 import functools
 
+from tiphys.machinery.durations import human as human_duration
+
 
 def rfc3339(seconds: float) -> str:
     """``2026-01-02T03:04:05Z`` of seconds since the epoch. Raises ValueError or OverflowError for years that there are
@@ -52,31 +54,4 @@ def split(text: str) -> tuple[int, int]:
     return int(moment.replace(microsecond=0).timestamp()), moment.microsecond
 
 
-def human_duration(seconds: float) -> str:
-    """A duration as kubectl's AGE column shows it: ``45s``, ``3m5s``, ``2h``, ``5d``."""
-    s = int(seconds)
-    if s < -1:
-        return "<invalid>"
-    if s < 0:
-        return "0s"
-    if s < 120:
-        return f"{s}s"
-    minutes = s // 60
-    if minutes < 10:
-        return f"{minutes}m{s % 60}s" if s % 60 else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    hours = s // 3600
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    days = hours // 24
-    if hours < 192:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    if days < 365 * 2:
-        return f"{days}d"
-    years = days // 365
-    if days < 365 * 8:
-        return f"{years}y{days % 365}d" if days % 365 else f"{years}y"
-    return f"{years}y"
+__all__ = ["human_duration", "parse", "rfc1123", "rfc3339", "rfc3339_micro", "split"]

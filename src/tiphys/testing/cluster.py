@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tiphys import addons
 from tiphys.api import core_v1
 from tiphys.apiserver.main import Options, RunningServer
 from tiphys.client.client import Client
@@ -29,6 +30,7 @@ def free_port() -> int:
 
 class LocalCluster:
     """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or etcd endpoints.
+    `addons` are enabled by name and ready when the cluster is.
     Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
 
     def __init__(
@@ -37,9 +39,11 @@ class LocalCluster:
         controllers: bool | None = None,
         store: str = "memory",
         root: Path | None = None,
+        addons: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self._options = options
+        self._addons = addons
         self._nodes = nodes
         self._controllers = bool(nodes) if controllers is None else controllers
         self._store = store
@@ -78,7 +82,7 @@ class LocalCluster:
         if self._controllers:
             secret = (pki / "ca.key").read_text()
             informers = await run_controllers(
-                self.client, self.tasks, authority.path.read_text(), secret
+                self.client, self.tasks, authority.path.read_text(), secret, addons.controllers()
             )
             self.tasks.start(
                 Scheduler(self.client, self.tasks, informers=informers).run(),
@@ -87,6 +91,8 @@ class LocalCluster:
             )
         if self._nodes:
             await self._start_nodes()
+        if self._addons:
+            await self._start_addons()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -115,6 +121,23 @@ class LocalCluster:
         client = Client(load(self.kubeconfig(user, groups)))
         self._clients.append(client)
         return client
+
+    async def _start_addons(self) -> None:
+        from tiphys.addons import OPTIONAL, installing, types
+        from tiphys.addons.host import Host
+        from tiphys.machinery import conditions
+
+        for name in self._addons:
+            addon = OPTIONAL[name]
+            await installing.enable(self.client, addon, addon.settings())
+        host = Host(self.client_as(installing.HOST), OPTIONAL, self.root / "addons", self.tasks)
+        host.start()
+
+        async def ready() -> bool:
+            listed = (await self.client.list(types.Addon)).items
+            return all(conditions.is_true(one.status.conditions, "Ready") for one in listed)
+
+        await self.eventually(ready, 60)
 
     async def _start_nodes(self) -> None:
         from tiphys.client.informer import Informers

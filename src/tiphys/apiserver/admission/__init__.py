@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tiphys.api.catalog import Resource
-from tiphys.apiserver.request import User
+from tiphys.apiserver.http.request import User
 
 
 @dataclass(slots=True)

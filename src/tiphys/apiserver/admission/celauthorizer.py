@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tiphys.apiserver.authorization import Asked, Authorizer
-from tiphys.apiserver.request import User
+from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.http.request import User
 from tiphys.machinery.cel import CelError
 
 

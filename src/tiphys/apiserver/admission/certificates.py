@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.authorization import Asked, Authorizer
-from tiphys.apiserver.request import MASTERS
-from tiphys.apiserver.strategies.certificates import organizations, parse_request
+from tiphys.apiserver.http.request import MASTERS
+from tiphys.apiserver.resources.certificates import organizations, parse_request
 from tiphys.machinery import errors
 
 _GROUP = "certificates.k8s.io"

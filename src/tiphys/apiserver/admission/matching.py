@@ -11,10 +11,10 @@ from typing import Any
 from tiphys.api.base import to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import LabelSelector
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.admission.celauthorizer import AuthorizerValue
-from tiphys.apiserver.aside import aside
-from tiphys.apiserver.authorization import Authorizer
+from tiphys.apiserver.eventloop.aside import aside
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
 

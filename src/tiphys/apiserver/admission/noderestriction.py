@@ -12,11 +12,11 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.authorization import Asked, Authorizer
-from tiphys.apiserver.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
-from tiphys.apiserver.strategies.certificates import common_name, parse_request
-from tiphys.apiserver.strategies.pods import MIRROR
+from tiphys.apiserver.resources.certificates import common_name, parse_request
+from tiphys.apiserver.resources.pods import MIRROR
 from tiphys.machinery import errors
 from tiphys.machinery.podrefs import first_reference
 

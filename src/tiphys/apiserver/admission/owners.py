@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api.meta_v1 import OwnerReference
+from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.authorization import Asked, Authorizer
 from tiphys.machinery import errors
 
 

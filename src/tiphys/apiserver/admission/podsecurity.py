@@ -10,7 +10,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.configuration import MODES, PodSecurityConfiguration
-from tiphys.apiserver.request import warn
+from tiphys.apiserver.http.request import warn
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.podsecurity import LEVELS, violations

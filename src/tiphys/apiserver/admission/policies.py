@@ -12,6 +12,7 @@ from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import StatusCause
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.matching import (
     EXEMPT,
@@ -24,12 +25,11 @@ from tiphys.apiserver.admission.matching import (
     selects_object,
 )
 from tiphys.apiserver.admission.webhooks import replaced
-from tiphys.apiserver.aside import aside
-from tiphys.apiserver.authorization import Authorizer
-from tiphys.apiserver.mirrors import Mirror
-from tiphys.apiserver.ownership import node_for
-from tiphys.apiserver.request import warn
-from tiphys.apiserver.turns import Steps
+from tiphys.apiserver.eventloop.aside import aside
+from tiphys.apiserver.eventloop.turns import Steps
+from tiphys.apiserver.http.request import warn
+from tiphys.apiserver.registry.mirrors import Mirror
+from tiphys.apiserver.registry.ownership import node_for
 from tiphys.machinery import errors, patch, typed
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector

@@ -14,7 +14,7 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.api.core_v1 import ResourceQuota
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.request import SYSTEM
+from tiphys.apiserver.http.request import SYSTEM
 from tiphys.machinery import errors, quota
 from tiphys.machinery.quantity import nano
 from tiphys.store.cache import Filter

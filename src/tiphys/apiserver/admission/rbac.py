@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api import rbac_v1
+from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.coverage import Owned, size
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.authorization import Asked, Authorizer
-from tiphys.apiserver.coverage import Owned, size
-from tiphys.apiserver.request import MASTERS
+from tiphys.apiserver.http.request import MASTERS
 from tiphys.machinery import errors
 
 _GROUP = "rbac.authorization.k8s.io"

@@ -15,6 +15,7 @@ from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api.base import from_builtins
 from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import Status
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.matching import (
     EXEMPT,
@@ -25,14 +26,13 @@ from tiphys.apiserver.admission.matching import (
     selects_namespace,
     selects_object,
 )
-from tiphys.apiserver.authorization import Authorizer
 from tiphys.apiserver.custom.conversion import convert
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.mirrors import Mirror
-from tiphys.apiserver.request import warn
-from tiphys.apiserver.strategies import strategy_of
-from tiphys.apiserver.turns import Steps
-from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
+from tiphys.apiserver.eventloop.turns import Steps
+from tiphys.apiserver.http.request import warn
+from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
+from tiphys.apiserver.registry.mirrors import Mirror
+from tiphys.apiserver.resources import strategy_of
 from tiphys.machinery import decoding, errors, patch
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.errors import StatusError

@@ -17,14 +17,14 @@ from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.base import Struct, decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions
-from tiphys.apiserver.aside import Pure
-from tiphys.apiserver.catalogue import Catalogue
 from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
-from tiphys.apiserver.reading import Reader
-from tiphys.apiserver.registry import Registry
-from tiphys.apiserver.request import SYSTEM
-from tiphys.apiserver.strategies import NAMES
-from tiphys.apiserver.strategies.definitions import FINALIZER, approval
+from tiphys.apiserver.eventloop.aside import Pure
+from tiphys.apiserver.http.reading import Reader
+from tiphys.apiserver.http.request import SYSTEM
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.served import Catalogue
+from tiphys.apiserver.resources import NAMES
+from tiphys.apiserver.resources.definitions import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError

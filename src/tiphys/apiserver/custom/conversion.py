@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.webhooks import WebhookCaller, WebhookError
+from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.machinery import errors
 
 _SECONDS = 30.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.custom import CustomObject
-from tiphys.apiserver.strategies.base import Strategy
+from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import gowords, rules, structural
 from tiphys.machinery.errors import FieldError, invalid_value
 from tiphys.machinery.jsonpath import get_field

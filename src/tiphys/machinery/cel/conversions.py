@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+from tiphys.machinery import durations
 from tiphys.machinery.cel.frames import Function
 from tiphys.machinery.cel.values import (
     CIDR,
@@ -124,25 +125,13 @@ def _bytes(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(memoryview(value))
 
 
-_SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-
-
-_LONGEST_DURATION = (2**63 - 1) / 10**9  # seconds: Go counts nanoseconds in an int64
-
-
 def parse_duration(value: Any) -> datetime.timedelta:
     if isinstance(value, datetime.timedelta):
         return value
-    text = value.lstrip("+-")
-    if text == "0":
-        return datetime.timedelta()
-    if not text or _SPAN.sub("", text):
-        raise CelError(f'time: invalid duration "{value}"')
-    total = sum(float(number) * _UNITS[unit] for number, unit in _SPAN.findall(text))
-    if total > _LONGEST_DURATION:
-        raise CelError(f'time: invalid duration "{value}"')
-    return datetime.timedelta(seconds=-total if value.startswith("-") else total)
+    try:
+        return durations.parse(value)
+    except durations.DurationError as error:
+        raise CelError(str(error)) from None
 
 
 def parse_timestamp(value: Any) -> datetime.datetime:

@@ -1,0 +1,50 @@
+"""Add-ons: what upstream leaves to others, and what comes with this cluster.
+
+Each is a folder that knows none of the others: a README whose commands a test runs, `__init__` with its `ADDON`, its
+custom resources in `types` where it has any, a pure core, and a controller or a component around it. May import
+every room below `cluster`; no room below imports an add-on. `docs/checklists.md` says how to add one.
+"""
+
+from __future__ import annotations
+
+from tiphys.addons import dns, echo, local_volumes
+from tiphys.addons.addon import Addon, NodeContext
+from tiphys.addons.optional import OptionalAddon
+from tiphys.controllers.shell import Controller
+
+__all__ = [
+    "ADDONS",
+    "OPTIONAL",
+    "Addon",
+    "NodeContext",
+    "OptionalAddon",
+    "controllers",
+    "start_on_node",
+]
+
+ADDONS: tuple[Addon, ...] = (
+    # what pods find each other by: started first, for everything that starts later looks names up
+    dns.ADDON,
+    # what claims of the default storage class get
+    local_volumes.ADDON,
+)
+
+OPTIONAL: dict[str, OptionalAddon] = {
+    addon.name: addon
+    for addon in (
+        # the smallest there can be: to copy from
+        echo.ADDON,
+    )
+}
+"""What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""
+
+
+def controllers() -> tuple[type[Controller], ...]:
+    """The controllers of all add-ons, in the order of the list."""
+    return tuple(kind for addon in ADDONS for kind in addon.controllers())
+
+
+async def start_on_node(node: NodeContext) -> None:
+    """Starts every add-on's part of a node, one after the other."""
+    for addon in ADDONS:
+        await addon.start_on_node(node)

@@ -1,0 +1,31 @@
+"""Cluster DNS: pods find services by name, and every other name through the node's own name servers.
+
+The names are those of Kubernetes' DNS specification 1.1.0 (kubernetes/dns); where it leaves something open the answers
+are those of CoreDNS with the Corefile that kubeadm installs. Every node answers its own pods, behind the service kube-dns.
+
+A query enters at `server`. `encoded` knows the bytes of answers that were given before. What it does not know `codec`
+reads (dnspython), `zone` answers out of services and endpoint slices (`source` has them from informers), and
+`forwarding` asks others about names that are not the cluster's. `publishing` puts the node behind kube-dns.
+"""
+
+from __future__ import annotations
+
+from tiphys.addons.addon import Addon, NodeContext
+
+
+async def start_on_node(node: NodeContext) -> None:
+    """Returns once the node answers at its address, port 53."""
+    from tiphys.addons.dns.forwarding import Forwarder
+    from tiphys.addons.dns.publishing import publish
+    from tiphys.addons.dns.server import DNSServer
+    from tiphys.addons.dns.source import InformerSource
+    from tiphys.addons.dns.zone import Zone
+
+    source = InformerSource(node.informers)
+    server = DNSServer(Zone(node.domain, source), Forwarder(node.name_servers))
+    source.on_change(server.forget)
+    await server.start(node.address)
+    node.tasks.start(publish(node.client, node.name, node.address), "publish-dns")
+
+
+ADDON = Addon("dns", start_on_node=start_on_node)

@@ -1,0 +1,56 @@
+"""Puts a node's DNS server behind the service kube-dns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from tiphys.api import discovery_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import Client, Unreachable
+from tiphys.machinery.errors import StatusError
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+_PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
+
+
+def endpoint_slice(node: str, address: str) -> discovery_v1.EndpointSlice:
+    """The slice of kube-dns that one node keeps. It names no pod: the server is part of the node's process."""
+    published = discovery_v1.EndpointSlice(address_type="IPv4")
+    published.metadata = ObjectMeta(
+        name=f"kube-dns-{node}",
+        namespace="kube-system",
+        labels={"kubernetes.io/service-name": "kube-dns"},
+    )
+    ready = discovery_v1.EndpointConditions(ready=True, serving=True, terminating=False)
+    published.endpoints = [
+        discovery_v1.Endpoint(addresses=[address], conditions=ready, node_name=node)
+    ]
+    published.ports = [
+        discovery_v1.EndpointPort(name=name, port=53, protocol=protocol)
+        for name, protocol in _PORTS
+    ]
+    return published
+
+
+async def publish(client: Client, node: str, address: str) -> None:
+    """Writes the slice; tries until the API server has taken it."""
+    published = endpoint_slice(node, address)
+    while True:
+        try:
+            await _create_or_update(client, published)
+            return
+        except (StatusError, Unreachable) as error:
+            log.info("The endpoint slice %s is not written yet: %s", published.metadata.name, error)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _create_or_update(client: Client, published: discovery_v1.EndpointSlice) -> None:
+    try:
+        await client.create(published)
+    except StatusError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        await client.update(published)

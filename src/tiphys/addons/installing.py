@@ -1,0 +1,322 @@
+"""What an enabled add-on leaves in a cluster, how it is put there, and how every trace of it goes again."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+import tiphys
+from tiphys.addons import types
+from tiphys.addons.optional import LABEL, NAMESPACE, OptionalAddon, rule
+from tiphys.api import (
+    admissionregistration_v1,
+    apiextensions_v1,
+    apiregistration_v1,
+    apps_v1,
+    batch_v1,
+    core_v1,
+    rbac_v1,
+)
+from tiphys.api.base import Struct, from_builtins, to_builtins
+from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.client.client import Client
+from tiphys.machinery.errors import StatusError
+from tiphys.operator import definition
+from tiphys.operator.run import install as install_definitions
+
+HOST = "tiphys:addons"  # the user that runs enabled add-ons
+_MANAGER = "tiphys-addon"
+_RBAC = "rbac.authorization.k8s.io"
+_GOING = 60.0  # seconds that objects of an add-on may take to go
+_KINDS: tuple[type[Struct], ...] = (
+    admissionregistration_v1.MutatingWebhookConfiguration,
+    admissionregistration_v1.ValidatingWebhookConfiguration,
+    apiregistration_v1.APIService,
+    apps_v1.Deployment,
+    apps_v1.DaemonSet,
+    apps_v1.StatefulSet,
+    batch_v1.Job,
+    core_v1.Service,
+    core_v1.ConfigMap,
+    core_v1.Secret,
+    core_v1.ServiceAccount,
+    rbac_v1.ClusterRoleBinding,
+    rbac_v1.ClusterRole,
+    rbac_v1.RoleBinding,
+    rbac_v1.Role,
+)
+"""What an add-on may have made, in the order in which it goes: first what others are called through."""
+
+
+class AddonError(Exception):
+    """The user can do something about it; the text says what."""
+
+
+# --- settings and dependencies ---
+
+
+def settings_of(addon: OptionalAddon, assignments: Iterable[str], before: Any = None) -> Any:
+    """The settings after ``field=value`` each, on top of those `before` (plain data). Raises AddonError.
+
+    A value is read as JSON where it is some, and as text otherwise.
+    """
+    plain = dict(before or {})
+    known = {field.encode_name: field for field in msgspec.structs.fields(addon.settings)}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in known:
+            listed = ", ".join(known) or "none"
+            raise AddonError(f"{assignment}: {addon.name} has the settings {listed}")
+        plain[name] = _value(text, known[name].type)
+    try:
+        return from_builtins(plain, addon.settings)
+    except msgspec.ValidationError as error:
+        raise AddonError(f"settings of {addon.name}: {error}") from None
+
+
+def _value(text: str, kind: Any) -> Any:
+    if kind is str:
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def check_dependencies(addon: OptionalAddon) -> None:
+    """Raises AddonError with the command that installs what is missing."""
+    missing = [name for name in addon.modules if not _is_installed(name)]
+    if missing:
+        raise AddonError(
+            f"{addon.name} needs {', '.join(missing)}: pip install 'tiphys[{addon.extra}]'"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent is not there
+        return False
+
+
+# --- the objects ---
+
+
+def account_name(addon: OptionalAddon) -> str:
+    return f"system:serviceaccount:{NAMESPACE}:{addon.name}"
+
+
+def manifest(addon: OptionalAddon, settings: Any) -> list[Struct]:
+    """Every object that enabling creates, in order: definitions, account, rights, and the add-on's own."""
+    objects: list[Struct] = [
+        core_v1.Namespace(metadata=ObjectMeta(name=NAMESPACE)),
+        core_v1.ServiceAccount(metadata=ObjectMeta(name=addon.name, namespace=NAMESPACE)),
+        *addon.definitions(),
+        rbac_v1.ClusterRole(
+            metadata=ObjectMeta(name=f"tiphys:addon:{addon.name}"),
+            rules=[
+                *addon.rights,
+                rule("create patch update", "events"),
+                rule("get", "addons", types.GROUP, addon.name),
+                rule("patch", "addons/status", types.GROUP, addon.name),
+            ],
+        ),
+        rbac_v1.ClusterRoleBinding(
+            metadata=ObjectMeta(name=f"tiphys:addon:{addon.name}"),
+            role_ref=_cluster_role(f"tiphys:addon:{addon.name}"),
+            subjects=[rbac_v1.Subject(kind="ServiceAccount", name=addon.name, namespace=NAMESPACE)],
+        ),
+        *addon.objects(settings),
+    ]
+    for obj in objects[1:]:
+        obj.metadata.labels = {**obj.metadata.labels, LABEL: addon.name}  # type: ignore[attr-defined]
+    return objects
+
+
+def host_rights() -> list[Struct]:
+    """What the process that runs add-ons may do: see which are enabled, say how they are, and become their accounts."""
+    name = "tiphys:addons"
+    return [
+        rbac_v1.ClusterRole(
+            metadata=ObjectMeta(name=name),
+            rules=[
+                rule("get list watch", "addons", types.GROUP),
+                rule("patch update", "addons/status", types.GROUP),
+            ],
+        ),
+        rbac_v1.ClusterRoleBinding(
+            metadata=ObjectMeta(name=name),
+            role_ref=_cluster_role(name),
+            subjects=[_host()],
+        ),
+        rbac_v1.Role(
+            metadata=ObjectMeta(name=name, namespace=NAMESPACE),
+            rules=[rule("create", "serviceaccounts/token")],
+        ),
+        rbac_v1.RoleBinding(
+            metadata=ObjectMeta(name=name, namespace=NAMESPACE),
+            role_ref=rbac_v1.RoleRef(api_group=_RBAC, kind="Role", name=name),
+            subjects=[_host()],
+        ),
+    ]
+
+
+def _host() -> rbac_v1.Subject:
+    return rbac_v1.Subject(kind="User", api_group=_RBAC, name=HOST)
+
+
+def _cluster_role(name: str) -> rbac_v1.RoleRef:
+    return rbac_v1.RoleRef(api_group=_RBAC, kind="ClusterRole", name=name)
+
+
+# --- enabling ---
+
+
+async def enable(client: Client, addon: OptionalAddon, settings: Any) -> types.Addon:
+    """Installs the add-on and says in the cluster that it is enabled. Safe to repeat; settings replace earlier ones."""
+    objects = manifest(addon, settings)
+    definitions = [o for o in objects if isinstance(o, apiextensions_v1.CustomResourceDefinition)]
+    await _apply(client, [objects[0], *host_rights()])
+    await install_definitions(client, (definition(types.Addon), *definitions), _MANAGER)
+    await _apply(client, [o for o in objects[1:] if o not in definitions])
+    made = types.Addon(
+        metadata=ObjectMeta(name=addon.name),
+        spec=types.AddonSpec(settings=to_builtins(settings)),
+    )
+    return await client.apply(made, manager=_MANAGER, force=True)
+
+
+async def _apply(client: Client, objects: Sequence[Struct]) -> None:
+    for obj in objects:
+        await client.apply(obj, manager=_MANAGER, force=True)
+
+
+# --- as a pod ---
+
+
+def whole_manifest(addon: OptionalAddon, settings: Any, image: str = "") -> list[Struct]:
+    """Everything that runs the add-on on any Kubernetes, in an order in which `kubectl apply` takes it."""
+    objects = manifest(addon, settings)
+    enabled = types.Addon(
+        metadata=ObjectMeta(name=addon.name),
+        spec=types.AddonSpec(settings=to_builtins(settings)),
+    )
+    return [definition(types.Addon), *objects, deployment(addon, settings, image), enabled]
+
+
+def deployment(addon: OptionalAddon, settings: Any, image: str = "") -> apps_v1.Deployment:
+    """The pod that runs the add-on with its account where no process of ours does."""
+    labels = {LABEL: addon.name}
+    container = core_v1.Container(
+        name="addon",
+        image=image or f"tiphys:{tiphys.__version__}",
+        args=["addons", "--only", addon.name, "--settings", _as_json(settings)],
+        volume_mounts=[core_v1.VolumeMount(name="data", mount_path="/data")],
+        security_context=core_v1.SecurityContext(
+            allow_privilege_escalation=False,
+            capabilities=core_v1.Capabilities(drop=["ALL"]),
+        ),
+    )
+    made = apps_v1.Deployment(
+        metadata=ObjectMeta(name=addon.name, namespace=NAMESPACE, labels=dict(labels))
+    )
+    made.spec.replicas = 1
+    made.spec.strategy.type = "Recreate"  # two of one would work against each other
+    made.spec.selector = LabelSelector(match_labels=labels)
+    made.spec.template = core_v1.PodTemplateSpec(
+        metadata=ObjectMeta(labels=dict(labels)),
+        spec=core_v1.PodSpec(
+            service_account_name=addon.name,
+            containers=[container],
+            volumes=[core_v1.Volume(name="data", empty_dir=core_v1.EmptyDirVolumeSource())],
+        ),
+    )
+    return made
+
+
+def _as_json(settings: Any) -> str:
+    return msgspec.json.encode(to_builtins(settings)).decode()
+
+
+async def apply_deployment(client: Client, addon: OptionalAddon, settings: Any) -> None:
+    """Runs the add-on as a pod: for a cluster that is not ours."""
+    await _apply(client, [deployment(addon, settings)])
+
+
+# --- disabling ---
+
+
+async def custom_objects(client: Client, addon: OptionalAddon) -> list[str]:
+    """``kind namespace/name`` of every object of the add-on's custom resources: what disabling would lose."""
+    lost = []
+    for crd in addon.definitions():
+        for manifest_ in await _list_custom(client, crd):
+            metadata = manifest_["metadata"]
+            place = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+            lost.append(f"{crd.spec.names.kind} {place}{metadata['name']}")
+    return lost
+
+
+async def _list_custom(
+    client: Client, crd: apiextensions_v1.CustomResourceDefinition
+) -> list[dict[str, Any]]:
+    version = next(v.name for v in crd.spec.versions if v.storage)
+    path = f"/apis/{crd.spec.group}/{version}/{crd.spec.names.plural}"
+    try:
+        return list(msgspec.json.decode(await client.request("GET", path))["items"])
+    except StatusError as error:
+        if error.code == 404:
+            return []
+        raise
+
+
+async def disable(client: Client, addon: OptionalAddon) -> None:
+    """Takes the add-on and everything that it made out of the cluster.
+
+    Custom objects go first, while their controller still runs and cleans up behind them. Raises AddonError when
+    something does not go within a minute.
+    """
+    try:
+        async with asyncio.timeout(_GOING):
+            for crd in addon.definitions():
+                await _delete(client, apiextensions_v1.CustomResourceDefinition, crd.metadata.name)
+            for crd in addon.definitions():
+                await _gone(client, apiextensions_v1.CustomResourceDefinition, crd.metadata.name)
+            await _delete(client, types.Addon, addon.name)
+            for kind in _KINDS:
+                await _delete_labelled(client, kind, addon.name)
+    except TimeoutError:
+        raise AddonError(
+            f"{addon.name}: something of it does not go; "
+            f"look at: kubectl get crd,deploy,svc -A -l {LABEL}={addon.name}"
+        ) from None
+
+
+async def _delete(client: Client, kind: type[Struct], name: str, namespace: str = "") -> None:
+    try:
+        await client.delete(kind, name, namespace, propagation="Background")
+    except StatusError as error:
+        if error.code != 404:
+            raise
+
+
+async def _gone(client: Client, kind: type[Struct], name: str) -> None:
+    while True:
+        try:
+            await client.get(kind, name)
+        except StatusError as error:
+            if error.code == 404:
+                return
+            raise
+        await asyncio.sleep(0.05)
+
+
+async def _delete_labelled(client: Client, kind: type[Struct], name: str) -> None:
+    listed = await client.list(kind, labels=f"{LABEL}={name}")
+    for obj in listed.items:
+        metadata = obj.metadata  # type: ignore[attr-defined]
+        await _delete(client, kind, metadata.name, metadata.namespace)

@@ -1,0 +1,313 @@
+"""Who is asking: client certificates, service account tokens and static tokens, in that order."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import hmac
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.apiserver.http.request import User
+from tiphys.machinery import errors, timestamps
+from tiphys.store.store import Store
+
+AUTHENTICATED = "system:authenticated"
+_ALGORITHM = "ES256"
+_LEEWAY = 60  # seconds that clocks may differ, and that what a token ends with is still good after its deletion
+_POD, _ACCOUNT, _SECRET, _NODE = (
+    BY_PATH["", "v1", p] for p in ("pods", "serviceaccounts", "secrets", "nodes")
+)
+
+
+class InvalidToken(Exception):
+    """The token is not one of ours, or not valid any more."""
+
+
+class _Reference(msgspec.Struct):
+    name: str
+    uid: str = ""
+
+
+class _Private(msgspec.Struct):
+    namespace: str
+    serviceaccount: _Reference
+    pod: _Reference | None = None
+    secret: _Reference | None = None
+    node: _Reference | None = None
+
+
+class _Claims(msgspec.Struct):
+    """What a token says. Times are seconds since the epoch."""
+
+    sub: str
+    exp: float
+    private: _Private = msgspec.field(name="kubernetes.io")
+    aud: list[str] = []
+    nbf: float = 0
+    iat: float = 0
+    jti: str = ""
+
+
+def _audiences(claim: object) -> object:
+    """A token for one audience may name it without a list."""
+    if claim is None:
+        return []
+    return [claim] if isinstance(claim, str) else claim
+
+
+def _listed(names: list[str]) -> str:
+    return "[" + " ".join(errors.quoted(name) for name in names) + "]"
+
+
+class _Meta(msgspec.Struct):
+    uid: str = ""
+    deletionTimestamp: str | None = None
+
+
+class _Identity(msgspec.Struct):
+    metadata: _Meta
+
+
+_identity = msgspec.json.Decoder(_Identity).decode
+
+
+class ServiceAccountTokens:
+    """Signs and checks the tokens of service accounts. A token is bound to its account and, when it says so, to a
+    pod, secret or node: it ends with them."""
+
+    def __init__(
+        self, key: bytes, issuer: str, store: Store, now: Callable[[], float] = time.time
+    ) -> None:
+        private = serialization.load_pem_private_key(key, None)
+        assert isinstance(private, ec.EllipticCurvePrivateKey)
+        self._private, self.public = private, private.public_key()
+        self.issuer = issuer
+        self._store = store
+        self.now = now
+        der = self.public.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.key_id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
+        self._known: dict[str, _Claims] = {}
+
+    def sign(
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        seconds: int,
+        audiences: list[str] | None = None,
+        bound: tuple[str, str, str] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> tuple[str, float]:
+        """(token, expiry). `bound` is (kind, name, uid) of what the token ends with."""
+        now = int(self.now())
+        private: dict[str, Any] = {
+            "namespace": namespace,
+            "serviceaccount": {"name": name, "uid": uid},
+        }
+        if bound:
+            private[bound[0].lower()] = {"name": bound[1], "uid": bound[2]}
+        private.update(extra or {})
+        claims = {
+            "aud": audiences or [self.issuer],
+            "exp": now + seconds,
+            "iat": now,
+            "iss": self.issuer,
+            "jti": str(uuid.uuid4()),
+            "kubernetes.io": private,
+            "nbf": now,
+            "sub": f"system:serviceaccount:{namespace}:{name}",
+        }
+        return jwt.encode(claims, self._private, _ALGORITHM, {"kid": self.key_id}), now + seconds
+
+    def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
+        """(user of a valid token, those of `audiences` that it is for). Raises InvalidToken."""
+        claims = self._claims(token)
+        self._check_times(claims)
+        wanted = audiences or [self.issuer]
+        meant = [audience for audience in claims.aud or [self.issuer] if audience in wanted]
+        if not meant:
+            raise InvalidToken(
+                f"token audiences {_listed(claims.aud)} is invalid for the target audiences {_listed(wanted)}"
+            )
+        private = claims.private
+        self._check(_ACCOUNT, private.namespace, private.serviceaccount)
+        extra = (
+            {"authentication.kubernetes.io/credential-id": [f"JTI={claims.jti}"]}
+            if claims.jti
+            else {}
+        )
+        for kind, resource, bound in (
+            ("pod", _POD, private.pod),
+            ("secret", _SECRET, private.secret),
+            ("node", _NODE, private.node),
+        ):
+            if bound is None:
+                continue
+            if kind != "node" or private.pod is None:
+                self._check(resource, private.namespace if resource.namespaced else "", bound)
+            if kind != "secret":
+                extra[f"authentication.kubernetes.io/{kind}-name"] = [bound.name]
+                extra[f"authentication.kubernetes.io/{kind}-uid"] = [bound.uid]
+        groups = (
+            "system:serviceaccounts",
+            f"system:serviceaccounts:{private.namespace}",
+            AUTHENTICATED,
+        )
+        return User(claims.sub, groups, private.serviceaccount.uid, extra), meant
+
+    def _claims(self, token: str) -> _Claims:
+        claims = self._known.get(token)
+        if claims is None:
+            try:
+                read = jwt.decode(
+                    token,
+                    self.public,
+                    [_ALGORITHM],
+                    issuer=self.issuer,
+                    options={
+                        "verify_aud": False,
+                        "verify_exp": False,
+                        "verify_nbf": False,
+                        "verify_iat": False,
+                        "require": ["exp", "sub"],
+                    },
+                )
+                claims = msgspec.convert({**read, "aud": _audiences(read.get("aud"))}, _Claims)
+            # What is no token at all makes the decoder stumble in many ways: none of them is the server's fault.
+            except (
+                jwt.PyJWTError,
+                ValueError,
+                TypeError,
+                KeyError,
+                AttributeError,
+                RecursionError,
+            ) as error:
+                raise InvalidToken(str(error)) from None
+            if (
+                claims.sub
+                != f"system:serviceaccount:{claims.private.namespace}:{claims.private.serviceaccount.name}"
+            ):
+                raise InvalidToken("the token's subject is not its service account")
+            if len(self._known) > 4096:
+                self._known.clear()
+            self._known[token] = claims
+        return claims
+
+    def _check_times(self, claims: _Claims) -> None:
+        now = self.now()
+        if not claims.exp > now - _LEEWAY:
+            raise InvalidToken("service account token has expired")
+        if claims.nbf > now + _LEEWAY:
+            raise InvalidToken("service account token is not valid yet")
+        if claims.iat > now + _LEEWAY:
+            raise InvalidToken("service account token is issued in the future")
+
+    def _check(self, resource: Resource, namespace: str, claim: _Reference) -> None:
+        """What a token ends with must be there, the very same, and not marked as deleted for longer than the leeway."""
+        entry = self._store.cache(resource.prefix).get(resource.key(namespace, claim.name))
+        meta = _identity(entry.data).metadata if entry else None
+        if meta is None or not claim.uid or meta.uid != claim.uid:
+            raise InvalidToken(f"{resource.kind} {claim.name} has been deleted")
+        if (
+            meta.deletionTimestamp
+            and timestamps.parse(meta.deletionTimestamp) < self.now() - _LEEWAY
+        ):
+            raise InvalidToken("service account token has been invalidated")
+
+    def jwks(self) -> dict[str, Any]:
+        """The public key as a JSON web key set."""
+        numbers = self.public.public_numbers()
+
+        def text(value: int) -> str:
+            return base64.urlsafe_b64encode(value.to_bytes(32, "big")).decode().rstrip("=")
+
+        key = {
+            "use": "sig",
+            "kty": "EC",
+            "kid": self.key_id,
+            "crv": "P-256",
+            "alg": _ALGORITHM,
+            "x": text(numbers.x),
+            "y": text(numbers.y),
+        }
+        return {"keys": [key]}
+
+
+class Authenticator:
+    """Tries each way in turn. `static` is a file of ``token,user,uid,"group,group"`` lines."""
+
+    def __init__(self, tokens: ServiceAccountTokens, static: Path | None = None) -> None:
+        self.tokens = tokens
+        self._static = _read_static(static) if static else []
+        self._certificates: dict[bytes, tuple[User, float]] = {}
+
+    def certificate(self, der: bytes) -> User | None:
+        """The user named by a client certificate that TLS has already verified: CN and O. None when it names nobody.
+        Raises InvalidToken when it has ended since: connections live longer."""
+        user, ends = self._certificates.get(der, (None, 0.0))
+        if user is None:
+            certificate = x509.load_der_x509_certificate(der)
+            subject, ends = certificate.subject, certificate.not_valid_after_utc.timestamp()
+            names = [str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+            if not names or not names[-1]:
+                return None
+            groups = [
+                str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+            ]
+            extra = {
+                "authentication.kubernetes.io/credential-id": [
+                    f"X509SHA256={hashlib.sha256(der).hexdigest()}"
+                ]
+            }
+            # Of several names the last one counts, as for everybody who reads certificates with Go.
+            user = User(names[-1], _with_authenticated(groups), extra=extra)
+            if len(self._certificates) > 4096:
+                self._certificates.clear()
+            self._certificates[der] = user, ends
+        if self.tokens.now() > ends:
+            raise InvalidToken("x509: certificate has expired or is not yet valid")
+        return user
+
+    def token(self, token: str) -> User:
+        """The user behind a bearer token. Raises InvalidToken."""
+        return self.review(token)[0]
+
+    def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
+        """(user behind a bearer token, those of `audiences` that it is for; none: this server). Raises InvalidToken."""
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        here = self.tokens.issuer
+        for known, user in self._static:
+            if hmac.compare_digest(known, digest) and here in (audiences or [here]):
+                return user, [here]
+        return self.tokens.review(token, audiences)
+
+
+def _with_authenticated(groups: list[str]) -> tuple[str, ...]:
+    return tuple(groups) if AUTHENTICATED in groups else (*groups, AUTHENTICATED)
+
+
+def _read_static(path: Path) -> list[tuple[bytes, User]]:
+    users = []
+    for row in csv.reader(path.read_text().splitlines()):
+        if len(row) < 3:
+            continue
+        token, name, uid = (item.strip() for item in row[:3])
+        groups = tuple(g.strip() for g in row[3].split(",") if g.strip()) if len(row) > 3 else ()
+        users.append(
+            (hashlib.sha256(token.encode()).digest(), User(name, (*groups, AUTHENTICATED), uid))
+        )
+    return users

@@ -1,0 +1,375 @@
+"""Priority and fairness: to which flow a request belongs, and how many of each priority level are served at a time.
+
+A flow schema says who and what it is about and which level that has; the first in order of precedence decides. A level has
+seats, a share of the server's. What finds none waits in one of the level's queues, chosen so that flows do not crowd each
+other out (shuffle sharding), or is told to come again. Levels lend seats that they do not use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.api import flowcontrol_v1 as v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import resource_of
+from tiphys.apiserver.http.request import RequestInfo, User
+from tiphys.machinery import errors
+from tiphys.store.store import Store
+
+SEATS = (
+    600  # requests served at a time, all levels together: upstream's limits for reads and writes
+)
+PATIENCE = 15.0  # seconds that a request waits for a seat: a quarter of its time
+_PER_SEAT = 100  # objects read for each seat that a list takes, as upstream's estimate has it
+_MOST_SEATS = 10  # of one request
+_MOST_SHARE = 0.15  # of its level's seats, likewise
+_ACCOUNT = "system:serviceaccount:"
+_SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
+
+
+# --- the level: seats and queues ---
+
+
+@dataclass(eq=False)
+class Level:
+    """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`. Without queues whatever finds
+    no seat is refused."""
+
+    name: str
+    uid: str = ""
+    exempt: bool = False
+    nominal: int = 0
+    lendable: int = 0
+    borrowing: int = SEATS
+    hand: int = 1
+    length: int = 0
+    queues: list[deque[Waiter]] = field(default_factory=list)
+    used: int = 0
+    wide: int = 0  # of the used, those of requests that took more than one
+    waiting: int = 0
+    served: int = 0
+    refused: int = 0
+    _next: int = 0
+
+    def shard(self, flow: str) -> int:
+        """The queue for a flow: of the few that its hash deals to it, the shortest."""
+        value, count = (
+            int.from_bytes(hashlib.blake2b(flow.encode(), digest_size=16).digest(), "big"),
+            len(self.queues),
+        )
+        dealt: list[int] = []
+        for number in range(min(self.hand, count)):
+            value, card = divmod(value, count - number)
+            for earlier in sorted(dealt):
+                card += card >= earlier
+            dealt.append(card)
+        return min(dealt, key=lambda at: len(self.queues[at]))
+
+    def width(self, objects: int) -> int:
+        """How many seats a request takes that reads so many objects: upstream's estimate, and its limits."""
+        share = math.ceil(self.nominal * _MOST_SHARE)
+        most = max(1, min(_MOST_SEATS, share, self.nominal // max(self.hand, 1)))
+        return max(1, min(most, math.ceil(objects / _PER_SEAT)))
+
+    def in_turn(self) -> Iterator[deque[Waiter]]:
+        """The queues, beginning with the one after that which was looked at last."""
+        count = len(self.queues)
+        for _ in range(count):
+            at = self._next % count
+            self._next = at + 1
+            yield self.queues[at]
+
+    def take(self, seats: int) -> None:
+        self.used += seats
+        self.served += 1
+        if seats > 1:
+            self.wide += seats
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A request that waits for its seats."""
+
+    future: asyncio.Future[None]
+    seats: int = 1
+
+
+class Seat:
+    """What a request holds while it is served. It may give it back before it ends, when what is left costs little."""
+
+    __slots__ = ("_fairness", "_level", "_seats")
+
+    def __init__(self, fairness: Fairness, level: Level, seats: int) -> None:
+        self._fairness, self._level, self._seats = fairness, level, seats
+
+    def release(self) -> None:
+        seats, self._seats = self._seats, 0
+        if seats:
+            self._fairness.leave(self._level, seats)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a request was found to be. `headers` tell the client, `key` tells flows of one schema apart."""
+
+    schema: str
+    level: Level
+    key: str
+    headers: tuple[tuple[str, str], ...]
+
+
+# --- the schemas: pure ---
+
+
+def _has(values: list[str], value: str) -> bool:
+    return "*" in values or value in values
+
+
+def _is_subject(subject: v1.Subject, user: User) -> bool:
+    match subject.kind:
+        case "User" if subject.user is not None:
+            return subject.user.name in ("*", user.name)
+        case "Group" if subject.group is not None:
+            return subject.group.name == "*" or subject.group.name in user.groups
+        case "ServiceAccount" if subject.service_account is not None:
+            namespace, name = subject.service_account.namespace, subject.service_account.name
+            head = f"{_ACCOUNT}{namespace}:"
+            return user.name.startswith(head) if name == "*" else user.name == head + name
+    return False
+
+
+def _is_about(rule: v1.PolicyRulesWithSubjects, info: RequestInfo) -> bool:
+    if not info.is_resource:
+        return any(
+            _has(r.verbs, info.verb)
+            and any(
+                url in ("*", info.path) or (url.endswith("*") and info.path.startswith(url[:-1]))
+                for url in r.non_resource_urls
+            )
+            for r in rule.non_resource_rules
+        )
+    what = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    return any(
+        _has(r.verbs, info.verb)
+        and _has(r.api_groups, info.group)
+        and _has(r.resources, what)
+        and (_has(r.namespaces, info.namespace) if info.namespace else bool(r.cluster_scope))
+        for r in rule.resource_rules
+    )
+
+
+def matches(schema: v1.FlowSchema, user: User, info: RequestInfo) -> bool:
+    return any(
+        any(_is_subject(subject, user) for subject in rule.subjects) and _is_about(rule, info)
+        for rule in schema.spec.rules
+    )
+
+
+# --- the whole ---
+
+
+class Fairness:
+    def __init__(self, store: Store, seats: int = SEATS) -> None:
+        self._caches = store.cache(_SCHEMAS.prefix), store.cache(_LEVELS.prefix)
+        self._seats = seats
+        self._seen = (-1, -1)
+        self._schemas: list[v1.FlowSchema] = []
+        self._known: dict[Any, Flow] = {}
+        self.levels: dict[str, Level] = {}
+        self._crowded = 0  # requests that wait, at all levels
+
+    def flow_of(self, user: User, info: RequestInfo) -> Flow:
+        """The flow of a request."""
+        seen = (self._caches[0].revision, self._caches[1].revision)
+        if seen != self._seen:
+            self._read()
+            self._seen = seen
+        what = (
+            (info.group, info.resource, info.subresource, info.namespace)
+            if info.is_resource
+            else info.path
+        )
+        key = (user.name, user.groups, info.verb, what)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) > 20_000:
+                self._known.clear()
+            found = self._known[key] = self._classify(user, info)
+        return found
+
+    def _classify(self, user: User, info: RequestInfo) -> Flow:
+        for schema in self._schemas:
+            level = self.levels.get(schema.spec.priority_level_configuration.name)
+            if level is not None and matches(schema, user, info):
+                by = (
+                    schema.spec.distinguisher_method.type
+                    if schema.spec.distinguisher_method
+                    else ""
+                )
+                distinguished = {"ByUser": user.name, "ByNamespace": info.namespace}.get(by, "")
+                headers = (
+                    ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
+                    ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
+                )
+                return Flow(
+                    schema.metadata.name, level, f"{schema.metadata.name}/{distinguished}", headers
+                )
+        return Flow(
+            "", Level("exempt", exempt=True), "", ()
+        )  # before the first schemas are written
+
+    def _read(self) -> None:
+        """The schemas and levels as they stand; what runs and waits goes on where it is."""
+        self._known.clear()
+        schemas = [decode(entry.data, v1.FlowSchema) for entry in self._caches[0]]
+        self._schemas = sorted(schemas, key=lambda s: (s.spec.matching_precedence, s.metadata.name))
+        configured = [
+            decode(entry.data, v1.PriorityLevelConfiguration) for entry in self._caches[1]
+        ]
+        total = sum(_shares(one) for one in configured) or 1
+        standing, self.levels = self.levels, {}
+        for one in configured:
+            level = standing.get(one.metadata.name) or Level(one.metadata.name)
+            _configure(level, one, self._seats, total)
+            self.levels[level.name] = level
+
+    # --- seats ---
+
+    def enter(self, level: Level, seats: int = 1) -> bool:
+        """Takes seats if there are so many."""
+        if level.used and not self._has_room(level, seats):
+            return False
+        level.take(seats)
+        return True
+
+    def _has_room(self, level: Level, seats: int) -> bool:
+        """Whether there are seats, the level's own or such as others do not need. What takes several leaves half of the
+        level to what takes one, whoever may lend."""
+        if seats > 1 and level.wide + seats > max(level.nominal // 2, 1):
+            return False
+        return level.used + seats <= level.nominal or self._may_borrow(level, seats)
+
+    def _serve_next(self, level: Level) -> bool:
+        """Gives seats to who has waited longest in the queue whose turn it is, or in the next whose first has enough.
+        Whether there was one."""
+        for queue in level.in_turn():
+            while queue and queue[0].future.done():
+                queue.popleft()
+            if queue and self.enter(level, queue[0].seats):
+                queue.popleft().future.set_result(None)
+                return True
+        return False
+
+    async def seat(self, flow: Flow, objects: int) -> Seat:
+        """The seats of a request that reads so many objects, once they are free. Raises 429."""
+        level, seats = flow.level, flow.level.width(objects) if objects > _PER_SEAT else 1
+        if not self.enter(level, seats):
+            await self.queue(flow, seats)
+        return Seat(self, level, seats)
+
+    def _may_borrow(self, level: Level, seats: int) -> bool:
+        if level.used + seats - level.nominal > level.borrowing:
+            return False
+        lent = sum(max(0, other.used - other.nominal) for other in self.levels.values())
+        free = sum(
+            min(other.lendable, other.nominal - other.used)
+            for other in self.levels.values()
+            if other is not level and other.used < other.nominal
+        )
+        return free - lent >= seats
+
+    async def queue(self, flow: Flow, seats: int = 1) -> None:
+        """Waits for seats and takes them. Raises 429 when the queue is full, or when none gets free in time."""
+        level = flow.level
+        if not level.queues:
+            raise self._refusal(level)
+        queue = level.queues[level.shard(flow.key)]
+        if len(queue) >= level.length:
+            raise self._refusal(level)
+        waiter = asyncio.get_running_loop().create_future()
+        queue.append(Waiter(waiter, seats))
+        level.waiting += 1
+        self._crowded += 1
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                self.leave(level, seats)  # it got its seats in the same moment
+            waiter.cancel()
+            if isinstance(error, TimeoutError):
+                raise self._refusal(level) from None
+            raise
+        finally:
+            level.waiting -= 1
+            self._crowded -= 1
+
+    @staticmethod
+    def _refusal(level: Level) -> errors.StatusError:
+        level.refused += 1
+        return errors.too_many_requests("Too many requests, please try again later.", 1)
+
+    def leave(self, level: Level, seats: int = 1) -> None:
+        """Gives seats back; whoever waits may have them."""
+        level.used -= seats
+        if seats > 1:
+            level.wide -= seats
+        if self._crowded:
+            for other in (level, *self.levels.values()):
+                while other.waiting and self._serve_next(other):
+                    pass
+
+    def metrics(self) -> Iterator[str]:
+        for name, kind, value in (
+            ("nominal_limit_seats", "gauge", "nominal"),
+            ("current_executing_requests", "gauge", "used"),
+            ("current_inqueue_requests", "gauge", "waiting"),
+            ("dispatched_requests_total", "counter", "served"),
+            ("rejected_requests_total", "counter", "refused"),
+        ):
+            yield f"# TYPE apiserver_flowcontrol_{name} {kind}"
+            for level in self.levels.values():
+                yield f'apiserver_flowcontrol_{name}{{priority_level="{level.name}"}} {getattr(level, value)}'
+
+
+def _shares(one: v1.PriorityLevelConfiguration) -> int:
+    if one.spec.type == "Exempt":
+        return (
+            (one.spec.exempt.nominal_concurrency_shares or 0) if one.spec.exempt is not None else 0
+        )
+    shares = one.spec.limited.nominal_concurrency_shares if one.spec.limited is not None else None
+    return 30 if shares is None else shares
+
+
+def _configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, total: int) -> None:
+    level.uid, level.exempt = one.metadata.uid, one.spec.type == "Exempt"
+    level.nominal = math.ceil(seats * _shares(one) / total)
+    limited = one.spec.limited
+    if limited is None:
+        return
+    level.lendable = level.nominal * (limited.lendable_percent or 0) // 100
+    percent = limited.borrowing_limit_percent
+    level.borrowing = seats if percent is None else level.nominal * percent // 100
+    queuing = limited.limit_response.queuing if limited.limit_response.type == "Queue" else None
+    count = queuing.queues if queuing is not None else 0
+    level.hand, level.length = (
+        (queuing.hand_size, queuing.queue_length_limit) if queuing is not None else (1, 0)
+    )
+    if len(level.queues) != count:
+        waiting = [waiter for queue in level.queues for waiter in queue]
+        level.queues = [deque() for _ in range(count)]
+        for at, waiter in enumerate(
+            waiting
+        ):  # nobody who waits is forgotten when the queues change
+            if count:
+                level.queues[at % count].append(waiter)
+            elif not waiter.future.done():
+                waiter.future.set_exception(
+                    errors.too_many_requests("Too many requests, please try again later.", 1)
+                )

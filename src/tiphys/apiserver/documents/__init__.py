@@ -1,0 +1,1 @@
+"""What describes the API to clients: discovery, OpenAPI, the columns of tables."""

@@ -1,0 +1,103 @@
+"""The process that does for the API server what takes long in plain Python: reads and writes YAML, judges definitions.
+
+It speaks over its standard input and output, one job after the other. A job is a kind (one byte), the length of its input
+(four bytes, big-endian) and the input; its answer a state (one byte: 0 done, 1 refused), a length and the output. `workers` has
+the other end, which ends this process when a job takes too long.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import struct
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+HEAD = struct.Struct(">BI")
+READ_YAML, WRITE_YAML, JUDGE_DEFINITION, INDENT = 1, 2, 3, 4
+_MEMORY = 2 << 30  # bytes of address space: a job that wants more ends here, not in the server
+_NICE = 5
+
+
+class Refused(ValueError):
+    """The input is at fault; the text is for the user."""
+
+
+def read_yaml(data: bytes) -> bytes:
+    """JSON of [value, problems of strict decoding]."""
+    from tiphys.machinery import yaml_reading
+
+    try:
+        return msgspec.json.encode(yaml_reading.read(data))
+    except (
+        yaml_reading.YamlError,
+        RecursionError,
+        msgspec.MsgspecError,
+        UnicodeEncodeError,
+    ) as error:
+        raise Refused(str(error)) from None
+
+
+def write_yaml(data: bytes) -> bytes:
+    """YAML of JSON."""
+    from tiphys.apiserver.http.yaml_form import dump
+
+    return dump(msgspec.json.decode(data))
+
+
+def indent(data: bytes) -> bytes:
+    """JSON with two spaces a level."""
+    return msgspec.json.format(data)
+
+
+def judge_definition(data: bytes) -> bytes:
+    """JSON of [[(reason, path, message), ...], warnings] on a CustomResourceDefinition."""
+    from tiphys.api.apiextensions_v1 import CustomResourceDefinition
+    from tiphys.api.base import decode
+    from tiphys.apiserver.http.request import collect_warnings
+    from tiphys.apiserver.resources.definitions import judged
+
+    warnings: list[str] = []
+    collect_warnings(warnings)
+    found = judged(decode(data, CustomResourceDefinition))
+    return msgspec.json.encode(([(e.reason, e.field, e.detail) for e in found], warnings))
+
+
+JOBS: dict[int, Callable[[bytes], bytes]] = {
+    READ_YAML: read_yaml,
+    WRITE_YAML: write_yaml,
+    JUDGE_DEFINITION: judge_definition,
+    INDENT: indent,
+}
+
+
+def done(kind: int, data: bytes) -> tuple[int, bytes]:
+    """(state, output) of one job."""
+    try:
+        return 0, JOBS[kind](data)
+    except Refused as error:
+        return 1, str(error).encode(errors="replace")
+
+
+def main() -> None:
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    gc.freeze()
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    while head := source.read(HEAD.size):
+        kind, length = HEAD.unpack(head)
+        data = source.read(length)
+        gc.disable()  # of the time that reading YAML takes, collections had four fifths
+        state, output = done(kind, data)
+        gc.enable()
+        sink.write(HEAD.pack(state, len(output)))
+        sink.write(output)
+        sink.flush()
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()

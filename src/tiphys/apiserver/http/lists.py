@@ -1,0 +1,223 @@
+"""Lists in every shape and form, and the tokens that their pages go on with."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tiphys.api.base import decode, from_builtins
+from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.documents import tables
+from tiphys.apiserver.eventloop.turns import Turns
+from tiphys.apiserver.eventloop.workers import Workers
+from tiphys.apiserver.http.bulk import Body
+from tiphys.apiserver.http.options import check_included
+from tiphys.apiserver.http.request import Call
+from tiphys.apiserver.http.respond import JSON, Accepted
+from tiphys.apiserver.registry.conversion import Converter
+from tiphys.machinery import errors, protobuf
+from tiphys.store.cache import Entry
+
+# How many objects are worked on in one step, of about a millisecond.
+_ROWS = 40  # made into rows of a table, or converted
+_CODED = 8  # coded in protobuf
+_REDUCED = 100  # reduced to their metadata
+_INDENTED = 20  # written for people
+
+
+class Listing:
+    """A list in the shape and form that the client wants, made in short steps."""
+
+    def __init__(
+        self,
+        call: Call,
+        resource: Resource,
+        want: Accepted,
+        turns: Turns,
+        converter: Converter,
+        workers: Workers,
+    ) -> None:
+        """Raises 406 for what a list cannot be."""
+        if want.shape == "PartialObjectMetadata":
+            raise errors.not_acceptable(
+                f"you requested PartialObjectMetadata, but the requested object is a list ({resource.list_kind})"
+            )
+        self._include = call.query.get("includeObject", "") if want.shape == "Table" else ""
+        check_included(self._include)
+        self._user = call.user.name
+        self.shaped = bool(want.shape)
+        self._resource, self._want, self._turns, self._converter = resource, want, turns, converter
+        self._to_yaml, self._indent = workers.to_yaml, workers.indented
+
+    async def body(self, meta: dict[str, Any], entries: list[Entry]) -> Body:
+        objects, resource, want = await self._objects(entries), self._resource, self._want
+        if want.form == "protobuf":
+            return await self._protobuf(meta, entries, objects)
+        if want.shape == "Table":
+            return await self._table(meta, objects)
+        kind, version = resource.list_kind.encode(), resource.api_version.encode()
+        if want.shape:
+            kind, version = b"PartialObjectMetadataList", want.version
+            objects = await self._each(
+                objects, _REDUCED, lambda data: tables.partial(data, want.version)
+            )
+        typed = 0 if want.shape else self._typed(objects)
+        if want.form in ("yaml", "pretty"):
+            objects = [b"{" + data[typed:] for data in objects] if typed else objects
+            if want.form == "yaml":
+                return await self._yaml(kind, version, meta, objects)
+            return await self._pretty(list_head(kind, version, meta), objects)
+        return _joined(list_head(kind, version, meta), objects, typed)
+
+    def _typed(self, objects: list[bytes]) -> int:
+        """How many bytes say of which type each object is: those of a built-in kind leave it to the list, as upstream's do.
+        0 when that shall be said, or is not said in the same way by all (what others wrote into the store)."""
+        if isinstance(self._resource, CustomResource):
+            return 0
+        opening = _opening(self._resource)
+        return len(opening) if all(data.startswith(opening) for data in objects) else 0
+
+    async def _objects(self, entries: list[Entry]) -> list[bytes]:
+        """As the version shows them. A webhook that converts is asked once for all."""
+        resource = self._resource
+        if not isinstance(resource, CustomResource):
+            if resource.is_storage_version:
+                return [entry.data for entry in entries]
+        elif resource.webhook:
+            return await self._converter.present(resource, entries)
+        shown: list[bytes] = []
+        async for some in self._turns.sliced(self._user, entries, _ROWS):
+            shown += await self._converter.present(resource, some)
+        return shown
+
+    async def _each(
+        self, objects: list[bytes], step: int, make: Callable[[bytes], bytes]
+    ) -> list[bytes]:
+        made: list[bytes] = []
+        async for some in self._turns.sliced(self._user, objects, step):
+            made += [make(data) for data in some]
+        return made
+
+    async def _table(self, meta: dict[str, Any], objects: list[bytes]) -> Body:
+        table = tables.Printer(self._resource, self._include or "Metadata", self._want.version)
+        rows, head = await self._each(objects, _ROWS, table.row), table.head(meta)
+        if self._want.form == "pretty":
+            return await self._pretty(head, rows)
+        if self._want.form != "yaml":
+            return Body(head, rows, tail=b"]}")
+        if not rows:
+            return Body(b"", [await self._to_yaml(head + b"]}")])
+        first = await self._to_yaml(head.removesuffix(b',"rows":[') + b"}")
+        return Body(first + b"rows:\n", await self._documents(rows), b"")
+
+    async def _pretty(self, head: bytes, items: list[bytes]) -> Body:
+        """Indented; `head` ends where the items begin."""
+        shown = msgspec.json.format(head + b"]}")
+        if not items:
+            return Body(b"", [shown])
+        parts: list[bytes] = []
+        async for some in self._turns.sliced(self._user, items, _INDENTED):
+            parts += [
+                b"\n    " + (await self._indent(data)).replace(b"\n", b"\n    ") for data in some
+            ]
+        return Body(shown.removesuffix(b"]\n}"), parts, tail=b"\n  ]\n}")
+
+    async def _yaml(
+        self, kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]
+    ) -> Body:
+        """Items stand between `apiVersion` and `kind`: keys are in order."""
+        if not objects:
+            return Body(b"", [await self._to_yaml(list_head(kind, version, meta) + b"]}")])
+        items = await self._documents(objects)
+        head = b"apiVersion: %b\nitems:\n" % version
+        rest = {"kind": kind.decode(), "metadata": meta}
+        return Body(head, items, b"", await self._to_yaml(msgspec.json.encode(rest)))
+
+    async def _documents(self, objects: list[bytes]) -> list[bytes]:
+        """Each as an item of a list in YAML. Large ones are written by another process."""
+        made: list[bytes] = []
+        async for [data] in self._turns.sliced(self._user, objects, 1):
+            made.append(await self._to_yaml(b"[%b]" % data))
+        return made
+
+    async def _protobuf(
+        self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
+    ) -> Body:
+        """Each object is coded once and kept beside its JSON."""
+        resource, shape = self._resource, self._want.shape
+        kind = PartialObjectMetadata if shape else resource.type
+        pairs, items = list(zip(entries, objects, strict=True)), list[bytes]()
+        async for some in self._turns.sliced(self._user, pairs, _CODED):
+            items += [protobuf.frame(2, self._coded(entry, data, kind)) for entry, data in some]
+        head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
+        version, name = (
+            ("meta.k8s.io/v1", "PartialObjectMetadataList")
+            if shape
+            else (resource.api_version, resource.list_kind)
+        )
+        return Body(
+            protobuf.envelope_head(version, name, len(head) + sum(map(len, items))) + head,
+            items,
+            b"",
+            protobuf.ENVELOPE_TAIL,
+        )
+
+    def _coded(self, entry: Entry, data: bytes, kind: type) -> bytes:
+        key = (kind, self._resource.api_version)
+        made = entry.shown.get(key) if entry.shown else None
+        if made is None:
+            made = protobuf.encode(decode(tables.partial(data) if self._want.shape else data, kind))
+            entry.shown = {**(entry.shown or {}), key: made}
+        return made
+
+
+def media_of(want: Accepted) -> str:
+    return {"protobuf": protobuf.MEDIA_TYPE, "yaml": "application/yaml"}.get(want.form, JSON)
+
+
+def short_list(resource: Resource, objects: list[bytes]) -> bytes:
+    """A list of a built-in kind that is not stored; every object begins with its type."""
+    head = list_head(resource.list_kind.encode(), resource.api_version.encode(), {})
+    return _joined(head, objects, len(_opening(resource))).whole()
+
+
+def _opening(resource: Resource) -> bytes:
+    version, kind = resource.api_version.encode(), resource.kind.encode()
+    return b'{"apiVersion":"%b","kind":"%b",' % (version, kind)
+
+
+def _joined(head: bytes, objects: list[bytes], typed: int) -> Body:
+    if typed and objects:
+        return Body(head + b"{", objects, b",{", b"]}", typed)
+    return Body(head, objects, tail=b"]}")
+
+
+def list_head(kind: bytes, version: bytes, meta: dict[str, Any]) -> bytes:
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+        kind,
+        version,
+        msgspec.json.encode(meta),
+    )
+
+
+def write_token(revision: int, start: str) -> str:
+    raw = msgspec.json.encode({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def read_token(token: str) -> tuple[int, str]:
+    try:
+        raw = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        revision, start = raw["rv"], raw["start"]
+        if type(revision) is not int or not isinstance(start, str) or not -1 <= revision < 1 << 63:
+            raise ValueError("other types than the server writes")
+        return max(revision, 0), start
+    except (ValueError, KeyError, TypeError, msgspec.DecodeError):
+        raise errors.bad_request(
+            "invalid continue token: continue key is not valid: malformed value"
+        ) from None

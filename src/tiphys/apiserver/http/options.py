@@ -1,0 +1,135 @@
+"""The options of a request, read off its query or its body and checked before anything else happens.
+
+Source of the rules: upstream's validation of the option kinds of meta.k8s.io.
+"""
+
+from __future__ import annotations
+
+from tiphys.api.meta_v1 import DeleteOptions
+from tiphys.apiserver.http.request import Call, whole_number
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.query import truth
+
+_GROUP = "meta.k8s.io"
+_MANAGER_LENGTH = 128
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+_PROPAGATIONS = ("Foreground", "Background", "Orphan")
+_INCLUDED = ("", "Metadata", "Object", "None")
+
+
+def check_write(call: Call, kind: str, apply: bool = False) -> None:
+    """`kind`: CreateOptions, UpdateOptions or PatchOptions. Raises 422."""
+    query = call.query
+    if not query and not apply:
+        return
+    manager, found = query.get("fieldManager", ""), list[FieldError]()
+    if apply and not manager:
+        found.append(errors.required("fieldManager", "is required for apply patch"))
+    if kind == "PatchOptions" and not apply and "force" in query:
+        found.append(errors.forbidden_field("force", "may not be specified for non-apply patch"))
+    found += manager_errors(manager, "fieldManager")
+    if "dryRun" in query:
+        found += _dry_run_errors([query["dryRun"]])
+    if query.get("fieldValidation", "") not in _VALIDATIONS:
+        found.append(
+            errors.not_supported("fieldValidation", query["fieldValidation"], _VALIDATIONS)
+        )
+    _refuse(kind, found)
+
+
+def manager_errors(name: str, field: str) -> list[FieldError]:
+    """What is wrong with the name of a field manager."""
+    found = []
+    if len(name.encode()) > _MANAGER_LENGTH:
+        found.append(errors.too_long(field, _MANAGER_LENGTH))
+    at = 0  # in bytes
+    for character in name:
+        if not character.isprintable():
+            told = f"invalid character U+{ord(character):04X} (at position {at})"
+            found.append(errors.invalid_value(field, name, told))
+        at += len(character.encode())
+    return found
+
+
+def _dry_run_errors(values: list[str]) -> list[FieldError]:
+    if all(value == "All" for value in values):
+        return []
+    return [errors.not_supported("dryRun", values, ["All"])]
+
+
+def check_list(call: Call) -> None:
+    """The options of a list, a watch or a collection's deletion. Raises 400 or 422."""
+    query = call.query
+    if not query:
+        return
+    for name in ("limit", "timeoutSeconds"):
+        whole_number(query.get(name) or "0")
+    match, initial = query.get("resourceVersionMatch", ""), query.get("sendInitialEvents")
+    if not match and initial is None:
+        return
+    found = list[FieldError]()
+
+    def forbid(why: str, field: str = "resourceVersionMatch") -> None:
+        found.append(errors.forbidden_field(field, why))
+
+    if call.info.verb == "watch":
+        if initial is not None and match != "NotOlderThan":
+            forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        if match and initial is None:
+            forbid(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
+        if match and match != "NotOlderThan":
+            found.append(errors.not_supported("resourceVersionMatch", match, ["NotOlderThan"]))
+    else:
+        if match and not query.get("resourceVersion"):
+            forbid("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if match not in ("", "Exact", "NotOlderThan"):
+            found.append(
+                errors.not_one_of("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""])
+            )
+        if match == "Exact" and query.get("resourceVersion") == "0":
+            forbid('resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+        if initial is not None:
+            forbid("sendInitialEvents is forbidden for list", "sendInitialEvents")
+    if match and query.get("continue"):
+        forbid("resourceVersionMatch is forbidden when continue is provided")
+    _refuse("ListOptions", found)
+
+
+def check_included(text: str) -> None:
+    """What is to stand beside the rows of a Table. Raises 400."""
+    if text not in _INCLUDED:
+        why = errors.invalid_value(
+            "includeObject", text, "must be 'Metadata', 'Object', 'None', or empty"
+        )
+        raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
+
+
+def complete_delete(options: DeleteOptions, call: Call) -> None:
+    """Fills in what the body left out from the query, and checks it all. Raises 400 or 422."""
+    query = call.query
+    if "gracePeriodSeconds" in query and options.grace_period_seconds is None:
+        options.grace_period_seconds = whole_number(query["gracePeriodSeconds"])
+    if "propagationPolicy" in query and options.propagation_policy is None:
+        options.propagation_policy = query["propagationPolicy"]
+    if "orphanDependents" in query and options.orphan_dependents is None:
+        options.orphan_dependents = truth(query["orphanDependents"])
+    if "dryRun" in query and not options.dry_run:
+        options.dry_run = [query["dryRun"]]
+    found, policy = list[FieldError](), options.propagation_policy
+    if policy is not None and options.orphan_dependents is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        found.append(errors.invalid_value("propagationPolicy", policy, why))
+    if policy is not None and policy not in _PROPAGATIONS:
+        found.append(errors.not_one_of("propagationPolicy", policy, [*_PROPAGATIONS, "nil"]))
+    found += _dry_run_errors(options.dry_run)
+    if options.grace_period_seconds is not None and options.grace_period_seconds < 0:
+        options.grace_period_seconds = 1
+    _refuse("DeleteOptions", found)
+
+
+def _refuse(kind: str, found: list[FieldError]) -> None:
+    if found:
+        raise errors.invalid(kind, _GROUP, "", found)

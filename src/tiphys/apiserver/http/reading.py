@@ -1,0 +1,280 @@
+"""GET and LIST: bytes out of the cache; and who watches."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from tiphys.api.catalog import Resource, storage_of
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.eventloop.aside import aside, weigh_object
+from tiphys.apiserver.eventloop.turns import Rounds
+from tiphys.apiserver.http.bulk import COMPRESSED, LARGE, Body, Bulk
+from tiphys.apiserver.http.lists import Listing, media_of, read_token, write_token
+from tiphys.apiserver.http.options import check_list
+from tiphys.apiserver.http.request import Call
+from tiphys.apiserver.http.respond import HEADERS, Accepted, answer, one, wanted, warn_of
+from tiphys.apiserver.http.watching import Stream
+from tiphys.apiserver.registry.registry import Registry, outage
+from tiphys.apiserver.registry.views import number, view_of
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery import errors
+from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
+from tiphys.store.engine import StoreError
+
+_WAIT = 3.0  # seconds a read waits for a revision this server has not seen yet
+_FEW = 100  # objects that a list reads at once; one that reads more goes in turns
+_EXAMINED = 250  # objects looked at in one step
+# Parameters that say what is in a list.
+_SHAPING = (
+    "labelSelector",
+    "fieldSelector",
+    "limit",
+    "continue",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "includeObject",
+)
+
+_LISTING = "invalid resource version: "  # how a list begins to tell of one
+
+
+class Reader:
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.store = registry.store
+        self.watchers = 0
+        self.closing = asyncio.Event()
+        self.tasks = TaskGroup("reads")
+        self.bulk = Bulk(registry.turns, self.tasks)
+        self.rounds = Rounds()  # in which watchers are sent what happened
+        self.streams: set[Stream] = set()
+
+    def end_watches(self) -> None:
+        """Lets every watch end cleanly: the server goes."""
+        self.closing.set()
+        for stream in self.streams:
+            stream.wake.set()
+
+    def end_watches_of(self, prefix: str) -> None:
+        """Lets the watches of one resource end: it is not served any more, or in another way."""
+        for stream in list(self.streams):
+            if stream.resource.prefix == prefix:
+                self.end(stream)
+
+    @staticmethod
+    def end(stream: Stream) -> None:
+        stream.ended = True
+        stream.wake.set()
+
+    # --- get ---
+
+    async def get(self, call: Call, resource: Resource) -> web.Response:
+        await self.fresh(call.query.get("resourceVersion", ""))
+        entry = self.registry.entry(resource, call.info.namespace, call.info.name)
+        data = self.registry.converter.shown(resource, entry)
+        if data is None:
+            data = (await self.registry.converter.present(resource, [entry]))[0]
+        weigh_object(len(data))
+        return await aside(one, call, resource, data)
+
+    async def fresh(self, asked: str, doing: str = "") -> int:
+        """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
+        if not asked:
+            try:
+                return await self.store.fresh()
+            except StoreError as error:
+                raise outage(error) from error
+        if asked != "0" and not await self.store.reached(wanted := number(asked, doing), _WAIT):
+            raise errors.too_large_version(wanted, self.store.revision)
+        return self.store.revision
+
+    # --- list ---
+
+    def examined(self, call: Call, resource: Resource) -> int:
+        """How many objects a list, or the beginning of a watch, reads, about."""
+        info, query = call.info, call.query
+        if info.name:
+            return 1
+        prefix = resource.prefix + (
+            f"{info.namespace}/" if resource.namespaced and info.namespace else ""
+        )
+        count = self.store.cache(storage_of(resource).prefix).count(prefix)
+        if "labelSelector" in query or "fieldSelector" in query or info.verb == "watch":
+            return count
+        limit = query.get("limit", "")
+        return (
+            min(count, int(limit))
+            if limit.isdecimal() and 0 < len(limit) < 10 and limit != "0"
+            else count
+        )
+
+    async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
+        want = wanted(call, resource)
+        check_list(call)
+        view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
+        listing = Listing(
+            call,
+            resource,
+            want,
+            self.registry.turns,
+            self.registry.converter,
+            self.registry.workers,
+        )
+        if not call.query.get("continue"):
+            await self.fresh(call.query.get("resourceVersion", ""), _LISTING)
+        gzip = "gzip" in call.http.headers.get("Accept-Encoding", "") and want.form != "protobuf"
+        if self.examined(call, resource) <= _FEW:
+            body = await self._listed(call, resource, listing, view, limit)
+            if body.length <= (COMPRESSED if gzip else LARGE):
+                return answer(body.whole(), 200, call.warnings, media_of(want))
+        place = self.bulk.place(call.user.name)
+        if place.locked():
+            call.seat.release()  # who waits for clients of its own to read keeps no other user from a seat
+        async with place:
+            return await self._large(call, resource, listing, view, limit, want, gzip)
+
+    async def _large(
+        self,
+        call: Call,
+        resource: Resource,
+        listing: Listing,
+        view: Filter,
+        limit: int,
+        want: Accepted,
+        gzip: bool,
+    ) -> web.StreamResponse:
+        """A list that takes long, shared with whoever asks for the same at one revision."""
+        query, info = call.query, call.info
+        asked = tuple(query.get(name, "") for name in _SHAPING)
+        key = (
+            resource.prefix,
+            resource.api_version,
+            info.namespace,
+            info.name,
+            want,
+            asked,
+            self.store.revision,
+        )
+
+        async def make() -> Body:
+            await self.registry.turns.take(call.user.name)
+            return await self._listed(call, resource, listing, view, limit)
+
+        body = await self.bulk.shared(key, make)
+        response = web.StreamResponse(headers=HEADERS)
+        response.headers["Content-Type"] = media_of(want)
+        warn_of(response, call.warnings)
+        if (
+            gzip
+            and body.length > COMPRESSED
+            and (packed := await self.bulk.compressed(key, body)) is not None
+        ):
+            body = packed
+            response.headers["Content-Encoding"], response.headers["Vary"] = (
+                "gzip",
+                "Accept-Encoding",
+            )
+        call.seat.release()  # what is left is the client's to take, and goes in turns
+        return await self.bulk.write(call, response, body)
+
+    async def _listed(
+        self, call: Call, resource: Resource, listing: Listing, view: Filter, limit: int
+    ) -> Body:
+        self.registry.check_readable(resource, view.prefix)
+        entries, revision, token, remaining = await self._page(call, resource, view, limit)
+        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        if token:
+            meta["continue"] = token
+            if view.matches_all:
+                meta["remainingItemCount"] = remaining
+        if isinstance(resource, CustomResource) and not listing.shaped:
+            meta.setdefault("continue", "")  # upstream's lists of plain objects say so
+        return await listing.body(meta, entries)
+
+    async def _page(
+        self, call: Call, resource: Resource, view: Filter, limit: int
+    ) -> tuple[list[Entry], int, str, int]:
+        """(entries, revision of the whole list, continue token, how many are left)."""
+        query, cache, revision, start = (
+            call.query,
+            self.registry.cache(resource),
+            self.store.revision,
+            "",
+        )
+        asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+        past = 0
+        if query.get("continue"):
+            past, start = read_token(query["continue"])
+        elif match == "Exact" or (limit and asked not in ("", "0") and not match):
+            past = number(asked, _LISTING)
+        revision = past or revision
+        # A token ends with its revision's history even if nothing of this resource has changed since: clients rely on it.
+        if past and (past < cache.revision or past < cache.floor):
+            entries = self.at(cache, view, past, start)
+            if view.stored is not view:
+                await self.registry.converter.present(resource, entries)
+                entries = [entry for entry in entries if view.matches(entry)]
+        elif view.matches_all:
+            entries, left = cache.page(
+                view, resource.prefix + start if start else "", limit or len(cache)
+            )
+            token = write_token(revision, entries[-1].key[len(resource.prefix) :]) if left else ""
+            return entries, revision, token, left
+        else:
+            entries = await self.matching(call, resource, view)
+        if start:
+            entries = [entry for entry in entries if entry.key > resource.prefix + start]
+        if not limit or len(entries) <= limit:
+            return entries, revision, "", 0
+        page = entries[:limit]
+        token = write_token(revision, page[-1].key[len(resource.prefix) :])
+        return page, revision, token, len(entries) - limit
+
+    async def matching(self, call: Call, resource: Resource, view: Filter) -> list[Entry]:
+        """The view as it stands when this is called. Looks at objects in short steps."""
+        turns, user, cache = self.registry.turns, call.user.name, self.registry.cache(resource)
+        entries = cache.snapshot(view)
+        converted = view.stored is not view
+        if converted:  # its fields are those of another version; a webhook is asked once for all
+            await self.registry.converter.present(resource, entries)
+        if view.matches_all:
+            return entries
+        found: list[Entry] = []
+        async for some in turns.sliced(user, entries, _EXAMINED):
+            found += [entry for entry in some if view.matches(entry)]
+        if len(found) < len(entries) and not converted:
+            cache.candidates(view)  # makes the index, if one is of use: all labels are read now
+        return found
+
+    @staticmethod
+    def at(cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
+        try:
+            return cache.at(view, revision)
+        except Expired as error:
+            if not start:
+                raise errors.too_old(revision, error.floor) from None
+            # The list can go on from here, but what it shows is of another time: the client must agree to that.
+            failure = errors.gone(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new"
+                " list without the continue parameter, or use the continue token in this response to retrieve the"
+                " remainder of the results. Continuing with the provided token results in an inconsistent list - objects"
+                " that were created, modified, or deleted between the time the first chunk was returned and now may show"
+                " up in the list."
+            )
+            from tiphys.api.meta_v1 import ListMeta
+
+            failure.status.metadata = ListMeta(continue_=write_token(0, start))
+            raise failure from None
+
+    # --- watch ---
+
+    async def watch(self, call: Call, resource: Resource) -> web.StreamResponse:
+        stream = Stream(self, call, resource)
+        self.watchers += 1
+        try:
+            return await stream.run()
+        finally:
+            self.watchers -= 1

@@ -1,0 +1,384 @@
+"""Watches: the events of a view, as they come, until the client or the clock ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from tiphys.api.base import decode, encode
+from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import PartialObjectMetadata
+from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.apiserver.documents import tables
+from tiphys.apiserver.http.bulk import PATIENCE, Patience
+from tiphys.apiserver.http.options import check_list
+from tiphys.apiserver.http.request import Call
+from tiphys.apiserver.http.respond import accepted, is_declared
+from tiphys.machinery import errors, protobuf
+from tiphys.machinery.query import truth
+from tiphys.store.cache import Entry, Event, Expired
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.http.reading import Reader
+from tiphys.apiserver.registry.views import number, view_of
+
+_BOOKMARK = 50.0  # seconds between bookmarks
+_REPLAYED = 20  # objects that a new watcher is sent at once
+_AT_ONCE = 500  # events looked at for one watcher before it is another's turn
+_PIECE = 64 << 10  # bytes of events sent to one watcher before it is another's turn, about
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+def begins_with_list(call: Call) -> bool:
+    """Whether a watch sends first what is there, and so costs what a list does."""
+    query = call.query
+    initial = query.get("sendInitialEvents")
+    from_now = initial is None and query.get("resourceVersion", "") in ("", "0")
+    return call.info.verb == "watch" and (from_now or truth(initial))
+
+
+class Stream:
+    """One watch: the events of a view, as they come, until the client or the clock ends it."""
+
+    def __init__(self, reader: Reader, call: Call, resource: Resource) -> None:
+        self._reader = reader
+        self._call = call
+        self.resource = resource
+        self.user = call.user.name
+        self._cache = reader.registry.cache(resource)
+        self._view = view_of(call, resource)
+        self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+        check_list(call)
+        self._seconds = int(call.query.get("timeoutSeconds") or "0")
+        self.wake = asyncio.Event()
+        self._transport: Any = None
+        self._header = True
+        self._bookmarks = call.flag("allowWatchBookmarks")
+        self._converter = reader.registry.converter
+        custom = isinstance(resource, CustomResource)
+        self._binary = self._want.form == "protobuf"
+        self._plain = (
+            not self._want.shape and not self._binary and resource.is_storage_version and not custom
+        )
+        self._converting = (
+            resource if isinstance(resource, CustomResource) and resource.webhook else None
+        )
+
+    async def run(self) -> web.StreamResponse:
+        query, store = self._call.query, self._reader.store
+        asked = query.get("resourceVersion", "")
+        initial = query.get("sendInitialEvents")
+        replay = begins_with_list(self._call)
+        since = (
+            await self._reader.fresh(asked if asked else "")
+            if replay
+            else number(asked or "0") or store.revision
+        )
+        if replay:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
+        try:
+            watcher = self._cache.watch(self._view, since, self._awake)
+        except Expired as error:
+            return await self._fail(errors.too_old(since, error.floor))
+        present = self._cache.snapshot(self._view) if replay else []
+        response: web.StreamResponse = web.Response()
+        self._reader.streams.add(self)
+        try:
+            response = await self._open()
+            self._call.seat.release()  # what is left is the client's to take, and goes in turns
+            if replay:
+                await self._replay(response, present)
+                if truth(initial) and self._bookmarks:
+                    self._send([self._bookmark(since, initial_end=True)])
+            await self._follow(watcher)
+            if watcher.overflowed:
+                self._say_why()
+            await self._finish(response)
+        except ConnectionError:
+            pass  # the client went away
+        finally:
+            self._flushing = None
+            if (protocol := self._call.http.protocol) is not None:
+                protocol.gone = None
+            self._cache.unwatch(watcher)
+            self._reader.streams.discard(self)
+        return response
+
+    async def _finish(self, response: web.StreamResponse) -> None:
+        """Ends the answer, or the connection of a client that does not take the end."""
+        try:
+            async with asyncio.timeout(0 if self._stalled else PATIENCE):
+                await response.write_eof()
+        except TimeoutError:
+            self._transport.abort()
+
+    async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
+        """A watch that may be had, but not from there, begins, and ends with an event that says so: as upstream has it, and
+        as clients expect it."""
+        response = await self._open()
+        self._send([self._error(error)])
+        await response.write_eof()
+        return response
+
+    def _say_why(self) -> None:
+        """A watch that ends because something came that cannot be read says so; one that was too slow just ends."""
+        try:
+            self._reader.registry.check_readable(self.resource, self._view.prefix)
+        except errors.StatusError as error:
+            self._send([self._error(error)])
+
+    def _error(self, error: errors.StatusError) -> bytes:
+        if not self._binary:
+            return b'{"type":"ERROR","object":%b}\n' % encode(error.status)
+        return _wire("ERROR", protobuf.wrap(error.status))
+
+    async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
+        """What is there already, as fast as the client takes it and others let it. Changes wait meanwhile."""
+        turns, user = self._reader.registry.turns, self._call.user.name
+        patience = Patience(self._transport)
+        try:
+            if self._converting is not None:  # a webhook is asked once for all
+                await self._converter.present(self.resource, present)
+            async for some in turns.sliced(user, present, _REPLAYED):
+                for piece in self._pieces(some):
+                    await response.write(piece)
+                    patience.written += 1
+        finally:
+            patience.end()
+
+    def _pieces(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        """The events that show objects as they are, in pieces that a client which does not read may be sent."""
+        lines: list[bytes] = []
+        size = 0
+        for entry in entries:
+            if not self._view.matches(entry):
+                continue
+            lines.append(self._line("ADDED", Event(entry.revision, entry, None)))
+            size += len(lines[-1])
+            if size > _PIECE:
+                yield b"".join(lines)
+                lines, size = [], 0
+        yield b"".join(lines)
+
+    async def _open(self) -> web.StreamResponse:
+        shape = self._want.shape
+        version = self._want.version.decode().partition("/")[2]
+        kind = (
+            "application/json"
+            if not shape
+            else f"application/json;as={shape};g=meta.k8s.io;v={version}"
+        )
+        if self._binary:
+            kind = f"{protobuf.MEDIA_TYPE};stream=watch"
+        response = web.StreamResponse(
+            headers={"Content-Type": kind, "Cache-Control": "no-cache, private"}
+        )
+        if self._call.flow is not None:
+            response.headers.update(self._call.flow.headers)
+        response.enable_chunked_encoding()
+        writer: Any = await response.prepare(self._call.http)
+        writer.send_headers()  # the client must not wait for the first event to learn that it watches
+        self._transport = self._call.http.transport
+        return response
+
+    async def _follow(self, watcher: Any) -> None:
+        """Until the clock, the client or the server's end stops it. Events are sent by `_flush`, on its own."""
+        loop = asyncio.get_running_loop()
+        asked = max(self._seconds, 0)
+        ends = loop.time() + (asked or random.uniform(1800, 3600))
+        bookmark = loop.time() + min(_BOOKMARK, asked * 0.8 if asked else _BOOKMARK)
+        self._flushing = watcher
+        protocol = self._call.http.protocol
+        protocol.gone = self.wake.set
+        self._awake()
+        while not (
+            self._reader.closing.is_set()
+            or self._stalled
+            or watcher.overflowed
+            or self.ended
+            or self._gone()
+        ):
+            now = loop.time()
+            if now >= ends:
+                return
+            if self._bookmarks and now >= bookmark:
+                self._flush()
+                if (
+                    watcher.behind or self._waiting
+                ):  # a bookmark promises that everything before it was sent
+                    bookmark = now + 1.0
+                else:
+                    self._send([self._bookmark(self._reader.store.revision)])
+                    bookmark = now + _BOOKMARK
+            timer = loop.call_at(min(ends, bookmark) if self._bookmarks else ends, self.wake.set)
+            self.wake.clear()
+            await self.wake.wait()
+            timer.cancel()
+
+    ended = False
+    _stalled = False  # the client has read nothing for too long
+    _flushing: Any = None
+    _due = False
+    _waiting = False  # for the client to read, or for a webhook: events stay in the cache's history
+
+    def _awake(self) -> None:
+        """There are events: send them when it is this watcher's turn, all in one write."""
+        if self._flushing is None or self._due or self._waiting:
+            return
+        self._due = True
+        self._reader.rounds.add(self._flush)
+
+    def _flush(self) -> None:
+        self._due = False
+        watcher = self._flushing
+        if (
+            watcher is None or self._waiting
+        ):  # it has ended meanwhile, or is not to be sent more now
+            return
+        if self._gone() or self._reader.closing.is_set():
+            self.wake.set()
+            return
+        if self._call.http.protocol.writing_paused:
+            self._wait(self._room())
+            return
+        taken = watcher.take(_AT_ONCE, _PIECE)
+        if len(taken) == 1 and self._plain:
+            self._transport.write(taken[0][1].chunk(taken[0][0]))
+        elif taken and self._converting is not None:
+            self._wait(self._send_converted(taken))
+        elif taken:
+            self._send([self._line(kind, event) for kind, event in taken])
+        if watcher.overflowed:
+            self.wake.set()
+        elif watcher.behind:
+            self._awake()
+
+    def _wait(self, what: Coroutine[Any, Any, None]) -> None:
+        self._waiting = True
+        self._reader.tasks.start(self._waited(what), "watch")
+
+    async def _waited(self, what: Coroutine[Any, Any, None]) -> None:
+        try:
+            await what
+        finally:
+            self._waiting = False
+        self._awake()
+
+    async def _room(self) -> None:
+        """Until the client has read what it was sent; one that reads nothing is let go."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                # Shielded: the protocol has one future for all who wait.
+                await asyncio.shield(self._call.http.protocol._drain_helper())
+        except TimeoutError:
+            self._stalled = True
+            self.wake.set()
+        except ConnectionError:
+            self.wake.set()
+
+    async def _send_converted(self, taken: list[tuple[str, Event]]) -> None:
+        """Events whose objects a webhook has to convert first. Later ones wait."""
+        by_fields = (
+            self._view.stored is not self._view
+        )  # of this version: what an event is, is known once both are converted
+        if by_fields:
+            shown = [entry for _, event in taken for entry in (event.previous, event.entry)]
+        else:
+            shown = [event.previous if kind == "DELETED" else event.entry for kind, event in taken]
+        try:
+            await self._converter.present(
+                self.resource, [entry for entry in shown if entry is not None]
+            )
+        except errors.StatusError as error:
+            self._send([self._error(error)])
+            self._reader.end(self)
+            return
+        if by_fields:
+            taken = [
+                (kind, event) for _, event in taken if (kind := self._view.kind(event)) is not None
+            ]
+        self._send([self._line(kind, event) for kind, event in taken])
+
+    def _gone(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _send(self, lines: list[bytes]) -> None:
+        if lines and not self._gone():
+            body = b"".join(lines)
+            self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+
+    def _line(self, kind: str, event: Event) -> bytes:
+        if self._plain:
+            return event.line(kind)
+        if self._want.shape == "Table":
+            return self._shaped(kind, event)
+        key = (kind, self._want.shape, self._want.version, self.resource.api_version, self._binary)
+        made = event.lines.get(key)
+        if made is None:
+            made = event.lines[key] = self._shaped(kind, event)
+        return made
+
+    def _shaped(self, kind: str, event: Event) -> bytes:
+        entry = event.previous if kind == "DELETED" else event.entry
+        assert entry is not None
+        data = self._converter.shown(self.resource, entry) or entry.data
+        if kind == "DELETED":
+            data = event.tombstone(data)
+        if self._want.shape == "Table":
+            meta = {"resourceVersion": str(event.revision)}
+            include = self._call.query.get("includeObject") or "Metadata"
+            data = tables.table(
+                self.resource, [data], meta, include, self._header, self._want.version
+            )
+            self._header = False
+        elif self._want.shape:
+            data = tables.partial(data, self._want.version)
+        return self._framed(kind, data)
+
+    def _framed(self, kind: str, data: bytes) -> bytes:
+        """One event on the wire: a line of JSON, or a length and a WatchEvent in protobuf."""
+        if not self._binary:
+            return b'{"type":"%b","object":%b}\n' % (kind.encode(), data)
+        return _wire(
+            kind,
+            protobuf.wrap(
+                decode(data, PartialObjectMetadata if self._want.shape else self.resource.type)
+            ),
+        )
+
+    def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
+        meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if initial_end:
+            meta["annotations"] = {INITIAL_EVENTS_END: "true"}
+        kind, version, shaped = (
+            self.resource.kind,
+            self.resource.api_version,
+            self._want.version.decode(),
+        )
+        if self._want.shape.startswith("Partial"):
+            kind, version = "PartialObjectMetadata", shaped
+        obj: dict[str, Any] = {"kind": kind, "apiVersion": version, "metadata": meta}
+        if self._want.shape == "Table":
+            row = {
+                "cells": [],
+                "object": {"kind": "PartialObjectMetadata", "apiVersion": shaped, "metadata": meta},
+            }
+            obj = {
+                "kind": "Table",
+                "apiVersion": shaped,
+                "metadata": {"resourceVersion": str(revision)},
+                "columnDefinitions": None,
+                "rows": [row],
+            }
+        return self._framed("BOOKMARK", msgspec.json.encode(obj))
+
+
+def _wire(kind: str, message: bytes) -> bytes:
+    """A WatchEvent in protobuf, its length before it."""
+    event = protobuf.frame(1, kind.encode()) + protobuf.frame(2, protobuf.frame(1, message))
+    return len(event).to_bytes(4, "big") + event

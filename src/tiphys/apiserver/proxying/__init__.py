@@ -1,0 +1,2 @@
+"""Requests that other servers answer: aggregated API servers, nodes, pods and services,
+webhooks."""

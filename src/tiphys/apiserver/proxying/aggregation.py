@@ -1,0 +1,357 @@
+"""Other API servers behind this one: APIServices, whether they answer, and requests passed on to them.
+
+A request for a group and version that an APIService claims goes, once it is authenticated and authorized here, to the
+service behind it, with the user's name in headers that the other server believes because of our client certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+import yarl
+from aiohttp import web
+
+from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APIServiceSpec
+from tiphys.api.base import decode
+from tiphys.api.catalog import GroupVersion, resource_of
+from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
+from tiphys.apiserver.http.request import SYSTEM, Call
+from tiphys.apiserver.proxying.forwarding import Backend, new_session, raw_target, relay, tunnel
+from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
+from tiphys.client.upgrade import is_upgrade
+from tiphys.machinery import errors, timestamps
+from tiphys.machinery.addresses import authority
+from tiphys.machinery.errors import StatusError
+from tiphys.store.cache import Filter
+
+log = logging.getLogger(__name__)
+_SERVICES = resource_of(APIService)
+_EVERY, _AGAIN = (
+    30.0,
+    1.0,
+)  # seconds between checks of a server that answers, and of one that does not
+_HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
+AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+@dataclass(frozen=True)
+class FrontProxy:
+    """The identity with which requests are passed on, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(slots=True)
+class Remote:
+    """One served group and version of another server. `resources` is what it said of itself, as an APIResourceList;
+    `swagger` the part of its OpenAPI v2 document that is about them, {} when it has none."""
+
+    service: APIService
+    available: bool = False
+    resources: list[dict[str, Any]] = field(default_factory=list)
+    swagger: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gv(self) -> GroupVersion:
+        return GroupVersion(self.service.spec.group, self.service.spec.version)
+
+
+class Aggregator:
+    """`remotes` are those that have been looked at; `changed` is called when what they serve has changed."""
+
+    def __init__(self, registry: Registry, caller: WebhookCaller, proxy: FrontProxy | None) -> None:
+        self._registry = registry
+        self._caller = caller
+        self._proxy = proxy
+        self._cache = registry.cache(_SERVICES)
+        self._session: aiohttp.ClientSession | None = None
+        self._wake = asyncio.Event()
+        self._due: dict[str, float] = {}
+        self.remotes: dict[tuple[str, str], Remote] = {}
+        self.generation = 0
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = new_session()
+        return self._session
+
+    # --- requests ---
+
+    def find(self, group: str, version: str) -> Remote | None:
+        return self.remotes.get((group, version))
+
+    async def pass_on(self, call: Call, remote: Remote) -> web.StreamResponse:
+        """The other server's answer."""
+        if not remote.available:
+            raise errors.unavailable("service unavailable")
+        try:
+            url, name, context = self._where(remote.service)
+        except WebhookError:
+            raise errors.unavailable("service unavailable") from None
+        target = yarl.URL(f"{url}{raw_target(call.http._message.path)}", encoded=True)
+        if is_upgrade(call.http.headers):
+            assert target.host is not None and target.port is not None
+            there = Backend(target.host, target.port, context, name)
+            return await tunnel(call, there, target.raw_path_qs, self._identity(call))
+        return await relay(self._http(), call, target, self._identity(call), context, name)
+
+    @staticmethod
+    def _identity(call: Call) -> list[tuple[str, str]]:
+        user = call.user
+        rows = [("X-Remote-User", user.name), *(("X-Remote-Group", group) for group in user.groups)]
+        if user.uid:
+            rows.append(("X-Remote-Uid", user.uid))
+        for key, values in user.extra.items():
+            name = f"X-Remote-Extra-{quote(key, safe=_HEADER_SAFE)}"
+            rows += [(name, value) for value in values]
+        return rows
+
+    def _where(self, service: APIService) -> tuple[str, str, ssl.SSLContext]:
+        """(base URL, name in the certificate, TLS). Raises WebhookError."""
+        target = service.spec.service
+        assert target is not None
+        host, port = self._caller.endpoint(target.namespace, target.name, target.port or 443)
+        if service.spec.insecure_skip_tls_verify:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        else:
+            bundle = service.spec.ca_bundle.decode()
+            context = ssl.create_default_context(cadata=bundle or None)
+        if self._proxy is not None:
+            context.load_cert_chain(self._proxy.certificate, self._proxy.key)
+        return f"https://{authority(host, port)}", f"{target.name}.{target.namespace}.svc", context
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Checks every server in turn, and keeps the APIServices of what is served here."""
+        watcher = self._cache.watch(
+            Filter(_SERVICES.prefix), self._registry.store.revision, self._wake.set
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._wake.clear()
+                for change in watcher.take():
+                    self._due.pop(change[1].key, None)
+                await self._keep_local()
+                await self._check_all(loop.time())
+                soonest = min(self._due.values(), default=loop.time() + _EVERY) - loop.time()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), max(0.05, min(soonest, 2.0)))
+                except TimeoutError:
+                    pass
+        finally:
+            self._cache.unwatch(watcher)
+
+    async def _check_all(self, now: float) -> None:
+        seen = set()
+        for entry in list(self._cache):
+            service = decode(entry.data, APIService)
+            key = (service.spec.group, service.spec.version)
+            if service.spec.service is None:
+                await self._say(service, True, "Local", "Local APIServices are always available")
+                continue
+            seen.add(key)
+            if self._due.get(entry.key, 0) > now and key in self.remotes:
+                continue
+            good = await self._check(service)
+            self._due[entry.key] = now + (_EVERY if good else _AGAIN)
+        for key in [key for key in self.remotes if key not in seen]:
+            del self.remotes[key]
+            self.generation += 1
+
+    async def _check(self, service: APIService) -> bool:
+        reason, message, resources = await self._state(service)
+        key = (service.spec.group, service.spec.version)
+        known = self.remotes.get(key)
+        made = Remote(service, reason == "Passed", resources or (known.resources if known else []))
+        if known is not None and known.resources == made.resources and known.available:
+            made.swagger = known.swagger
+        elif made.available:
+            made.swagger = await self._swagger(service)
+        if known is None or (known.available, known.resources) != (made.available, made.resources):
+            self.generation += 1
+        self.remotes[key] = made
+        await self._say(service, made.available, reason, message)
+        return made.available
+
+    async def _state(self, service: APIService) -> tuple[str, str, list[dict[str, Any]]]:
+        target = service.spec.service
+        assert target is not None
+        where = f'service/{target.name} in "{target.namespace}"'
+        try:
+            url, name, context = self._where(service)
+        except WebhookError as error:
+            if "not found" in str(error):
+                return "ServiceNotFound", f"{where} is not present", []
+            if "no endpoints" in str(error):
+                return "MissingEndpoints", f"endpoints for {where} have no addresses", []
+            return "ServicePortError", f"{where}: {error}", []
+        except (ssl.SSLError, ValueError) as error:
+            return "FailedDiscoveryCheck", f"TLS: {error}", []
+        path = f"{url}/apis/{service.spec.group}/{service.spec.version}"
+        try:
+            async with (
+                asyncio.timeout(5),
+                self._http().get(
+                    path,
+                    ssl=context,
+                    server_hostname=name,
+                    allow_redirects=False,
+                    headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")],
+                ) as answer,
+            ):
+                body = await answer.read()
+                if answer.status != 200:
+                    raise WebhookError(f"bad status from {path}: {answer.status}")
+                return (
+                    "Passed",
+                    "all checks passed",
+                    list(msgspec.json.decode(body).get("resources") or ()),
+                )
+        except (
+            TimeoutError,
+            aiohttp.ClientError,
+            OSError,
+            WebhookError,
+            msgspec.DecodeError,
+        ) as error:
+            return (
+                "FailedDiscoveryCheck",
+                f"failing or missing response from {path}: {error or type(error).__name__}",
+                [],
+            )
+
+    async def _swagger(self, service: APIService) -> dict[str, Any]:
+        try:
+            url, name, context = self._where(service)
+            headers = [*_SYSTEM_IDENTITY, ("Accept", "application/json")]
+            async with (
+                asyncio.timeout(10),
+                self._http().get(
+                    f"{url}/openapi/v2",
+                    ssl=context,
+                    server_hostname=name,
+                    headers=headers,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
+        except (
+            TimeoutError,
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            WebhookError,
+            msgspec.DecodeError,
+        ) as error:
+            log.info("APIService %s has no OpenAPI v2 document: %s", service.metadata.name, error)
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
+        """Keeps the condition Available."""
+        state = "True" if available else "False"
+        standing = next((c for c in service.status.conditions if c.type == "Available"), None)
+        if standing is not None and (standing.status, standing.reason, standing.message) == (
+            state,
+            reason,
+            message,
+        ):
+            return
+        moved = standing is None or standing.status != state
+        stamp = timestamps.rfc3339(self._registry.now())
+
+        def change(old: APIService) -> APIService:
+            new = copy.deepcopy(old)
+            since = stamp if moved or standing is None else standing.last_transition_time
+            fresh = APIServiceCondition(
+                type="Available",
+                status=state,
+                reason=reason,
+                message=message,
+                last_transition_time=since,
+            )
+            new.status.conditions = [
+                *(c for c in old.status.conditions if c.type != "Available"),
+                fresh,
+            ]
+            return new
+
+        await self._write(service.metadata.name, change)
+
+    async def _write(self, name: str, change: Any) -> None:
+        try:
+            await self._registry.update(
+                _SERVICES, "", name, change, SYSTEM, subresource="status", patching=True
+            )
+        except StatusError as error:
+            if error.code not in (404, 409):
+                log.warning("APIService %s: %s", name, error)
+
+    # --- what is served here ---
+
+    async def _keep_local(self) -> None:
+        """An APIService for each group and version that this server serves itself, and none of those it made before."""
+        if getattr(self, "_kept", -1) == self._registry.catalogue.generation:
+            return
+        self._kept = self._registry.catalogue.generation
+        wanted = {}
+        custom = {r.gv for r in self._registry.catalogue.added}
+        for versions in self._registry.catalogue.group_versions().values():
+            for place, gv in enumerate(versions):
+                wanted[f"{gv.version}.{gv.group}"] = (
+                    gv,
+                    15 - min(place, 14),
+                    "true" if gv in custom else "onstart",
+                )
+        for name, (gv, rank, mode) in wanted.items():
+            if self._cache.get(_SERVICES.key("", name)) is None:
+                made = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
+                priority = PRIORITIES.get(gv.group, CUSTOM_PRIORITY)
+                made.spec = APIServiceSpec(
+                    group=gv.group,
+                    version=gv.version,
+                    group_priority_minimum=priority,
+                    version_priority=rank,
+                )
+                await self._create(made)
+        for entry in list(self._cache):
+            name = entry.key.rpartition("/")[2]
+            if entry.labels.get(AUTOMANAGED) and name not in wanted:
+                try:
+                    await self._registry.delete(_SERVICES, "", name, DeleteOptions(), SYSTEM)
+                except StatusError as error:
+                    if error.code != 404:
+                        log.warning("APIService %s: %s", name, error)
+
+    async def _create(self, made: APIService) -> None:
+        try:
+            await self._registry.create(_SERVICES, "", made)
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                log.warning("APIService %s: %s", made.metadata.name, error)
+
+
+_SYSTEM_IDENTITY = [
+    ("X-Remote-User", "system:kube-aggregator"),
+    ("X-Remote-Group", "system:masters"),
+]

@@ -1,0 +1,56 @@
+"""Events end after an hour, as upstream's do: what nobody reads any more must not fill the store.
+
+etcd ends them by itself; on the other engines this loop does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.resources.core import EventStrategy
+from tiphys.machinery import timestamps
+from tiphys.store.cache import Entry
+from tiphys.store.engine import Conflict, StoreError
+from tiphys.store.store import Store
+
+EVERY = 60.0  # seconds between looks
+_EVENTS = BY_PATH["", "v1", "events"]
+KEEP = float(EventStrategy.lifetime)  # seconds an event is kept after its last change
+
+
+class _Meta(msgspec.Struct):
+    creationTimestamp: str = ""
+
+
+class _Seen(msgspec.Struct):
+    metadata: _Meta
+    lastTimestamp: str | None = None
+    eventTime: str | None = None
+
+
+_seen = msgspec.json.Decoder(_Seen).decode
+
+
+def expired(entries: Iterable[Entry], now: float) -> list[Entry]:
+    """The events whose last sign of life is too long ago."""
+    gone = []
+    for entry in entries:
+        event = _seen(entry.data)
+        times = (event.lastTimestamp, event.eventTime, event.metadata.creationTimestamp)
+        if now - max(timestamps.parse(text) for text in times) > KEEP:
+            gone.append(entry)
+    return gone
+
+
+async def expire_events(store: Store, now: Callable[[], float]) -> None:
+    """For ever; another server that shares the store may be faster, which is fine."""
+    while True:
+        await asyncio.sleep(EVERY)
+        for entry in expired(store.cache(_EVENTS.prefix), now()):
+            try:
+                await store.delete(entry.key, entry.revision)
+            except (Conflict, StoreError):
+                continue

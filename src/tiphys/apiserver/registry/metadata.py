@@ -1,0 +1,151 @@
+"""The rules every object's metadata follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
+from tiphys.apiserver.http.request import warn
+from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
+from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.resources.base import Strategy
+
+_ANNOTATIONS_LIMIT = 256 * 1024
+STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
+
+
+def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if meta.generate_name:
+        probe = (
+            meta.generate_name[:-1] + "a"
+            if meta.generate_name.endswith(("-", "."))
+            else meta.generate_name
+        )
+        errors += [
+            invalid_value("metadata.generateName", meta.generate_name, e)
+            for e in strategy.name_errors(probe)
+        ]
+    if not meta.name:
+        errors.append(required("metadata.name", "name or generateName is required"))
+    else:
+        errors += [
+            invalid_value("metadata.name", meta.name, problem)
+            for problem in strategy.name_errors(meta.name)
+        ]
+    if resource.namespaced:
+        if not meta.namespace:
+            errors.append(required("metadata.namespace"))
+        else:
+            errors += [
+                invalid_value("metadata.namespace", meta.namespace, e)
+                for e in dns_label_errors(meta.namespace)
+            ]
+    elif meta.namespace:
+        errors.append(forbidden_field("metadata.namespace", "not allowed on this type"))
+    errors += validate_labels(meta.labels, "metadata.labels")
+    errors += validate_annotations(meta.annotations, "metadata.annotations")
+    errors += _owners(meta)
+    # Upstream asks for a domain in front only where its core validation runs: not of definitions and their objects.
+    strict = resource.path_key in BY_PATH and resource.group != "apiextensions.k8s.io"
+    for index, finalizer in enumerate(meta.finalizers):
+        if strict and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            errors.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
+        errors += [
+            invalid_value("metadata.finalizers", finalizer, problem)
+            for problem in label_key_errors(finalizer)
+        ]
+    if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
+        why = "finalizer orphan and foregroundDeletion cannot be both set"
+        errors.append(invalid_value("metadata.finalizers", meta.finalizers, why))
+    return errors
+
+
+def validate_labels(labels: dict[str, str], path: str) -> list[FieldError]:
+    errors = []
+    for key, value in labels.items():
+        errors += [invalid_value(path, key, problem) for problem in label_key_errors(key)]
+        errors += [invalid_value(path, value, problem) for problem in label_value_errors(value)]
+    return errors
+
+
+def validate_annotations(annotations: dict[str, str], path: str) -> list[FieldError]:
+    errors, size = [], 0
+    for key, value in annotations.items():
+        errors += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
+        size += len(key) + len(value)
+    if size > _ANNOTATIONS_LIMIT:
+        detail = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
+        errors.append(FieldError("FieldValueTooLong", path, detail))
+    return errors
+
+
+def _owners(meta: ObjectMeta) -> list[FieldError]:
+    """Upstream's paths do not say which of the references it is."""
+    errors, path, controller = [], "metadata.ownerReferences", ""
+    for owner in meta.owner_references:
+        if not owner.api_version.rpartition("/")[2]:
+            errors.append(
+                invalid_value(f"{path}.apiVersion", owner.api_version, "version must not be empty")
+            )
+        for name, value in (("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)):
+            if not value:
+                errors.append(invalid_value(f"{path}.{name}", value, "must not be empty"))
+        if owner.kind == "Event" and owner.api_version == "v1":
+            errors.append(
+                invalid_value(path, owner, "/v1, Kind=Event is disallowed from being an owner")
+            )
+        if not owner.controller:
+            continue
+        name = f"{owner.kind}/{owner.name}"
+        if controller:
+            why = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
+            errors.append(invalid_value(path, meta.owner_references, why))
+        controller = controller or name
+    return errors
+
+
+def drop_double_owners(meta: ObjectMeta) -> None:
+    """Owners that are named twice, word for word, are kept once, with a warning."""
+    kept, double = dict[tuple[Any, ...], OwnerReference](), dict[str, None]()
+    for owner in meta.owner_references:
+        words = msgspec.structs.astuple(owner)
+        if words in kept:
+            double[owner.uid] = None
+        else:
+            kept[words] = owner
+    if double:
+        meta.owner_references = list(kept.values())
+        warn(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may"
+            f" reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(double)}"
+        )
+
+
+def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
+    errors = []
+    for name, left, right in (
+        ("name", new.name, old.name),
+        ("namespace", new.namespace, old.namespace),
+        ("uid", new.uid, old.uid),
+        ("creationTimestamp", new.creation_timestamp, old.creation_timestamp),
+        ("deletionTimestamp", new.deletion_timestamp, old.deletion_timestamp),
+        (
+            "deletionGracePeriodSeconds",
+            new.deletion_grace_period_seconds,
+            old.deletion_grace_period_seconds,
+        ),
+    ):
+        if left != right:
+            errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
+    if old.deletion_timestamp and (added := set(new.finalizers) - set(old.finalizers)):
+        shown = ", ".join(f'"{name}"' for name in sorted(added))
+        why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
+        errors.append(forbidden_field("metadata.finalizers", why))
+    return errors

@@ -1,1 +1,0 @@
-"""Cluster DNS: `message` codes packets, `zone` turns services into records, `server` answers and forwards."""

@@ -1,0 +1,125 @@
+"""Add-ons in one process: each with its account, none able to take the others down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tiphys.addons import OPTIONAL, installing, types
+from tiphys.addons.echo.types import Echo, EchoSpec
+from tiphys.addons.host import Host
+from tiphys.addons.optional import Context, OptionalAddon
+from tiphys.api import core_v1, rbac_v1
+from tiphys.api.apiextensions_v1 import CustomResourceDefinition
+from tiphys.api.base import Struct
+from tiphys.api.meta_v1 import Condition, ObjectMeta
+from tiphys.machinery import conditions
+from tiphys.machinery.errors import StatusError
+from tiphys.testing import LocalCluster
+
+
+async def state(cluster: LocalCluster, name: str) -> Condition | None:
+    found = await cluster.client.get(types.Addon, name)
+    return conditions.find(found.status.conditions, "Ready")
+
+
+async def serve(cluster: LocalCluster, offered: Mapping[str, OptionalAddon], root: Path) -> None:
+    for addon in offered.values():
+        await installing.enable(cluster.client, addon, addon.settings())
+    Host(cluster.client_as(installing.HOST), offered, root, cluster.tasks).start()
+
+
+async def test_an_enabled_add_on_works_in_a_test() -> None:
+    async with LocalCluster(addons=["echo"]) as cluster:
+        meta = ObjectMeta(name="hello", namespace="default")
+        await cluster.client.create(Echo(metadata=meta, spec=EchoSpec(text="hi")))
+
+        async def said() -> bool:
+            return (await cluster.client.get(Echo, "hello", "default")).status.said == "hi"
+
+        await cluster.eventually(said)
+
+
+class FailureSettings(Struct):
+    pass
+
+
+async def fails(context: Context) -> None:
+    raise RuntimeError("out of luck")
+
+
+async def peeks(context: Context) -> None:
+    await context.client.list(core_v1.Secret)
+
+
+async def waits(context: Context) -> None:
+    context.ready("it waits")
+    await asyncio.Event().wait()
+
+
+async def test_one_that_crashes_leaves_the_others(tmp_path: Path) -> None:
+    async with LocalCluster() as cluster:
+        offered = {
+            "crasher": OptionalAddon("crasher", "", fails, settings=FailureSettings),
+            "waiter": OptionalAddon("waiter", "", waits),
+        }
+        await serve(cluster, offered, tmp_path)
+
+        async def known() -> bool:
+            crasher = await state(cluster, "crasher")
+            waiter = await state(cluster, "waiter")
+            return crasher is not None and waiter is not None and waiter.status == "True"
+
+        await cluster.eventually(known)
+        crasher = await state(cluster, "crasher")
+        assert crasher is not None
+        assert (crasher.status, crasher.reason) == ("False", "Crashed")
+        assert crasher.message == "RuntimeError: out of luck"
+
+
+async def test_an_add_on_may_do_what_it_declares_and_no_more(tmp_path: Path) -> None:
+    async with LocalCluster() as cluster:
+        await serve(cluster, {"peeker": OptionalAddon("peeker", "", peeks)}, tmp_path)
+
+        async def refused() -> bool:
+            found = await state(cluster, "peeker")
+            return found is not None and found.reason == "Refused"
+
+        await cluster.eventually(refused)
+        found = await state(cluster, "peeker")
+        assert found is not None
+        assert 'User "system:serviceaccount:tiphys-addons:peeker" cannot list' in found.message
+        assert (tmp_path / "peeker" / "token").stat().st_mode & 0o777 == 0o600
+
+
+async def test_nobody_enables_what_there_is_not(tmp_path: Path) -> None:
+    async with LocalCluster(addons=["echo"]) as cluster:
+        await cluster.client.create(types.Addon(metadata=ObjectMeta(name="nonesuch")))
+
+        async def told() -> bool:
+            found = await state(cluster, "nonesuch")
+            return found is not None and found.reason == "Unknown"
+
+        await cluster.eventually(told)
+
+
+async def test_disabling_leaves_nothing() -> None:
+    async with LocalCluster(addons=["echo"]) as cluster:
+        meta = ObjectMeta(name="hello", namespace="default")
+        await cluster.client.create(Echo(metadata=meta, spec=EchoSpec(text="hi")))
+        lost = await installing.custom_objects(cluster.client, OPTIONAL["echo"])
+        assert lost == ["Echo default/hello"]
+        await installing.disable(cluster.client, OPTIONAL["echo"])
+        label = "addons.tiphys.dev/name=echo"
+        for kind in (
+            CustomResourceDefinition,
+            core_v1.ServiceAccount,
+            rbac_v1.ClusterRole,
+            rbac_v1.ClusterRoleBinding,
+        ):
+            assert not (await cluster.client.list(kind, labels=label)).items
+        with pytest.raises(StatusError):
+            await cluster.client.get(types.Addon, "echo")

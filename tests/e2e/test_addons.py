@@ -1,0 +1,70 @@
+"""What the READMEs of add-ons say, done on a real cluster from the first command to the last."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Machine
+from tiphys.addons import ADDONS, OPTIONAL
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(readme: Path) -> str:
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A PATH on which `tiphys` is this one."""
+    program = tmp_path / "tiphys"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tiphys.cli.main "$@"\n')
+    program.chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+# Those whose README takes more than seconds, or more than is on every machine, have tests of their own.
+@pytest.mark.parametrize("addon", [*(addon.name for addon in ADDONS), "echo"])
+def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
+    script = commands(ROOT / "src/tiphys/addons" / addon / "README.md")
+    assert "kubectl" in script
+    done = subprocess.run(
+        ["sh", "-exc", script],
+        cwd=ROOT,
+        env={**machine.env, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_add_on_says_what_it_is_and_what_to_try() -> None:
+    for addon in OPTIONAL.values():
+        assert addon.summary and addon.try_next, addon.name
+        folder = ROOT / "src/tiphys/addons" / addon.name.replace("-", "_")
+        assert commands(folder / "README.md"), addon.name
+
+
+def test_an_add_on_survives_a_restart_of_the_cluster(machine: Machine) -> None:
+    machine.tiphys("addon", "enable", "echo", "--context", machine.name)
+    host = next(row for row in machine.status()["components"] if row["name"] == "addons")
+    os.kill(host["pid"], 9)
+
+    def again() -> bool:
+        rows = machine.status()["components"]
+        row = next(row for row in rows if row["name"] == "addons")
+        return bool(row["pid"] and row["pid"] != host["pid"])
+
+    machine.eventually(again)
+    text = '{"apiVersion":"echo.addons.tiphys.dev/v1","kind":"Echo","metadata":{"name":"again"},"spec":{"text":"hi"}}'
+    machine.kubectl("create", "-f", "-", stdin=text)
+    machine.kubectl("wait", "echo/again", "--for=jsonpath={.status.said}=hi", "--timeout=60s")
+    machine.tiphys("addon", "disable", "echo", "--purge", "--context", machine.name)
+    assert "addons" not in [row["name"] for row in machine.status()["components"]]
