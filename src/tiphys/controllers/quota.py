@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, resource_v1
 from tiphys.api.catalog import RESOURCES, Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.client.informer import Informer
@@ -20,10 +20,12 @@ from tiphys.machinery.quantity import nano
 
 _RESYNC = 300.0  # seconds
 _SECOND_LOOK = 1.0
+_DEVICE_CLAIMS = "resourceclaims.resource.k8s.io"
 _TYPED: dict[str, Any] = {
     "pods": core_v1.Pod,
     "services": core_v1.Service,
     "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
+    _DEVICE_CLAIMS: resource_v1.ResourceClaim,
 }
 
 _SCOPED = ("pods", "persistentvolumeclaims")  # what moves into a scope or out of it
@@ -47,6 +49,8 @@ def resources_named(found: core_v1.ResourceQuota) -> set[str]:
             ("/requests.storage", "/persistentvolumeclaims")
         ):
             names.add("persistentvolumeclaims")
+        elif key.endswith(quota.DEVICE_CLASS):
+            names.add(_DEVICE_CLAIMS)
         else:
             names.add("pods")
     return names

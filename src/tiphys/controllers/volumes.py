@@ -183,11 +183,10 @@ class VolumeController(Controller):
             await self.client.update_status(changed)
 
     async def _let_claim_go(self, claim: Claim) -> None:
-        """A claim stays while a pod uses it."""
+        """A claim stays while a pod with a node uses it, also when that pod has finished: what has no node yet will not get
+        one for a claim that goes."""
         key = f"{claim.metadata.namespace}/{claim.metadata.name}"
-        used = any(
-            pod.status.phase not in ("Succeeded", "Failed") for pod in self._pods.by("claim", key)
-        )
+        used = any(_keeps(pod, claim.metadata.name) for pod in self._pods.by("claim", key))
         if not used and CLAIM_PROTECTION in claim.metadata.finalizers:
             kept = [f for f in claim.metadata.finalizers if f != CLAIM_PROTECTION]
             await self._patch(
@@ -292,3 +291,18 @@ def claim_reference(claim: Claim) -> core_v1.ObjectReference:
         uid=meta.uid,
         resource_version=meta.resource_version,
     )
+
+
+def _keeps(pod: core_v1.Pod, name: str) -> bool:
+    """Whether a pod that mounts a claim of that name keeps it. One that its node is done with no longer keeps those of its
+    ephemeral volumes, which go with it."""
+    if not pod.spec.node_name:
+        return False
+    meta = pod.metadata
+    is_shut_down = meta.deletion_timestamp is not None and meta.deletion_grace_period_seconds == 0
+    named = {
+        volume.persistent_volume_claim.claim_name
+        for volume in pod.spec.volumes
+        if volume.persistent_volume_claim is not None
+    }
+    return name in named or not is_shut_down

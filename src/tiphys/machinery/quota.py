@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, resource_v1
 from tiphys.api.base import Quantity, parse_quantity
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import NANO, add, format_quantity, maximum, nano, total
@@ -29,6 +29,8 @@ COUNTED = frozenset(
 )
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
+DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices"
+_MOST_DEVICES = 32  # that one claim can be given: what a request for all of them counts for
 
 
 def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
@@ -66,6 +68,8 @@ def usage_of(group_resource: str, obj: Any) -> Usage:
         used |= _service_usage(obj)
     elif group_resource == "persistentvolumeclaims":
         used |= _claim_usage(obj)
+    elif group_resource == "resourceclaims.resource.k8s.io":
+        used |= _device_usage(obj)
     return used
 
 
@@ -105,6 +109,23 @@ def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
         used[f"{name}{_STORAGE_CLASS}requests.storage"] = size
         used[f"{name}{_STORAGE_CLASS}persistentvolumeclaims"] = NANO
     return used
+
+
+def _device_usage(claim: resource_v1.ResourceClaim) -> Usage:
+    """Devices by class: of alternatives the most that any wants of a class."""
+    used: Usage = {}
+    for request in claim.spec.devices.requests:
+        most: dict[str, int] = {}
+        for wanted in [request.exactly] if request.exactly else request.first_available:
+            name = f"{wanted.device_class_name}{DEVICE_CLASS}"
+            most[name] = max(most.get(name, 0), _devices(wanted))
+        for name, count in most.items():
+            used[name] = used.get(name, 0) + count * NANO
+    return used
+
+
+def _devices(wanted: resource_v1.ExactDeviceRequest | resource_v1.DeviceSubRequest) -> int:
+    return _MOST_DEVICES if wanted.allocation_mode == "All" else wanted.count
 
 
 # --- scopes -------------------------------------------------------------------------------------------------------
