@@ -410,3 +410,35 @@ async def test_only_pods_with_a_node_keep_a_claim_and_finished_ones_do(
     assert await client.get(core_v1.PersistentVolumeClaim, "kept", "default")
     await client.delete(core_v1.Pod, "of-kept", "default", grace=0)
     await gone(cluster, core_v1.PersistentVolumeClaim, "kept")
+
+
+async def test_a_stateful_set_makes_the_claim_again_that_its_pod_waits_for(
+    cluster: LocalCluster,
+) -> None:
+    await ready(cluster)
+    client, Claim = cluster.client, core_v1.PersistentVolumeClaim
+    wish = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    nowhere = {"containers": [{"name": "c", "image": "i"}], "nodeSelector": {"there": "is-none"}}
+    spec = {
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": {"metadata": {"labels": {"app": "db"}}, "spec": nowhere},
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": wish}],
+    }
+    wanted = apps_v1.StatefulSet(metadata=ObjectMeta(name="db", namespace="default"))
+    wanted.spec = from_builtins(spec, apps_v1.StatefulSetSpec)
+    await client.create(wanted)
+
+    async def claims() -> list[core_v1.PersistentVolumeClaim]:
+        return (await client.list(Claim, "default")).items
+
+    async def pods() -> list[core_v1.Pod]:
+        return (await client.list(core_v1.Pod, "default")).items
+
+    [first] = await cluster.eventually(claims)
+    await cluster.eventually(pods)
+    await client.delete(Claim, "data-db-0", "default")
+
+    async def is_anew() -> bool:
+        return [c.metadata.uid != first.metadata.uid for c in await claims()] == [True]
+
+    await cluster.eventually(is_anew)

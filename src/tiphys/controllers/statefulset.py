@@ -26,6 +26,7 @@ from tiphys.controllers.pods import (
 from tiphys.controllers.shell import Context, Controller, owner_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
+from tiphys.machinery.volumes import claims_of
 
 POD_NAME, POD_INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
 _NAME = re.compile(r"(.*)-(\d+)$")
@@ -266,6 +267,15 @@ class StatefulSetController(Controller):
         self._sets.on_change(self.enqueue)
         self._pods.on_change(self.enqueue_owner("StatefulSet"))
         self._pods.on_change(self._orphaned)
+        self._pods.index(
+            "claim", lambda pod: [f"{pod.metadata.namespace}/{name}" for name in claims_of(pod)]
+        )
+        self._claims.on_change(self._claim_gone)
+
+    def _claim_gone(self, old: Any, new: Any) -> None:
+        if new is None:
+            for pod in self._pods.by("claim", f"{old.metadata.namespace}/{old.metadata.name}"):
+                self.enqueue_owner("StatefulSet")(None, pod)
 
     def _orphaned(self, old: Any, new: Any) -> None:
         if new is not None and not new.metadata.owner_references and new.metadata.labels:
@@ -292,6 +302,8 @@ class StatefulSetController(Controller):
         todo = plan(owner, pods, current.metadata.name, update.metadata.name, self.context.now())
         todo.status.collision_count = collisions
         await self._retain_claims(owner, pods, todo)
+        for pod in pods:
+            await self._make_claims_again(owner, pod)
         for number, revision in todo.create:
             if self._waits_for_claims(owner, number):
                 continue
@@ -314,13 +326,24 @@ class StatefulSetController(Controller):
 
     async def _create(self, owner: StatefulSet, number: int, template: Any, revision: str) -> None:
         pod = new_pod(owner, template, number, revision)
+        await self._make_claims(owner, pod)
+        await self._made(owner, pod, f"Pod {pod.metadata.name}")
+
+    async def _make_claims_again(self, owner: StatefulSet, pod: core_v1.Pod) -> None:
+        """Those that a pod waits for and that somebody deleted: it would never be scheduled."""
+        start = start_of(owner)
+        wanted = start <= ordinal(pod, owner) < start + (owner.spec.replicas or 0)
+        is_going = owner.metadata.deletion_timestamp or pod.metadata.deletion_timestamp
+        if wanted and not is_going and pod.status.phase == "Pending":
+            await self._make_claims(owner, pod)
+
+    async def _make_claims(self, owner: StatefulSet, pod: core_v1.Pod) -> None:
         name = pod.metadata.name
         for wanted in owner.spec.volume_claim_templates:
             wish = new_claim(owner, wanted, name)
             if self._claims.get(f"{wish.metadata.namespace}/{wish.metadata.name}") is None:
                 wish.metadata.owner_references = retention.owners(owner, pod, [], condemned=False)
                 await self._made(owner, wish, f"Claim {wish.metadata.name} Pod {name}")
-        await self._made(owner, pod, f"Pod {name}")
 
     def _waits_for_claims(self, owner: StatefulSet, number: int) -> bool:
         """Whether a claim of the ordinal still goes with an earlier pod of that name: the new one would lose it."""
