@@ -112,8 +112,9 @@ class AutoscalerController(Controller):
             wanted = found.replicas
         if wanted != current:
             await self._rescale(hpa, path, wanted, why)
-            record.scaled(wanted - current, now)
-            status.last_scale_time = timestamps.rfc3339(now)
+            done = self.context.now()  # a policy's period lasts from the change, not from the look at metrics
+            record.scaled(wanted - current, done)
+            status.last_scale_time = timestamps.rfc3339(done)
         status.desired_replicas = wanted
 
     async def _target(self, hpa: HorizontalPodAutoscaler) -> tuple[str, Target]:
