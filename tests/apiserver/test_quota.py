@@ -9,7 +9,7 @@ import pytest
 
 from tests.apiserver.test_custom import call, refused
 from tests.builders import config_map, deployment, pod
-from tests.e2e.test_hollow import available, ready
+from tests.e2e.clusters import available, ready
 from tiphys.api import core_v1, policy_v1, resource_v1
 from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.builders import node
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.controllers.attachdetach import PATIENCE, Plan, Wish, plan
-from tiphys.controllers.podgc import OUT_OF_SERVICE
+from tiphys.controllers.attachdetach import (
+    PATIENCE,
+    Plan,
+    Surroundings,
+    Wish,
+    is_exclusive,
+    plan,
+)
+from tiphys.machinery.nodes import OUT_OF_SERVICE
 
 WISH = Wish("csi.example.com", "vol-1", "pv-1", "n")
 
@@ -25,21 +34,16 @@ def look(
     now: float = 0.0,
     elsewhere: bool = False,
 ) -> Plan:
-    return plan(
-        where,
-        wishes,
-        here,
-        lambda wish: elsewhere,
-        {} if since is None else since,
-        lambda a: WISH.unique,
-        now,
+    around = Surroundings(
+        lambda wish: elsewhere, lambda found: WISH.unique_name, {} if since is None else since
     )
+    return plan(where, wishes, here, around, now)
 
 
 def test_a_volume_is_attached_where_a_pod_uses_it() -> None:
     assert look(node("n"), [WISH], []).create == [WISH]
     assert look(node("n"), [WISH], [attachment(False)]) == Plan()
-    assert [v.name for v in look(node("n"), [WISH], [attachment()]).attached] == [WISH.unique]
+    assert [v.name for v in look(node("n"), [WISH], [attachment()]).attached] == [WISH.unique_name]
 
 
 def test_a_volume_of_one_node_is_not_attached_to_a_second() -> None:
@@ -49,15 +53,49 @@ def test_a_volume_of_one_node_is_not_attached_to_a_second() -> None:
 
 def test_a_volume_is_let_go_when_the_node_uses_it_no_longer() -> None:
     busy, since = node("n"), dict[str, float]()
-    busy.status.volumes_in_use = [WISH.unique]
+    busy.status.volumes_in_use = [WISH.unique_name]
     made = look(busy, [], [attachment()], since, 10.0)
     assert not made.delete and made.wake == PATIENCE and len(made.attached) == 1
     assert look(busy, [], [attachment()], since, 11.0 + PATIENCE).delete
     assert look(node("n"), [], [attachment()]).delete and look(None, [], [attachment()]).delete
 
 
+def test_a_volume_that_is_wanted_again_stays() -> None:
+    busy, since = node("n"), dict[str, float]()
+    busy.status.volumes_in_use = [WISH.unique_name]
+    look(busy, [], [attachment()], since, 10.0)
+    assert look(busy, [WISH], [attachment()], since, 20.0) == Plan(
+        attached=[core_v1.AttachedVolume(name=WISH.unique_name)]
+    )
+    assert look(busy, [], [attachment()], since, 1000.0).wake == PATIENCE, "the wait starts over"
+
+
+def test_attachments_of_others_and_those_that_go_are_left_alone() -> None:
+    theirs = attachment()
+    theirs.metadata.name = "by-hand"
+    going = attachment()
+    going.metadata.deletion_timestamp = "x"
+    made = look(node("n"), [], [theirs, going])
+    assert not made.delete and len(made.attached) == 1
+
+
+@pytest.mark.parametrize(
+    ("modes", "exclusive"),
+    [
+        (["ReadWriteOnce"], True),
+        (["ReadWriteOncePod"], True),
+        (["ReadWriteOnce", "ReadOnlyMany"], False),
+        (["ReadWriteMany"], False),
+    ],
+)
+def test_some_volumes_are_on_one_node_only(modes: list[str], exclusive: bool) -> None:
+    volume = core_v1.PersistentVolume()
+    volume.spec.access_modes = modes
+    assert is_exclusive(volume) is exclusive
+
+
 def test_a_node_that_was_given_up_is_not_waited_for() -> None:
     lost = node("n")
-    lost.status.volumes_in_use = [WISH.unique]
+    lost.status.volumes_in_use = [WISH.unique_name]
     lost.spec.taints = [core_v1.Taint(key=OUT_OF_SERVICE, effect="NoExecute")]
     assert look(lost, [], [attachment()]).delete

@@ -1,76 +1,68 @@
+"""What a deployment writes onto its replica sets, and counts of them."""
+
 from __future__ import annotations
 
-import pytest
-
 from tests.builders import deployment
-from tiphys.api import apps_v1
-from tiphys.controllers import deployment as core
+from tiphys.api.apps_v1 import ReplicaSet
+from tiphys.controllers import deployment as controller
+from tiphys.controllers.rollout import DESIRED, HASH, MAXIMUM, REVISION
 
 
-def rs(
-    name: str, replicas: int, available: int | None = None, created: str = "1"
-) -> apps_v1.ReplicaSet:
-    made = apps_v1.ReplicaSet()
-    made.metadata.name = made.metadata.uid = name
-    made.metadata.creation_timestamp = created
-    made.spec.replicas = replicas
-    made.status.available_replicas = replicas if available is None else available
+def rs(name: str = "rs", **annotations: str) -> ReplicaSet:
+    made = ReplicaSet()
+    made.metadata.name = name
+    made.metadata.annotations = dict(annotations)
     return made
 
 
-def wish(
-    replicas: int, surge: int | str = "25%", unavailable: int | str = "25%"
-) -> apps_v1.Deployment:
-    made = deployment(replicas=replicas)
-    made.spec.strategy = apps_v1.DeploymentStrategy(
-        type="RollingUpdate",
-        rolling_update=apps_v1.RollingUpdateDeployment(
-            max_surge=surge, max_unavailable=unavailable
-        ),
-    )
-    return made
+def test_annotations_are_copied_but_for_our_own() -> None:
+    owner = deployment(replicas=4)
+    owner.metadata.annotations = {"a": "b", REVISION: "9"}
+    found = rs()
+    assert controller._annotate(owner, found, 3)
+    assert found.metadata.annotations == {"a": "b", REVISION: "3", DESIRED: "4", MAXIMUM: "4"}
+    assert not controller._annotate(owner, found, 3)
 
 
-@pytest.mark.parametrize(
-    ("replicas", "surge", "unavailable", "bounds"),
-    [
-        (10, "25%", "25%", (3, 2)),
-        (1, "25%", "25%", (1, 0)),
-        (4, 0, 0, (0, 1)),
-        (3, 1, "50%", (1, 1)),
-        (2, "100%", 5, (2, 2)),
-    ],
-)
-def test_surge_rounds_up_and_unavailable_down(
-    replicas: int, surge: int | str, unavailable: int | str, bounds: tuple[int, int]
-) -> None:
-    assert core.bounds(wish(replicas, surge, unavailable)) == bounds
+def test_a_set_that_is_the_new_one_again_remembers_its_revisions() -> None:
+    found = rs(**{REVISION: "2"})
+    controller._annotate(deployment(), found, 1)
+    assert found.metadata.annotations[REVISION] == "2"
+    assert controller.HISTORY not in found.metadata.annotations
+    for revision in (5, 8):
+        controller._annotate(deployment(), found, revision)
+    assert found.metadata.annotations[REVISION] == "8"
+    assert found.metadata.annotations[controller.HISTORY] == "2,5"
 
 
-def test_the_new_set_grows_into_the_surge() -> None:
-    assert core.new_size(wish(10), rs("new", 0), [rs("new", 0), rs("old", 10)]) == 3
-    assert core.new_size(wish(10), rs("new", 3), [rs("new", 3), rs("old", 10)]) == 3
-    assert core.new_size(wish(10), rs("new", 3), [rs("new", 3), rs("old", 7)]) == 6
+def test_a_new_set_has_the_hash_of_its_template() -> None:
+    owner = deployment()
+    made = controller._new_replica_set(owner, [])
+    digest = made.metadata.labels[HASH]
+    assert made.metadata.name == f"web-{digest}" and made.spec.selector is not None
+    assert made.spec.selector.match_labels == {"app": "web", HASH: digest}
+    assert made.spec.template.metadata.labels[HASH] == digest
+    assert owner.spec.selector is not None and HASH not in owner.spec.selector.match_labels
 
 
-def test_old_sets_shrink_only_as_far_as_enough_is_available() -> None:
-    assert core.shrink_old(wish(10), rs("new", 3, 0), [rs("old", 10)]) == {"old": 8}
-    assert core.shrink_old(wish(10), rs("new", 3, 3), [rs("old", 8)]) == {"old": 5}
-    assert core.shrink_old(wish(10, 0, 1), rs("new", 1, 0), [rs("old", 9)]) == {}
+def test_of_several_sets_with_the_template_the_oldest_is_the_new_one() -> None:
+    owner = deployment()
+    sets = [controller._new_replica_set(owner, []) for _ in range(2)]
+    for found, created in zip(sets, ("2", "1"), strict=True):
+        found.metadata.creation_timestamp = created
+    assert controller._newest(owner, sets) is sets[1]
+    assert controller._newest(deployment(image="other"), sets) is None
 
 
-def test_broken_pods_go_first() -> None:
-    assert core.shrink_old(wish(4), rs("new", 1, 1), [rs("old", 4, 2)]) == {"old": 2}
-
-
-def test_a_scaled_deployment_shares_in_proportion() -> None:
-    sizes = core.proportional(wish(20, 0, 0), [rs("new", 3, created="2"), rs("old", 7)])
-    assert sizes == {"old": 14, "new": 6}
-
-
-def test_the_hash_label_does_not_make_another_template() -> None:
-    one, other = deployment(), deployment()
-    other.spec.template.metadata.labels[core.HASH] = "x"
-    assert core.same_template(one.spec.template, other.spec.template)
-    other.spec.template.spec.containers[0].image = "img:2"
-    assert not core.same_template(one.spec.template, other.spec.template)
+def test_pods_of_all_sets_are_counted() -> None:
+    new, old = rs("new"), rs("old")
+    new.spec.replicas, old.spec.replicas = 3, 2
+    new.status.replicas, old.status.replicas = 2, 2
+    new.status.ready_replicas, old.status.ready_replicas = 1, 2
+    new.status.available_replicas, old.status.available_replicas = 1, 1
+    old.status.terminating_replicas = 4
+    status = controller._counted(deployment(), [new, old], new)
+    assert (status.replicas, status.updated_replicas, status.ready_replicas) == (4, 2, 3)
+    assert (status.available_replicas, status.unavailable_replicas) == (2, 3)
+    assert status.terminating_replicas == 4
+    assert controller._counted(deployment(), [old], None).updated_replicas == 0

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.controllers.test_job import wish, worker
+from tests.controllers.builders import job as wish
+from tests.controllers.builders import worker
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.batch_v1 import Job, PodFailurePolicy, SuccessPolicy
-from tiphys.controllers import job as core
+from tiphys.controllers import jobplan as core
+from tiphys.controllers import jobpolicy
 
 
 def failed(uid: str, code: int = 1, index: int | None = None, failures: int = 0) -> core_v1.Pod:
@@ -50,6 +52,54 @@ def test_a_disruption_may_be_ignored() -> None:
     made = core.plan(job, [pod], 0)
     assert made.release == [pod] and not made.status.conditions and len(made.create) == 1
     assert not made.status.uncounted_terminated_pods.failed  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "action"),
+    [
+        ({"operator": "In", "values": [42, 43]}, 43, "FailJob"),
+        ({"operator": "In", "values": [42]}, 1, "Count"),
+        ({"operator": "NotIn", "values": [42]}, 1, "FailJob"),
+        ({"operator": "NotIn", "values": [42]}, 42, "Count"),
+        ({"operator": "NotIn", "values": [42]}, 0, "Count"),
+        ({"operator": "In", "values": [1], "containerName": "c"}, 1, "FailJob"),
+        ({"operator": "In", "values": [1], "containerName": "d"}, 1, "Count"),
+    ],
+)
+def test_rules_are_about_exit_codes_of_containers(
+    rule: dict[str, Any], code: int, action: str
+) -> None:
+    job = policy({"action": "FailJob", "onExitCodes": rule})
+    assert jobpolicy.judge(job, failed("a", code)).action == action
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "action"),
+    [(None, "True", "Ignore"), ("False", "False", "Ignore"), ("True", "False", "Count")],
+)
+def test_rules_are_about_conditions(wanted: str | None, status: str, action: str) -> None:
+    pattern = {"type": "Mine", **({"status": wanted} if wanted else {})}
+    job = policy({"action": "Ignore", "onPodConditions": [pattern]})
+    pod = failed("a")
+    pod.status.conditions = [core_v1.PodCondition(type="Mine", status=status)]
+    assert jobpolicy.judge(job, pod).action == action
+
+
+@pytest.mark.parametrize(
+    ("action", "limit", "failures", "over"),
+    [
+        ("Count", None, 9, False),
+        ("Count", 1, 0, False),
+        ("Count", 1, 1, True),
+        ("Ignore", 0, 1, False),
+        ("FailIndex", None, 0, True),
+    ],
+)
+def test_an_index_fails_by_rule_or_by_count(
+    action: str, limit: int | None, failures: int, over: bool
+) -> None:
+    job, judgement = wish(backoff_limit_per_index=limit), jobpolicy.Judgement(action)
+    assert jobpolicy.index_has_failed(job, failed("a", failures=failures), judgement) is over
 
 
 def test_an_index_has_a_limit_of_its_own() -> None:

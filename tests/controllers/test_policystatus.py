@@ -12,7 +12,7 @@ KIND = "apps/v1, Kind=Deployment"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("object.spec.replicas > 1", ""),
         ("object.spec.template.spec.containers.all(c, c.image.startsWith('x'))", ""),
@@ -25,9 +25,9 @@ KIND = "apps/v1, Kind=Deployment"
         ("object.spec.replicas", "must evaluate to a bool"),
     ],
 )
-def test_expressions_are_checked_against_the_type(text: str, told: str) -> None:
+def test_expressions_are_checked_against_the_type(text: str, error: str) -> None:
     policy = ValidatingAdmissionPolicy()
     policy.spec.validations = [Validation(expression=text)]
     found = warnings_of(policy, {KIND: schema_of_type(apps_v1.Deployment)})
-    assert [w.field_ref for w in found] == (["spec.validations[0].expression"] if told else [])
-    assert all(w.warning.startswith(KIND) and told in w.warning for w in found)
+    assert [w.field_ref for w in found] == (["spec.validations[0].expression"] if error else [])
+    assert all(w.warning.startswith(KIND) and error in w.warning for w in found)

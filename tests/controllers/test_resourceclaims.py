@@ -1,4 +1,5 @@
-"""Devices from end to end: pods wait for their claims, get devices of their own, and give them back."""
+"""Devices from end to end: pods wait for their claims, get devices of their own, and give them
+back."""
 
 from __future__ import annotations
 
@@ -178,10 +179,10 @@ async def test_a_claim_that_nobody_uses_gives_way(cluster: LocalCluster) -> None
     assert await node_of(cluster, "second") != there
 
 
-async def test_what_is_missing_is_told(cluster: LocalCluster) -> None:
+async def test_what_is_missing_is_an_event(cluster: LocalCluster) -> None:
     await cluster.client.create(user("p", template="nothing"))
 
-    async def told() -> bool:
+    async def explained() -> bool:
         events = (await cluster.client.list(core_v1.Event, "default")).items
         return any(
             e.reason == "FailedResourceClaimCreation"
@@ -189,7 +190,7 @@ async def test_what_is_missing_is_told(cluster: LocalCluster) -> None:
             for e in events
         )
 
-    await cluster.eventually(told)
+    await cluster.eventually(explained)
     made = claim(
         "odd",
         {
@@ -217,7 +218,7 @@ async def test_what_is_missing_is_told(cluster: LocalCluster) -> None:
         await cluster.client.get(core_v1.Pod, "nobody", "default")
 
 
-async def test_a_claim_that_somebody_deletes_is_made_again(cluster: LocalCluster) -> None:
+async def test_a_claim_that_somebody_deletes_is_created_again(cluster: LocalCluster) -> None:
     await template(cluster, count=5)  # more than any node has
     await cluster.client.create(user("p", template="t"))
     await cluster.eventually(lambda: claims(cluster))
@@ -227,7 +228,7 @@ async def test_a_claim_that_somebody_deletes_is_made_again(cluster: LocalCluster
     async def renewed() -> bool:
         names = [made.metadata.name for made in await claims(cluster)]
         found = await cluster.client.get(core_v1.Pod, "p", "default")
-        told = [status.resource_claim_name for status in found.status.resource_claim_statuses]
-        return len(names) == 1 and names != [first.metadata.name] and told == names
+        named = [status.resource_claim_name for status in found.status.resource_claim_statuses]
+        return len(names) == 1 and names != [first.metadata.name] and named == names
 
     await cluster.eventually(renewed)

@@ -25,7 +25,7 @@ def member(uid: str = "p") -> core_v1.Pod:
     return made
 
 
-STRANGER = OwnerReference(api_version="v1", kind="ConfigMap", name="x", uid="x", controller=True)
+FOREIGN = OwnerReference(api_version="v1", kind="ConfigMap", name="x", uid="x", controller=True)
 
 
 def test_claims_go_with_whom_the_policy_says() -> None:
@@ -35,8 +35,8 @@ def test_claims_go_with_whom_the_policy_says() -> None:
         owner_reference(member())
     ]
     assert retention.owners(stateful("Delete"), member(), [owner_reference(member())], False) == []
-    assert retention.owners(stateful(), member(), [owner_reference(both), STRANGER], False) == [
-        STRANGER
+    assert retention.owners(stateful(), member(), [owner_reference(both), FOREIGN], False) == [
+        FOREIGN
     ]
 
 
@@ -49,11 +49,9 @@ def test_a_reference_is_made_one_of_a_controller() -> None:
 
 def test_claims_of_another_controller_are_let_go() -> None:
     owner = stateful(deleted="Delete")
-    assert retention.is_foreign(owner, member(), [STRANGER])
-    assert retention.owners(owner, member(), [STRANGER, owner_reference(owner)], False) == [
-        STRANGER
-    ]
-    assert not retention.is_foreign(stateful(), member(), [STRANGER])
+    assert retention.is_foreign(owner, member(), [FOREIGN])
+    assert retention.owners(owner, member(), [FOREIGN, owner_reference(owner)], False) == [FOREIGN]
+    assert not retention.is_foreign(stateful(), member(), [FOREIGN])
 
 
 def test_claims_of_an_earlier_set_or_pod_are_left_alone() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import deployment, pod
-from tests.e2e.test_hollow import available, gone, ready
+from tests.e2e.clusters import available, gone, ready
 from tiphys.api import (
     apps_v1,
     authentication_v1,
@@ -33,7 +33,7 @@ def conditions_of(obj: Any) -> dict[str, tuple[str, str]]:
     return {c.type: (c.status, c.reason) for c in obj.status.conditions}
 
 
-async def test_a_deployment_tells_that_it_is_paused_and_what_keeps_it(
+async def test_a_deployment_says_that_it_is_paused_and_what_keeps_it(
     cluster: LocalCluster,
 ) -> None:
     await ready(cluster)
@@ -59,7 +59,7 @@ async def test_a_deployment_tells_that_it_is_paused_and_what_keeps_it(
     await cluster.eventually(lambda: says("ReplicaFailure", None))
 
 
-async def test_a_replica_set_that_matches_no_longer_is_let_go(cluster: LocalCluster) -> None:
+async def test_a_replica_set_that_matches_no_longer_is_released(cluster: LocalCluster) -> None:
     await ready(cluster)
     await cluster.client.create(deployment("web", 1))
     await available(cluster, "web", 1)
@@ -277,21 +277,21 @@ def autoscaler(name: str = "web", **spec: Any) -> autoscaling_v2.HorizontalPodAu
 async def says(cluster: LocalCluster, reason: str, name: str = "web") -> str:
     """The message of the condition with that reason, once it is there."""
 
-    async def told() -> list[str]:
+    async def messages() -> list[str]:
         found = await cluster.client.get(autoscaling_v2.HorizontalPodAutoscaler, name, "default")
         return [c.message for c in found.status.conditions if c.reason == reason]
 
-    return str((await cluster.eventually(told))[0])
+    return str((await cluster.eventually(messages))[0])
 
 
 async def warned(cluster: LocalCluster, reason: str) -> str:
     """The message of the event with that reason, once it is there."""
 
-    async def told() -> list[str]:
+    async def messages() -> list[str]:
         listed = await cluster.client.list(core_v1.Event, "default", fields=f"reason={reason}")
         return [event.message for event in listed.items]
 
-    return str((await cluster.eventually(told))[0])
+    return str((await cluster.eventually(messages))[0])
 
 
 async def test_an_autoscaler_without_metrics_says_so(cluster: LocalCluster) -> None:
@@ -308,7 +308,10 @@ async def test_an_autoscaler_without_metrics_says_so(cluster: LocalCluster) -> N
         await says(cluster, "FailedGetResourceMetric")
         == f"the HPA was unable to compute the replica count: {why}"
     )
-    first = f"invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: {why}"
+    first = (
+        "invalid metrics (1 invalid out of 1), first error is: "
+        f"failed to get cpu resource metric value: {why}"
+    )
     assert await warned(cluster, "FailedComputeMetricsReplicas") == first
 
 
@@ -335,14 +338,17 @@ async def test_an_autoscaler_of_custom_metrics_says_that_there_are_none(
         target = {**WEB, "name": name}
         metrics = [{"type": name.title(), name: source}]
         await cluster.client.create(autoscaler(name, scaleTargetRef=target, metrics=metrics))
-    none = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
+    none = (
+        "unable to fetch metrics from custom metrics API: "
+        "no custom metrics API (custom.metrics.k8s.io) registered"
+    )
     before = "the HPA was unable to compute the replica count: unable to get"
     assert await says(cluster, "FailedGetPodsMetric", "pods") == f"{before} metric hits: {none}"
-    told = await says(cluster, "FailedGetObjectMetric", "object")
-    assert told == f"{before} metric hits: Service on default web/{none}"
-    told = await says(cluster, "FailedGetExternalMetric", "external")
-    assert told.startswith(f"{before} external metric default/hits/&LabelSelector{{MatchLabels:")
-    assert told.endswith(
+    message = await says(cluster, "FailedGetObjectMetric", "object")
+    assert message == f"{before} metric hits: Service on default web/{none}"
+    message = await says(cluster, "FailedGetExternalMetric", "external")
+    assert message.startswith(f"{before} external metric default/hits/&LabelSelector{{MatchLabels:")
+    assert message.endswith(
         "the server could not find the requested resource (get hits.external.metrics.k8s.io)"
     )
 
@@ -354,11 +360,11 @@ async def test_two_autoscalers_of_one_target_are_too_many(cluster: LocalCluster)
     await cluster.client.create(autoscaler("web"))
     await says(cluster, "FailedGetResourceMetric")
     await cluster.client.create(autoscaler("other"))
-    told = (
+    message = (
         "pods by selector app=web are controlled by multiple HPAs: [{other default} {web default}]"
     )
-    assert await says(cluster, "AmbiguousSelector", "other") == told
-    assert await warned(cluster, "AmbiguousSelector") == told
+    assert await says(cluster, "AmbiguousSelector", "other") == message
+    assert await warned(cluster, "AmbiguousSelector") == message
 
 
 async def test_an_autoscaler_whose_target_is_missing_says_so(cluster: LocalCluster) -> None:
@@ -377,8 +383,8 @@ async def test_an_autoscaler_gives_the_reason_of_a_new_size(cluster: LocalCluste
     await cluster.client.create(deployment("web", 2))
     await available(cluster, "web", 2)
     await cluster.client.create(autoscaler(maxReplicas=1))
-    told = "New size: 1; reason: Current number of replicas above Spec.MaxReplicas"
-    assert await warned(cluster, "SuccessfulRescale") == told
+    message = "New size: 1; reason: Current number of replicas above Spec.MaxReplicas"
+    assert await warned(cluster, "SuccessfulRescale") == message
     assert (
         await says(cluster, "SucceededRescale")
         == "the HPA controller was able to update the target scale to 1"

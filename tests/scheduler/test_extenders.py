@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.builders import pod
-from tests.e2e.test_hollow import ready
+from tests.e2e.clusters import ready
 from tiphys.api import core_v1
 from tiphys.scheduler.configuration import ConfigurationError, Profile
 from tiphys.scheduler.extenders import Extender, ExtenderError, FilterAnswer, extenders

@@ -7,7 +7,7 @@ every room below `cluster`; no room below imports an add-on. `docs/checklists.md
 
 from __future__ import annotations
 
-from tiphys.addons import dns, echo, local_volumes
+from tiphys.addons import dns, echo, endpoints, local_volumes
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
 from tiphys.controllers.shell import Controller
@@ -34,6 +34,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
     for addon in (
         # the smallest there can be: to copy from
         echo.ADDON,
+        # gRPC clients that know every pod of a service
+        endpoints.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tiphys.cli.addon import addon
+from tiphys.cli.clusters import cluster_name, existing, explained
+from tiphys.cli.image import image
 from tiphys.cli.policy import policy
 
 if TYPE_CHECKING:
@@ -31,16 +33,9 @@ def cli() -> None:
 
 # --- clusters ---
 
-_name = click.option(
-    "--name",
-    default="tiphys",
-    show_default=True,
-    help="Name of the cluster and of its kubeconfig context.",
-)
-
 
 @cli.command()
-@_name
+@cluster_name
 @click.option(
     "--data-dir",
     type=FOLDER,
@@ -97,7 +92,7 @@ def up(
     """
     from tiphys.cli import up as command
 
-    with _explained():
+    with explained():
         command.run(
             command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
             wait,
@@ -105,7 +100,7 @@ def up(
 
 
 @cli.command()
-@_name
+@cluster_name
 @click.option("--purge", is_flag=True, help="Remove its data as well.")
 def down(name: str, purge: bool) -> None:
     """Stop a cluster and everything that runs in it.
@@ -114,8 +109,8 @@ def down(name: str, purge: bool) -> None:
     """
     from tiphys.cluster import up as cluster_up
 
-    with _explained():
-        cluster = _existing(name)
+    with explained():
+        cluster = existing(name)
         context = cluster_up.down(cluster, purge)
     click.echo(
         f"Cluster {name} is down."
@@ -126,14 +121,14 @@ def down(name: str, purge: bool) -> None:
 
 
 @cli.command()
-@_name
+@cluster_name
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(name: str, output: str) -> None:
     """Show the status of a cluster and its components."""
     from tiphys.cluster import up as cluster_up
 
-    with _explained():
-        found = cluster_up.status(_existing(name))
+    with explained():
+        found = cluster_up.status(existing(name))
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return
@@ -149,33 +144,15 @@ def status(name: str, output: str) -> None:
 
 
 @cli.command()
-@_name
+@cluster_name
 def kubeconfig(name: str) -> None:
     """Print a cluster's kubeconfig."""
     import yaml
 
     from tiphys.cluster import kubeconfig as files
 
-    with _explained():
-        click.echo(yaml.safe_dump(files.admin(_existing(name)), sort_keys=False), nl=False)
-
-
-@cli.group()
-def image() -> None:
-    """Manage the container images of a cluster."""
-
-
-@image.command("load")
-@_name
-@click.argument("files", nargs=-1, required=True, type=FOLDER)
-def image_load(name: str, files: tuple[Path, ...]) -> None:
-    """Load images from tar files (docker save or an OCI layout)."""
-    from tiphys.cluster import images
-
-    with _explained():
-        cluster = _existing(name)
-        for file in files:
-            click.echo(images.load(cluster, file))
+    with explained():
+        click.echo(yaml.safe_dump(files.admin(existing(name)), sort_keys=False), nl=False)
 
 
 @cli.group("store")
@@ -184,13 +161,13 @@ def store_group() -> None:
 
 
 @store_group.command("check")
-@_name
+@cluster_name
 def store_check(name: str) -> None:
     """List the keys that hold no objects, one a line; exit with 1 if there are any."""
     from tiphys.cluster import stored
 
-    with _explained():
-        corrupt = stored.check(_existing(name))
+    with explained():
+        corrupt = stored.check(existing(name))
     for found in corrupt:
         click.echo(f"{found.key}\trevision {found.revision}\t{found.fault}")
     if corrupt:
@@ -199,44 +176,15 @@ def store_check(name: str) -> None:
 
 
 @store_group.command("remove")
-@_name
+@cluster_name
 @click.argument("key")
 def store_remove(name: str, key: str) -> None:
     """Remove a key whose value is corrupted. With SQLite the cluster must be down."""
     from tiphys.cluster import stored
 
-    with _explained():
-        stored.remove(_existing(name), key)
+    with explained():
+        stored.remove(existing(name), key)
     click.echo(f"{key} is gone.")
-
-
-def _existing(name: str) -> Any:
-    from tiphys.cluster import state
-
-    found = state.load(name)
-    if found is None:
-        known = ", ".join(c.name for c in state.everyone()) or "none"
-        raise state.ClusterError(
-            f"there is no cluster named {name} (there are: {known}); make one with: tiphys up --name {name}"
-        )
-    return found
-
-
-class _explained:
-    """Errors the user can mend are a line, not a traceback."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        from tiphys.cluster.state import ClusterError
-        from tiphys.network.pods import NetworkError
-
-        if isinstance(error, ClusterError | NetworkError):
-            raise click.ClickException(str(error))
-        if isinstance(error, PermissionError):
-            raise click.ClickException(
-                f"{error.filename}: permission denied; are you the user who made this cluster?"
-            )
 
 
 # --- components ---
@@ -547,6 +495,7 @@ def node(**options: Any) -> None:
 
 
 cli.add_command(addon)
+cli.add_command(image)
 cli.add_command(policy)
 
 

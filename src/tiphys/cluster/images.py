@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import platform
 import struct
 import subprocess
-import tarfile
+import tempfile
 from pathlib import Path
 
+from tiphys.cluster.layers import Config, LayerFiles, write_image
 from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 
@@ -47,38 +45,6 @@ def pause_program() -> bytes:
     return header + segment + code
 
 
-def layer(files: dict[str, bytes | str], folders: tuple[str, ...] = ()) -> bytes:
-    """A tar of files (path → content, or ``->target`` for a link); the same input gives the same bytes."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for folder in sorted(
-            {
-                *folders,
-                *(
-                    str(parent)
-                    for name in files
-                    for parent in Path(name).parents
-                    if str(parent) != "."
-                ),
-            }
-        ):
-            info = tarfile.TarInfo(folder)
-            info.type, info.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
-            tar.addfile(info)
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            if isinstance(content, str):
-                info.type, info.linkname = tarfile.SYMTYPE, content
-                tar.addfile(info)
-            else:
-                info.size, info.mode = (
-                    len(content),
-                    0o755 if content[:4] == b"\x7fELF" or content[:2] == b"#!" else 0o644,
-                )
-                tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
 def build(
     path: Path,
     name: str,
@@ -86,53 +52,23 @@ def build(
     entrypoint: list[str],
     folders: tuple[str, ...] = (),
     env: tuple[str, ...] = (),
-) -> None:
-    """Writes an image tar that `tiphys image load`, ctr and docker can read."""
-    content = layer(files, folders)
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    config = json.dumps(
-        {
-            "architecture": arch,
-            "os": "linux",
-            "config": {"Entrypoint": entrypoint, "Env": ["PATH=/bin:/usr/bin", *env]},
-            "rootfs": {"type": "layers", "diff_ids": [digest]},
-            "history": [{"created_by": "tiphys"}],
-        }
-    ).encode()
-    blobs = {hashlib.sha256(data).hexdigest(): data for data in (content, config)}
+) -> str:
+    """Writes an image of a few files (path → content, or a link's target) and returns its digest.
 
-    def descriptor(kind: str, data: bytes) -> dict[str, object]:
-        return {
-            "mediaType": f"application/vnd.oci.image.{kind}",
-            "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
-            "size": len(data),
-        }
-
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": descriptor("config.v1+json", config),
-            "layers": [descriptor("layer.v1.tar", content)],
-        }
-    ).encode()
-    blobs[hashlib.sha256(manifest).hexdigest()] = manifest
-    reference = {
-        **descriptor("manifest.v1+json", manifest),
-        "annotations": {
-            "io.containerd.image.name": name,
-            "org.opencontainers.image.ref.name": name,
-        },
-    }
-    index = json.dumps({"schemaVersion": 2, "manifests": [reference]}).encode()
-    with tarfile.open(path, "w") as tar:
-        rows = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index}
-        rows |= {f"blobs/sha256/{digest}": data for digest, data in blobs.items()}
-        for file, data in rows.items():
-            info = tarfile.TarInfo(file)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    Programs and scripts are executable, ``tmp`` is everybody's. The same input gives the same bytes.
+    """
+    with LayerFiles() as gathered, tempfile.TemporaryDirectory() as scratch:
+        for folder in folders:
+            gathered.folder(folder, 0o1777 if folder == "tmp" else 0o755)
+        for file, content in files.items():
+            if isinstance(content, str):
+                gathered.link(file, content)
+            else:
+                is_program = content[:4] == b"\x7fELF" or content[:2] == b"#!"
+                gathered.file(file, content, 0o755 if is_program else 0o644)
+        layer = Path(scratch) / "layer.tar"
+        gathered.write(layer)
+        return write_image(path, name, layer, Config(entrypoint, env=["PATH=/bin:/usr/bin", *env]))
 
 
 def load(cluster: Cluster, path: Path) -> str:

@@ -1,7 +1,8 @@
 """Attach and detach: a volume of a CSI driver is attached to a node while pods there use it.
 
-The wish is a VolumeAttachment, which the driver's attacher fulfils; what is attached stands in the node's status, where
-the node's agent waits for it. A volume is let go only when the node says that it uses it no longer.
+What is wanted is a VolumeAttachment, which the driver's attacher fulfils; what is attached stands
+in the node's status, where the node's agent waits for it. A volume is detached only when the node
+says that it uses it no longer.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ from typing import Any
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
-from tiphys.controllers.podgc import OUT_OF_SERVICE
-from tiphys.controllers.pods import condition
-from tiphys.controllers.shell import Controller
+from tiphys.controllers.shell import Controller, sooner
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import pod_finished
+from tiphys.machinery.nodes import is_out_of_service
 
-PATIENCE = 360.0  # seconds that a node may keep using a volume that no pod there wants, until it is not waited for
+PATIENCE = (
+    360.0  # seconds a node is waited for that uses what no pod there wants (maxWaitForUnmount)
+)
+_AFTER_REFUSAL = 5.0  # seconds until an exclusive volume is tried again
+_NAME = re.compile(r"csi-[0-9a-f]{64}")  # the names that we give; others are deleted by others
+_EXCLUSIVE_MODES = {"ReadWriteOnce", "ReadWriteOncePod"}
+
 Attachment = storage_v1.VolumeAttachment
 
 
@@ -30,27 +37,33 @@ Attachment = storage_v1.VolumeAttachment
 
 @dataclass(frozen=True)
 class Wish:
-    """One volume on one node."""
+    """One volume that should be attached to one node; `volume` is the PersistentVolume's name."""
 
     driver: str
     handle: str
-    volume: str  # name of the PersistentVolume
+    volume: str
     node: str
 
     @property
     def name(self) -> str:
+        """The name of the attachment, which upstream makes alike."""
         digest = hashlib.sha256((self.handle + self.driver + self.node).encode()).hexdigest()
         return f"csi-{digest}"
 
     @property
-    def unique(self) -> str:
+    def unique_name(self) -> str:
         """The volume as nodes call it in their status."""
-        return f"kubernetes.io/csi/{self.driver}^{self.handle}"
+        return unique_name(self.driver, self.handle)
+
+
+def unique_name(driver: str, handle: str) -> str:
+    return f"kubernetes.io/csi/{driver}^{handle}"
 
 
 @dataclass
 class Plan:
-    """What to do for one node; `refused` are wishes that another node's hold on the volume forbids."""
+    """What to do for one node. `refused` are wishes that another node's hold on the volume forbids;
+    `attached` is what the node's status should say; `wake` is when to look again, in seconds."""
 
     create: list[Wish] = field(default_factory=list)
     delete: list[Attachment] = field(default_factory=list)
@@ -59,60 +72,71 @@ class Plan:
     wake: float | None = None
 
 
+@dataclass
+class Surroundings:
+    """What a look at a node needs to know beside it.
+
+    `is_elsewhere` says whether a volume may not be on this node because it is on another;
+    `unique_name_of` how the node calls the volume of an attachment. `unwanted_since` remembers
+    since when nobody wants an attachment, in seconds, and is updated.
+    """
+
+    is_elsewhere: Callable[[Wish], bool]
+    unique_name_of: Callable[[Attachment], str]
+    unwanted_since: dict[str, float] = field(default_factory=dict)
+
+
 def plan(
     node: core_v1.Node | None,
     wishes: list[Wish],
-    here: list[Attachment],
-    exclusive: Callable[[Wish], bool],
-    unwanted_since: dict[str, float],
-    unique_of: Callable[[Attachment], str],
+    standing: list[Attachment],
+    around: Surroundings,
     now: float,
 ) -> Plan:
-    """One look at a node: `wishes` of its pods, the attachments that are `here`. `exclusive` says whether a volume may not
-    be on this node because it is on another. `unwanted_since` remembers since when nobody wants an attachment."""
-    made, wanted, standing = (
-        Plan(),
-        {wish.name: wish for wish in wishes},
-        {a.metadata.name: a for a in here},
-    )
+    """One look at a node, None if it is gone: the wishes of its pods, and its attachments."""
+    result = Plan()
+    wanted = {wish.name: wish for wish in wishes}
+    present = {attachment.metadata.name for attachment in standing}
     for name, wish in wanted.items():
-        unwanted_since.pop(name, None)
-        if name not in standing:
-            (made.refused if exclusive(wish) else made.create).append(wish)
-    used = set(node.status.volumes_in_use) if node is not None else set()
-    for name, attachment in standing.items():
-        leaving = (
-            name not in wanted
-            and not attachment.metadata.deletion_timestamp
-            and _OURS.fullmatch(name)
-        )
-        if leaving:
-            left = unwanted_since.setdefault(name, now) + PATIENCE - now
-            if node is None or unique_of(attachment) not in used or left <= 0 or _given_up(node):
-                made.delete.append(attachment)
-                unwanted_since.pop(name, None)
+        around.unwanted_since.pop(name, None)
+        if name in present:
+            continue
+        if around.is_elsewhere(wish):
+            result.refused.append(wish)
+        else:
+            result.create.append(wish)
+    for attachment in standing:
+        name = attachment.metadata.name
+        is_leaving = bool(attachment.metadata.deletion_timestamp)
+        if name not in wanted and not is_leaving and _NAME.fullmatch(name):
+            wait = _wait(node, attachment, around, now)
+            if wait <= 0:
+                result.delete.append(attachment)
+                around.unwanted_since.pop(name, None)
                 continue
-            made.wake = left if made.wake is None else min(made.wake, left)
-        if attachment.status.attached and not attachment.metadata.deletion_timestamp:
-            made.attached.append(core_v1.AttachedVolume(name=unique_of(attachment), device_path=""))
-    made.attached.sort(key=lambda volume: volume.name)
-    return made
+            result.wake = sooner(result.wake, wait)
+        if attachment.status.attached and not is_leaving:
+            unique = around.unique_name_of(attachment)
+            result.attached.append(core_v1.AttachedVolume(name=unique, device_path=""))
+    result.attached.sort(key=lambda volume: volume.name)
+    return result
 
 
-_OURS = re.compile(
-    r"csi-[0-9a-f]{64}"
-)  # the names that we give; others are made, and deleted, by others
-
-
-def _given_up(node: core_v1.Node) -> bool:
-    ready = condition(node, "Ready")
-    silent = ready is None or ready.status != "True"
-    return silent and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
+def _wait(
+    node: core_v1.Node | None, attachment: Attachment, around: Surroundings, now: float
+) -> float:
+    """Seconds that an attachment that nobody wants has to stay; 0 or less: it may go."""
+    since = around.unwanted_since.setdefault(attachment.metadata.name, now)
+    if node is None or is_out_of_service(node):
+        return 0.0
+    if around.unique_name_of(attachment) not in node.status.volumes_in_use:
+        return 0.0
+    return since + PATIENCE - now
 
 
 def is_exclusive(volume: core_v1.PersistentVolume) -> bool:
-    """Whether a volume may be on one node only."""
-    return set(volume.spec.access_modes) <= {"ReadWriteOnce", "ReadWriteOncePod"}
+    """Whether a volume may be attached to one node only."""
+    return set(volume.spec.access_modes) <= _EXCLUSIVE_MODES
 
 
 # --- the shell ---
@@ -125,23 +149,19 @@ class AttachDetachController(Controller):
     workers = 2
 
     def watch(self) -> None:
-        self._nodes, self._pods = self.informer(core_v1.Node), self.informer(core_v1.Pod)
+        self._nodes = self.informer(core_v1.Node)
+        self._pods = self.informer(core_v1.Pod)
         self._claims = self.informer(core_v1.PersistentVolumeClaim)
         self._volumes = self.informer(core_v1.PersistentVolume)
-        self._drivers, self._attachments = (
-            self.informer(storage_v1.CSIDriver),
-            self.informer(Attachment),
-        )
+        self._drivers = self.informer(storage_v1.CSIDriver)
+        self._attachments = self.informer(Attachment)
         self._pods.index("node", lambda pod: [pod.spec.node_name])
-        self._pods.index(
-            "claim",
-            lambda pod: [f"{pod.metadata.namespace}/{name}" for name in volumes.claims_of(pod)],
-        )
+        self._pods.index("claim", volumes.claim_index)
         self._attachments.index("node", lambda a: [a.spec.node_name])
         self._attachments.index("volume", lambda a: [a.spec.source.persistent_volume_name or ""])
-        self._unwanted: dict[str, float] = {}
+        self._around = Surroundings(self._is_elsewhere, self._unique_name_of)
         self._pods.on_change(self._pod_changed)
-        self._attachments.on_change(lambda old, new: self.queue.add((new or old).spec.node_name))
+        self._attachments.on_change(self._attachment_changed)
         self._nodes.on_change(self._node_changed)
         self._claims.on_change(self._claim_changed)
 
@@ -156,71 +176,73 @@ class AttachDetachController(Controller):
         for pod in self._pods.by("claim", f"{new.metadata.namespace}/{new.metadata.name}"):
             self._pod_changed(None, pod)
 
+    def _attachment_changed(self, old: Any, new: Any) -> None:
+        self.queue.add((new or old).spec.node_name)
+
     def _node_changed(self, old: Any, new: Any) -> None:
         name = (new or old).metadata.name
         if self._attachments.by("node", name):
             self.queue.add(name)
 
+    async def reconcile(self, key: str) -> float | None:
+        node = self._nodes.get(key)
+        wishes = self._wishes(key)
+        standing = self._attachments.by("node", key)
+        todo = plan(node, list(wishes), standing, self._around, self.context.now())
+        for wish in todo.create:
+            await self._attach(wish)
+        for attachment in todo.delete:
+            await self.delete(attachment)
+        for wish in todo.refused:
+            self._refused_event(wishes[wish], wish)
+            todo.wake = sooner(todo.wake, _AFTER_REFUSAL)
+        if node is not None:
+            await self._write_attached(node, todo.attached)
+        return todo.wake
+
+    # --- what is known ---
+
     def _wishes(self, node: str) -> dict[Wish, core_v1.Pod]:
-        found: dict[Wish, core_v1.Pod] = {}
+        """The volumes that the pods of a node want attached, each with a pod that does."""
+        wishes: dict[Wish, core_v1.Pod] = {}
         for pod in self._pods.by("node", node):
-            if pod.status.phase in ("Succeeded", "Failed"):
+            if pod_finished(pod):
                 continue
-            for name in volumes.claims_of(pod):
-                claim = self._claims.get(f"{pod.metadata.namespace}/{name}")
-                volume = self._volumes.get(claim.spec.volume_name) if claim is not None else None
-                csi = volume.spec.csi if volume is not None else None
-                if volume is not None and csi is not None and self._attaches(csi.driver):
-                    found.setdefault(
-                        Wish(csi.driver, csi.volume_handle, volume.metadata.name, node), pod
-                    )
-        return found
+            for claim in volumes.claims_of(pod):
+                wish = self._wish(node, f"{pod.metadata.namespace}/{claim}")
+                if wish is not None:
+                    wishes.setdefault(wish, pod)
+        return wishes
 
-    def _attaches(self, driver: str) -> bool:
-        found = self._drivers.get(driver)
-        return found is None or found.spec.attach_required is not False
+    def _wish(self, node: str, claim_key: str) -> Wish | None:
+        """What a claim asks for on a node; None when its volume is none of a driver that
+        attaches."""
+        claim = self._claims.get(claim_key)
+        if claim is None:
+            return None
+        volume = self._volumes.get(claim.spec.volume_name)
+        if volume is None or volume.spec.csi is None:
+            return None
+        csi = volume.spec.csi
+        driver = self._drivers.get(csi.driver)
+        if driver is not None and driver.spec.attach_required is False:
+            return None
+        return Wish(csi.driver, csi.volume_handle, volume.metadata.name, node)
 
-    def _unique_of(self, attachment: Attachment) -> str:
+    def _unique_name_of(self, attachment: Attachment) -> str:
         volume = self._volumes.get(attachment.spec.source.persistent_volume_name or "")
         csi = volume.spec.csi if volume is not None else None
-        return f"kubernetes.io/csi/{attachment.spec.attacher}^{csi.volume_handle if csi is not None else ''}"
+        handle = csi.volume_handle if csi is not None else ""
+        return unique_name(attachment.spec.attacher, handle)
 
     def _is_elsewhere(self, wish: Wish) -> bool:
         volume = self._volumes.get(wish.volume)
-        others = (
-            a for a in self._attachments.by("volume", wish.volume) if a.spec.node_name != wish.node
-        )
-        return volume is not None and is_exclusive(volume) and any(others)
+        if volume is None or not is_exclusive(volume):
+            return False
+        attachments = self._attachments.by("volume", wish.volume)
+        return any(attachment.spec.node_name != wish.node for attachment in attachments)
 
-    async def reconcile(self, key: str) -> float | None:
-        node, wishes = self._nodes.get(key), self._wishes(key)
-        here = self._attachments.by("node", key)
-        if not wishes and not here:
-            await self._tell(node, [])
-            return None
-        made = plan(
-            node,
-            list(wishes),
-            here,
-            self._is_elsewhere,
-            self._unwanted,
-            self._unique_of,
-            self.context.now(),
-        )
-        for wish in made.create:
-            await self._attach(wish)
-        for attachment in made.delete:
-            await self._detach(attachment)
-        for wish in made.refused:
-            pod, text = (
-                wishes[wish],
-                "Volume is already exclusively attached to one node and can't be attached to another",
-            )
-            why = f'Multi-Attach error for volume "{wish.volume}" {text}'
-            self.context.recorder.record(pod, "Warning", "FailedAttachVolume", why)
-            made.wake = min(made.wake or 5.0, 5.0)
-        await self._tell(node, made.attached)
-        return made.wake
+    # --- what is done ---
 
     async def _attach(self, wish: Wish) -> None:
         spec = storage_v1.VolumeAttachmentSpec(attacher=wish.driver, node_name=wish.node)
@@ -231,28 +253,26 @@ class AttachDetachController(Controller):
             if error.reason != "AlreadyExists":
                 raise
 
-    async def _detach(self, attachment: Attachment) -> None:
-        try:
-            await self.client.delete(
-                Attachment, attachment.metadata.name, uid=attachment.metadata.uid
-            )
-        except StatusError as error:
-            if error.code not in (404, 409):
-                raise
+    def _refused_event(self, pod: core_v1.Pod, wish: Wish) -> None:
+        message = (
+            f'Multi-Attach error for volume "{wish.volume}" Volume is already exclusively attached '
+            "to one node and can't be attached to another"
+        )
+        self.event(pod, "Warning", "FailedAttachVolume", message)
 
-    async def _tell(
-        self, node: core_v1.Node | None, attached: list[core_v1.AttachedVolume]
+    async def _write_attached(
+        self, node: core_v1.Node, attached: list[core_v1.AttachedVolume]
     ) -> None:
-        """Keeps the node's status, and says of what is new that it is there."""
-        if node is None or node.status.volumes_attached == attached:
+        """Keeps the node's status, and records for the pods what is new in it."""
+        if node.status.volumes_attached == attached:
             return
-        before = {volume.name for volume in node.status.volumes_attached}
         rows = [{"name": volume.name, "devicePath": volume.device_path} for volume in attached]
         change = {"status": {"volumesAttached": rows or None}}
-        await self.client.patch(
-            core_v1.Node, node.metadata.name, change, subresource="status", media=MERGE
-        )
-        for wish, pod in self._wishes(node.metadata.name).items():
-            if wish.unique in {volume.name for volume in attached} - before:
-                text = f'AttachVolume.Attach succeeded for volume "{wish.volume}"'
-                self.context.recorder.record(pod, "Normal", "SuccessfulAttachVolume", text)
+        name = node.metadata.name
+        await self.client.patch(core_v1.Node, name, change, subresource="status", media=MERGE)
+        added = {volume.name for volume in attached}
+        added -= {volume.name for volume in node.status.volumes_attached}
+        for wish, pod in self._wishes(name).items():
+            if wish.unique_name in added:
+                message = f'AttachVolume.Attach succeeded for volume "{wish.volume}"'
+                self.event(pod, "Normal", "SuccessfulAttachVolume", message)

@@ -5,25 +5,25 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tiphys.api.rbac_v1 import ClusterRole
+from tiphys.api.rbac_v1 import ClusterRole, PolicyRule
 from tiphys.controllers.shell import Controller
 from tiphys.machinery.selectors import from_label_selector
 
 
-def gathered(role: ClusterRole, others: list[ClusterRole]) -> list[Any]:
-    """The rules an aggregating role should have: those of the roles it selects, by name, each once."""
-    rule = role.aggregation_rule
-    selectors = (
-        [from_label_selector(s) for s in rule.cluster_role_selectors] if rule is not None else []
-    )
-    found: list[Any] = []
-    for selector in selectors:
-        for other in sorted(others, key=lambda r: r.metadata.name):
-            if other.metadata.name == role.metadata.name or selector is None:
-                continue
-            if selector.matches(other.metadata.labels):
-                found += [entry for entry in other.rules if entry not in found]
-    return found
+def gathered(role: ClusterRole, others: list[ClusterRole]) -> list[PolicyRule]:
+    """The rules that an aggregating role should have: those of the roles that it selects, by name,
+    each once. A role does not gather its own: a rule could then never go again."""
+    if role.aggregation_rule is None:
+        return []
+    by_name = sorted(others, key=lambda other: other.metadata.name)
+    by_name = [other for other in by_name if other.metadata.name != role.metadata.name]
+    rules: list[PolicyRule] = []
+    for label_selector in role.aggregation_rule.cluster_role_selectors:
+        selector = from_label_selector(label_selector)
+        for other in by_name:
+            if selector is not None and selector.matches(other.metadata.labels):
+                rules += [rule for rule in other.rules if rule not in rules]
+    return rules
 
 
 class ClusterRoleAggregationController(Controller):
@@ -35,6 +35,7 @@ class ClusterRoleAggregationController(Controller):
         self._roles.on_change(self._changed)
 
     def _changed(self, old: Any, new: Any) -> None:
+        """Any role may be, or have been, a part of any that aggregates."""
         for role in self._roles:
             if role.aggregation_rule is not None:
                 self.enqueue(None, role)

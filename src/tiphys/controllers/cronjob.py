@@ -4,174 +4,181 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import tzinfo
+from typing import Any, NamedTuple
 
 from tiphys.api.base import decode, encode
 from tiphys.api.batch_v1 import CronJob, CronJobStatus, Job, JobSpec
 from tiphys.api.core_v1 import ObjectReference
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.controllers.job import is_over
-from tiphys.controllers.pods import condition, owner_reference
+from tiphys.controllers.pods import owner_reference
 from tiphys.controllers.shell import Controller, controller_of
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.cron import Schedule, ScheduleError, parse_schedule, zone_of
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import job_finished
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-_MANY = 100  # missed starts that are worth a warning
+_MANY = 100  # missed starts that are worth a warning, as upstream
+_MARGIN = 0.1  # seconds after a scheduled time until it is looked at
 
 
 # --- the core: pure ---
 
 
+class Event(NamedTuple):
+    """What to record about the cron job."""
+
+    level: str
+    reason: str
+    message: str
+
+
 @dataclass
 class Plan:
-    """What to do now: the minute to start a job for, jobs to delete; the status to write; events; when to look again."""
+    """What to do now.
+
+    `start` is the scheduled time to start a job for, in seconds since the epoch; `replace` are
+    running jobs that give way to it, `expire` finished ones beyond the history. `missing` are jobs
+    of the status that the informer does not show. `wake` is when to look again, in seconds.
+    """
 
     status: CronJobStatus
     start: float | None = None
     replace: list[Job] = field(default_factory=list)
     expire: list[Job] = field(default_factory=list)
-    events: list[tuple[str, str, str]] = field(default_factory=list)
-    missing: list[ObjectReference] = field(
-        default_factory=list
-    )  # jobs of the status that the informer does not show
+    events: list[Event] = field(default_factory=list)
+    missing: list[ObjectReference] = field(default_factory=list)
     wake: float | None = None
+
+    def warn(self, reason: str, message: str) -> None:
+        self.events.append(Event("Warning", reason, message))
 
 
 class InvalidSchedule(Exception):
     """A schedule that can be read and never comes, such as the 31st of February."""
 
 
+class Due(NamedTuple):
+    """The last scheduled time that has come and no job was started for, None when there is none;
+    and how many such times there were."""
+
+    time: float | None
+    missed: int
+
+
+_NOTHING_DUE = Due(None, 0)
+
+
 def plan(owner: CronJob, jobs: list[Job], now: float) -> Plan:
     """One look at a cron job and its jobs."""
-    made = Plan(_status(owner, jobs))
-    made.events = _finished_events(owner, jobs)
-    made.expire = _history(owner, jobs)
+    result = Plan(_status(owner, jobs))
+    result.events = _finished_events(owner, jobs)
+    result.expire = _beyond_history(owner, jobs)
     present = {job.metadata.uid for job in jobs}
-    made.missing = [ref for ref in owner.status.active if ref.uid not in present]
+    result.missing = [ref for ref in owner.status.active if ref.uid not in present]
     if owner.metadata.deletion_timestamp:
-        return made
+        return result
+    zone_name = owner.spec.time_zone
     try:
-        zone = zone_of(owner.spec.time_zone)
+        zone = zone_of(zone_name)
     except ScheduleError as error:
-        made.events.append(
-            ("Warning", "UnknownTimeZone", f'invalid timeZone: "{owner.spec.time_zone}": {error}')
-        )
-        return made
+        result.warn("UnknownTimeZone", f'invalid timeZone: "{zone_name}": {error}')
+        return result
     if owner.spec.suspend:
-        return made
-    written = owner.spec.schedule
+        return result
+    text = owner.spec.schedule
     try:
-        schedule = parse_schedule(written)
-        due, missed = most_recent(owner, schedule, zone, now)
+        schedule = parse_schedule(text)
+        due = most_recent(owner, schedule, zone, now)
     except ScheduleError as error:
-        made.events.append(
-            ("Warning", "UnparseableSchedule", f'unparseable schedule: "{written}" : {error}')
-        )
-        return made
+        result.warn("UnparseableSchedule", f'unparseable schedule: "{text}" : {error}')
+        return result
     except InvalidSchedule as error:
-        made.events.append(("Warning", "InvalidSchedule", f"invalid schedule: {written} : {error}"))
-        return made
+        result.warn("InvalidSchedule", f"invalid schedule: {text} : {error}")
+        return result
     upcoming = schedule.after(now, zone)
-    made.wake = upcoming - now + 0.1 if upcoming is not None else None
-    if missed > _MANY:
-        made.events.append(
-            (
-                "Warning",
-                "TooManyMissedTimes",
-                "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
-            )
+    if upcoming is not None:
+        result.wake = upcoming - now + _MARGIN
+    if due.missed > _MANY:
+        message = (
+            "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or "
+            "check clock skew"
         )
-    if due is None:
-        return made
-    if (deadline := owner.spec.starting_deadline_seconds) is not None and due + deadline < now:
-        made.events.append(
-            (
-                "Warning",
-                "MissSchedule",
-                f"Missed scheduled time to start a job: {timestamps.rfc1123(due)}",
-            )
-        )
-        return made
-    running = [job for job in jobs if not is_over(job.status)]
+        result.warn("TooManyMissedTimes", message)
+    if due.time is not None:
+        _start(result, owner, jobs, due.time, now)
+    return result
+
+
+def _start(result: Plan, owner: CronJob, jobs: list[Job], due: float, now: float) -> None:
+    """Decides whether a job starts for a scheduled time, by its deadline and what is running."""
+    deadline = owner.spec.starting_deadline_seconds
+    if deadline is not None and due + deadline < now:
+        message = f"Missed scheduled time to start a job: {timestamps.rfc1123(due)}"
+        result.warn("MissSchedule", message)
+        return
     if any(job.metadata.name == job_name(owner, due) for job in jobs):
-        return made
+        return
+    running = [job for job in jobs if not job_finished(job.status)]
     if running and owner.spec.concurrency_policy == "Forbid":
-        made.events.append(
-            (
-                "Normal",
-                "JobAlreadyActive",
-                "Not starting job because prior execution is running and concurrency policy is Forbid",
-            )
+        message = (
+            "Not starting job because prior execution is running and concurrency policy is Forbid"
         )
-        return made
+        result.events.append(Event("Normal", "JobAlreadyActive", message))
+        return
     if owner.spec.concurrency_policy == "Replace":
-        made.replace = running
-    made.start = due
-    return made
+        result.replace = running
+    result.start = due
 
 
-def most_recent(
-    owner: CronJob, schedule: Schedule, zone: Any, now: float
-) -> tuple[float | None, int]:
-    """(the last scheduled time that has come and no job was started for, how many were missed). Raises InvalidSchedule."""
+def most_recent(owner: CronJob, schedule: Schedule, zone: tzinfo, now: float) -> Due:
+    """The scheduled time that is due. Raises InvalidSchedule."""
     begin = timestamps.parse(owner.status.last_schedule_time or owner.metadata.creation_timestamp)
     deadline = owner.spec.starting_deadline_seconds
     if deadline is not None:
         begin = max(begin, now - deadline)
     if begin > now:
-        return None, 0
+        return _NOTHING_DUE
     first = schedule.after(begin, zone)
     if first is None:
         raise InvalidSchedule("time difference between two schedules is less than 1 second")
     if first > now:
-        return None, 0
+        return _NOTHING_DUE
     second = schedule.after(first, zone)
     if second is None or second > now:
-        return first, 1
+        return Due(first, 1)
     missed = int((now - first) // (second - first)) + 1
-    # Close to now in one step, then exactly.
-    at = max(first, now - 2 * (second - first) - 1)
-    found = first
-    while (step := schedule.after(at, zone)) is not None and step <= now:
-        found = at = step
-    return found, missed
+    # After a long time off, stepping through every missed one would take as long: close to now in
+    # one step, then exactly.
+    latest = first
+    position = max(first, now - 2 * (second - first) - 1)
+    while (following := schedule.after(position, zone)) is not None and following <= now:
+        latest = position = following
+    return Due(latest, missed)
 
 
 def job_name(owner: CronJob, due: float) -> str:
-    """One job for each scheduled minute: starting it twice makes one."""
+    """One name for each scheduled minute: a job that is started twice is created once."""
     return f"{owner.metadata.name}-{int(due) // 60}"
 
 
 def new_job(owner: CronJob, due: float) -> Job:
+    """The job for a scheduled time."""
     template = owner.spec.job_template
-    stamp = timestamps.rfc3339(due)
     meta = ObjectMeta(
         name=job_name(owner, due),
         namespace=owner.metadata.namespace,
         labels=dict(template.metadata.labels),
-        annotations={**template.metadata.annotations, SCHEDULED: stamp},
+        annotations={**template.metadata.annotations, SCHEDULED: timestamps.rfc3339(due)},
         owner_references=[owner_reference(owner)],
         creation_timestamp=None,
     )
     return Job(metadata=meta, spec=decode(encode(template.spec), JobSpec))
 
 
-def _status(owner: CronJob, jobs: list[Job]) -> CronJobStatus:
-    status = copy.deepcopy(owner.status)
-    status.active = [reference(job) for job in jobs if not is_over(job.status)]
-    done = [
-        job.status.completion_time for job in jobs if _succeeded(job) and job.status.completion_time
-    ]
-    if done:
-        latest = max(done)
-        if not status.last_successful_time or latest > status.last_successful_time:
-            status.last_successful_time = latest
-    return status
-
-
 def reference(job: Job) -> ObjectReference:
+    """How the status of a cron job names a job."""
     meta = job.metadata
     return ObjectReference(
         api_version=job.api_version,
@@ -183,38 +190,51 @@ def reference(job: Job) -> ObjectReference:
     )
 
 
+def _status(owner: CronJob, jobs: list[Job]) -> CronJobStatus:
+    status = copy.deepcopy(owner.status)
+    status.active = [reference(job) for job in jobs if not job_finished(job.status)]
+    for job in jobs:
+        ended = job.status.completion_time
+        if not ended or not _succeeded(job):
+            continue
+        if not status.last_successful_time or ended > status.last_successful_time:
+            status.last_successful_time = ended
+    return status
+
+
 def _succeeded(job: Job) -> bool:
-    found = condition(job, "Complete")
-    return found is not None and found.status == "True"
+    return conditions.is_true(job.status.conditions, "Complete")
 
 
-def _finished_events(owner: CronJob, jobs: list[Job]) -> list[tuple[str, str, str]]:
+def _finished_events(owner: CronJob, jobs: list[Job]) -> list[Event]:
+    """One for each job that was active when the status was written last."""
     active = {ref.uid for ref in owner.status.active}
+    events = []
+    for job in jobs:
+        if not job_finished(job.status) or job.metadata.uid not in active:
+            continue
+        kind = "Complete" if _succeeded(job) else "Failed"
+        message = f"Saw completed job: {job.metadata.name}, condition: {kind}"
+        events.append(Event("Normal", "SawCompletedJob", message))
+    return events
+
+
+def _beyond_history(owner: CronJob, jobs: list[Job]) -> list[Job]:
+    """Finished jobs beyond the limits, the oldest first; those that succeeded and those that failed
+    are counted apart."""
+    finished = [job for job in jobs if job_finished(job.status)]
+    finished = [job for job in finished if not job.metadata.deletion_timestamp]
+    finished.sort(key=lambda job: (job.status.start_time or "", job.metadata.name))
+    succeeded = [job for job in finished if _succeeded(job)]
+    failed = [job for job in finished if not _succeeded(job)]
     return [
-        (
-            "Normal",
-            "SawCompletedJob",
-            f"Saw completed job: {job.metadata.name}, condition: {'Complete' if _succeeded(job) else 'Failed'}",
-        )
-        for job in jobs
-        if is_over(job.status) and job.metadata.uid in active
+        *_oldest(succeeded, owner.spec.successful_jobs_history_limit),
+        *_oldest(failed, owner.spec.failed_jobs_history_limit),
     ]
 
 
-def _history(owner: CronJob, jobs: list[Job]) -> list[Job]:
-    """Finished jobs beyond the limits, oldest first."""
-    over = [job for job in jobs if is_over(job.status) and not job.metadata.deletion_timestamp]
-    over.sort(key=lambda job: (job.status.start_time or "", job.metadata.name))
-    expired = []
-    limits = (
-        (True, owner.spec.successful_jobs_history_limit),
-        (False, owner.spec.failed_jobs_history_limit),
-    )
-    for good, limit in limits:
-        if limit is not None:
-            chosen = [job for job in over if _succeeded(job) is good]
-            expired += chosen[: max(0, len(chosen) - limit)]
-    return expired
+def _oldest(jobs: list[Job], kept: int | None) -> list[Job]:
+    return [] if kept is None else jobs[: max(0, len(jobs) - kept)]
 
 
 # --- the shell ---
@@ -224,11 +244,9 @@ class CronJobController(Controller):
     name = "cronjob"
 
     def watch(self) -> None:
-        self._crons, self._jobs = self.informer(CronJob), self.informer(Job)
-        self._jobs.index(
-            "cronjob",
-            lambda job: [o.uid] if (o := controller_of(job)) and o.kind == "CronJob" else [],
-        )
+        self._crons = self.informer(CronJob)
+        self._jobs = self.informer(Job)
+        self._jobs.index("cronjob", _cron_job_index)
         self._crons.on_change(self.enqueue)
         self._jobs.on_change(self.enqueue_owner("CronJob"))
 
@@ -236,62 +254,46 @@ class CronJobController(Controller):
         owner = self._crons.get(key)
         if owner is None:
             return None
-        record = self.context.recorder.record
         todo = plan(owner, self._jobs.by("cronjob", owner.metadata.uid), self.context.now())
-        await self._look_for(owner, todo)
-        for kind, reason, text in todo.events:
-            record(owner, kind, reason, text)
+        await self._look_for_missing(owner, todo)
+        for event in todo.events:
+            self.event(owner, *event)
         for job in (*todo.expire, *todo.replace):
-            await self._delete(owner, job)
+            await self._delete_job(owner, job)
         if todo.start is not None:
-            await self._start(owner, todo)
-        if todo.status != owner.status:
-            changed = copy.copy(owner)
-            changed.status = todo.status
-            await self.client.update_status(changed)
+            await self._start(owner, todo.start, todo.status)
+        await self.write_status(owner, todo.status)
         return todo.wake
 
-    async def _look_for(self, owner: CronJob, todo: Plan) -> None:
-        """A job that the informer does not show may only not have been seen yet: then it stays in the status."""
+    async def _look_for_missing(self, owner: CronJob, todo: Plan) -> None:
+        """A job that the informer does not show may only not have come yet: if the server has it,
+        it stays in the status."""
         for ref in todo.missing:
-            try:
-                await self.client.get(Job, ref.name, ref.namespace)
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-                self.context.recorder.record(
-                    owner, "Normal", "MissingJob", f"Active job went missing: {ref.name}"
-                )
-            else:
+            if await self.live(Job, ref.name, ref.namespace) is not None:
                 todo.status.active.append(ref)
+            else:
+                message = f"Active job went missing: {ref.name}"
+                self.event(owner, "Normal", "MissingJob", message)
 
-    async def _start(self, owner: CronJob, todo: Plan) -> None:
-        assert todo.start is not None
+    async def _start(self, owner: CronJob, due: float, status: CronJobStatus) -> None:
         try:
-            job = await self.client.create(new_job(owner, todo.start))
+            job = await self.client.create(new_job(owner, due))
         except StatusError as error:
             if error.reason == "AlreadyExists":
-                todo.status.last_schedule_time = timestamps.rfc3339(todo.start)
+                status.last_schedule_time = timestamps.rfc3339(due)
                 return
-            self.context.recorder.record(
-                owner, "Warning", "FailedCreate", f"Error creating job: {error}"
-            )
+            self.event(owner, "Warning", "FailedCreate", f"Error creating job: {error}")
             raise
-        self.context.recorder.record(
-            owner, "Normal", "SuccessfulCreate", f"Created job {job.metadata.name}"
-        )
-        todo.status.active.append(reference(job))
-        todo.status.last_schedule_time = timestamps.rfc3339(todo.start)
+        self.event(owner, "Normal", "SuccessfulCreate", f"Created job {job.metadata.name}")
+        status.active.append(reference(job))
+        status.last_schedule_time = timestamps.rfc3339(due)
 
-    async def _delete(self, owner: CronJob, job: Job) -> None:
-        try:
-            await self.client.delete(
-                Job, job.metadata.name, job.metadata.namespace, propagation="Background"
-            )
-        except StatusError as error:
-            if error.code != 404:
-                raise
-            return
-        self.context.recorder.record(
-            owner, "Normal", "SuccessfulDelete", f"Deleted job {job.metadata.name}"
-        )
+    async def _delete_job(self, owner: CronJob, job: Job) -> None:
+        if await self.delete(job, propagation="Background"):
+            message = f"Deleted job {job.metadata.name}"
+            self.event(owner, "Normal", "SuccessfulDelete", message)
+
+
+def _cron_job_index(job: Any) -> list[str]:
+    owner = controller_of(job)
+    return [owner.uid] if owner is not None and owner.kind == "CronJob" else []

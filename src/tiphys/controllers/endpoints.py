@@ -1,139 +1,187 @@
-"""Endpoint slices and Endpoints: which pods stand behind each service, and whether they are ready."""
+"""Endpoint slices and Endpoints: which pods stand behind each service, and whether they are
+ready."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1, discovery_v1
+from tiphys.api.base import decode, encode
 from tiphys.api.core_v1 import Pod, Service
 from tiphys.api.discovery_v1 import EndpointSlice as Slice
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers.pods import is_ready, owner_reference
-from tiphys.controllers.shell import Controller
+from tiphys.controllers.shell import Controller, namespace_index
+from tiphys.controllers.slices import MANAGED, SERVICE, SliceController
 from tiphys.machinery.addresses import endpoint_problems
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.selectors import from_labels
 
-SERVICE, MANAGED = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
-BY_US = "endpointslice-controller.k8s.io"
-SLICE_SIZE = 100
+SLICE_SIZE = 100  # endpoints of a slice, as upstream's max-endpoints-per-slice
+ENDPOINTS_SIZE = 1000  # addresses of an Endpoints object, as upstream's maxCapacity
 _HEADLESS = "service.kubernetes.io/headless"
+_ENDPOINTS_MANAGED = "endpoints.kubernetes.io/managed-by"
+_ZONE = "topology.kubernetes.io/zone"
+_BATCH = 0.02  # seconds: pods of one rollout change together
+
 
 # --- the core: pure ---
 
 
 def target_port(service_port: core_v1.ServicePort, pod: Pod) -> int | None:
-    """The number behind a service's target port on a pod; None when the pod has no port of that name."""
+    """The number behind a service's target port on a pod; None when the pod has no port of that
+    name and protocol."""
     wanted = service_port.target_port
     if isinstance(wanted, int):
         return wanted or service_port.port
-    containers = [
-        *pod.spec.containers,
-        *(c for c in pod.spec.init_containers if c.restart_policy == "Always"),
-    ]
-    for container in containers:
+    sidecars = [c for c in pod.spec.init_containers if c.restart_policy == "Always"]
+    for container in [*pod.spec.containers, *sidecars]:
         for port in container.ports:
             if port.name == wanted and port.protocol == service_port.protocol:
                 return port.container_port
     return None
 
 
+class Port(NamedTuple):
+    """A port of a service as a pod has it."""
+
+    name: str
+    protocol: str
+    number: int
+    app_protocol: str | None
+
+
+def ports_of(service: Service, pod: Pod) -> tuple[Port, ...]:
+    """The service's ports on a pod; those that the pod does not have are left out."""
+    ports = []
+    for port in service.spec.ports:
+        number = target_port(port, pod)
+        if number is not None:
+            ports.append(Port(port.name, port.protocol, number, port.app_protocol))
+    return tuple(ports)
+
+
 def belongs(pod: Pod) -> bool:
-    """Whether a matching pod is an endpoint at all."""
-    return not endpoint_problems(pod.status.pod_ip) and pod.status.phase not in (
-        "Succeeded",
-        "Failed",
+    """Whether a pod that the service selects is an endpoint at all."""
+    return not endpoint_problems(pod.status.pod_ip) and not pod_finished(pod)
+
+
+def hostname_of(service: Service, pod: Pod) -> str:
+    """The name by which DNS knows the pod within a headless service; empty when it has none
+    there."""
+    return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else ""
+
+
+def target_ref(pod: Pod) -> core_v1.ObjectReference:
+    meta = pod.metadata
+    return core_v1.ObjectReference(
+        kind="Pod", namespace=meta.namespace, name=meta.name, uid=meta.uid
     )
 
 
 def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_v1.Endpoint:
-    terminating, serving = bool(pod.metadata.deletion_timestamp), is_ready(pod)
-    ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
-    endpoint = discovery_v1.Endpoint(
-        addresses=[pod.status.pod_ip],
-        conditions=discovery_v1.EndpointConditions(
-            ready=ready, serving=serving, terminating=terminating
-        ),
-        node_name=pod.spec.node_name or None,
-        target_ref=core_v1.ObjectReference(
-            kind="Pod",
-            namespace=pod.metadata.namespace,
-            name=pod.metadata.name,
-            uid=pod.metadata.uid,
-        ),
+    """A pod as an endpoint. One that terminates is never ready, though it may still be serving;
+    `zones` are those of the nodes, by name."""
+    terminating = bool(pod.metadata.deletion_timestamp)
+    serving = is_ready(pod)
+    ready = serving and not terminating
+    conditions = discovery_v1.EndpointConditions(
+        ready=ready or service.spec.publish_not_ready_addresses,
+        serving=serving,
+        terminating=terminating,
     )
-    if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
-        endpoint.hostname = pod.spec.hostname
-    if zone := zones.get(pod.spec.node_name):
-        endpoint.zone = zone
-    return endpoint
+    return discovery_v1.Endpoint(
+        addresses=[pod.status.pod_ip],
+        conditions=conditions,
+        hostname=hostname_of(service, pod) or None,
+        node_name=pod.spec.node_name or None,
+        target_ref=target_ref(pod),
+        zone=zones.get(pod.spec.node_name) or None,
+    )
 
 
-def desired_slices(
-    service: Service, pods: list[Pod], zones: dict[str, str]
-) -> list[tuple[list[discovery_v1.EndpointPort], list[discovery_v1.Endpoint]]]:
-    """(ports, endpoints) of each slice the service should have: pods that resolve the ports alike share slices."""
-    groups: dict[tuple[Any, ...], list[Pod]] = {}
-    for pod in sorted(filter(belongs, pods), key=lambda p: p.metadata.name):
-        found = tuple(
-            (p.name, p.protocol, number, p.app_protocol)
-            for p in service.spec.ports
-            if (number := target_port(p, pod)) is not None
-        )
-        if found or not service.spec.ports:
-            groups.setdefault(found, []).append(pod)
-    made = []
-    for found, members in groups.items():
-        ports = [
-            discovery_v1.EndpointPort(name=n, protocol=pr, port=nu, app_protocol=a)
-            for n, pr, nu, a in found
+class Wanted(NamedTuple):
+    """What a slice should say."""
+
+    ports: list[discovery_v1.EndpointPort]
+    endpoints: list[discovery_v1.Endpoint]
+
+
+def desired_slices(service: Service, pods: list[Pod], zones: dict[str, str]) -> list[Wanted]:
+    """The slices that a service should have: pods that resolve its ports alike share slices. A
+    service without ports, which may be headless only, has slices without ports."""
+    groups: dict[tuple[Port, ...], list[Pod]] = {}
+    for pod in sorted(filter(belongs, pods), key=lambda pod: pod.metadata.name):
+        ports = ports_of(service, pod)
+        if ports or not service.spec.ports:
+            groups.setdefault(ports, []).append(pod)
+    wanted = []
+    for ports, members in groups.items():
+        slice_ports = [
+            discovery_v1.EndpointPort(
+                name=port.name,
+                protocol=port.protocol,
+                port=port.number,
+                app_protocol=port.app_protocol,
+            )
+            for port in ports
         ]
         for start in range(0, len(members), SLICE_SIZE):
-            made.append(
-                (
-                    ports,
-                    [
-                        endpoint_of(service, pod, zones)
-                        for pod in members[start : start + SLICE_SIZE]
-                    ],
-                )
-            )
-    return made
+            chosen = members[start : start + SLICE_SIZE]
+            endpoints = [endpoint_of(service, pod, zones) for pod in chosen]
+            wanted.append(Wanted(slice_ports, endpoints))
+    return wanted
 
 
 def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointSubset]:
-    """The same as Endpoints has it, capped at a thousand addresses."""
-    groups: dict[tuple[Any, ...], core_v1.EndpointSubset] = {}
-    for pod in sorted(filter(belongs, pods), key=lambda p: p.status.pod_ip)[:1000]:
-        if pod.metadata.deletion_timestamp and not service.spec.publish_not_ready_addresses:
+    """The same as Endpoints has it: pods that terminate are left out, unless the service publishes
+    what is not ready."""
+    publish = service.spec.publish_not_ready_addresses
+    groups: dict[tuple[Port, ...], core_v1.EndpointSubset] = {}
+    ordered = sorted(filter(belongs, pods), key=lambda pod: pod.status.pod_ip)
+    for pod in ordered[:ENDPOINTS_SIZE]:
+        if pod.metadata.deletion_timestamp and not publish:
             continue
-        found = tuple(
-            (p.name, number, p.protocol)
-            for p in service.spec.ports
-            if (number := target_port(p, pod)) is not None
-        )
-        if service.spec.ports and not found:
+        ports = ports_of(service, pod)
+        if service.spec.ports and not ports:
             continue
-        subset = groups.setdefault(
-            found,
-            core_v1.EndpointSubset(
-                ports=[core_v1.EndpointPort(name=n, port=nu, protocol=pr) for n, nu, pr in found]
-            ),
-        )
-        ref = core_v1.ObjectReference(
-            kind="Pod",
-            namespace=pod.metadata.namespace,
-            name=pod.metadata.name,
-            uid=pod.metadata.uid,
-        )
+        key = tuple(port._replace(app_protocol=None) for port in ports)
+        if key not in groups:
+            subset_ports = [
+                core_v1.EndpointPort(name=port.name, port=port.number, protocol=port.protocol)
+                for port in ports
+            ]
+            groups[key] = core_v1.EndpointSubset(ports=subset_ports)
         address = core_v1.EndpointAddress(
-            ip=pod.status.pod_ip, node_name=pod.spec.node_name or None, target_ref=ref
+            ip=pod.status.pod_ip,
+            hostname=hostname_of(service, pod),
+            node_name=pod.spec.node_name or None,
+            target_ref=target_ref(pod),
         )
-        if pod.spec.hostname and pod.spec.subdomain == service.metadata.name:
-            address.hostname = pod.spec.hostname
-        ready = is_ready(pod) or service.spec.publish_not_ready_addresses
-        (subset.addresses if ready else subset.not_ready_addresses).append(address)
+        if is_ready(pod) or publish:
+            groups[key].addresses.append(address)
+        else:
+            groups[key].not_ready_addresses.append(address)
     return list(groups.values())
+
+
+def selects_pods(service: Service) -> bool:
+    """Whether a service's endpoints are the pods that it selects. Of others they are kept by
+    hand."""
+    return bool(service.spec.selector) and service.spec.type != "ExternalName"
+
+
+def _what_counts(pod: Pod) -> tuple[Any, ...]:
+    """What a pod's endpoint is made of: as long as it stays, so does the endpoint."""
+    return (
+        pod.status.pod_ip,
+        is_ready(pod),
+        pod.status.phase,
+        bool(pod.metadata.deletion_timestamp),
+        pod.metadata.labels,
+        pod.spec.node_name,
+        pod.spec.hostname,
+    )
 
 
 # --- the shells ---
@@ -145,133 +193,102 @@ class _ServiceController(Controller):
     workers = 4
 
     def watch(self) -> None:
-        self._services, self._pods = self.informer(Service), self.informer(Pod)
-        self._services.index("namespace", lambda s: [s.metadata.namespace])
-        self._pods.index("namespace", lambda p: [p.metadata.namespace])
+        self._services = self.informer(Service)
+        self._pods = self.informer(Pod)
+        self._services.index("namespace", namespace_index)
+        self._pods.index("namespace", namespace_index)
         self._services.on_change(self.enqueue)
         self._pods.on_change(self._pod_changed)
 
     def _pod_changed(self, old: Any, new: Any) -> None:
-        if old is not None and new is not None and _same(old, new):
+        if old is not None and new is not None and _what_counts(old) == _what_counts(new):
             return
+        labels = [pod.metadata.labels for pod in (old, new) if pod is not None]
         namespace = (new or old).metadata.namespace
         for service in self._services.by("namespace", namespace):
             if not service.spec.selector:
                 continue
             selector = from_labels(service.spec.selector)
-            if any(pod is not None and selector.matches(pod.metadata.labels) for pod in (old, new)):
-                # A moment's patience: pods of one rollout change together.
-                self.queue.add_after(f"{namespace}/{service.metadata.name}", 0.02)
+            if any(map(selector.matches, labels)):
+                self.queue.add_after(f"{namespace}/{service.metadata.name}", _BATCH)
 
     def _members(self, service: Service) -> list[Pod]:
         selector = from_labels(service.spec.selector)
-        return [
-            p
-            for p in self._pods.by("namespace", service.metadata.namespace)
-            if selector.matches(p.metadata.labels)
-        ]
+        pods = self._pods.by("namespace", service.metadata.namespace)
+        return [pod for pod in pods if selector.matches(pod.metadata.labels)]
 
 
-def _same(old: Pod, new: Pod) -> bool:
-    def seen(pod: Pod) -> tuple[Any, ...]:
-        meta, status = pod.metadata, pod.status
-        return (
-            status.pod_ip,
-            is_ready(pod),
-            status.phase,
-            bool(meta.deletion_timestamp),
-            meta.labels,
-            pod.spec.node_name,
-            pod.spec.hostname,
-        )
-
-    return seen(old) == seen(new)
-
-
-class EndpointSliceController(_ServiceController):
+class EndpointSliceController(_ServiceController, SliceController):
     name = "endpointslice"
     event_source = "endpoint-slice-controller"
+    manager = "endpointslice-controller.k8s.io"
 
     def watch(self) -> None:
         super().watch()
-        self._slices, self._nodes = self.informer(Slice), self.informer(core_v1.Node)
-        self._slices.index(
-            "service", lambda s: [f"{s.metadata.namespace}/{s.metadata.labels.get(SERVICE, '')}"]
-        )
-        self._slices.on_change(self._slice_changed)
-
-    def _slice_changed(self, old: Any, new: Any) -> None:
-        touched = new or old
-        if touched.metadata.labels.get(MANAGED) == BY_US and (new is None or old is not None):
-            self.queue.add(
-                f"{touched.metadata.namespace}/{touched.metadata.labels.get(SERVICE, '')}"
-            )
+        self._nodes = self.informer(core_v1.Node)
+        self.watch_slices()
 
     async def reconcile(self, key: str) -> float | None:
         service = self._services.get(key)
-        mine = [
-            s for s in self._slices.by("service", key) if s.metadata.labels.get(MANAGED) == BY_US
-        ]
-        if service is None or not service.spec.selector or service.spec.type == "ExternalName":
-            for gone in mine:
-                await self._delete(gone)
+        standing = self.slices_of(key)
+        if service is None or not selects_pods(service):
+            for superfluous in standing:
+                await self.delete(superfluous)
             return None
-        zones = {
-            n.metadata.name: n.metadata.labels.get("topology.kubernetes.io/zone", "")
-            for n in self._nodes
-        }
-        wanted = desired_slices(service, self._members(service), zones) or [([], [])]
-        mine.sort(key=lambda s: (s.metadata.creation_timestamp or "", s.metadata.name))
-        for index, (ports, endpoints) in enumerate(wanted):
-            await self._write(service, mine[index] if index < len(mine) else None, ports, endpoints)
-        for extra in mine[len(wanted) :]:
-            await self._delete(extra)
+        zones = {node.metadata.name: node.metadata.labels.get(_ZONE, "") for node in self._nodes}
+        wanted = desired_slices(service, self._members(service), zones)
+        if not wanted:
+            wanted = [Wanted([], [])]  # upstream keeps an empty one: the service has no endpoints
+        for index, content in enumerate(wanted):
+            if index < len(standing):
+                await self._update(service, standing[index], content)
+            else:
+                await self._create(service, content)
+        for superfluous in standing[len(wanted) :]:
+            await self.delete(superfluous)
         return None
 
-    async def _write(
-        self, service: Service, standing: Slice | None, ports: list[Any], endpoints: list[Any]
-    ) -> None:
+    def _labels(self, service: Service) -> dict[str, str]:
         labels = {
-            k: v
-            for k, v in service.metadata.labels.items()
-            if k not in (SERVICE, MANAGED, _HEADLESS)
+            **service.metadata.labels,
+            SERVICE: service.metadata.name,
+            MANAGED: self.manager,
         }
-        labels |= {SERVICE: service.metadata.name, MANAGED: BY_US}
+        labels.pop(_HEADLESS, None)
         if service.spec.cluster_ip == "None":
             labels[_HEADLESS] = ""
-        if standing is not None and (
-            standing.ports,
-            standing.endpoints,
-            standing.metadata.labels,
-        ) == (
-            ports,
-            endpoints,
-            labels,
-        ):
-            return
-        if standing is None:
-            meta = ObjectMeta(
-                generate_name=service.metadata.name + "-",
-                namespace=service.metadata.namespace,
-                labels=labels,
+        return labels
+
+    async def _create(self, service: Service, content: Wanted) -> None:
+        meta = ObjectMeta(
+            generate_name=f"{service.metadata.name}-",
+            namespace=service.metadata.namespace,
+            labels=self._labels(service),
+            owner_references=[owner_reference(service)],
+        )
+        await self.create_slice(
+            Slice(
+                metadata=meta,
+                address_type="IPv4",
+                ports=content.ports,
+                endpoints=content.endpoints,
             )
-            meta.owner_references = [owner_reference(service)]
-            made = Slice(metadata=meta, address_type="IPv4", ports=ports, endpoints=endpoints)
-            standing = await self.client.create(made)
-            self._slices._put(standing)  # our own write need not come back before the next look
+        )
+
+    async def _update(self, service: Service, standing: Slice, content: Wanted) -> None:
+        labels = self._labels(service)
+        is_same = (
+            standing.ports == content.ports
+            and standing.endpoints == content.endpoints
+            and standing.metadata.labels == labels
+        )
+        if is_same:
             return
-        from tiphys.api.base import decode, encode
-
         changed = decode(encode(standing), Slice)
-        changed.ports, changed.endpoints, changed.metadata.labels = ports, endpoints, labels
+        changed.ports = content.ports
+        changed.endpoints = content.endpoints
+        changed.metadata.labels = labels
         await self.client.update(changed)
-
-    async def _delete(self, gone: Slice) -> None:
-        try:
-            await self.client.delete(Slice, gone.metadata.name, gone.metadata.namespace)
-        except StatusError as error:
-            if error.code != 404:
-                raise
 
 
 class EndpointsController(_ServiceController):
@@ -283,38 +300,25 @@ class EndpointsController(_ServiceController):
         self._endpoints = self.informer(core_v1.Endpoints)
 
     async def reconcile(self, key: str) -> float | None:
-        service, standing = self._services.get(key), self._endpoints.get(key)
+        service = self._services.get(key)
+        standing = self._endpoints.get(key)
         if service is None:
-            if (
-                standing is not None
-                and "endpoints.kubernetes.io/managed-by" in standing.metadata.labels
-            ):
-                await self.client.delete(
-                    core_v1.Endpoints, standing.metadata.name, standing.metadata.namespace
-                )
+            if standing is not None and _ENDPOINTS_MANAGED in standing.metadata.labels:
+                await self.delete(standing)
             return None
-        if not service.spec.selector or service.spec.type == "ExternalName":
+        if not selects_pods(service):
             return None
-        subsets = desired_subsets(service, self._members(service))
-        labels = {
-            **service.metadata.labels,
-            "endpoints.kubernetes.io/managed-by": "endpoint-controller",
-        }
+        meta = service.metadata
+        labels = {**meta.labels, _ENDPOINTS_MANAGED: "endpoint-controller"}
         if service.spec.cluster_ip == "None":
             labels[_HEADLESS] = ""
-        if (
-            standing is not None
-            and standing.subsets == subsets
-            and standing.metadata.labels == labels
-        ):
-            return None
-        meta = ObjectMeta(
-            name=service.metadata.name, namespace=service.metadata.namespace, labels=labels
+        wanted = core_v1.Endpoints(
+            metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, labels=labels),
+            subsets=desired_subsets(service, self._members(service)),
         )
-        wanted = core_v1.Endpoints(metadata=meta, subsets=subsets)
         if standing is None:
             await self.client.create(wanted)
-        else:
+        elif standing.subsets != wanted.subsets or standing.metadata.labels != labels:
             wanted.metadata.resource_version = standing.metadata.resource_version
             wanted.metadata.annotations = dict(standing.metadata.annotations)
             await self.client.update(wanted)

@@ -1,22 +1,31 @@
-"""Flow schemas say whether the priority level they name exists."""
+"""Flow schemas say whether the priority level that they name exists."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Set
 from typing import Any
 
 from tiphys.api.flowcontrol_v1 import FlowSchema, FlowSchemaCondition, PriorityLevelConfiguration
 from tiphys.controllers.shell import Controller
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions
 
 
-def dangling(schema: FlowSchema, levels: set[str]) -> tuple[str, str, str]:
-    """(status, reason, message) of the condition Dangling."""
+def dangling(schema: FlowSchema, levels: Set[str]) -> FlowSchemaCondition:
+    """The condition Dangling of a schema, without its time; `levels` are the names of those
+    there."""
     name = schema.spec.priority_level_configuration.name
-    about = f'This FlowSchema references the PriorityLevelConfiguration object named "{name}"'
+    message = f'This FlowSchema references the PriorityLevelConfiguration object named "{name}"'
+    condition = FlowSchemaCondition(type="Dangling")
     if name in levels:
-        return "False", "Found", f"{about} and it exists"
-    return "True", "NotFound", f"{about} but there is no such object"
+        condition.status = "False"
+        condition.reason = "Found"
+        condition.message = f"{message} and it exists"
+    else:
+        condition.status = "True"
+        condition.reason = "NotFound"
+        condition.message = f"{message} but there is no such object"
+    return condition
 
 
 class FlowSchemaController(Controller):
@@ -24,10 +33,8 @@ class FlowSchemaController(Controller):
     workers = 1
 
     def watch(self) -> None:
-        self._schemas, self._levels = (
-            self.informer(FlowSchema),
-            self.informer(PriorityLevelConfiguration),
-        )
+        self._schemas = self.informer(FlowSchema)
+        self._levels = self.informer(PriorityLevelConfiguration)
         self._schemas.on_change(self.enqueue)
         self._levels.on_change(self._level_changed)
 
@@ -40,25 +47,9 @@ class FlowSchemaController(Controller):
         schema = self._schemas.get(key)
         if schema is None:
             return None
-        status, reason, message = dangling(schema, {level.metadata.name for level in self._levels})
-        standing = next((c for c in schema.status.conditions if c.type == "Dangling"), None)
-        if standing is not None and (standing.status, standing.reason, standing.message) == (
-            status,
-            reason,
-            message,
-        ):
-            return None
-        changed = copy.deepcopy(schema)
-        fresh = FlowSchemaCondition(
-            type="Dangling",
-            status=status,
-            reason=reason,
-            message=message,
-            last_transition_time=timestamps.rfc3339(self.context.now()),
-        )
-        changed.status.conditions = [
-            *(c for c in schema.status.conditions if c.type != "Dangling"),
-            fresh,
-        ]
-        await self.client.update_status(changed)
+        condition = dangling(schema, {level.metadata.name for level in self._levels})
+        standing = schema.status.conditions
+        status = copy.copy(schema.status)
+        status.conditions = conditions.updated(standing, condition, self.context.now())
+        await self.write_status(schema, status)
         return None

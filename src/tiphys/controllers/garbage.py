@@ -1,174 +1,108 @@
-"""The garbage collector: what is owned by nothing that exists any more goes, in the way its owner's deletion asked.
+"""The garbage collector: what is owned by nothing that exists any more goes, in the way its owner's
+deletion asked for.
 
-It sees the metadata of every resource, as a graph from owners to dependents by uid.
+It sees the metadata of every resource, as a graph from owners to dependents (`ownership`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from tiphys.api.apiextensions_v1 import CustomResourceDefinition
+from tiphys.api.base import decode, to_builtins
 from tiphys.api.catalog import BY_KIND, RESOURCES, Resource
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference, PartialObjectMetadata
 from tiphys.client.client import MERGE, METADATA
 from tiphys.client.informer import Informer
-from tiphys.controllers.shell import Controller
+from tiphys.controllers.ownership import (
+    FOREGROUND,
+    ORPHAN,
+    Action,
+    Graph,
+    Node,
+    OwnerState,
+    decide,
+    policy_of,
+)
+from tiphys.controllers.shell import NOT_FOUND, Controller
+from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
 
-log = logging.getLogger(__name__)
-
-ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 _PATIENCE = 0.2  # seconds that an owner may come later than what it owns
 _REMEMBERED = 5000  # owners that are known to be gone
 _IGNORED = frozenset(("events", "events.events.k8s.io"))
 
 
-@dataclass
-class Node:
-    """One object in the graph. `known` is False for an owner that was only heard of."""
-
-    uid: str
-    resource: Resource | None = None
-    namespace: str = ""
-    name: str = ""
-    owners: list[OwnerReference] = field(default_factory=list)
-    dependents: set[str] = field(default_factory=set)
-    deleting: bool = False
-    finalizers: list[str] = field(default_factory=list)
-    known: bool = False
-    waited: bool = False  # for its owners to be seen: they may come later than their dependents
-
-    @property
-    def holds(self) -> set[str]:
-        """The owners whose deletion waits for this object."""
-        return {owner.uid for owner in self.owners if owner.block_owner_deletion}
-
-    @property
-    def path(self) -> str:
-        assert self.resource is not None
-        return self.resource.path(self.namespace, self.name)
+def is_collected(resource: Resource) -> bool:
+    """Whether objects of a resource are in the graph: each kind once, in the version it is stored
+    in. Events own nothing and are owned by nothing, as upstream has it."""
+    if not resource.stored or not resource.is_storage_version:
+        return False
+    return "watch" in resource.verbs and resource.group_resource not in _IGNORED
 
 
-class Graph:
-    """Objects by uid, and who owns whom. Pure: it says which uids to look at again."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, Node] = {}
-
-    def put(self, resource: Resource, meta: ObjectMeta) -> set[str]:
-        node = self.nodes.setdefault(meta.uid, Node(meta.uid))
-        before, started, held = {o.uid for o in node.owners}, node.deleting, node.holds
-        node.resource, node.namespace, node.name, node.known = (
-            resource,
-            meta.namespace,
-            meta.name,
-            True,
-        )
-        node.owners, node.finalizers, node.deleting = (
-            meta.owner_references,
-            meta.finalizers,
-            bool(meta.deletion_timestamp),
-        )
-        now = {o.uid for o in node.owners}
-        for uid in now:
-            self.nodes.setdefault(uid, Node(uid)).dependents.add(meta.uid)
-        again = set()
-        for uid in before - now:
-            owner = self.nodes.get(uid)
-            if owner is not None:
-                owner.dependents.discard(meta.uid)
-                self._drop_if_empty(owner)
-                again.add(uid)
-        if now and (before != now or any(not self.nodes[uid].known for uid in now)):
-            again.add(meta.uid)
-        if node.deleting and (ORPHAN in node.finalizers or FOREGROUND in node.finalizers):
-            again.add(meta.uid)
-            again |= node.dependents if FOREGROUND in node.finalizers and not started else set()
-        return again | (node.holds if node.deleting else held - node.holds)
-
-    def remove(self, meta: ObjectMeta) -> set[str]:
-        node = self.nodes.get(meta.uid)
-        if node is None:
-            return set()
-        again = set(node.dependents)
-        for owner in node.owners:
-            other = self.nodes.get(owner.uid)
-            if other is not None:
-                other.dependents.discard(meta.uid)
-                again.add(owner.uid)
-                self._drop_if_empty(other)
-        node.known, node.owners = False, []
-        self._drop_if_empty(node)
-        return again
-
-    def _drop_if_empty(self, node: Node) -> None:
-        if not node.known and not node.dependents:
-            self.nodes.pop(node.uid, None)
+def rows_of(definition: CustomResourceDefinition) -> list[Resource]:
+    """The served versions of an established definition, as rows like those of the catalogue."""
+    if not conditions.is_true(definition.status.conditions, "Established"):
+        return []
+    names = definition.status.accepted_names
+    group = definition.spec.group
+    namespaced = definition.spec.scope == "Namespaced"
+    return [
+        Resource(group, version.name, names.plural, names.kind, namespaced)
+        for version in definition.spec.versions
+        if version.served
+    ]
 
 
 @dataclass
 class _Followed:
-    """A custom resource whose objects are in the graph. `rows` are its versions, the one that is watched first."""
+    """A custom resource whose objects are in the graph. `rows` are its versions, the one that is
+    watched first."""
 
     rows: list[Resource]
     informer: Informer[PartialObjectMetadata]
     task: asyncio.Task[Any]
 
 
-def rows_of(crd: CustomResourceDefinition) -> list[Resource]:
-    """The served versions of an established definition, as rows like those of the catalogue."""
-    if not any(c.type == "Established" and c.status == "True" for c in crd.status.conditions):
-        return []
-    names, spec = crd.status.accepted_names, crd.spec
-    return [
-        Resource(spec.group, version.name, names.plural, names.kind, spec.scope == "Namespaced")
-        for version in spec.versions
-        if version.served
-    ]
-
-
 class GarbageCollector(Controller):
+    """Keys are uids."""
+
     name = "garbage-collector"
     workers = 8
 
     def watch(self) -> None:
         self.graph = Graph()
         self._informers: list[Informer[Any]] = []
-        self._own: list[Informer[PartialObjectMetadata]] = []
+        self._own: list[Informer[PartialObjectMetadata]] = []  # of them, those that we run
         self._kinds: dict[tuple[str, str], Resource] = dict(BY_KIND)
-        self._custom: dict[str, _Followed] = {}  # by definition
-        self._absent: dict[
-            str, None
-        ] = {}  # uids of owners that were found to be gone, the latest last: none comes back
+        self._custom: dict[str, _Followed] = {}  # by name of the definition
+        # Uids of owners that were found to be gone, the latest last: none comes back.
+        self._absent: dict[str, None] = {}
         self._definitions = self.informer(CustomResourceDefinition)
-        for resource in RESOURCES:
-            if (
-                not (resource.stored and resource.is_storage_version and "watch" in resource.verbs)
-                or resource.group_resource in _IGNORED
-            ):
-                continue
-            # What another controller follows is followed already; of the rest, the metadata is enough.
+        for resource in filter(is_collected, RESOURCES):
+            # What another controller follows is followed already; of the rest the metadata will do.
             informer: Informer[Any] | None = self.context.informers.made(resource.type)
             if informer is None:
                 informer = Informer(self.client, PartialObjectMetadata, resource=resource)
                 self._own.append(informer)
-            informer.on_change(self._changed(resource))
+            informer.on_change(self._objects_changed(resource))
             self._informers.append(informer)
 
-    def _changed(self, resource: Resource) -> Any:
+    def _objects_changed(self, resource: Resource) -> Callable[[Any, Any], None]:
+        """A handler for the objects of a resource."""
+
         def handler(old: Any, new: Any) -> None:
             if new is not None:
                 again = self.graph.put(resource, new.metadata)
             else:
                 again = self.graph.remove(old.metadata)
-                if (
-                    old.metadata.uid in self.graph.nodes
-                ):  # it had dependents, which need not wait for it to appear
+                if old.metadata.uid in self.graph.nodes:  # dependents need not wait to see it
                     self._note_absent(old.metadata.uid)
             for uid in again:
                 self.queue.add(uid)
@@ -180,31 +114,38 @@ class GarbageCollector(Controller):
             self.context.tasks.start(own.run(), "gc-informer", vital=True)
         for informer in self._informers:
             await informer.synced.wait()
-        # Custom resources come and go. Their objects are seen before anything is judged by their absence.
-        self._definitions.on_change(self._defined)
+        # Custom resources come and go. Their objects are seen before anything is judged by their
+        # absence.
+        self._definitions.on_change(self._definition_changed)
         for followed in list(self._custom.values()):
             await followed.informer.synced.wait()
         await super().run()
 
-    def _defined(
+    # --- custom resources ---
+
+    def _definition_changed(
         self, old: CustomResourceDefinition | None, new: CustomResourceDefinition | None
     ) -> None:
-        name = (new or old).metadata.name  # type: ignore[union-attr]
+        definition = new or old
+        assert definition is not None
+        name = definition.metadata.name
         rows = rows_of(new) if new is not None else []
         followed = self._custom.get(name)
-        if followed is not None and followed.rows == rows:
-            return
         if followed is not None:
-            self._forget(name, followed)
-        if not rows:
-            return
+            if followed.rows == rows:
+                return
+            self._unfollow(name, followed)
+        if rows:
+            self._follow(name, rows)
+
+    def _follow(self, name: str, rows: list[Resource]) -> None:
         informer = Informer(self.client, PartialObjectMetadata, resource=rows[0])
-        informer.on_change(self._changed(rows[0]))
+        informer.on_change(self._objects_changed(rows[0]))
         task = self.context.tasks.start(informer.run(), f"gc-{name}")
         self._custom[name] = _Followed(rows, informer, task)
         self._kinds |= {(row.api_version, row.kind): row for row in rows}
 
-    def _forget(self, name: str, followed: _Followed) -> None:
+    def _unfollow(self, name: str, followed: _Followed) -> None:
         del self._custom[name]
         followed.task.cancel()
         for row in followed.rows:
@@ -213,13 +154,15 @@ class GarbageCollector(Controller):
             for uid in self.graph.remove(obj.metadata):
                 self.queue.add(uid)
 
+    # --- one object ---
+
     async def reconcile(self, key: str) -> float | None:
-        node = self.graph.nodes.get(key)
-        if node is None or not node.known:
+        node = self.graph.known(key)
+        if node is None:
             return None
-        if node.deleting and ORPHAN in node.finalizers:
+        if node.orphans:
             await self._orphan(node)
-        elif node.deleting and FOREGROUND in node.finalizers:
+        elif node.waits_for_dependents:
             await self._finish_foreground(node)
         elif node.owners and not node.deleting:
             if not node.waited and not all(self._is_decided(owner.uid) for owner in node.owners):
@@ -228,101 +171,78 @@ class GarbageCollector(Controller):
             await self._judge(node)
         return None
 
-    def _deleting_dependents(self, uid: str) -> bool:
-        node = self.graph.nodes.get(uid)
-        return node is not None and node.deleting and FOREGROUND in node.finalizers
-
     def _is_decided(self, uid: str) -> bool:
-        """Whether an owner was seen, or was seen to go."""
-        node = self.graph.nodes.get(uid)
-        return uid in self._absent or (node is not None and node.known)
+        """Whether an owner was seen, or was found to be gone."""
+        return uid in self._absent or self.graph.known(uid) is not None
 
     def _note_absent(self, uid: str) -> None:
         self._absent[uid] = None
         if len(self._absent) > _REMEMBERED:
             del self._absent[next(iter(self._absent))]
 
-    # --- an owner on its way out ---
-
     async def _orphan(self, node: Node) -> None:
-        for uid in list(node.dependents):
-            dependent = self.graph.nodes.get(uid)
-            if dependent is not None and dependent.known:
-                await self._drop_owners(dependent, {node.uid})
+        """Frees the dependents of an object that is being deleted, and then the object."""
+        for dependent in self.graph.dependents(node):
+            await self._drop_owners(dependent, {node.uid})
         await self._drop_finalizer(node, ORPHAN)
 
     async def _finish_foreground(self, node: Node) -> None:
-        blocking = []
-        for uid in list(node.dependents):
-            dependent = self.graph.nodes.get(uid)
-            if dependent is None or not dependent.known:
-                continue
+        """Lets an object go once no dependent that blocks its deletion is left."""
+        is_blocked = False
+        for dependent in self.graph.dependents(node):
             if not dependent.deleting:
-                self.queue.add(uid)
-            if node.uid in dependent.holds:
-                blocking.append(uid)
-        if not blocking:
+                self.queue.add(dependent.uid)
+            if node.uid in dependent.blocks:
+                is_blocked = True
+        if not is_blocked:
             await self._drop_finalizer(node, FOREGROUND)
 
-    # --- a dependent ---
-
     async def _judge(self, node: Node) -> None:
-        if all(
-            [await self._owner_state(owner, node.namespace) == "solid" for owner in node.owners]
-        ):
+        """Decides what becomes of a dependent: first by what is known here, and before anything is
+        done to it once more by what the server says."""
+        states = await self._states(node.owners, node.namespace)
+        if decide(list(states.values()), bool(node.dependents)) is Action.KEEP:
             return
         live = await self._live(node)
         if live is None or live.uid != node.uid or live.deletion_timestamp:
             return
-        solid: list[OwnerReference] = []
-        waiting: list[OwnerReference] = []
-        dangling: list[OwnerReference] = []
-        for owner in live.owner_references:
-            state = await self._owner_state(owner, node.namespace)
-            (solid if state == "solid" else waiting if state == "waiting" else dangling).append(
-                owner
-            )
-        if solid:
-            if waiting or dangling:
-                await self._drop_owners(node, {o.uid for o in [*waiting, *dangling]})
-        elif waiting and node.dependents:
-            if any(self._deleting_dependents(uid) for uid in node.dependents):
-                live = await self._unblock(
-                    node, live
-                )  # its dependents may be its owners' owners: a circle would hold
+        states = await self._states(live.owner_references, node.namespace)
+        action = decide(list(states.values()), bool(node.dependents))
+        if action is Action.DROP_OWNERS:
+            going = {uid for uid, state in states.items() if state is not OwnerState.SOLID}
+            await self._drop_owners(node, going)
+        elif action is Action.DELETE_FOREGROUND:
+            if any(dependent.waits_for_dependents for dependent in self.graph.dependents(node)):
+                # One of its dependents may be its owners' owner: a circle would hold forever.
+                live = await self._unblock(node, live)
             if live is not None:
                 await self._delete(node, live, "Foreground")
-        elif live.owner_references:
-            policy = (
-                "Orphan"
-                if ORPHAN in live.finalizers
-                else "Foreground"
-                if FOREGROUND in live.finalizers
-                else "Background"
-            )
-            await self._delete(node, live, policy)
+        elif action is Action.DELETE:
+            await self._delete(node, live, policy_of(live.finalizers))
 
-    async def _owner_state(self, owner: OwnerReference, namespace: str) -> str:
-        """solid: it exists; waiting: it is deleted in the foreground; dangling: it is gone."""
-        known = self.graph.nodes.get(owner.uid)
-        if known is not None and known.known:
-            if (
-                known.resource is not None
-                and known.resource.namespaced
-                and known.namespace != namespace
-            ):
-                return "dangling"
-            return "waiting" if known.deleting and FOREGROUND in known.finalizers else "solid"
+    async def _states(self, owners: list[OwnerReference], namespace: str) -> dict[str, OwnerState]:
+        """By uid: what the owners are to their dependent."""
+        return {owner.uid: await self._state(owner, namespace) for owner in owners}
+
+    async def _state(self, owner: OwnerReference, namespace: str) -> OwnerState:
+        node = self.graph.known(owner.uid)
+        if node is not None:
+            is_namespaced = node.resource is not None and node.resource.namespaced
+            if is_namespaced and node.namespace != namespace:
+                return OwnerState.DANGLING  # nothing is owned across namespaces
+            return OwnerState.WAITING if node.waits_for_dependents else OwnerState.SOLID
         if owner.uid in self._absent:
-            return "dangling"
+            return OwnerState.DANGLING
         resource = self._kinds.get((owner.api_version, owner.kind))
         if resource is None:
-            return "solid"  # a kind we do not know: nothing is deleted on a guess
+            return OwnerState.SOLID  # a kind that is not known: nothing is deleted on a guess
         live = await self._get(resource.path(namespace if resource.namespaced else "", owner.name))
         if live is None or live.uid != owner.uid:
             self._note_absent(owner.uid)
-            return "dangling"
-        return "waiting" if live.deletion_timestamp and FOREGROUND in live.finalizers else "solid"
+            return OwnerState.DANGLING
+        if live.deletion_timestamp and FOREGROUND in live.finalizers:
+            return OwnerState.WAITING
+        return OwnerState.SOLID
 
     # --- calls ---
 
@@ -330,75 +250,52 @@ class GarbageCollector(Controller):
         return await self._get(node.path)
 
     async def _get(self, path: str) -> ObjectMeta | None:
-        from tiphys.api.base import decode
-
         try:
-            return decode(
-                await self.client.request("GET", path, accept=METADATA), PartialObjectMetadata
-            ).metadata
+            body = await self.client.request("GET", path, accept=METADATA)
         except StatusError as error:
-            if error.code == 404:
+            if error.code == NOT_FOUND:
                 return None
             raise
+        return decode(body, PartialObjectMetadata).metadata
 
     async def _delete(self, node: Node, live: ObjectMeta, policy: str) -> None:
         options = {
             "preconditions": {"uid": node.uid, "resourceVersion": live.resource_version},
             "propagationPolicy": policy,
         }
-        await self._ignore_missing("DELETE", node.path, options)
+        await self._write("DELETE", node.path, options)
 
     async def _drop_owners(self, node: Node, uids: set[str]) -> None:
         live = await self._live(node)
         if live is None or live.uid != node.uid:
             return
-        from tiphys.api.base import to_builtins
-
         kept = [to_builtins(owner) for owner in live.owner_references if owner.uid not in uids]
-        change = {
-            "metadata": {
-                "uid": node.uid,
-                "resourceVersion": live.resource_version,
-                "ownerReferences": kept or None,
-            }
-        }
-        await self._ignore_missing("PATCH", node.path, change)
+        await self._patch(node, live, {"ownerReferences": kept or None})
 
     async def _unblock(self, node: Node, live: ObjectMeta) -> ObjectMeta | None:
-        """The deletion of its owners waits for it no longer."""
-        from tiphys.api.base import to_builtins
-
-        free = [
-            to_builtins(owner) | {"blockOwnerDeletion": False} for owner in live.owner_references
-        ]
-        change = {
-            "metadata": {
-                "uid": node.uid,
-                "resourceVersion": live.resource_version,
-                "ownerReferences": free,
-            }
-        }
-        await self._ignore_missing("PATCH", node.path, change)
+        """The deletion of its owners is not to wait for the object any longer. Returns it as it is
+        after that."""
+        owners: list[dict[str, Any]] = to_builtins(live.owner_references)
+        unblocked = [{**owner, "blockOwnerDeletion": False} for owner in owners]
+        await self._patch(node, live, {"ownerReferences": unblocked})
         return await self._live(node)
 
     async def _drop_finalizer(self, node: Node, name: str) -> None:
         live = await self._live(node)
         if live is None or live.uid != node.uid or name not in live.finalizers:
             return
-        kept = [f for f in live.finalizers if f != name]
-        change = {
-            "metadata": {
-                "uid": node.uid,
-                "resourceVersion": live.resource_version,
-                "finalizers": kept or None,
-            }
-        }
-        await self._ignore_missing("PATCH", node.path, change)
+        kept = [finalizer for finalizer in live.finalizers if finalizer != name]
+        await self._patch(node, live, {"finalizers": kept or None})
 
-    async def _ignore_missing(self, method: str, path: str, body: Any) -> None:
+    async def _patch(self, node: Node, live: ObjectMeta, change: dict[str, Any]) -> None:
+        """Changes the metadata of an object as it was seen."""
+        known = {"uid": node.uid, "resourceVersion": live.resource_version}
+        await self._write("PATCH", node.path, {"metadata": {**known, **change}})
+
+    async def _write(self, method: str, path: str, body: Any) -> None:
+        content = MERGE if method == "PATCH" else "application/json"
         try:
-            content = MERGE if method == "PATCH" else "application/json"
             await self.client.request(method, path, msgspec.json.encode(body), content=content)
         except StatusError as error:
-            if error.code != 404:
+            if error.code != NOT_FOUND:
                 raise

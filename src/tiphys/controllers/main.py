@@ -22,17 +22,22 @@ async def run_controllers(
     ca_key: str = "",
     addons: Iterable[type[Controller]] = (),
 ) -> Informers:
-    """Starts every controller of the list in `tasks`, and those of `addons`. `ca` and `ca_key` are PEM; without the
-    key nothing is signed. Returns the informers, for whoever else runs in this process."""
+    """Starts every controller of the list in `tasks`, and those of `addons` before them.
+
+    `ca` and `ca_key` are the cluster's authority in PEM; without the key no certificates are
+    signed. Returns the informers, for whatever else runs in this process.
+    """
     informers = Informers(client, tasks)
     recorder = EventRecorder(client, "controllers")
     tasks.start(recorder.run(), "events")
-    settings = {"ca": ca, "authority": (ca.encode(), ca_key.encode()) if ca_key else None}
+    authority = (ca.encode(), ca_key.encode()) if ca_key else None
+    settings = {"ca": ca, "authority": authority}
     context = Context(client, informers, recorder, tasks, settings=settings)
     controllers = [kind(context) for kind in (*addons, *CONTROLLERS)]
+    # All of them first: the collector shares the informers that others have asked for.
     for controller in controllers:
         controller.watch()
     for controller in controllers:
         tasks.start(controller.run(), controller.name, vital=True)
-    log.info("%d controllers started", len(controllers))
+    log.info("%d controllers were started", len(controllers))
     return informers

@@ -1,15 +1,15 @@
-"""What autoscalers read: the resource, custom and external metrics APIs, and how many replicas each metric calls for.
+"""What each metric of an autoscaler calls for: it is read by `metricsapis` and worked out by
+`autoscaling`.
 
-Names of metrics, reasons and sentences are those of upstream's podautoscaler: people grep for them.
+Names of metrics, reasons and sentences are those of upstream's podautoscaler: people search for
+them.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import msgspec
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
 
 from tiphys.api import autoscaling_v1, core_v1
 from tiphys.api.autoscaling_v2 import (
@@ -39,23 +39,26 @@ from tiphys.controllers.autoscaling import (
     tolerance_of,
     value_replicas,
 )
-from tiphys.controllers.pods import condition, is_ready
+from tiphys.controllers.metricsapis import MetricsAPIs, Sample
+from tiphys.controllers.pods import is_ready
 from tiphys.controllers.scales import Scales
-from tiphys.machinery import timestamps
-from tiphys.machinery.cel.conversions import parse_duration
-from tiphys.machinery.cel.values import CelError
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.footprint import requests_of
 from tiphys.machinery.quantity import milli
 from tiphys.machinery.selectors import from_label_selector
 
-_STARTUP, _READINESS = 300.0, 30.0  # seconds in which a pod's cpu says little
-_WINDOW = 60.0  # seconds that a custom metric stands for when it does not say so
-_CUSTOM = "custom.metrics.k8s.io"
+T = TypeVar("T")
+
+# Upstream's horizontal-pod-autoscaler-cpu-initialization-period and -initial-readiness-delay.
+_STARTUP = 300.0  # seconds after its start in which a pod is busy with starting
+_READINESS = (
+    30.0  # seconds after its start in which a pod may become unready and it is still starting
+)
 
 
 class Target(NamedTuple):
-    """What is scaled: its counts, and its pods, however they are."""
+    """What is scaled: its counts, and its pods, in whatever state."""
 
     scale: autoscaling_v1.Scale
     pods: list[core_v1.Pod]
@@ -65,49 +68,51 @@ class Target(NamedTuple):
         return self.scale.spec.replicas
 
     def ready(self) -> int:
+        """How many of the pods do the work. Raises ValueError when there are none at all."""
         if not self.pods:
             raise ValueError(
-                "unable to calculate ready pods: no pods returned by selector while calculating replica count"
+                "unable to calculate ready pods: "
+                "no pods returned by selector while calculating replica count"
             )
-        return sum(1 for pod in self.pods if pod.status.phase == "Running" and is_ready(pod))
+        return sum(pod.status.phase == "Running" and is_ready(pod) for pod in self.pods)
 
 
 class Proposal(NamedTuple):
-    """How many replicas a metric calls for, the metric's name in reasons, and what the status says of it."""
+    """How many replicas a metric calls for, the metric's name in reasons, and what the status says
+    of it."""
 
     replicas: int
     metric: str
     status: MetricStatus
 
 
-class Sample(NamedTuple):
-    """A pod's metric in thousandths; `since` and `window` say which seconds it was measured over."""
+class _Value(NamedTuple):
+    """How many replicas one number for all calls for, and what the status says of it."""
 
-    value: int
-    since: float
-    window: float
+    replicas: int
+    current: MetricValueStatus
 
 
 class Metrics:
+    """Works out proposals. `now` is the wall clock in seconds since the epoch."""
+
     def __init__(self, client: Client, scales: Scales, now: Callable[[], float]) -> None:
-        self._client = client
+        self._apis = MetricsAPIs(client)
         self._scales = scales
         self._now = now
 
     async def propose(
         self, hpa: HorizontalPodAutoscaler, spec: MetricSpec, target: Target
     ) -> Proposal:
-        """Raises MetricError."""
+        """What a metric calls for. Raises MetricError when it cannot be had."""
         match spec.type:
             case "Resource" if spec.resource is not None:
-                return await self._resource(
-                    hpa, spec.resource.name, spec.resource.target, None, target
-                )
+                name = spec.resource.name
+                return await self._resource(hpa, name, spec.resource.target, None, target)
             case "ContainerResource" if spec.container_resource is not None:
                 source = spec.container_resource
-                return await self._resource(
-                    hpa, source.name, source.target, source.container, target
-                )
+                container = source.container
+                return await self._resource(hpa, source.name, source.target, container, target)
             case "Pods" if spec.pods is not None:
                 return await self._pods(hpa, spec.pods, target)
             case "Object" if spec.object is not None:
@@ -116,7 +121,7 @@ class Metrics:
                 return await self._external(hpa, spec.external, target)
         raise MetricError("InvalidMetricSourceType", f'unknown metric source type "{spec.type}"')
 
-    # --- what the pods use ---
+    # --- one number for each pod ---
 
     async def _resource(
         self,
@@ -126,290 +131,223 @@ class Metrics:
         container: str | None,
         target: Target,
     ) -> Proposal:
+        """cpu, memory and the like; of one container, if it is named."""
         utilization = wanted.average_value is None
-        try:
-            found = await self._resource_samples(
-                hpa.metadata.namespace, name, container, target.scale.status.selector
-            )
-            requests = (
-                (lambda pod: request_of(pod, container, name)) if utilization else (lambda _: 0)
-            )
-            views = self._views(target.pods, found, name, requests)
-            goal = (
-                wanted.average_utilization or 0
-                if utilization
-                else milli(wanted.average_value or "0")
-            )
-            replicas, used = ratio_replicas(
-                views, target.current, goal, utilization, tolerance_of(hpa)
-            )
-        except ValueError as error:
-            message = f"failed to get {name} {'utilization' if utilization else 'usage'}: {error}"
-            if container is None:
-                summary = f"failed to get {name} resource metric value: {message}"
-                raise MetricError("FailedGetResourceMetric", message, summary) from None
-            summary = f"failed to get {container} container metric value: {message}"
-            raise MetricError("FailedGetContainerResourceMetric", message, summary) from None
-        kind = "resource" if container is None or not utilization else "container resource"
-        metric = (
-            f"{name} {kind} utilization (percentage of request)"
-            if utilization
-            else f"{name} {kind}"
-        )
-        return Proposal(replicas, metric, _resource_status(name, container, used, utilization))
+        goal = milli(wanted.average_value or "0")
+        if utilization:
+            goal = wanted.average_utilization or 0
 
-    async def _resource_samples(
-        self, namespace: str, name: str, container: str | None, selector: str
-    ) -> dict[str, Sample]:
-        path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"
+        def request(pod: core_v1.Pod) -> int:
+            return request_of(pod, container, name) if utilization else 0
+
         try:
-            items = await self._items(path, {"labelSelector": selector}, "resource")
+            selector = target.scale.status.selector
+            samples = await self._apis.resource(hpa.metadata.namespace, name, container, selector)
+            views = self._views(target.pods, samples, name, request)
+            tolerance = tolerance_of(hpa)
+            replicas, used = ratio_replicas(views, target.current, goal, utilization, tolerance)
         except ValueError as error:
-            raise ValueError(f"unable to get metrics for resource {name}: {error}") from None
-        samples = {}
-        for item in items:
-            used = [
-                c["usage"].get(name) for c in item["containers"] if container in (None, c["name"])
-            ]
-            if used and all(value is not None for value in used):
-                value = sum(milli(value) for value in used)
-                samples[item["metadata"]["name"]] = Sample(
-                    value, timestamps.parse(item["timestamp"]), _seconds(item["window"])
-                )
-        return samples
+            raise _resource_error(name, container, utilization, error) from None
+        kind = "container resource" if container is not None and utilization else "resource"
+        metric = f"{name} {kind}"
+        if utilization:
+            metric += " utilization (percentage of request)"
+        return Proposal(replicas, metric, _resource_status(name, container, used, utilization))
 
     async def _pods(
         self, hpa: HorizontalPodAutoscaler, source: PodsMetricSource, target: Target
     ) -> Proposal:
         name = source.metric.name
+        path = f"namespaces/{hpa.metadata.namespace}/pods/*/{name}"
+        query = {
+            "labelSelector": target.scale.status.selector,
+            **_metric_selector(source.metric.selector),
+        }
+        goal = milli(source.target.average_value or "0")
         try:
-            query = {"labelSelector": target.scale.status.selector} | _metric_selector(
-                source.metric.selector
-            )
-            items = await self._custom(
-                f"namespaces/{hpa.metadata.namespace}/pods/*/{name}",
-                query,
-                f"unable to get metric {name}: ",
-            )
-            found = {
-                item["describedObject"]["name"]: Sample(milli(item["value"]), 0.0, _WINDOW)
-                for item in items
-            }
-            views = self._views(target.pods, found, "", lambda _: 0)
-            goal = milli(source.target.average_value or "0")
+            samples = {}
+            for item in await _with_prefix(
+                f"unable to get metric {name}: ", self._apis.custom(path, query)
+            ):
+                samples[item["describedObject"]["name"]] = Sample(milli(item["value"]))
+            views = self._views(target.pods, samples, "", lambda pod: 0)
             replicas, used = ratio_replicas(views, target.current, goal, False, tolerance_of(hpa))
         except ValueError as error:
-            raise MetricError(
-                "FailedGetPodsMetric", str(error), f"failed to get pods metric value: {error}"
-            ) from None
-        now = MetricValueStatus(average_value=_quantity(used.average))
-        return Proposal(
-            replicas,
-            f"pods metric {name}",
-            MetricStatus(type="Pods", pods=PodsMetricStatus(metric=source.metric, current=now)),
-        )
+            summary = f"failed to get pods metric value: {error}"
+            raise MetricError("FailedGetPodsMetric", str(error), summary) from None
+        current = MetricValueStatus(average_value=_quantity(used.average))
+        status = PodsMetricStatus(metric=source.metric, current=current)
+        return Proposal(replicas, f"pods metric {name}", MetricStatus(type="Pods", pods=status))
 
     def _views(
         self,
         pods: list[core_v1.Pod],
-        found: dict[str, Sample],
+        samples: dict[str, Sample],
         name: str,
         request: Callable[[core_v1.Pod], int],
     ) -> list[PodView]:
-        """What counts of the pods. Raises ValueError when no metric does, or when a pod has no request that its use
-        could be compared with."""
+        """What counts of the pods. Raises ValueError when no metric does, or when a pod has no
+        request that its use could be compared with."""
         if not pods:
             raise ValueError("no pods returned by selector while calculating replica count")
-        counted = [
-            p for p in pods if not p.metadata.deletion_timestamp and p.status.phase != "Failed"
-        ]
-        samples = [found.get(pod.metadata.name) for pod in counted]
-        ready = [
-            self._counts(pod, sample, name) for pod, sample in zip(counted, samples, strict=True)
-        ]
-        if not any(
-            sample is not None and able for sample, able in zip(samples, ready, strict=True)
-        ):
+        views = []
+        for pod in pods:
+            if pod.metadata.deletion_timestamp or pod.status.phase == "Failed":
+                continue
+            sample = samples.get(pod.metadata.name)
+            value = sample.value if sample is not None else None
+            views.append((pod, value, is_believed(pod, sample, name, self._now())))
+        if not any(value is not None and ready for _, value, ready in views):
             raise ValueError("did not receive metrics for targeted pods (pods might be unready)")
-        return [
-            PodView(None if sample is None else sample.value, request(pod), able)
-            for pod, sample, able in zip(counted, samples, ready, strict=True)
-        ]
-
-    def _counts(self, pod: core_v1.Pod, sample: Sample | None, name: str) -> bool:
-        if pod.status.phase == "Pending":
-            return False
-        return sample is None or name != "cpu" or self._believed(pod, sample)
-
-    def _believed(self, pod: core_v1.Pod, sample: Sample) -> bool:
-        """Whether a pod's cpu says something: just after its start it is busy with starting, and what was measured
-        before it was ready does not count."""
-        ready = condition(pod, "Ready")
-        if ready is None or pod.status.start_time is None:
-            return False
-        started, changed = (
-            timestamps.parse(pod.status.start_time),
-            timestamps.parse(ready.last_transition_time),
-        )
-        if started + _STARTUP > self._now():
-            return ready.status != "False" and sample.since >= changed + sample.window
-        return ready.status != "False" or started + _READINESS <= changed
+        return [PodView(value, request(pod), ready) for pod, value, ready in views]
 
     # --- one number for all ---
 
     async def _object(
         self, hpa: HorizontalPodAutoscaler, source: ObjectMetricSource, target: Target
     ) -> Proposal:
-        name, namespace, ref, wanted = (
-            source.metric.name,
-            hpa.metadata.namespace,
-            source.described_object,
-            source.target,
-        )
-        average, now = wanted.type == "AverageValue", MetricValueStatus()
+        name = source.metric.name
+        namespace = hpa.metadata.namespace
+        described = source.described_object
+        is_average = source.target.type == "AverageValue"
+        prefix = f"unable to get metric {name}: {described.kind} on {namespace} {described.name}/"
+        query = _metric_selector(source.metric.selector)
         try:
-            before = f"unable to get metric {name}: {ref.kind} on {namespace} {ref.name}/"
-            query = _metric_selector(source.metric.selector)
-            items = await self._custom(await self._object_path(namespace, source), query, before)
+            path = await self._object_path(namespace, source)
+            items = await _with_prefix(prefix, self._apis.custom(path, query))
             value = milli(items[0]["value"])
-            if average:
-                replicas = self._averaged(hpa, value, wanted, target, now)
-            else:
-                replicas = self._valued(hpa, value, wanted, target, now)
+            weigh = _averaged if is_average else _valued
+            replicas, current = weigh(hpa, value, source.target, target)
         except ValueError as error:
-            inner = f"failed to get {name} object metric: {error}" if average else str(error)
-            raise MetricError(
-                "FailedGetObjectMetric", str(error), f"failed to get object metric value: {inner}"
-            ) from None
-        metric = (
-            f"external metric {name}({shown(source.metric.selector)})"
-            if average
-            else f"{ref.kind} metric {name}"
+            inner = f"failed to get {name} object metric: {error}" if is_average else str(error)
+            summary = f"failed to get object metric value: {inner}"
+            raise MetricError("FailedGetObjectMetric", str(error), summary) from None
+        metric = f"{described.kind} metric {name}"
+        if is_average:
+            metric = f"external metric {name}({shown(source.metric.selector)})"
+        status = ObjectMetricStatus(
+            metric=source.metric, current=current, described_object=described
         )
-        status = ObjectMetricStatus(metric=source.metric, current=now, described_object=ref)
         return Proposal(replicas, metric, MetricStatus(type="Object", object=status))
 
     async def _object_path(self, namespace: str, source: ObjectMetricSource) -> str:
-        ref = source.described_object
-        if ref.kind == "Namespace" and "/" not in ref.api_version:
-            return f"namespaces/{namespace}/metrics/{source.metric.name}"
-        group = ref.api_version.rpartition("/")[0]
-        plural = ref.kind.lower() + "s"
+        described = source.described_object
+        metric = source.metric.name
+        if described.kind == "Namespace" and "/" not in described.api_version:
+            return f"namespaces/{namespace}/metrics/{metric}"
+        resource = described.kind.lower() + "s"
         with contextlib.suppress(LookupError, StatusError):
-            plural = await self._scales.plural(ref.api_version, ref.kind)
-        return f"namespaces/{namespace}/{plural}{'.' + group if group else ''}/{ref.name}/{source.metric.name}"
+            resource = await self._scales.plural(described.api_version, described.kind)
+        group = described.api_version.rpartition("/")[0]
+        if group:
+            resource += f".{group}"
+        return f"namespaces/{namespace}/{resource}/{described.name}/{metric}"
 
     async def _external(
         self, hpa: HorizontalPodAutoscaler, source: ExternalMetricSource, target: Target
     ) -> Proposal:
-        name, namespace, now = source.metric.name, hpa.metadata.namespace, MetricValueStatus()
-        selector, average = source.metric.selector, source.target.average_value is not None
-        found = from_label_selector(selector)
-        query = {"labelSelector": str(found)} if found is not None else {}
+        name = source.metric.name
+        namespace = hpa.metadata.namespace
+        is_average = source.target.average_value is not None
+        selector_text = shown(source.metric.selector)
+        selector = from_label_selector(source.metric.selector)
+        query = {"labelSelector": str(selector)} if selector is not None else {}
+        prefix = f"unable to get external metric {namespace}/{name}/{selector_text}: "
         try:
-            path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{name}"
-            items = await self._items(path, query, "external", f"{name}.external.metrics.k8s.io")
+            value = await _with_prefix(prefix, self._apis.external(namespace, name, query))
+            weigh = _averaged if is_average else _valued
+            replicas, current = weigh(hpa, value, source.target, target)
         except ValueError as error:
-            message = f"unable to get external metric {namespace}/{name}/{shown(selector)}: {error}"
-            raise _external_error(name, average, message) from None
-        try:
-            value = min(sum(milli(item["value"]) for item in items), 2**63 - 1)
-            weigh = self._averaged if average else self._valued
-            replicas = weigh(hpa, value, source.target, target, now)
-        except ValueError as error:
-            raise _external_error(name, average, str(error)) from None
-        status = MetricStatus(
-            type="External", external=ExternalMetricStatus(metric=source.metric, current=now)
-        )
-        return Proposal(replicas, f"external metric {name}({shown(selector)})", status)
+            raise _external_error(name, is_average, str(error)) from None
+        status = ExternalMetricStatus(metric=source.metric, current=current)
+        metric = f"external metric {name}({selector_text})"
+        return Proposal(replicas, metric, MetricStatus(type="External", external=status))
 
-    @staticmethod
-    def _averaged(
-        hpa: HorizontalPodAutoscaler,
-        value: int,
-        wanted: MetricTarget,
-        target: Target,
-        now: MetricValueStatus,
-    ) -> int:
-        present = target.scale.status.replicas
-        now.average_value = _quantity(-(-value // present) if present else 0)
-        return average_replicas(
-            value, present, milli(wanted.average_value or "0"), tolerance_of(hpa)
-        )
 
-    @staticmethod
-    def _valued(
-        hpa: HorizontalPodAutoscaler,
-        value: int,
-        wanted: MetricTarget,
-        target: Target,
-        now: MetricValueStatus,
-    ) -> int:
-        now.value = _quantity(value)
-        goal, tolerance = milli(wanted.value or "0"), tolerance_of(hpa)
-        moves = target.current and not tolerance.covers(value / goal)
-        return value_replicas(
-            value, target.current, goal, target.ready() if moves else 0, tolerance
-        )
+async def _with_prefix(prefix: str, reading: Awaitable[T]) -> T:
+    """What is read. A ValueError says before its own words what was asked for."""
+    try:
+        return await reading
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from None
 
-    # --- the three APIs ---
 
-    async def _custom(self, path: str, query: dict[str, str], before: str) -> list[dict[str, Any]]:
-        """The rows of the custom metrics API, in the newest version that is served."""
-        try:
-            served = await self._custom_versions()
-            version = next((v for v in ("v1beta2", "v1beta1") if v in served), "")
-            if not version:
-                raise ValueError(
-                    f"unable to fetch metrics from custom metrics API: no custom metrics API ({_CUSTOM}) registered"
-                )
-            return await self._items(f"/apis/{_CUSTOM}/{version}/{path}", query, "custom")
-        except ValueError as error:
-            raise ValueError(f"{before}{error}") from None
+# --- pods ---
 
-    async def _custom_versions(self) -> list[str]:
-        try:
-            group = msgspec.json.decode(await self._client.request("GET", f"/apis/{_CUSTOM}"))
-        except StatusError as error:
-            if error.code == 404:
-                return []
-            raise ValueError(f"unable to fetch metrics from custom metrics API: {error}") from None
-        return [version["version"] for version in group["versions"]]
 
-    async def _items(
-        self, path: str, query: dict[str, str], api: str, resource: str = ""
-    ) -> list[dict[str, Any]]:
-        """The rows of a list of metrics. Raises ValueError when there are none, or no such API."""
-        try:
-            listed = msgspec.json.decode(await self._client.request("GET", path, query=query))
-        except StatusError as error:
-            told = str(error)
-            if error.code == 404 and resource:
-                told = f"the server could not find the requested resource (get {resource})"
-            raise ValueError(f"unable to fetch metrics from {api} metrics API: {told}") from None
-        items: list[dict[str, Any]] = listed.get("items") or []
-        if not items:
-            raise ValueError(f"no metrics returned from {api} metrics API")
-        return items
+def is_believed(pod: core_v1.Pod, sample: Sample | None, name: str, now: float) -> bool:
+    """Whether a pod's metric says something. Of cpu: just after its start a pod is busy with
+    starting, and what was measured before it was ready does not count (upstream's groupPods)."""
+    if pod.status.phase == "Pending":
+        return False
+    if sample is None or name != "cpu":
+        return True
+    ready = conditions.find(pod.status.conditions, "Ready")
+    if ready is None or pod.status.start_time is None:
+        return False
+    started = timestamps.parse(pod.status.start_time)
+    changed = timestamps.parse(ready.last_transition_time)
+    if now < started + _STARTUP:
+        return ready.status != "False" and sample.time >= changed + sample.window
+    was_ready = changed >= started + _READINESS
+    return ready.status != "False" or was_ready
 
 
 def request_of(pod: core_v1.Pod, container: str | None, name: str) -> int:
-    """What the pod, or one container of it, asks for, in thousandths. Raises ValueError when it does not say."""
+    """What the pod, or one container of it, requests, in thousandths. Raises ValueError when it
+    does not say."""
     spec = pod.spec
+    pod_name = pod.metadata.name
     if container is None and spec.resources is not None and spec.resources.requests:
-        if name not in requests_of(spec):
-            raise ValueError(f"missing pod-level request for {name} in Pod {pod.metadata.name}")
-        return requests_of(spec)[name] * (1 if name == "cpu" else 1000)
-    running = [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
-    asked = [c for c in running if container in (None, c.name)]
-    for each in asked:
+        requests = requests_of(spec)  # cpu in thousandths already
+        if name not in requests:
+            raise ValueError(f"missing pod-level request for {name} in Pod {pod_name}")
+        return requests[name] * (1 if name == "cpu" else 1000)
+    sidecars = [each for each in spec.init_containers if each.restart_policy == "Always"]
+    running = [*spec.containers, *sidecars]
+    counted = [each for each in running if container in (None, each.name)]
+    if container is not None and not counted:
+        raise ValueError(f"container {container} not found in Pod {pod_name}")
+    for each in counted:
         if name not in each.resources.requests:
             raise ValueError(
-                f"missing request for {name} in container {each.name} of Pod {pod.metadata.name}"
+                f"missing request for {name} in container {each.name} of Pod {pod_name}"
             )
-    if container is not None and not asked:
-        raise ValueError(f"container {container} not found in Pod {pod.metadata.name}")
-    return sum(milli(each.resources.requests[name]) for each in asked)
+    return sum(milli(each.resources.requests[name]) for each in counted)
+
+
+# --- values ---
+
+
+def _averaged(
+    hpa: HorizontalPodAutoscaler, value: int, wanted: MetricTarget, target: Target
+) -> _Value:
+    """Each replica is to have its share of the value."""
+    present = target.scale.status.replicas
+    average = -(-value // present) if present else 0
+    goal = milli(wanted.average_value or "0")
+    replicas = average_replicas(value, present, goal, tolerance_of(hpa))
+    return _Value(replicas, MetricValueStatus(average_value=_quantity(average)))
+
+
+def _valued(
+    hpa: HorizontalPodAutoscaler, value: int, wanted: MetricTarget, target: Target
+) -> _Value:
+    """The value is to be what is wanted, however many replicas that takes."""
+    goal = milli(wanted.value or "0")
+    tolerance = tolerance_of(hpa)
+    ready = 0
+    if target.current and not tolerance.covers(value / goal):
+        ready = target.ready()
+    replicas = value_replicas(value, target.current, goal, ready, tolerance)
+    return _Value(replicas, MetricValueStatus(value=_quantity(value)))
+
+
+def _quantity(thousandths: int, form: str = "decimal") -> Quantity:
+    return format_quantity(thousandths * 10**6, form)
+
+
+# --- sentences ---
 
 
 def shown(selector: LabelSelector | None) -> str:
@@ -417,53 +355,54 @@ def shown(selector: LabelSelector | None) -> str:
     if selector is None:
         return "nil"
     labels = "".join(f"{key}: {value}," for key, value in sorted(selector.match_labels.items()))
-    rules = "".join(
-        f"LabelSelectorRequirement{{Key:{r.key},Operator:{r.operator},Values:[{' '.join(r.values)}],}},"
-        for r in selector.match_expressions
-    )
+    requirements = ""
+    for each in selector.match_expressions:
+        values = " ".join(each.values)
+        requirements += (
+            f"LabelSelectorRequirement{{Key:{each.key},Operator:{each.operator},"
+            f"Values:[{values}],}},"
+        )
     return (
         f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
-        f"MatchExpressions:[]LabelSelectorRequirement{{{rules}}},}}"
-    )
-
-
-def _external_error(name: str, average: bool, message: str) -> MetricError:
-    inner = (
-        f"failed to get {name} external metric: "
-        if average
-        else f"failed to get external metric {name}: "
-    )
-    return MetricError(
-        "FailedGetExternalMetric",
-        message,
-        f"failed to get {name} external metric value: {inner}{message}",
+        f"MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"
     )
 
 
 def _metric_selector(selector: LabelSelector | None) -> dict[str, str]:
-    found = from_label_selector(selector)
-    return {"metricLabelSelector": str(found)} if found is not None and str(found) else {}
+    text = str(from_label_selector(selector) or "")
+    return {"metricLabelSelector": text} if text else {}
 
 
 def _resource_status(
     name: str, container: str | None, used: Usage, utilization: bool
 ) -> MetricStatus:
-    now = MetricValueStatus(
-        average_value=_quantity(used.average, "binary" if name == "memory" else "decimal"),
+    form = "binary" if name == "memory" else "decimal"
+    current = MetricValueStatus(
+        average_value=_quantity(used.average, form),
         average_utilization=used.percent if utilization else None,
     )
     if container is None:
-        return MetricStatus(type="Resource", resource=ResourceMetricStatus(name=name, current=now))
-    status = ContainerResourceMetricStatus(name=name, container=container, current=now)
-    return MetricStatus(type="ContainerResource", container_resource=status)
+        resource = ResourceMetricStatus(name=name, current=current)
+        return MetricStatus(type="Resource", resource=resource)
+    of_container = ContainerResourceMetricStatus(name=name, container=container, current=current)
+    return MetricStatus(type="ContainerResource", container_resource=of_container)
 
 
-def _quantity(thousandths: int, form: str = "decimal") -> Quantity:
-    return format_quantity(thousandths * 10**6, form)
+def _resource_error(
+    name: str, container: str | None, utilization: bool, error: ValueError
+) -> MetricError:
+    noun = "utilization" if utilization else "usage"
+    message = f"failed to get {name} {noun}: {error}"
+    if container is None:
+        summary = f"failed to get {name} resource metric value: {message}"
+        return MetricError("FailedGetResourceMetric", message, summary)
+    summary = f"failed to get {container} container metric value: {message}"
+    return MetricError("FailedGetContainerResourceMetric", message, summary)
 
 
-def _seconds(window: str) -> float:
-    try:
-        return parse_duration(window).total_seconds()
-    except CelError:
-        return _WINDOW
+def _external_error(name: str, is_average: bool, message: str) -> MetricError:
+    inner = f"failed to get external metric {name}: "
+    if is_average:
+        inner = f"failed to get {name} external metric: "
+    summary = f"failed to get {name} external metric value: {inner}{message}"
+    return MetricError("FailedGetExternalMetric", message, summary)

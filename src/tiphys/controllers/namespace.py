@@ -2,48 +2,118 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from tiphys.api import core_v1
 from tiphys.api.base import encode
 from tiphys.api.catalog import Resource, resource_of
-from tiphys.api.core_v1 import Namespace
-from tiphys.controllers.shell import Controller
-from tiphys.machinery import timestamps
+from tiphys.api.core_v1 import Namespace, NamespaceCondition
+from tiphys.controllers.discovery import deletable
+from tiphys.controllers.shell import NOT_FOUND, Controller
+from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
 
+FINALIZER = "kubernetes"  # of spec.finalizers: what is in the namespace has to be deleted
 _NAMESPACES = resource_of(Namespace)
+_WHILE_EMPTYING = 0.3  # seconds between looks
+_AFTER_FAILURE = 3.0
+_PAGE = "500"  # objects of a resource that are looked at
+_BACKGROUND = b'{"propagationPolicy":"Background"}'
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-async def deletable(client: Any) -> tuple[list[Resource], list[str]]:
-    """Every namespaced resource the server says it can list and delete (built-in, custom and aggregated), and the
-    group versions whose server does not answer now."""
-    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    found: dict[tuple[str, str], Resource] = {}
-    stale: list[str] = []
-    for path in ("/api", "/apis"):
-        document = msgspec.json.decode(await client.request("GET", path, accept=accept))
-        for group in document["items"]:
-            name = group["metadata"].get("name", "")
-            for version in group["versions"]:
-                if version.get("freshness") == "Stale":
-                    stale.append(f"{name}/{version['version']}")
-                    continue
-                for row in version.get("resources", ()):
-                    if row["scope"] == "Namespaced" and {"list", "delete"} <= set(row["verbs"]):
-                        plural = row["resource"]
-                        resource = Resource(
-                            name,
-                            version["version"],
-                            plural,
-                            row["responseKind"]["kind"],
-                            verbs=tuple(row["verbs"]),
-                        )
-                        found.setdefault((name, plural), resource)
-    found.pop(("events.k8s.io", "events"), None)
-    return list(found.values()), stale
+# --- the core: pure ---
+
+
+@dataclass
+class Remains:
+    """What is left of a namespace: how many objects of each resource, and with each finalizer; the
+    group versions that could not be looked at; and why something could not be deleted."""
+
+    objects: dict[str, int] = field(default_factory=dict)
+    finalizers: Counter[str] = field(default_factory=Counter)
+    stale: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds until the next look; None when nothing is left."""
+        if self.objects:
+            return _WHILE_EMPTYING
+        return _AFTER_FAILURE if self.stale or self.failures else None
+
+
+def deletion_conditions(remains: Remains) -> list[NamespaceCondition]:
+    """The conditions that say what a deletion waits for, without their times. The sentences are
+    upstream's, of status_condition_utils.go."""
+    stale = ", ".join(remains.stale)
+    failures = "; ".join(remains.failures)
+    objects = _listed(remains.objects, "{} has {} resource instances")
+    finalizers = _listed(remains.finalizers, "{} in {} resource instances")
+    return [
+        _condition(
+            "NamespaceDeletionDiscoveryFailure",
+            bool(stale),
+            ("ResourcesDiscovered", "All resources successfully discovered"),
+            (
+                "DiscoveryFailed",
+                f"Discovery failed for some groups, {len(remains.stale)} failing: {stale}",
+            ),
+        ),
+        _condition(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            False,
+            ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+            ("", ""),
+        ),
+        _condition(
+            "NamespaceDeletionContentFailure",
+            bool(failures),
+            (
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization",
+            ),
+            (
+                "ContentDeletionFailed",
+                "Failed to delete all resource types, "
+                f"{len(remains.failures)} remaining: {failures}",
+            ),
+        ),
+        _condition(
+            "NamespaceContentRemaining",
+            bool(objects),
+            ("ContentRemoved", "All content successfully removed"),
+            ("SomeResourcesRemain", f"Some resources are remaining: {objects}"),
+        ),
+        _condition(
+            "NamespaceFinalizersRemaining",
+            bool(finalizers),
+            ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+            (
+                "SomeFinalizersRemain",
+                f"Some content in the namespace has finalizers remaining: {finalizers}",
+            ),
+        ),
+    ]
+
+
+def _condition(
+    kind: str, flag: bool, if_not: tuple[str, str], if_so: tuple[str, str]
+) -> NamespaceCondition:
+    """A condition with the (reason, message) that belongs to its status."""
+    reason, message = if_so if flag else if_not
+    status = conditions.status_of(flag)
+    return NamespaceCondition(type=kind, status=status, reason=reason, message=message)
+
+
+def _listed(counts: dict[str, int], form: str) -> str:
+    return ", ".join(form.format(name, count) for name, count in sorted(counts.items()))
+
+
+# --- the shell ---
 
 
 class NamespaceController(Controller):
@@ -61,46 +131,47 @@ class NamespaceController(Controller):
         namespace = self._namespaces.get(key)
         if namespace is None or not namespace.metadata.deletion_timestamp:
             return None
-        if "kubernetes" not in namespace.spec.finalizers:
+        if FINALIZER not in namespace.spec.finalizers:
             return None
-        left, finalizers, stale, failed = await self._empty(key)
-        await self._tell(namespace, left, finalizers, stale, failed)
-        if left or stale or failed:
-            return 0.3 if left else 3.0
-        fresh = await self.client.get(Namespace, key)
-        fresh.spec.finalizers = [f for f in fresh.spec.finalizers if f != "kubernetes"]
-        await self.client.request("PUT", _NAMESPACES.path("", key, "finalize"), encode(fresh))
-        return None
+        remains = await self._empty(key)
+        await self._note(namespace, remains)
+        if remains.wait is None:
+            await self._finalize(key)
+        return remains.wait
 
-    async def _empty(
-        self, namespace: str
-    ) -> tuple[dict[str, int], dict[str, int], list[str], list[str]]:
-        """Deletes what is there; returns how many of each resource remain, the finalizers that hold them, the group
-        versions that could not be looked at, and why something could not be deleted.
+    async def _finalize(self, name: str) -> None:
+        """Takes the last hold off the namespace: the server then removes it."""
+        namespace = await self.client.get(Namespace, name)
+        others = [finalizer for finalizer in namespace.spec.finalizers if finalizer != FINALIZER]
+        namespace.spec.finalizers = others
+        path = _NAMESPACES.path("", name, "finalize")
+        await self.client.request("PUT", path, encode(namespace))
 
-        Pods go first, and nothing else goes while one runs: what protects a pod (a network policy, say) outlives it."""
-        left: dict[str, int] = {}
-        finalizers: dict[str, int] = {}
-        failed: list[str] = []
+    async def _empty(self, namespace: str) -> Remains:
+        """Deletes what is in the namespace. Pods go first, and nothing else goes while one runs:
+        what protects a pod, a network policy for example, outlives it."""
         resources, stale = await deletable(self.client)
+        remains = Remains(stale=stale)
         resources.sort(key=lambda resource: resource.group_resource != "pods")
         for resource in resources:
             try:
                 remaining = await self._empty_of(resource, namespace)
-            except StatusError as error:  # a webhook forbids it, say: the others go all the same
-                failed.append(str(error))
+            except StatusError as error:
+                # A webhook may forbid it: the others go all the same.
+                remains.failures.append(str(error))
                 continue
-            if remaining:
-                left[resource.group_resource] = len(remaining)
+            if not remaining:
+                continue
+            remains.objects[resource.group_resource] = len(remaining)
             for item in remaining:
-                for finalizer in item["metadata"].get("finalizers", ()):
-                    finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
-            if remaining and resource.group_resource == "pods":
+                remains.finalizers.update(item["metadata"].get("finalizers", ()))
+            if resource.group_resource == "pods":
                 break
-        return left, finalizers, stale, failed
+        return remains
 
     async def _empty_of(self, resource: Resource, namespace: str) -> list[Any]:
-        """Deletes the objects of one resource; the metadata of those that are still there afterwards."""
+        """Deletes the objects of one resource. Returns the metadata of those that are still
+        there."""
         items = await self._list(resource, namespace)
         if not items:
             return items
@@ -109,95 +180,35 @@ class NamespaceController(Controller):
             await self.client.request("DELETE", path, _BACKGROUND)
         else:
             for item in items:
-                await self._delete(f"{path}/{item['metadata']['name']}")
+                await self._delete_one(f"{path}/{item['metadata']['name']}")
         return await self._list(resource, namespace)
 
     async def _list(self, resource: Resource, namespace: str) -> list[Any]:
-        path, query = resource.path(namespace), {"limit": "500"}
-        items: list[Any] = msgspec.json.decode(
-            await self.client.request("GET", path, query=query, accept=_METADATA)
-        )["items"]
+        path = resource.path(namespace)
+        query = {"limit": _PAGE}
+        body = await self.client.request("GET", path, query=query, accept=_METADATA)
+        items: list[Any] = msgspec.json.decode(body)["items"]
         return items
 
-    async def _delete(self, path: str) -> None:
+    async def _delete_one(self, path: str) -> None:
         try:
             await self.client.request("DELETE", path, _BACKGROUND)
         except StatusError as error:
-            if error.code != 404:
+            if error.code != NOT_FOUND:
                 raise
 
-    async def _tell(
-        self,
-        namespace: Namespace,
-        left: dict[str, int],
-        finalizers: dict[str, int],
-        stale: list[str],
-        failed: list[str],
-    ) -> None:
+    async def _note(self, namespace: Namespace, remains: Remains) -> None:
         """Keeps the conditions that say what the deletion waits for."""
-        remaining = ", ".join(
-            f"{name} has {count} resource instances" for name, count in sorted(left.items())
-        )
-        held = ", ".join(
-            f"{name} in {count} resource instances" for name, count in sorted(finalizers.items())
-        )
-        rows = (
-            (
-                "NamespaceDeletionDiscoveryFailure",
-                "True" if stale else "False",
-                "DiscoveryFailed" if stale else "ResourcesDiscovered",
-                f"Discovery failed for some groups, {len(stale)} failing: {', '.join(stale)}"
-                if stale
-                else "All resources successfully discovered",
-            ),
-            (
-                "NamespaceDeletionGroupVersionParsingFailure",
-                "False",
-                "ParsedGroupVersions",
-                "All legacy kube types successfully parsed",
-            ),
-            (
-                "NamespaceDeletionContentFailure",
-                "True" if failed else "False",
-                "ContentDeletionFailed" if failed else "ContentDeleted",
-                f"Failed to delete all resource types, {len(failed)} remaining: {'; '.join(failed)}"
-                if failed
-                else "All content successfully deleted, may be waiting on finalization",
-            ),
-            (
-                "NamespaceContentRemaining",
-                "True" if left else "False",
-                "SomeResourcesRemain" if left else "ContentRemoved",
-                f"Some resources are remaining: {remaining}"
-                if left
-                else "All content successfully removed",
-            ),
-            (
-                "NamespaceFinalizersRemaining",
-                "True" if finalizers else "False",
-                "SomeFinalizersRemain" if finalizers else "ContentHasNoFinalizers",
-                f"Some content in the namespace has finalizers remaining: {held}"
-                if finalizers
-                else "All content-preserving finalizers finished",
-            ),
-        )
-        standing = {c.type: c for c in namespace.status.conditions}
-        if all(
-            (c := standing.get(kind)) and (c.status, c.message) == (status, text)
-            for kind, status, _, text in rows
+        wanted = deletion_conditions(remains)
+        standing = namespace.status.conditions
+        if not any(
+            conditions.differs(conditions.find(standing, condition.type), condition)
+            for condition in wanted
         ):
             return
-        stamp = timestamps.rfc3339(self.context.now())
-        fresh = await self.client.get(Namespace, namespace.metadata.name)
-        fresh.status.phase = "Terminating"
-        fresh.status.conditions = [
-            core_v1.NamespaceCondition(
-                type=kind, status=status, reason=reason, message=text, last_transition_time=stamp
-            )
-            for kind, status, reason, text in rows
-        ]
-        await self.client.update_status(fresh)
-
-
-_BACKGROUND = b'{"propagationPolicy":"Background"}'
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        live = await self.client.get(Namespace, namespace.metadata.name)
+        live.status.phase = "Terminating"
+        now = self.context.now()
+        for condition in wanted:
+            live.status.conditions = conditions.updated(live.status.conditions, condition, now)
+        await self.client.update_status(live)

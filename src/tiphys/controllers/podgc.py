@@ -1,26 +1,24 @@
-"""Pods that nobody will finish: bound to nodes that are gone or out of service, deleted before they were bound, or dead
-and too many."""
+"""Pods that nobody will finish: bound to nodes that are gone or out of service, deleted before they
+were bound, or finished and too many."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
-from tiphys.controllers.nodelifecycle import is_well
-from tiphys.controllers.shell import Controller
-from tiphys.machinery import timestamps
+from tiphys.controllers.pods import disruption_patch
+from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import pod_finished
+from tiphys.machinery.nodes import is_out_of_service
 
-EVERY = 20.0  # seconds
-QUARANTINE = 40.0  # seconds a node must be missing: its object may just be late
-KEPT_DEAD = 12_500
-OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+EVERY = 20.0  # seconds between looks, as upstream
+QUARANTINE = 40.0  # seconds a node must be missing: its object may only be late
+KEPT_FINISHED = 12_500  # upstream's terminated-pod-gc-threshold
 
 
-@dataclass
-class Lost:
-    """A pod to remove; `orphaned`: its node is gone, which is noted on it as a disruption."""
+class Lost(NamedTuple):
+    """A pod to remove; `orphaned` if its node is gone, which is noted on it as a disruption."""
 
     pod: core_v1.Pod
     orphaned: bool = False
@@ -32,71 +30,67 @@ def collect(
     missing_since: dict[str, float],
     now: float,
 ) -> list[Lost]:
-    """The pods to remove now. `missing_since` remembers when each node was missed first, and is updated."""
+    """The pods to remove now. `missing_since` remembers when each node was missed first, in
+    seconds, and is updated."""
     for name in list(missing_since):
         if name in nodes:
             del missing_since[name]
-    gone = []
+    lost = []
     for pod in pods:
-        node, leaving = pod.spec.node_name, bool(pod.metadata.deletion_timestamp)
-        if node and node not in nodes:
-            if now - missing_since.setdefault(node, now) >= QUARANTINE:
-                gone.append(Lost(pod, orphaned=True))
-        elif leaving and (not node or _out_of_service(nodes[node])):
-            gone.append(Lost(pod))
-    dead = [p for p in pods if p.status.phase in ("Succeeded", "Failed")]
-    if len(dead) > KEPT_DEAD:
-        dead.sort(key=lambda p: p.metadata.creation_timestamp or "")
-        known = {lost.pod.metadata.uid for lost in gone}
-        gone += [
-            Lost(pod) for pod in dead[: len(dead) - KEPT_DEAD] if pod.metadata.uid not in known
-        ]
-    return gone
+        name = pod.spec.node_name
+        is_leaving = bool(pod.metadata.deletion_timestamp)
+        if name and name not in nodes:
+            if now - missing_since.setdefault(name, now) >= QUARANTINE:
+                lost.append(Lost(pod, orphaned=True))
+        elif is_leaving and (not name or is_out_of_service(nodes[name])):
+            lost.append(Lost(pod))
+    known = {each.pod.metadata.uid for each in lost}
+    too_many = [pod for pod in _beyond_threshold(pods) if pod.metadata.uid not in known]
+    return [*lost, *map(Lost, too_many)]
 
 
-def _out_of_service(node: core_v1.Node) -> bool:
-    """Whether somebody has said that a silent node will not come back: its pods need not be waited for."""
-    return not is_well(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
+def _beyond_threshold(pods: list[core_v1.Pod]) -> list[core_v1.Pod]:
+    """The oldest of the finished pods, down to the number that is kept."""
+    finished = [pod for pod in pods if pod_finished(pod)]
+    finished.sort(key=lambda pod: pod.metadata.creation_timestamp or "")
+    return finished[: max(0, len(finished) - KEPT_FINISHED)]
 
 
 class PodGarbageCollector(Controller):
+    """Has one key for everything: it looks at all pods once in a while."""
+
     name = "pod-garbage-collector"
     workers = 1
 
     def watch(self) -> None:
-        self._pods, self._nodes = self.informer(core_v1.Pod), self.informer(core_v1.Node)
-        self._missing: dict[str, float] = {}
+        self._pods = self.informer(core_v1.Pod)
+        self._nodes = self.informer(core_v1.Node)
+        self._missing_since: dict[str, float] = {}
         self.queue.add("all")
 
     async def reconcile(self, key: str) -> float | None:
         nodes = {node.metadata.name: node for node in self._nodes}
-        for lost in collect(list(self._pods), nodes, self._missing, self.context.now()):
+        pods = list(self._pods)
+        for lost in collect(pods, nodes, self._missing_since, self.context.now()):
             await self._remove(lost)
         return EVERY
 
     async def _remove(self, lost: Lost) -> None:
-        meta = lost.pod.metadata
         try:
-            if lost.pod.status.phase not in ("Succeeded", "Failed"):
+            if not pod_finished(lost.pod):
                 await self._fail(lost)
-            await self.client.delete(core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid)
+            await self.delete(lost.pod, grace=0)
         except StatusError as error:
-            if error.code not in (404, 409):
+            if error.code not in (NOT_FOUND, CONFLICT):
                 raise
 
     async def _fail(self, lost: Lost) -> None:
-        """Nobody else can say any more what has become of it."""
-        status: dict[str, Any] = {"phase": "Failed"}
-        if lost.orphaned:
-            status["conditions"] = [
-                {
-                    "type": "DisruptionTarget",
-                    "status": "True",
-                    "reason": "DeletionByPodGC",
-                    "message": "PodGC: node no longer exists",
-                    "lastTransitionTime": timestamps.rfc3339(self.context.now()),
-                }
-            ]
+        """Nobody else can say any more what has become of the pod, and its job waits for that."""
         meta = lost.pod.metadata
-        change = {"metadata": {"uid": meta.uid}, "status": status}
+        change: dict[str, Any] = {"metadata": {"uid": meta.uid}, "status": {}}
+        if lost.orphaned:
+            message = "PodGC: node no longer exists"
+            now = self.context.now()
+            change = disruption_patch(lost.pod, "DeletionByPodGC", message, now)
+        change["status"]["phase"] = "Failed"
         await self.client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")

@@ -1,9 +1,11 @@
-"""Validating admission policies: what their expressions get wrong about the types they are about."""
+"""Validating admission policies: what their expressions get wrong about the types they are
+about."""
 
 from __future__ import annotations
 
 import copy
 import functools
+import itertools
 from typing import Any
 
 from tiphys.api.admissionregistration_v1 import (
@@ -21,7 +23,18 @@ from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.schema import Field, fields_of
 from tiphys.machinery.structural import ANYTHING, Schema, compile_schema
 
-_DEPTH = 12
+_DEPTH = 12  # of nested structs; some types contain themselves
+_SCALARS = {
+    "string": "string",
+    "int32": "integer",
+    "int64": "integer",
+    "bool": "boolean",
+    "float": "number",
+}
+_VARIABLES = ("request", "authorizer", "params", "namespaceObject", "variables")
+
+
+# --- types as schemas ---
 
 
 @functools.lru_cache(256)
@@ -33,15 +46,6 @@ def schema_of_type(kind: type[Struct], depth: int = 0) -> Schema:
     return Schema({}, type="object", properties=properties)
 
 
-_SCALARS = {
-    "string": "string",
-    "int32": "integer",
-    "int64": "integer",
-    "bool": "boolean",
-    "float": "number",
-}
-
-
 def _schema(field: Field, depth: int) -> Schema:
     if field.kind == "struct":
         return schema_of_type(field.item, depth)
@@ -51,50 +55,50 @@ def _schema(field: Field, depth: int) -> Schema:
         return Schema({}, type="object", additional=_schema(field.item, depth))
     if field.kind in ("time", "microtime"):
         return Schema({"format": "date-time"}, type="string")
-    return Schema(
-        {},
-        type=_SCALARS.get(field.kind, ""),
-        int_or_string=field.kind in ("intorstring", "quantity"),
-    )
+    is_either = field.kind in ("intorstring", "quantity")
+    return Schema({}, type=_SCALARS.get(field.kind, ""), int_or_string=is_either)
+
+
+# --- warnings ---
 
 
 def warnings_of(
     policy: ValidatingAdmissionPolicy, schemas: dict[str, Schema]
 ) -> list[ExpressionWarning]:
-    """One warning for each expression that is wrong; `schemas` are those of the kinds it is about, by name."""
-    found = []
+    """One warning for each expression that is wrong about any kind; `schemas` are those of the
+    kinds that the policy is about, by name."""
+    warnings = []
     for index, validation in enumerate(policy.spec.validations):
-        rows = (
-            (f"spec.validations[{index}].expression", validation.expression, "bool"),
-            (
-                f"spec.validations[{index}].messageExpression",
-                validation.message_expression,
-                "string",
-            ),
+        path = f"spec.validations[{index}]"
+        expressions = (
+            (f"{path}.expression", validation.expression, "bool"),
+            (f"{path}.messageExpression", validation.message_expression, "string"),
         )
-        for where, text, wanted in rows:
-            told = [
-                line
-                for name, schema in sorted(schemas.items())
-                if (line := _wrong(name, schema, text, wanted))
-            ]
-            if told:
-                found.append(ExpressionWarning(field_ref=where, warning="\n".join(told)))
-    return found
+        for field, text, wanted in expressions:
+            if not text:
+                continue
+            errors = _errors(text, wanted, schemas)
+            if errors:
+                warnings.append(ExpressionWarning(field_ref=field, warning="\n".join(errors)))
+    return warnings
 
 
-def _wrong(name: str, schema: Schema, text: str, wanted: str) -> str:
-    if not text:
-        return ""
-    seen = type_of(schema)
-    known: dict[str, Type] = dict.fromkeys(
-        ("request", "authorizer", "params", "namespaceObject", "variables"), DYN
-    )
-    try:
-        check(text, {**known, "object": seen, "oldObject": seen}, wanted)
-    except CelError as error:
-        return f"{name}: {error}"
-    return ""
+def _errors(text: str, wanted: str, schemas: dict[str, Schema]) -> list[str]:
+    """What is wrong about an expression, a line for each kind; `wanted` is the type it should
+    have."""
+    errors = []
+    for name, schema in sorted(schemas.items()):
+        kind = type_of(schema)
+        types: dict[str, Type] = {**dict.fromkeys(_VARIABLES, DYN)}
+        types |= {"object": kind, "oldObject": kind}
+        try:
+            check(text, types, wanted)
+        except CelError as error:
+            errors.append(f"{name}: {error}")
+    return errors
+
+
+# --- the shell ---
 
 
 class PolicyStatusController(Controller):
@@ -107,49 +111,51 @@ class PolicyStatusController(Controller):
         self._policies.on_change(self._changed)
 
     def _changed(self, old: Any, new: Any) -> None:
-        if new is not None and new.status.observed_generation != new.metadata.generation:
+        if new is not None and not _is_checked(new):
             self.enqueue(old, new)
 
     async def reconcile(self, key: str) -> float | None:
         policy = self._policies.get(key)
-        if policy is None or policy.status.observed_generation == policy.metadata.generation:
+        if policy is None or _is_checked(policy):
             return None
-        changed = copy.deepcopy(policy)
-        changed.status.observed_generation = policy.metadata.generation
-        changed.status.type_checking = TypeChecking(
-            expression_warnings=warnings_of(policy, self._schemas(policy))
-        )
-        await self.client.update_status(changed)
+        warnings = warnings_of(policy, self._schemas(policy))
+        status = copy.copy(policy.status)
+        status.observed_generation = policy.metadata.generation
+        status.type_checking = TypeChecking(expression_warnings=warnings)
+        await self.write_status(policy, status)
         return None
 
     def _schemas(self, policy: ValidatingAdmissionPolicy) -> dict[str, Schema]:
-        """The kinds a policy names without wildcards, each with its schema."""
-        found: dict[str, Schema] = {}
+        """The kinds that a policy names without wildcards, each with its schema."""
         constraints = policy.spec.match_constraints
-        for rule in constraints.resource_rules if constraints is not None else ():
-            for group in rule.api_groups:
-                for version in rule.api_versions:
-                    for plural in rule.resources:
-                        self._add(found, group, version, plural)
-        return found
+        if constraints is None:
+            return {}
+        schemas: dict[str, Schema] = {}
+        for rule in constraints.resource_rules:
+            named = itertools.product(rule.api_groups, rule.api_versions, rule.resources)
+            for group, version, plural in named:
+                schemas |= self._schema(group, version, plural)
+        return schemas
 
-    def _add(self, found: dict[str, Schema], group: str, version: str, plural: str) -> None:
+    def _schema(self, group: str, version: str, plural: str) -> dict[str, Schema]:
+        """A resource's kind with its schema; empty for one that is not known."""
         api_version = f"{group}/{version}" if group else version
         resource = BY_PATH.get((group, version, plural))
         if resource is not None:
-            found[f"{api_version}, Kind={resource.kind}"] = schema_of_type(resource.type)
-            return
+            return {f"{api_version}, Kind={resource.kind}": schema_of_type(resource.type)}
         definition = self._definitions.get(f"{plural}.{group}")
-        chosen = (
-            next((v for v in definition.spec.versions if v.name == version), None)
-            if definition
-            else None
-        )
-        if (
-            definition is not None
-            and chosen is not None
-            and chosen.schema is not None
-            and chosen.schema.open_apiv3_schema
-        ):
-            schema = compile_schema(to_builtins(chosen.schema.open_apiv3_schema))
-            found[f"{api_version}, Kind={definition.spec.names.kind}"] = schema
+        if definition is None:
+            return {}
+        for served in definition.spec.versions:
+            if served.name != version or served.schema is None:
+                continue
+            declared = served.schema.open_apiv3_schema
+            if declared:
+                name = f"{api_version}, Kind={definition.spec.names.kind}"
+                return {name: compile_schema(to_builtins(declared))}
+        return {}
+
+
+def _is_checked(policy: ValidatingAdmissionPolicy) -> bool:
+    """Whether the policy was checked as it is now."""
+    return policy.status.observed_generation == policy.metadata.generation

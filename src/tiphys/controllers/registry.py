@@ -1,4 +1,7 @@
-"""The one ordered list of controllers. A new one is a file beside this one and a line here."""
+"""The one ordered list of controllers. A new one is a file beside this one and a line here.
+
+They are independent of each other; the order is that in which they ask for informers.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceAccountController,
     RootCAPublisher,
     TokenSecretController,
-    # workloads, from the one who wants to the one who makes
+    # workloads, from what is asked for down to the pods
     DeploymentController,
     ReplicaSetController,
     ReplicationControllerController,
@@ -46,7 +49,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     TTLAfterFinishedController,
     DisruptionController,
     AutoscalerController,
-    # what workloads keep
+    # volumes and devices of workloads
     VolumeController,
     AttachDetachController,
     ResourceClaimController,

@@ -7,22 +7,26 @@ import msgspec
 from tiphys.api import autoscaling_v1
 from tiphys.api.base import decode
 from tiphys.client.client import Client
+from tiphys.controllers.shell import NOT_FOUND
 from tiphys.machinery.errors import StatusError
 
 
 class Scales:
+    """Finds scale subresources, and remembers the plurals of kinds."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self._plurals: dict[tuple[str, str], str] = {}
 
     async def path(self, namespace: str, api_version: str, kind: str, name: str) -> str:
-        """Raises LookupError when the group has no such kind, ValueError when the version is none."""
+        """The path of an object's scale. Raises LookupError when the group has no such kind,
+        ValueError when `api_version` is none, and StatusError when discovery fails."""
         plural = await self.plural(api_version, kind)
-        version = api_version or "v1"
-        return f"{'/apis' if '/' in version else '/api'}/{version}/namespaces/{namespace}/{plural}/{name}/scale"
+        root = _root(api_version or "v1")
+        return f"{root}/namespaces/{namespace}/{plural}/{name}/scale"
 
     async def plural(self, api_version: str, kind: str) -> str:
-        """The resource of a kind. Raises as `path` does, and StatusError when discovery fails."""
+        """The resource of a kind. Raises as `path` does."""
         version = api_version or "v1"
         if version.count("/") > 1:
             raise ValueError(f"unexpected GroupVersion string: {version}")
@@ -32,10 +36,9 @@ class Scales:
 
     async def _discovered(self, version: str, kind: str) -> str:
         try:
-            path = f"/apis/{version}" if "/" in version else f"/api/{version}"
-            listed = msgspec.json.decode(await self._client.request("GET", path))
+            listed = msgspec.json.decode(await self._client.request("GET", _root(version)))
         except StatusError as error:
-            if error.code != 404:
+            if error.code != NOT_FOUND:
                 raise
             listed = {"resources": []}
         for resource in listed["resources"]:
@@ -47,6 +50,10 @@ class Scales:
     async def get(
         self, namespace: str, api_version: str, kind: str, name: str
     ) -> autoscaling_v1.Scale:
-        """Raises LookupError, ValueError, StatusError."""
+        """An object's scale. Raises as `path` does."""
         path = await self.path(namespace, api_version, kind, name)
         return decode(await self._client.request("GET", path), autoscaling_v1.Scale)
+
+
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"

@@ -1,5 +1,5 @@
-"""Ranges of service addresses: Ready once they are there, and kept from going while a service has an address of theirs
-that no other range holds."""
+"""Ranges of service addresses: Ready once they are there, and kept from going while a service has
+an address of theirs that no other range holds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,35 @@ from typing import Any
 from tiphys.api.meta_v1 import Condition
 from tiphys.api.networking_v1 import IPAddress, ServiceCIDR
 from tiphys.client.client import MERGE
-from tiphys.controllers.pods import condition
 from tiphys.controllers.shell import Controller
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
-_GRACE = 10.0  # seconds until every API server knows that a range gives no more addresses, as upstream waits
-_MANAGED = ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io")
-_READY = "Kubernetes Service CIDR is ready"
-_BLOCKED = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR"
+_GRACE = (
+    10.0  # seconds until every API server knows that a range gives no more addresses (upstream)
+)
+_MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
+_ALLOCATOR = "ipallocator.k8s.io"
+_READY = Condition(type="Ready", status="True", message="Kubernetes Service CIDR is ready")
+_BLOCKED = Condition(
+    type="Ready",
+    status="False",
+    reason="Terminating",
+    message=(
+        "There are still IPAddresses referencing the ServiceCIDR, "
+        "please remove them or create a new ServiceCIDR"
+    ),
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+# --- the core: pure ---
+
+
 def networks(cidr: ServiceCIDR) -> list[Network]:
-    return [ipaddress.ip_network(one) for one in cidr.spec.cidrs]
+    return [ipaddress.ip_network(text) for text in cidr.spec.cidrs]
 
 
 def _holds(outer: Network, inner: Network) -> bool:
@@ -34,15 +47,20 @@ def _holds(outer: Network, inner: Network) -> bool:
 
 
 def is_free(cidr: ServiceCIDR, others: Iterable[ServiceCIDR], addresses: Iterable[str]) -> bool:
-    """Whether a range may go: others hold it as a whole, or all addresses in it."""
-    held = [network for other in others for network in networks(other)]
+    """Whether a range may go: others hold it as a whole, or every address in it that is taken."""
     own = networks(cidr)
+    held = [network for other in others for network in networks(other)]
     if all(any(_holds(outer, network) for outer in held) for network in own):
         return True
-    found = map(ipaddress.ip_address, addresses)
-    return not any(
-        any(ip in mine for mine in own) and not any(ip in outer for outer in held) for ip in found
-    )
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        is_in_it = any(address in network for network in own)
+        if is_in_it and not any(address in network for network in held):
+            return False
+    return True
+
+
+# --- the shell ---
 
 
 class ServiceCIDRController(Controller):
@@ -51,76 +69,69 @@ class ServiceCIDRController(Controller):
     workers = 1
 
     def watch(self) -> None:
-        self._ranges, self._addresses = self.informer(ServiceCIDR), self.informer(IPAddress)
-        self._ranges.on_change(self._all)
-        self._addresses.on_change(self._freed)
+        self._ranges = self.informer(ServiceCIDR)
+        self._addresses = self.informer(IPAddress)
+        self._ranges.on_change(self._range_changed)
+        self._addresses.on_change(self._address_changed)
 
-    def _all(self, old: Any, new: Any) -> None:
+    def _range_changed(self, old: Any, new: Any) -> None:
         """A range that comes or goes may free another one."""
         self.enqueue(old, new)
-        for other in self._ranges:
-            if other.metadata.deletion_timestamp:
-                self.enqueue(None, other)
+        self._enqueue_terminating()
 
-    def _freed(self, old: Any, new: Any) -> None:
+    def _address_changed(self, old: Any, new: Any) -> None:
         if new is None:
-            self._all(None, next(iter(self._ranges))) if len(self._ranges) else None
+            self._enqueue_terminating()
+
+    def _enqueue_terminating(self) -> None:
+        for cidr in self._ranges:
+            if cidr.metadata.deletion_timestamp:
+                self.enqueue(None, cidr)
 
     async def reconcile(self, key: str) -> float | None:
         cidr = self._ranges.get(key)
         if cidr is None:
             return None
         if cidr.metadata.deletion_timestamp:
-            return await self._let_go(cidr)
+            return await self._terminate(cidr)
         if FINALIZER not in cidr.metadata.finalizers:
-            cidr = await self._finalize(cidr, [*cidr.metadata.finalizers, FINALIZER])
-        await self._condition(cidr, "True", "", _READY)
+            cidr = await self._set_finalizers(cidr, [*cidr.metadata.finalizers, FINALIZER])
+        await self._set_condition(cidr, _READY)
         return None
 
-    async def _let_go(self, cidr: ServiceCIDR) -> float | None:
+    async def _terminate(self, cidr: ServiceCIDR) -> float | None:
+        """Lets a range go once it is free. Returns the seconds until it may."""
         if FINALIZER not in cidr.metadata.finalizers:
             return None
         others = [other for other in self._ranges if other.metadata.uid != cidr.metadata.uid]
-        label, manager = _MANAGED
-        mine = [a.metadata.name for a in self._addresses if a.metadata.labels.get(label) == manager]
-        if not is_free(cidr, others, mine):
-            await self._condition(cidr, "False", "Terminating", _BLOCKED)
+        taken = [
+            address.metadata.name
+            for address in self._addresses
+            if address.metadata.labels.get(_MANAGED_BY) == _ALLOCATOR
+        ]
+        if not is_free(cidr, others, taken):
+            await self._set_condition(cidr, _BLOCKED)
             return None
         wait = timestamps.parse(cidr.metadata.deletion_timestamp) + _GRACE - self.context.now()
         if wait > 0:
             return wait
-        await self._finalize(cidr, [name for name in cidr.metadata.finalizers if name != FINALIZER])
+        kept = [name for name in cidr.metadata.finalizers if name != FINALIZER]
+        await self._set_finalizers(cidr, kept)
         return None
 
-    async def _finalize(self, cidr: ServiceCIDR, finalizers: list[str]) -> ServiceCIDR:
-        meta = {"finalizers": finalizers or None, "resourceVersion": cidr.metadata.resource_version}
-        return await self.client.patch(
-            ServiceCIDR, cidr.metadata.name, {"metadata": meta}, media=MERGE
-        )
+    async def _set_finalizers(self, cidr: ServiceCIDR, finalizers: list[str]) -> ServiceCIDR:
+        meta = cidr.metadata
+        change = {"finalizers": finalizers or None, "resourceVersion": meta.resource_version}
+        return await self.client.patch(ServiceCIDR, meta.name, {"metadata": change}, media=MERGE)
 
-    async def _condition(self, cidr: ServiceCIDR, state: str, reason: str, message: str) -> None:
-        standing = condition(cidr, "Ready")
-        if standing is not None and (standing.status, standing.reason, standing.message) == (
-            state,
-            reason,
-            message,
-        ):
-            return
-        since = timestamps.rfc3339(self.context.now())
-        if standing is not None and standing.status == state:
-            since = standing.last_transition_time
-        made = Condition(
-            type="Ready", status=state, reason=reason, message=message, last_transition_time=since
-        )
-        changed = copy.copy(cidr)
-        changed.status = copy.deepcopy(cidr.status)
-        changed.status.conditions = [c for c in cidr.status.conditions if c.type != "Ready"] + [
-            made
-        ]
+    async def _set_condition(self, cidr: ServiceCIDR, condition: Condition) -> None:
+        status = copy.copy(cidr.status)
+        wanted = copy.copy(condition)
+        status.conditions = conditions.updated(status.conditions, wanted, self.context.now())
         try:
-            await self.client.update_status(changed)
+            await self.write_status(cidr, status)
         except StatusError as error:
             if error.reason != "Conflict":
-                told = "The ServiceCIDR Status can not be set to Ready=True"
-                self.context.recorder.record(cidr, "Warning", "KubernetesServiceCIDRError", told)
+                message = "The ServiceCIDR Status can not be set to Ready=True"
+                self.event(cidr, "Warning", "KubernetesServiceCIDRError", message)
             raise

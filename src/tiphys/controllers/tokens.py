@@ -1,6 +1,7 @@
-"""Secrets of type ``kubernetes.io/service-account-token``: a token that stays, for whom a short one will not do.
+"""Secrets of type ``kubernetes.io/service-account-token``: a token that stays, for whom a
+short-lived one will not do.
 
-The token is bound to its secret: with the secret it loses its force.
+The token is bound to its secret: it is valid as long as the secret is there.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from tiphys.api.catalog import resource_of
 from tiphys.client.client import MERGE
 from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Context, Controller
-from tiphys.machinery.errors import StatusError
 
 TYPE = "kubernetes.io/service-account-token"
-ACCOUNT, ACCOUNT_UID = "kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"
-_FOREVER = (1 << 32) - 1  # seconds: the most that may be asked for
+ACCOUNT = "kubernetes.io/service-account.name"
+ACCOUNT_UID = "kubernetes.io/service-account.uid"
+_LONGEST = (1 << 32) - 1  # seconds: the most that may be asked for
 _ACCOUNTS = resource_of(core_v1.ServiceAccount)
+
+
+def is_of(secret: core_v1.Secret, account: core_v1.ServiceAccount) -> bool:
+    """Whether a secret is about this account, and not about an earlier one of the same name."""
+    uid = secret.metadata.annotations.get(ACCOUNT_UID)
+    return not uid or uid == account.metadata.uid
 
 
 class TokenSecretController(Controller):
@@ -31,10 +38,7 @@ class TokenSecretController(Controller):
 
     def watch(self) -> None:
         self._accounts = self.informer(core_v1.ServiceAccount)
-        self._secrets.index(
-            "account",
-            lambda s: [f"{s.metadata.namespace}/{s.metadata.annotations.get(ACCOUNT, '')}"],
-        )
+        self._secrets.index("account", _account_index)
         self._secrets.on_change(self.enqueue)
         self._accounts.on_change(self._account_changed)
 
@@ -54,63 +58,45 @@ class TokenSecretController(Controller):
             return None
         meta = secret.metadata
         account = await self._account(meta.namespace, meta.annotations.get(ACCOUNT, ""))
-        if account is None or meta.annotations.get(ACCOUNT_UID) not in (
-            None,
-            "",
-            account.metadata.uid,
-        ):
-            await self._remove(secret)
+        if account is None or not is_of(secret, account):
+            await self.delete(secret, unchanged=True)
             return None
-        ca = self.context.settings["ca"].encode()
-        wanted = {"ca.crt": ca, "namespace": meta.namespace.encode()}
-        if "token" in secret.data and all(
-            secret.data.get(name) == value for name, value in wanted.items()
-        ):
+        wanted = {
+            "ca.crt": self.context.settings["ca"].encode(),
+            "namespace": meta.namespace.encode(),
+        }
+        is_filled = all(secret.data.get(name) == value for name, value in wanted.items())
+        if is_filled and "token" in secret.data:
             return None
-        wanted["token"] = secret.data.get("token") or await self._token(
-            secret, account.metadata.name
-        )
+        token = secret.data.get("token") or await self._token(secret, account.metadata.name)
         change = {
             "metadata": {
                 "resourceVersion": meta.resource_version,
                 "annotations": {ACCOUNT_UID: account.metadata.uid},
             },
-            "data": wanted,
+            "data": {**wanted, "token": token},
         }
         await self.client.patch(core_v1.Secret, meta.name, change, meta.namespace, media=MERGE)
         return None
 
     async def _account(self, namespace: str, name: str) -> core_v1.ServiceAccount | None:
-        """Asks the server itself: a secret is not taken away on hearsay."""
-        found = self._accounts.get(f"{namespace}/{name}")
-        if found is not None or not name:
-            return found
-        try:
-            return await self.client.get(core_v1.ServiceAccount, name, namespace)
-        except StatusError as error:
-            if error.code != 404:
-                raise
-            return None
+        """The account. One that is not known here is asked of the server: no secret is deleted
+        because an informer is late."""
+        account: core_v1.ServiceAccount | None = self._accounts.get(f"{namespace}/{name}")
+        if account is not None or not name:
+            return account
+        return await self.live(core_v1.ServiceAccount, name, namespace)
 
     async def _token(self, secret: core_v1.Secret, account: str) -> bytes:
-        meta, request = secret.metadata, authentication_v1.TokenRequest()
-        request.spec.expiration_seconds = _FOREVER
+        meta = secret.metadata
+        request = authentication_v1.TokenRequest()
+        request.spec.expiration_seconds = _LONGEST
         request.spec.bound_object_ref = authentication_v1.BoundObjectReference(
             api_version="v1", kind="Secret", name=meta.name, uid=meta.uid
         )
         answer = await self.client.post(_ACCOUNTS, meta.namespace, account, "token", request)
         return decode(answer, authentication_v1.TokenRequest).status.token.encode()
 
-    async def _remove(self, secret: core_v1.Secret) -> None:
-        meta = secret.metadata
-        try:
-            await self.client.delete(
-                core_v1.Secret,
-                meta.name,
-                meta.namespace,
-                uid=meta.uid,
-                revision=meta.resource_version,
-            )
-        except StatusError as error:
-            if error.code not in (404, 409):
-                raise
+
+def _account_index(secret: core_v1.Secret) -> list[str]:
+    return [f"{secret.metadata.namespace}/{secret.metadata.annotations.get(ACCOUNT, '')}"]

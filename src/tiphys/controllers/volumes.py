@@ -1,4 +1,5 @@
-"""Persistent volumes: claims get theirs, bound or made; what is released is kept or goes; nothing goes while in use."""
+"""Persistent volumes: claims are bound to theirs, or handed over to a provisioner; nothing goes
+while it is in use."""
 
 from __future__ import annotations
 
@@ -11,40 +12,43 @@ from tiphys.api.core_v1 import PersistentVolume as Volume
 from tiphys.api.core_v1 import PersistentVolumeClaim as Claim
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.storage_v1 import StorageClass
+from tiphys.client.client import MERGE
 from tiphys.controllers.pods import is_active, owner_reference
-from tiphys.controllers.shell import Controller
+from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError
 
-BOUND_BY, COMPLETE = "pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed"
+BOUND_BY = "pv.kubernetes.io/bound-by-controller"
+COMPLETE = "pv.kubernetes.io/bind-completed"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"  # which old provisioners look at
 VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
 class VolumeController(Controller):
-    """Keys are ``claim/NAMESPACE/NAME`` and ``volume/NAME``."""
+    """Keys are ``claim/NAMESPACE/NAME``, ``pod/NAMESPACE/NAME`` and ``volume/NAME``."""
 
     name = "persistentvolume-binder"
     event_source = "persistentvolume-controller"
 
     def watch(self) -> None:
-        self._claims, self._volumes = self.informer(Claim), self.informer(Volume)
-        self._classes, self._pods = self.informer(StorageClass), self.informer(core_v1.Pod)
+        self._claims = self.informer(Claim)
+        self._volumes = self.informer(Volume)
+        self._classes = self.informer(StorageClass)
+        self._pods = self.informer(core_v1.Pod)
         self._nodes = self.informer(core_v1.Node)
-        self._pods.index(
-            "claim",
-            lambda pod: [f"{pod.metadata.namespace}/{name}" for name in volumes.claims_of(pod)],
-        )
+        self._pods.index("claim", volumes.claim_index)
         self._claims.on_change(self._claim_changed)
         self._volumes.on_change(self._volume_changed)
-        self._classes.on_change(lambda old, new: self._all_pending())
+        self._classes.on_change(self._class_changed)
         self._pods.on_change(self._pod_changed)
 
     def _claim_changed(self, old: Any, new: Any) -> None:
         claim = new or old
-        self.queue.add(f"claim/{claim.metadata.namespace}/{claim.metadata.name}")
+        self.queue.add(_claim_key(claim))
         if claim.spec.volume_name:
             self.queue.add(f"volume/{claim.spec.volume_name}")
 
@@ -55,84 +59,95 @@ class VolumeController(Controller):
         if ref is not None:
             self.queue.add(f"claim/{ref.namespace}/{ref.name}")
         elif new is not None:
-            self._all_pending()
+            self._enqueue_pending()
 
-    def _all_pending(self) -> None:
+    def _class_changed(self, old: Any, new: Any) -> None:
+        self._enqueue_pending()
+
+    def _enqueue_pending(self) -> None:
         for claim in self._claims:
             if not volumes.is_bound(claim):
-                self.queue.add(f"claim/{claim.metadata.namespace}/{claim.metadata.name}")
+                self.queue.add(_claim_key(claim))
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         pod = new or old
+        meta = pod.metadata
         for name in volumes.claims_of(pod):
-            self.queue.add(f"claim/{pod.metadata.namespace}/{name}")
-        if new is not None and not new.metadata.deletion_timestamp:
-            for volume in new.spec.volumes:
-                if volume.ephemeral is not None:
-                    self.queue.add(f"pod/{new.metadata.namespace}/{new.metadata.name}")
+            self.queue.add(f"claim/{meta.namespace}/{name}")
+        if new is None or meta.deletion_timestamp:
+            return
+        if any(volume.ephemeral is not None for volume in pod.spec.volumes):
+            self.queue.add(f"pod/{meta.namespace}/{meta.name}")
 
     async def reconcile(self, key: str) -> float | None:
         kind, _, name = key.partition("/")
-        if kind == "claim" and (claim := self._claims.get(name)) is not None:
-            await self._claim(claim)
-        elif kind == "pod" and (pod := self._pods.get(name)) is not None:
-            await self._ephemeral(pod)
-        elif kind == "volume" and (volume := self._volumes.get(name)) is not None:
-            await self._volume(volume)
+        if kind == "claim":
+            claim = self._claims.get(name)
+            if claim is not None:
+                await self._reconcile_claim(claim)
+        elif kind == "pod":
+            pod = self._pods.get(name)
+            if pod is not None:
+                await self._create_ephemeral(pod)
+        else:
+            volume = self._volumes.get(name)
+            if volume is not None:
+                await self._reconcile_volume(volume)
         return None
 
     # --- claims ---
 
-    async def _claim(self, claim: Claim) -> None:
+    async def _reconcile_claim(self, claim: Claim) -> None:
         if claim.metadata.deletion_timestamp:
-            await self._let_claim_go(claim)
+            await self._release_claim(claim)
             return
         if claim.spec.volume_name and claim.metadata.annotations.get(COMPLETE):
             await self._keep_bound(claim)
             return
-        kind = self._classes.get(claim.spec.storage_class_name or "")
-        late = kind is not None and kind.volume_binding_mode == "WaitForFirstConsumer"
-        chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
-        volume = volumes.best(self._volumes, claim, self._nodes.get(chosen) if chosen else None)
-        if volume is not None and (
-            not late or chosen or volumes.reserved_for(volume, claim) or claim.spec.volume_name
-        ):
-            await self._bind(claim, volume)
-            return
+        storage_class = self._classes.get(claim.spec.storage_class_name or "")
+        chosen_node = claim.metadata.annotations.get(volumes.SELECTED_NODE)
+        waits = _waits_for_consumer(storage_class) and not chosen_node
+        node = self._nodes.get(chosen_node) if chosen_node else None
+        volume = volumes.best(self._volumes, claim, node)
+        if volume is not None:
+            # A volume that names the claim, or that the claim names, needs no node to be chosen.
+            is_meant = volumes.reserved_for(volume, claim) or bool(claim.spec.volume_name)
+            if not waits or is_meant:
+                await self._bind(claim, volume)
+                return
         if claim.spec.volume_name:
-            await self._phase(claim, "Pending")
+            await self._write_phase(claim, "Pending")
             return
-        if late and not chosen:
-            self._say(
-                claim,
-                "Normal",
-                "WaitForFirstConsumer",
-                "waiting for first consumer to be created before binding",
-            )
-        elif kind is None:
-            if claim.spec.storage_class_name:
-                text = f'storageclass.storage.k8s.io "{claim.spec.storage_class_name}" not found'
-                self._say(claim, "Warning", "ProvisioningFailed", text)
-            else:
-                text = "no persistent volumes available for this claim and no storage class is set"
-                self._say(claim, "Normal", "FailedBinding", text)
-        elif kind.provisioner != "kubernetes.io/no-provisioner":
-            await self._hand_over(claim, kind)
-        await self._phase(claim, "Pending")
+        if waits:
+            message = "waiting for first consumer to be created before binding"
+            self.event(claim, "Normal", "WaitForFirstConsumer", message)
+        elif storage_class is None:
+            self._no_class_event(claim)
+        elif storage_class.provisioner != NO_PROVISIONER:
+            await self._hand_over(claim, storage_class)
+        await self._write_phase(claim, "Pending")
 
-    def _say(self, claim: Claim, kind: str, reason: str, text: str) -> None:
-        self.context.recorder.record(claim, kind, reason, text)
+    def _no_class_event(self, claim: Claim) -> None:
+        name = claim.spec.storage_class_name
+        if name:
+            message = f'storageclass.storage.k8s.io "{name}" not found'
+            self.event(claim, "Warning", "ProvisioningFailed", message)
+        else:
+            message = "no persistent volumes available for this claim and no storage class is set"
+            self.event(claim, "Normal", "FailedBinding", message)
 
-    async def _hand_over(self, claim: Claim, kind: StorageClass) -> None:
-        """Leaves a claim to a provisioner outside."""
-        if claim.metadata.annotations.get(STORAGE_PROVISIONER) != kind.provisioner:
-            names = dict.fromkeys(
-                (STORAGE_PROVISIONER, "volume.beta.kubernetes.io/storage-provisioner"),
-                kind.provisioner,
-            )
-            await self._patch(Claim, claim, {"metadata": {"annotations": names}})
-        text = f"Waiting for a volume to be created either by the external provisioner '{kind.provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
-        self._say(claim, "Normal", "ExternalProvisioning", text)
+    async def _hand_over(self, claim: Claim, storage_class: StorageClass) -> None:
+        """Leaves a claim to a provisioner outside, which looks for its name in the annotations."""
+        provisioner = storage_class.provisioner
+        if claim.metadata.annotations.get(STORAGE_PROVISIONER) != provisioner:
+            annotations = {STORAGE_PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
+            await self._patch_metadata(claim, {"annotations": annotations})
+        message = (
+            f"Waiting for a volume to be created either by the external provisioner '{provisioner}'"
+            " or manually by the system administrator. If volume creation is delayed, please"
+            " verify that the provisioner is running and correctly registered."
+        )
+        self.event(claim, "Normal", "ExternalProvisioning", message)
 
     async def _bind(self, claim: Claim, volume: Volume) -> None:
         """The volume first, then the claim: whoever fails in between finds the volume reserved."""
@@ -140,86 +155,73 @@ class VolumeController(Controller):
         if ref is not None and ref.uid not in ("", claim.metadata.uid):
             return
         if ref is None or not ref.uid:
-            changed = copy.deepcopy(volume)
+            reserved = copy.deepcopy(volume)
             if ref is None:
-                changed.metadata.annotations[BOUND_BY] = "yes"
-            changed.spec.claim_ref = claim_reference(claim)
-            volume = await self.client.update(changed)
-        if volume.status.phase != "Bound":
-            await self._volume_phase(volume, "Bound")
-        if (
-            claim.spec.volume_name != volume.metadata.name
-            or COMPLETE not in claim.metadata.annotations
-        ):
-            changed_claim = copy.deepcopy(claim)
-            if not changed_claim.spec.volume_name:
-                changed_claim.metadata.annotations[BOUND_BY] = "yes"
-            changed_claim.spec.volume_name = volume.metadata.name
-            changed_claim.metadata.annotations[COMPLETE] = "yes"
-            claim = await self.client.update(changed_claim)
-        await self._phase(claim, "Bound", volume)
+                reserved.metadata.annotations[BOUND_BY] = "yes"
+            reserved.spec.claim_ref = claim_reference(claim)
+            volume = await self.client.update(reserved)
+        await self._write_volume_phase(volume, "Bound")
+        name = volume.metadata.name
+        if claim.spec.volume_name != name or COMPLETE not in claim.metadata.annotations:
+            bound = copy.deepcopy(claim)
+            if not bound.spec.volume_name:
+                bound.metadata.annotations[BOUND_BY] = "yes"
+            bound.spec.volume_name = name
+            bound.metadata.annotations[COMPLETE] = "yes"
+            claim = await self.client.update(bound)
+        await self._write_phase(claim, "Bound", volume)
 
     async def _keep_bound(self, claim: Claim) -> None:
         volume = self._volumes.get(claim.spec.volume_name)
-        if volume is None or not volumes.reserved_for(volume, claim):
-            if volume is None and claim.status.phase != "Lost":
-                text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
-                self._say(claim, "Warning", "ClaimLost", text)
-                await self._phase(claim, "Lost")
-            return
-        await self._phase(claim, "Bound", volume)
+        if volume is None:
+            if claim.status.phase != "Lost":
+                message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+                self.event(claim, "Warning", "ClaimLost", message)
+                await self._write_phase(claim, "Lost")
+        elif volumes.reserved_for(volume, claim):
+            await self._write_phase(claim, "Bound", volume)
 
-    async def _phase(self, claim: Claim, phase: str, volume: Volume | None = None) -> None:
+    async def _write_phase(self, claim: Claim, phase: str, volume: Volume | None = None) -> None:
+        """Writes the phase of a claim, and what it has of the volume it is bound to."""
         status = copy.deepcopy(claim.status)
         status.phase = phase
-        if volume is not None and phase == "Bound":
-            status.access_modes, status.capacity = (
-                list(volume.spec.access_modes),
-                dict(volume.spec.capacity),
-            )
-        if status != claim.status:
-            changed = copy.copy(claim)
-            changed.status = status
-            await self.client.update_status(changed)
+        if volume is not None:
+            status.access_modes = list(volume.spec.access_modes)
+            status.capacity = dict(volume.spec.capacity)
+        await self.write_status(claim, status)
 
-    async def _let_claim_go(self, claim: Claim) -> None:
-        """A claim stays while a pod with a node uses it, also when that pod has finished: what has no node yet will not get
-        one for a claim that goes."""
-        key = f"{claim.metadata.namespace}/{claim.metadata.name}"
-        used = any(_keeps(pod, claim.metadata.name) for pod in self._pods.by("claim", key))
-        if not used and CLAIM_PROTECTION in claim.metadata.finalizers:
-            kept = [f for f in claim.metadata.finalizers if f != CLAIM_PROTECTION]
-            await self._patch(
-                Claim,
-                claim,
-                {
-                    "metadata": {
-                        "finalizers": kept or None,
-                        "resourceVersion": claim.metadata.resource_version,
-                    }
-                },
-            )
+    async def _release_claim(self, claim: Claim) -> None:
+        """A claim that is deleted stays while a pod uses it."""
+        if CLAIM_PROTECTION not in claim.metadata.finalizers:
+            return
+        meta = claim.metadata
+        pods = self._pods.by("claim", f"{meta.namespace}/{meta.name}")
+        if not any(_keeps(pod, meta.name) for pod in pods):
+            kept = [name for name in meta.finalizers if name != CLAIM_PROTECTION]
+            change = {"finalizers": kept or None, "resourceVersion": meta.resource_version}
+            await self._patch_metadata(claim, change)
 
-    async def _ephemeral(self, pod: core_v1.Pod) -> None:
-        """The claims that a pod's ephemeral volumes ask for belong to the pod."""
+    async def _create_ephemeral(self, pod: core_v1.Pod) -> None:
+        """Creates the claims that a pod's ephemeral volumes ask for. They belong to the pod."""
         if not is_active(pod):
             return
+        namespace = pod.metadata.namespace
         for volume in pod.spec.volumes:
-            template = (
-                volume.ephemeral.volume_claim_template if volume.ephemeral is not None else None
-            )
+            if volume.ephemeral is None or volume.ephemeral.volume_claim_template is None:
+                continue
+            template = volume.ephemeral.volume_claim_template
             name = f"{pod.metadata.name}-{volume.name}"
-            if template is None or self._claims.get(f"{pod.metadata.namespace}/{name}") is not None:
+            if self._claims.get(f"{namespace}/{name}") is not None:
                 continue
             meta = ObjectMeta(
                 name=name,
-                namespace=pod.metadata.namespace,
+                namespace=namespace,
                 labels=dict(template.metadata.labels),
                 annotations=dict(template.metadata.annotations),
                 owner_references=[owner_reference(pod)],
             )
+            spec = decode(encode(template.spec), core_v1.PersistentVolumeClaimSpec)
             try:
-                spec = decode(encode(template.spec), core_v1.PersistentVolumeClaimSpec)
                 await self.client.create(Claim(metadata=meta, spec=spec))
             except StatusError as error:
                 if error.reason != "AlreadyExists":
@@ -227,56 +229,54 @@ class VolumeController(Controller):
 
     # --- volumes ---
 
-    async def _volume(self, volume: Volume) -> None:
+    async def _reconcile_volume(self, volume: Volume) -> None:
         ref = volume.spec.claim_ref
-        claim = self._claims.get(f"{ref.namespace}/{ref.name}") if ref is not None else None
-        if claim is not None and ref is not None and ref.uid and claim.metadata.uid != ref.uid:
-            claim = None
+        claim = self._claim_of(volume)
         if volume.metadata.deletion_timestamp:
             if claim is None and VOLUME_PROTECTION in volume.metadata.finalizers:
-                kept = [f for f in volume.metadata.finalizers if f != VOLUME_PROTECTION]
-                await self._patch(Volume, volume, {"metadata": {"finalizers": kept or None}})
-            return
-        if ref is None:
-            await self._volume_phase(volume, "Available")
-        elif not ref.uid:
-            await self._volume_phase(volume, "Available")
+                finalizers = volume.metadata.finalizers
+                kept = [name for name in finalizers if name != VOLUME_PROTECTION]
+                await self._patch_metadata(volume, {"finalizers": kept or None})
+        elif ref is None:
+            await self._write_volume_phase(volume, "Available")
+        elif not ref.uid:  # reserved by hand for a claim, which may be there
+            await self._write_volume_phase(volume, "Available")
             self.queue.add(f"claim/{ref.namespace}/{ref.name}")
-        elif (claim is None and not await self._still_there(ref)) or (
-            claim is not None and claim.spec.volume_name not in ("", volume.metadata.name)
-        ):
-            # Whoever provisioned it deletes it, if its policy says so.
-            await self._volume_phase(volume, "Released")
+        # Whoever provisioned a volume deletes it once it is released, if its policy says so.
+        elif claim is None:
+            # Data is not given up because an informer is late.
+            live = await self.live(Claim, ref.name, ref.namespace)
+            if live is None or live.metadata.uid != ref.uid:
+                await self._write_volume_phase(volume, "Released")
+        elif claim.spec.volume_name not in ("", volume.metadata.name):
+            await self._write_volume_phase(volume, "Released")
 
-    async def _still_there(self, ref: core_v1.ObjectReference) -> bool:
-        """Asks the server itself before data is given up."""
+    def _claim_of(self, volume: Volume) -> Claim | None:
+        """The claim that a volume names, if it is still that one."""
+        ref = volume.spec.claim_ref
+        if ref is None:
+            return None
+        claim: Claim | None = self._claims.get(f"{ref.namespace}/{ref.name}")
+        if claim is not None and ref.uid and claim.metadata.uid != ref.uid:
+            return None
+        return claim
+
+    async def _write_volume_phase(self, volume: Volume, phase: str) -> None:
+        status = copy.copy(volume.status)
+        status.phase = phase
         try:
-            return (await self.client.get(Claim, ref.name, ref.namespace)).metadata.uid == ref.uid
+            await self.write_status(volume, status)
         except StatusError as error:
-            if error.code != 404:
+            if error.code not in (NOT_FOUND, CONFLICT):
                 raise
-            return False
 
-    async def _volume_phase(self, volume: Volume, phase: str) -> None:
-        if volume.status.phase == phase:
-            return
-        changed = copy.deepcopy(volume)
-        changed.status.phase = phase
+    async def _patch_metadata(self, obj: Any, change: dict[str, Any]) -> None:
+        meta = obj.metadata
+        body = {"metadata": change}
         try:
-            await self.client.update_status(changed)
+            await self.client.patch(type(obj), meta.name, body, meta.namespace, media=MERGE)
         except StatusError as error:
-            if error.code not in (404, 409):
-                raise
-
-    async def _patch(self, kind: Any, obj: Any, change: dict[str, Any]) -> None:
-        from tiphys.client.client import MERGE
-
-        try:
-            await self.client.patch(
-                kind, obj.metadata.name, change, obj.metadata.namespace, media=MERGE
-            )
-        except StatusError as error:
-            if error.code != 404:
+            if error.code != NOT_FOUND:
                 raise
 
 
@@ -293,9 +293,21 @@ def claim_reference(claim: Claim) -> core_v1.ObjectReference:
     )
 
 
+def _claim_key(claim: Claim) -> str:
+    return f"claim/{claim.metadata.namespace}/{claim.metadata.name}"
+
+
+def _waits_for_consumer(storage_class: StorageClass | None) -> bool:
+    """Whether claims of a class are bound only when a pod that uses them has been placed."""
+    if storage_class is None:
+        return False
+    return storage_class.volume_binding_mode == "WaitForFirstConsumer"
+
+
 def _keeps(pod: core_v1.Pod, name: str) -> bool:
-    """Whether a pod that mounts a claim of that name keeps it. One that its node is done with no longer keeps those of its
-    ephemeral volumes, which go with it."""
+    """Whether a pod that mounts a claim of that name keeps it: as soon as it has a node, and until it
+    is deleted. One that its node is done with no longer keeps the claims of its ephemeral volumes,
+    which go with it."""
     if not pod.spec.node_name:
         return False
     meta = pod.metadata

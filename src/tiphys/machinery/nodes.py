@@ -1,4 +1,5 @@
-"""Which nodes a pod may be on: selectors, affinity, tolerations. Shared by the scheduler and the controllers."""
+"""Which nodes a pod may be on: selectors, affinity, tolerations. Shared by the scheduler and the
+controllers."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 from tiphys.api import core_v1
+from tiphys.machinery import conditions
 from tiphys.machinery.selectors import node_requirement
 
 
@@ -63,3 +65,16 @@ def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
     return required is None or any(
         matches_term(term, node) for term in required.node_selector_terms
     )
+
+
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+
+
+def is_ready(node: core_v1.Node) -> bool:
+    return conditions.is_true(node.status.conditions, "Ready")
+
+
+def is_out_of_service(node: core_v1.Node) -> bool:
+    """Whether somebody has said, by a taint, that a silent node will not come back: nothing on it
+    need be waited for. The taint on a node that is ready means nothing."""
+    return not is_ready(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)

@@ -97,3 +97,8 @@ def claims_of(pod: core_v1.Pod) -> list[str]:
         elif volume.ephemeral is not None:
             found.append(f"{pod.metadata.name}-{volume.name}")
     return found
+
+
+def claim_index(pod: core_v1.Pod) -> list[str]:
+    """For `Informer.index`: pods by ``namespace/name`` of the claims that they use."""
+    return [f"{pod.metadata.namespace}/{name}" for name in claims_of(pod)]

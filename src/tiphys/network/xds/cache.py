@@ -1,0 +1,130 @@
+"""The resources that an xDS server serves: serialised once, with versions by their content, and who waits for which."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+_PREFIX = "type.googleapis.com/"
+LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
+ROUTE = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
+ENDPOINTS = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+
+ORDER = (CLUSTER, ENDPOINTS, LISTENER, ROUTE, SECRET)
+"""In which types are pushed, so that nothing is named before it is there (make before break)."""
+
+
+class Message(Protocol):
+    """A protobuf message."""
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """`body` is the message as an `Any`, ready for the wire; `version` is a hash of it."""
+
+    name: str
+    version: str
+    body: bytes
+
+
+def resource(type_url: str, name: str, message: Message) -> Resource:
+    """Serialises a message. Equal messages have equal versions, in every process."""
+    value = message.SerializeToString(deterministic=True)
+    body = _bytes_field(1, type_url.encode()) + _bytes_field(2, value)
+    return Resource(name, hashlib.blake2b(body, digest_size=8).hexdigest(), body)
+
+
+def _bytes_field(number: int, value: bytes) -> bytes:
+    return bytes((number << 3 | 2,)) + varint(len(value)) + value
+
+
+def varint(value: int) -> bytes:
+    """An unsigned number as protobuf writes it."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+Listener = Callable[[str, frozenset[str]], None]  # (type URL, names that changed or went)
+
+
+@dataclass
+class _Type:
+    resources: dict[str, Resource] = field(default_factory=dict)
+    generation: int = 0
+
+
+class Cache:
+    """Resources by type and name. Changes are announced once each, in the order of `ORDER` within one `update`."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, _Type] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls `listener` for every change from now on. Returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def get(self, type_url: str, name: str) -> Resource | None:
+        found = self._types.get(type_url)
+        return found.resources.get(name) if found is not None else None
+
+    def all(self, type_url: str) -> dict[str, Resource]:
+        """Every resource of a type by name. Not to be changed."""
+        found = self._types.get(type_url)
+        return found.resources if found is not None else {}
+
+    def select(self, type_url: str, names: Iterable[str]) -> list[Resource]:
+        """Those of the names that there are."""
+        known = self.all(type_url)
+        return [known[name] for name in names if name in known]
+
+    def update(
+        self, changes: Mapping[str, Mapping[str, Message | None]]
+    ) -> dict[str, frozenset[str]]:
+        """Puts messages by type and name; None removes one. Returns the names whose content changed, by type."""
+        changed: dict[str, frozenset[str]] = {}
+        for type_url, messages in changes.items():
+            names = self._put(type_url, messages)
+            if names:
+                changed[type_url] = names
+        for type_url in sorted(changed, key=_rank):
+            for listener in list(self._listeners):
+                listener(type_url, changed[type_url])
+        return changed
+
+    def replace(self, type_url: str, messages: Mapping[str, Message]) -> frozenset[str]:
+        """Makes `messages` all there is of a type. Returns the names whose content changed."""
+        gone = dict.fromkeys(set(self.all(type_url)) - set(messages))
+        return self.update({type_url: {**gone, **messages}}).get(type_url, frozenset())
+
+    def _put(self, type_url: str, messages: Mapping[str, Message | None]) -> frozenset[str]:
+        held = self._types.setdefault(type_url, _Type())
+        names = set()
+        for name, message in messages.items():
+            before = held.resources.get(name)
+            if message is None:
+                if before is not None:
+                    del held.resources[name]
+                    names.add(name)
+                continue
+            made = resource(type_url, name, message)
+            if before is None or before.version != made.version:
+                held.resources[name] = made
+                names.add(name)
+        held.generation += bool(names)
+        return frozenset(names)
+
+
+def _rank(type_url: str) -> int:
+    return ORDER.index(type_url) if type_url in ORDER else len(ORDER)

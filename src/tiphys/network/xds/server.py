@@ -1,0 +1,220 @@
+"""The xDS server on gRPC: one stream for each client, and CSDS to look inside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.status.v3 import csds_pb2
+
+from tiphys.network.xds.cache import ORDER, Cache
+from tiphys.network.xds.streams import Conversation, Incremental, StateOfTheWorld, Subscription
+
+log = logging.getLogger(__name__)
+
+_ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_CSDS = "envoy.service.status.v3.ClientStatusDiscoveryService"
+_OPTIONS = (
+    ("grpc.keepalive_time_ms", 30_000),  # a client that is gone without a word is noticed
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+
+class Connection:
+    """One client's stream. What changes while an answer is being sent waits here, each name once."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.node: Any = None
+        self._changed: dict[str, set[str]] = {}
+        self._wake = asyncio.Event()
+
+    def announce(self, type_url: str, names: frozenset[str]) -> None:
+        subscription = self.conversation.subscriptions.get(type_url)
+        if subscription is None or not any(subscription.wants(name) for name in names):
+            return
+        self._changed.setdefault(type_url, set()).update(names)
+        self._wake.set()
+
+    async def answers(
+        self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]
+    ) -> AsyncIterator[bytes]:
+        """What to send, until the client ends the stream."""
+        inbox: asyncio.Queue[Any] = asyncio.Queue()
+        reading = asyncio.get_running_loop().create_task(self._read(requests, inbox))
+        tasks.add(reading)
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while not inbox.empty():
+                    request = inbox.get_nowait()
+                    if request is None:
+                        return
+                    answer = self._asked(request)
+                    if answer is not None:
+                        yield answer
+                for type_url in sorted(self._changed, key=_rank):
+                    names = self._changed.pop(type_url)
+                    answer = self.conversation.change(type_url, names)  # type: ignore[attr-defined]
+                    if answer is not None:
+                        yield answer
+        finally:
+            reading.cancel()
+            tasks.discard(reading)
+
+    async def _read(self, requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None:
+        try:
+            async for request in requests:
+                inbox.put_nowait(request)
+                self._wake.set()
+        finally:
+            inbox.put_nowait(None)
+            self._wake.set()
+
+    def _asked(self, request: Any) -> bytes | None:
+        if request.HasField("node"):  # in the first request at least
+            self.node = request.node
+            self.conversation.client = request.node.id
+        answer: bytes | None = self.conversation.request(request)  # type: ignore[attr-defined]
+        return answer
+
+
+class XdsServer:
+    """Serves a cache. `connections` are the clients of now."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._server: grpc.aio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections: set[Connection] = set()
+        self._refused = 0  # by clients that are gone
+
+    @property
+    def refusals(self) -> int:
+        """How often a client has refused an answer since the server started."""
+        now = sum(connection.conversation.refusals for connection in self.connections)
+        return self._refused + now
+
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listens at ``host:port`` and returns the port. Raises OSError when it is taken."""
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers((_ads(self), _csds(self)))
+        try:
+            if credentials is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"xDS cannot listen at {address}: {error}") from None
+        await server.start()
+        self._server = server
+        return int(port)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(grace=None)
+
+    async def aggregated(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
+        """StreamAggregatedResources: the state of the world."""
+        async for answer in self._stream(StateOfTheWorld(self._cache), requests):
+            yield answer
+
+    async def incremental(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
+        """DeltaAggregatedResources."""
+        async for answer in self._stream(Incremental(self._cache), requests):
+            yield answer
+
+    async def _stream(
+        self, conversation: Conversation, requests: AsyncIterator[Any]
+    ) -> AsyncIterator[bytes]:
+        connection = Connection(conversation)
+        self.connections.add(connection)
+        forget = self._cache.listen(connection.announce)
+        try:
+            async for answer in connection.answers(requests, self._tasks):
+                yield answer
+        finally:
+            forget()
+            self.connections.discard(connection)
+            self._refused += conversation.refusals
+
+    def statuses(self) -> Any:
+        """A `ClientStatusResponse`: what every client has, and what it refused."""
+        return csds_pb2.ClientStatusResponse(
+            config=[_status(self._cache, connection) for connection in self.connections]
+        )
+
+
+def _rank(type_url: str) -> int:
+    return ORDER.index(type_url) if type_url in ORDER else len(ORDER)
+
+
+def _status(cache: Cache, connection: Connection) -> Any:
+    rows = []
+    for type_url, subscription in connection.conversation.subscriptions.items():
+        names = set(subscription.names) | set(subscription.sent)
+        for name in sorted(names - {"*"}):
+            rows.append(_row(cache, type_url, name, subscription))
+    return csds_pb2.ClientConfig(node=connection.node, generic_xds_configs=rows)
+
+
+def _row(cache: Cache, type_url: str, name: str, subscription: Subscription) -> Any:
+    current = cache.get(type_url, name)
+    accepted = subscription.acknowledged.get(name, "")
+    if current is None:
+        state = csds_pb2.NOT_SENT
+    elif subscription.error and name in subscription.pending:
+        state = csds_pb2.ERROR
+    elif accepted == current.version:
+        state = csds_pb2.SYNCED
+    else:
+        state = csds_pb2.STALE
+    row = csds_pb2.ClientConfig.GenericXdsConfig(
+        type_url=type_url, name=name, version_info=accepted, config_status=state
+    )
+    if state == csds_pb2.ERROR:
+        row.error_state.details = subscription.error
+    return row
+
+
+def _ads(server: XdsServer) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(
+        _ADS,
+        {
+            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
+                server.aggregated, discovery_pb2.DiscoveryRequest.FromString, _as_it_is
+            ),
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(
+                server.incremental, discovery_pb2.DeltaDiscoveryRequest.FromString, _as_it_is
+            ),
+        },
+    )
+
+
+def _csds(server: XdsServer) -> grpc.GenericRpcHandler:
+    async def fetch(request: Any, context: Any) -> Any:
+        return server.statuses()
+
+    async def stream(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for _ in requests:
+            yield server.statuses()
+
+    read = csds_pb2.ClientStatusRequest.FromString
+    write: Callable[[Any], bytes] = csds_pb2.ClientStatusResponse.SerializeToString
+    return grpc.method_handlers_generic_handler(
+        _CSDS,
+        {
+            "FetchClientStatus": grpc.unary_unary_rpc_method_handler(fetch, read, write),
+            "StreamClientStatus": grpc.stream_stream_rpc_method_handler(stream, read, write),
+        },
+    )
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data

@@ -1,0 +1,244 @@
+"""The two conversations of xDS with one client, without its socket: requests in, answers out.
+
+Both follow the protocol's documentation (envoyproxy.io, "xDS REST and gRPC protocol"): subscriptions by name or for
+everything, acknowledgements by nonce, refusals that leave the version as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.network.xds.cache import CLUSTER, LISTENER, Cache, Resource, varint
+
+log = logging.getLogger(__name__)
+
+_WHOLE = frozenset((LISTENER, CLUSTER))
+"""Types of which an answer of the state of the world is all there is: what is missing is gone."""
+_EVERYTHING = "*"
+
+
+@dataclass
+class Subscription:
+    """What one client wants of one type, and what it has.
+
+    `sent` and `acknowledged` are versions by name (incremental) or under "" (state of the world); `error` is the
+    client's last refusal, empty once it has accepted something newer.
+    """
+
+    wildcard: bool = False
+    names: set[str] = field(default_factory=set)
+    sent: dict[str, str] = field(default_factory=dict)
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+    nonce: str = ""
+    error: str = ""
+
+    def wants(self, name: str) -> bool:
+        return self.wildcard or name in self.names
+
+
+class Conversation:
+    """What both forms have in common. `refusals` counts the answers that the client refused."""
+
+    def __init__(self, cache: Cache, client: str = "") -> None:
+        self._cache = cache
+        self.client = client
+        self.subscriptions: dict[str, Subscription] = {}
+        self.refusals = 0
+        self._answers = 0
+
+    def _nonce(self) -> str:
+        self._answers += 1
+        return str(self._answers)
+
+    def _acknowledge(self, subscription: Subscription, request: Any) -> None:
+        """Takes the client's word for its last answer. Of older ones it may say what it likes."""
+        if not request.response_nonce or request.response_nonce != subscription.nonce:
+            return
+        if request.HasField("error_detail"):
+            self.refusals += 1
+            subscription.error = request.error_detail.message
+            log.warning(
+                "xDS client %s refused %s: %s",
+                self.client or "?",
+                request.type_url.rpartition(".")[2],
+                subscription.error,
+            )
+            return
+        subscription.error = ""
+        subscription.acknowledged |= subscription.pending
+        subscription.pending = {}
+
+
+class StateOfTheWorld(Conversation):
+    """Answers hold whole resources; those of listeners and clusters all that the client may have."""
+
+    def request(self, request: Any) -> bytes | None:
+        """What to answer to a DiscoveryRequest; None: nothing now."""
+        type_url = request.type_url
+        subscription = self.subscriptions.get(type_url)
+        if subscription is None:
+            subscription = self.subscriptions[type_url] = Subscription()
+        elif request.response_nonce and request.response_nonce != subscription.nonce:
+            return None  # about an answer that another one has overtaken
+        self._acknowledge(subscription, request)
+        names = set(request.resource_names)
+        added = names - subscription.names
+        is_first = not subscription.nonce
+        subscription.wildcard = _EVERYTHING in names or (not names and type_url in _WHOLE)
+        removed = subscription.names - names
+        subscription.names = names
+        for name in removed:
+            subscription.sent.pop(name, None)
+        if is_first:
+            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+        if not added:
+            return None
+        if type_url in _WHOLE:
+            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+        return self._answer(type_url, subscription, self._cache.select(type_url, sorted(added)))
+
+    def change(self, type_url: str, names: Iterable[str]) -> bytes | None:
+        """What to tell the client after a change; None when it is not concerned."""
+        subscription = self.subscriptions.get(type_url)
+        if subscription is None:
+            return None
+        concerned = [name for name in names if subscription.wants(name)]
+        if not concerned:
+            return None
+        if type_url in _WHOLE:
+            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+        found = self._cache.select(type_url, concerned)
+        if not found:
+            return None  # nothing says that it is gone: the cluster or listener that names it goes
+        return self._answer(type_url, subscription, found)
+
+    def _wanted(self, type_url: str, subscription: Subscription) -> list[Resource]:
+        if subscription.wildcard:
+            return list(self._cache.all(type_url).values())
+        return self._cache.select(type_url, sorted(subscription.names))
+
+    def _answer(
+        self, type_url: str, subscription: Subscription, resources: list[Resource]
+    ) -> bytes | None:
+        if not resources and type_url not in _WHOLE:
+            return None  # it will be sent when it is there
+        subscription.nonce = self._nonce()
+        subscription.pending = {one.name: one.version for one in resources}
+        subscription.sent |= subscription.pending
+        return response(type_url, _version(resources), subscription.nonce, resources)
+
+
+class Incremental(Conversation):
+    """Answers hold what the client does not have yet, and the names of what is gone."""
+
+    def request(self, request: Any) -> bytes | None:
+        """What to answer to a DeltaDiscoveryRequest; None: nothing now."""
+        type_url = request.type_url
+        subscription = self.subscriptions.get(type_url)
+        is_first = subscription is None
+        if subscription is None:
+            subscription = self.subscriptions[type_url] = Subscription()
+            subscription.sent = dict(request.initial_resource_versions)
+            subscription.wildcard = not request.resource_names_subscribe
+        self._acknowledge(subscription, request)
+        asked = set(request.resource_names_subscribe)
+        dropped = set(request.resource_names_unsubscribe)
+        subscription.wildcard |= _EVERYTHING in asked
+        subscription.wildcard &= _EVERYTHING not in dropped
+        asked.discard(_EVERYTHING)
+        subscription.names = (subscription.names | asked) - dropped
+        for name in dropped:
+            subscription.sent.pop(name, None)
+        if is_first:
+            return self._answer(
+                type_url, subscription, self._all_names(type_url, subscription), is_first
+            )
+        if not asked:
+            return None
+        for name in asked:  # asked for once more: it is to be sent, even if nothing changed
+            subscription.sent.pop(name, None)
+        return self._answer(type_url, subscription, asked, is_first=True)
+
+    def change(self, type_url: str, names: Iterable[str]) -> bytes | None:
+        """What to tell the client after a change; None when it is not concerned."""
+        subscription = self.subscriptions.get(type_url)
+        if subscription is None:
+            return None
+        concerned = {name for name in names if subscription.wants(name)}
+        return self._answer(type_url, subscription, concerned) if concerned else None
+
+    def _all_names(self, type_url: str, subscription: Subscription) -> set[str]:
+        names = set(subscription.names) | set(subscription.sent)
+        if subscription.wildcard:
+            names |= set(self._cache.all(type_url))
+        return names
+
+    def _answer(
+        self,
+        type_url: str,
+        subscription: Subscription,
+        names: set[str],
+        is_first: bool = False,
+    ) -> bytes | None:
+        """`is_first` says of a name that there is no such resource; later only what was there is said to be gone."""
+        found = [
+            one
+            for one in self._cache.select(type_url, sorted(names))
+            if subscription.sent.get(one.name) != one.version
+        ]
+        known = self._cache.all(type_url)
+        gone = [
+            name
+            for name in sorted(names)
+            if name not in known and (is_first or name in subscription.sent)
+        ]
+        if not (found or gone or (is_first and subscription.wildcard)):
+            return None
+        for name in gone:
+            subscription.sent.pop(name, None)
+        subscription.nonce = self._nonce()
+        subscription.pending = {one.name: one.version for one in found}
+        subscription.sent |= subscription.pending
+        return delta_response(type_url, subscription.nonce, found, gone)
+
+
+def _version(resources: list[Resource]) -> str:
+    """Of an answer: the same resources have the same version, whatever server sends them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for one in resources:
+        digest.update(one.version.encode())
+    return digest.hexdigest()
+
+
+# --- the wire: DiscoveryResponse and DeltaDiscoveryResponse, written by hand so that a resource is serialised once ---
+
+
+def response(type_url: str, version: str, nonce: str, resources: Iterable[Resource]) -> bytes:
+    """A `envoy.service.discovery.v3.DiscoveryResponse`."""
+    parts = [_field(1, version.encode())]
+    parts += [_field(2, one.body) for one in resources]
+    parts += [_field(4, type_url.encode()), _field(5, nonce.encode())]
+    return b"".join(parts)
+
+
+def delta_response(
+    type_url: str, nonce: str, resources: Iterable[Resource], removed: Iterable[str]
+) -> bytes:
+    """A `envoy.service.discovery.v3.DeltaDiscoveryResponse`."""
+    parts = [_field(2, _named(one)) for one in resources]
+    parts += [_field(4, type_url.encode()), _field(5, nonce.encode())]
+    parts += [_field(6, name.encode()) for name in removed]
+    return b"".join(parts)
+
+
+def _named(one: Resource) -> bytes:
+    return _field(3, one.name.encode()) + _field(1, one.version.encode()) + _field(2, one.body)
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(value)) + value

@@ -1,0 +1,237 @@
+"""Real gRPC servers, a real xDS server, and both kinds of client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from tiphys.addons.endpoints.bootstrap import bootstrap
+from tiphys.addons.endpoints.channel import Channel, NoEndpoints
+from tiphys.api import core_v1, discovery_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.testing import LocalCluster
+from tiphys.testing.cluster import free_port
+
+METHOD = "/test.Who/Are"
+
+
+class Pod:
+    """A gRPC server that says its name and counts its calls."""
+
+    def __init__(self, name: str, zone: str) -> None:
+        self.name, self.zone = name, zone
+        self.calls = 0
+        self.delay = 0.0
+        self.port = 0
+
+    async def _answer(self, request: bytes, context: Any) -> bytes:
+        self.calls += 1
+        await asyncio.sleep(self.delay)
+        return self.name.encode()
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server()
+        handler = grpc.unary_unary_rpc_method_handler(self._answer)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("test.Who", {"Are": handler}),)
+        )
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+
+    async def stop(self, grace: float | None = None) -> None:
+        await self._server.stop(grace)
+
+    @property
+    def slice(self) -> discovery_v1.EndpointSlice:
+        """A slice for each pod: on one address, their ports tell them apart."""
+        labels = {"kubernetes.io/service-name": "who"}
+        return discovery_v1.EndpointSlice(
+            metadata=ObjectMeta(name=self.name, namespace="default", labels=labels),
+            address_type="IPv4",
+            endpoints=[discovery_v1.Endpoint(addresses=["10.1.0.1"], zone=self.zone)],
+            ports=[discovery_v1.EndpointPort(name="grpc", port=self.port)],
+        )
+
+
+class World:
+    """Six pods in three zones behind the service `who`, and the add-on that knows of them."""
+
+    def __init__(self, cluster: LocalCluster, port: int, pods: list[Pod]) -> None:
+        self.cluster, self.pods = cluster, pods
+        self.server = f"127.0.0.1:{port}"
+        self.service = "who.default:80"
+
+    def channel(self, zone: str = "") -> Channel:
+        return Channel(self.service, self.server, zone)
+
+    async def remove(self, pod: Pod) -> None:
+        await self.cluster.client.delete(discovery_v1.EndpointSlice, pod.name, "default")
+
+
+@asynccontextmanager
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    # Endpoints on the loopback are refused by the API server, as upstream does: the clients are led there.
+    import tiphys.network.xds.services as services
+
+    real = services.socket
+    monkeypatch.setattr(services, "socket", lambda _, port: real("127.0.0.1", port))
+    import tiphys.addons.endpoints as addon
+
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(LocalCluster())
+        from tiphys.addons import installing
+        from tiphys.addons.host import Host
+
+        await installing.enable(cluster.client, addon.ADDON, addon.Settings(port=port))
+        offered = {"endpoints": addon.ADDON}
+        Host(cluster.client_as(installing.HOST), offered, cluster.root / "a", cluster.tasks).start()
+        pods = [Pod(f"pod-{number}", zone) for number, zone in enumerate("aabbcc")]
+        spec = core_v1.ServiceSpec(ports=[core_v1.ServicePort(name="grpc", port=80)])
+        meta = ObjectMeta(name="who", namespace="default")
+        await cluster.client.create(core_v1.Service(metadata=meta, spec=spec))
+        for pod in pods:
+            await pod.start()
+            stack.push_async_callback(pod.stop)
+            await cluster.client.create(pod.slice)
+        yield World(cluster, port, pods)
+
+
+async def calls(channel: Channel, count: int, at_once: int = 16) -> Counter[str]:
+    """Who answered `count` calls. Raises what any of them raises."""
+    answered: Counter[str] = Counter()
+    left = iter(range(count))
+    who = channel.unary_unary(METHOD)
+
+    async def client() -> None:
+        for _ in left:
+            answered[(await who(b"", timeout=10)).decode()] += 1
+
+    await asyncio.gather(*(client() for _ in range(at_once)))
+    return answered
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if check():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def all_known(channel: Channel, count: int = 6) -> None:
+    await until(lambda: len(channel._balancer.members) == count)
+
+
+async def test_requests_are_spread_and_a_slow_pod_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made, made.channel() as channel:
+        await all_known(channel)
+        even = await calls(channel, 600)
+        assert len(even) == 6 and min(even.values()) >= 50
+        for pod in made.pods:
+            pod.delay = 0.02
+        made.pods[0].delay = 0.2
+        uneven = await calls(channel, 300)
+        assert uneven["pod-0"] <= 25
+
+
+async def test_the_own_zone_is_used_and_others_when_it_dies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made, made.channel("a") as channel:
+        await all_known(channel)
+        assert set(await calls(channel, 100)) == {"pod-0", "pod-1"}
+        for pod in made.pods[:2]:
+            await pod.stop()
+        assert set(await calls(channel, 100)) == {"pod-2", "pod-3", "pod-4", "pod-5"}
+
+
+async def test_pods_that_go_get_no_more_and_none_of_the_calls_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made, made.channel() as channel:
+        await all_known(channel)
+        under_way = asyncio.create_task(calls(channel, 600))
+        for pod in made.pods[:3]:
+            await made.remove(pod)
+            await pod.stop(grace=1)
+        assert sum((await under_way).values()) == 600
+        await all_known(channel, 3)
+        assert set(await calls(channel, 60)) == {"pod-3", "pod-4", "pod-5"}
+
+
+async def test_what_is_known_is_used_while_the_server_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made, made.channel() as channel:
+        await all_known(channel)
+        await made.cluster.tasks.stop()
+        assert len(await calls(channel, 120)) == 6
+
+
+async def test_a_service_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        world(monkeypatch) as made,
+        Channel("nobody.default:80", made.server, wait=0.2) as channel,
+    ):
+        with pytest.raises(NoEndpoints, match=r"nobody\.default:80"):
+            await channel.unary_unary(METHOD)(b"")
+
+
+UNCHANGED = """
+import collections, sys, grpc
+target = sys.argv[1]
+counted = collections.Counter()
+with grpc.insecure_channel(target) as channel:
+    who = channel.unary_unary("/test.Who/Are")
+    for _ in range(int(sys.argv[2])):
+        counted[who(b"", timeout=25, wait_for_ready=sys.argv[3] == "wait").decode()] += 1
+import json
+print(json.dumps(counted))
+"""
+
+
+async def unchanged(made: World, target: str, count: int, wait: str = "wait") -> Any:
+    """An ordinary gRPC program with nothing but a bootstrap in its environment."""
+    address, _, port = made.server.rpartition(":")
+    env = {"GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(bootstrap(address, int(port)))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        UNCHANGED,
+        target,
+        str(count),
+        wait,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return json.loads(out) if process.returncode == 0 else err.decode()
+
+
+async def test_unchanged_clients_resolve_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(monkeypatch) as made, made.channel() as channel:
+        await all_known(channel)
+        counted = await unchanged(made, "xds:///who.default:80", 600)
+        assert len(counted) == 6 and max(counted.values()) - min(counted.values()) <= 6
+
+
+@pytest.mark.slow  # gRPC waits fifteen seconds before it believes that there is no such service
+async def test_unchanged_clients_are_told_which_service_there_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made:
+        failed = await unchanged(made, "xds:///nobody.default:80", 1, "fail")
+        assert "LDS resource nobody.default:80: does not exist" in failed

@@ -1,0 +1,155 @@
+"""Which pods stand behind a service, and how slices and Endpoints say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.controllers.builders import ended, leaving, running
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.controllers import endpoints
+
+
+def service(*ports: core_v1.ServicePort, **spec: Any) -> core_v1.Service:
+    made = core_v1.Service(metadata=ObjectMeta(name="web", namespace="default"))
+    made.spec.ports = list(ports)
+    for name, value in spec.items():
+        setattr(made.spec, name, value)
+    return made
+
+
+def http(target: int | str = 0, protocol: str = "TCP") -> core_v1.ServicePort:
+    return core_v1.ServicePort(name="http", port=80, target_port=target, protocol=protocol)
+
+
+def member(name: str, *, ip: str = "10.0.0.1", ready: bool = True, **spec: Any) -> core_v1.Pod:
+    pod = running(name, ready, **spec)
+    pod.status.pod_ip = ip
+    return pod
+
+
+def container(number: int, name: str = "web", protocol: str = "TCP", **more: Any) -> dict[str, Any]:
+    port = {"name": name, "containerPort": number, "protocol": protocol}
+    return {"name": f"c{number}", "image": "i", "ports": [port], **more}
+
+
+@pytest.mark.parametrize(
+    ("port", "number"),
+    [
+        (http(8080), 8080),
+        (http(0), 80),
+        (http("web"), 8000),
+        (http("web", "UDP"), None),
+        (http("side"), 9000),
+        (http("init"), None),
+        (http("none"), None),
+    ],
+)
+def test_a_target_port_is_resolved_on_the_pod(port: core_v1.ServicePort, number: int) -> None:
+    sidecar = container(9000, "side", restartPolicy="Always")
+    pod = member("p", containers=[container(8000)], initContainers=[sidecar, container(1, "init")])
+    assert endpoints.target_port(port, pod) == number
+
+
+def test_pods_that_resolve_ports_otherwise_have_slices_of_their_own() -> None:
+    pods = [
+        member("a", containers=[container(8080)]),
+        member("b", containers=[container(9090)]),
+        member("c", containers=[container(1, "other")]),
+    ]
+    slices = endpoints.desired_slices(service(http("web")), pods, {})
+    assert [[port.port for port in wanted.ports] for wanted in slices] == [[8080], [9090]]
+    assert [len(wanted.endpoints) for wanted in slices] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("pod", "publish", "conditions"),
+    [
+        (member("p"), False, (True, True, False)),
+        (member("p", ready=False), False, (False, False, False)),
+        (leaving(member("p")), False, (False, True, True)),
+        (member("p", ready=False), True, (True, False, False)),
+        (leaving(member("p")), True, (True, True, True)),
+    ],
+)
+def test_an_endpoint_is_ready_while_its_pod_is_and_stays(
+    pod: core_v1.Pod, publish: bool, conditions: tuple[bool, bool, bool]
+) -> None:
+    found = endpoints.endpoint_of(service(publish_not_ready_addresses=publish), pod, {}).conditions
+    assert (found.ready, found.serving, found.terminating) == conditions
+
+
+@pytest.mark.parametrize(
+    ("subdomain", "hostname", "known_as"),
+    [("web", "h", "h"), ("other", "h", None), ("", "h", None), ("web", "", None)],
+)
+def test_a_pod_has_its_host_name_in_its_own_service(
+    subdomain: str, hostname: str, known_as: str | None
+) -> None:
+    pod = member("p", subdomain=subdomain, hostname=hostname, nodeName="n")
+    found = endpoints.endpoint_of(service(), pod, {"n": "west"})
+    assert (found.hostname, found.node_name, found.zone) == (known_as, "n", "west")
+    [subset] = endpoints.desired_subsets(service(), [pod])
+    assert subset.addresses[0].hostname == (known_as or "")
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_what_has_finished_or_has_no_address_is_no_endpoint(phase: str) -> None:
+    finished = ended("a", phase)
+    finished.status.pod_ip = "10.0.0.1"
+    loopback = member("b", ip="127.0.0.1")
+    pods = [finished, loopback, member("c", ip="")]
+    assert endpoints.desired_slices(service(), pods, {}) == []
+    assert endpoints.desired_subsets(service(), pods) == []
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(100, [100]), (101, [100, 1]), (250, [100, 100, 50])])
+def test_a_slice_has_a_hundred_endpoints_at_the_most(count: int, sizes: list[int]) -> None:
+    pods = [member(f"p{number:03}") for number in range(count)]
+    slices = endpoints.desired_slices(service(http(8080)), pods, {})
+    assert [len(wanted.endpoints) for wanted in slices] == sizes
+    names = [e.target_ref.name for wanted in slices for e in wanted.endpoints if e.target_ref]
+    assert names == [pod.metadata.name for pod in pods]
+
+
+def test_a_service_without_ports_has_endpoints_all_the_same() -> None:
+    [wanted] = endpoints.desired_slices(service(), [member("p")], {})
+    assert wanted.ports == [] and len(wanted.endpoints) == 1
+    [subset] = endpoints.desired_subsets(service(), [member("p")])
+    assert subset.ports == [] and len(subset.addresses) == 1
+
+
+def test_endpoints_leave_out_what_terminates_and_set_apart_what_is_not_ready() -> None:
+    pods = [
+        member("a", ip="10.0.0.3"),
+        member("b", ip="10.0.0.2", ready=False),
+        leaving(member("c", ip="10.0.0.1")),
+    ]
+    [subset] = endpoints.desired_subsets(service(http(8080)), pods)
+    assert [address.ip for address in subset.addresses] == ["10.0.0.3"]
+    assert [address.ip for address in subset.not_ready_addresses] == ["10.0.0.2"]
+    published = service(http(8080), publish_not_ready_addresses=True)
+    [subset] = endpoints.desired_subsets(published, pods)
+    assert [address.ip for address in subset.addresses] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+
+def test_endpoints_have_a_thousand_addresses_at_the_most() -> None:
+    pods = [
+        member(f"p{number}", ip=f"10.0.{number // 250}.{number % 250}") for number in range(1001)
+    ]
+    [subset] = endpoints.desired_subsets(service(http(8080)), pods)
+    assert len(subset.addresses) == 1000
+
+
+@pytest.mark.parametrize(
+    ("spec", "selects"),
+    [
+        ({"selector": {"a": "b"}}, True),
+        ({"selector": {}}, False),
+        ({"selector": {"a": "b"}, "type": "ExternalName"}, False),
+    ],
+)
+def test_services_without_a_selector_are_left_to_users(spec: dict[str, Any], selects: bool) -> None:
+    assert endpoints.selects_pods(service(**spec)) is selects

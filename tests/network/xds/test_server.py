@@ -1,0 +1,112 @@
+"""The server over real gRPC: pushes, refusals, and a look inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
+from google.protobuf.wrappers_pb2 import StringValue
+
+from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, Cache
+from tiphys.network.xds.server import XdsServer
+
+
+class Client:
+    """One stream of the state of the world."""
+
+    def __init__(self, channel: grpc.aio.Channel, name: str) -> None:
+        self._stream = ads_pb2_grpc.AggregatedDiscoveryServiceStub(
+            channel
+        ).StreamAggregatedResources()
+        self._name = name
+
+    async def ask(self, type_url: str, *names: str, nonce: str = "", error: str = "") -> None:
+        request = discovery_pb2.DiscoveryRequest(
+            type_url=type_url, resource_names=names, response_nonce=nonce
+        )
+        request.node.id = self._name
+        if error:
+            request.error_detail.message = error
+        await self._stream.write(request)
+
+    async def answer(self) -> Any:
+        async with asyncio.timeout(10):
+            return await self._stream.read()
+
+    def cancel(self) -> None:
+        self._stream.cancel()
+
+
+async def eventually(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if check():
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[tuple[Cache, XdsServer, grpc.aio.Channel]]:
+    cache = Cache()
+    server = XdsServer(cache)
+    port = await server.start("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield cache, server, channel
+    await server.stop()
+
+
+def put(cache: Cache, type_url: str, **values: str) -> None:
+    cache.update({type_url: {n: StringValue(value=v) for n, v in values.items()}})
+
+
+async def test_a_change_reaches_every_client_that_wants_it(served: Any) -> None:
+    cache, _, channel = served
+    put(cache, ENDPOINTS, a="1", b="1")
+    clients = [Client(channel, f"c{number}") for number in range(5)]
+    for client in clients:
+        await client.ask(ENDPOINTS, "a")
+        assert len((await client.answer()).resources) == 1
+    put(cache, ENDPOINTS, b="2", a="2")
+    for client in clients:
+        changed = await client.answer()
+        assert b"2" in changed.resources[0].value and len(changed.resources) == 1
+
+
+async def test_a_refusal_is_seen_from_outside(served: Any) -> None:
+    cache, server, channel = served
+    put(cache, CLUSTER, a="1")
+    client = Client(channel, "envoy-1")
+    await client.ask(CLUSTER)
+    first = await client.answer()
+    await client.ask(CLUSTER, nonce=first.nonce, error="unknown field")
+    await client.ask(ENDPOINTS, "nobody")
+    await eventually(lambda: server.refusals == 1)
+    stub = csds_pb2_grpc.ClientStatusDiscoveryServiceStub(channel)
+    status = await stub.FetchClientStatus(csds_pb2.ClientStatusRequest())
+    rows = {row.name: row for row in status.config[0].generic_xds_configs}
+    assert status.config[0].node.id == "envoy-1"
+    assert rows["a"].config_status == csds_pb2.ERROR
+    assert rows["a"].error_state.details == "unknown field"
+    assert rows["nobody"].config_status == csds_pb2.NOT_SENT
+
+
+async def test_a_client_that_goes_leaves_nothing(served: Any) -> None:
+    cache, server, channel = served
+    put(cache, CLUSTER, a="1")
+    client = Client(channel, "c")
+    await client.ask(CLUSTER)
+    await client.answer()
+    assert len(server.connections) == 1
+    client.cancel()
+    await eventually(lambda: not server.connections)
+
+
+async def test_a_port_that_is_taken_is_an_error(served: Any) -> None:
+    other = XdsServer(Cache())
+    with pytest.raises(OSError, match="xDS cannot listen"):
+        await other.start("192.0.2.1:18000")
