@@ -21,11 +21,12 @@ from tiphys.api.base import from_builtins
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.machinery import handles
 from tiphys.node.cri.runtime import CRIRuntime
-from tiphys.node.logs import LogOptions, last_words, read
+from tiphys.node.handlers import http_get
+from tiphys.node.logs import LogOptions, end_of_log, read
 from tiphys.node.mounts import unmount_below
 from tiphys.node.podfiles import make_termination_log, termination_message, write_hosts
-from tiphys.node.probes import http_get
 from tiphys.node.projection import File, write_files
+from tiphys.node.states import PodIdentity
 from tiphys.node.subpaths import SubPath, SubPathError, mount_sub_path
 from tiphys.testing import LocalCluster
 
@@ -237,7 +238,9 @@ def bind_folder(what: Path, place: Path) -> None:
     _mount(os.fsencode(what), place, None, _BIND, None)
 
 
-async def test_logs_and_last_words_are_files_and_no_links(tmp_path: Path, host: Path) -> None:
+async def test_logs_and_termination_messages_are_files_and_no_links(
+    tmp_path: Path, host: Path
+) -> None:
     runtime = CRIRuntime("/nonexistent", tmp_path / "logs", "/x")
     folder = tmp_path / "logs" / "ns_pod_u" / "c"
     folder.mkdir(parents=True)
@@ -247,7 +250,7 @@ async def test_logs_and_last_words_are_files_and_no_links(tmp_path: Path, host: 
     (host / "0.log").touch()
     for container, attempt in (("c", 0), ("c", 1), ("d", 0)):
         with pytest.raises(OSError):
-            runtime.open_log("ns", "pod", "u", container, attempt)
+            runtime.open_log(PodIdentity("ns", "pod", "u"), container, attempt)
     log = make_termination_log(tmp_path / "pod", "c", 0)
     log.unlink()
     log.symlink_to(host / "precious")
@@ -271,7 +274,7 @@ async def test_of_huge_files_only_what_is_wanted_is_read(tmp_path: Path) -> None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert len(termination_message(tmp_path, "c", 0)) == 4096
     file = os.open(log, os.O_RDONLY)
-    assert last_words(file, 80, 2048) == ""
+    assert end_of_log(file, 80, 2048) == ""
     os.truncate(log, 64 << 20)
     assert [part async for part in read(file, LogOptions(), lambda: False)] == []
     assert [part async for part in read(file, LogOptions(tail=10**9), lambda: False)] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Machine
+from tests.e2e.machine import Machine
 from tiphys.addons import ADDONS, OPTIONAL
 
 ROOT = Path(__file__).parents[2]

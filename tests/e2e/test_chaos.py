@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.builders import deployment
-from tests.e2e.conftest import Machine
+from tests.e2e.machine import Machine
 from tiphys.api import apps_v1, batch_v1, core_v1, discovery_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta

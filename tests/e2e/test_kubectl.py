@@ -1,5 +1,5 @@
 """Every command of kubectl's reference that needs no real container, in the order of a user's day, on hollow nodes.
-(`test_containers.py` has exec, cp, attach, port-forward and debug.)"""
+(`test_containers_streams.py` has exec, cp, attach, port-forward and debug.)"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.e2e.conftest import Machine
+from tests.e2e.machine import Machine
 from tiphys.testing.cluster import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Machine
-from tests.e2e.test_containers import IMAGE
+from tests.e2e.machine import IMAGE, Machine
 from tests.network.policies import allowed, policy
 from tests.network.sockets import Servers, Try, namespaces_by_address
 from tiphys.api.base import encode

@@ -6,15 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
-from tests.builders import pod
-from tiphys.api import core_v1
-from tiphys.node.health import Health
-from tiphys.node.hollow import HollowRuntime
 from tiphys.node.httpprobe import Answer, Get
-from tiphys.node.naming import host_and_domain, host_in_kernel
-from tiphys.node.runtime import RUNNING, ContainerState, PodState, RuntimeFault
 
 
 @asynccontextmanager
@@ -66,54 +58,3 @@ async def test_failures_are_told_in_upstreams_words() -> None:
         assert (await ask(port, "/none")).text == f'Get "http://127.0.0.1:{port}/none": EOF'
     told = f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused'
     assert await ask(port) == Answer(False, told)
-
-
-async def test_what_was_ready_stays_ready_for_a_new_agent() -> None:
-    """And is asked again; what it was not told of waits for its first success."""
-    probe = {
-        "readinessProbe": {"tcpSocket": {"port": 1}},
-        "startupProbe": {"tcpSocket": {"port": 1}},
-    }
-    one, runtime = (
-        pod(containers=[{"name": n, "image": "i", **probe} for n in ("old", "new")]),
-        HollowRuntime(),
-    )
-    one.status.container_statuses = [
-        core_v1.ContainerStatus(name="old", container_id="r://1", ready=True, started=True)
-    ]
-    running = {n: ContainerState(i, n, 0, RUNNING) for n, i in (("old", "1"), ("new", "2"))}
-    health = Health(runtime, str, lambda *_: None, lambda: None)
-    health.watch(one, PodState("u", containers=running))
-    assert health.ready == {"old"} and health.started == {"old"}
-    health.stop_all()
-
-
-def test_a_host_name_may_be_the_whole_name_or_another() -> None:
-    one = pod(setHostnameAsFQDN=True, subdomain="s", hostname="h")
-    assert (
-        host_in_kernel(one, *host_and_domain(one, "cluster.local"))
-        == "h.s.default.svc.cluster.local"
-    )
-    one.spec.hostname_override = "o.example.com"
-    assert host_in_kernel(one, *host_and_domain(one, "cluster.local")) == "o.example.com"
-    long = pod(setHostnameAsFQDN=True, subdomain="s" * 40, hostname="h")
-    with pytest.raises(
-        RuntimeFault, match=r"is too long \(64 characters is the max, 68 characters requested\)"
-    ):
-        host_in_kernel(long, *host_and_domain(long, "cluster.local"))
-
-
-async def test_a_container_that_is_told_to_end_is_asked_whether_it_is_ready_but_not_whether_it_lives() -> (
-    None
-):
-    probe = {"tcpSocket": {"port": 1}}
-    one = pod(
-        containers=[{"name": "c", "image": "i", "livenessProbe": probe, "readinessProbe": probe}]
-    )
-    health = Health(HollowRuntime(), str, lambda *_: None, lambda: None)
-    health.watch(one, PodState("u", containers={"c": ContainerState("1", "c", 0, RUNNING)}))
-    readiness, liveness = health._asked["c"][1]
-    health.ending("c")
-    await asyncio.wait({liveness})
-    assert liveness.cancelled() and not readiness.done()
-    health.stop_all()

@@ -1,255 +1,244 @@
-"""The pod life cycle's core: what to do, from what is seen."""
+"""What to do about a pod, from its spec and what the runtime shows."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.builders import pod
+from tests.node.builders import actions, container, lasting_pod, records, starts, state
 from tiphys.api import core_v1
-from tiphys.apiserver.resources.printers import _pod_reason
-from tiphys.node.lifecycle import Backoff, decide
-from tiphys.node.runtime import CREATED, EXITED, RUNNING, ContainerState, PodState, SandboxState
-from tiphys.node.status import pod_status, settle
+from tiphys.node.backoff import RestartBackoff
+from tiphys.node.lifecycle import deadline_exceeded
+from tiphys.node.states import CREATED, EXITED, ContainerState, PodState
 
-C = {"name": "c", "image": "i"}
-
-
-def state(*containers: ContainerState) -> PodState:
-    return PodState(
-        "u",
-        sandbox=SandboxState("s", 0, True, "10.0.0.9", 1.0),
-        containers={c.name: c for c in containers},
-    )
+A, B = {"name": "a", "image": "i"}, {"name": "b", "image": "i"}
+STAGED = {"initContainers": [A, B], "restartPolicy": "Always"}
 
 
-def container(
-    name: str = "c", what: str = RUNNING, code: int = 0, attempt: int = 0, finished: float = 0.0
-) -> ContainerState:
-    return ContainerState(f"id-{name}-{attempt}", name, attempt, what, 1.0, 1.0, finished, code)
+def ended(name: str, code: int = 0, attempt: int = 0, sandbox: str = "s") -> ContainerState:
+    one = container(name, EXITED, code, attempt)
+    one.sandbox = sandbox
+    return one
 
 
-def names(plan: Any) -> list[tuple[str, int]]:
-    return [(c.name, attempt) for c, attempt in plan.start]
+# --- sandboxes ---
 
 
 def test_a_new_pod_needs_a_sandbox_then_its_containers() -> None:
     fresh = pod(restartPolicy="Always")
-    assert decide(fresh, PodState("u"), 0, set(), set(), {}).sandbox
-    assert names(decide(fresh, state(), 0, set(), set(), {})) == [("c", 0)]
+    computed = actions(fresh, PodState("u"))
+    assert (computed.make_sandbox, computed.kill_pod, computed.start) == (True, False, [])
+    computed = actions(fresh, state())
+    assert (computed.make_sandbox, starts(computed)) == (False, [("c", 0)])
 
 
-def test_init_containers_run_one_after_the_other() -> None:
-    staged = pod(
-        initContainers=[{"name": "a", "image": "i"}, {"name": "b", "image": "i"}],
-        restartPolicy="Always",
-    )
-    assert names(decide(staged, state(), 0, set(), set(), {})) == [("a", 0)]
-    assert names(decide(staged, state(container("a")), 0, set(), set(), {})) == []
-    done = container("a", EXITED)
-    assert names(decide(staged, state(done), 0, set(), set(), {})) == [("b", 0)]
-    assert names(decide(staged, state(done, container("b", EXITED)), 0, set(), set(), {})) == [
-        ("c", 0)
-    ]
+@pytest.mark.parametrize(
+    ("what", "kill_pod"), [(EXITED, False), (CREATED, False), ("running", True)]
+)
+def test_what_runs_beside_a_broken_sandbox_is_ended_first(what: str, kill_pod: bool) -> None:
+    shown = state(container(what=what))
+    assert shown.sandbox is not None
+    shown.sandbox.ready = False
+    computed = actions(pod(restartPolicy="Always"), shown)
+    assert (computed.make_sandbox, computed.kill_pod) == (True, kill_pod)
 
 
-def test_a_sidecar_must_have_started_before_the_next() -> None:
-    served = pod(
-        initContainers=[{"name": "side", "image": "i", "restartPolicy": "Always"}],
-        restartPolicy="Never",
-    )
-    assert names(decide(served, state(container("side")), 0, set(), set(), {})) == []
-    assert names(decide(served, state(container("side")), 0, {"side"}, set(), {})) == [("c", 0)]
+# --- init containers and sidecars ---
 
 
-def test_restart_policies() -> None:
-    for policy, code, again in (
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ([], [("a", 0)]),
+        ([container("a")], []),
+        ([container("a", CREATED)], [("a", 1)]),
+        ([ended("a", 1)], [("a", 1)]),
+        ([ended("a")], [("b", 0)]),
+        ([ended("a"), container("b")], []),
+        ([ended("a"), ended("b")], [("c", 0)]),
+        ([ended("a"), ended("b"), container("c")], []),
+    ],
+)
+def test_init_containers_run_one_after_the_other(
+    shown: list[ContainerState], expected: list[tuple[str, int]]
+) -> None:
+    assert starts(actions(pod(**STAGED), state(*shown))) == expected
+
+
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_an_init_container_that_fails_for_good_ends_the_pod(policy: str) -> None:
+    staged = pod(initContainers=[A], restartPolicy=policy)
+    computed = actions(staged, state(ended("a", 1)))
+    assert computed.finished is computed.kill_pod is (policy == "Never")
+
+
+def test_init_containers_do_not_matter_once_a_main_one_was_created() -> None:
+    staged = pod(initContainers=[A], restartPolicy="Always")
+    computed = actions(staged, state(ended("a", 1), container("c")))
+    assert starts(computed) == [] and not computed.finished
+
+
+@pytest.mark.parametrize(
+    ("shown", "started", "expected"),
+    [
+        ([], "", [("side", 0)]),
+        ([container("side")], "", []),
+        ([container("side")], "side", [("c", 0)]),
+        ([ended("side")], "side", [("side", 1)]),
+        ([container("side", CREATED)], "side", [("side", 1)]),
+        # Once a main container was created, the others do not wait for a sidecar that restarts.
+        ([ended("side"), ended("c", 1)], "", [("side", 1), ("c", 1)]),
+    ],
+)
+def test_a_sidecar_must_have_started_before_the_next(
+    shown: list[ContainerState], started: str, expected: list[tuple[str, int]]
+) -> None:
+    computed = actions(lasting_pod("side"), state(*shown), records(started=started))
+    assert starts(computed) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "expected"),
+    [
+        ("Always", {}, [("a", 1)]),
+        ("OnFailure", {}, [("a", 1)]),
+        ("Never", {}, [("c", 1)]),
+        ("Never", {"restartPolicy": "Always"}, [("a", 1)]),
+    ],
+)
+def test_a_new_sandbox_repeats_init_containers_unless_they_never_restart(
+    policy: str, own: dict[str, str], expected: list[tuple[str, int]]
+) -> None:
+    restarting = {"name": "c", "image": "i", "restartPolicy": "Always"}
+    one = pod(initContainers=[{**A, **own}], containers=[restarting], restartPolicy=policy)
+    shown = state(ended("a", sandbox="earlier"), ended("c", 137, sandbox="earlier"))
+    assert starts(actions(one, shown)) == expected
+
+
+def test_what_ran_again_in_the_new_sandbox_is_not_repeated() -> None:
+    staged = pod(initContainers=[A], restartPolicy="Always")
+    shown = state(ended("a", attempt=1), ended("c", 137, sandbox="earlier"))
+    assert starts(actions(staged, shown)) == [("c", 1)]
+
+
+def test_a_pod_that_has_completed_is_not_repeated_in_a_new_sandbox() -> None:
+    staged = pod(initContainers=[A], restartPolicy="OnFailure")
+    shown = state(ended("a", sandbox="earlier"), ended("c", sandbox="earlier"))
+    assert actions(staged, shown).finished
+
+
+# --- main and ephemeral containers ---
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "again"),
+    [
         ("Always", 0, True),
         ("Always", 1, True),
         ("OnFailure", 0, False),
         ("OnFailure", 1, True),
+        ("Never", 0, False),
         ("Never", 1, False),
-    ):
-        plan = decide(
-            pod(restartPolicy=policy),
-            state(container(what=EXITED, code=code)),
-            100,
-            set(),
-            set(),
-            {},
-        )
-        assert bool(plan.start) is again and plan.finished is not again, (policy, code)
+    ],
+)
+def test_restart_policies(policy: str, code: int, again: bool) -> None:
+    computed = actions(pod(restartPolicy=policy), state(container(what=EXITED, code=code)), now=99)
+    assert starts(computed) == ([("c", 1)] if again else [])
+    assert computed.finished is computed.kill_pod is (not again)
 
 
-def test_a_crash_loop_waits_longer_each_time() -> None:
-    backoff, waits = Backoff(), []
-    now = 0.0
-    for _ in range(7):
-        waits.append(backoff.wait(now, now))
-        now += waits[-1]
-        backoff.started(now)
-    assert waits == [0, 10, 20, 40, 80, 160, 300]
-    plan = decide(
-        pod(restartPolicy="Always"),
-        state(container(what=EXITED, code=1, finished=now)),
-        now,
-        set(),
-        set(),
-        {"c": backoff},
+def test_a_pod_goes_on_while_one_of_its_containers_does() -> None:
+    two = pod(containers=[A, B], restartPolicy="Never")
+    computed = actions(two, state(ended("a"), container("b")))
+    assert (computed.finished, starts(computed)) == (False, [])
+
+
+def test_a_container_may_have_a_policy_of_its_own() -> None:
+    own = {"name": "c", "image": "i", "restartPolicy": "OnFailure"}
+    one = pod(restartPolicy="Never", containers=[own])
+    assert starts(actions(one, state(ended("c", 1)))) == [("c", 1)]
+    assert actions(one, state(ended("c"))).finished
+
+
+def test_a_crash_loop_waits() -> None:
+    one = pod(restartPolicy="Always")
+    one.metadata.uid = "u"
+    known = records()
+    known["c"].restarts = RestartBackoff(delay=160.0, started_at=90.0)
+    computed = actions(one, state(container(what=EXITED, code=1, finished=100.0)), known, now=110.0)
+    reason, message = computed.waiting["c"]
+    assert (reason, computed.start, computed.retry_after) == ("CrashLoopBackOff", [], 150.0)
+    assert message == "back-off 2m40s restarting failed container=c pod=p_default(u)"
+
+
+@pytest.mark.parametrize("probe", ["liveness", "startup"])
+def test_a_container_whose_probe_failed_is_killed(probe: str) -> None:
+    computed = actions(
+        pod(restartPolicy="Always"), state(container()), records(failed={"c": probe})
     )
-    assert plan.waiting["c"][0] == "CrashLoopBackOff" and not plan.start
+    [kill] = computed.kill
+    assert kill.container.name == "c"
+    assert kill.message == f"Container c failed {probe} probe, will be restarted"
 
 
-def test_a_sick_container_is_killed_and_a_late_pod_ends() -> None:
-    assert [
-        c.name
-        for c, _ in decide(
-            pod(restartPolicy="Always"), state(container()), 0, set(), {"c": "liveness"}, {}
-        ).kill
-    ] == ["c"]
-    late = pod(restartPolicy="Always", activeDeadlineSeconds=5)
-    late.status.start_time = "1970-01-01T00:00:01Z"
-    assert decide(late, state(container()), 7, set(), set(), {}).finished
+def test_ephemeral_containers_start_once() -> None:
+    one = pod(ephemeralContainers=[{"name": "e", "image": "i"}], restartPolicy="Always")
+    assert starts(actions(one, state(container()))) == [("e", 0)]
+    assert starts(actions(one, state(container(), ended("e", 1)))) == []
 
 
-def test_status_follows_the_containers() -> None:
-    one = pod(restartPolicy="Never")
-    running = pod_status(one, state(container()), {}, {"c"}, {"c"}, "containerd", "1.2.3.4", 5)
-    conditions = {c.type: c.status for c in running.conditions}
-    assert (running.phase, running.pod_ip, conditions["Ready"], conditions["Initialized"]) == (
-        "Running",
-        "10.0.0.9",
-        "True",
-        "True",
-    )
-    assert running.container_statuses[0].container_id == "containerd://id-c-0"
-    for code, phase in ((0, "Succeeded"), (3, "Failed")):
-        ended = pod_status(
-            one, state(container(what=EXITED, code=code)), {}, set(), set(), "containerd", "", 5
-        )
-        assert ended.phase == phase and not ended.container_statuses[0].ready
-    waiting = pod_status(
-        one,
-        state(container(what=CREATED)),
-        {"c": ("ErrImagePull", "no")},
-        set(),
-        set(),
-        "containerd",
-        "",
-        5,
-    )
-    assert (
-        waiting.phase == "Pending"
-        and waiting.container_statuses[0].state.waiting.reason == "ErrImagePull"
-    )  # type: ignore[union-attr]
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+def test_what_ended_to_be_resized_starts_at_once_whatever_its_policy(policy: str) -> None:
+    shown = state(container(what=EXITED, finished=100.0))
+    known = records(resized="c")
+    known["c"].restarts = RestartBackoff(delay=300.0, started_at=99.0)
+    computed = actions(pod(restartPolicy=policy), shown, known, now=100.0)
+    assert starts(computed) == [("c", 1)] and not computed.finished
 
 
-def test_a_new_sandbox_begins_with_the_init_containers_again() -> None:
-    staged = pod(initContainers=[{"name": "a", "image": "i"}], restartPolicy="Always")
-    before = [container("a", EXITED), container(what=EXITED, code=137)]
-    for one in before:
-        one.sandbox = "the one before"
-    assert names(decide(staged, state(*before), 100, set(), {}, {})) == [("a", 1)]
-    again = container("a", EXITED, attempt=1)
-    again.sandbox = "s"
-    assert names(decide(staged, state(again, before[1]), 100, set(), {}, {})) == [("c", 1)]
-    before[1].exit_code = 0
-    staged.spec.restart_policy = "OnFailure"
-    assert decide(staged, state(*before), 100, set(), {}, {}).finished, (
-        "all is done: nothing begins again"
-    )
+# --- the end ---
 
 
-def settled(one: Any, shown: PodState) -> Any:
-    status = pod_status(one, shown, {}, set(), set(), "containerd", "", 5)
-    settle(one, status)
-    return status
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_that_has_ended_is_not_restarted(phase: str) -> None:
+    one = pod(restartPolicy="Always")
+    one.status.phase = phase
+    computed = actions(one, PodState("u"))
+    assert computed.finished and computed.kill_pod and not computed.make_sandbox
 
 
-def test_a_pod_that_ends_before_its_containers_ran_has_failed() -> None:
-    status = settled(pod(restartPolicy="Never"), state(container(what=CREATED)))
-    [ended] = [s.state.terminated for s in status.container_statuses]
-    assert (status.phase, ended.exit_code, ended.reason) == (
-        "Failed",
-        137,
-        "ContainerStatusUnknown",
-    )
-    staged = pod(
-        initContainers=[{"name": "a", "image": "i"}, {"name": "b", "image": "i"}],
-        restartPolicy="Always",
-    )
-    status = settled(staged, PodState("u"))
-    assert status.phase == "Failed" and status.container_statuses[0].state.waiting is not None
-    assert [s.state.terminated is not None for s in status.init_container_statuses] == [True, False]
-    assert settled(pod(restartPolicy="Always"), state(container(what=EXITED))).phase == "Succeeded"
+def limited(seconds: int, started: str = "1970-01-01T00:00:01Z") -> core_v1.Pod:
+    one = pod(restartPolicy="Always", activeDeadlineSeconds=seconds)
+    one.status.start_time = started
+    return one
 
 
-def test_a_container_that_its_startup_probe_gives_up_is_told_so() -> None:
-    [(_, why)] = decide(
-        pod(restartPolicy="Always"), state(container()), 0, set(), {"c": "startup"}, {}
-    ).kill
-    assert why == "Container c failed startup probe, will be restarted"
+@pytest.mark.parametrize(
+    ("one", "now", "exceeded"),
+    [
+        (limited(5), 5.9, False),
+        (limited(5), 6.0, True),
+        (limited(5), 9.0, True),
+        (limited(5, started=""), 99.0, False),
+        (pod(), 1e9, False),
+    ],
+)
+def test_a_pod_is_late_from_its_deadline_on(one: core_v1.Pod, now: float, exceeded: bool) -> None:
+    assert deadline_exceeded(one, now) is exceeded
+    assert actions(one, state(container()), now=now).finished is exceeded
 
 
-def test_messages_of_a_pod_keep_within_a_bound() -> None:
-    many = pod(
-        containers=[{"name": f"c{n}", "image": "i"} for n in range(6)], restartPolicy="Never"
-    )
-    ended = [container(f"c{n}", EXITED) for n in range(6)]
-    for one in ended:
-        one.message = "ü" * 2048
-    status = pod_status(many, state(*ended), {}, set(), set(), "containerd", "", 5)
-    assert {len(s.state.terminated.message.encode()) for s in status.container_statuses} == {2048}  # type: ignore[union-attr]
+@pytest.mark.parametrize(("now", "again"), [(2.0, 9.0), (10.95, 0.1), (10.99, 0.1)])
+def test_the_deadline_is_looked_at_when_it_is_due(now: float, again: float) -> None:
+    computed = actions(limited(10), state(container()), now=now)
+    assert computed.retry_after == pytest.approx(again)
 
 
-def test_a_container_may_have_a_policy_and_rules_of_its_own() -> None:
-    rules = [
-        {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
-        {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": list(range(50))}},
-    ]
-    own = {"restartPolicy": "Never", "restartPolicyRules": rules}
-    for pods, more, code, again in (
-        ("Always", {"restartPolicy": "Never"}, 1, False),
-        ("Never", {"restartPolicy": "OnFailure"}, 1, True),
-        ("Never", {"restartPolicy": "OnFailure"}, 0, False),
-        ("Never", own, 42, True),
-        ("Never", own, 99, True),
-        ("Always", own, 7, False),
-    ):
-        one, ended = (
-            pod(restartPolicy=pods, containers=[{**C, **more}]),
-            state(container(what=EXITED, code=code)),
-        )
-        assert bool(decide(one, ended, 1e6, set(), set(), {}).start) == again, (pods, more, code)
-        assert (pod_status(one, ended, {}, set(), set(), "r", "", 1.0).phase == "Running") == again
-        inits = pod(
-            restartPolicy=pods,
-            initContainers=[{**C, "name": "c", **more}],
-            containers=[{**C, "name": "d"}],
-        )
-        assert bool(names(decide(inits, ended, 1e6, set(), set(), {}))) == (again or code == 0)
-
-
-def test_what_has_completed_is_initialized_although_a_sidecar_failed() -> None:
-    one = pod(
-        restartPolicy="Never",
-        initContainers=[{"name": "side", "image": "i", "restartPolicy": "Always"}],
-    )
-    ended = state(container("c", EXITED), container("side", EXITED, 137))
-    one.status = pod_status(one, ended, {}, set(), set(), "r", "", 1.0)
-    told = {c.type: (c.status, c.reason) for c in one.status.conditions}
-    assert one.status.phase == "Succeeded" and told["Initialized"] == ("True", "PodCompleted")
-    assert _pod_reason(one) == "Completed"
-
-
-def test_readiness_gates_say_what_keeps_them_shut() -> None:
-    one = pod(readinessGates=[{"conditionType": "a"}, {"conditionType": "b"}])
-    one.status.conditions = [core_v1.PodCondition(type="b", status="False")]
-    [ready] = [
-        c
-        for c in pod_status(one, state(container()), {}, {"c"}, {"c"}, "r", "", 1.0).conditions
-        if c.type == "Ready"
-    ]
-    assert ready.message == (
-        'corresponding condition of pod readiness gate "a" does not exist., '
-        'the status of pod readiness gate "b" is not "True", but False'
-    )
+def test_the_earliest_of_several_times_counts() -> None:
+    computed: Any = actions(limited(10), state(container()), now=2.0)
+    computed.retry(20.0)
+    assert computed.retry_after == 9.0
+    computed.retry(1.0)
+    assert computed.retry_after == 1.0

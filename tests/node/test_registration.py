@@ -12,7 +12,7 @@ import pytest
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.config import load
-from tiphys.node.registration import Registration
+from tiphys.node.registration import NodeFacts, Registration, node_conditions
 from tiphys.testing import LocalCluster
 
 BEAT = 0.2  # seconds
@@ -62,7 +62,8 @@ async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]
     config = load(server.kubeconfig())
     config.server = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with Client(config) as client:
-        node = Registration(client, "n", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"}, {})
+        facts = NodeFacts("n", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"})
+        node = Registration(client, facts, {})
         await node.register()
 
         async def well() -> tuple[bool, str]:
@@ -96,7 +97,7 @@ async def test_a_node_is_ready_as_soon_as_the_network_is_back(
     await given_up(server)
     assert not await is_ready(server)
     way.mend()
-    await server.eventually(lambda: is_ready(server), seconds=10 * BEAT)
+    await server.eventually(lambda: is_ready(server), seconds=30 * BEAT)
 
 
 async def test_a_node_that_sees_itself_taken_for_dead_says_that_it_is_not(
@@ -105,3 +106,43 @@ async def test_a_node_that_sees_itself_taken_for_dead_says_that_it_is_not(
     _, node = link
     node.node_changed(None, await given_up(server))
     await server.eventually(lambda: is_ready(server), seconds=5)
+
+
+EARLIER = "2020-01-01T00:00:00Z"
+
+
+def condition(kind: str, status: str) -> core_v1.NodeCondition:
+    return core_v1.NodeCondition(type=kind, status=status, last_transition_time=EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("before", "ready", "changed"),
+    [
+        ("True", True, False),
+        ("True", False, True),
+        ("Unknown", True, True),
+        ("False", False, False),
+    ],
+)
+def test_a_transition_time_changes_with_the_status_alone(
+    before: str, ready: bool, changed: bool
+) -> None:
+    made = node_conditions([condition("Ready", before)], ready, "runtime is down", now=60.0)
+    [now] = [one for one in made if one.type == "Ready"]
+    assert now.last_transition_time == ("1970-01-01T00:01:00Z" if changed else EARLIER)
+    assert now.last_heartbeat_time == "1970-01-01T00:01:00Z"
+    assert (now.status, now.message) == (
+        ("True", "kubelet is posting ready status") if ready else ("False", "runtime is down")
+    )
+
+
+def test_conditions_of_others_stay() -> None:
+    made = node_conditions([condition("NetworkUnavailable", "False")], True, "", now=60.0)
+    assert [one.type for one in made] == [
+        "NetworkUnavailable",
+        "MemoryPressure",
+        "DiskPressure",
+        "PIDPressure",
+        "Ready",
+    ]
+    assert made[0].last_transition_time == EARLIER

@@ -10,7 +10,8 @@ import pytest
 
 from tests.builders import config_map, pod
 from tiphys.api import core_v1
-from tiphys.node.volumes import VolumeError, Volumes
+from tiphys.node.volumefiles import VolumeError
+from tiphys.node.volumes import Volumes, memory_size
 
 
 def volumes(root: Path, *objects: Any) -> Volumes:
@@ -84,7 +85,27 @@ async def test_a_pods_volumes_are_there_until_it_is_torn_down(tmp_path: Path) ->
     here = volumes(tmp_path, config_map(k="v"))
     one = mounting({"configMap": {"name": "c"}})
     paths = await here.set_up(one)
-    assert Path(paths["v"], "k").read_text() == "v" and here.left() == {"u"}
+    assert Path(paths["v"], "k").read_text() == "v" and here.pod_uids() == {"u"}
     here.tear_down("u")
     here.tear_down("u")
-    assert here.left() == set() and not here.folder("u").exists()
+    assert here.pod_uids() == set() and not here.folder("u").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "expected"),
+    [
+        (("64Mi", "32Mi"), None, 96 << 20),
+        (("64Mi", ""), None, 1 << 30),
+        (("64Mi",), "1Mi", 1 << 20),
+        (("64Mi",), "1Gi", 64 << 20),
+    ],
+)
+def test_volumes_in_memory_are_no_larger_than_their_pods(
+    limits: tuple[str, ...], size: str | None, expected: int
+) -> None:
+    containers = [
+        {"name": f"c{n}", "image": "i", "resources": {"limits": {"memory": limit} if limit else {}}}
+        for n, limit in enumerate(limits)
+    ]
+    source = core_v1.EmptyDirVolumeSource(medium="Memory", size_limit=size)  # type: ignore[arg-type]
+    assert memory_size(pod(containers=containers).spec, source, {"memory": "1Gi"}) == expected

@@ -317,10 +317,10 @@ def apiserver(
 
 def _profiles(config: Path | None) -> Any:
     from tiphys.scheduler.configuration import ConfigurationError, Profile
-    from tiphys.scheduler.plugins import read
+    from tiphys.scheduler.profiles import read_profiles
 
     try:
-        return read(config) if config is not None else [Profile()]
+        return read_profiles(config) if config is not None else [Profile()]
     except (ConfigurationError, OSError) as error:
         raise click.ClickException(f"{config}: {error}") from None
 

@@ -18,8 +18,9 @@ from tiphys.client.informer import Informer, Informers
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.agent import Agent, NodeOptions, resolver
+from tiphys.node.agent import Agent, NodeOptions
 from tiphys.node.hollow import HollowRuntime
+from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import PolicyEnforcer
@@ -155,6 +156,9 @@ async def _containers(
         informers, options.name, options.address, options.table, pods_cidr, options.service_cidr
     )
     tasks.start(proxy.run(), "proxy", vital=True)
+    resolver = machine_resolver()
+    if options.forward_dns:
+        resolver = Resolver([options.forward_dns], [], [])
     own = NodeOptions(
         options.name,
         options.address,
@@ -166,7 +170,7 @@ async def _containers(
         (options.dns,),
         options.domain,
         options.pod_cidr,
-        resolver=([options.forward_dns], [], []) if options.forward_dns else resolver(),
+        resolver=resolver,
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -176,7 +180,7 @@ async def _containers(
             options.name,
             options.address,
             options.domain,
-            own.resolver[0],
+            own.resolver.servers,
         )
     )
     runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
@@ -192,7 +196,7 @@ async def _containers(
     await pods.synced.wait()
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
-    await agent.remove_strangers({pod.metadata.uid for pod in pods})
+    await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
 def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> PolicyEnforcer:

@@ -1,11 +1,17 @@
-"""The node agent: what a kubelet does. Pods bound to this node run, are probed, restarted, stopped and reported.
+"""The node agent: what a kubelet does. Pods bound to this node run, are probed, restarted, stopped
+and reported.
 
-`lifecycle`, `resize` and `status` are pure: a pod's spec and what the runtime shows go in, actions and a status come out.
-`worker` carries them out for one pod over a `runtime` (containerd over CRI, or hollow: no containers, only the life cycle);
-it keeps why containers are `waiting` and has `reporting` write the status.
-`streaming` serves logs, exec, attach and port-forward.
+`agent` has a `worker` for each pod. A worker shares a `managedpod.ManagedPod` with its parts:
+`sandboxstart`, `containerstart`, `inplaceresize`, `podtermination`, `housekeeping`, `reporting`.
+What it does is computed without side effects: `lifecycle` (what to do), `status`, `conditions` and
+`containerstatus` (what to report), `resize`, `backoff`, `restartpolicy`, `admission`, `eviction`.
 
-`volumes` lays out what containers get mounted: `projection` writes the files of objects, `subpaths` opens parts of volumes,
-`podfiles` keeps hosts files and termination logs; all of it through open handles (`machinery.handles`), for containers write
-there, too. May import client.
+`runtime.Runtime` is what is asked of a container runtime: `cri` is containerd over CRI, `hollow`
+has no containers and only their life cycle. What they show is in `states`.
+
+`streaming` serves logs, exec, attach, port-forward and pages; `access` decides who may ask.
+
+`volumes` prepares what containers mount: `projection` writes the files of objects, `subpaths` opens
+parts of volumes, `podfiles` keeps hosts files and termination logs; all of it through open handles
+(`machinery.handles`), for containers write there, too. May import client.
 """

@@ -1,10 +1,11 @@
-"""Whether a node takes a pod it was given. The scheduler has looked for room, but not everybody asks the scheduler.
-Pure."""
+"""Whether a node takes a pod that is bound to it. The scheduler has looked for room, but pods can
+be bound without it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import clash, ports_of, requests_of, units
@@ -12,102 +13,120 @@ from tiphys.machinery.footprint import clash, ports_of, requests_of, units
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
 
+class Rejection(NamedTuple):
+    """Why a node does not let a pod have something, as the pod's status shows it."""
+
+    reason: str
+    message: str
+
+
+NODE_AFFINITY = Rejection(
+    "NodeAffinity",
+    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+)
+_NODE_PORTS = Rejection(
+    "NodePorts",
+    "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+)
+
+
 class Footprint:
-    """What a pod takes of its node, worked out once."""
+    """What a pod takes of its node, computed when it is first asked for."""
 
     def __init__(self, spec: core_v1.PodSpec) -> None:
         self._spec = spec
 
     @cached_property
     def requests(self) -> dict[str, int]:
+        """By resource, in the units of `machinery.footprint`."""
         return requests_of(self._spec)
 
     @cached_property
     def ports(self) -> tuple[tuple[str, str, int], ...]:
+        """(address, protocol, port) of each host port."""
         return ports_of(self._spec)
 
+    def clashes_with(self, other: Footprint) -> bool:
+        """Whether both want the same host port."""
+        return any(clash(mine, theirs) for theirs in other.ports for mine in self.ports)
 
-def refusal(
+
+def insufficient_room(
     pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]
-) -> tuple[str, str] | None:
-    """The (reason, message) for which a node that holds `others` cannot take `pod`, or None."""
+) -> Rejection | None:
+    """Why a node that holds `others` has no room for `pod`; None if it has."""
     others = list(others)
-    if len(others) + 1 > (room := units("pods", allocatable["pods"])):
-        return _lacks("pods", 1, len(others), room)
+    most_pods = units("pods", allocatable["pods"])
+    if len(others) + 1 > most_pods:
+        return _lacks("pods", 1, len(others), most_pods)
     for name in _COMPUTE:
-        if asked := pod.requests.get(name, 0):
-            used, room = (
-                sum(other.requests.get(name, 0) for other in others),
-                units(name, allocatable[name]),
-            )
-            if used + asked > room:
-                return _lacks(name, asked, used, room)
-    if pod.ports and any(
-        clash(mine, theirs) for other in others for theirs in other.ports for mine in pod.ports
-    ):
-        return (
-            "NodePorts",
-            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
-        )
+        requested = pod.requests.get(name, 0)
+        if not requested:
+            continue
+        used = sum(other.requests.get(name, 0) for other in others)
+        total = units(name, allocatable[name])
+        if used + requested > total:
+            return _lacks(name, requested, used, total)
+    if any(pod.clashes_with(other) for other in others):
+        return _NODE_PORTS
     return None
 
 
-# What a pod may set without reaching beyond itself: upstream's safe sysctls, all of namespaces of the pod's own.
-_SAFE_SYSCTLS = {"kernel.shm_rmid_forced": "IPC"} | dict.fromkeys(
-    (
-        "net.ipv4.ip_local_port_range",
-        "net.ipv4.tcp_syncookies",
-        "net.ipv4.ping_group_range",
-        "net.ipv4.ip_unprivileged_port_start",
-        "net.ipv4.ip_local_reserved_ports",
-        "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_fin_timeout",
-        "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes",
-        "net.ipv4.tcp_rmem",
-        "net.ipv4.tcp_wmem",
-    ),
-    "Net",
-)
+def _lacks(name: str, requested: int, used: int, total: int) -> Rejection:
+    amounts = f"{name}, requested: {requested}, used: {used}, capacity: {total}"
+    return Rejection(f"OutOf{name}", f"Node didn't have enough resource: {amounts}")
 
 
-def unfit(spec: core_v1.PodSpec) -> tuple[str, str] | None:
-    """The (reason, message) for which no node of ours takes a pod, or None."""
+# What a pod may set without reaching beyond itself: upstream's safe sysctls, each of a namespace
+# that is the pod's own.
+_SAFE_SYSCTLS = {
+    "kernel.shm_rmid_forced": "IPC",
+    "net.ipv4.ip_local_port_range": "Net",
+    "net.ipv4.ip_local_reserved_ports": "Net",
+    "net.ipv4.ip_unprivileged_port_start": "Net",
+    "net.ipv4.ping_group_range": "Net",
+    "net.ipv4.tcp_fin_timeout": "Net",
+    "net.ipv4.tcp_keepalive_intvl": "Net",
+    "net.ipv4.tcp_keepalive_probes": "Net",
+    "net.ipv4.tcp_keepalive_time": "Net",
+    "net.ipv4.tcp_rmem": "Net",
+    "net.ipv4.tcp_syncookies": "Net",
+    "net.ipv4.tcp_wmem": "Net",
+}
+
+
+def unfit(spec: core_v1.PodSpec) -> Rejection | None:
+    """Why no node of ours takes a pod; None if some may."""
     if spec.os is not None and spec.os.name != "linux":
-        return "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
-    if (
-        spec.security_context is not None
-        and spec.security_context.supplemental_groups_policy == "Strict"
-    ):
-        return (
-            "SupplementalGroupsPolicyNotSupported",
-            "SupplementalGroupsPolicy=Strict is not supported in this node",
-        )
-    for sysctl in spec.security_context.sysctls if spec.security_context is not None else ():
-        name = sysctl_name(sysctl.name)
-        namespace = _SAFE_SYSCTLS.get(name)
-        if namespace is None:
-            return "SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted'
-        if spec.host_network if namespace == "Net" else spec.host_ipc:
-            return (
-                "SysctlForbidden",
-                f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled',
-            )
+        text = "Failed to admit pod as the OS field doesn't match node OS"
+        return Rejection("PodOSNotSupported", text)
+    security = spec.security_context
+    if security is None:
+        return None
+    if security.supplemental_groups_policy == "Strict":
+        text = "SupplementalGroupsPolicy=Strict is not supported in this node"
+        return Rejection("SupplementalGroupsPolicyNotSupported", text)
+    for sysctl in security.sysctls:
+        if problem := _sysctl_problem(spec, sysctl_name(sysctl.name)):
+            return Rejection("SysctlForbidden", problem)
     return None
+
+
+def _sysctl_problem(spec: core_v1.PodSpec, name: str) -> str:
+    """Why a pod may not set a sysctl; "" if it may."""
+    namespace = _SAFE_SYSCTLS.get(name)
+    if namespace is None:
+        return f'forbidden sysctl: "{name}" not allowlisted'
+    shares_with_host = spec.host_network if namespace == "Net" else spec.host_ipc
+    if shares_with_host:
+        return f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled'
+    return ""
 
 
 def sysctl_name(name: str) -> str:
-    """With dots between its parts: one whose first separator is a slash has slashes and dots exchanged."""
-    first = next((letter for letter in name if letter in "./"), ".")
-    return name if first == "." else name.translate(str.maketrans("./", "/."))
-
-
-def _lacks(name: str, asked: int, used: int, room: int) -> tuple[str, str]:
-    text = f"Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {room}"
-    return f"OutOf{name}", text
-
-
-MISPLACED = (
-    "NodeAffinity",
-    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
-)
+    """The name with dots between its parts. In one whose first separator is a slash, slashes and
+    dots are exchanged, as sysctl(8) reads them."""
+    separators = [letter for letter in name if letter in "./"]
+    if not separators or separators[0] == ".":
+        return name
+    return name.translate(str.maketrans("./", "/."))

@@ -1,11 +1,12 @@
-"""The agent of one node: a worker for each pod bound here, the heartbeat, the streaming server."""
+"""The agent of one node: a worker for each pod bound to it, the node's registration and heartbeat,
+and the streaming server."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,33 @@ from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.access import Access
-from tiphys.node.admission import MISPLACED, Footprint, refusal, unfit
+from tiphys.node.admission import NODE_AFFINITY, Footprint, Rejection, insufficient_room, unfit
+from tiphys.node.capacity import PODS
 from tiphys.node.eviction import is_limited
 from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.lifecycle import TERMINAL
+from tiphys.node.naming import ClusterDNS, Resolver
+from tiphys.node.nodecontext import NodeContext
+from tiphys.node.orphans import OrphanCollector
 from tiphys.node.references import References
-from tiphys.node.registration import BEAT, PODS, Registration, capacity
+from tiphys.node.registration import BEAT, NodeFacts, Registration
 from tiphys.node.resize import shortage
-from tiphys.node.runtime import PodState, Runtime, RuntimeFault, Usage
+from tiphys.node.runtime import Runtime, RuntimeFault
+from tiphys.node.states import PodState, Usage
 from tiphys.node.streaming import StreamingServer
-from tiphys.node.volumes import Volumes
-from tiphys.node.worker import Node, PodWorker
+from tiphys.node.worker import PodWorker
 
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
+_ADMISSION_RETRY = 1.0  # seconds after the API server did not answer
+_RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to one look
 
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """`address` is where the node and its streaming server are reached; `port` 0 lets the system choose."""
+    """`address` is where the node and its streaming server are reached; `port` 0 lets the system
+    choose. `resolver` is the machine's own."""
 
     name: str
     address: str
@@ -46,14 +55,12 @@ class NodeOptions:
     domain: str = "cluster.local"
     pod_cidr: str = ""
     labels: dict[str, str] | None = None
-    resolver: tuple[list[str], list[str], list[str]] = (
-        [],
-        [],
-        [],
-    )  # the node's own: servers, searches, options
+    resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
 
 
 class Agent:
+    """Runs the pods of one node on a runtime, and shows the node and them to the API server."""
+
     def __init__(
         self,
         client: Client,
@@ -64,66 +71,61 @@ class Agent:
         events: EventBudget | None = None,
         isolation: Isolation | None = None,
     ) -> None:
-        self.name, self.runtime = options.name, runtime
-        self._options, self._tasks = options, tasks
-        hollow = runtime.name.startswith("hollow")
-        self._resources = capacity(hollow, options.data_dir)
-        references = References(client)
-        self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
-        volumes = (
-            Volumes(options.data_dir, references, self._resources) if not hollow else _NoVolumes()
-        )
-        self._node = Node(
-            options.name,
-            options.address,
-            runtime,
-            client,
-            self._recorder,
-            references,
-            volumes,  # type: ignore[arg-type]
-            services,
-            (list(options.dns_servers), options.domain),
-            options.resolver,
-            self._resources,
-            starting=asyncio.Semaphore(64 if hollow else 6),
-            shortage=self._shortage,
-            isolation=isolation or NoIsolation(),
-        )
+        """`services` gives those that containers get variables of; agents of one process share
+        `events`."""
+        self.name = options.name
+        self.runtime = runtime
         self._client = client
+        self._options = options
+        self._tasks = tasks
+        self._capacity = runtime.capacity(options.data_dir)
+        self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
+        references = References(client)
+        self._node = NodeContext(
+            name=options.name,
+            address=options.address,
+            runtime=runtime,
+            client=client,
+            recorder=self._recorder,
+            references=references,
+            volumes=runtime.volumes(options.data_dir, references, self._capacity),
+            services=services,
+            dns=ClusterDNS(list(options.dns_servers), options.domain),
+            resolver=options.resolver,
+            allocatable=self._capacity,
+            starting=asyncio.Semaphore(runtime.parallel_starts),
+            isolation=isolation or NoIsolation(),
+            shortage=self._shortage,
+        )
         self._workers: dict[str, PodWorker] = {}
-        self._found: dict[str, PodState] = {}
+        self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._server = StreamingServer(self, Access(client, options.name))
         self._stale = asyncio.Event()
 
     # --- start and end ---
 
     async def start(self) -> None:
+        """Registers the node. Raises RuntimeFault, TimeoutError while the runtime is not there."""
         await self.runtime.start(self._runtime_event)
         options = self._options
         port = options.port
-        if not self.runtime.name.startswith("hollow"):
+        if self.runtime.runs_processes:
             port = await self._server.start(
                 options.address, options.port, options.certificate, options.key, options.ca
             )
-        self._registration = Registration(
-            self._client,
-            options.name,
-            options.address,
-            port,
-            self.runtime.name,
-            self._resources,
-            options.labels or {},
-            options.pod_cidr,
+        facts = NodeFacts(
+            options.name, options.address, port, self.runtime.name, self._capacity, options.pod_cidr
         )
-        self._found = await self.runtime.pods()
+        self._registration = Registration(self._client, facts, options.labels or {})
+        self._unclaimed = await self.runtime.pods()
         self._registration.images = await self.runtime.images()
         await self._registration.register()
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
         self._tasks.start(self._recorder.run(), "events")
         self._tasks.start(self._relist(), "relist", vital=True)
-        if not self.runtime.name.startswith("hollow"):
+        if self.runtime.runs_processes:
             self._tasks.start(self._keep_house(), "housekeeping", vital=True)
-        log.info("node %s registered, runtime %s", options.name, self.runtime.name)
+        log.info("Node %s is registered with runtime %s", options.name, self.runtime.name)
 
     async def stop(self) -> None:
         """Leaves the pods running."""
@@ -142,137 +144,124 @@ class Agent:
         """For an informer of this node's object."""
         self._registration.node_changed(old, new)
 
+    async def remove_orphaned_pods(self, known: set[str]) -> None:
+        """Ends what runs here of pods that are not among the uids `known` to the cluster, and
+        removes what they have on disk. Raises RuntimeFault, TimeoutError."""
+        orphans, self._unclaimed = self._unclaimed, {}
+        await OrphanCollector(self.runtime, self._node.volumes).collect(orphans, known)
+
     # --- pods ---
 
-    def pod_changed(self, old: Any, new: Any) -> None:
+    def pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
         """For the informer of pods bound to this node."""
-        uid = (new or old).metadata.uid  # type: ignore[union-attr]
+        if new is not None:
+            self._pod_updated(new)
+        elif old is not None:
+            self._pod_removed(old)
+
+    def _pod_removed(self, pod: core_v1.Pod) -> None:
+        worker = self._workers.get(pod.metadata.uid)
+        if worker is not None:
+            worker.managed.holds_room = False
+            self._tasks.start(worker.abandon(), "abandon")
+
+    def _pod_updated(self, pod: core_v1.Pod) -> None:
+        uid = pod.metadata.uid
         worker = self._workers.get(uid)
-        if new is None:
-            if worker is not None:
-                worker.holds_room = False
-                self._tasks.start(self._evict(worker), "evict")
-        elif worker is not None:
-            worker.update(new)
-        elif (
-            new.status.phase in ("Succeeded", "Failed")
-            and not new.metadata.deletion_timestamp
-            and uid not in self._found
-        ):
+        if worker is not None:
+            worker.update(pod)
             return
-        else:
-            found = self._found.pop(uid, None)
-            worker = self._workers[uid] = PodWorker(self._node, new, found)
-            worker.holds_room = found is not None
-            self._tasks.start(self._work(worker), f"pod-{new.metadata.name}")
+        has_ended = pod.status.phase in TERMINAL and not pod.metadata.deletion_timestamp
+        if has_ended and uid not in self._unclaimed:
+            return
+        state = self._unclaimed.pop(uid, None)
+        worker = PodWorker(self._node, pod, state)
+        worker.managed.holds_room = state is not None
+        self._workers[uid] = worker
+        self._tasks.start(self._work(worker), f"pod-{pod.metadata.name}")
 
     async def _work(self, worker: PodWorker) -> None:
+        uid = worker.pod.metadata.uid
         try:
-            if worker.holds_room or await self._admitted(worker):
+            if worker.managed.holds_room or await self._is_admitted(worker):
                 await worker.run()
         finally:
-            if self._workers.get(worker.pod.metadata.uid) is worker:
-                del self._workers[worker.pod.metadata.uid]
-            self._room_made()
+            if self._workers.get(uid) is worker:
+                del self._workers[uid]
+            self._retry_resizes()
 
-    async def _admitted(self, worker: PodWorker) -> bool:
+    async def _is_admitted(self, worker: PodWorker) -> bool:
         while True:
             try:
                 return await self._admit(worker)
             except (StatusError, Unreachable) as error:
-                log.info("admitting %s: %s", worker.pod.metadata.name, error)
-                await asyncio.sleep(1.0)
+                log.info("Pod %s is not admitted yet: %s", worker.managed.identity, error)
+                await asyncio.sleep(_ADMISSION_RETRY)
 
     async def _admit(self, worker: PodWorker) -> bool:
-        """Whether there is room for a pod, which it then holds. One that is to go needs none."""
+        """Whether the node takes a pod, which then holds room. A deleted pod needs none."""
         if worker.pod.metadata.deletion_timestamp:
             return True
-        others = [other.footprint for other in self._workers.values() if other.holds_room]
-        refused = unfit(worker.pod.spec) or refusal(worker.footprint, others, self._resources)
-        if refused is None:
-            worker.holds_room = True
-            if await self._registration.suits(worker.pod.spec):
+        managed = worker.managed
+        others = self._footprints(managed.pod.metadata.uid)
+        rejection = unfit(managed.pod.spec) or insufficient_room(
+            managed.footprint, others, self._capacity
+        )
+        if rejection is None:
+            managed.holds_room = True  # while the labels are looked at, too
+            if await self._registration.suits(managed.pod.spec):
                 return True
-            refused, worker.holds_room = MISPLACED, False
-        await worker.reject(*refused)
+            managed.holds_room = False
+            rejection = NODE_AFFINITY
+        await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
 
-    def _shortage(self, worker: PodWorker, wanted: Footprint) -> tuple[str, str] | None:
-        """Why a pod cannot be so large."""
-        others = [
-            other.footprint
-            for other in self._workers.values()
-            if other.holds_room and other is not worker
+    def _footprints(self, without: str) -> list[Footprint]:
+        """Those that hold room on the node, but for the pod of one uid."""
+        return [
+            worker.managed.footprint
+            for uid, worker in self._workers.items()
+            if worker.managed.holds_room and uid != without
         ]
-        return shortage(wanted, others, self._resources)
 
-    def _room_made(self) -> None:
-        """Pods that wait to be larger look again."""
+    def _shortage(self, uid: str, wanted: Footprint) -> Rejection | None:
+        """Why a pod cannot grow to a footprint."""
+        return shortage(wanted, self._footprints(uid), self._capacity)
+
+    def _retry_resizes(self) -> None:
+        """A pod has left: those that wait for room to grow look again."""
         for worker in self._workers.values():
-            if worker.resources.pending is not None:
-                worker.look()
+            if worker.managed.resources.pending is not None:
+                worker.managed.resync()
 
-    async def _evict(self, worker: PodWorker) -> None:
-        """The pod's object is gone without us: whatever still runs ends now."""
-        if not worker.gone:
-            worker.gone = True
-            worker.look()
-            for task in list(worker._starting.values()):
-                task.cancel()
-            worker.state = await self.runtime.pod(worker.pod.metadata.uid)
-            await worker._kill(1.0)
-            await worker._clean_up()
-
-    async def remove_strangers(self, known: set[str]) -> None:
-        """Ends what runs here although no pod of the cluster says so, and clears away what such pods left on disk."""
-        left = (
-            self._node.volumes.left() - known
-        )  # before any pod that comes meanwhile has something there
-        for uid, state in self._found.items():
-            if uid in known or not uid:
-                continue
-            log.info("removing %s/%s, which the cluster does not know", state.namespace, state.name)
-            for container in state.containers.values():
-                await self.runtime.stop_container(container.id, 0)
-            for id in [*state.old_sandboxes, *([state.sandbox.id] if state.sandbox else [])]:
-                await self.runtime.stop_sandbox(id)
-                await self.runtime.remove_sandbox(id)
-        for uid in left | ({uid for uid in self._found if uid} - known):
-            await asyncio.to_thread(self._node.volumes.tear_down, uid)
-            await self.runtime.release_images(uid)
-        for uid in await asyncio.to_thread(self.runtime.log_folders) - known:
-            try:
-                await asyncio.to_thread(self.runtime.remove_logs, uid)
-            except OSError as error:
-                log.warning("logs of pod %s stay: %s", uid, error)
-        self._found = {}
+    # --- what the runtime reports ---
 
     def _runtime_event(self, id: str) -> None:
-        """Something happened: to a container that is known by its id, or one look at everything will tell."""
+        """A container changed; or, without an id, any may have: one look at all of them shows."""
         if not id:
             self._stale.set()
             return
         for worker in self._workers.values():
-            if any(c.id == id for c in worker.state.containers.values()):
-                worker.look()
+            if any(container.id == id for container in worker.state.containers.values()):
+                worker.managed.resync()
 
     async def _relist(self) -> None:
-        """One list for all workers, however many events there were: only those it concerns look closer."""
+        """Lists once for all workers, however many events there were. Only the workers whose pods
+        changed read them in full."""
         while True:
             await self._stale.wait()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_RELIST_PAUSE)
             self._stale.clear()
             try:
-                seen = await self.runtime.pods()
+                listed = await self.runtime.pods()
             except (RuntimeFault, TimeoutError) as error:
-                log.info("listing containers: %s", error)
+                log.info("Containers of node %s cannot be listed: %s", self.name, error)
                 continue
             for uid, worker in list(self._workers.items()):
-                if worker.differs(seen.get(uid)):
-                    worker.look()
+                if worker.state.differs_from(listed.get(uid)):
+                    worker.managed.resync()
 
     async def _keep_house(self) -> None:
-        """Looks after logs and what pods have on disk."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             workers = list(self._workers.values())
@@ -283,13 +272,14 @@ class Agent:
                 for worker in workers:
                     await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
             except (RuntimeFault, TimeoutError, OSError) as error:
-                log.info("keeping house: %s", error)
+                log.info("Housekeeping of node %s is put off: %s", self.name, error)
 
     # --- for the streaming server ---
 
     def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None:
         for worker in self._workers.values():
-            if (worker.pod.metadata.namespace, worker.pod.metadata.name) == (namespace, name):
+            meta = worker.pod.metadata
+            if (meta.namespace, meta.name) == (namespace, name):
                 return worker.pod, worker.state
         return None
 
@@ -297,6 +287,7 @@ class Agent:
         return [worker.pod for worker in self._workers.values()]
 
     def configuration(self) -> dict[str, Any]:
+        """As a KubeletConfiguration of upstream."""
         options = self._options
         return {
             "kind": "KubeletConfiguration",
@@ -314,46 +305,3 @@ class Agent:
             "containerLogMaxFiles": 5,
             "serializeImagePulls": False,
         }
-
-    async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
-        return await self.runtime.port_forward_url(sandbox, ports)  # type: ignore[attr-defined, no-any-return]
-
-
-class _NoVolumes:
-    """A hollow node has no files."""
-
-    async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
-        return {}
-
-    async def refresh(self, pod: core_v1.Pod) -> None: ...
-
-    def mounts(self, *_: Any) -> list[Any]:
-        return []
-
-    def write_hosts(self, *_: Any) -> None: ...
-
-    def folder(self, uid: str) -> Path:
-        return Path("/nonexistent")
-
-    def tear_down(self, uid: str) -> None: ...
-
-    def left(self) -> set[str]:
-        return set()
-
-
-def resolver() -> tuple[list[str], list[str], list[str]]:
-    """(name servers, searches, options) of the machine itself."""
-    servers, searches, options = [], [], []
-    try:
-        lines = Path("/etc/resolv.conf").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            servers.append(words[1])
-        elif words and words[0] == "search":
-            searches = words[1:]
-        elif words and words[0] == "options":
-            options += words[1:]
-    return servers, searches, options

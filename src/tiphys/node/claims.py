@@ -1,4 +1,4 @@
-"""Claims for devices, before a pod starts: what they were given has to be prepared by its driver."""
+"""Claims for devices, before a pod starts: their driver has to prepare what was allocated."""
 
 from __future__ import annotations
 
@@ -11,41 +11,48 @@ from tiphys.node.runtime import RuntimeFault
 
 
 async def prepare(client: Client, pod: core_v1.Pod) -> None:
-    """Sees that a pod may use its claims, and that they need no driver: there are none here. Raises RuntimeFault.
+    """Checks that a pod may use its claims and that they need no driver: no driver registers here.
+    Raises RuntimeFault.
 
-    A claim that was given no devices needs nobody, as for a kubelet.
+    As for upstream's kubelet, a claim without devices in its allocation needs no driver.
     """
+    meta = pod.metadata
     try:
-        wanted = list(claims_of(pod))
+        claims = list(claims_of(pod))
     except NotMade as missing:
-        raise _fault(
-            f'pod "{pod.metadata.namespace}/{pod.metadata.name}": ResourceClaim not created yet'
-        ) from missing
-    for entry, name in wanted:
+        problem = f'pod "{meta.namespace}/{meta.name}": ResourceClaim not created yet'
+        raise _fault(problem) from missing
+    for entry, name in claims:
         try:
-            claim = await client.get(v1.ResourceClaim, name, pod.metadata.namespace)
+            claim = await client.get(v1.ResourceClaim, name, meta.namespace)
         except (StatusError, Unreachable) as error:
             raise _fault(f"fetch ResourceClaim {name}: {error}") from None
-        if reason := _obstacle(pod, entry, claim):
-            raise _fault(reason)
+        if problem := _obstacle(pod, entry, claim):
+            raise _fault(problem)
 
 
 def _obstacle(pod: core_v1.Pod, entry: str, claim: v1.ResourceClaim) -> str:
-    """Why a pod cannot use a claim here; empty: it can."""
-    name, meta = claim.metadata.name, pod.metadata
-    templated = any(
-        e.name == entry and e.resource_claim_template_name for e in pod.spec.resource_claims
+    """Why a pod cannot use a claim here; "" if it can. `entry` names the claim in the pod's
+    spec."""
+    name = claim.metadata.name
+    meta = pod.metadata
+    is_templated = any(
+        one.name == entry and one.resource_claim_template_name for one in pod.spec.resource_claims
     )
-    if templated and not belongs_to(claim, pod):
+    if is_templated and not belongs_to(claim, pod):
         return f"ResourceClaim {name} was not created for pod {meta.name} (pod is not owner)"
     if not is_reserved_for(claim, pod):
-        return f"pod {meta.name} ({meta.uid}) is not allowed to use ResourceClaim {name} ({claim.metadata.uid})"
+        return (
+            f"pod {meta.name} ({meta.uid}) is not allowed to use "
+            f"ResourceClaim {name} ({claim.metadata.uid})"
+        )
     if claim.status.allocation is None:
         return f"ResourceClaim {name}: not allocated"
-    driver = next((result.driver for result in claim.status.allocation.devices.results), "")
-    return f"DRA driver {driver} is not registered" if driver else ""
+    for result in claim.status.allocation.devices.results:
+        return f"DRA driver {result.driver} is not registered" if result.driver else ""
+    return ""
 
 
-def _fault(reason: str) -> RuntimeFault:
-    text = f"Failed to prepare dynamic resources: prepare dynamic resources: {reason}"
+def _fault(problem: str) -> RuntimeFault:
+    text = f"Failed to prepare dynamic resources: prepare dynamic resources: {problem}"
     return RuntimeFault("FailedPrepareDynamicResources", text)

@@ -1,5 +1,5 @@
-"""Pods that use more of the node's disk than they may, and the words in which they are evicted. Upstream's local limits: of
-volumes, of containers, of all of a pod."""
+"""Pods that use more of the node's disk than they may: upstream's local limits of volumes, of
+containers, and of all of a pod."""
 
 from __future__ import annotations
 
@@ -18,43 +18,61 @@ _PATIENCE = 60.0  # seconds that measuring one folder may take
 
 @dataclass
 class DiskUsage:
-    """Bytes on disk: of volumes by name, and of containers (what they wrote, and their logs) by name."""
+    """Bytes on disk: of volumes by name, and of containers (what they wrote, and their logs) by
+    name."""
 
     volumes: dict[str, int] = field(default_factory=dict)
     containers: dict[str, int] = field(default_factory=dict)
 
 
 def is_limited(spec: core_v1.PodSpec) -> bool:
-    """Whether there is anything to measure of a pod."""
-    volumes = any(v.empty_dir is not None and v.empty_dir.size_limit for v in spec.volumes)
-    return volumes or any(
-        STORAGE in c.resources.limits for c in (*spec.containers, *spec.init_containers)
-    )
+    """Whether a pod must be measured."""
+    for volume in spec.volumes:
+        if volume.empty_dir is not None and volume.empty_dir.size_limit:
+            return True
+    containers = (*spec.containers, *spec.init_containers)
+    return any(STORAGE in container.resources.limits for container in containers)
 
 
 def excess(spec: core_v1.PodSpec, used: DiskUsage) -> str:
     """What a pod has too much of, in upstream's words; "" if nothing."""
+    return _excess_of_volumes(spec, used) or _excess_of_containers(spec, used)
+
+
+def _excess_of_volumes(spec: core_v1.PodSpec, used: DiskUsage) -> str:
     for volume in spec.volumes:
         limit = volume.empty_dir.size_limit if volume.empty_dir is not None else None
-        if limit and 0 < quantity.ceil_units(limit) < used.volumes.get(volume.name, 0):
+        if not limit:
+            continue
+        most = quantity.ceil_units(limit)
+        if 0 < most < used.volumes.get(volume.name, 0):  # a limit of 0 is none
             return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". '
+    return ""
+
+
+def _excess_of_containers(spec: core_v1.PodSpec, used: DiskUsage) -> str:
     limits = {
-        c.name: c.resources.limits[STORAGE]
-        for c in spec.containers
-        if STORAGE in c.resources.limits
+        container.name: container.resources.limits[STORAGE]
+        for container in spec.containers
+        if STORAGE in container.resources.limits
     }
-    on_disk = sum(used.containers.values()) + sum(
-        used.volumes.get(v.name, 0)
-        for v in spec.volumes
-        if v.empty_dir is None or v.empty_dir.medium != "Memory"
-    )
-    whole = quantity.total([{STORAGE: limit} for limit in limits.values()]).get(STORAGE)
-    if whole and on_disk > quantity.ceil_units(whole):
-        return f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
+    total = quantity.total([{STORAGE: limit} for limit in limits.values()]).get(STORAGE)
+    if total and _on_disk(spec, used) > quantity.ceil_units(total):
+        what = "Pod ephemeral local storage usage"
+        return f"{what} exceeds the total limit of containers {total}. "
     for name, limit in limits.items():
         if used.containers.get(name, 0) > quantity.ceil_units(limit):
             return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
     return ""
+
+
+def _on_disk(spec: core_v1.PodSpec, used: DiskUsage) -> int:
+    """Bytes of containers and volumes, but for those in memory."""
+    total = sum(used.containers.values())
+    for volume in spec.volumes:
+        if volume.empty_dir is None or volume.empty_dir.medium != "Memory":
+            total += used.volumes.get(volume.name, 0)
+    return total
 
 
 async def measure(
@@ -63,20 +81,24 @@ async def measure(
     logs: Mapping[str, Path],
     written: Mapping[str, int],
 ) -> DiskUsage:
-    """`volumes` are the folders of volumes on this node, `logs` those of containers' logs, `written` the bytes that
-    containers wrote beside them."""
-    made = DiskUsage()
+    """`volumes` are the folders of volumes on this node, `logs` those of containers' logs,
+    `written` the bytes that containers wrote beside them."""
+    usage = DiskUsage()
     for name, folder in volumes.items():
-        made.volumes[name] = await folder_size(folder)
+        usage.volumes[name] = await folder_size(folder)
     for container in (*spec.containers, *spec.init_containers):
-        size = await folder_size(logs[container.name]) if container.name in logs else 0
-        made.containers[container.name] = size + written.get(container.name, 0)
-    return made
+        name = container.name
+        of_logs = await folder_size(logs[name]) if name in logs else 0
+        usage.containers[name] = of_logs + written.get(name, 0)
+    return usage
 
 
 async def folder_size(folder: Path) -> int:
-    """Bytes on disk of all in a folder, on its own file system; 0 of one that cannot be measured. By a process of its own:
-    there may be millions of files, and deeper ones than handles can be open."""
+    """Bytes on disk of all in a folder, on its own file system; 0 of one that cannot be measured.
+
+    A process measures it: there may be millions of files, and more folders within each other than
+    handles can be open.
+    """
     measuring = await asyncio.create_subprocess_exec(
         "du",
         "-sxB1",
@@ -87,12 +109,12 @@ async def folder_size(folder: Path) -> int:
     )
     try:
         async with asyncio.timeout(_PATIENCE):
-            told, _ = await measuring.communicate()
+            output, _ = await measuring.communicate()
     except TimeoutError:
         return 0
     finally:
         if measuring.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 measuring.kill()
-    size = told.split(b"\t", 1)[0]
+    size = output.split(b"\t", 1)[0]
     return int(size) if size.isdigit() else 0

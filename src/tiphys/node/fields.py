@@ -1,4 +1,5 @@
-"""Values of a pod's own fields and resources, for environment variables and downward API files."""
+"""Values of a pod's own fields and resources, for environment variables and downward API files.
+Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +12,17 @@ from tiphys.machinery import quantity
 _SUBSCRIPT = re.compile(r"(.+)\['(.+)'\]$")
 
 
-def field(pod: core_v1.Pod, path: str, host_ip: str = "") -> str:
-    """Raises KeyError for a path that is not one of upstream's."""
+def field(pod: core_v1.Pod, path: str, host_ip: str = "", pod_ip: str = "") -> str:
+    """The value of a field that upstream lets a pod see of itself.
+
+    `host_ip` and `pod_ip` are what the node knows before the pod's status says it. Raises KeyError
+    for any other path.
+    """
     meta, spec, status = pod.metadata, pod.spec, pod.status
     match = _SUBSCRIPT.match(path)
     if match:
-        source = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}[
-            match[1]
-        ]
-        return source.get(match[2], "")
+        maps = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}
+        return maps[match[1]].get(match[2], "")
     host = status.host_ip or host_ip
     values: dict[str, Any] = {
         "metadata.name": meta.name,
@@ -31,8 +34,8 @@ def field(pod: core_v1.Pod, path: str, host_ip: str = "") -> str:
         "spec.serviceAccountName": spec.service_account_name,
         "status.hostIP": host,
         "status.hostIPs": host,
-        "status.podIP": status.pod_ip,
-        "status.podIPs": ",".join(p.ip for p in status.pod_ips),
+        "status.podIP": status.pod_ip or pod_ip,
+        "status.podIPs": ",".join(address.ip for address in status.pod_ips) or pod_ip,
     }
     return str(values[path])
 
@@ -51,12 +54,21 @@ def resource(
     selector: core_v1.ResourceFieldSelector,
     allocatable: dict[str, str],
 ) -> str:
-    """A limit or request in units of the divisor, rounded up; a missing limit is what the node has."""
+    """A limit or request in units of the divisor, rounded up. A limit that is not set is what the
+    node has; a request that is not set is 0."""
     if selector.container_name:
-        everyone = [*pod.spec.containers, *pod.spec.init_containers]
-        container = next((c for c in everyone if c.name == selector.container_name), container)
+        for candidate in [*pod.spec.containers, *pod.spec.init_containers]:
+            if candidate.name == selector.container_name:
+                container = candidate
+                break
     kind, _, name = selector.resource.partition(".")
-    values = container.resources.limits if kind == "limits" else container.resources.requests
-    value = values.get(name) or (allocatable.get(name, "0") if kind == "limits" else "0")
-    divisor = quantity.nano(selector.divisor or "0") or (quantity.NANO)
-    return str(-(-quantity.nano(value) // divisor))
+    if kind == "limits":
+        value = container.resources.limits.get(name) or allocatable.get(name, "0")
+    else:
+        value = container.resources.requests.get(name) or "0"
+    divisor = quantity.nano(selector.divisor or "0") or quantity.NANO
+    return str(_divide_up(quantity.nano(value), divisor))
+
+
+def _divide_up(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)

@@ -1,6 +1,8 @@
-"""A runtime without containers: pods go through the same life cycle, on the clock, and nothing runs.
+"""A runtime without containers: pods go through the same life cycle, on the clock, and nothing
+runs.
 
-What a pod does can be said in annotations: ``hollow.tiphys.io/exit-after`` (seconds) and ``hollow.tiphys.io/exit-code``.
+Annotations of a pod say what its containers do: ``hollow.tiphys.io/exit-after`` (seconds) and
+``hollow.tiphys.io/exit-code``.
 """
 
 from __future__ import annotations
@@ -11,37 +13,53 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.node.runtime import (
+from tiphys.node.capacity import capacity
+from tiphys.node.naming import Resolver
+from tiphys.node.references import References
+from tiphys.node.runtime import ContainerPlan, Mount, PodVolumes, RuntimeFault, Streams
+from tiphys.node.states import (
     EXITED,
     RUNNING,
-    ContainerPlan,
     ContainerState,
+    PodIdentity,
     PodState,
-    RuntimeFault,
     SandboxState,
     Usage,
 )
 
 EXIT_AFTER, EXIT_CODE = "hollow.tiphys.io/exit-after", "hollow.tiphys.io/exit-code"
-_WHY = "a hollow node runs no containers"
+_NO_CONTAINERS = "a hollow node runs no containers"
+_FIRST_ADDRESSES = 250  # pods of a node whose addresses tell the node by their third number
 
 
 class HollowRuntime:
-    """`subnet` is the first two numbers of the addresses that pods seem to have."""
+    """`number` is the node's among hollow nodes: its pods get addresses of their own."""
 
     name = "hollow://1.0"
-    gives_devices = True
+    runs_processes = False
+    prepares_devices = True
+    parallel_starts = 64
 
     def __init__(self, number: int = 0, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._pods: dict[str, PodState] = {}
-        self._of: dict[str, str] = {}
-        self._count = itertools.count(2)
+        self._uids: dict[str, str] = {}  # container id -> pod uid
+        self._addresses = itertools.count(2)
         self._number = number
         self._wake: Callable[[str], None] = lambda id: None
         self._timers: set[asyncio.TimerHandle] = set()
+
+    def capacity(self, disk: Path) -> dict[str, Any]:
+        """More than the pods of any test ask for."""
+        return capacity(cpu="32", memory="256Gi", storage="1Ti")
+
+    def volumes(
+        self, root: Path, references: References, allocatable: dict[str, str]
+    ) -> PodVolumes:
+        return NoVolumes()
 
     async def start(self, wake: Callable[[str], None]) -> None:
         self._wake = wake
@@ -59,6 +77,8 @@ class HollowRuntime:
     async def container(self, known: ContainerState) -> ContainerState:
         return self._find(known.id) or known
 
+    # --- images ---
+
     async def has_image(self, image: str) -> bool:
         return True
 
@@ -68,102 +88,30 @@ class HollowRuntime:
     async def image_size(self, image: str) -> int:
         return 0
 
-    async def pull(self, image: str, auth: dict[str, str] | None) -> None:
-        return None
+    async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
 
-    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
-        return None
+    async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None: ...
 
-    async def release_images(self, uid: str) -> None:
-        return None
+    async def release_images(self, uid: str) -> None: ...
 
     async def images(self) -> list[tuple[list[str], int]]:
         return []
 
+    # --- sandboxes ---
+
     async def run_sandbox(
-        self,
-        pod: core_v1.Pod,
-        attempt: int,
-        dns: tuple[list[str], list[str], list[str]],
-        hostname: str,
+        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> SandboxState:
-        meta, number = pod.metadata, next(self._count)
+        meta = pod.metadata
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
-        ip = (
-            f"10.{192 + (number >> 16 & 31)}.{self._number % 256}.{number % 254 + 1}"
-            if number < 250
-            else f"10.{128 + self._number % 64}.{number >> 8 & 255}.{number & 255}"
-        )
-        state.sandbox = SandboxState(f"{meta.uid}-{attempt}", attempt, True, ip, self._now())
+        address = self._address(next(self._addresses))
+        state.sandbox = SandboxState(f"{meta.uid}-{attempt}", attempt, True, address, self._now())
         return state.sandbox
 
-    async def start_container(
-        self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan
-    ) -> ContainerState:
-        state, now = self._pods[pod.metadata.uid], self._now()
-        id = hashlib.sha256(
-            f"{sandbox.id}/{plan.container.name}/{plan.attempt}".encode()
-        ).hexdigest()
-        made = ContainerState(
-            id,
-            plan.container.name,
-            plan.attempt,
-            RUNNING,
-            now,
-            now,
-            image=plan.image,
-            image_ref=plan.image,
-        )
-        if plan.container.name in state.containers:
-            state.previous[made.name] = state.containers[made.name]
-        state.containers[made.name] = made
-        self._of[id] = pod.metadata.uid
-        ends = self._ends_after(pod, plan)
-        if ends is not None:
-            code = int(pod.metadata.annotations.get(EXIT_CODE, "0"))
-            self._later(ends, made, code)
-        return made
-
-    @staticmethod
-    def _ends_after(pod: core_v1.Pod, plan: ContainerPlan) -> float | None:
-        init = any(
-            c.name == plan.container.name and c.restart_policy != "Always"
-            for c in pod.spec.init_containers
-        )
-        if EXIT_AFTER in pod.metadata.annotations:
-            return float(pod.metadata.annotations[EXIT_AFTER])
-        return 0.0 if init or pod.spec.restart_policy != "Always" else None
-
-    def _later(self, seconds: float, container: ContainerState, code: int) -> None:
-        def end() -> None:
-            self._timers.discard(timer)
-            self._finish(container, code)
-
-        timer = asyncio.get_running_loop().call_later(seconds, end)
-        self._timers.add(timer)
-
-    def _finish(self, container: ContainerState, code: int) -> None:
-        if container.state == RUNNING:
-            container.state, container.exit_code, container.finished_at = EXITED, code, self._now()
-            container.reason = "Error" if code else "Completed"
-            self._wake(container.id)
-
-    def _find(self, id: str) -> ContainerState | None:
-        state = self._pods.get(self._of.get(id, ""))
-        return next((c for c in state.containers.values() if c.id == id), None) if state else None
-
-    async def resize_container(
-        self, pod: core_v1.Pod, container: core_v1.Container, id: str
-    ) -> None:
-        return None
-
-    async def stop_container(self, id: str, grace: float) -> None:
-        found = self._find(id)
-        if found is not None:
-            self._finish(found, 0)
-
-    async def remove_container(self, id: str) -> None:
-        self._of.pop(id, None)
+    def _address(self, count: int) -> str:
+        if count < _FIRST_ADDRESSES:
+            return f"10.192.{self._number % 256}.{count % 254 + 1}"
+        return f"10.{128 + self._number % 64}.{count >> 8 & 255}.{count & 255}"
 
     async def stop_sandbox(self, id: str) -> None:
         for state in self._pods.values():
@@ -174,42 +122,149 @@ class HollowRuntime:
         for uid, state in list(self._pods.items()):
             if state.sandbox is not None and state.sandbox.id == id:
                 for container in state.containers.values():
-                    self._of.pop(container.id, None)
+                    self._uids.pop(container.id, None)
                 del self._pods[uid]
 
     def forget(self, uid: str) -> None:
         self._pods.pop(uid, None)
 
-    async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
-        return 0, b""
+    # --- containers ---
 
-    async def exec_url(
-        self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool
-    ) -> str:
-        raise RuntimeFault("Unimplemented", _WHY)
+    async def start_container(
+        self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan
+    ) -> ContainerState:
+        name = plan.container.name
+        now = self._now()
+        key = f"{sandbox.id}/{name}/{plan.attempt}"
+        id = hashlib.sha256(key.encode()).hexdigest()
+        container = ContainerState(
+            id,
+            name,
+            plan.attempt,
+            RUNNING,
+            created_at=now,
+            started_at=now,
+            image=plan.image,
+            image_ref=plan.image,
+        )
+        state = self._pods[pod.metadata.uid]
+        if name in state.containers:
+            state.previous[name] = state.containers[name]
+        state.containers[name] = container
+        self._uids[id] = pod.metadata.uid
+        exit_after = _exit_after(pod, plan)
+        if exit_after is not None:
+            code = int(pod.metadata.annotations.get(EXIT_CODE, "0"))
+            self._finish_later(exit_after, container, code)
+        return container
 
-    async def attach_url(self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> str:
-        raise RuntimeFault("Unimplemented", _WHY)
+    def _finish_later(self, seconds: float, container: ContainerState, code: int) -> None:
+        def finish() -> None:
+            self._timers.discard(timer)
+            self._finish(container, code)
 
-    def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
-        raise FileNotFoundError(_WHY)
+        timer = asyncio.get_running_loop().call_later(seconds, finish)
+        self._timers.add(timer)
 
-    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
-        return None
+    def _finish(self, container: ContainerState, code: int) -> None:
+        if container.state != RUNNING:
+            return
+        container.state = EXITED
+        container.exit_code = code
+        container.finished_at = self._now()
+        container.reason = "Error" if code else "Completed"
+        self._wake(container.id)
 
-    async def rotate_log(
-        self, namespace: str, pod: str, uid: str, container: ContainerState
-    ) -> None:
-        return None
+    def _find(self, id: str) -> ContainerState | None:
+        state = self._pods.get(self._uids.get(id, ""))
+        if state is None:
+            return None
+        return next((one for one in state.containers.values() if one.id == id), None)
 
-    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
-        return None
+    async def resize_container(
+        self, pod: core_v1.Pod, container: core_v1.Container, id: str
+    ) -> None: ...
 
-    def log_folders(self) -> set[str]:
-        return set()
+    async def stop_container(self, id: str, grace: float) -> None:
+        container = self._find(id)
+        if container is not None:
+            self._finish(container, 0)
 
-    def remove_logs(self, uid: str) -> None:
-        return None
+    async def remove_container(self, id: str) -> None:
+        self._uids.pop(id, None)
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}
+
+    # --- streams and logs: of containers that run ---
+
+    async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
+        return 0, b""
+
+    async def exec_url(self, id: str, command: list[str], streams: Streams) -> str:
+        raise RuntimeFault("Unimplemented", _NO_CONTAINERS)
+
+    async def attach_url(self, id: str, streams: Streams) -> str:
+        raise RuntimeFault("Unimplemented", _NO_CONTAINERS)
+
+    async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
+        raise RuntimeFault("Unimplemented", _NO_CONTAINERS)
+
+    def open_log(self, pod: PodIdentity, container: str, attempt: int) -> int:
+        raise FileNotFoundError(_NO_CONTAINERS)
+
+    def log_folder(self, pod: PodIdentity) -> Path | None:
+        return None
+
+    async def rotate_log(self, pod: PodIdentity, container: ContainerState) -> None: ...
+
+    def remove_log(self, pod: PodIdentity, container: ContainerState) -> None: ...
+
+    def pods_with_logs(self) -> set[str]:
+        return set()
+
+    def remove_logs(self, uid: str) -> None: ...
+
+
+def _exit_after(pod: core_v1.Pod, plan: ContainerPlan) -> float | None:
+    """Seconds after which a container ends; None if it runs on. Init containers end at once, and
+    so do those of pods that are not restarted whatever happens."""
+    if EXIT_AFTER in pod.metadata.annotations:
+        return float(pod.metadata.annotations[EXIT_AFTER])
+    ends = pod.spec.restart_policy != "Always"
+    for init in pod.spec.init_containers:
+        if init.name == plan.container.name and init.restart_policy != "Always":
+            ends = True
+    return 0.0 if ends else None
+
+
+class NoVolumes:
+    """The volumes of a hollow node: its pods have no files."""
+
+    def folder(self, uid: str) -> Path:
+        return Path("/nonexistent")
+
+    def path(self, pod: core_v1.Pod, volume: core_v1.Volume) -> Path:
+        return self.folder(pod.metadata.uid)
+
+    async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
+        return {volume.name: str(self.path(pod, volume)) for volume in pod.spec.volumes}
+
+    async def refresh(self, pod: core_v1.Pod) -> None: ...
+
+    def mounts(
+        self,
+        pod: core_v1.Pod,
+        container: Any,
+        paths: dict[str, str],
+        env: dict[str, str],
+        attempt: int,
+    ) -> list[Mount]:
+        return []
+
+    def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None: ...
+
+    def pod_uids(self) -> set[str]:
+        return set()
+
+    def tear_down(self, uid: str) -> None: ...

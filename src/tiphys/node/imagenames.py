@@ -14,6 +14,7 @@ _NAME = re.compile(
     re.ASCII,
 )
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+_DOCKER = "docker.io"  # the registry of names that have none
 _LONGEST = 255  # characters of a repository's name
 
 
@@ -22,14 +23,26 @@ class ImageNameError(ValueError):
 
 
 def repository_of(image: str) -> str:
-    """The repository with its registry: ``docker.io/library/nginx`` of ``nginx:1``. Raises ImageNameError."""
+    """The repository with its registry: ``docker.io/library/nginx`` of ``nginx:1``. Raises
+    ImageNameError."""
     return _read(image)["repository"]
 
 
 def with_tag(image: str) -> str:
-    """The name as the runtime gets it: ``:latest`` stands for a tag and a digest that are not told. Raises ImageNameError."""
+    """The name as the runtime gets it: with the tag ``:latest`` if it has neither tag nor digest.
+    Raises ImageNameError."""
     match = _read(image)
     return image if match["tag"] or match["digest"] else f"{image}:latest"
+
+
+def _split_domain(image: str) -> tuple[str, str]:
+    """(registry, rest) of a name. What comes before the first slash is a registry if it looks like
+    a host."""
+    domain, slash, rest = image.partition("/")
+    has_host_characters = bool(set(domain) & {".", ":"}) or domain != domain.lower()
+    if not slash or not (has_host_characters or domain == "localhost"):
+        return _DOCKER, image
+    return (_DOCKER, rest) if domain == "index.docker.io" else (domain, rest)
 
 
 def _read(image: str) -> re.Match[str]:
@@ -37,14 +50,8 @@ def _read(image: str) -> re.Match[str]:
         raise ImageNameError(
             f"invalid repository name ({image}), cannot specify 64-byte hexadecimal strings"
         )
-    domain, slash, rest = image.partition("/")
-    if not slash or not (
-        set(domain) & {".", ":"} or domain == "localhost" or domain != domain.lower()
-    ):
-        domain, rest = "docker.io", image
-    if domain == "index.docker.io":
-        domain = "docker.io"
-    if domain == "docker.io" and "/" not in rest:
+    domain, rest = _split_domain(image)
+    if domain == _DOCKER and "/" not in rest:
         rest = f"library/{rest}"
     path = rest.partition("@")[0]
     if ":" in path:

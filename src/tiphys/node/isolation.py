@@ -1,4 +1,5 @@
-"""What network policies ask of the agent: no container runs before those about its pod are in force."""
+"""What the agent asks of network policies: that no container runs before those about its pod are in
+force."""
 
 from __future__ import annotations
 
@@ -8,8 +9,11 @@ from tiphys.api import core_v1
 
 
 class Isolation(Protocol):
+    """Puts network policies in force for the pods of this node."""
+
     async def isolate(self, pod: core_v1.Pod, address: str) -> None:
-        """Returns once the policies about a pod at this address are in force. Raises TimeoutError."""
+        """Returns once the policies about a pod at this address are in force. Raises
+        TimeoutError."""
         ...
 
     def release(self, pod: core_v1.Pod) -> None:
@@ -18,7 +22,7 @@ class Isolation(Protocol):
 
 
 class NoIsolation:
-    """Of hollow nodes: their pods have no network."""
+    """For nodes whose pods have no network."""
 
     async def isolate(self, pod: core_v1.Pod, address: str) -> None: ...
 

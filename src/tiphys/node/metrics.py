@@ -1,109 +1,112 @@
-"""What a node tells Prometheus: `/metrics/resource` with upstream's names, and the same of containers under cAdvisor's."""
+"""The usage of containers for Prometheus: `/metrics/resource` with the names of upstream's kubelet,
+and `/metrics/cadvisor` with those of cAdvisor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.machinery import timestamps
-from tiphys.node.runtime import Usage
-from tiphys.node.summary import machine_usage
+from tiphys.node.states import Usage
+from tiphys.node.summary import this_machine
 
-Sample = tuple[dict[str, str], float]
-_BY_UID = Mapping[str, Mapping[str, Usage]]
+Labels = dict[str, str]
+Sample = tuple[Labels, float]
+UsageByPod = Mapping[str, Mapping[str, Usage]]  # by pod uid and container name
 
-
-def of_resources(pods: Sequence[core_v1.Pod], usage: _BY_UID) -> str:
-    """`usage` is by pod uid and container name."""
-    proc = Path("/proc")
-    machine = machine_usage(
-        (proc / "stat").read_text(), (proc / "meminfo").read_text(), (proc / "vmstat").read_text()
-    )
-    rows = list(_containers(pods, usage))
-    sums = [(_labels(pod), usage.get(pod.metadata.uid, {}).values()) for pod in pods]
-    began = [(labels, begun) for labels, _, begun in rows if begun]
-    return "".join(
-        (
-            _family(
-                "container_cpu_usage_seconds_total",
-                "counter",
-                [(labels, u.cpu / 1e9) for labels, u, _ in rows],
-            ),
-            _family(
-                "container_memory_working_set_bytes",
-                "gauge",
-                [(labels, u.working_set) for labels, u, _ in rows],
-            ),
-            _family("container_start_time_seconds", "gauge", began),
-            _family("node_cpu_usage_seconds_total", "counter", [({}, machine.cpu / 1e9)]),
-            _family("node_memory_working_set_bytes", "gauge", [({}, machine.working_set)]),
-            _family(
-                "pod_cpu_usage_seconds_total",
-                "counter",
-                [(labels, sum(u.cpu for u in us) / 1e9) for labels, us in sums if us],
-            ),
-            _family(
-                "pod_memory_working_set_bytes",
-                "gauge",
-                [(labels, sum(u.working_set for u in us)) for labels, us in sums if us],
-            ),
-            _family("resource_scrape_error", "gauge", [({}, 0)]),
-        )
-    )
+_NANOSECONDS = 1e9
 
 
-def of_containers(pods: Sequence[core_v1.Pod], usage: _BY_UID) -> str:
-    rows = [(labels, used) for labels, used, _ in _containers(pods, usage, images=True)]
-    return "".join(
-        (
-            _family(
-                "container_cpu_usage_seconds_total",
-                "counter",
-                [(labels, u.cpu / 1e9) for labels, u in rows],
-            ),
-            _family("container_fs_usage_bytes", "gauge", [(labels, u.disk) for labels, u in rows]),
-            _family("container_memory_rss", "gauge", [(labels, u.rss) for labels, u in rows]),
-            _family(
-                "container_memory_usage_bytes",
-                "gauge",
-                [(labels, u.usage or u.working_set) for labels, u in rows],
-            ),
-            _family(
-                "container_memory_working_set_bytes",
-                "gauge",
-                [(labels, u.working_set) for labels, u in rows],
-            ),
-        )
-    )
+class _Row(NamedTuple):
+    """One container. `started_at` is in seconds since the epoch, 0 if it does not run."""
+
+    labels: Labels
+    usage: Usage
+    started_at: float
 
 
-def _containers(
-    pods: Sequence[core_v1.Pod], usage: _BY_UID, images: bool = False
-) -> Iterable[tuple[dict[str, str], Usage, float]]:
-    """(labels, usage, seconds since the epoch at which it began) of each."""
+def resource_metrics(pods: Sequence[core_v1.Pod], usage: UsageByPod) -> str:
+    """Of containers, pods and the machine."""
+    machine = this_machine()
+    rows = list(_rows(pods, usage))
+    cpu: list[Sample] = [(row.labels, row.usage.cpu / _NANOSECONDS) for row in rows]
+    memory: list[Sample] = [(row.labels, row.usage.working_set) for row in rows]
+    starts: list[Sample] = [(row.labels, row.started_at) for row in rows if row.started_at]
+    pod_cpu: list[Sample] = []
+    pod_memory: list[Sample] = []
     for pod in pods:
+        used = usage.get(pod.metadata.uid, {}).values()
+        if used:
+            pod_cpu.append((_labels(pod), sum(one.cpu for one in used) / _NANOSECONDS))
+            pod_memory.append((_labels(pod), sum(one.working_set for one in used)))
+    families = (
+        _family("container_cpu_usage_seconds_total", "counter", cpu),
+        _family("container_memory_working_set_bytes", "gauge", memory),
+        _family("container_start_time_seconds", "gauge", starts),
+        _family("node_cpu_usage_seconds_total", "counter", [({}, machine.cpu / _NANOSECONDS)]),
+        _family("node_memory_working_set_bytes", "gauge", [({}, machine.working_set)]),
+        _family("pod_cpu_usage_seconds_total", "counter", pod_cpu),
+        _family("pod_memory_working_set_bytes", "gauge", pod_memory),
+        _family("resource_scrape_error", "gauge", [({}, 0)]),
+    )
+    return "".join(families)
+
+
+def container_metrics(pods: Sequence[core_v1.Pod], usage: UsageByPod) -> str:
+    """Of containers, with their images."""
+    rows = list(_rows(pods, usage, with_images=True))
+    cpu: list[Sample] = [(row.labels, row.usage.cpu / _NANOSECONDS) for row in rows]
+    disk: list[Sample] = [(row.labels, row.usage.disk) for row in rows]
+    rss: list[Sample] = [(row.labels, row.usage.rss) for row in rows]
+    used: list[Sample] = [(row.labels, row.usage.usage or row.usage.working_set) for row in rows]
+    working_set: list[Sample] = [(row.labels, row.usage.working_set) for row in rows]
+    families = (
+        _family("container_cpu_usage_seconds_total", "counter", cpu),
+        _family("container_fs_usage_bytes", "gauge", disk),
+        _family("container_memory_rss", "gauge", rss),
+        _family("container_memory_usage_bytes", "gauge", used),
+        _family("container_memory_working_set_bytes", "gauge", working_set),
+    )
+    return "".join(families)
+
+
+def _rows(
+    pods: Sequence[core_v1.Pod], usage: UsageByPod, with_images: bool = False
+) -> Iterable[_Row]:
+    for pod in pods:
+        status = pod.status
         statuses = {
-            s.name: s for s in (*pod.status.init_container_statuses, *pod.status.container_statuses)
+            one.name: one for one in (*status.init_container_statuses, *status.container_statuses)
         }
         for name, used in usage.get(pod.metadata.uid, {}).items():
-            status = statuses.get(name)
-            running = status.state.running if status is not None else None
-            began = (timestamps.parse(running.started_at) or 0.0) if running is not None else 0.0
-            image = {"image": status.image if status is not None else ""} if images else {}
-            yield {"container": name, **image, **_labels(pod)}, used, began
+            container = statuses.get(name)
+            labels = {"container": name}
+            if with_images:
+                labels["image"] = container.image if container is not None else ""
+            yield _Row({**labels, **_labels(pod)}, used, _started_at(container))
 
 
-def _labels(pod: core_v1.Pod) -> dict[str, str]:
+def _started_at(status: core_v1.ContainerStatus | None) -> float:
+    if status is None or status.state.running is None:
+        return 0.0
+    return timestamps.parse(status.state.running.started_at) or 0.0
+
+
+def _labels(pod: core_v1.Pod) -> Labels:
     return {"namespace": pod.metadata.namespace, "pod": pod.metadata.name}
 
 
 def _family(name: str, kind: str, samples: Sequence[Sample]) -> str:
+    """One metric in the text format; nothing without samples."""
+    if not samples:
+        return ""
     lines = [f"# TYPE {name} {kind}"]
     for labels, value in samples:
-        shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-        lines.append(f"{name}{{{shown}}} {value:.15g}" if shown else f"{name} {value:.15g}")
-    return "\n".join(lines) + "\n" if samples else ""
+        pairs = [f'{label}="{_escaped(text)}"' for label, text in labels.items()]
+        shown = f"{{{','.join(pairs)}}}" if pairs else ""
+        lines.append(f"{name}{shown} {value:.15g}")
+    return "\n".join(lines) + "\n"
 
 
 def _escaped(text: str) -> str:

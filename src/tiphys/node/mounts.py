@@ -1,4 +1,4 @@
-"""Mounts by the system call itself: tmpfs for what must not reach the disk, and binds of open handles."""
+"""Mounts by mount(2) itself: tmpfs for what must not reach the disk, and binds of open handles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def mount_tmpfs(path: Path, options: str, executable: bool = True) -> None:
 
 
 def mount_read_only(kind: str, source: str, options: list[str], place: Path) -> None:
-    """Mounts files that nobody may change, run or use as devices, as upstream shows images. Raises OSError."""
+    """Mounts files that nobody may change, run or use as devices, as upstream shows images. Raises
+    OSError."""
     flags = _RDONLY | _NOSUID | _NODEV | _NOEXEC
     plain = ",".join(option for option in options if option not in ("ro", "rbind", "bind")).encode()
     if kind == "bind":
@@ -37,15 +38,18 @@ def mount_read_only(kind: str, source: str, options: list[str], place: Path) -> 
 
 
 def bind(handle: int, place: Path) -> None:
-    """Shows what an open handle is at `place`, in a folder that no container sees. What was shown there before, if it
-    is not the very same, makes room. Raises OSError."""
+    """Mounts what a handle is open on at `place`, in a folder that no container sees. It replaces
+    what was mounted there, unless that is the very same. Raises OSError."""
     wanted = os.fstat(handle)
     if os.path.lexists(place):
-        standing = os.lstat(place)
-        if (standing.st_dev, standing.st_ino) == (wanted.st_dev, wanted.st_ino):
+        present = os.lstat(place)
+        if (present.st_dev, present.st_ino) == (wanted.st_dev, wanted.st_ino):
             return
         unmount(place)
-        place.rmdir() if stat.S_ISDIR(os.lstat(place).st_mode) else place.unlink()
+        if stat.S_ISDIR(os.lstat(place).st_mode):
+            place.rmdir()
+        else:
+            place.unlink()
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     if stat.S_ISDIR(wanted.st_mode):
         place.mkdir(mode=0o750)
@@ -55,14 +59,14 @@ def bind(handle: int, place: Path) -> None:
 
 
 def unmount(path: Path) -> None:
-    """Takes off whatever is mounted at a path itself; its users keep it until they end."""
+    """Unmounts whatever is mounted at a path itself; who has it open keeps it."""
     while _LIBC.umount2(os.fsencode(path), _DETACH | _NOFOLLOW) == 0:
         pass
 
 
 def unmount_below(folder: Path) -> None:
-    """Takes off every mount below a folder, the innermost first: those of the node, and those that a privileged container
-    left there."""
+    """Unmounts everything below a folder, the innermost first: what the node mounted, and what a
+    privileged container left there."""
     inside = f"{folder}/"
     for path in sorted(mount_points(), reverse=True):
         if path.startswith(inside):

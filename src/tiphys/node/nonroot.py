@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.node.states import PodIdentity
 
 _MOST = (1 << 31) - 1  # the largest number of a user, as upstream
 
 
 def must_not_be_root(pod: core_v1.Pod, container: Any) -> bool:
-    own, shared = container.security_context, pod.spec.security_context
+    """The container's own setting counts before the pod's."""
+    own = container.security_context
+    shared = pod.spec.security_context
     if own is not None and own.run_as_non_root is not None:
         return bool(own.run_as_non_root)
     return bool(shared is not None and shared.run_as_non_root)
@@ -18,18 +21,21 @@ def must_not_be_root(pod: core_v1.Pod, container: Any) -> bool:
 
 def run_as_user(pod: core_v1.Pod, container: Any) -> int | None:
     """The user's number that the spec gives a container, its own before the pod's."""
-    own, shared = container.security_context, pod.spec.security_context
+    own = container.security_context
+    shared = pod.spec.security_context
     if own is not None and own.run_as_user is not None:
         return int(own.run_as_user)
     return shared.run_as_user if shared is not None else None
 
 
-def refusal(pod: core_v1.Pod, container: Any, image_user: int | None, image_user_name: str) -> str:
-    """Why a container may not run, in upstream's words; "" if it may. An image that names no user runs as root."""
+def non_root_violation(
+    pod: core_v1.Pod, container: Any, image_user: int | None, image_user_name: str
+) -> str:
+    """Why a container may not run, in upstream's words; "" if it may. An image that names no user
+    runs as root."""
     if not must_not_be_root(pod, container):
         return ""
-    meta = pod.metadata
-    whose = f'(pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {container.name})'
+    whose = f'(pod: "{PodIdentity.of(pod)}", container: {container.name})'
     user = run_as_user(pod, container)
     if user is not None:
         return "" if user else f"container's runAsUser breaks non-root policy {whose}"

@@ -1,6 +1,8 @@
-"""Files of a pod that its containers write to although they are the node's: termination logs and /etc/hosts.
+"""Files of a pod that its containers write to although they are the node's: termination logs and
+/etc/hosts.
 
-They lie in the pod's own folder, which no container sees. What is in them is the container's: it is read with a bound.
+They lie in the pod's own folder, which no container sees. Their content is the container's: no more
+of it than a bound is read.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ fe00::2\tip6-allrouters
 
 
 def make_termination_log(folder: Path, container: str, attempt: int) -> Path:
-    """An empty file that anybody in the container may write to. `folder` is the pod's."""
+    """Makes an empty file that any user of the container may write to. `folder` is the pod's.
+    Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     with (
         handles.folder(folder) as pod,
@@ -35,7 +38,7 @@ def make_termination_log(folder: Path, container: str, attempt: int) -> Path:
 
 
 def termination_message(folder: Path, container: str, attempt: int) -> str:
-    """What a container left as its last words; nothing if there is no such file."""
+    """What a container wrote as its termination message; "" if there is no such file."""
     try:
         with handles.folder(folder) as pod:
             text = handles.read_file(pod, f"containers/{container}/{attempt}", TERMINATION_MESSAGE)
@@ -45,15 +48,15 @@ def termination_message(folder: Path, container: str, attempt: int) -> str:
 
 
 def write_hosts(folder: Path, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> Path:
-    """The pod's /etc/hosts: the node's for a pod on the node's network. What stands at its head is upstream's: programs
-    look for it."""
+    """Writes the pod's /etc/hosts: the node's for a pod on the node's network. The first line is
+    upstream's, because programs look for it."""
     if pod.spec.host_network:
         text = "# Kubernetes-managed hosts file (host network).\n" + _machine_hosts()
     else:
         name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
         text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{ip}\t{name}\n"
     if pod.spec.host_aliases:
-        rows = (f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in pod.spec.host_aliases)
+        rows = ["\t".join([alias.ip, *alias.hostnames]) for alias in pod.spec.host_aliases]
         text += "\n# Entries added by HostAliases.\n" + "\n".join(rows) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     with handles.folder(folder) as own:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.node.imagenames import ImageNameError, with_tag
@@ -11,74 +11,86 @@ from tiphys.node.references import References
 from tiphys.node.registries import Login, logins
 from tiphys.node.runtime import Runtime, RuntimeFault
 
-Say = Callable[[str, str, str, str], None]  # kind, reason, message, container
-
+# The reasons of a RuntimeFault for which an image is not on the node. An event of its own has told
+# the message, so that the one about the container shows the reason alone.
 PULL_FAULTS = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 )
-"""Why an image is not to be had. Events tell the reason of these, after one that tells more."""
+# Images that were built on this machine and are in no registry to pull them from.
+_LOCAL_REGISTRIES = ("localhost/", "tiphys.local/")
 
 
-async def have_image(
-    runtime: Runtime,
-    references: References,
-    pod: core_v1.Pod,
-    image: str,
-    policy: str,
-    name: str,
-    say: Say,
-) -> None:
-    """Makes sure an image is here, as a pull policy wants, for the container `name` or, if that is empty, for a volume.
-    Raises RuntimeFault."""
-    try:
-        tagged = with_tag(image)
-    except ImageNameError as error:
-        text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error}'
-        say("Warning", "InspectFailed", text, name)
-        raise RuntimeFault("InvalidImageName", text) from None
-    present = await runtime.has_image(tagged)
-    if policy == "Never" and not present:
-        text = f'Container image "{image}" is not present with pull policy of Never'
-        say("Warning", "ErrImageNeverPull", text, name)
-        raise RuntimeFault("ErrImageNeverPull", text)
-    if present and (policy != "Always" or _is_local(image)):
-        text = (
-            f'Container image "{image}" already present on machine and can be accessed by the pod'
-        )
-        say("Normal", "Pulled", text, name)
-        return
-    say("Normal", "Pulling", f'Pulling image "{image}"', name)
-    began = time.monotonic()
-    try:
-        await _pull(runtime, references, pod, tagged)
-    except RuntimeFault as fault:
-        say("Warning", "Failed", f'Failed to pull image "{image}": {fault}', name)
-        raise
-    took = time.monotonic() - began
-    size = await runtime.image_size(tagged)
-    text = f"{took:.3f}s ({took:.3f}s including waiting). Image size: {size} bytes."
-    say("Normal", "Pulled", f'Successfully pulled image "{image}" in {text}', name)
+class RecordEvent(Protocol):
+    """Records an event about a pod, or about one of its containers."""
+
+    def __call__(self, kind: str, reason: str, message: str, container: str = "") -> None: ...
 
 
-async def _pull(runtime: Runtime, references: References, pod: core_v1.Pod, image: str) -> None:
-    """With one login after the other, or with none if there is none for the image."""
-    found = [
-        await references.get(core_v1.Secret, pod.metadata.namespace, ref.name)
-        for ref in pod.spec.image_pull_secrets
-    ]
-    faults: list[RuntimeFault] = []
-    tried: list[Login | None] = list(
-        logins([secret for secret in found if secret is not None], image)
-    )
-    for login in tried or [None]:
+class ImageRequest(NamedTuple):
+    """An image that a pod needs, for the container of a name or, if that is empty, for a volume."""
+
+    pod: core_v1.Pod
+    image: str
+    policy: str
+    container: str = ""
+
+
+class ImagePuller:
+    """Has images on the node before containers are created from them."""
+
+    def __init__(self, runtime: Runtime, references: References) -> None:
+        self._runtime = runtime
+        self._references = references
+
+    async def ensure(self, wanted: ImageRequest, event: RecordEvent) -> None:
+        """Pulls the image if its policy says so. Raises RuntimeFault with one of PULL_FAULTS."""
+        image = wanted.image
+        container = wanted.container
         try:
-            return await runtime.pull(image, login)
+            tagged = with_tag(image)
+        except ImageNameError as error:
+            text = (
+                f'Failed to apply default image tag "{image}": '
+                f'couldn\'t parse image name "{image}": {error}'
+            )
+            event("Warning", "InspectFailed", text, container)
+            raise RuntimeFault("InvalidImageName", text) from None
+        is_present = await self._runtime.has_image(tagged)
+        if not is_present and wanted.policy == "Never":
+            text = f'Container image "{image}" is not present with pull policy of Never'
+            event("Warning", "ErrImageNeverPull", text, container)
+            raise RuntimeFault("ErrImageNeverPull", text)
+        if is_present and (wanted.policy != "Always" or image.startswith(_LOCAL_REGISTRIES)):
+            text = "already present on machine and can be accessed by the pod"
+            event("Normal", "Pulled", f'Container image "{image}" {text}', container)
+            return
+        event("Normal", "Pulling", f'Pulling image "{image}"', container)
+        started_at = time.monotonic()
+        try:
+            await self._pull(wanted.pod, tagged)
         except RuntimeFault as fault:
-            faults.append(fault)
-    texts = list(dict.fromkeys(str(fault) for fault in faults))
-    raise RuntimeFault(faults[0].reason, texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+            event("Warning", "Failed", f'Failed to pull image "{image}": {fault}', container)
+            raise
+        took = time.monotonic() - started_at
+        size = await self._runtime.image_size(tagged)
+        text = f"{took:.3f}s ({took:.3f}s including waiting). Image size: {size} bytes."
+        event("Normal", "Pulled", f'Successfully pulled image "{image}" in {text}', container)
 
-
-def _is_local(image: str) -> bool:
-    """Built on this machine and in no registry: there is nothing to pull it from."""
-    return image.startswith(("localhost/", "tiphys.local/"))
+    async def _pull(self, pod: core_v1.Pod, image: str) -> None:
+        """Tries each login that the pod's pull secrets have for the image, or none if they have
+        none."""
+        secrets = []
+        for ref in pod.spec.image_pull_secrets:
+            secret = await self._references.get(core_v1.Secret, pod.metadata.namespace, ref.name)
+            if secret is not None:
+                secrets.append(secret)
+        attempts: list[Login | None] = [*logins(secrets, image)]
+        faults: list[RuntimeFault] = []
+        for login in attempts or [None]:
+            try:
+                return await self._runtime.pull(image, login)
+            except RuntimeFault as fault:
+                faults.append(fault)
+        messages = list(dict.fromkeys(str(fault) for fault in faults))
+        message = messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]"
+        raise RuntimeFault(faults[0].reason, message)

@@ -1,4 +1,5 @@
-"""Credentials of image registries, from pull secrets, found for an image as upstream's kubelet finds them. Pure."""
+"""Credentials of image registries from pull secrets, chosen for an image as by upstream's kubelet.
+Pure."""
 
 from __future__ import annotations
 
@@ -19,50 +20,51 @@ _DEFAULT = "index.docker.io"  # the key of Docker's own registry
 
 
 def logins(secrets: Iterable[core_v1.Secret], image: str) -> list[Login]:
-    """What to try for an image, in this order: logins of longer paths come first. Raises ImageNameError.
+    """What to try for an image, in this order: logins of longer paths come first. Raises
+    ImageNameError.
 
-    The registry's address is not among them: containerd takes a login with the address of another registry, or with one
-    that is no URL, for none.
+    They do not have the registry's address: containerd ignores a login with the address of another
+    registry, or with one that is not a URL.
     """
     keyring: dict[str, list[Login]] = {}
     for secret in secrets:
         for server, login in _entries(secret):
             keyring.setdefault(_key(server), []).append(login)
     repository = repository_of(image)
-    found = [
-        login
-        for key in sorted(keyring, reverse=True)
-        if _matches(key, repository)
-        for login in keyring[key]
-    ]
-    if not found and repository.startswith("docker.io/"):
+    matching: list[Login] = []
+    for key in sorted(keyring, reverse=True):
+        if _matches(key, repository):
+            matching += keyring[key]
+    if not matching and repository.startswith("docker.io/"):
         return keyring.get(_DEFAULT, [])
-    return found
+    return matching
 
 
 def _entries(secret: core_v1.Secret) -> Iterator[tuple[str, Login]]:
-    """(server, login) of a docker configuration, of either format; nothing of one that cannot be read."""
+    """(server, login) of a docker configuration, of either format; nothing of one that cannot be
+    read."""
     try:
-        if ".dockerconfigjson" in secret.data:
-            entries = (
-                msgspec.json.decode(secret.data[".dockerconfigjson"], type=dict[str, Any]).get(
-                    "auths"
-                )
-                or {}
-            )
-        else:
-            entries = msgspec.json.decode(secret.data.get(".dockercfg", b"{}"), type=dict[str, Any])
-        read = {server: _login(entry) for server, entry in entries.items()}
+        entries = {server: _login(entry) for server, entry in _auths(secret).items()}
     except (msgspec.DecodeError, binascii.Error, ValueError, AttributeError, TypeError):
         return
-    yield from read.items()
+    yield from entries.items()
+
+
+def _auths(secret: core_v1.Secret) -> dict[str, Any]:
+    """The entries by server. Raises what reading JSON raises."""
+    if ".dockerconfigjson" in secret.data:
+        config = msgspec.json.decode(secret.data[".dockerconfigjson"], type=dict[str, Any])
+        return config.get("auths") or {}
+    return msgspec.json.decode(secret.data.get(".dockercfg", b"{}"), type=dict[str, Any])
 
 
 def _login(entry: dict[str, Any]) -> Login:
-    name, password = entry.get("username") or "", entry.get("password") or ""
+    name = entry.get("username") or ""
+    password = entry.get("password") or ""
     if entry.get("auth"):
         text = entry["auth"].strip()
-        pair = base64.b64decode(text + "=" * (-len(text) % 4)).decode()
+        padding = "=" * (-len(text) % 4)
+        pair = base64.b64decode(text + padding).decode()
         name, colon, password = pair.partition(":")
         if not colon:
             raise ValueError("auth is not NAME:PASSWORD")
@@ -70,7 +72,7 @@ def _login(entry: dict[str, Any]) -> Login:
 
 
 def _key(server: str) -> str:
-    """Host, port and path: a scheme and the path of Docker's interface are the same as none."""
+    """Host, port and path, without a scheme and the path of Docker's API."""
     for scheme in ("https://", "http://"):
         server = server.removeprefix(scheme)
     host, slash, path = server.partition("/")
@@ -81,17 +83,19 @@ def _key(server: str) -> str:
 
 
 def _matches(key: str, repository: str) -> bool:
-    """A key's host may have wildcards within its parts (``*.example.com``); its port must be the same, its path lead there."""
+    """A key's host may have wildcards within its parts (``*.example.com``); its port must be the
+    repository's, and its path a prefix of the repository's."""
     try:
-        wanted, asked = urlsplit(f"//{key}"), urlsplit(f"//{repository}")
-        if wanted.port != asked.port:
+        pattern = urlsplit(f"//{key}")
+        image = urlsplit(f"//{repository}")
+        if pattern.port != image.port:
             return False
     except ValueError:
         return False
-    if not asked.path.startswith(wanted.path):
+    if not image.path.startswith(pattern.path):
         return False
-    wanted_parts = wanted.netloc.partition(":")[0].split(".")
-    parts = asked.netloc.partition(":")[0].split(".")
-    return len(parts) == len(wanted_parts) and all(
-        fnmatchcase(part, pattern) for part, pattern in zip(parts, wanted_parts, strict=True)
-    )
+    pattern_parts = pattern.netloc.partition(":")[0].split(".")
+    parts = image.netloc.partition(":")[0].split(".")
+    if len(parts) != len(pattern_parts):
+        return False
+    return all(map(fnmatchcase, parts, pattern_parts))

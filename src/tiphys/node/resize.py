@@ -1,143 +1,184 @@
-"""Resizing in place: what a pod is let have, what its containers have been given, and what is left to do about it.
+"""Resizing containers in place: what the spec asks for, what the node has granted, and what the
+containers have.
 
-A wish (the spec) becomes an allocation when the node has room for it; an allocation becomes fact when the runtime has
-changed the container, or the container has been started anew, as its resize policy says. Pure.
+The spec's resources become an allocation when the node has room for them. The allocation becomes
+actual when the runtime has changed the container or, where its resize policy wants that, when it
+was restarted. Pure.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import units
-from tiphys.node.admission import Footprint
-from tiphys.node.runtime import RUNNING, PodState
+from tiphys.node.admission import Footprint, Rejection
+from tiphys.node.records import ActualResources, ContainerRecords
+from tiphys.node.states import RUNNING, PodState
 
 Requirements = core_v1.ResourceRequirements
-PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"  # conditions
+PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"  # condition types
 _RESIZABLE = ("cpu", "memory")
 
 
+class ContainerResize(NamedTuple):
+    """A running container that has other resources than it was granted.
+
+    container: its spec with the resources that it is to have
+    restarts: whether it must be restarted to get them
+    """
+
+    container: Any
+    id: str
+    restarts: bool
+
+
 def resizable(spec: core_v1.PodSpec) -> list[Any]:
-    """Containers that may be resized: all but init containers that run once, and ephemeral ones."""
+    """Main containers and sidecars. Init containers that end and ephemeral ones are not resized."""
     return [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
 
 
 def shortage(
     pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]
-) -> tuple[str, str] | None:
-    """Why (reason, message) a pod cannot be as large as `pod` on a node that also holds `others`; None: it can."""
+) -> Rejection | None:
+    """Why a pod cannot grow to `pod` on a node that also holds `others`; None if it can.
+
+    Infeasible is what the node never has room for; Deferred what it has not now.
+    """
     others = list(others)
     for name in _RESIZABLE:
-        asked, room = pod.requests.get(name, 0), units(name, allocatable[name])
-        if asked > room:
-            return (
-                "Infeasible",
-                f"Node didn't have enough capacity: {name}, requested: {asked}, capacity: {room}",
-            )
+        requested = pod.requests.get(name, 0)
+        total = units(name, allocatable[name])
+        amounts = f"{name}, requested: {requested}"
+        if requested > total:
+            text = f"Node didn't have enough capacity: {amounts}, capacity: {total}"
+            return Rejection("Infeasible", text)
         used = sum(other.requests.get(name, 0) for other in others)
-        if used + asked > room:
-            text = f"Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {room}"
-            return "Deferred", text
+        if used + requested > total:
+            text = f"Node didn't have enough resource: {amounts}, used: {used}, capacity: {total}"
+            return Rejection("Deferred", text)
     return None
 
 
 class Resources:
-    """The resources of one pod's containers, by name. Starts from what the status tells: the node may be new here."""
+    """The resources of one pod's containers, kept in their records.
 
-    def __init__(self, pod: core_v1.Pod) -> None:
-        told = {
-            s.name: s for s in [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    pending: why the spec's resources are not granted yet
+    error: why the runtime did not apply granted ones
+    """
+
+    def __init__(self, pod: core_v1.Pod, records: ContainerRecords) -> None:
+        """Starts from the pod's status: an agent before this one may have granted something."""
+        self._records = records
+        self.pending: Rejection | None = None
+        self.error = ""
+        statuses = {
+            status.name: status
+            for status in [*pod.status.container_statuses, *pod.status.init_container_statuses]
         }
-        self.allocated: dict[str, Requirements] = {}
-        self._given: dict[
-            str, tuple[str, Requirements]
-        ] = {}  # name → (container's id, what it has)
-        self.pending: tuple[str, str] | None = None  # (reason, message) while a wish waits
-        self.error = ""  # why an allocation could not be made fact
-        self.renewing: set[str] = set()  # containers that end to be started with other resources
         for container in resizable(pod.spec):
-            status, wish = told.get(container.name), container.resources
-            if status is None or status.resources is None:
-                self.allocated[container.name] = wish
-                continue
-            allocated = copy.copy(wish)
-            allocated.requests = status.allocated_resources or status.resources.requests
-            allocated.limits = status.resources.limits
-            self.allocated[container.name] = allocated
-            if status.container_id:
-                self._given[container.name] = (
-                    status.container_id.partition("://")[2],
-                    status.resources,
-                )
+            self._restore(container, statuses.get(container.name))
 
-    def wishes(self, pod: core_v1.Pod) -> dict[str, Requirements]:
-        return {container.name: container.resources for container in resizable(pod.spec)}
+    def _restore(self, container: Any, status: core_v1.ContainerStatus | None) -> None:
+        record = self._records[container.name]
+        record.allocated = container.resources
+        if status is None or status.resources is None:
+            return
+        record.allocated = copy.copy(container.resources)
+        record.allocated.requests = status.allocated_resources or status.resources.requests
+        record.allocated.limits = status.resources.limits
+        if status.container_id:
+            id = status.container_id.partition("://")[2]
+            record.actual = ActualResources(id, status.resources)
 
-    def allocate(self, pod: core_v1.Pod) -> None:
-        """The pod is let have what it wishes for."""
-        self.allocated, self.pending = self.wishes(pod), None
+    def are_granted(self, pod: core_v1.Pod) -> bool:
+        """Whether the node has granted what the spec asks for."""
+        return all(
+            self._records[container.name].allocated == container.resources
+            for container in resizable(pod.spec)
+        )
 
-    def of(self, container: Any) -> Any:
-        """A container with what it is let have."""
-        allocated = self.allocated.get(container.name)
+    def grant(self, pod: core_v1.Pod) -> None:
+        """Grants what the spec asks for."""
+        self.pending = None
+        for container in resizable(pod.spec):
+            self._records[container.name].allocated = container.resources
+
+    def with_allocated(self, container: Any) -> Any:
+        """The container's spec with the resources that it was granted."""
+        allocated = self._records[container.name].allocated
         if allocated is None or allocated == container.resources:
             return container
-        made = copy.copy(container)
-        made.resources = allocated
-        return made
+        changed = copy.copy(container)
+        changed.resources = allocated
+        return changed
 
-    def spec(self, pod: core_v1.Pod) -> core_v1.PodSpec:
-        """The pod's spec with what it is let have."""
+    def allocated_spec(self, pod: core_v1.Pod) -> core_v1.PodSpec:
+        """The pod's spec with the resources that were granted."""
         spec = copy.copy(pod.spec)
-        spec.containers = [self.of(c) for c in spec.containers]
-        spec.init_containers = [self.of(c) for c in spec.init_containers]
+        spec.containers = [self.with_allocated(c) for c in spec.containers]
+        spec.init_containers = [self.with_allocated(c) for c in spec.init_containers]
         return spec
 
-    def give(self, name: str, id: str, resources: Requirements) -> None:
-        """A container has been started or changed with these resources."""
-        self._given[name] = id, resources
+    def set_actual(self, name: str, id: str, resources: Requirements) -> None:
+        """The container was started or resized with these resources."""
+        self._records[name].actual = ActualResources(id, resources)
 
     def actual(self, name: str, id: str) -> Requirements | None:
-        """What a container has; None when it is not known to have anything else than it is let have."""
-        given = self._given.get(name)
-        return given[1] if given is not None and given[0] == id else None
+        """What the container of this id has; None if nothing but its allocation is known."""
+        actual = self._records[name].actual
+        if actual is None or actual.container_id != id:
+            return None
+        return actual.resources
 
-    def unfinished(self, pod: core_v1.Pod, state: PodState) -> list[tuple[Any, str, bool]]:
-        """(container with what it is to have, its id, whether it must be started anew for that) of those that run with
-        something else."""
-        found = []
+    def unfinished(self, pod: core_v1.Pod, state: PodState) -> list[ContainerResize]:
+        """The running containers that do not have what they were granted."""
+        resizes = []
         for container in resizable(pod.spec):
-            running = state.containers.get(container.name)
-            if running is None or running.state != RUNNING:
+            current = state.containers.get(container.name)
+            if current is None or current.state != RUNNING:
                 continue
-            actual, target = (
-                self.actual(container.name, running.id),
-                self.allocated.get(container.name),
-            )
-            if actual is not None and target is not None and (changed := _changed(actual, target)):
-                restarts = {
-                    p.resource_name
-                    for p in container.resize_policy
-                    if p.restart_policy == "RestartContainer"
-                }
-                found.append((self.of(container), running.id, bool(changed & restarts)))
-        return found
+            actual = self.actual(container.name, current.id)
+            allocated = self._records[container.name].allocated
+            if actual is None or allocated is None:
+                continue
+            if changed := _changed(actual, allocated):
+                restarts = bool(changed & _resources_that_restart(container))
+                target = self.with_allocated(container)
+                resizes.append(ContainerResize(target, current.id, restarts))
+        return resizes
 
-    def conditions(self, pod: core_v1.Pod, state: PodState) -> list[tuple[str, str, str]]:
-        """(type, reason, message) of the conditions that hold."""
-        found = [(PENDING, *self.pending)] if self.pending is not None else []
-        if self.renewing or self.unfinished(pod, state):
-            found.append((IN_PROGRESS, "Error" if self.error else "", self.error))
-        return found
+    def are_restarting(self) -> bool:
+        """Whether a container was ended to be started with other resources."""
+        return any(record.restart_for_resize for record in self._records.values())
+
+    def conditions(self, pod: core_v1.Pod, state: PodState) -> list[core_v1.PodCondition]:
+        """Those that hold, with type, reason and message alone."""
+        held = []
+        if self.pending is not None:
+            reason, message = self.pending
+            held.append(core_v1.PodCondition(type=PENDING, reason=reason, message=message))
+        if self.are_restarting() or self.unfinished(pod, state):
+            reason = "Error" if self.error else ""
+            held.append(core_v1.PodCondition(type=IN_PROGRESS, reason=reason, message=self.error))
+        return held
+
+
+def _resources_that_restart(container: Any) -> set[str]:
+    return {
+        policy.resource_name
+        for policy in container.resize_policy
+        if policy.restart_policy == "RestartContainer"
+    }
 
 
 def _changed(actual: Requirements, target: Requirements) -> set[str]:
-    return {
-        name
-        for name in _RESIZABLE
-        if (actual.requests.get(name), actual.limits.get(name))
-        != (target.requests.get(name), target.limits.get(name))
-    }
+    changed = set()
+    for name in _RESIZABLE:
+        requests_differ = actual.requests.get(name) != target.requests.get(name)
+        limits_differ = actual.limits.get(name) != target.limits.get(name)
+        if requests_differ or limits_differ:
+            changed.add(name)
+    return changed

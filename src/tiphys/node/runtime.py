@@ -1,88 +1,23 @@
-"""What the node needs of a runtime, and how it describes what it sees. Two keep it: `cri.runtime` and `hollow`."""
+"""What the node asks of a container runtime. `cri.runtime` and `hollow` implement it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
-
-CREATED, RUNNING, EXITED = "created", "running", "exited"
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What has been used: CPU in nanoseconds since the start, memory in bytes, page faults since the start. Zero where it
-    is not known."""
-
-    cpu: int = 0
-    working_set: int = 0
-    usage: int = 0
-    rss: int = 0
-    faults: int = 0
-    major: int = 0
-    available: int = 0
-    disk: int = 0  # bytes that a container wrote beside its image
-
-    def counts(self) -> tuple[int, int, int, int, int, int]:
-        """What can be added up over containers."""
-        return (
-            self.cpu,
-            self.working_set,
-            self.usage or self.working_set,
-            self.rss,
-            self.faults,
-            self.major,
-        )
-
-
-@dataclass(slots=True)
-class ContainerState:
-    """One container as the runtime knows it. Times are seconds since the epoch."""
-
-    id: str
-    name: str
-    attempt: int
-    state: str = CREATED
-    created_at: float = 0.0
-    started_at: float = 0.0
-    finished_at: float = 0.0
-    exit_code: int = 0
-    reason: str = ""
-    message: str = ""
-    image: str = ""
-    image_ref: str = ""
-    sandbox: str = ""  # the id of the one it was made in, where the runtime tells
-
-
-@dataclass(slots=True)
-class SandboxState:
-    id: str
-    attempt: int
-    ready: bool
-    ip: str = ""
-    created_at: float = 0.0
-    pid: int = 0
-
-
-@dataclass(slots=True)
-class PodState:
-    """All of one pod: `sandbox` is the newest, `containers` the newest attempt of each, by name."""
-
-    uid: str
-    name: str = ""
-    namespace: str = ""
-    sandbox: SandboxState | None = None
-    containers: dict[str, ContainerState] = field(default_factory=dict)
-    previous: dict[str, ContainerState] = field(default_factory=dict)
-    old: list[ContainerState] = field(default_factory=list)
-    old_sandboxes: list[str] = field(default_factory=list)
+from tiphys.node.naming import Resolver
+from tiphys.node.references import References
+from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
 
 
 @dataclass(slots=True)
 class Mount:
+    """A path of the node that a container sees. `propagation` is CRI's number: 0 private,
+    1 host to container, 2 bidirectional."""
+
     host: str
     path: str
     read_only: bool = False
@@ -91,7 +26,7 @@ class Mount:
 
 @dataclass(slots=True)
 class ContainerPlan:
-    """Everything a container is made from, resolved: no references left."""
+    """Everything that a container is created from, with all references resolved."""
 
     container: core_v1.Container
     attempt: int
@@ -100,67 +35,145 @@ class ContainerPlan:
     args: list[str]
     env: dict[str, str]
     mounts: list[Mount]
-    target: str = ""  # the id of the container whose processes it sees
+    target: str = ""  # id of the container whose process namespace it joins
+
+
+class Streams(NamedTuple):
+    """Which streams of a command a client asks for. With a terminal, stderr comes on stdout."""
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    tty: bool = False
 
 
 class RuntimeFault(Exception):
-    """The runtime could not do it; `reason` is what the pod's status shows. `image` is one of a volume that was not to be had."""
+    """The runtime could not do what it was asked for.
+
+    reason: what the container's status or the pod's event shows
+    image: the image that could not be had, when it is not the container's own but a volume's
+    """
 
     def __init__(self, reason: str, message: str, image: str = "") -> None:
         super().__init__(message)
-        self.reason, self.image = reason, image
+        self.reason = reason
+        self.image = image
+
+
+class PodVolumes(Protocol):
+    """The volumes of all pods of a node. Methods that prepare something raise VolumeError."""
+
+    def folder(self, uid: str) -> Path:
+        """The pod's own folder on the node."""
+        ...
+
+    def path(self, pod: core_v1.Pod, volume: core_v1.Volume) -> Path:
+        """Where a volume that lies in the pod's folder is."""
+        ...
+
+    async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
+        """Prepares every volume: volume name -> host path."""
+        ...
+
+    async def refresh(self, pod: core_v1.Pod) -> None:
+        """Writes again what is projected from objects that may have changed."""
+        ...
+
+    def mounts(
+        self,
+        pod: core_v1.Pod,
+        container: Any,
+        paths: dict[str, str],
+        env: dict[str, str],
+        attempt: int,
+    ) -> list[Mount]:
+        """The mounts of one container. `paths` comes from `set_up`, `env` expands subPathExpr."""
+        ...
+
+    def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
+        """Writes the pod's /etc/hosts."""
+        ...
+
+    def pod_uids(self) -> set[str]:
+        """The uids of pods that have something on disk."""
+        ...
+
+    def tear_down(self, uid: str) -> None:
+        """Removes everything that the pod has on disk."""
+        ...
 
 
 class Runtime(Protocol):
+    """A container runtime and what its node has for pods.
+
+    Methods that talk to the runtime raise RuntimeFault, or TimeoutError if it does not answer.
+    """
+
     name: str
-    """As nodes report it: ``containerd://1.6.20``."""
-    gives_devices: bool
-    """Whether containers get the devices that claims of their pods were given."""
+    """As the node's status shows it: ``containerd://1.6.20``."""
+
+    runs_processes: bool
+    """Whether containers are processes of this machine: what has logs, disks, streams and probes
+    that can fail."""
+
+    prepares_devices: bool
+    """Whether containers get the devices that were allocated to the pod's claims."""
+
+    parallel_starts: int
+    """How many sandboxes and containers may be started at the same time."""
+
+    def capacity(self, disk: Path) -> dict[str, Any]:
+        """The node's resources, in canonical quantities. `disk` lies on the file system of pods."""
+        ...
+
+    def volumes(
+        self, root: Path, references: References, allocatable: dict[str, str]
+    ) -> PodVolumes:
+        """The volumes of pods that run here, below the folder `root`."""
+        ...
 
     async def start(self, wake: Callable[[str], None]) -> None:
-        """Connects. `wake` is called with a container's id, or "", when something may have changed."""
+        """Connects. `wake` is called with a container's id when it changed, or with "" when any
+        container may have."""
         ...
 
     async def close(self) -> None: ...
 
     async def pods(self) -> dict[str, PodState]:
-        """Everything that this node has made, by pod uid."""
+        """Everything that runs or ran on this node, by pod uid."""
         ...
 
     async def pod(self, uid: str) -> PodState:
-        """The same for one pod, read anew."""
+        """One pod, read from the runtime with the status of each container."""
         ...
 
     async def container(self, known: ContainerState) -> ContainerState:
-        """One container, read anew."""
+        """The container as it is now; `known` itself if the runtime does not know it."""
         ...
 
     async def has_image(self, image: str) -> bool: ...
 
     async def image_user(self, image: str) -> tuple[int | None, str]:
-        """Whom an image that is here runs as: a number, or a name, or neither."""
+        """The user that an image on the node runs as: (number, ""), (None, name) or (None, "")."""
         ...
 
     async def image_size(self, image: str) -> int:
-        """Bytes of an image that is here; 0 if that is not known."""
+        """Bytes of an image that is on the node; 0 if that is not known."""
         ...
 
     async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
 
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
-        """Shows the files of an image that is here at a folder, for a pod's volume, to be read only. Raises RuntimeFault."""
+        """Mounts the files of an image on the node, read-only, at the folder `place`, for the
+        volume of a pod."""
         ...
 
     async def release_images(self, uid: str) -> None:
-        """Nothing shows the images of a pod's volumes any more."""
+        """Lets go of the images that volumes of the pod were mounted from."""
         ...
 
     async def run_sandbox(
-        self,
-        pod: core_v1.Pod,
-        attempt: int,
-        dns: tuple[list[str], list[str], list[str]],
-        hostname: str,
+        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> SandboxState: ...
 
     async def start_container(
@@ -170,10 +183,12 @@ class Runtime(Protocol):
     async def resize_container(
         self, pod: core_v1.Pod, container: core_v1.Container, id: str
     ) -> None:
-        """Gives a running container the resources of `container`."""
+        """Gives the running container `id` the resources of `container`."""
         ...
 
-    async def stop_container(self, id: str, grace: float) -> None: ...
+    async def stop_container(self, id: str, grace: float) -> None:
+        """Ends a container, by force after `grace` seconds."""
+        ...
 
     async def remove_container(self, id: str) -> None: ...
 
@@ -182,49 +197,47 @@ class Runtime(Protocol):
     async def remove_sandbox(self, id: str) -> None: ...
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
-        """(exit code, output). Raises TimeoutError."""
+        """(exit code, output) of a command in a container."""
         ...
 
-    async def exec_url(
-        self, id: str, command: list[str], stdin: bool, stdout: bool, stderr: bool, tty: bool
-    ) -> str: ...
-
-    async def attach_url(
-        self, id: str, stdin: bool, stdout: bool, stderr: bool, tty: bool
-    ) -> str: ...
-
-    def open_log(self, namespace: str, pod: str, uid: str, container: str, attempt: int) -> int:
-        """A handle of the file that a container's log is written to. Raises OSError."""
+    async def exec_url(self, id: str, command: list[str], streams: Streams) -> str:
+        """Where the runtime's streaming server serves a command."""
         ...
 
-    def log_folder(self, namespace: str, pod: str, uid: str) -> Path | None:
-        """Where the logs of a pod's containers are, a folder for each; None if there are none."""
+    async def attach_url(self, id: str, streams: Streams) -> str: ...
+
+    async def port_forward_url(self, sandbox: str, ports: list[int]) -> str: ...
+
+    def open_log(self, pod: PodIdentity, container: str, attempt: int) -> int:
+        """A file descriptor of a container's log. Raises OSError."""
         ...
 
-    async def rotate_log(
-        self, namespace: str, pod: str, uid: str, container: ContainerState
-    ) -> None:
-        """Begins a new log for a running container whose log has become too long. Raises OSError, RuntimeFault."""
+    def log_folder(self, pod: PodIdentity) -> Path | None:
+        """The folder with a folder of logs for each container; None if there are no logs."""
         ...
 
-    def remove_log(self, namespace: str, pod: str, uid: str, container: ContainerState) -> None:
-        """Of a container that is gone."""
+    async def rotate_log(self, pod: PodIdentity, container: ContainerState) -> None:
+        """Starts a new log for a running container whose log is too long. Raises OSError."""
         ...
 
-    def log_folders(self) -> set[str]:
+    def remove_log(self, pod: PodIdentity, container: ContainerState) -> None:
+        """Removes the log of a container that was removed."""
+        ...
+
+    def pods_with_logs(self) -> set[str]:
         """The uids of pods that have logs."""
         ...
 
     def remove_logs(self, uid: str) -> None:
-        """Of a pod that is gone. Raises OSError."""
+        """Removes the logs of a pod that is gone. Raises OSError."""
         ...
 
     def forget(self, uid: str) -> None:
-        """The pod is gone: what only its life needed goes, too."""
+        """Releases what was kept for a pod that is gone."""
         ...
 
     async def images(self) -> list[tuple[list[str], int]]:
-        """(names, bytes) of each image."""
+        """(names, bytes) of each image on the node."""
         ...
 
     async def usage(self) -> dict[str, dict[str, Usage]]:

@@ -1,8 +1,8 @@
 """A part of a volume, mounted by itself.
 
-Containers that share the volume can exchange that part for a link at any moment. So it is opened once, by us and without
-leaving the volume, and the open handle is shown in a folder of the pod that no container sees; the runtime gets that one.
-As upstream, it lies at ``volume-subpaths/VOLUME/CONTAINER/INDEX``.
+Containers that share the volume can replace that part by a link at any moment. So it is opened
+once, without leaving the volume, and the open handle is mounted in a folder of the pod that no
+container sees; the runtime gets that one. As upstream, it lies at ``volume-subpaths/VOLUME/CONTAINER/INDEX``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class SubPathError(Exception):
 
 @dataclass(frozen=True)
 class SubPath:
-    """`volume` is the path of the whole volume on the node, `path` what the mount asks for, with variables expanded."""
+    """`volume` is the path of the whole volume on the node, `path` what the mount asks for with
+    variables expanded, `index` the mount's in the container."""
 
     volume: str
     path: str
@@ -32,8 +33,8 @@ class SubPath:
 
 
 def mount_sub_path(folder: Path, wanted: SubPath) -> str:
-    """The path to hand on, below the pod's `folder`. Missing folders are made with the volume's own mode. Raises
-    SubPathError."""
+    """The path to mount, below the pod's `folder`. Missing folders are made with the volume's own
+    mode. Raises SubPathError."""
     if wanted.path.startswith("/"):
         raise SubPathError(f"error SubPath `{wanted.path}` must not be an absolute path")
     if ".." in wanted.path.split("/"):
@@ -52,7 +53,8 @@ def mount_sub_path(folder: Path, wanted: SubPath) -> str:
 
 
 def _find(wanted: SubPath) -> int:
-    """The volume's own path is the node's, or one that the user may name: its links are followed."""
+    """A handle. Links of the volume's own path are followed: it is the node's, or one that the user
+    may name."""
     root = os.open(wanted.volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         mode = stat.S_IMODE(os.fstat(root).st_mode)

@@ -1,72 +1,71 @@
-"""What `/stats/summary` of a node tells: the shape is upstream's stats/v1alpha1 Summary. Of pods it tells what the runtime
-counts, of the machine what /proc says (proc(5)): CPU in nanoseconds since the start, memory in bytes."""
+"""The body of `/stats/summary`: upstream's stats/v1alpha1 Summary. The usage of pods comes from the
+runtime, that of the machine from proc(5)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.machinery import timestamps
-from tiphys.node.runtime import Usage
+from tiphys.node.states import Usage
 
-_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # nanoseconds of one count of CPU time
+_PROC = Path("/proc")
 
 
 def summary(
     node: str,
-    started: float,
+    started_at: float,
     pods: Sequence[core_v1.Pod],
     usage: Mapping[str, Mapping[str, Usage]],
     now: float,
 ) -> dict[str, Any]:
-    """`usage` is by pod uid and container name; `started` and `now` are seconds since the epoch."""
-    proc = Path("/proc")
-    machine = machine_usage(
-        (proc / "stat").read_text(), (proc / "meminfo").read_text(), (proc / "vmstat").read_text()
-    )
-    agent = agent_usage((proc / "self/stat").read_text())
-    stamp, since = timestamps.rfc3339(now), timestamps.rfc3339(started)
-    told = {
-        "nodeName": node,
-        "startTime": since,
-        **_row(machine, stamp),
-        "fs": _filesystem("/", stamp),
-    }
-    told["systemContainers"] = [{"name": "kubelet", "startTime": since, **_row(agent, stamp)}]
+    """`usage` is by pod uid and container name; times are seconds since the epoch."""
+    agent = process_usage((_PROC / "self/stat").read_text())
+    stamp = timestamps.rfc3339(now)
+    start_time = timestamps.rfc3339(started_at)
+    kubelet = {"name": "kubelet", "startTime": start_time, **_row(agent, stamp)}
     return {
-        "node": told,
+        "node": {
+            "nodeName": node,
+            "startTime": start_time,
+            **_row(this_machine(), stamp),
+            "fs": _file_system("/", stamp),
+            "systemContainers": [kubelet],
+        },
         "pods": [_pod(pod, usage.get(pod.metadata.uid, {}), stamp) for pod in pods],
     }
 
 
 def _pod(pod: core_v1.Pod, usage: Mapping[str, Usage], stamp: str) -> dict[str, Any]:
-    meta = pod.metadata
-    made: dict[str, Any] = {
+    meta, status = pod.metadata, pod.status
+    row: dict[str, Any] = {
         "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}
     }
-    if pod.status.start_time:
-        made["startTime"] = pod.status.start_time
-    begun = {
-        status.name: status.state.running.started_at
-        for status in (*pod.status.init_container_statuses, *pod.status.container_statuses)
-        if status.state.running is not None
-    }
-    made["containers"] = [
-        {"name": name, **({"startTime": begun[name]} if name in begun else {}), **_row(used, stamp)}
-        for name, used in usage.items()
+    if status.start_time:
+        row["startTime"] = status.start_time
+    started = {}
+    for container in (*status.init_container_statuses, *status.container_statuses):
+        if container.state.running is not None:
+            started[container.name] = {"startTime": container.state.running.started_at}
+    row["containers"] = [
+        {"name": name, **started.get(name, {}), **_row(used, stamp)} for name, used in usage.items()
     ]
     if usage:
-        made |= _row(
-            Usage(*map(sum, zip(*(used.counts() for used in usage.values()), strict=True))), stamp
-        )
-    return made
+        row |= _row(_sum(usage.values()), stamp)
+    return row
+
+
+def _sum(usages: Iterable[Usage]) -> Usage:
+    columns = zip(*(used.counts() for used in usages), strict=True)
+    return Usage(*(sum(column) for column in columns))
 
 
 def _row(used: Usage, stamp: str) -> dict[str, Any]:
-    memory = {
+    memory: dict[str, Any] = {
         "time": stamp,
         "usageBytes": used.usage or used.working_set,
         "workingSetBytes": used.working_set,
@@ -79,48 +78,65 @@ def _row(used: Usage, stamp: str) -> dict[str, Any]:
     return {"cpu": {"time": stamp, "usageCoreNanoSeconds": used.cpu}, "memory": memory}
 
 
-def _filesystem(path: str, stamp: str) -> dict[str, Any]:
-    found = os.statvfs(path)
-    size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
+def _file_system(path: str, stamp: str) -> dict[str, Any]:
+    facts = os.statvfs(path)
+    size = facts.f_blocks * facts.f_frsize
     return {
         "time": stamp,
         "capacityBytes": size,
-        "usedBytes": size - free,
-        "availableBytes": found.f_bavail * found.f_frsize,
-        "inodes": found.f_files,
-        "inodesFree": found.f_ffree,
-        "inodesUsed": found.f_files - found.f_ffree,
+        "usedBytes": size - facts.f_bfree * facts.f_frsize,
+        "availableBytes": facts.f_bavail * facts.f_frsize,
+        "inodes": facts.f_files,
+        "inodesFree": facts.f_ffree,
+        "inodesUsed": facts.f_files - facts.f_ffree,
     }
+
+
+def this_machine() -> Usage:
+    return machine_usage(
+        (_PROC / "stat").read_text(),
+        (_PROC / "meminfo").read_text(),
+        (_PROC / "vmstat").read_text(),
+    )
 
 
 def machine_usage(stat: str, meminfo: str, vmstat: str) -> Usage:
-    """From /proc/stat, /proc/meminfo and /proc/vmstat."""
+    """From the texts of /proc/stat, /proc/meminfo and /proc/vmstat."""
+    first_line = stat.split("\n", 1)[0]
     user, nice, system, _idle, _wait, interrupts, soft, steal = (
-        int(n) for n in stat.split("\n", 1)[0].split()[1:9]
+        int(ticks) for ticks in first_line.split()[1:9]
     )
-    sizes = {
-        name: int(rest.split()[0]) << 10
-        for name, _, rest in (row.partition(":") for row in meminfo.splitlines())
-        if rest
-    }
-    counts = {
-        name: int(value) for name, _, value in (row.partition(" ") for row in vmstat.splitlines())
-    }
+    sizes = {}
+    for line in meminfo.splitlines():
+        name, _, kilobytes = line.partition(":")
+        if kilobytes:
+            sizes[name] = int(kilobytes.split()[0]) << 10
+    counts = {}
+    for line in vmstat.splitlines():
+        name, _, count = line.partition(" ")
+        counts[name] = int(count)
     return Usage(
-        (user + nice + system + interrupts + soft + steal) * _TICK,
-        sizes["MemTotal"] - sizes["MemAvailable"],
-        sizes["MemTotal"] - sizes["MemFree"],
-        sizes.get("AnonPages", 0),
-        counts.get("pgfault", 0),
-        counts.get("pgmajfault", 0),
-        sizes["MemAvailable"],
+        cpu=(user + nice + system + interrupts + soft + steal) * _TICK,
+        working_set=sizes["MemTotal"] - sizes["MemAvailable"],
+        usage=sizes["MemTotal"] - sizes["MemFree"],
+        rss=sizes.get("AnonPages", 0),
+        faults=counts.get("pgfault", 0),
+        major=counts.get("pgmajfault", 0),
+        available=sizes["MemAvailable"],
     )
 
 
-def agent_usage(stat: str) -> Usage:
-    """From /proc/PID/stat of a process."""
+def process_usage(stat: str) -> Usage:
+    """From the text of /proc/PID/stat: fields are counted after the name, which may have blanks."""
     fields = stat.rpartition(")")[2].split()
+    minor_faults, major_faults = int(fields[7]), int(fields[9])
+    user, system = int(fields[11]), int(fields[12])
     rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
     return Usage(
-        (int(fields[11]) + int(fields[12])) * _TICK, rss, rss, rss, int(fields[7]), int(fields[9])
+        cpu=(user + system) * _TICK,
+        working_set=rss,
+        usage=rss,
+        rss=rss,
+        faults=minor_faults,
+        major=major_faults,
     )

@@ -1,88 +1,86 @@
-"""Why the containers of a pod wait, as its status tells, and how long those that could not be started have to."""
+"""Why the containers of a pod wait, as its status shows it, and when those that could not be
+started are tried again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.node.lifecycle import Backoff
-from tiphys.node.pulling import PULL_FAULTS
+from tiphys.node.backoff import PULL_FIRST, START_FIRST
+from tiphys.node.pulling import PULL_FAULTS, RecordEvent
+from tiphys.node.records import ContainerRecords, WaitingReason
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.states import PodIdentity
 
-_FIRST, _PULL_FIRST, _LIMIT = (
-    2.0,
-    10.0,
-    300.0,
-)  # seconds of pause after a start, or a pull, that failed
-_SHOWN = 1.5  # seconds after which a failed pull shows as a pause
-# What shows until the next try. A container that was made and could not be started (RunContainerError) has ended.
-_STAYS = PULL_FAULTS | {"CreateContainerConfigError", "CreateContainerError"}
-
-Say = Callable[[str, str, str, str], None]  # (kind, reason, message, container) of an event
+_PULL_SHOWN = 1.5  # seconds for which the first failed pull shows as such, before its back-off does
+# Reasons that show until the next attempt. A container that was created and could not be started
+# (RunContainerError) is not among them: it has ended, and shows that.
+_LASTING = PULL_FAULTS | {"CreateContainerConfigError", "CreateContainerError"}
 
 
-class Waiting:
-    """`reasons`: container → (reason, message). `wake` is called when there is something new to tell."""
+class WaitingReasons:
+    """Sets the reasons in the records of one pod's containers.
 
-    def __init__(self, now: Callable[[], float], say: Say, wake: Callable[[], None]) -> None:
-        self.reasons: dict[str, tuple[str, str]] = {}
-        self._pauses: dict[str, Backoff] = {}
-        self._now, self._say, self._wake = now, say, wake
+    now: seconds since the epoch
+    wake: called when a reason changes without anybody having asked
+    """
 
-    def renew(
-        self, found: Mapping[str, tuple[str, str]], starting: Collection[str], pod: core_v1.Pod
+    def __init__(
+        self,
+        records: ContainerRecords,
+        now: Callable[[], float],
+        event: RecordEvent,
+        wake: Callable[[], None],
     ) -> None:
-        """Takes over what was found now; what could not be started waits on."""
-        kept = {
-            name: why for name, why in self.reasons.items() if name in starting or why[0] in _STAYS
-        }
-        meta = pod.metadata
-        told = f"{meta.name}_{meta.namespace}({meta.uid})"
-        for name, (reason, _) in found.items():
-            if self.reasons.get(name, ("", ""))[0] != reason:
-                self._say(
-                    "Warning",
-                    "BackOff",
-                    f"Back-off restarting failed container {name} in pod {told}",
-                    name,
-                )
-        self.reasons = kept | {
-            name: (reason, text + told) for name, (reason, text) in found.items()
-        }
+        self._records = records
+        self._now = now
+        self._event = event
+        self._wake = wake
 
-    def pause(self, name: str) -> float:
-        """Seconds until a container may be tried again."""
-        blocked = self._pauses.get(name)
-        return max(0.0, blocked.last + blocked.delay - self._now()) if blocked is not None else 0.0
+    def update(self, backing_off: Mapping[str, WaitingReason], pod: core_v1.Pod) -> None:
+        """Takes over which containers are not restarted yet. Those that could not be started keep
+        their reasons."""
+        for name, waiting in backing_off.items():
+            before = self._records[name].waiting
+            if before is None or before.reason != waiting.reason:
+                text = f"Back-off restarting failed container {name} in pod {PodIdentity.of(pod)}"
+                self._event("Warning", "BackOff", text, name)
+            self._records[name].waiting = waiting
+        for record in self._records.values():
+            if record.name in backing_off or record.waiting is None:
+                continue
+            if record.starting is None and record.waiting.reason not in _LASTING:
+                record.waiting = None
 
-    def pulled(self, name: str) -> None:
-        self._pauses.pop(name, None)
+    def start_failed(self, container: Any, fault: RuntimeFault) -> None:
+        """A container could not be started, or its image not be pulled."""
+        record = self._records[container.name]
+        is_pull = fault.reason in PULL_FAULTS
+        self._event(
+            "Warning", "Failed", f"Error: {fault.reason if is_pull else fault}", record.name
+        )
+        record.start_failures.record_failure(self._now(), PULL_FIRST if is_pull else START_FIRST)
+        record.waiting = WaitingReason(fault.reason, str(fault))
+        if fault.reason != "ErrImagePull":
+            return
+        if record.start_failures.delay > PULL_FIRST:
+            self._show_pull_backoff(container, fault)
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_PULL_SHOWN, self._show_first_pull_backoff, container, fault)
 
-    def started(self, name: str) -> None:
-        self.reasons.pop(name, None)
-
-    def failed(self, container: Any, fault: RuntimeFault) -> None:
-        """A container could not be started, or its image not pulled."""
-        name, reason, pulling = container.name, fault.reason, fault.reason in PULL_FAULTS
-        self._say("Warning", "Failed", f"Error: {reason if pulling else fault}", name)
-        pause = self._pauses.setdefault(name, Backoff())
-        pause.delay = min(max(pause.delay * 2, _PULL_FIRST if pulling else _FIRST), _LIMIT)
-        pause.last = self._now()
-        self.reasons[name] = (reason, str(fault))
-        if reason == "ErrImagePull" and pause.delay > _PULL_FIRST:
-            self._show_pause(container, fault)
-        elif reason == "ErrImagePull":
-            asyncio.get_running_loop().call_later(_SHOWN, self._later, container, fault)
-
-    def _show_pause(self, container: Any, fault: RuntimeFault) -> None:
+    def _show_pull_backoff(self, container: Any, fault: RuntimeFault) -> None:
+        name = container.name
         text = f'Back-off pulling image "{fault.image or container.image}"'
-        self.reasons[container.name] = ("ImagePullBackOff", f"{text}: ErrImagePull: {fault}")
-        self._say("Normal", "BackOff", text, container.name)
-        self._say("Warning", "Failed", "Error: ImagePullBackOff", container.name)
+        message = f"{text}: ErrImagePull: {fault}"
+        self._records[name].waiting = WaitingReason("ImagePullBackOff", message)
+        self._event("Normal", "BackOff", text, name)
+        self._event("Warning", "Failed", "Error: ImagePullBackOff", name)
 
-    def _later(self, container: Any, fault: RuntimeFault) -> None:
-        if self.reasons.get(container.name, ("", ""))[0] == "ErrImagePull":
-            self._show_pause(container, fault)
+    def _show_first_pull_backoff(self, container: Any, fault: RuntimeFault) -> None:
+        waiting = self._records[container.name].waiting
+        if waiting is not None and waiting.reason == "ErrImagePull":
+            self._show_pull_backoff(container, fault)
             self._wake()

@@ -1,4 +1,5 @@
-"""The messages of the container runtime interface, v1 (package runtime.v1), that this node sends and reads."""
+"""The messages of the container runtime interface, v1 (package runtime.v1), that this node sends
+and reads. `tests/node/test_cri_messages.py` compares them with the published ones."""
 
 from __future__ import annotations
 
@@ -181,7 +182,7 @@ class ImageSpec(Struct):
 
 class KeyValue(Struct):
     key: Annotated[str, F(1)] = ""
-    value: Annotated[str, F(2)] = ""
+    value: Annotated[bytes, F(2)] = b""
 
 
 class LinuxContainerResources(Struct):
@@ -386,26 +387,6 @@ class AttachResponse(Struct):
     url: Annotated[str, F(1)] = ""
 
 
-class StatusRequest(Struct):
-    verbose: Annotated[bool, F(1)] = False
-
-
-class RuntimeCondition(Struct):
-    type: Annotated[str, F(1)] = ""
-    status: Annotated[bool, F(2)] = False
-    reason: Annotated[str, F(3)] = ""
-    message: Annotated[str, F(4)] = ""
-
-
-class RuntimeStatus(Struct):
-    conditions: Annotated[list[RuntimeCondition], F(1)] = []
-
-
-class StatusResponse(Struct):
-    status: Annotated[RuntimeStatus | None, F(1)] = None
-    info: Annotated[dict[str, str], F(2)] = {}
-
-
 class ListImagesRequest(Struct):
     pass
 
@@ -452,14 +433,6 @@ class PullImageRequest(Struct):
 
 class PullImageResponse(Struct):
     image_ref: Annotated[str, F(1)] = ""
-
-
-class RemoveImageRequest(Struct):
-    image: Annotated[ImageSpec | None, F(1)] = None
-
-
-class RemoveImageResponse(Struct):
-    pass
 
 
 class ContainerAttributes(Struct):

@@ -1,6 +1,8 @@
-"""Files of images, shown at folders of the node. CRI of this containerd has no mounts of images: its snapshots give them.
+"""Messages of containerd's snapshot service, with which the files of images are mounted: CRI of
+containerd 1.6 has no image volumes.
 
-A view of an image's layers is held by a root of garbage collection until the pod it was made for is gone.
+A view of an image's layers is a root of containerd's garbage collection until the pod it was made
+for is gone.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ _ROOT = "containerd.io/gc.root"
 
 
 class Mount(Struct):
-    """Its options are the third field of containerd 1.6, and the fourth of later ones, which have a target before them."""
+    """Options are the third field in containerd 1.6, and the fourth in later versions, which have a
+    target before them."""
 
     type: Annotated[str, F(1)] = ""
     source: Annotated[str, F(2)] = ""
@@ -40,7 +43,7 @@ class ViewRequest(Struct):
 
 
 class MountsResponse(Struct):
-    """Of a view that is made, and of one that there is."""
+    """Answers View and Mounts."""
 
     mounts: Annotated[list[Mount], F(1)] = []
 
@@ -68,10 +71,11 @@ class ListResponse(Struct):
 
 
 def view_of(chain: str, uid: str, volume: str) -> ViewRequest:
-    """`chain` names the layers of an image, as CRI tells it (`chainID`)."""
+    """`chain` names the layers of an image, as the `chainID` of CRI's image status does."""
     labels = {_POD: uid, _ROOT: "1970-01-01T00:00:00Z"}
     return ViewRequest(key=f"tiphys-volume-{uid}-{volume}", parent=chain, labels=labels)
 
 
 def of_pod(uid: str) -> ListRequest:
+    """Lists the views that were made for the volumes of a pod."""
     return ListRequest(filters=[f'labels."{_POD}"=="{uid}"'])

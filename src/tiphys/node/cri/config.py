@@ -1,0 +1,215 @@
+"""What CRI is told of a pod's sandbox and containers, from the pod's spec. Pure."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.machinery import quantity
+from tiphys.node.cri import messages as m
+from tiphys.node.naming import Resolver
+from tiphys.node.runtime import ContainerPlan
+from tiphys.node.states import PodIdentity
+
+# Labels that upstream's kubelet gives, too: crictl and log collectors read them.
+POD_LABEL = "io.kubernetes.pod.name"
+NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
+UID_LABEL = "io.kubernetes.pod.uid"
+CONTAINER_LABEL = "io.kubernetes.container.name"
+
+# NamespaceMode of CRI.
+_POD_MODE, _CONTAINER_MODE, _NODE_MODE, _TARGET_MODE = range(4)
+# SecurityProfile.ProfileType of CRI.
+_RUNTIME_DEFAULT, _UNCONFINED = range(2)
+
+_CPU_PERIOD = 100_000  # microseconds, the kernel's default
+_LEAST_QUOTA = 1000  # microseconds: the kernel accepts no less
+_LEAST_SHARES = 2  # the kernel accepts no less
+_SHARES_PER_CPU = 1024
+
+# What upstream hides of /proc and /sys in containers that are not privileged.
+_MASKED_PATHS = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+]
+_READ_ONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+
+
+def sandbox_config(
+    pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str, logs: str, cgroup: str
+) -> m.PodSandboxConfig:
+    """`logs` is the folder of the pod's logs, `cgroup` the parent of its control groups."""
+    meta, spec = pod.metadata, pod.spec
+    security = m.LinuxSandboxSecurityContext(
+        namespace_options=_namespaces(spec),
+        privileged=_has_privileged(spec),
+        seccomp=m.SecurityProfile(profile_type=_UNCONFINED),
+    )
+    sysctls = spec.security_context.sysctls if spec.security_context is not None else []
+    return m.PodSandboxConfig(
+        metadata=m.PodSandboxMetadata(
+            name=meta.name, uid=meta.uid, namespace=meta.namespace, attempt=attempt
+        ),
+        hostname="" if spec.host_network else hostname,
+        log_directory=logs,
+        dns_config=m.DNSConfig(
+            servers=resolver.servers, searches=resolver.searches, options=resolver.options
+        ),
+        labels={**meta.labels, **pod_labels(PodIdentity.of(pod))},
+        annotations=dict(meta.annotations),
+        linux=m.LinuxPodSandboxConfig(
+            cgroup_parent=cgroup,
+            security_context=security,
+            sysctls={sysctl.name: sysctl.value for sysctl in sysctls},
+        ),
+    )
+
+
+def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig:
+    """How a container is created."""
+    container = plan.container
+    mounts = [
+        m.Mount(
+            container_path=mount.path,
+            host_path=mount.host,
+            readonly=mount.read_only,
+            propagation=mount.propagation,
+        )
+        for mount in plan.mounts
+    ]
+    return m.ContainerConfig(
+        metadata=m.ContainerMetadata(name=container.name, attempt=plan.attempt),
+        image=m.ImageSpec(image=plan.image),
+        command=plan.command,
+        args=plan.args,
+        working_dir=container.working_dir,
+        envs=[_variable(name, value) for name, value in plan.env.items()],
+        mounts=mounts,
+        labels={**pod_labels(PodIdentity.of(pod)), CONTAINER_LABEL: container.name},
+        log_path=f"{container.name}/{plan.attempt}.log",
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        tty=container.tty,
+        linux=m.LinuxContainerConfig(
+            resources=container_resources(pod, container),
+            security_context=container_security(pod.spec, container, plan.target),
+        ),
+    )
+
+
+def _variable(name: str, value: str) -> m.KeyValue:
+    """A value from a Secret may be any bytes; those that are no UTF-8 are escaped in the text."""
+    return m.KeyValue(key=name, value=value.encode(errors="surrogateescape"))
+
+
+def pod_labels(pod: PodIdentity) -> dict[str, str]:
+    return {POD_LABEL: pod.name, NAMESPACE_LABEL: pod.namespace, UID_LABEL: pod.uid}
+
+
+def container_resources(pod: core_v1.Pod, container: Any) -> m.LinuxContainerResources:
+    """CPU shares follow the request or, without one, the limit; quota and memory the limits."""
+    requests, limits = container.resources.requests, container.resources.limits
+    milli_cpu = quantity.milli(requests.get("cpu") or limits.get("cpu", "0"))
+    resources = m.LinuxContainerResources(
+        cpu_shares=max(_LEAST_SHARES, milli_cpu * _SHARES_PER_CPU // 1000),
+        oom_score_adj=oom_score(pod, container, _machine_memory()),
+    )
+    if "cpu" in limits:
+        quota = quantity.milli(limits["cpu"]) * _CPU_PERIOD // 1000
+        resources.cpu_period = _CPU_PERIOD
+        resources.cpu_quota = max(_LEAST_QUOTA, quota)
+    if "memory" in limits:
+        resources.memory_limit_in_bytes = quantity.ceil_units(limits["memory"])
+    return resources
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def oom_score(pod: core_v1.Pod, container: Any, memory: int) -> int:
+    """Who is killed first when the `memory` of the machine, in bytes, runs out.
+
+    As upstream: best-effort pods first (1000), guaranteed ones last (-997), in between those that
+    use more than they asked for.
+    """
+    if pod.status.qos_class == "Guaranteed":
+        return -997
+    if pod.status.qos_class == "BestEffort":
+        return 1000
+    if "memory" not in container.resources.requests:
+        return 999
+    requested = quantity.ceil_units(container.resources.requests["memory"])
+    return min(999, max(3, 1000 - 1000 * requested // memory))
+
+
+def container_security(
+    spec: core_v1.PodSpec, container: Any, target: str = ""
+) -> m.LinuxContainerSecurityContext:
+    """A container's own settings count before the pod's. `target` is the id of the container whose
+    processes it sees."""
+    own = container.security_context or core_v1.SecurityContext()
+    shared = spec.security_context or core_v1.PodSecurityContext()
+    namespaces = _namespaces(spec)
+    if target:
+        namespaces.pid = _TARGET_MODE
+        namespaces.target_id = target
+    fs_group = [shared.fs_group] if shared.fs_group is not None else []
+    security = m.LinuxContainerSecurityContext(
+        namespace_options=namespaces,
+        privileged=bool(own.privileged),
+        readonly_rootfs=bool(own.read_only_root_filesystem),
+        no_new_privs=own.allow_privilege_escalation is False,
+        supplemental_groups=[*shared.supplemental_groups, *fs_group],
+        seccomp=_seccomp(own.seccomp_profile or shared.seccomp_profile),
+    )
+    user = own.run_as_user if own.run_as_user is not None else shared.run_as_user
+    group = own.run_as_group if own.run_as_group is not None else shared.run_as_group
+    if user is not None:
+        security.run_as_user = m.Int64Value(value=user)
+        # CRI refuses a group without a user.
+        security.run_as_group = m.Int64Value(value=group) if group is not None else None
+    if own.capabilities is not None:
+        security.capabilities = m.Capability(
+            add_capabilities=own.capabilities.add, drop_capabilities=own.capabilities.drop
+        )
+    if not own.privileged:
+        security.masked_paths = list(_MASKED_PATHS)
+        security.readonly_paths = list(_READ_ONLY_PATHS)
+    return security
+
+
+def _seccomp(profile: core_v1.SeccompProfile | None) -> m.SecurityProfile:
+    """Profiles of files are not read: the runtime's own, which is stricter than none, stands in."""
+    is_confined = profile is not None and profile.type in ("RuntimeDefault", "Localhost")
+    return m.SecurityProfile(profile_type=_RUNTIME_DEFAULT if is_confined else _UNCONFINED)
+
+
+def _has_privileged(spec: core_v1.PodSpec) -> bool:
+    return any(
+        container.security_context is not None and container.security_context.privileged
+        for container in [*spec.containers, *spec.init_containers]
+    )
+
+
+def _namespaces(spec: core_v1.PodSpec) -> m.NamespaceOption:
+    if spec.host_pid:
+        pid = _NODE_MODE
+    elif spec.share_process_namespace:
+        pid = _POD_MODE
+    else:
+        pid = _CONTAINER_MODE
+    return m.NamespaceOption(
+        network=_NODE_MODE if spec.host_network else _POD_MODE,
+        pid=pid,
+        ipc=_NODE_MODE if spec.host_ipc else _POD_MODE,
+    )

@@ -1,0 +1,49 @@
+"""What the workers of a node's pods share: the node's name and address, and its services."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tiphys.api import core_v1
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.node.admission import Footprint, Rejection
+from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.naming import ClusterDNS, Resolver
+from tiphys.node.references import References
+from tiphys.node.runtime import PodVolumes, Runtime
+
+
+def _no_shortage(uid: str, wanted: Footprint) -> Rejection | None:
+    return None
+
+
+@dataclass
+class NodeContext:
+    """
+    services: the services that containers get environment variables of
+    resolver: the machine's own
+    allocatable: by resource, in canonical quantities
+    starting: bounds how many sandboxes and containers are started at the same time
+    now: seconds since the epoch
+    shortage: why the pod of a uid cannot grow to a footprint; None if it can
+    """
+
+    name: str
+    address: str
+    runtime: Runtime
+    client: Client
+    recorder: EventRecorder
+    references: References
+    volumes: PodVolumes
+    services: Callable[[], list[core_v1.Service]]
+    dns: ClusterDNS
+    resolver: Resolver
+    allocatable: dict[str, str]
+    starting: asyncio.Semaphore
+    now: Callable[[], float] = time.time
+    isolation: Isolation = field(default_factory=NoIsolation)
+    shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage

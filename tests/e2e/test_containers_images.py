@@ -1,0 +1,67 @@
+"""Images that cannot be had."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.machine import (
+    EXAMPLE,
+    IMAGE,
+    Machine,
+    gone,
+)
+
+
+def test_a_bad_image_is_told_and_undone(machine: Machine) -> None:
+    machine.kubectl("apply", "-f", str(EXAMPLE / "hello.yaml"))
+    machine.kubectl("set", "image", "deploy/hello", "web=tiphys.local/none:1")
+
+    def told() -> bool:
+        return any(
+            word in machine.kubectl("get", "pods", "-l", "app=hello")
+            for word in ("ErrImagePull", "ImagePullBackOff")
+        )
+
+    machine.eventually(told)
+    machine.kubectl("rollout", "undo", "deploy/hello")
+    machine.kubectl("rollout", "status", "deploy/hello", "--timeout=60s")
+
+
+def test_images_that_are_not_to_be_had_are_told_as_upstream_tells_them(machine: Machine) -> None:
+    others = [{"name": "absent", "image": "tiphys.local/absent:1", "imagePullPolicy": "Never"}]
+    volumes = [
+        {"name": "v", "image": {"reference": "tiphys.local/absent:1", "pullPolicy": "Never"}}
+    ]
+    others.append(
+        {"name": "mounts", "image": IMAGE, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    )  # type: ignore[dict-item]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "unnamed"},
+        "spec": {
+            "containers": [{"name": "c", "image": "q.io/UPPER:1"}, *others],
+            "volumes": volumes,
+        },
+    }
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def reasons() -> dict[str, str]:
+        statuses = machine.get("pod/unnamed")["status"].get("containerStatuses", [])
+        return {one["name"]: one["state"].get("waiting", {}).get("reason") for one in statuses}
+
+    never = "ErrImageNeverPull"
+    machine.eventually(
+        lambda: reasons() == {"c": "InvalidImageName", "absent": never, "mounts": never}
+    )
+
+    def events() -> set[str]:
+        every = machine.get("events", "--field-selector=involvedObject.name=unnamed")["items"]
+        return {event["message"] for event in every}
+
+    machine.eventually(lambda: {"Error: InvalidImageName", f"Error: {never}"} <= events())
+    assert (
+        'Container image "tiphys.local/absent:1" is not present with pull policy of Never'
+        in events()
+    )
+    gone(machine, "unnamed")

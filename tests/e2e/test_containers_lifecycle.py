@@ -1,0 +1,297 @@
+"""Real containers that start, fail, are probed, restarted, resized, evicted and ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from tests.e2e.machine import (
+    IMAGE,
+    Machine,
+    command_line,
+    gone,
+    phase,
+    run_pod,
+    running,
+)
+
+
+def test_probes_restart_and_hold_back(machine: Machine) -> None:
+    probes = {
+        "livenessProbe": {
+            "exec": {"command": ["test", "!", "-e", "/tmp/sick"]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        },
+        "readinessProbe": {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1},
+    }
+    run_pod(machine, "probed", "exec sleep 3600", container=probes)
+    machine.eventually(lambda: phase(machine, "probed") == "Running")
+    assert "0/1" in machine.kubectl("get", "pod", "probed")
+    machine.kubectl("exec", "probed", "--", "touch", "/tmp/ready")
+    running(machine, "probed")
+    machine.kubectl("exec", "probed", "--", "touch", "/tmp/sick")
+    machine.eventually(
+        lambda: machine.get("pod/probed")["status"]["containerStatuses"][0]["restartCount"] >= 1
+    )
+    gone(machine, "probed")
+
+
+def test_a_probe_may_give_its_container_less_time_to_end(machine: Machine) -> None:
+    probe = {
+        "exec": {"command": ["false"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "terminationGracePeriodSeconds": 1,
+    }
+    script = "trap '' TERM; while true; do sleep 1; done"
+    run_pod(
+        machine,
+        "hurried",
+        script,
+        container={"livenessProbe": probe},
+        terminationGracePeriodSeconds=60,
+    )
+    machine.eventually(
+        lambda: machine.get("pod/hurried")["status"]["containerStatuses"][0]["restartCount"] >= 1,
+        20,
+    )
+    machine.kubectl("delete", "pod", "hurried", "--grace-period=1", "--timeout=40s")
+
+
+def test_init_containers_crash_loops_and_termination_messages(machine: Machine) -> None:
+    init = [
+        {
+            "name": "first",
+            "image": IMAGE,
+            "command": ["sh", "-c", "echo from-init > /shared/file"],
+            "volumeMounts": [{"name": "s", "mountPath": "/shared"}],
+        }
+    ]
+    run_pod(
+        machine,
+        "staged",
+        "cat /shared/file > /dev/termination-log; exit 3",
+        initContainers=init,
+        restartPolicy="Never",
+        container={"volumeMounts": [{"name": "s", "mountPath": "/shared"}]},
+        volumes=[{"name": "s", "emptyDir": {}}],
+    )
+    machine.eventually(lambda: phase(machine, "staged") == "Failed")
+    ended = machine.get("pod/staged")["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["message"], ended["reason"]) == (3, "from-init\n", "Error")
+    run_pod(machine, "crashing", "exit 1")
+    machine.eventually(lambda: "CrashLoopBackOff" in machine.kubectl("get", "pod", "crashing"))
+    machine.eventually(
+        lambda: (
+            "Back-off restarting failed container c in pod crashing_"
+            in machine.kubectl("get", "events")
+        )
+    )
+    gone(machine, "staged", "crashing")
+
+
+def test_hooks_and_grace(machine: Machine) -> None:
+    folder = f"/tmp/tiphys-hooks-{os.getpid()}"
+    hooks = {
+        "lifecycle": {
+            "postStart": {"exec": {"command": ["touch", "/host/started"]}},
+            "preStop": {"exec": {"command": ["touch", "/host/stopping"]}},
+        },
+        "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+    }
+    volumes = [{"name": "host", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}]
+    run_pod(
+        machine,
+        "hooked",
+        "trap 'touch /host/term; exit 0' TERM; while true; do sleep 0.1; done",
+        container=hooks,
+        volumes=volumes,
+        terminationGracePeriodSeconds=10,
+    )
+    running(machine, "hooked")
+    began = time.monotonic()
+    gone(machine, "hooked")
+    assert time.monotonic() - began < 8
+    assert sorted(os.listdir(folder)) == ["started", "stopping", "term"]
+
+
+def test_a_container_is_resized_while_it_runs(machine: Machine) -> None:
+    sizes = {
+        "requests": {"cpu": "100m", "memory": "20Mi"},
+        "limits": {"cpu": "200m", "memory": "40Mi"},
+    }
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    run_pod(
+        machine,
+        "growing",
+        "exec sleep 3600",
+        container={"resources": sizes, "resizePolicy": policy},
+    )
+    running(machine, "growing")
+    [before] = machine.get("pod/growing")["status"]["containerStatuses"]
+    assert before["resources"] == sizes and before["allocatedResources"] == sizes["requests"]
+
+    def resize(**limits: str) -> None:
+        body = {"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}}
+        machine.kubectl("patch", "pod", "growing", "--subresource=resize", "-p", json.dumps(body))
+
+    def shown(name: str, value: str, restarts: int) -> bool:
+        [status] = machine.get("pod/growing")["status"]["containerStatuses"]
+        return (
+            status["resources"]["limits"][name] == value
+            and status["restartCount"] == restarts
+            and status["ready"]
+        )
+
+    def held(v1: str, v2: str) -> str:
+        """What the control group of the container says."""
+        script = f"cat /sys/fs/cgroup/{v2} 2>/dev/null || cat /sys/fs/cgroup/{v1}"
+        return machine.kubectl("exec", "growing", "--", "sh", "-c", script).split()[0]
+
+    assert held("cpu/cpu.cfs_quota_us", "cpu.max") == "20000"
+    resize(cpu="300m")
+    machine.eventually(lambda: shown("cpu", "300m", 0))
+    [after] = machine.get("pod/growing")["status"]["containerStatuses"]
+    assert (
+        held("cpu/cpu.cfs_quota_us", "cpu.max") == "30000"
+        and after["containerID"] == before["containerID"]
+    )
+    resize(memory="50Mi")
+    machine.eventually(lambda: shown("memory", "50Mi", 1))
+    assert held("memory/memory.limit_in_bytes", "memory.max") == str(50 << 20)
+    assert not [
+        c
+        for c in machine.get("pod/growing")["status"]["conditions"]
+        if c["type"].startswith("PodResize")
+    ]
+    gone(machine, "growing")
+
+
+def test_pods_that_are_deleted_while_their_containers_are_made_have_failed(
+    machine: Machine,
+) -> None:
+    names = [f"hasty-{number}" for number in range(4)]
+    for name in names:
+        run_pod(machine, name, "exec sleep 3600", restartPolicy="Never")
+        machine.kubectl(
+            "patch", "pod", name, "-p", '{"metadata":{"finalizers":["example.com/kept"]}}'
+        )
+        machine.kubectl("delete", "pod", name, "--wait=false")
+    machine.eventually(lambda: {phase(machine, name) for name in names} == {"Failed"})
+    machine.kubectl("patch", "pod", *names, "-p", '{"metadata":{"finalizers":null}}')
+    machine.eventually(lambda: not machine.kubectl("get", "pods", *names, "--ignore-not-found"))
+
+
+def test_a_command_that_is_not_there_ends_the_container_and_backs_off(machine: Machine) -> None:
+    for name, policy in (("absent", "Never"), ("missing", "Always")):
+        run_pod(machine, name, "", container={"command": ["/absent"]}, restartPolicy=policy)
+    machine.eventually(lambda: phase(machine, "absent") == "Failed")
+    ended = machine.get("pod/absent")["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (128, "StartError") and "/absent" in ended[
+        "message"
+    ]
+    machine.eventually(lambda: "CrashLoopBackOff" in machine.kubectl("get", "pod", "missing"))
+    [status] = machine.get("pod/missing")["status"]["containerStatuses"]
+    assert (
+        status["lastState"]["terminated"]["reason"] == "StartError" and status["restartCount"] >= 1
+    )
+    assert "reserve" not in machine.kubectl("get", "events")
+    gone(machine, "absent", "missing")
+
+
+def test_pods_with_too_much_on_disk_are_evicted_and_their_logs_go(machine: Machine) -> None:
+    volumes = [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    run_pod(
+        machine,
+        "full",
+        "head -c 3000000 /dev/zero > /v/f; exec sleep 3600",
+        container=mounts,
+        volumes=volumes,
+    )
+    limits = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    run_pod(
+        machine, "wordy", "head -c 3000000 /dev/zero > /tmp/f; exec sleep 3600", container=limits
+    )
+    machine.eventually(lambda: {phase(machine, name) for name in ("full", "wordy")} == {"Failed"})
+    told = {name: machine.get(f"pod/{name}")["status"] for name in ("full", "wordy")}
+    assert told["full"]["reason"] == told["wordy"]["reason"] == "Evicted"
+    assert told["full"]["message"] == 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+    assert (
+        "exceeded its local ephemeral storage limit" in told["wordy"]["message"]
+        or "Pod ephemeral local storage" in told["wordy"]["message"]
+    )
+    uid = machine.get("pod/full")["metadata"]["uid"]
+    [logs] = machine.root.glob(f"data/**/default_full_{uid}")
+    gone(machine, "full", "wordy")
+    machine.eventually(lambda: not logs.exists())
+
+
+def test_an_agent_that_dies_finds_its_pods_running(machine: Machine) -> None:
+    run_pod(machine, "steady", "date +%s%N > /tmp/born; exec sleep 3600")
+    running(machine, "steady")
+    before = machine.get("pod/steady")["status"]["containerStatuses"][0]
+    pid = next(c["pid"] for c in machine.status()["components"] if c["name"] == "node")
+    os.kill(pid, signal.SIGKILL)
+    machine.eventually(
+        lambda: next(
+            (
+                c
+                for c in machine.status()["components"]
+                if c["name"] == "node" and c["restarts"] and c["health"] == "ok"
+            ),
+            None,
+        )
+    )
+    machine.eventually(
+        lambda: machine.kubectl("exec", "steady", "--", "echo", "back", check=False) == "back\n"
+    )
+    after = machine.get("pod/steady")["status"]["containerStatuses"][0]
+    assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
+    gone(machine, "steady")
+
+
+def test_a_ready_pod_stays_ready_while_its_agent_is_killed(machine: Machine) -> None:
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 60, "initialDelaySeconds": 1}
+    run_pod(
+        machine,
+        "steady",
+        "exec sleep 3600",
+        container={"readinessProbe": probe, "startupProbe": probe},
+    )
+    running(machine, "steady")
+    before = machine.get("pod/steady")["status"]
+    place = next(
+        n
+        for n in (0, 1)
+        if f"-{n + 1}" * n
+        == machine.get("pod/steady")["spec"]["nodeName"][
+            len(machine.get("nodes")["items"][0]["metadata"]["name"]) :
+        ]
+    )
+    own = str(machine.root / "data" / "pki" / f"node{'-2' if place else ''}.kubeconfig").encode()
+    [agent] = [
+        int(pid)
+        for pid in os.listdir("/proc")
+        if pid.isdigit() and b"\0node\0--kubeconfig\0" + own in command_line(int(pid))
+    ]
+    os.kill(agent, signal.SIGKILL)
+    seen = subprocess.Popen(
+        ["kubectl", "get", "pod", "steady", "-w", "-o", "json"],
+        env=machine.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    machine.kubectl("patch", "pod", "steady", "-p", '{"metadata":{"annotations":{"a":"b"}}}')
+    machine.kubectl("delete", "pod", "steady", "--timeout=40s")  # the new agent does it
+    seen.terminate()
+    told = str(seen.communicate()[0])
+    assert '"restartCount": 0' in told and '"restartCount": 1' not in told
+    assert (
+        before["containerStatuses"][0]["ready"]
+        and "ContainersNotReady" not in told.split('"deletionTimestamp"')[0]
+    )

@@ -1,0 +1,192 @@
+"""What CRI is told of sandboxes and containers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.builders import pod
+from tiphys.api import core_v1
+from tiphys.node.cri.config import (
+    container_config,
+    container_resources,
+    container_security,
+    oom_score,
+    sandbox_config,
+)
+from tiphys.node.naming import Resolver
+from tiphys.node.runtime import ContainerPlan, Mount
+
+POD, CONTAINER, NODE, TARGET = range(4)  # NamespaceMode
+RUNTIME_DEFAULT, UNCONFINED = range(2)  # SecurityProfile.ProfileType
+
+
+def one(own: dict[str, Any] | None = None, **spec: Any) -> core_v1.Pod:
+    """A pod of one container with `own` settings."""
+    made = pod(containers=[{"name": "c", "image": "i", **(own or {})}], **spec)
+    made.metadata.uid = "u"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("requests", "limits", "shares", "quota", "memory"),
+    [
+        ({}, {}, 2, 0, 0),
+        ({"cpu": "1m"}, {}, 2, 0, 0),
+        ({"cpu": "500m"}, {}, 512, 0, 0),
+        ({"cpu": "500m"}, {"cpu": "2"}, 512, 200_000, 0),
+        ({}, {"cpu": "250m"}, 256, 25_000, 0),
+        ({"cpu": "0"}, {"cpu": "250m"}, 2, 25_000, 0),
+        ({}, {"cpu": "1m"}, 2, 1000, 0),
+        ({}, {"memory": "64Mi"}, 2, 0, 64 << 20),
+    ],
+)
+def test_resources(
+    requests: dict[str, str], limits: dict[str, str], shares: int, quota: int, memory: int
+) -> None:
+    made = one({"resources": {"requests": requests, "limits": limits}})
+    told = container_resources(made, made.spec.containers[0])
+    assert (told.cpu_shares, told.cpu_quota, told.memory_limit_in_bytes) == (shares, quota, memory)
+    assert told.cpu_period == (100_000 if quota else 0)
+
+
+@pytest.mark.parametrize(
+    ("qos", "request_", "score"),
+    [
+        ("Guaranteed", "1Gi", -997),
+        ("BestEffort", "", 1000),
+        ("Burstable", "", 999),
+        ("Burstable", "1Gi", 750),
+        ("Burstable", "1Mi", 999),
+        ("Burstable", "4Gi", 3),
+    ],
+)
+def test_who_is_killed_first_when_memory_runs_out(qos: str, request_: str, score: int) -> None:
+    made = one({"resources": {"requests": {"memory": request_} if request_ else {}}})
+    made.status.qos_class = qos
+    assert oom_score(made, made.spec.containers[0], memory=4 << 30) == score
+
+
+@pytest.mark.parametrize(
+    ("spec", "target", "network", "pid", "ipc"),
+    [
+        ({}, "", POD, CONTAINER, POD),
+        ({"shareProcessNamespace": True}, "", POD, POD, POD),
+        ({"hostPID": True, "shareProcessNamespace": True}, "", POD, NODE, POD),
+        ({"hostNetwork": True}, "", NODE, CONTAINER, POD),
+        ({"hostIPC": True}, "", POD, CONTAINER, NODE),
+        ({}, "other", POD, TARGET, POD),
+    ],
+)
+def test_namespaces(spec: dict[str, Any], target: str, network: int, pid: int, ipc: int) -> None:
+    made = one(**spec)
+    options = container_security(made.spec, made.spec.containers[0], target).namespace_options
+    assert options is not None
+    assert (options.network, options.pid, options.ipc) == (network, pid, ipc)
+    assert options.target_id == target
+
+
+def security(own: dict[str, Any], shared: dict[str, Any] | None = None) -> Any:
+    made = one({"securityContext": own}, securityContext=shared or {})
+    return container_security(made.spec, made.spec.containers[0])
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "user", "group"),
+    [
+        ({}, {}, None, None),
+        ({"runAsUser": 0}, {"runAsUser": 5}, 0, None),
+        ({}, {"runAsUser": 5, "runAsGroup": 6}, 5, 6),
+        ({"runAsUser": 1, "runAsGroup": 0}, {"runAsGroup": 6}, 1, 0),
+        ({"runAsGroup": 6}, {}, None, None),
+    ],
+)
+def test_users(
+    own: dict[str, int], shared: dict[str, int], user: int | None, group: int | None
+) -> None:
+    told = security(own, shared)
+    assert (told.run_as_user and told.run_as_user.value) == user
+    assert (told.run_as_group and told.run_as_group.value) == group
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "profile"),
+    [
+        ({}, {}, UNCONFINED),
+        ({}, {"type": "RuntimeDefault"}, RUNTIME_DEFAULT),
+        ({"type": "Unconfined"}, {"type": "RuntimeDefault"}, UNCONFINED),
+        ({"type": "Localhost", "localhostProfile": "p"}, {}, RUNTIME_DEFAULT),
+    ],
+)
+def test_seccomp(own: dict[str, str], shared: dict[str, str], profile: int) -> None:
+    told = security(
+        {"seccompProfile": own} if own else {}, {"seccompProfile": shared} if shared else {}
+    )
+    assert told.seccomp.profile_type == profile
+
+
+@pytest.mark.parametrize(
+    ("own", "no_new_privs", "read_only", "masked"),
+    [
+        ({}, False, False, True),
+        ({"allowPrivilegeEscalation": True}, False, False, True),
+        ({"allowPrivilegeEscalation": False}, True, False, True),
+        ({"readOnlyRootFilesystem": True}, False, True, True),
+        ({"privileged": True}, False, False, False),
+    ],
+)
+def test_privileges(
+    own: dict[str, bool], no_new_privs: bool, read_only: bool, masked: bool
+) -> None:
+    told = security(own)
+    assert (told.no_new_privs, told.readonly_rootfs) == (no_new_privs, read_only)
+    assert bool(told.masked_paths) is bool(told.readonly_paths) is masked
+    assert told.privileged is (not masked)
+
+
+def test_groups_and_capabilities() -> None:
+    told = security(
+        {"capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}},
+        {"supplementalGroups": [7], "fsGroup": 0},
+    )
+    assert told.supplemental_groups == [7, 0]
+    assert told.capabilities.add_capabilities == ["NET_ADMIN"]
+    assert told.capabilities.drop_capabilities == ["ALL"]
+
+
+def test_a_sandbox() -> None:
+    sysctls = {"sysctls": [{"name": "net.ipv4.tcp_rmem", "value": "1"}]}
+    made = one(
+        {"securityContext": {"privileged": True}}, labels={"a": "b"}, securityContext=sysctls
+    )
+    told = sandbox_config(made, 2, Resolver(["s"], ["d"], ["o"]), "host", "/logs", "/cgroup")
+    assert told.metadata is not None and told.metadata.attempt == 2
+    assert (told.hostname, told.log_directory) == ("host", "/logs")
+    assert told.labels == {
+        "a": "b",
+        "io.kubernetes.pod.name": "p",
+        "io.kubernetes.pod.namespace": "default",
+        "io.kubernetes.pod.uid": "u",
+    }
+    assert told.linux is not None and told.linux.security_context is not None
+    assert told.linux.security_context.privileged
+    assert told.linux.sysctls == {"net.ipv4.tcp_rmem": "1"}
+    assert (
+        sandbox_config(one(hostNetwork=True), 0, Resolver([], [], []), "h", "", "").hostname == ""
+    )
+
+
+def test_a_container() -> None:
+    made = one({"stdin": True, "workingDir": "/w"})
+    env = {"RAW": "\udcff", "TEXT": "ü"}
+    mounts = [Mount("/host", "/inside", True, 1)]
+    plan = ContainerPlan(made.spec.containers[0], 3, "img", ["sh"], ["-c"], env, mounts)
+    told = container_config(made, plan)
+    assert told.metadata is not None and told.metadata.attempt == 3
+    assert (told.log_path, told.working_dir, told.stdin, told.tty) == ("c/3.log", "/w", True, False)
+    assert {one.key: one.value for one in told.envs} == {"RAW": b"\xff", "TEXT": "ü".encode()}
+    [mount] = told.mounts
+    assert (mount.host_path, mount.container_path) == ("/host", "/inside")
+    assert (mount.readonly, mount.propagation) == (True, 1)
+    assert told.labels["io.kubernetes.container.name"] == "c"
