@@ -218,8 +218,8 @@ def _end(ending: Ending) -> None:
 
     if ending is Ending.LOST:
         raise SystemExit(1)
-    if ending is Ending.EBBED:
-        logging.getLogger(__name__).info("beginning anew: %s", ending.value)
+    if ending is Ending.SHRUNK:
+        logging.getLogger(__name__).info("Restarting this component: %s", ending.value)
         os.execv(sys.executable, sys.orig_argv)
 
 

@@ -1,4 +1,5 @@
-"""What objects count for a resource quota. Shared by admission, which refuses, and the controller, which counts.
+"""What objects count for a resource quota. Shared by admission, which refuses, and the controller,
+which counts.
 
 Amounts are in nano units, so that quantities and numbers of objects add up alike.
 """
@@ -128,12 +129,12 @@ def _devices(wanted: resource_v1.ExactDeviceRequest | resource_v1.DeviceSubReque
     return _MOST_DEVICES if wanted.allocation_mode == "All" else wanted.count
 
 
-# --- scopes -------------------------------------------------------------------------------------------------------
+# --- scopes ---
 
 
 def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> bool:
-    """Whether a quota is about an object. One with scopes is about pods, or about claims by the class of their volume's
-    attributes."""
+    """Whether a quota is about an object. One with scopes is about pods, or about claims by the
+    class of their volume's attributes."""
     wanted = [
         core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists")
         for name in quota.spec.scopes
@@ -175,8 +176,8 @@ def _claim_in_scope(
 
 
 def attributes_of(claim: core_v1.PersistentVolumeClaim) -> set[str]:
-    """The classes of a claim's attributes: the one that is wanted, the one it has, and the one it is on its way to. It
-    counts for each of them."""
+    """The classes of a claim's attributes: the one that is wanted, the one it has, and the one it is
+    on its way to. It counts for each of them."""
     names = {
         claim.spec.volume_attributes_class_name,
         claim.status.current_volume_attributes_class_name,
@@ -220,7 +221,7 @@ def _crosses_namespaces(spec: core_v1.PodSpec) -> bool:
     return any(term.namespaces or term.namespace_selector is not None for term in terms)
 
 
-# --- sums ---------------------------------------------------------------------------------------------------------
+# --- sums ---
 
 
 def added(usages: Iterable[Usage]) -> Usage:

@@ -164,7 +164,7 @@ class Usage:
             return self._answered(call, encode(made))
         rows = [
             encode(made)
-            for entry in self._registry.cache(source).select(view_of(call, source))
+            for entry in self._registry.cache(source).select(view_of(call, source, self._registry))
             if (made := make(entry.data))
         ]
         return self._answered(call, short_list(resource, rows))

@@ -38,4 +38,4 @@ def dump(value: Any) -> bytes:
     """Plain dicts and lists as a YAML document, keys in order."""
     return yaml.dump(
         value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20
-    ).encode()  # type: ignore[no-any-return]
+    ).encode()

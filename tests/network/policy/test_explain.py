@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 
 from tests.builders import pod as build_pod
+from tests.network.cluster import NAMESPACES, PODS, policies_of, policy_lists
 from tests.network.policies import policy
-from tests.network.test_policy import NAMESPACES, PODS, _policies, made
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.cli.main import cli
@@ -69,7 +69,8 @@ async def test_it_tells_all_about_a_pod(shop: LocalCluster) -> None:
     assert told.output.splitlines() == [
         "default/web at 10.0.0.1 on node n-10.9.0.1",
         "Ingress: isolated by default/front-only",
-        "  allowed: from pods with app=front of namespace default at TCP http (default/front-only, ingress rule 1)",
+        "  allowed: from pods with app=front of namespace default at TCP http"
+        " (default/front-only, ingress rule 1)",
         "  nothing else, but for its own node and itself",
         "Egress: open, no policy is about it",
     ]
@@ -115,9 +116,9 @@ async def test_its_exit_code_is_the_answer(shop: LocalCluster) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(_policies)
+@given(policy_lists)
 def test_open_ports_are_those_that_are_open(rows: Any) -> None:
-    semantics = Semantics(map(read, made(rows)), NAMESPACES)
+    semantics = Semantics(map(read, policies_of(rows)), NAMESPACES)
     for source, target in ((PODS[0], PODS[3]), (PODS[4], PODS[0])):
         found = open_ports(semantics, source, target)
         for protocol in ("TCP", "UDP", "SCTP"):
