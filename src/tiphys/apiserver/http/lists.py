@@ -74,9 +74,10 @@ class Listing:
         return _joined(list_head(kind, version, meta), objects, typed)
 
     def _typed(self, objects: list[bytes]) -> int:
-        """How many bytes say of which type each object is: those of a built-in kind leave it to the list, as upstream's do.
-        0 when that shall be said, or is not said in the same way by all (what others wrote into the store)."""
-        if isinstance(self._resource, CustomResource):
+        """How many bytes say of which type each object is: those of a built-in kind leave it to the
+        list, as upstream's do. 0 when that shall be said, or is not said in the same way by all
+        (what others wrote into the store)."""
+        if not self._resource.built_in:
             return 0
         opening = _opening(self._resource)
         return len(opening) if all(data.startswith(opening) for data in objects) else 0
