@@ -74,6 +74,7 @@ async def _live(server: LocalCluster, resource: Resource) -> None:
     listed = await call(server, "GET", items, query={"labelSelector": "m=strat"})
     assert [i["metadata"]["name"] for i in listed["items"]] == [name], what
     assert listed["kind"] == resource.kind + "List", what
+    assert not any({"kind", "apiVersion"} & set(item) for item in listed["items"]), what
     table = await call(server, "GET", items, accept=TABLE)
     assert table["kind"] == "Table" and all(
         len(r["cells"]) == len(table["columnDefinitions"]) for r in table["rows"]

@@ -22,15 +22,14 @@ from aiohttp import web
 from tiphys.api import core_v1
 from tiphys.api.base import Quantity, decode, encode, format_quantity
 from tiphys.api.catalog import Resource, resource_of
-from tiphys.api.meta_v1 import ListMeta, ObjectMeta
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.metrics_v1beta1 import (
     ContainerMetrics,
     NodeMetrics,
-    NodeMetricsList,
     PodMetrics,
-    PodMetricsList,
 )
 from tiphys.apiserver.http import respond
+from tiphys.apiserver.http.lists import short_list
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
@@ -162,22 +161,18 @@ class Usage:
             made = make(entry.data)
             if made is None:
                 raise errors.not_found(f"{'pods' if pods else 'nodes'}.{GROUP}", call.info.name)
-            return self._answered(call, made)
-        rows: list[Any] = [
-            made
+            return self._answered(call, encode(made))
+        rows = [
+            encode(made)
             for entry in self._registry.cache(source).select(view_of(call, source, self._registry))
             if (made := make(entry.data))
         ]
-        listed: Any = PodMetricsList(items=rows) if pods else NodeMetricsList(items=rows)
-        listed.metadata = ListMeta()
-        return self._answered(call, listed)
+        return self._answered(call, short_list(resource, rows))
 
     @staticmethod
-    def _answered(call: Call, obj: Any) -> web.Response:
+    def _answered(call: Call, data: bytes) -> web.Response:
         # Not in protobuf: a window is a message of its own there, for the sake of one field.
-        return respond.formed(
-            call, encode(obj), respond.accepted(call.http.headers.get("Accept", ""))
-        )
+        return respond.formed(call, data, respond.accepted(call.http.headers.get("Accept", "")))
 
     def _samples(self, pod: core_v1.Pod) -> dict[str, Sample]:
         measured = self._containers.get(pod.spec.node_name, {}).get(pod.metadata.uid)

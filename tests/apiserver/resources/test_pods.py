@@ -235,3 +235,14 @@ def test_ephemeral_containers_are_only_added(after: list[dict[str, Any]], refusa
     changed = with_ephemeral_containers(new, old)
     assert len(changed.spec.ephemeral_containers) == len(after)
     assert changed.spec.hostname == old.spec.hostname
+
+
+def test_a_status_that_does_not_say_what_it_observed_keeps_it() -> None:
+    ready = {"type": "Ready", "status": "True", "observedGeneration": 3}
+    other = {"type": "Other", "status": "True"}
+    old = having({"observedGeneration": 4, "conditions": [ready, other]})
+    silent = [{"type": "Ready", "status": "False"}, {**other, "observedGeneration": 2}]
+    new = having({"conditions": [*silent, {"type": "Ready", "status": "True"}]})
+    STRATEGY.prepare_for_status(new, old)
+    assert new.status.observed_generation == 4
+    assert [one.observed_generation for one in new.status.conditions] == [3, 2, 0]

@@ -95,7 +95,9 @@ def _counts(a: Attributes) -> bool:
     name = a.resource.group_resource
     if a.dry_run or not a.namespace or name == "events":
         return False
-    if a.subresource not in ("", "resize"):
+    # A claim's size and class are in its status, too.
+    counted = ("", "resize", "status") if name == "persistentvolumeclaims" else ("", "resize")
+    if a.subresource not in counted:
         return False
     return a.operation == "CREATE" or (a.operation == "UPDATE" and name in _CHANGING)
 

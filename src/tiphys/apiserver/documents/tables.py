@@ -76,8 +76,8 @@ class Printer:
         self._include, self._version = include, version
 
     def head(self, meta: dict[str, Any], header: bool = True) -> bytes:
-        """Everything before the first row."""
-        definitions = [column.definition() for column in self._columns] if header else []
+        """Everything before the first row. Without a header the columns are null, not none, as Go writes it."""
+        definitions = [column.definition() for column in self._columns] if header else None
         version = self._version.decode()
         head = {
             "kind": "Table",

@@ -8,7 +8,7 @@ from tiphys.api.base import encode
 from tiphys.api.catalog import Resource
 from tiphys.apiserver.documents import tables
 from tiphys.apiserver.http import respond
-from tiphys.apiserver.http.lists import list_head
+from tiphys.apiserver.http.lists import short_list
 from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import Call
@@ -43,5 +43,5 @@ class ComponentStatuses:
             check_included(include)
             data = tables.table(resource, objects, {}, include or "Metadata", version=want.version)
         else:
-            data = list_head(b"ComponentStatusList", b"v1", {}) + b",".join(objects) + b"]}"
+            data = short_list(resource, objects)
         return respond.formed(call, data, want)

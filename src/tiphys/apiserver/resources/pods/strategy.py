@@ -68,6 +68,7 @@ class PodStrategy(Strategy[Pod]):
         new.spec = old.spec
         new.metadata.owner_references = old.metadata.owner_references
         new.status.qos_class = old.status.qos_class or new.status.qos_class
+        _keep_observed_generations(new.status, old.status)
 
     def validate(self, obj: Pod) -> list[FieldError]:
         violations = mirror_errors(obj) + validate_pod_spec(obj.spec, "spec")
@@ -129,3 +130,18 @@ def _gated() -> PodCondition:
         message="Scheduling is blocked due to non-empty scheduling gates",
         last_transition_time=timestamps.rfc3339(time.time()),
     )
+
+
+def _keep_observed_generations(new: PodStatus, old: PodStatus) -> None:
+    """A writer that leaves `observedGeneration` out does not know the field: what was observed stays.
+
+    Conditions of one type are matched in their order, since there may be several.
+    """
+    new.observed_generation = new.observed_generation or old.observed_generation
+    standing: dict[str, list[int]] = {}
+    for condition in old.conditions:
+        standing.setdefault(condition.type, []).append(condition.observed_generation)
+    for condition in new.conditions:
+        known = standing.get(condition.type)
+        before = known.pop(0) if known else 0
+        condition.observed_generation = condition.observed_generation or before
