@@ -25,15 +25,17 @@ _EVERYTHING = "*"
 class Subscription:
     """What one client wants of one type, and what it has.
 
-    `sent` and `acknowledged` are versions by name (incremental) or under "" (state of the world); `error` is the
-    client's last refusal, empty once it has accepted something newer.
+    `sent`, `acknowledged` and `refused` are versions by name; `unanswered` has those of each answer, by its nonce,
+    until the client says what it makes of it. `error` is the client's last refusal, empty once it has accepted
+    something newer.
     """
 
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
     sent: dict[str, str] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
-    pending: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unanswered: dict[str, dict[str, str]] = field(default_factory=dict)
     nonce: str = ""
     error: str = ""
 
@@ -56,11 +58,13 @@ class Conversation:
         return str(self._answers)
 
     def _acknowledge(self, subscription: Subscription, request: Any) -> None:
-        """Takes the client's word for its last answer. Of older ones it may say what it likes."""
-        if not request.response_nonce or request.response_nonce != subscription.nonce:
+        """Takes the client's word for an answer. It has one for each; others it may say what it likes of."""
+        versions = subscription.unanswered.pop(request.response_nonce, None)
+        if versions is None:
             return
         if request.HasField("error_detail"):
             self.refusals += 1
+            subscription.refused |= versions
             subscription.error = request.error_detail.message
             log.warning(
                 "xDS client %s refused %s: %s",
@@ -70,8 +74,7 @@ class Conversation:
             )
             return
         subscription.error = ""
-        subscription.acknowledged |= subscription.pending
-        subscription.pending = {}
+        subscription.acknowledged |= versions
 
 
 class StateOfTheWorld(Conversation):
@@ -128,8 +131,9 @@ class StateOfTheWorld(Conversation):
         if not resources and type_url not in _WHOLE:
             return None  # it will be sent when it is there
         subscription.nonce = self._nonce()
-        subscription.pending = {one.name: one.version for one in resources}
-        subscription.sent |= subscription.pending
+        versions = {one.name: one.version for one in resources}
+        subscription.unanswered = {subscription.nonce: versions}  # what went before is overtaken
+        subscription.sent |= versions
         return response(type_url, _version(resources), subscription.nonce, resources)
 
 
@@ -202,8 +206,9 @@ class Incremental(Conversation):
         for name in gone:
             subscription.sent.pop(name, None)
         subscription.nonce = self._nonce()
-        subscription.pending = {one.name: one.version for one in found}
-        subscription.sent |= subscription.pending
+        versions = {one.name: one.version for one in found}
+        subscription.unanswered[subscription.nonce] = versions
+        subscription.sent |= versions
         return delta_response(type_url, subscription.nonce, found, gone)
 
 

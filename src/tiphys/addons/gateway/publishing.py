@@ -1,0 +1,78 @@
+"""Hands resources to Envoy in an order in which no request finds a name without what it stands for.
+
+First what others name (clusters with their endpoints, secrets), and when Envoy has taken it what names them (listeners,
+routes), and when it has taken that too what is no longer named goes. Source: "eventual consistency considerations" in the
+documentation of xDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, ROUTE, SECRET, Cache, Message
+from tiphys.network.xds.server import XdsServer
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = (
+    5.0  # seconds that Envoy may take for a step, so that one that hangs does not stop everything
+)
+_NAMED = (CLUSTER, SECRET)
+_NAMING = (LISTENER, ROUTE)
+Resources = Mapping[str, Mapping[str, Message]]
+Refused = dict[str, dict[str, str]]
+
+
+class Publisher:
+    """`endpoints_of` gives the assignment of a cluster by the name of its endpoints."""
+
+    def __init__(
+        self, cache: Cache, server: XdsServer, endpoints_of: Callable[[str], Message]
+    ) -> None:
+        self._cache = cache
+        self._server = server
+        self._endpoints_of = endpoints_of
+
+    async def publish(self, resources: Resources, endpoints: Iterable[str]) -> Refused:
+        """Makes `resources` all there is. Returns what Envoy refused: why, by type and name."""
+        named = set(endpoints)
+        before = {type_url: set(self._cache.all(type_url)) for type_url in (*_NAMED, *_NAMING)}
+        changed = self._cache.update(
+            {
+                CLUSTER: resources.get(CLUSTER, {}),
+                ENDPOINTS: {name: self._endpoints_of(name) for name in sorted(named)},
+                SECRET: resources.get(SECRET, {}),
+            }
+        )
+        new = changed.get(CLUSTER, frozenset())
+        refused = await self._settle({CLUSTER: new, ENDPOINTS: named if new else ()})
+        naming = {type_url: resources.get(type_url, {}) for type_url in _NAMING}
+        gone = before[LISTENER] - set(naming[LISTENER])
+        changed = self._cache.update(
+            {LISTENER: {**dict.fromkeys(gone), **naming[LISTENER]}, ROUTE: naming[ROUTE]}
+        )
+        refused |= await self._settle(changed)
+        removals: dict[str, dict[str, Message | None]] = {}
+        for type_url in (*_NAMED, ROUTE):
+            kept = set(resources.get(type_url, {}))
+            removals[type_url] = dict.fromkeys(before[type_url] - kept)
+        removals[ENDPOINTS] = dict.fromkeys(set(self._cache.all(ENDPOINTS)) - named)
+        self._cache.update(removals)
+        return refused
+
+    def refresh(self, endpoints: Iterable[str]) -> None:
+        """Endpoints of clusters changed, and nothing else."""
+        known = self._cache.all(ENDPOINTS)
+        changed = {name: self._endpoints_of(name) for name in endpoints if name in known}
+        if changed:
+            self._cache.update({ENDPOINTS: changed})
+
+    async def _settle(self, names: Mapping[str, Iterable[str]]) -> Refused:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._server.settled(names)
+        except TimeoutError:
+            log.warning("Envoy has not said what it makes of its configuration for %g s", _PATIENCE)
+            return {}

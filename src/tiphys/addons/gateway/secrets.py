@@ -1,0 +1,54 @@
+"""Certificates out of Secrets, looked at before Envoy sees them: one that it refused would hold up all others."""
+
+from __future__ import annotations
+
+import functools
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from tiphys.addons.gateway.model import Certificate
+from tiphys.api import core_v1
+
+
+class CertificateError(ValueError):
+    """The text says what is wrong with it."""
+
+
+def certificate_of(secret: core_v1.Secret | None) -> Certificate:
+    """That of a Secret of type kubernetes.io/tls. Raises CertificateError."""
+    if secret is None:
+        raise CertificateError("does not exist")
+    if secret.type != "kubernetes.io/tls":
+        raise CertificateError(f"is of type {secret.type} and not kubernetes.io/tls")
+    chain = secret.data.get("tls.crt") or b""
+    key = secret.data.get("tls.key") or b""
+    _check(chain, key)
+    return Certificate(chain.decode(), key.decode())
+
+
+@functools.lru_cache(1024)
+def _check(chain: bytes, key: bytes) -> None:
+    """Raises CertificateError for what is no pair of a certificate and its key."""
+    try:
+        first = x509.load_pem_x509_certificates(chain)[0]
+        private = load_pem_private_key(key, None)
+    except (ValueError, TypeError, IndexError):
+        raise CertificateError("holds no certificate and key in PEM") from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
+        raise CertificateError("holds a key that is not that of its certificate")
+
+
+def authorities_of(data: str) -> str:
+    """PEM of at least one certificate, as it is. Raises CertificateError."""
+    try:
+        if x509.load_pem_x509_certificates(data.encode()):
+            return data
+    except ValueError:
+        pass
+    raise CertificateError("holds no certificate in PEM")

@@ -1,0 +1,93 @@
+"""What the add-on follows: one flag for everything that is compiled, and a short way for endpoints alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tiphys.addons.gateway.attachment import Objects
+from tiphys.api import core_v1, discovery_v1, networking_v1
+from tiphys.client.informer import Informers, key_of
+from tiphys.network.xds import services
+from tiphys.network.xds.cache import Message
+
+_SERVICE = "kubernetes.io/service-name"
+_PAUSE = 0.002  # seconds in which changes of endpoints are gathered
+
+
+class Watcher:
+    """`changed` is set when anything but endpoints and statuses has changed."""
+
+    def __init__(self, informers: Informers) -> None:
+        self.changed = asyncio.Event()
+        self._ingresses = informers.of(networking_v1.Ingress)
+        self._classes = informers.of(networking_v1.IngressClass)
+        self._services = informers.of(core_v1.Service)
+        self._secrets = informers.of(core_v1.Secret)
+        self._slices = informers.of(discovery_v1.EndpointSlice)
+        self._slices.index("service", _service_keys)
+        self._moved: dict[str, None] = {}  # services whose endpoints did
+
+    def start(self, refresh: Callable[[Iterable[str]], None]) -> None:
+        """From now on. `refresh` is called with the names of endpoints that changed."""
+        for informer in (self._ingresses, self._classes, self._services, self._secrets):
+            informer.on_change(self._on_change)
+        self._refresh = refresh
+        self._slices.on_change(self._on_slice)
+
+    def objects(self) -> Objects:
+        """Those of now. They may be read in another thread: an informer replaces objects and changes none."""
+        return Objects(
+            ingresses=list(self._ingresses),
+            ingress_classes={key_of(one): one for one in self._classes},
+            services={key_of(one): one for one in self._services},
+            secrets={key_of(one): one for one in self._secrets},
+        )
+
+    def assignment(self, name: str) -> Message:
+        """The endpoints of ``NAME.NAMESPACE:PORT``; none where there is no such port."""
+        host, _, number = name.rpartition(":")
+        service_name, _, namespace = host.rpartition(".")
+        key = f"{namespace}/{service_name}"
+        service = self._services.get(key)
+        for port in service.spec.ports if service is not None else ():
+            if port.port == int(number):
+                found = services.endpoints_of(self._slices.by("service", key), port.name)
+                return services.assignment(name, found)
+        return services.assignment(name, ())
+
+    def _on_change(self, old: Any, new: Any) -> None:
+        if old is None or new is None or _differs(old, new):
+            self.changed.set()
+
+    def _on_slice(self, old: Any, new: Any) -> None:
+        if not self._moved:
+            asyncio.get_running_loop().call_later(_PAUSE, self._flush)
+        for one in (old, new):
+            if one is not None:
+                self._moved.update(dict.fromkeys(_service_keys(one)))
+
+    def _flush(self) -> None:
+        names = []
+        for key in self._moved:
+            service = self._services.get(key)
+            for port in service.spec.ports if service is not None else ():
+                names.append(services.cluster_name(service, port))
+        self._moved.clear()
+        self._refresh(names)
+
+
+def _differs(old: Any, new: Any) -> bool:
+    """In anything but the status: that is what we write."""
+    if old.metadata.generation and old.metadata.generation == new.metadata.generation:
+        return bool(
+            old.metadata.annotations != new.metadata.annotations
+            or old.metadata.labels != new.metadata.labels
+        )
+    return True
+
+
+def _service_keys(obj: discovery_v1.EndpointSlice) -> list[str]:
+    name = obj.metadata.labels.get(_SERVICE)
+    return [f"{obj.metadata.namespace}/{name}"] if name else []
