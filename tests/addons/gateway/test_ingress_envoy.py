@@ -52,7 +52,9 @@ async def test_certificates_are_shown_by_name_and_reloaded(monkeypatch: pytest.M
         url = f"https://{made.address}:{made.https_port}/x"
 
         async def served() -> bool:
-            async with made.session.get(url, ssl=trusting, server_hostname="a.example", headers={"Host": "a.example"}) as answer:
+            async with made.session.get(
+                url, ssl=trusting, server_hostname="a.example", headers={"Host": "a.example"}
+            ) as answer:
                 return answer.status == 200
 
         await made.until(served)
@@ -65,7 +67,9 @@ async def test_certificates_are_shown_by_name_and_reloaded(monkeypatch: pytest.M
         await made.until(renewed)
 
 
-async def test_the_default_backend_has_what_no_rule_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_default_backend_has_what_no_rule_matches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with world(monkeypatch) as made:
         await made.service("rest")
         await made.service("shop")

@@ -73,7 +73,13 @@ class Pod:
 
 
 class World:
-    def __init__(self, cluster: LocalCluster, stack: AsyncExitStack, session: aiohttp.ClientSession, settings: gateway.Settings) -> None:
+    def __init__(
+        self,
+        cluster: LocalCluster,
+        stack: AsyncExitStack,
+        session: aiohttp.ClientSession,
+        settings: gateway.Settings,
+    ) -> None:
         self.cluster, self.client = cluster, cluster.client
         self._stack = stack
         self.session = session

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from tiphys.addons.gateway import Settings
 from tiphys.addons.gateway.addresses import Pool
-from tiphys.addons.gateway.attachment import GatewayReport, Objects, compile_gateways
+from tiphys.addons.gateway.gateways import Report, compile_gateways
 from tiphys.addons.gateway.ingress import Compiled, compile_ingresses
 from tiphys.addons.gateway.model import Certificate, Port, World
+from tiphys.addons.gateway.snapshot import Objects
 
 
 @dataclass
 class Outcome:
     world: World
     ingress: Compiled
-    gateways: GatewayReport
+    gateways: Report
     address: str
 
 

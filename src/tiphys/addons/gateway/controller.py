@@ -11,12 +11,13 @@ from typing import Any
 
 from tiphys.addons.gateway.compiling import Outcome, compile_world
 from tiphys.addons.gateway.envoy import resources_of
+from tiphys.addons.gateway.gateways import refuse
 from tiphys.addons.gateway.process import Envoy, program
 from tiphys.addons.gateway.publishing import Publisher, Refused
-from tiphys.addons.gateway.statuses import Writer
 from tiphys.addons.gateway.watching import Watcher
+from tiphys.addons.gateway.writing import Writer
 from tiphys.addons.optional import Context
-from tiphys.network.xds.cache import Cache
+from tiphys.network.xds.cache import LISTENER, Cache
 from tiphys.network.xds.server import XdsServer
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,13 @@ class _Gateway:
         self._server = XdsServer(self._cache)
         self._watcher = Watcher(context.informers)
         self._publisher = Publisher(self._cache, self._server, self._watcher.assignment)
-        self._writer = Writer(context.client, context.recorder, context.now)
+        self._writer = Writer(
+            context.client,
+            context.recorder,
+            context.informers,
+            context.settings.published,
+            context.now,
+        )
         self._envoy = Envoy(path, sockets, context.data_dir / "envoy.log")
 
     async def run(self) -> None:
@@ -79,7 +86,8 @@ class _Gateway:
         endpoints = {target.endpoints for target in outcome.world.targets()}
         refused = await self._publisher.publish(resources, endpoints)
         _log(refused)
-        await self._writer.write(outcome, refused)
+        refuse(outcome.gateways, refused.get(LISTENER, {}))
+        await self._writer.write(outcome)
         return outcome
 
 

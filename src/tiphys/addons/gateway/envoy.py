@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from tiphys.addons.gateway.envoy_routes import route_configuration
-from tiphys.addons.gateway.model import Backend, BackendTLS, Certificate, Port, Site, Target, World
+from tiphys.addons.gateway.model import Backend, Certificate, Port, Site, Target, World
 from tiphys.network.xds import services
 from tiphys.network.xds.cache import CLUSTER, LISTENER, ROUTE, SECRET, Message
 
@@ -182,11 +182,13 @@ def cluster(target: Target) -> cluster_pb2.Cluster:
     made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(services.packed(options))
     if target.tls is not None:
         made.transport_socket.name = _TLS
-        made.transport_socket.typed_config.CopyFrom(services.packed(_upstream(target.tls)))
+        made.transport_socket.typed_config.CopyFrom(services.packed(_upstream(target)))
     return made
 
 
-def _upstream(tls: BackendTLS) -> tls_pb2.UpstreamTlsContext:
+def _upstream(target: Target) -> tls_pb2.UpstreamTlsContext:
+    tls = target.tls
+    assert tls is not None
     made = tls_pb2.UpstreamTlsContext(sni=tls.hostname)
     context = made.common_tls_context.validation_context
     if tls.authorities:
@@ -199,6 +201,8 @@ def _upstream(tls: BackendTLS) -> tls_pb2.UpstreamTlsContext:
         context.match_typed_subject_alt_names.add(
             san_type=san_type, matcher=string_pb2.StringMatcher(exact=name)
         )
+    if target.protocol == "h2c":
+        made.common_tls_context.alpn_protocols.append("h2")
     if tls.client_secret:
         made.common_tls_context.tls_certificate_sds_secret_configs.append(
             _by_name(tls.client_secret)

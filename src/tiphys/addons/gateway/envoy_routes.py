@@ -36,7 +36,6 @@ _MILLION = 1_000_000
 _APPEND = base_pb2.HeaderValueOption.HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD
 _SET = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 _REDIRECTS = {301: 0, 302: 1, 303: 2, 307: 3, 308: 4}
-_Route = route_components_pb2.Route
 
 
 def route_configuration(name: str, port: int, site: Site) -> route_pb2.RouteConfiguration:
@@ -62,9 +61,9 @@ def _virtual_host(host: Host, port: int, secure: bool) -> route_components_pb2.V
     return made
 
 
-def routes(rule: Rule, port: int, secure: bool) -> Iterable[_Route]:
+def routes(rule: Rule, port: int, secure: bool) -> Iterable[Any]:
     """One route, or two when a share of the requests has no backend that resolves."""
-    made = _Route(match=_match(rule))
+    made = route_components_pb2.Route(match=_match(rule))
     _change(made, rule.request, rule.response)
     if rule.cors is not None:
         made.typed_per_filter_config["envoy.filters.http.cors"].CopyFrom(packed(_cors(rule.cors)))
@@ -80,7 +79,7 @@ def routes(rule: Rule, port: int, secure: bool) -> Iterable[_Route]:
     _forward(made.route, rule, resolved)
     if not missing:
         return [made]
-    failing = _Route(match=made.match)
+    failing = route_components_pb2.Route(match=made.match)
     failing.match.runtime_fraction.default_value.CopyFrom(_share(round(_MILLION * missing / total)))
     failing.direct_response.status = 500
     return [failing, made]

@@ -147,8 +147,13 @@ class _Hosts:
             wanted = backend.service.port.name or backend.service.port.number
             self._refuse(ingress, "ServiceNotFound", f"service {name} has no port {wanted}")
             return Backend(None)
-        protocol = "h2c" if port.app_protocol in _H2C else "http1"
-        return Backend(Target(service.metadata.namespace, name, port.port, protocol))
+        target = Target(
+            service.metadata.namespace,
+            name,
+            port.port,
+            "h2c" if port.app_protocol in _H2C else "http1",
+        )
+        return Backend(target)
 
     def _refuse(self, ingress: networking_v1.Ingress, reason: str, message: str) -> None:
         if (ingress, reason, message) not in self._made.events:

@@ -16,13 +16,11 @@ from tiphys.api.base import Struct
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.operator import definition
 
+ROUTES: tuple[type[Struct], ...] = (HTTPRoute, GRPCRoute, TLSRoute, TCPRoute)
 KINDS: tuple[type[Struct], ...] = (
     GatewayClass,
     Gateway,
-    HTTPRoute,
-    GRPCRoute,
-    TLSRoute,
-    TCPRoute,
+    *ROUTES,
     ReferenceGrant,
     BackendTLSPolicy,
 )

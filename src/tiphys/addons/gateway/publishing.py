@@ -53,7 +53,11 @@ class Publisher:
         changed = self._cache.update(
             {LISTENER: {**dict.fromkeys(gone), **naming[LISTENER]}, ROUTE: naming[ROUTE]}
         )
-        refused |= await self._settle(changed)
+        refused |= await self._settle({LISTENER: naming[LISTENER]})
+        # Nobody asks for the routes of a listener that was refused.
+        bad = refused.get(LISTENER, {})
+        routes = [one for one in changed.get(ROUTE, ()) if one.partition("/")[0] not in bad]
+        refused |= await self._settle({ROUTE: routes})
         removals: dict[str, dict[str, Message | None]] = {}
         for type_url in (*_NAMED, ROUTE):
             kept = set(resources.get(type_url, {}))

@@ -1,78 +1,171 @@
-"""Says in the objects how they are: writes what is new, tells events once."""
+"""What is to be said, as statuses of the objects (pure)."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
-from tiphys.addons.gateway.compiling import Outcome
-from tiphys.addons.gateway.publishing import Refused
+from tiphys.addons.gateway import CONTROLLER, GROUP
+from tiphys.addons.gateway.attachment import RouteState
+from tiphys.addons.gateway.backends import PolicyState
+from tiphys.addons.gateway.gateways import GatewayState
+from tiphys.addons.gateway.listeners import State
+from tiphys.addons.gateway.snapshot import Verdict
+from tiphys.addons.gateway.types.gateways import (
+    GatewayClass,
+    GatewayClassStatus,
+    GatewayStatus,
+    GatewayStatusAddress,
+    ListenerStatus,
+    SupportedFeature,
+)
+from tiphys.addons.gateway.types.policies import PolicyAncestorStatus, PolicyStatus
+from tiphys.addons.gateway.types.shared import ParentReference, RouteParentStatus, RouteStatus
 from tiphys.api import networking_v1
-from tiphys.api.base import Struct, encode, to_builtins
-from tiphys.client.client import MERGE, Client, Unreachable
-from tiphys.client.events import EventRecorder
-from tiphys.client.informer import key_of
-from tiphys.machinery.errors import StatusError
+from tiphys.api.meta_v1 import Condition
+from tiphys.machinery import conditions
 
-log = logging.getLogger(__name__)
-_AT_ONCE = 8  # writes
-
-
-class Writer:
-    def __init__(self, client: Client, recorder: EventRecorder, now: Callable[[], float]) -> None:
-        self._client = client
-        self._recorder = recorder
-        self._now = now
-        self._told: set[tuple[str, str, str]] = set()
-        self._ours: dict[str, networking_v1.Ingress] = {}
-        self._turn = asyncio.Semaphore(_AT_ONCE)
-
-    async def write(self, outcome: Outcome, refused: Refused) -> None:
-        self._tell(outcome)
-        writes = [(one, ingress_status(outcome.address)) for one in outcome.ingress.ours]
-        ours = {key_of(one): one for one in outcome.ingress.ours}
-        left = [one for key, one in self._ours.items() if key not in ours]
-        writes += [(one, networking_v1.IngressStatus()) for one in left]
-        self._ours = ours
-        await asyncio.gather(*(self._put(obj, status) for obj, status in writes))
-
-    def _tell(self, outcome: Outcome) -> None:
-        """Each event once, until the reason for it has gone."""
-        now = set()
-        for obj, reason, message in outcome.ingress.events:
-            key = (obj.metadata.uid, reason, message)
-            now.add(key)
-            if key not in self._told:
-                self._recorder.record(obj, "Warning", reason, message)
-        self._told = now
-
-    async def _put(self, obj: Any, status: Struct) -> None:
-        if encode(obj.status) == encode(status):
-            return
-        patch = {"status": to_builtins(status) or None}
-        async with self._turn:
-            try:
-                await self._client.patch(
-                    type(obj),
-                    obj.metadata.name,
-                    patch,
-                    obj.metadata.namespace,
-                    "status",
-                    media=MERGE,
-                )
-            except StatusError as error:
-                if error.code != 404:  # it is gone, and so is what could be said of it
-                    log.warning("the status of %s was not written: %s", key_of(obj), error)
-            except Unreachable as error:
-                log.info("%s", error)
+FEATURES = (
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayPort8080",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
+)
+"""What the conformance tests call what is served here."""
 
 
 def ingress_status(address: str) -> networking_v1.IngressStatus:
-    entry = networking_v1.IngressLoadBalancerIngress(ip=address)
-    if not address.replace(".", "").isdigit() and ":" not in address:
-        entry = networking_v1.IngressLoadBalancerIngress(hostname=address)
+    is_address = ":" in address or address.replace(".", "").isdigit()
+    entry = networking_v1.IngressLoadBalancerIngress(
+        ip=address if is_address else "", hostname="" if is_address else address
+    )
     return networking_v1.IngressStatus(
         load_balancer=networking_v1.IngressLoadBalancerStatus(ingress=[entry])
     )
+
+
+def class_status(obj: GatewayClass, verdict: Verdict, now: float) -> GatewayClassStatus:
+    return GatewayClassStatus(
+        conditions=conditions_of(obj, obj.status.conditions, [verdict], now),
+        supported_features=[SupportedFeature(name=name) for name in FEATURES],
+    )
+
+
+def gateway_status(state: GatewayState, published: str, now: float) -> GatewayStatus:
+    """`published` replaces the address where clients reach another one."""
+    gateway = state.gateway
+    before: dict[str, list[Condition]] = {
+        one.name: one.conditions for one in gateway.status.listeners
+    }
+    made = GatewayStatus(
+        conditions=conditions_of(gateway, gateway.status.conditions, state.verdicts, now),
+        listeners=[
+            _listener(one, before.get(one.listener.name, []), now) for one in state.listeners
+        ],
+    )
+    if state.address:
+        made.addresses = [GatewayStatusAddress(value=published or state.address)]
+    return made
+
+
+def _listener(state: State, before: list[Condition], now: float) -> ListenerStatus:
+    return ListenerStatus(
+        name=state.listener.name,
+        attached_routes=len(state.attached),
+        supported_kinds=state.supported(),
+        conditions=conditions_of(state.gateway, before, state.verdicts(), now),
+    )
+
+
+def route_status(state: RouteState, now: float) -> RouteStatus:
+    """Other controllers' parents stay as they are."""
+    standing = state.route.status.parents
+    parents = [one for one in standing if one.controller_name != CONTROLLER]
+    for ref, verdicts in state.parents:
+        before: list[Condition] = next(
+            (
+                one.conditions
+                for one in standing
+                if one.controller_name == CONTROLLER and one.parent_ref == ref
+            ),
+            [],
+        )
+        made = conditions_of(state.route, before, verdicts, now)
+        parents.append(
+            RouteParentStatus(parent_ref=ref, controller_name=CONTROLLER, conditions=made)
+        )
+    return RouteStatus(parents=parents)
+
+
+def policy_status(state: PolicyState, now: float) -> PolicyStatus:
+    """Of the Gateways that talk to the targets; of others there is nothing to say."""
+    standing = state.policy.status.ancestors
+    made = [one for one in standing if one.controller_name != CONTROLLER]
+    for key in sorted(state.gateways):
+        namespace, _, name = key.partition("/")
+        ref = ParentReference(group=GROUP, kind="Gateway", namespace=namespace, name=name)
+        before: list[Condition] = next(
+            (
+                one.conditions
+                for one in standing
+                if one.controller_name == CONTROLLER and one.ancestor_ref == ref
+            ),
+            [],
+        )
+        verdicts = conditions_of(state.policy, before, state.verdicts, now)
+        made.append(
+            PolicyAncestorStatus(ancestor_ref=ref, controller_name=CONTROLLER, conditions=verdicts)
+        )
+    return PolicyStatus(ancestors=made)
+
+
+def conditions_of(
+    obj: Any, standing: Iterable[Condition], verdicts: Iterable[Verdict], now: float
+) -> list[Condition]:
+    """`standing` with the verdicts; each keeps its time of transition while its status is the same."""
+    made = list(standing)
+    for one in verdicts:
+        wanted = Condition(
+            type=one.type,
+            status=conditions.status_of(one.ok),
+            reason=one.reason,
+            message=one.message,
+            observed_generation=obj.metadata.generation,
+        )
+        made = conditions.updated(made, wanted, now)
+    return made

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tiphys.addons.gateway.attachment import Objects
+from tiphys.addons.gateway.objects import ROUTES
+from tiphys.addons.gateway.snapshot import Objects
+from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
+from tiphys.addons.gateway.types.policies import BackendTLSPolicy, ReferenceGrant
 from tiphys.api import core_v1, discovery_v1, networking_v1
-from tiphys.client.informer import Informers, key_of
+from tiphys.client.informer import Informer, Informers, key_of
 from tiphys.network.xds import services
 from tiphys.network.xds.cache import Message
 
@@ -25,13 +28,33 @@ class Watcher:
         self._classes = informers.of(networking_v1.IngressClass)
         self._services = informers.of(core_v1.Service)
         self._secrets = informers.of(core_v1.Secret)
+        self._config_maps = informers.of(core_v1.ConfigMap)
+        self._namespaces = informers.of(core_v1.Namespace)
+        self._gateway_classes = informers.of(GatewayClass)
+        self._gateways = informers.of(Gateway)
+        self._routes = [informers.of(kind) for kind in ROUTES]
+        self._grants = informers.of(ReferenceGrant)
+        self._policies = informers.of(BackendTLSPolicy)
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._slices.index("service", _service_keys)
         self._moved: dict[str, None] = {}  # services whose endpoints did
 
     def start(self, refresh: Callable[[Iterable[str]], None]) -> None:
         """From now on. `refresh` is called with the names of endpoints that changed."""
-        for informer in (self._ingresses, self._classes, self._services, self._secrets):
+        compiled: tuple[Informer[Any], ...] = (
+            self._ingresses,
+            self._classes,
+            self._services,
+            self._secrets,
+            self._config_maps,
+            self._namespaces,
+            self._gateway_classes,
+            self._gateways,
+            *self._routes,
+            self._grants,
+            self._policies,
+        )
+        for informer in compiled:
             informer.on_change(self._on_change)
         self._refresh = refresh
         self._slices.on_change(self._on_slice)
@@ -43,6 +66,13 @@ class Watcher:
             ingress_classes={key_of(one): one for one in self._classes},
             services={key_of(one): one for one in self._services},
             secrets={key_of(one): one for one in self._secrets},
+            config_maps={key_of(one): one for one in self._config_maps},
+            namespaces={key_of(one): one for one in self._namespaces},
+            gateway_classes=list(self._gateway_classes),
+            gateways=list(self._gateways),
+            routes=[route for informer in self._routes for route in informer],
+            grants=list(self._grants),
+            policies=list(self._policies),
         )
 
     def assignment(self, name: str) -> Message:
@@ -51,11 +81,13 @@ class Watcher:
         service_name, _, namespace = host.rpartition(".")
         key = f"{namespace}/{service_name}"
         service = self._services.get(key)
+        found: Iterable[services.Endpoint] = ()
         for port in service.spec.ports if service is not None else ():
             if port.port == int(number):
                 found = services.endpoints_of(self._slices.by("service", key), port.name)
-                return services.assignment(name, found)
-        return services.assignment(name, ())
+                break
+        made: Message = services.assignment(name, found)
+        return made
 
     def _on_change(self, old: Any, new: Any) -> None:
         if old is None or new is None or _differs(old, new):
@@ -72,8 +104,8 @@ class Watcher:
         names = []
         for key in self._moved:
             service = self._services.get(key)
-            for port in service.spec.ports if service is not None else ():
-                names.append(services.cluster_name(service, port))
+            if service is not None:
+                names += [services.cluster_name(service, port) for port in service.spec.ports]
         self._moved.clear()
         self._refresh(names)
 

@@ -126,7 +126,7 @@ class BackendTLSValidation(Struct):
         list[LocalObjectReference], Meta(max_length=8), F(0, list="atomic")
     ] = []
     subject_alt_names: Annotated[list[SubjectAltName], Meta(max_length=5), F(0, list="atomic")] = []
-    well_known_cACertificates: (
+    well_known_ca_certificates: (
         Annotated[
             str,
             Meta(
