@@ -83,8 +83,7 @@ class _Gateway:
         objects = self._watcher.objects()
         # In a thread: a large world takes a while, and others share this loop.
         outcome, resources = await asyncio.to_thread(_compile, objects, self._context.settings)
-        endpoints = {target.endpoints for target in outcome.world.targets()}
-        refused = await self._publisher.publish(resources, endpoints)
+        refused = await self._publisher.publish(resources)
         _log(refused)
         refuse(outcome.gateways, refused.get(LISTENER, {}))
         await self._writer.write(outcome)

@@ -169,7 +169,6 @@ def secret(name: str, certificate: Certificate) -> secret_pb2.Secret:
 
 def cluster(target: Target) -> cluster_pb2.Cluster:
     made = services.cluster(target.cluster)
-    made.eds_cluster_config.service_name = target.endpoints
     # Endpoints that end are never used, however few others there are.
     made.common_lb_config.healthy_panic_threshold.value = 0.0
     options = http_protocol_options_pb2.HttpProtocolOptions()

@@ -24,6 +24,7 @@ from tiphys.addons.gateway.snapshot import Objects, Verdict, oldest_first
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 
 _MISDIRECTED = 421
+_INSECURE = "InsecureFrontendValidationMode"
 
 
 @dataclass
@@ -107,6 +108,10 @@ def judge(state: GatewayState) -> None:
     """Its conditions, from those of its listeners and its address."""
     accepted = _accepted(state)
     state.verdicts = [accepted, _programmed(state, accepted)]
+    if any(one.clients is not None and one.clients.is_optional for one in state.listeners):
+        message = "clients without a certificate of the named authorities are let in"
+        insecure = Verdict(_INSECURE, True, "ConfigurationChanged", message)
+        state.verdicts.append(insecure)
 
 
 def refuse(report: Report, ports: dict[str, str]) -> None:
@@ -123,6 +128,9 @@ def _accepted(state: GatewayState) -> Verdict:
         return Verdict("Accepted", False, "UnsupportedAddress", "only IP addresses are served")
     if spec.infrastructure is not None and spec.infrastructure.parameters_ref is not None:
         return Verdict("Accepted", False, "InvalidParameters", "parameters are not read")
+    if spec.tls is not None and spec.tls.backend is not None:
+        message = "certificates that a Gateway shows to its backends are not served"
+        return Verdict("Accepted", False, "InvalidParameters", message)
     bad = [one for one in state.listeners if one.accepted or one.conflict]
     if not bad:
         return Verdict("Accepted", True, "Accepted")

@@ -5,6 +5,7 @@ Values alone, no Kubernetes and no Envoy. A change of a service's endpoints chan
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,23 +38,16 @@ class Target:
     tls: BackendTLS | None = None
 
     @property
-    def endpoints(self) -> str:
-        """The name of its endpoints, the same however it is talked to."""
-        return f"{self.service}.{self.namespace}:{self.port}"
-
-    @property
     def cluster(self) -> str:
+        """Its name for Envoy, and that of its endpoints: ``SERVICE.NAMESPACE:PORT``, and after ``|`` how it is talked to.
+
+        Clusters do not share endpoints: Envoy asks once for a name, and the second one would wait for its own answer.
+        """
         suffix = "|h2c" if self.protocol == "h2c" else ""
         if self.tls is not None:
-            suffix += f"|tls-{abs(hash_of(self.tls)):x}"
-        return self.endpoints + suffix
-
-
-def hash_of(value: object) -> int:
-    """The same in every process, unlike `hash`."""
-    import zlib
-
-    return zlib.crc32(repr(value).encode())
+            digest = hashlib.blake2b(repr(self.tls).encode(), digest_size=8).hexdigest()
+            suffix += f"|tls-{digest}"
+        return f"{self.service}.{self.namespace}:{self.port}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ Refused = dict[str, dict[str, str]]
 
 
 class Publisher:
-    """`endpoints_of` gives the assignment of a cluster by the name of its endpoints."""
+    """`endpoints_of` gives the assignment of a cluster by its name."""
 
     def __init__(
         self, cache: Cache, server: XdsServer, endpoints_of: Callable[[str], Message]
@@ -35,9 +35,9 @@ class Publisher:
         self._server = server
         self._endpoints_of = endpoints_of
 
-    async def publish(self, resources: Resources, endpoints: Iterable[str]) -> Refused:
+    async def publish(self, resources: Resources) -> Refused:
         """Makes `resources` all there is. Returns what Envoy refused: why, by type and name."""
-        named = set(endpoints)
+        named = set(resources.get(CLUSTER, {}))
         before = {type_url: set(self._cache.all(type_url)) for type_url in (*_NAMED, *_NAMING)}
         changed = self._cache.update(
             {
@@ -47,7 +47,7 @@ class Publisher:
             }
         )
         new = changed.get(CLUSTER, frozenset())
-        refused = await self._settle({CLUSTER: new, ENDPOINTS: named if new else ()})
+        refused = await self._settle({CLUSTER: new, ENDPOINTS: new})
         naming = {type_url: resources.get(type_url, {}) for type_url in _NAMING}
         gone = before[LISTENER] - set(naming[LISTENER])
         changed = self._cache.update(
@@ -63,13 +63,16 @@ class Publisher:
             kept = set(resources.get(type_url, {}))
             removals[type_url] = dict.fromkeys(before[type_url] - kept)
         removals[ENDPOINTS] = dict.fromkeys(set(self._cache.all(ENDPOINTS)) - named)
-        self._cache.update(removals)
+        await self._settle(self._cache.update(removals))
         return refused
 
-    def refresh(self, endpoints: Iterable[str]) -> None:
-        """Endpoints of clusters changed, and nothing else."""
-        known = self._cache.all(ENDPOINTS)
-        changed = {name: self._endpoints_of(name) for name in endpoints if name in known}
+    def refresh(self, ports: set[str]) -> None:
+        """Endpoints of ports of services (``SERVICE.NAMESPACE:PORT``) changed, and nothing else."""
+        changed = {
+            name: self._endpoints_of(name)
+            for name in self._cache.all(ENDPOINTS)
+            if name.partition("|")[0] in ports
+        }
         if changed:
             self._cache.update({ENDPOINTS: changed})
 

@@ -39,8 +39,8 @@ class Watcher:
         self._slices.index("service", _service_keys)
         self._moved: dict[str, None] = {}  # services whose endpoints did
 
-    def start(self, refresh: Callable[[Iterable[str]], None]) -> None:
-        """From now on. `refresh` is called with the names of endpoints that changed."""
+    def start(self, refresh: Callable[[set[str]], None]) -> None:
+        """From now on. `refresh` is called with the ports of services whose endpoints changed."""
         compiled: tuple[Informer[Any], ...] = (
             self._ingresses,
             self._classes,
@@ -76,8 +76,8 @@ class Watcher:
         )
 
     def assignment(self, name: str) -> Message:
-        """The endpoints of ``NAME.NAMESPACE:PORT``; none where there is no such port."""
-        host, _, number = name.rpartition(":")
+        """The endpoints of a cluster, by its name; none where there is no such port."""
+        host, _, number = name.partition("|")[0].rpartition(":")
         service_name, _, namespace = host.rpartition(".")
         key = f"{namespace}/{service_name}"
         service = self._services.get(key)
@@ -101,11 +101,11 @@ class Watcher:
                 self._moved.update(dict.fromkeys(_service_keys(one)))
 
     def _flush(self) -> None:
-        names = []
+        names: set[str] = set()
         for key in self._moved:
             service = self._services.get(key)
             if service is not None:
-                names += [services.cluster_name(service, port) for port in service.spec.ports]
+                names |= {services.cluster_name(service, port) for port in service.spec.ports}
         self._moved.clear()
         self._refresh(names)
 

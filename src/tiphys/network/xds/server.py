@@ -42,6 +42,10 @@ class Connection:
         self._changed.setdefault(type_url, set()).update(names)
         self._wake.set()
 
+    def has_to_tell(self, type_url: str, name: str) -> bool:
+        """Whether the client has not been sent the last change of a resource yet."""
+        return name in self._changed.get(type_url, ())
+
     async def answers(
         self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]
     ) -> AsyncIterator[bytes]:
@@ -149,7 +153,8 @@ class XdsServer:
             self._heard.set()
 
     async def settled(self, names: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
-        """Waits until every client has said what it makes of the named resources, by type, as they are in the cache.
+        """Waits until every client has said what it makes of the named resources, by type, as they are in the cache;
+        of those that are not there, that it has heard so.
 
         A client that is new counts once it has asked for them. Returns what was refused: why, by type and name.
         """
@@ -176,9 +181,11 @@ class XdsServer:
         refused: dict[str, dict[str, str]],
     ) -> bool:
         current = self._cache.get(type_url, name)
-        if current is None:
-            return True
         subscription = connection.conversation.subscriptions.get(type_url)
+        if connection.has_to_tell(type_url, name):
+            return False
+        if current is None:
+            return subscription is None or not subscription.is_awaited(name)
         if subscription is None:
             return False
         if subscription.refused.get(name) == current.version:

@@ -42,6 +42,18 @@ class Subscription:
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
 
+    def expect(self, versions: dict[str, str]) -> None:
+        """Notes an answer with these versions, "" for what is gone. What was said of the names before holds no more."""
+        for earlier in (self.acknowledged, *self.unanswered.values()):
+            for name in versions:
+                earlier.pop(name, None)
+        self.unanswered[self.nonce] = versions
+        self.sent |= {name: version for name, version in versions.items() if version}
+
+    def is_awaited(self, name: str) -> bool:
+        """Whether the client has not said yet what it makes of a name."""
+        return any(name in versions for versions in self.unanswered.values())
+
 
 class Conversation:
     """What both forms have in common. `refusals` counts the answers that the client refused."""
@@ -74,7 +86,7 @@ class Conversation:
             )
             return
         subscription.error = ""
-        subscription.acknowledged |= versions
+        subscription.acknowledged |= {name: one for name, one in versions.items() if one}
 
 
 class StateOfTheWorld(Conversation):
@@ -158,6 +170,7 @@ class Incremental(Conversation):
         subscription.names = (subscription.names | asked) - dropped
         for name in dropped:
             subscription.sent.pop(name, None)
+            subscription.acknowledged.pop(name, None)
         if is_first:
             return self._answer(
                 type_url, subscription, self._all_names(type_url, subscription), is_first
@@ -206,9 +219,7 @@ class Incremental(Conversation):
         for name in gone:
             subscription.sent.pop(name, None)
         subscription.nonce = self._nonce()
-        versions = {one.name: one.version for one in found}
-        subscription.unanswered[subscription.nonce] = versions
-        subscription.sent |= versions
+        subscription.expect({**dict.fromkeys(gone, ""), **{one.name: one.version for one in found}})
         return delta_response(type_url, subscription.nonce, found, gone)
 
 
