@@ -104,6 +104,10 @@ class _Hosts:
             host = rule.host or EVERYTHING
             rules = self._rules.setdefault(host, {})
             for path in rule.http.paths if rule.http is not None else ():
+                if not _is_servable(path.path or "/"):
+                    message = f"path {path.path!r} is none that a request can have"
+                    self._refuse(ingress, "PathNotServed", message)
+                    continue
                 match = Match(_path(path))
                 made = Rule(
                     match,
@@ -169,6 +173,11 @@ def _port(
         if port.name == wanted.name if wanted.name else port.port == wanted.number:
             return port
     return None
+
+
+def _is_servable(path: str) -> bool:
+    """Envoy refuses the paths of all Ingresses for one with such a character."""
+    return path.startswith("/") and path.isprintable() and not ("?" in path or "#" in path)
 
 
 def _path(path: networking_v1.HTTPIngressPath) -> PathMatch:

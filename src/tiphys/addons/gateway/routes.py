@@ -203,8 +203,8 @@ def _headers(change: HTTPHeaderFilter | None) -> HeaderChange:
     if change is None:
         return NO_CHANGE
     return HeaderChange(
-        tuple((one.name, one.value) for one in change.set),
-        tuple((one.name, one.value) for one in change.add),
+        tuple((one.name, _one_line(one.value)) for one in change.set),
+        tuple((one.name, _one_line(one.value)) for one in change.add),
         tuple(change.remove),
     )
 
@@ -223,8 +223,15 @@ def _rewrite(path: HTTPPathModifier | None) -> PathRewrite | None:
     if path is None:
         return None
     if path.type == "ReplaceFullPath":
-        return PathRewrite(path.replace_full_path or "/", prefix=False)
-    return PathRewrite(path.replace_prefix_match or "/", prefix=True)
+        return PathRewrite(_one_line(path.replace_full_path or "/"), prefix=False)
+    return PathRewrite(_one_line(path.replace_prefix_match or "/"), prefix=True)
+
+
+def _one_line(text: str) -> str:
+    """As a header can hold it. The schema lets line breaks through; Envoy would refuse everything. Raises Unsupported."""
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise Unsupported(f"{text!r} has control characters")
+    return text
 
 
 def _cors(cors: Any) -> Cors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -13,6 +14,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tiphys.addons.gateway.model import Certificate
 from tiphys.api import core_v1
+
+_SHORTEST_RSA = 2048
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+"""What Envoy takes."""
 
 
 class CertificateError(ValueError):
@@ -39,6 +44,12 @@ def _check(chain: bytes, key: bytes) -> None:
         private = load_pem_private_key(key, None)
     except (ValueError, TypeError, IndexError):
         raise CertificateError("holds no certificate and key in PEM") from None
+    if isinstance(private, rsa.RSAPrivateKey):
+        is_usable = private.key_size >= _SHORTEST_RSA
+    else:
+        is_usable = isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _CURVES
+    if not is_usable:
+        raise CertificateError("holds a key that is neither RSA of 2048 bits or more nor of a NIST curve")
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
         raise CertificateError("holds a key that is not that of its certificate")
