@@ -88,6 +88,7 @@ async def test_a_route_attaches_and_both_say_so(monkeypatch: pytest.MonkeyPatch)
         assert {one.observed_generation for one in parent.conditions} == {1}
 
 
+@pytest.mark.slow
 async def test_filters_change_requests_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(monkeypatch) as made:
         await made.service("shop")
@@ -131,6 +132,7 @@ async def test_filters_change_requests_and_answers(monkeypatch: pytest.MonkeyPat
         assert await made.pod_of("a.example", "/lost", **where) == 500
 
 
+@pytest.mark.slow
 async def test_listeners_are_isolated_by_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(monkeypatch) as made:
         await made.service("wide")
@@ -168,6 +170,7 @@ def _plain(obj: Any) -> Any:
     return to_builtins(obj)
 
 
+@pytest.mark.slow
 async def test_connections_go_by_the_name_that_tls_asks_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -194,6 +197,7 @@ async def test_connections_go_by_the_name_that_tls_asks_for(
             assert answer.status == 200
 
 
+@pytest.mark.slow
 async def test_what_does_not_resolve_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(monkeypatch) as made:
         bad = Listener(name="bad", port=free_port(), protocol="HTTPS", tls=terminated("missing"))

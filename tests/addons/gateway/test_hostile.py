@@ -80,7 +80,10 @@ async def test_a_bad_route_is_not_accepted_and_stops_no_other(
         async def refused() -> bool:
             found = await made.client.get(HTTPRoute, "bad", "default")
             parents = found.status.parents
-            return bool(parents) and said(parents[0].conditions)["Accepted"] == "False UnsupportedValue"
+            return (
+                bool(parents)
+                and said(parents[0].conditions)["Accepted"] == "False UnsupportedValue"
+            )
 
         await made.until(refused)
 

@@ -67,6 +67,7 @@ async def test_certificates_are_shown_by_name_and_reloaded(monkeypatch: pytest.M
         await made.until(renewed)
 
 
+@pytest.mark.slow
 async def test_the_default_backend_has_what_no_rule_matches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

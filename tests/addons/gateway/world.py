@@ -111,13 +111,13 @@ class World:
         method: str = "GET",
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """Status and what the pod says; what is no JSON is None. Never follows a redirect."""
+        """Status and what the pod says; what is no JSON has its headers. Never follows a redirect."""
         url = f"http://{address or self.address}:{port or self.http_port}{path}"
         sent = {"Host": host, **(headers or {})}
         async with self.session.request(method, url, headers=sent, allow_redirects=False) as answer:
             if answer.content_type == "application/json":
                 return answer.status, await answer.json()
-            return answer.status, dict(answer.headers)
+            return answer.status, answer.headers.copy()
 
     async def pod_of(self, host: str, path: str = "/", **options: Any) -> str | int:
         """The name of the service that answers, or the status that is none of its."""

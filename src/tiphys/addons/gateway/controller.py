@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class _Gateway:
         )
         self._envoy = Envoy(path, sockets, context.data_dir / "envoy.log")
 
+        self._took = 0.0  # seconds for the last compilation
+
     async def run(self) -> None:
         self._watcher.start(self._publisher.refresh)
         await self._context.informers.synced()
@@ -75,14 +78,16 @@ class _Gateway:
                 self._context.ready(message)
                 said = message
             await self._watcher.changed.wait()
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE + self._took)  # half of the time at most
 
     async def _step(self) -> Outcome:
         """From the objects of now to Envoy, and to statuses."""
         self._watcher.changed.clear()
         objects = self._watcher.objects()
+        started = time.monotonic()
         # In a thread: a large world takes a while, and others share this loop.
         outcome, resources = await asyncio.to_thread(_compile, objects, self._context.settings)
+        self._took = time.monotonic() - started
         refused = await self._publisher.publish(resources)
         _log(refused)
         refuse(outcome.gateways, refused.get(LISTENER, {}))

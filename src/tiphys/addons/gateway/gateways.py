@@ -16,7 +16,7 @@ from tiphys.addons.gateway.model import (
     Port,
     Rule,
     Site,
-    covers,
+    covering,
     precedence,
     specificity,
 )
@@ -193,10 +193,9 @@ def _hosts(state: State, listeners: list[State]) -> list[Host]:
     mine = {name for name in state.rules if owner(name, listeners) is state}
     made = []
     for name in mine | {state.hostname}:
-        wider = sorted((one for one in state.rules if covers(one, name)), key=specificity)
         rules: list[Rule] = []
-        for one in wider:
-            rules += sorted(state.rules[one], key=precedence)
+        for one in covering(name):
+            rules += sorted(state.rules.get(one, ()), key=precedence)
         made.append(Host(name, tuple(rules)))
     return made
 

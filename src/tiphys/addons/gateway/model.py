@@ -6,7 +6,7 @@ Values alone, no Kubernetes and no Envoy. A change of a service's endpoints chan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -255,6 +255,17 @@ def covers(pattern: str, name: str) -> bool:
     if pattern in (EVERYTHING, name):
         return True
     return pattern.startswith("*.") and name != EVERYTHING and name.endswith(pattern[1:])
+
+
+def covering(name: str) -> Iterator[str]:
+    """Every host name that could stand for what `name` stands for: itself first, the widest last."""
+    yield name
+    rest = name.removeprefix("*.")
+    while "." in rest:
+        rest = rest.partition(".")[2]
+        yield f"*.{rest}"
+    if name != EVERYTHING:
+        yield EVERYTHING
 
 
 def intersection(one: str, other: str) -> str | None:

@@ -47,9 +47,13 @@ def _check(chain: bytes, key: bytes) -> None:
     if isinstance(private, rsa.RSAPrivateKey):
         is_usable = private.key_size >= _SHORTEST_RSA
     else:
-        is_usable = isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _CURVES
+        is_usable = (
+            isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name in _CURVES
+        )
     if not is_usable:
-        raise CertificateError("holds a key that is neither RSA of 2048 bits or more nor of a NIST curve")
+        raise CertificateError(
+            "holds a key that is neither RSA of 2048 bits or more nor of a NIST curve"
+        )
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
         raise CertificateError("holds a key that is not that of its certificate")

@@ -22,6 +22,19 @@ from tiphys.api.base import F, Struct, always
 from tiphys.api.meta_v1 import Condition, LabelSelector, Object
 from tiphys.operator import Column, Rule, custom_resource
 
+_ADDRESS = {
+    "one_of": [
+        {
+            "properties": {
+                "type": {"enum": ["IPAddress"]},
+                "value": {"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
+            }
+        },
+        {"properties": {"type": {"not": {"enum": ["IPAddress"]}}}},
+    ]
+}
+"""What is called an IP address is one."""
+
 
 class ParametersReference(Struct):
     """An object whose namespace may be another one, or none."""
@@ -338,7 +351,7 @@ class GatewaySpec(Struct):
         ),
     ]
     addresses: Annotated[
-        list[GatewaySpecAddress],
+        list[Annotated[GatewaySpecAddress, Meta(extra_json_schema=_ADDRESS)]],
         Meta(max_length=16),
         F(0, list="atomic"),
         Rule(
@@ -385,7 +398,11 @@ class ListenerStatus(Struct):
 
 
 class GatewayStatus(Struct):
-    addresses: Annotated[list[GatewayStatusAddress], Meta(max_length=16), F(0, list="atomic")] = []
+    addresses: Annotated[
+        list[Annotated[GatewayStatusAddress, Meta(extra_json_schema=_ADDRESS)]],
+        Meta(max_length=16),
+        F(0, list="atomic"),
+    ] = []
     attached_listener_sets: Annotated[int, Meta(extra_json_schema={"format": "int32"})] | None = (
         None
     )

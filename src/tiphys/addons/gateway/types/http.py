@@ -110,7 +110,9 @@ class HTTPRequestRedirectFilter(Struct):
     path: HTTPPathModifier | None = None
     port: Port | None = None
     scheme: Literal["http", "https"] | None = None
-    status_code: Annotated[int, Meta(extra_json_schema={"enum": [301, 302, 303, 307, 308]})] = 302
+    status_code: Annotated[
+        int, Meta(extra_json_schema={"enum": [301, 302, 303, 307, 308], "format": ""})
+    ] = 302
 
 
 class HTTPURLRewriteFilter(Struct):
