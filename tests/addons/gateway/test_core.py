@@ -32,7 +32,7 @@ from tiphys.addons.gateway.snapshot import Objects
 from tiphys.addons.gateway.statuses import route_status
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 from tiphys.addons.gateway.types.http import HTTPRoute
-from tiphys.addons.gateway.types.policies import ReferenceGrant
+from tiphys.addons.gateway.types.policies import BackendTLSPolicy, ReferenceGrant
 from tiphys.api import core_v1, networking_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
@@ -318,6 +318,23 @@ def test_a_backend_in_another_namespace_needs_a_grant() -> None:
     spec = {"from": [source], "to": [{"group": "", "kind": "Service"}]}
     grant = from_builtins({"metadata": meta("g"), "spec": spec}, ReferenceGrant)
     assert route_reasons(report(edge, route, grant))["ResolvedRefs"] == "ResolvedRefs"
+
+
+def test_of_two_policies_for_a_service_the_first_counts_and_the_other_is_told() -> None:
+    def policy(name: str) -> BackendTLSPolicy:
+        ref = {"group": "", "kind": "Service", "name": "shop"}
+        validation = {"hostname": f"{name}.example", "wellKnownCACertificates": "System"}
+        spec = {"targetRefs": [ref], "validation": validation}
+        return from_builtins({"metadata": meta(name), "spec": spec}, BackendTLSPolicy)
+
+    policies = [policy("b"), policy("a")]
+    made = report(gateway([listener("a")]), http_route(), policies=policies)
+    told = {one.policy.metadata.name: one.verdicts[0].reason for one in made.policies}
+    assert told == {"a": "Accepted", "b": "Conflicted"}
+    assert all(one.gateways == {"default/edge"} for one in made.policies)
+    (host,) = made.ports[0].sites[0].hosts or ()
+    target = host.rules[0].backends[0].target
+    assert target is not None and target.tls is not None and target.tls.hostname == "a.example"
 
 
 def test_other_controllers_parents_stay_in_a_status() -> None:

@@ -45,7 +45,7 @@ class Resolver:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self.policies: list[PolicyState] = []
-        self._by_target: dict[tuple[str, str, str], PolicyState] = {}
+        self._by_target: dict[tuple[str, str, str], list[PolicyState]] = {}
         for policy in oldest_first(objects.policies):
             self._take(policy)
 
@@ -71,15 +71,16 @@ class Resolver:
         self, namespace: str, service: str, port: str, gateways: set[str]
     ) -> BackendTLS | None:
         """Of the policy of the port, or of the whole service."""
-        state = self._by_target.get((namespace, service, port)) or self._by_target.get(
+        claims = self._by_target.get((namespace, service, port)) or self._by_target.get(
             (namespace, service, "")
         )
-        if state is None:
+        if not claims:
             return None
-        state.gateways |= gateways
-        if state.tls is None:
+        for state in claims:
+            state.gateways |= gateways
+        if claims[0].tls is None:
             raise Unresolved("ResolvedRefs", "")  # the policy says what is wrong
-        return state.tls
+        return claims[0].tls
 
     # --- policies ---
 
@@ -90,9 +91,10 @@ class Resolver:
             if (ref.group, ref.kind) != ("", "Service"):
                 continue
             key = (policy.metadata.namespace, ref.name, ref.section_name or "")
-            first = self._by_target.setdefault(key, state)
-            if first is not state:
-                message = f"BackendTLSPolicy {first.policy.metadata.name} came first"
+            claims = self._by_target.setdefault(key, [])
+            claims.append(state)
+            if claims[0] is not state:
+                message = f"BackendTLSPolicy {claims[0].policy.metadata.name} came first"
                 state.verdicts = [Verdict("Accepted", False, "Conflicted", message)]
 
     def _judge(self, policy: BackendTLSPolicy) -> PolicyState:

@@ -157,4 +157,4 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _ends_with_us() -> list[str]:
     """What makes the kernel end it when this process is killed: an orphan would go on with what it knew."""
     found = shutil.which("setpriv")
-    return [found, "--pdeathsig", "TERM", "--"] if found else []
+    return [found, "--pdeathsig", "KILL", "--"] if found else []

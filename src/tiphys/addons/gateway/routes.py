@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -188,6 +189,7 @@ def _value(match: Any) -> str:
     return _checked(match.value) if match.type == "RegularExpression" else str(match.value)
 
 
+@functools.lru_cache(4096)
 def _checked(pattern: str) -> str:
     """As Envoy reads it, which refuses a whole configuration for one bad expression. Raises Unsupported."""
     options = re2.Options()

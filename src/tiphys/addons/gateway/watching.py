@@ -16,6 +16,8 @@ from tiphys.network.xds import services
 from tiphys.network.xds.cache import Message
 
 _SERVICE = "kubernetes.io/service-name"
+_TLS_SECRET = "kubernetes.io/tls"
+_AUTHORITIES = "ca.crt"  # the key of a ConfigMap
 _PAUSE = 0.002  # seconds in which changes of endpoints are gathered
 
 
@@ -45,8 +47,6 @@ class Watcher:
             self._ingresses,
             self._classes,
             self._services,
-            self._secrets,
-            self._config_maps,
             self._namespaces,
             self._gateway_classes,
             self._gateways,
@@ -56,6 +56,8 @@ class Watcher:
         )
         for informer in compiled:
             informer.on_change(self._on_change)
+        self._secrets.on_change(self._on_secret)
+        self._config_maps.on_change(self._on_config_map)
         self._refresh = refresh
         self._slices.on_change(self._on_slice)
 
@@ -91,6 +93,15 @@ class Watcher:
 
     def _on_change(self, old: Any, new: Any) -> None:
         if old is None or new is None or _differs(old, new):
+            self.changed.set()
+
+    def _on_secret(self, old: Any, new: Any) -> None:
+        """Tokens and the like are no concern of ours."""
+        if any(one is not None and one.type == _TLS_SECRET for one in (old, new)):
+            self.changed.set()
+
+    def _on_config_map(self, old: Any, new: Any) -> None:
+        if any(one is not None and _AUTHORITIES in one.data for one in (old, new)):
             self.changed.set()
 
     def _on_slice(self, old: Any, new: Any) -> None:
