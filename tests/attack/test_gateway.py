@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from tests.addons.gateway.test_gateway_envoy import address_of, gateway, route, said, to
 from tests.addons.gateway.test_ingress_envoy import has_envoy
 from tests.addons.gateway.world import ingress, pair, secret, world
-from tiphys.addons.gateway.types.gateways import Listener
+from tiphys.addons.gateway.types.gateways import Gateway, Listener
 from tiphys.addons.gateway.types.http import HTTPRoute
 from tiphys.testing.cluster import free_port
 
@@ -86,6 +87,34 @@ async def test_a_bad_route_is_not_accepted_and_stops_no_other(
             )
 
         await made.until(refused)
+
+
+async def test_a_port_that_somebody_has_is_said_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made:
+        await made.service("shop")
+        with socket.socket() as other:
+            other.bind(("0.0.0.0", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            listener = Listener(name="web", port=port, protocol="HTTP")
+            await made.client.create(gateway("edge", listener))
+            await made.client.create(route(HTTPRoute, "r", "edge", {"backendRefs": to("shop")}))
+
+            async def refused() -> bool:
+                found = await made.client.get(Gateway, "edge", "default")
+                return said(found.status.conditions).get("Programmed") == "False Invalid"
+
+            await made.until(refused)
+            await made.client.create(ingress("good", "a.example", {"/": "shop"}))
+
+            async def served() -> bool:
+                return await made.pod_of("a.example") == "shop"
+
+            await made.until(served)
+        address = await address_of(made, "edge")
+        assert await made.pod_of("x", address=address, port=port) == "shop"
 
 
 async def test_envoy_comes_back_when_it_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from tiphys.network.xds.server import XdsServer
 log = logging.getLogger(__name__)
 
 _PAUSE = 0.02  # seconds in which changes are gathered
+_RETRIED = 5.0  # seconds after which a listener that Envoy refused is tried again
 _STARTING = 30.0  # seconds that Envoy may take until it serves
 
 
@@ -53,7 +54,7 @@ class _Gateway:
             context.now,
         )
         self._envoy = Envoy(path, sockets, context.data_dir / "envoy.log")
-
+        self._said: set[str] = set()
         self._took = 0.0  # seconds for the last compilation
 
     async def run(self) -> None:
@@ -61,7 +62,7 @@ class _Gateway:
         await self._context.informers.synced()
         await self._server.start(f"unix:{self._sockets / 'xds'}")
         try:
-            await self._step()  # Envoy begins with all there is
+            await self._program()  # Envoy begins with all there is
             self._context.tasks.start(self._envoy.run(), "envoy", vital=True)
             async with asyncio.timeout(_STARTING):
                 await self._envoy.ready()
@@ -72,16 +73,31 @@ class _Gateway:
     async def _follow(self) -> None:
         said = ""
         while True:
-            outcome = await self._step()
-            message = _message(outcome)
+            message = await self._step()
             if message != said:
                 self._context.ready(message)
                 said = message
             await self._watcher.changed.wait()
             await asyncio.sleep(_PAUSE + self._took)  # half of the time at most
 
-    async def _step(self) -> Outcome:
-        """From the objects of now to Envoy, and to statuses."""
+    async def _step(self) -> str:
+        """From the objects of now to Envoy, and to statuses. Returns what `tiphys addon status` should say.
+
+        Objects that nobody has thought of end nothing: Envoy goes on with what it has.
+        """
+        try:
+            outcome, refused = await self._program()
+            refuse(outcome.gateways, refused)
+            await self._writer.write(outcome)
+        except Exception as error:
+            log.exception("the last change could not be taken over")
+            return f"Envoy serves what it had, for the last change failed: {error!r}"
+        if refused:  # ports that somebody has: they may become free
+            asyncio.get_running_loop().call_later(_RETRIED, self._watcher.changed.set)
+        return _message(outcome)
+
+    async def _program(self) -> tuple[Outcome, dict[str, str]]:
+        """Compiles and publishes. Returns also what Envoy has against listeners, by their names."""
         self._watcher.changed.clear()
         objects = self._watcher.objects()
         started = time.monotonic()
@@ -89,10 +105,19 @@ class _Gateway:
         outcome, resources = await asyncio.to_thread(_compile, objects, self._context.settings)
         self._took = time.monotonic() - started
         refused = await self._publisher.publish(resources)
-        _log(refused)
-        refuse(outcome.gateways, refused.get(LISTENER, {}))
-        await self._writer.write(outcome)
-        return outcome
+        self._log(refused)
+        return outcome, refused.get(LISTENER, {})
+
+    def _log(self, refused: Refused) -> None:
+        """Each refusal once, however often it is tried again."""
+        now = {
+            f"{type_url.rpartition('.')[2]} {name}: {reason}"
+            for type_url, names in refused.items()
+            for name, reason in names.items()
+        }
+        for text in sorted(now - self._said):
+            log.error("Envoy refused %s", text)
+        self._said = now
 
 
 def _compile(objects: Any, settings: Any) -> tuple[Outcome, Any]:
@@ -103,9 +128,3 @@ def _compile(objects: Any, settings: Any) -> tuple[Outcome, Any]:
 def _message(outcome: Outcome) -> str:
     ports = ", ".join(sorted(port.name for port in outcome.world.ports)) or "no port yet"
     return f"Envoy serves {ports}"
-
-
-def _log(refused: Refused) -> None:
-    for type_url, names in refused.items():
-        for name, reason in names.items():
-            log.error("Envoy refused %s %s: %s", type_url.rpartition(".")[2], name, reason)

@@ -34,6 +34,7 @@ class Publisher:
         self._cache = cache
         self._server = server
         self._endpoints_of = endpoints_of
+        self._refused: set[str] = set()  # listeners, the last time
 
     async def publish(self, resources: Resources) -> Refused:
         """Makes `resources` all there is. Returns what Envoy refused: why, by type and name."""
@@ -53,7 +54,9 @@ class Publisher:
         changed = self._cache.update(
             {LISTENER: {**dict.fromkeys(gone), **naming[LISTENER]}, ROUTE: naming[ROUTE]}
         )
+        self._server.send_again(LISTENER, self._refused & set(naming[LISTENER]))
         refused |= await self._settle({LISTENER: naming[LISTENER]})
+        self._refused = set(refused.get(LISTENER, ()))
         # Nobody asks for the routes of a listener that was refused.
         bad = refused.get(LISTENER, {})
         routes = [one for one in changed.get(ROUTE, ()) if one.partition("/")[0] not in bad]

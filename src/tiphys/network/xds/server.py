@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -172,6 +172,17 @@ class XdsServer:
             if not waiting:
                 return refused
             await self._heard.wait()
+
+    def send_again(self, type_url: str, names: Collection[str]) -> None:
+        """Resources that clients refused for what may have changed on their side, such as a port that was taken."""
+        for connection in self.connections:
+            subscription = connection.conversation.subscriptions.get(type_url)
+            if subscription is None:
+                continue
+            for name in names:
+                subscription.sent.pop(name, None)
+                subscription.refused.pop(name, None)
+            connection.announce(type_url, frozenset(names))
 
     def _is_settled(
         self,
