@@ -13,11 +13,8 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
+from tests.e2e.conftest import EXAMPLE
 from tests.e2e.machine import Machine
-=======
-from tests.e2e.conftest import EXAMPLE, Machine
->>>>>>> gateway
 from tiphys.addons import ADDONS, OPTIONAL
 from tiphys.testing.cluster import free_port
 

@@ -207,7 +207,7 @@ def _redirect(
 
     Source: the documentation of HTTPRequestRedirectFilter.
     """
-    action.response_code = _REDIRECTS[redirect.status]  # type: ignore[assignment]
+    action.response_code = _REDIRECTS[redirect.status]
     scheme = redirect.scheme or ("https" if secure else "http")
     usual = 443 if scheme == "https" else 80
     wanted = redirect.port or (usual if redirect.scheme else port)
