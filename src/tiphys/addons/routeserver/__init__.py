@@ -1,0 +1,2 @@
+"""stub"""
+GROUP = "zalando.org"
