@@ -110,7 +110,7 @@ def options_of(golden: Golden) -> Options:
     path = golden.beside(".kube")
     said = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     algorithm = said.get("default-lb-algorithm", "")
-    east_west = said.get("eastWestDomain", "skipper.cluster.local") if said.get("eastWest") else ""
+    domain = "skipper.cluster.local" if said.get("eastWest") else ""
     allowed = said.get("allowedExternalNames", ()) if said.get("onlyAllowedExternalNames") else None
     return Options(
         ingress_class=said.get("kubernetes-ingress-class", "skipper"),
@@ -124,7 +124,8 @@ def options_of(golden: Golden) -> Options:
         catch_all=not said.get("disableCatchAllRoutes", False),
         https_redirect=said.get("httpsRedirect", False),
         https_redirect_code=said.get("httpsRedirectCode", 308),
-        east_west_domain=east_west.strip("."),
+        east_west=said.get("eastWest", False),
+        east_west_domain=said.get("eastWestDomain", domain).strip("."),
         east_west_range_domains=tuple(said.get("eastWestRangeDomains", ())),
         east_west_range_predicates=_calls(said.get("eastWestRangePredicatesAppend")),
         annotation_predicates=_appended(said, "kubernetesAnnotationPredicates"),

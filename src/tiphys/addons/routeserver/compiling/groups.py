@@ -146,8 +146,8 @@ class Groups:
         if all(call.name == "Host" for call in route.predicates):
             side.complete.update(side.hosts)
         found = [route]
-        domain = "" if side.inside else options.east_west_domain
-        if domain and not _has_inside(side.hosts, domain):
+        domain = options.east_west_domain
+        if options.east_west and not side.inside and not _has_inside(side.hosts, domain):
             name = f"{metadata.name}.{metadata.key[0]}.{domain}"
             found.append(hosts.inside_route(route, name))
         if side.redirect and not redirects.looks_at_protocol(route):

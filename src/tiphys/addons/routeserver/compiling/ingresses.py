@@ -92,7 +92,7 @@ class Ingresses:
         found = [route for _, route in self._defaults]
         for name, host in self._hosts.items():
             found += self._of_host(name, host)
-        if self._options.east_west_domain:
+        if self._options.east_west:
             found += [
                 hosts.inside_route(route, self._east_west(whose)) for whose, route in self._defaults
             ]
@@ -288,16 +288,16 @@ class Ingresses:
     def _keep(self, said: _Said, name: str, route: Route, takes_all: bool) -> None:
         """Puts the route to its host, with what goes beside it."""
         options, metadata = self._options, said.metadata
-        east_west = options.east_west_domain
         beside: list[Route] = []
-        if hosts.is_inside(name, [*options.east_west_range_domains, *filter(None, [east_west])]):
+        domains = (*options.east_west_range_domains, options.east_west_domain)
+        if hosts.is_inside(name, filter(None, domains)):
             made = annotations.inside(route, metadata, options)
         else:
             made = annotations.outside(route, metadata, options)
             beside = self._redirect(said, name, route)
         host = self._host(name, takes_all)
         host.routes += [made, *beside]
-        if east_west:
+        if options.east_west:
             self._keep_inside(said, made, takes_all)
 
     def _redirect(self, said: _Said, name: str, route: Route) -> list[Route]:
@@ -349,9 +349,11 @@ class Ingresses:
             route = add(route, metadata, options)
             route = route.after(*annotations.application(metadata, options))
             made = self._forwarded(said, route)
+            if route.backend.kind == "shunt":  # keeps what it is, and loses its filters (upstream)
+                made = replace(made, backend=route.backend)
             self._host(host, takes_all).routes.append(made)
             self._note_redirect(said, host)
-            if options.east_west_domain:
+            if options.east_west:
                 self._keep_inside(said, made, takes_all)
 
 

@@ -28,7 +28,8 @@ class Options:
     endpoint_slices: whether pods are taken from EndpointSlices rather than from Endpoints
     zone: endpoints of this zone alone, where it has 3 at least
     traffic: traffic-predicate or traffic-segment-predicate
-    east_west_domain: every object gets a host name.namespace.DOMAIN as well, unless it is empty
+    east_west: every object gets a host name.namespace.DOMAIN as well
+    east_west_domain: hosts below it are inside, and never sent from http to https
     east_west_range_*: hosts below these domains are inside; their routes get these predicates
     allowed_external_names: expressions of hosts outside that may be backends; None allows all
     default_filters: filters (text) of every route to a service, by "service.namespace"
@@ -47,6 +48,7 @@ class Options:
     catch_all: bool = True
     https_redirect: bool = False
     https_redirect_code: int = 308
+    east_west: bool = False
     east_west_domain: str = ""
     east_west_range_domains: tuple[str, ...] = ()
     east_west_range_predicates: tuple[Call, ...] = ()

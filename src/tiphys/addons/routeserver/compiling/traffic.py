@@ -44,10 +44,8 @@ def _remainders(backends: Sequence[Weighted]) -> dict[str, Share]:
     for index, backend in enumerate(backends):
         if index == last:
             found[backend.name] = ALL
-        elif weights[index] == 0:
-            found[backend.name] = Share(False)
         else:
-            part = weights[index] / left
+            part = weights[index] / left if weights[index] else 0.0
             after = max(len(backends) - index - 2, 0)
             predicates = () if part == 1 else (Call("Traffic", (part,)), *[Call("True")] * after)
             found[backend.name] = Share(part > 0, predicates)

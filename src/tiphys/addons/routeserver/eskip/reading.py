@@ -25,6 +25,8 @@ _TOKEN = re.compile(
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ONCE = ("Path", "Method")  # predicates that a route of a table has at most once
+_TEXTS = {"Path": 1, "Host": 1, "PathRegexp": 1, "Method": 1, "Header": 2, "HeaderRegexp": 2}
+"""Predicates of which a table is checked to have so many arguments, all of them text."""
 
 
 class EskipError(ValueError):
@@ -140,6 +142,7 @@ class _Reader:
             id_ = self.take("symbol")
             self.take("mark", ":")
         predicates = self.predicates()
+        _check_arguments(predicates)
         _check_repeats(predicates)
         filters: list[Call] = []
         self.take("mark", "->")
@@ -207,6 +210,13 @@ class _Reader:
         self.take("mark", ">")
         _check_protocols(addresses)
         return Backend("lb", "", algorithm, tuple(map(endpoint_of, addresses)))
+
+
+def _check_arguments(predicates: tuple[Call, ...]) -> None:
+    for name, args in predicates:
+        count = _TEXTS.get(name, len(args))
+        if name in _TEXTS and [type(argument) for argument in args] != [str] * count:
+            raise EskipError(f"{name} predicate expects {count} string arguments")
 
 
 def _check_repeats(predicates: tuple[Call, ...]) -> None:
