@@ -7,7 +7,7 @@ every room below `cluster`; no room below imports an add-on. `docs/checklists.md
 
 from __future__ import annotations
 
-from tiphys.addons import dns, echo, endpoints, local_volumes
+from tiphys.addons import dns, echo, endpoints, local_volumes, routeserver
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
 from tiphys.controllers.shell import Controller
@@ -36,6 +36,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         echo.ADDON,
         # gRPC clients that know every pod of a service
         endpoints.ADDON,
+        # routes for hundreds of routers
+        routeserver.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""

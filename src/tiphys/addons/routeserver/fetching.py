@@ -13,7 +13,9 @@ from tiphys.addons.routeserver.eskip import EskipError, Route, read_routes
 from tiphys.addons.routeserver.polling import INTERVAL
 
 log = logging.getLogger(__name__)
-_PATIENCE = 2.0  # seconds for an answer: less than the interval, so that a slow server does not cost a turn
+_PATIENCE = (
+    2.0  # seconds for an answer: less than the interval, so that a slow server does not cost a turn
+)
 
 
 class Fetcher:
@@ -67,11 +69,11 @@ class Fetcher:
             self.answers[0] += 1
             log.debug("the routes stay as they are: %s: %s", self._url, error)
             return
-        self._take(text, etag)
+        await self._take(text, etag)
 
-    def _take(self, text: str, etag: str) -> None:
+    async def _take(self, text: str, etag: str) -> None:
         try:
-            routes = read_routes(text)
+            routes = await asyncio.to_thread(read_routes, text)  # large tables take a while
         except EskipError as error:
             log.warning("the routes stay as they are: %s sends no eskip: %s", self._url, error)
             return

@@ -6,6 +6,7 @@ TrafficSegment, Weight, True and False. A route with any other is left out, and 
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from tiphys.addons.routeserver.eskip import Call, Route
 
 @dataclass(frozen=True)
 class Request:
-    """`draw` is a number from 0 to 1 that is drawn once for the request."""
+    """`number` is from 0 to 1 and drawn once for the request, `draw` gives another each time."""
 
     method: str
     host: str
     path: str
     headers: Mapping[str, str]
-    draw: float = 0.0
+    number: float = 0.0
+    draw: Callable[[], float] = random.random
 
 
 _Test = Callable[[Request], bool]
@@ -115,14 +117,14 @@ def _header_regexp(call: Call) -> _Test:
 
 
 def _traffic(call: Call) -> _Test:
-    """Of what the routes before it left. One draw serves them all, so that a request goes where it belongs."""
+    """Its part of what the routes before it have left."""
     part = float(call.args[0])
-    return lambda request: request.draw < part
+    return lambda request: request.draw() < part
 
 
 def _traffic_segment(call: Call) -> _Test:
     start, end = float(call.args[0]), float(call.args[1])
-    return lambda request: start <= request.draw < end
+    return lambda request: start <= request.number < end
 
 
 def _always(call: Call) -> _Test:

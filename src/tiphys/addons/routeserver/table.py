@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tiphys.addons.routeserver.compiling.annotations import ZONES
+from tiphys.addons.routeserver.compiling.annotating import ZONES
 from tiphys.addons.routeserver.compiling.cluster import in_zone
 from tiphys.addons.routeserver.eskip import Call, Route, table_text
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from tiphys.addons.routeserver import GROUP
-from tiphys.api.base import F, Int64, Struct, always
+from tiphys.api.base import F, Struct, always
 from tiphys.api.meta_v1 import Object
 from tiphys.operator import Column, custom_resource
 

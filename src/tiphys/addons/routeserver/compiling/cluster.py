@@ -127,7 +127,9 @@ def in_zone(endpoints: tuple[Endpoint, ...], zone: str) -> tuple[Endpoint, ...]:
 def has_labels(metadata: Metadata, wanted: Mapping[str, str]) -> bool:
     """Whether all labels are there; one that is wanted without a value may have any."""
     labels = metadata.labels or {}
-    return all(labels.get(key) == value if value else key in labels for key, value in wanted.items())
+    return all(
+        labels.get(key) == value if value else key in labels for key, value in wanted.items()
+    )
 
 
 def _url(scheme: str, ip: str, port: int) -> str:

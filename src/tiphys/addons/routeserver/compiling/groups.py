@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tiphys.addons.routeserver.compiling import annotations, hosts, redirects
+from tiphys.addons.routeserver.compiling import annotating, hosts, redirects
 from tiphys.addons.routeserver.compiling.cluster import Cluster, Scheme
 from tiphys.addons.routeserver.compiling.objects import Problem, RouteGroup
 from tiphys.addons.routeserver.compiling.options import Options
@@ -68,13 +68,13 @@ class Groups:
         options, metadata = self._options, group.metadata
         wanted = redirects.of_object(metadata, options.https_redirect, 0).wanted
         side = _Group(group, names, False, options.https_redirect_code if wanted else 0)
-        return [annotations.outside(route, metadata, options) for route in self._side(side)]
+        return [annotating.outside(route, metadata, options) for route in self._side(side)]
 
     def _inside(self, group: RouteGroup, names: list[str]) -> list[Route]:
         options = self._options
         found = self._side(_Group(group, names, True))
         found = [route.where(*options.east_west_range_predicates) for route in found]
-        return [annotations.inside(route, group.metadata, options) for route in found]
+        return [annotating.inside(route, group.metadata, options) for route in found]
 
     def _side(self, side: _Group) -> list[Route]:
         assert side.group.spec is not None
@@ -141,7 +141,7 @@ class Groups:
         metadata, options = side.group.metadata, self._options
         if (backend.type or "service") == "service":
             route = route.after(*self._default_filters(side, backend.service_name))
-        route = route.after(*annotations.application(metadata, options))
+        route = route.after(*annotating.application(metadata, options))
         side.seen.update(side.hosts)
         if all(call.name == "Host" for call in route.predicates):
             side.complete.update(side.hosts)
@@ -204,15 +204,15 @@ class Groups:
         if not ports:
             raise _NoRoute(f"service {name} has no port {backend.service_port}")
         target = ports[0].target_port
-        protocol = metadata.annotation(annotations.PROTOCOL)
+        protocol = metadata.annotation(annotating.PROTOCOL)
         scheme = Scheme(protocol, said=True) if protocol else Scheme()
-        zone_aware = not side.inside and not annotations.ignores_zones(metadata)
+        zone_aware = not side.inside and not annotating.ignores_zones(metadata)
         endpoints = self._cluster.behind_target(service, target or "", scheme, zone_aware)
         algorithm = backend.algorithm or self._options.load_balancer
-        made = annotations.backend_of(endpoints, algorithm)
+        made = annotating.backend_of(endpoints, algorithm)
         if made.kind == "shunt":
-            return replace(route, filters=annotations.NO_ENDPOINTS, backend=made)
-        return replace(route.after(*annotations.zone_filters(metadata)), backend=made)
+            return replace(route, filters=annotating.NO_ENDPOINTS, backend=made)
+        return replace(route.after(*annotating.zone_filters(metadata)), backend=made)
 
     def _check_allowed(self, address: str) -> None:
         if not hosts.is_allowed_address(address, self._options.allowed_external_names):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tiphys.addons.routeserver.compiling import annotations, hosts, redirects
+from tiphys.addons.routeserver.compiling import annotating, hosts, redirects
 from tiphys.addons.routeserver.compiling.cluster import Cluster, Scheme
 from tiphys.addons.routeserver.compiling.objects import (
     Ingress,
@@ -75,7 +75,7 @@ class _Said:
 
     @property
     def zone_aware(self) -> bool:
-        return not annotations.ignores_zones(self.metadata)
+        return not annotating.ignores_zones(self.metadata)
 
 
 class Ingresses:
@@ -131,7 +131,7 @@ class Ingresses:
     def _said(self, ingress: Ingress) -> _Said:
         metadata, options = ingress.metadata, self._options
         texts = [metadata.annotation(key) for key in (_RATE_LIMIT, FILTERS)]
-        protocol = metadata.annotation(annotations.PROTOCOL)
+        protocol = metadata.annotation(annotating.PROTOCOL)
         return _Said(
             metadata,
             self._filters(ingress, " -> ".join(text for text in texts if text.strip())),
@@ -185,7 +185,7 @@ class Ingresses:
             return None
         port = _port_of(service, str(wanted.port))
         if port is None:
-            return service, Backend("shunt"), annotations.NO_ENDPOINTS
+            return service, Backend("shunt"), annotating.NO_ENDPOINTS
         if service.spec.type == "ExternalName":
             return self._external(ingress, service, port)
         if self._options.service_names:
@@ -195,10 +195,10 @@ class Ingresses:
         algorithm = metadata.annotation(BALANCER)
         if BALANCER not in (metadata.annotations or {}):
             algorithm = self._options.load_balancer
-        made = annotations.backend_of(endpoints, algorithm)
+        made = annotating.backend_of(endpoints, algorithm)
         if made.kind == "shunt":
-            return service, made, annotations.NO_ENDPOINTS
-        return service, made, annotations.zone_filters(metadata) if made.kind == "lb" else ()
+            return service, made, annotating.NO_ENDPOINTS
+        return service, made, annotating.zone_filters(metadata) if made.kind == "lb" else ()
 
     def _external(
         self, ingress: Ingress, service: Service, port: ServicePort
@@ -230,7 +230,7 @@ class Ingresses:
             assert service.spec is not None
             id_ = _id(metadata.namespace, metadata.name, "default", "", service.spec.external_name)
         route = Route(id_, (), filters, target)
-        route = route.after(*annotations.application(metadata, self._options))
+        route = route.after(*annotating.application(metadata, self._options))
         self._defaults.append((metadata, self._forwarded(said, route)))
 
     def _forwarded(self, said: _Said, route: Route) -> Route:
@@ -274,7 +274,7 @@ class Ingresses:
             route = route.after(*said.filters)
         route = route.after(*self._default_filters(ingress, path.backend.service.name))
         route = _where_said(route, said)
-        route = route.after(*annotations.application(metadata, self._options))
+        route = route.after(*annotating.application(metadata, self._options))
         self._keep(said, host, self._forwarded(said, route), takes_all)
 
     def _default_filters(self, ingress: Ingress, service: str) -> tuple[Call, ...]:
@@ -291,9 +291,9 @@ class Ingresses:
         beside: list[Route] = []
         domains = (*options.east_west_range_domains, options.east_west_domain)
         if hosts.is_inside(name, filter(None, domains)):
-            made = annotations.inside(route, metadata, options)
+            made = annotating.inside(route, metadata, options)
         else:
-            made = annotations.outside(route, metadata, options)
+            made = annotating.outside(route, metadata, options)
             beside = self._redirect(said, name, route)
         host = self._host(name, takes_all)
         host.routes += [made, *beside]
@@ -331,7 +331,9 @@ class Ingresses:
         metadata, options = said.metadata, self._options
         for index, extra in enumerate(said.extra):
             where = _path(said.path_mode, path)
-            route = extra.without("Host", *(call.name for call in where if call.name == "PathRegexp"))
+            route = extra.without(
+                "Host", *(call.name for call in where if call.name == "PathRegexp")
+            )
             route = route.where(hosts.host(host), *where)
             id_ = _id(
                 metadata.namespace,
@@ -345,9 +347,9 @@ class Ingresses:
                 continue
             takes_all = _takes_all(route)
             is_inside = hosts.is_inside(host, options.east_west_range_domains)
-            add = annotations.inside if is_inside else annotations.outside
+            add = annotating.inside if is_inside else annotating.outside
             route = add(route, metadata, options)
-            route = route.after(*annotations.application(metadata, options))
+            route = route.after(*annotating.application(metadata, options))
             made = self._forwarded(said, route)
             if route.backend.kind == "shunt":  # keeps what it is, and loses its filters (upstream)
                 made = replace(made, backend=route.backend)

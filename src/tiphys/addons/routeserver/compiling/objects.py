@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tiphys.addons.routeserver.types import RouteGroupSpec
-from tiphys.api.base import Struct, always, camel, decoder
+from tiphys.api.base import Struct, always, decoder
 
 T = TypeVar("T")
 
@@ -187,13 +187,14 @@ def read_list(answer: bytes, kind: type[T], problems: list[Problem]) -> list[T]:
 def _read_items(
     items: Iterable[msgspec.Raw], kind: type[T], problems: list[Problem]
 ) -> Iterable[T]:
-    decode: Any = decoder(kind).decode
+    of_kind: Any = kind
+    decode = decoder(of_kind).decode
     for item in items:
         try:
             yield decode(item)
         except msgspec.ValidationError as error:
             if kind in (Ingress, RouteGroup):
-                about: Any = kind(metadata=_metadata_of(item))
+                about = of_kind(metadata=_metadata_of(item))
                 problems.append(Problem(about, f"cannot be read: {error}"))
 
 
@@ -206,5 +207,9 @@ def _metadata_of(item: msgspec.Raw) -> Metadata:
     plain = decoder(_Whose).decode(item).metadata
     if not isinstance(plain, dict):
         return Metadata()
-    names = ("name", "namespace", "uid", "resource_version")
-    return Metadata(**{name: str(plain.get(camel(name), "")) for name in names})
+    return Metadata(
+        name=str(plain.get("name", "")),
+        namespace=str(plain.get("namespace", "")),
+        uid=str(plain.get("uid", "")),
+        resource_version=str(plain.get("resourceVersion", "")),
+    )

@@ -9,7 +9,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from tiphys.addons.routeserver.eskip.route import SHUNT, Argument, Backend, Call, Endpoint, Route
 
-_FIXED = {"<shunt>": "shunt", "<loopback>": "loopback", "<dynamic>": "dynamic", "<forward>": "forward"}
+_FIXED = {
+    "<shunt>": "shunt",
+    "<loopback>": "loopback",
+    "<dynamic>": "dynamic",
+    "<forward>": "forward",
+}
 _TOKEN = re.compile(
     r"""
       (?P<space>[\s\x85\xa0]+|//[^\n]*)
