@@ -198,13 +198,10 @@ def _read_items(
                 problems.append(Problem(about, f"cannot be read: {error}"))
 
 
-class _Whose(Struct):
-    metadata: Any = None
-
-
 def _metadata_of(item: msgspec.Raw) -> Metadata:
     """As much of the metadata as can be read of an object that is broken."""
-    plain = decoder(_Whose).decode(item).metadata
+    obj = msgspec.json.decode(item)
+    plain = obj.get("metadata") if isinstance(obj, dict) else None
     if not isinstance(plain, dict):
         return Metadata()
     return Metadata(
