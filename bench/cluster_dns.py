@@ -1,7 +1,9 @@
-"""Answers a second of the cluster's DNS server: what a node gives when its pods look up services as fast as they can.
+"""Answers a second of the cluster's DNS server: what a node gives when its pods look up services as
+fast as they can.
 
-Two figures for each kind of client: answers a second over UDP, and the server's CPU for one of them, which does not
-depend on what else runs. The clients are a process of their own, so the server has one core for itself.
+Two figures for each kind of client: answers a second over UDP, and the server's CPU for one of
+them, which does not depend on what else runs. The clients are a process of their own, so the server
+has one core for itself.
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ KINDS: dict[str, Callable[[], Iterable[bytes]]] = {
 
 
 def clients(port: int, kind: str, seconds: float, results: Queue[float]) -> None:
-    """Keeps `IN_FLIGHT` queries unanswered for a time, and reports how many answers came each second."""
+    """Keeps `IN_FLIGHT` queries unanswered for a time, and reports how many answers came each
+    second."""
     queries = list(KINDS[kind]())
     random.shuffle(queries)
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

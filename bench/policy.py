@@ -1,5 +1,7 @@
-"""Network policies at size: 1,000 pods and 100 policies of one node. Prints how long a changed label takes until the
-kernel has it, from the request on, and what a changed pod costs. Needs root and nft; uses a network namespace of its own."""
+"""Network policies at size: 1,000 pods and 100 policies of one node. Prints how long a changed
+label takes until the kernel has it, from the request on, and what a changed pod costs. Needs root
+and nft; uses a network namespace of its own.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
 from tiphys.client.informer import Informer, Informers
+from tiphys.network.nft import NftError
 from tiphys.network.policy.enforcer import PolicyEnforcer
 from tiphys.network.policy.model import PodFacts, read
 from tiphys.network.policy.table import PolicyTable
 from tiphys.network.policy.watched import WatchedPod
-from tiphys.network.proxy.nft import NftError
 from tiphys.testing import LocalCluster
 
 PODS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
@@ -33,7 +35,8 @@ CHANGES = 30
 
 
 def policy(number: int) -> networking_v1.NetworkPolicy:
-    """About a tenth of the pods each, from a tenth of them and from some namespaces, at some ports."""
+    """About a tenth of the pods each, from a tenth of them and from some namespaces, at some
+    ports."""
     made = networking_v1.NetworkPolicy(metadata=ObjectMeta(name=f"p{number}", namespace="default"))
     peers = [
         {"podSelector": {"matchLabels": {"client": str(number)}}},
@@ -101,7 +104,8 @@ async def latency(client: Client, enforcer: PolicyEnforcer) -> list[float]:
 
 
 def core() -> tuple[float, float]:
-    """(seconds to fill the table, seconds of CPU for each pod that changes its labels), without any server."""
+    """(seconds to fill the table, seconds of CPU for each pod that changes its labels), without any
+    server."""
     table = PolicyTable("n1")
     for number in range(7):
         table.put_namespace(f"ns{number}", {"team": str(number)})
@@ -148,9 +152,8 @@ async def main() -> None:
             took = await latency(cluster.client, enforcer)
             used = (time.process_time() + _children() - used) / CHANGES
             median, most = statistics.median(took) * 1000, max(took) * 1000
-            print(
-                f"a changed label until it is in force: {median:.0f} ms, at most {most:.0f} ms   (to reach 100)"
-            )
+            figures = f"{median:.0f} ms, at most {most:.0f} ms"
+            print(f"a changed label until it is in force: {figures}   (to reach 100)")
             print(f"CPU for it, API server, agent and nft together: {used * 1000:.1f} ms")
 
 

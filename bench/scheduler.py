@@ -21,7 +21,9 @@ from tiphys.api.base import encode, from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client
 from tiphys.client.config import load
-from tiphys.scheduler.placement import Placer
+from tiphys.scheduler.configuration import Profile
+from tiphys.scheduler.framework import Framework
+from tiphys.scheduler.plugins.registry import plugins_of
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -96,14 +98,14 @@ def pod(number: int, wishes: dict[str, Any]) -> core_v1.Pod:
 
 def core(nodes: int, pods: int, wishes: dict[str, Any]) -> float:
     """CPU milliseconds for each placement."""
-    view = Snapshot()
+    snapshot = Snapshot()
     for number in range(nodes):
-        view.put_node(node(number))
-    placer = Placer(view)
+        snapshot.put_node(node(number))
+    framework = Framework(snapshot, plugins_of(Profile()))
     made = [PodInfo(pod(number, wishes)) for number in range(pods)]
     started = time.process_time()
     for info in made:
-        view.put_pod(info, placer.place(info).node)
+        snapshot.put_pod(info, framework.place(info).node)
     return (time.process_time() - started) * 1000 / pods
 
 

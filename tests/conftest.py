@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tiphys.client import compaction, informer
 from tiphys.testing import LocalCluster
+from tiphys.testing.cluster import free_port
 
 
 @pytest.fixture
@@ -24,6 +28,36 @@ async def cluster() -> AsyncIterator[LocalCluster]:
     """Controllers, scheduler and two hollow nodes."""
     async with LocalCluster(nodes=2) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a real etcd."""
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed")
+    client = f"http://127.0.0.1:{free_port()}"
+    peer = f"http://127.0.0.1:{free_port()}"
+    options = {
+        "data-dir": str(tmp_path_factory.mktemp("etcd")),
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+        "log-level": "error",
+    }
+    command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = client.removeprefix("http://")
+    host, port = address.split(":")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                break
+    yield address
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture(autouse=True)

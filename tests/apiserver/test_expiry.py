@@ -17,6 +17,6 @@ def event(name: str, **times: str) -> Entry:
 def test_an_event_ends_an_hour_after_it_was_last_seen() -> None:
     old, repeated = event("old"), event("repeated", lastTimestamp="2026-01-01T00:30:00Z")
     start = timestamps.parse(START)
-    assert expired([old, repeated], start + 3599) == []
-    assert expired([old, repeated], start + 3700) == [old]
-    assert expired([old, repeated], start + 7200) == [old, repeated]
+    assert expired([old, repeated], start + 3599, 3600) == []
+    assert expired([old, repeated], start + 3700, 3600) == [old]
+    assert expired([old, repeated], start + 7200, 3600) == [old, repeated]

@@ -317,7 +317,7 @@ async def test_a_large_definition_holds_up_nobody(
     await server.client.request("POST", CRDS, body)
     path = f"{CRDS}/crontabs.stable.example.com"
     await server.eventually(
-        lambda: server.server.registry.catalogue.find("stable.example.com", "v1", "crontabs")
+        lambda: server.server.registry.served.find("stable.example.com", "v1", "crontabs")
     )
     for _ in range(2):
         await server.client.request(
@@ -332,7 +332,7 @@ async def test_a_change_of_one_definition_makes_no_document_of_another_anew(
 ) -> None:
     await call(server, "POST", CRDS, definition())
     await server.eventually(
-        lambda: server.server.registry.catalogue.find("stable.example.com", "v1", "crontabs")
+        lambda: server.server.registry.served.find("stable.example.com", "v1", "crontabs")
     )
     await server.client.request("GET", "/openapi/v3")
     documents = server.server.server.documents
@@ -346,7 +346,7 @@ async def test_a_change_of_one_definition_makes_no_document_of_another_anew(
     )
     await call(server, "POST", CRDS, other)
     await server.eventually(
-        lambda: server.server.registry.catalogue.find("x.example.com", "v1", "others")
+        lambda: server.server.registry.served.find("x.example.com", "v1", "others")
     )
     await server.client.request("GET", "/openapi/v3")
     assert (

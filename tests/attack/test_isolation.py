@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 
 from tests.builders import config_map
-from tests.store.test_engines import etcd  # noqa: F401 (a fixture)
 from tiphys.api import core_v1
 from tiphys.apiserver import main
 from tiphys.apiserver.http import bulk, pages, watching
@@ -147,7 +146,7 @@ async def test_watchers_that_do_not_read_take_little(full: LocalCluster, since: 
     writers = [
         await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}") for _ in range(20)
     ]
-    await full.eventually(lambda: full.server.server.reader.watchers == 20)
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 20)
     await full.eventually(lambda: unread(full) > 0)
     assert unread(full) < 20 * (256 << 10)
     for writer in writers:
@@ -172,7 +171,7 @@ async def test_a_watcher_that_stops_reading_changes_is_let_go(
 ) -> None:
     monkeypatch.setattr(watching, "PATIENCE", 0.5)
     writer = await silent(full, f"{MAPS}?watch=1&resourceVersion={full.server.store.revision}")
-    await full.eventually(lambda: full.server.server.reader.watchers == 1)
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 1)
     for number in range(2):
         await asyncio.gather(
             *(
@@ -183,7 +182,7 @@ async def test_a_watcher_that_stops_reading_changes_is_let_go(
             )
         )
         assert unread(full) < 256 << 10
-    await full.eventually(lambda: full.server.server.reader.watchers == 0)
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 0)
     writer.transport.abort()
 
 
@@ -192,7 +191,7 @@ async def test_a_watcher_that_reads_slowly_misses_nothing(full: LocalCluster) ->
     reader, writer = await asyncio.open_connection("127.0.0.1", full.port, ssl=tls, limit=1 << 16)
     target = f"{MAPS}?watch=1&resourceVersion={full.server.store.revision}"
     writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    await full.eventually(lambda: full.server.server.reader.watchers == 1)
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 1)
     changes = [
         full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default")
         for n in range(OBJECTS)
@@ -209,9 +208,9 @@ async def test_a_watcher_that_reads_slowly_misses_nothing(full: LocalCluster) ->
 
 async def test_a_watcher_whose_client_is_gone_is_forgotten(server: LocalCluster) -> None:
     writer = await silent(server, f"{MAPS}?watch=1")
-    await server.eventually(lambda: server.server.server.reader.watchers == 1)
+    await server.eventually(lambda: server.server.server.reader.watches.requests == 1)
     writer.transport.abort()
-    await server.eventually(lambda: server.server.server.reader.watchers == 0)
+    await server.eventually(lambda: server.server.server.reader.watches.requests == 0)
 
 
 async def test_a_bookmark_promises_only_what_was_sent(
@@ -222,7 +221,7 @@ async def test_a_bookmark_promises_only_what_was_sent(
     reader, writer = await asyncio.open_connection("127.0.0.1", full.port, ssl=tls, limit=1 << 16)
     target = f"{MAPS}?watch=1&allowWatchBookmarks=1&resourceVersion={full.server.store.revision}"
     writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    await full.eventually(lambda: full.server.server.reader.watchers == 1)
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 1)
     changes = [
         full.client.patch(core_v1.ConfigMap, f"c{n:03}", {"data": {"n": "1"}}, "default")
         for n in range(OBJECTS)
@@ -342,7 +341,7 @@ async def test_what_is_no_object_is_named_and_can_be_removed(
 
 
 @pytest.mark.needs("etcd")
-async def test_a_watch_ends_with_an_error_when_what_comes_is_no_object(etcd: str) -> None:  # noqa: F811
+async def test_a_watch_ends_with_an_error_when_what_comes_is_no_object(etcd: str) -> None:
     from tiphys.store.etcd import EtcdEngine
 
     stranger = EtcdEngine([etcd])
@@ -350,7 +349,7 @@ async def test_a_watch_ends_with_an_error_when_what_comes_is_no_object(etcd: str
         await stranger.open(lambda changes: None)
         made = await server.client.create(config_map("bad"))
         seen = asyncio.ensure_future(_error_of_watch(server, made.metadata.resource_version))
-        await server.eventually(lambda: server.server.server.reader.watchers == 1)
+        await server.eventually(lambda: server.server.server.reader.watches.requests == 1)
         await stranger.commit(Write(KEY, b'{"metadata":{"na'))
         error = await seen
         assert error.reason == "StorageReadError" and KEY in error.status.details.causes[0].message  # type: ignore[union-attr]

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.test_crash import check_kills
-from tests.store.test_engines import etcd  # noqa: F401 (a fixture)
+from tests.store.crashes import check_kills
 
 KILLS = int(os.environ.get("TIPHYS_KILLS", "200"))
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.builders import pod as build_pod
+from tests.network.cluster import table_of
+from tests.network.node import HERE, Node
 from tests.network.policies import facts, policy
 from tests.network.sockets import Try, ip
-from tests.network.test_policy import table_of
-from tests.network.test_policy_kernel import HERE, Node
 from tiphys.network.policy.script import base, script
 from tiphys.node.admission import unfit
 

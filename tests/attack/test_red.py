@@ -21,8 +21,7 @@ from tiphys.machinery import patience
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.cel.values import CostExceeded
 from tiphys.machinery.errors import StatusError
-from tiphys.store import cache as watch_cache
-from tiphys.store.cache import ResourceCache
+from tiphys.store.cache import Limits, ResourceCache
 from tiphys.store.engine import Change
 from tiphys.testing import LocalCluster
 
@@ -188,12 +187,8 @@ def changed(made: ResourceCache, revision: int, size: int = 1) -> None:
     made.apply(Change(revision, "/r/ns/a", value, 0))
 
 
-def test_history_is_bounded_in_bytes_whatever_one_object_weighs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watch_cache, "HISTORY_BYTES", 3 << 20)
-    monkeypatch.setattr(watch_cache, "_RECENT_BYTES", 1 << 20)
-    made = ResourceCache("/r/", (), 0)
+def test_history_is_bounded_in_bytes_whatever_one_object_weighs() -> None:
+    made = ResourceCache("/r/", (), 0, Limits(size=3 << 20, recent_size=1 << 20))
     for revision in range(1, 400):
         changed(made, revision, 1 << 15)
     kept = sum(event.size for event in made.events)
@@ -201,14 +196,11 @@ def test_history_is_bounded_in_bytes_whatever_one_object_weighs(
     assert kept <= 3 << 20 and 0 < shown <= 1 << 20
 
 
-def test_large_history_is_still_enough_for_whoever_keeps_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watch_cache, "HISTORY_BYTES", 1 << 10)
-    made = ResourceCache("/r/", (), 0)
+def test_large_history_is_still_enough_for_whoever_keeps_up() -> None:
+    made = ResourceCache("/r/", (), 0, Limits(size=1 << 10))
     for revision in range(1, 100):
         changed(made, revision, 1 << 10)
-    assert len(made.events) == watch_cache._FEWEST and made.events[-1].revision == 99
+    assert len(made.events) == Limits().fewest and made.events[-1].revision == 99
 
 
 def test_a_change_is_decoded_alone() -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.devices import ask, claim, class_of, device, slice_of
+from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import from_builtins

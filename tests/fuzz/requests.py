@@ -336,7 +336,7 @@ async def fuzz(count: int, seed: int) -> Fuzzer:
             "mutatingadmissionpolicies",
         )
         resources = [
-            r for r in server.server.registry.catalogue if r.plural not in skipped or seed % 2
+            r for r in server.server.registry.served if r.plural not in skipped or seed % 2
         ]
         fuzzer = Fuzzer(server, resources, seed)
         await fuzzer.run(count)

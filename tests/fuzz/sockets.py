@@ -41,6 +41,10 @@ LONGEST_HOLD = 0.05  # seconds of the loop's processor time
 _WORST_HOLD = 0.1  # one of these is a failure at once; a machine that others use gives us the lesser ones now and then
 _FEW = 3
 MOST_MEMORY = 700 << 20
+_MOST_AFTER = 1.3  # times the memory before the attack
+_MEMORY_RETURNS = 90.0  # seconds: a minute, and what a busy machine adds
+# What the server needs, or what has nothing to do with its memory.
+_KEPT = ("namespaces", "clusterroles", "clusterrolebindings", *_SKIPPED)
 _CONNECTIONS = 12
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.I)
@@ -109,10 +113,20 @@ class Run:
         self.codes: Counter[int] = Counter()
         self.unserved: Counter[str] = Counter()  # what was answered with 503 and 504
         self.sent = 0
+        self.idle = 0  # bytes of memory before the attack
         resources = [r for r in RESOURCES if r.plural not in _SKIPPED or seed % 2]
         self.attackers = [
             Attacker(resources, seed * 1000 + number) for number in range(_CONNECTIONS)
         ]
+
+    async def warm_up(self) -> None:
+        """Asks once for what takes memory for good: the documents, and every type."""
+        for resource in RESOURCES:
+            if "list" in resource.verbs:
+                await self._ask("GET", resource.path())
+        for path in ("/openapi/v2", "/openapi/v3", "/apis"):
+            await self._ask("GET", path)
+        self.idle = await self._memory()
 
     async def go(self, until: float, requests: int) -> None:
         """Attacks until a time (monotonic) or a number of requests. Raises Broken."""
@@ -184,8 +198,35 @@ class Run:
         if memory > MOST_MEMORY:
             raise Broken(f"{memory / 2**20:.0f} MiB of memory")
 
-    async def metrics(self) -> list[tuple[str, str, float]]:
-        """(name, le, value)"""
+    async def calm_down(self) -> None:
+        """Deletes what was made, and waits for the memory to come back. Raises Broken."""
+        before = await self._memory()
+        await self._delete_everything()
+        until = time.monotonic() + _MEMORY_RETURNS
+        memory = await self._memory()
+        while memory > _MOST_AFTER * self.idle:
+            if time.monotonic() > until:
+                raise Broken(
+                    f"{memory >> 20} MiB of memory after {_MEMORY_RETURNS:.0f} s of calm,"
+                    f" were {before >> 20} in the attack and {self.idle >> 20} before it"
+                )
+            await asyncio.sleep(1)
+            memory = await self._memory()
+
+    async def _delete_everything(self) -> None:
+        for resource in RESOURCES:
+            if "deletecollection" not in resource.verbs or resource.plural in _KEPT:
+                continue
+            for namespace in ("default", "kube-system") if resource.namespaced else ("",):
+                path = resource.path(namespace)
+                await self._ask("DELETE", f"{path}?gracePeriodSeconds=0")
+
+    async def _memory(self) -> int:
+        numbers = await self.metrics()
+        return int(next(n for name, _, n in numbers if name == "process_resident_memory_bytes"))
+
+    async def _ask(self, method: str, path: str) -> bytes:
+        """The body of an answer to the administrator."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1",
             self.target.port,
@@ -193,10 +234,15 @@ class Run:
             server_hostname="localhost",
             limit=1 << 26,
         )
-        writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         async with asyncio.timeout(30):
             _, body = await _answer(reader)
         writer.transport.abort()
+        return body
+
+    async def metrics(self) -> list[tuple[str, str, float]]:
+        """(name, le, value)"""
+        body = await self._ask("GET", "/metrics")
         found = []
         for line in body.decode().splitlines():
             if not line.startswith("#"):
@@ -206,12 +252,17 @@ class Run:
         return found
 
 
-async def attack(seed: int, minutes: float = 1e9, requests: int = 10**12) -> Run:
-    """One run against a server of its own. Raises Broken."""
+async def attack(
+    seed: int, minutes: float = 1e9, requests: int = 10**12, calms_down: bool = False
+) -> Run:
+    """One run against a server of its own, whose memory may be looked at after it. Raises Broken."""
     target = await asyncio.to_thread(Target)
     try:
         run = Run(target, seed)
+        await run.warm_up()
         await run.go(time.monotonic() + minutes * 60, requests)
+        if calms_down:
+            await run.calm_down()
         return run
     finally:
         await asyncio.to_thread(target.stop)
@@ -228,7 +279,9 @@ def main() -> None:
         seed = random.randrange(10**6) if chosen.seed is None else chosen.seed
         with contextlib.suppress(KeyboardInterrupt):
             try:
-                run = asyncio.run(attack(seed, min((end - time.monotonic()) / 60, 10)))
+                run = asyncio.run(
+                    attack(seed, min((end - time.monotonic()) / 60, 10), calms_down=True)
+                )
             except Broken as error:
                 sys.exit(f"seed {seed}: {error}")
         total += run.sent

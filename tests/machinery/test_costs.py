@@ -69,7 +69,8 @@ def cost(rule: str, facts: Facts) -> int:
         ("self.all(x, true)", listed(NUMBER, 10), 32),
         ("self.all(x, self.all(y, true))", listed(NUMBER, 10), 352),
         ("self.all(x, self.all(y, self.all(z, true)))", listed(NUMBER, 10), 3552),
-        # A constant is free, has() costs its operand, and equal scalars that a schema declares cost nothing.
+        # A constant is free, has() costs its operand, and equal scalars that a schema declares cost
+        # nothing.
         ("1 == 1", TEXT, 1),
         ("has(self.a)", struct(a=TEXT), 1),
         ("has(self.a) || has(self.b) || has(self.c)", struct(a=TEXT, b=TEXT, c=TEXT), 3),
@@ -130,7 +131,8 @@ def test_every_object_takes_at_least_its_required_fields() -> None:
 
 
 def test_what_comes_from_nowhere_is_as_large_as_the_whole() -> None:
-    """A quirk of upstream's: an element of a conditional list has the size of the object that the rule is about."""
+    """A quirk of upstream's: an element of a conditional list has the size of the object that the
+    rule is about."""
     rule = "(has(self.a) ? self.a : []).exists(k, k.contains('/'))"
     assert cost(rule, struct(a=listed(TEXT, 256))) == (1 + 10) + 256 * (4 + 1) + 1
 

@@ -1,35 +1,105 @@
-"""What errors say."""
+"""What an error is, and what it says."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
-from tiphys.machinery.errors import invalid_value, shortest
+from tiphys.api.meta_v1 import Status
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+
+PREDICATES = {
+    name: value
+    for name, value in vars(errors).items()
+    if name.startswith("is_") and callable(value)
+}
+
+
+def answered(code: int, reason: str = "") -> StatusError:
+    return StatusError(Status(status="Failure", code=code, reason=reason))
 
 
 @pytest.mark.parametrize(
-    ("number", "text"),
+    ("error", "predicates"),
     [
-        (3.0, "3"),
-        (-2.5, "-2.5"),
-        (0.1, "0.1"),
-        (0.0001, "0.0001"),
-        (1e-5, "1e-05"),
-        (999999.0, "999999"),
-        (123456.5, "123456.5"),
-        (1e6, "1e+06"),
-        (1234567.0, "1.234567e+06"),
-        (1.5e10, "1.5e+10"),
-        (1e20, "1e+20"),
-        (5e-324, "5e-324"),
-        (0.0, "0"),
-        (math.inf, "+Inf"),
-        (-math.inf, "-Inf"),
-        (math.nan, "NaN"),
+        (errors.not_found("pods", "a"), {"is_not_found", "is_write_overtaken"}),
+        (errors.already_exists("pods", "a"), {"is_already_exists", "is_write_overtaken"}),
+        (errors.conflict("pods", "a", "x"), {"is_conflict", "is_write_overtaken"}),
+        (errors.gone("x"), {"is_expired"}),
+        (answered(410, "Gone"), {"is_expired"}),
+        (errors.unauthorized(), {"is_unauthorized"}),
+        (errors.forbidden("pods", "a", "x"), {"is_forbidden"}),
+        (errors.invalid("Pod", "", "a", [errors.required("spec")]), {"is_invalid"}),
+        (errors.too_many_requests("x"), {"is_too_many_requests"}),
+        (errors.internal("x"), set()),
+        # A reason that the API defines counts, whatever the number is.
+        (answered(404, "Forbidden"), {"is_forbidden"}),
+        (answered(409, "StorageReadError"), set()),
+        # Without one the number does: proxies and webhooks answer so.
+        (answered(404), {"is_not_found", "is_write_overtaken"}),
+        (answered(409, "Unknown"), {"is_conflict", "is_write_overtaken"}),
+        (answered(410, "Unknown"), {"is_expired"}),
+        (answered(429), {"is_too_many_requests"}),
+        (ValueError("not found"), set()),
     ],
 )
-def test_numbers_are_printed_as_go_prints_them(number: float, text: str) -> None:
-    assert shortest(number) == text
-    assert f"Invalid value: {text}: why" == invalid_value("a", number, "why").detail
+def test_what_an_error_is(error: Exception, predicates: set[str]) -> None:
+    assert {name for name, predicate in PREDICATES.items() if predicate(error)} == predicates
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (errors.not_found("deployments.apps", "a"), 404, 'deployments.apps "a" not found'),
+        (errors.forbidden("pods", "", "no"), 403, "pods is forbidden: no"),
+        (errors.forbidden("pods", "a", "no"), 403, 'pods "a" is forbidden: no'),
+        (errors.too_old(3, 7), 410, "too old resource version: 3 (7)"),
+        (errors.internal("x"), 500, "Internal error occurred: x"),
+    ],
+)
+def test_what_an_error_says(error: StatusError, code: int, message: str) -> None:
+    assert (error.code, str(error)) == (code, message)
+
+
+def test_an_error_names_the_resource_and_its_group() -> None:
+    details = errors.not_found("deployments.apps", "a").status.details
+    assert details is not None
+    assert (details.kind, details.group, details.name) == ("deployments", "apps", "a")
+
+
+def test_one_broken_rule_stands_alone_and_several_in_brackets() -> None:
+    broken = [errors.required("spec"), errors.too_long("metadata.name", 1)]
+    one = errors.invalid("Pod", "", "a", broken[:1])
+    both = errors.invalid("Job", "batch", "a", [*broken, broken[0]])
+    assert str(one) == 'Pod "a" is invalid: spec: Required value'
+    assert str(both) == (
+        'Job.batch "a" is invalid: [spec: Required value, '
+        "metadata.name: Too long: may not be more than 1 byte]"
+    )
+    assert both.status.details is not None and len(both.status.details.causes) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (errors.required("a", "set it"), "Required value: set it"),
+        (errors.not_supported("a", "x", {"c", "b"}), '"x": supported values: "b", "c"'),
+        (errors.not_one_of("a", "x", ["c", "b"]), '"x": supported values: "c", "b"'),
+        (errors.duplicate("a", 3), "Duplicate value: 3"),
+        (errors.too_many("a", 3, 1), "Too many: 3: must have at most 1 item"),
+        (errors.too_many("a", 3, 2), "Too many: 3: must have at most 2 items"),
+        (errors.too_long("a", 2), "may not be more than 2 bytes"),
+        (errors.invalid_value("a", True, "x"), "Invalid value: true: x"),
+        (errors.invalid_value("a", None, "x"), "Invalid value: null: x"),
+        (errors.invalid_value("a", {"b": "<&>"}, "x"), r'{"b":"\u003c\u0026\u003e"}: x'),
+        (errors.field_not_found("a", "b"), 'Not found: "b"'),
+    ],
+)
+def test_a_broken_rule_shows_the_value(error: errors.FieldError, detail: str) -> None:
+    assert error.detail.endswith(detail) and str(error) == f"a: {error.detail}"
+
+
+def test_a_list_that_cannot_be_read_names_a_hundred_keys() -> None:
+    for count, causes in ((100, 100), (101, 101), (300, 101)):
+        error = errors.store_read("pods", [(f"/core/pods/ns/{n}", "broken") for n in range(count)])
+        assert error.status.details is not None and len(error.status.details.causes) == causes

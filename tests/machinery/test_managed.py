@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiphys.api import core_v1
@@ -34,6 +34,7 @@ def members(tree: dict[str, Any]) -> set[str]:
     return set(paths({k: v for k, v in normal(tree).items() if k != "."}))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(sets, sets)
 def test_sets_follow_the_laws_of_sets(left: dict[str, Any], right: dict[str, Any]) -> None:
     a, b = ({k: v for k, v in normal(s).items() if k != "."} for s in (left, right))
@@ -159,7 +160,8 @@ ITEMS = Node(
 
 
 def test_an_item_goes_with_its_owner_whatever_others_own_in_it() -> None:
-    """Who only changed a field of an item does not keep the item: half of one, without its key, could not be stored."""
+    """Who only changed a field of an item does not keep the item: half of one, without its key,
+    could not be stored."""
     mine, theirs = owner("me"), Manager("them", "Update", "v1")
     live = {"items": [{"name": "a", "v": "2"}, {"name": "b"}]}
     item = 'k:{"name":"a"}'

@@ -156,3 +156,10 @@ def test_strategic_patches_of_the_wrong_shape_are_refused(change: dict[str, obje
     pod = {"metadata": {"finalizers": ["a"]}, "spec": {"containers": [{"name": "a"}]}}
     with pytest.raises(PatchError):
         patch.strategic(pod, change, core_v1.Pod)
+
+
+def test_an_order_of_items_that_have_no_name_changes_nothing() -> None:
+    """Items of a list that is replaced as a whole cannot be told apart."""
+    target = {"spec": {"tolerations": [{"key": "a"}, {"key": "b"}]}}
+    wanted = {"spec": {"$setElementOrder/tolerations": [{"key": "b"}, {"key": "a"}]}}
+    assert patch.strategic(target, wanted, core_v1.Pod) == target

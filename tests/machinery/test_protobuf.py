@@ -19,13 +19,15 @@ Status = apiextensions_v1.CustomResourceSubresourceStatus
 @pytest.mark.parametrize(
     ("message", "wire"),
     [
-        # A time says its nanoseconds, even none; a field of a list entry that is empty is there all the same.
+        # A time says its nanoseconds, even none; a field of a list entry that is empty is there all
+        # the same.
         (meta_v1.ObjectMeta(creation_timestamp="1970-01-01T00:00:05Z"), "42 04 0805 1000"),
         (meta_v1.ManagedFieldsEntry(manager="m", fields_v1={}), "0a 01 6d 3a 04 0a 02 7b7d"),
         # A port may be a name or a number: of which kind it is counts even when it is nothing.
         (core_v1.TCPSocketAction(port=""), "0a 06 0801 1000 1a00"),
         (core_v1.TCPSocketAction(port=80), "0a 06 0800 1050 1a00"),
-        # Unions are messages of their own: a schema or several, a schema or whether anything goes, a schema or names.
+        # Unions are messages of their own: a schema or several, a schema or whether anything goes,
+        # a schema or names.
         (Props(items=Props(type="a")), "c201 05 0a 03 2a0161"),
         (Props(items=[Props(type="a"), Props(type="b")]), "c201 0a 12 03 2a0161 12 03 2a0162"),
         (Props(additional_properties=False), "f201 02 0800"),

@@ -1,7 +1,9 @@
-"""A second reading of the words about network policies, straight from the API's objects, and a kernel that is a dict.
+"""A second reading of the words about network policies, straight from the API's objects, and a
+kernel that is a dict.
 
-`allowed` is what the documentation of NetworkPolicySpec says, as naively as it can be written. `Kernel` takes the changes of a
-`PolicyTable` as nft would (what is not there cannot be deleted, what is named cannot go) and says what becomes of a packet.
+`allowed` is what the documentation of NetworkPolicySpec says, as naively as it can be written.
+`Kernel` takes the changes of a `PolicyTable` as nft would (what is not there cannot be deleted,
+what is named cannot go) and says what becomes of a packet.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ HTTP = NamedPort("http", "TCP", 80)
 
 
 def policy(name: str, namespace: str = "x", **spec: Any) -> networking_v1.NetworkPolicy:
-    """A policy; `spec` is given in JSON's names. It selects all pods of its namespace unless it says otherwise."""
+    """A policy; `spec` is given in JSON's names. It selects all pods of its namespace unless it
+    says otherwise."""
     spec.setdefault("podSelector", {})
     made = networking_v1.NetworkPolicy(metadata=ObjectMeta(name=name, namespace=namespace))
     made.spec = from_builtins(spec, networking_v1.NetworkPolicySpec)

@@ -1,4 +1,6 @@
-"""Connections between network namespaces, tried from this process: a socket stays in the namespace it was made in."""
+"""Connections between network namespaces, tried from this process: a socket stays in the namespace
+it was made in.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ class Try:
 
 
 class Servers:
-    """In each namespace: TCP and UDP servers that answer, and an ear for SCTP, which kernels need not speak."""
+    """In each namespace: TCP and UDP servers that answer, and an ear for SCTP, which kernels need
+    not speak."""
 
     def __init__(self, namespaces: Iterable[str], ports: Iterable[int] = (80, 81)) -> None:
         self._selector = selectors.DefaultSelector()

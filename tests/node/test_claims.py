@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.devices import ask, claim, class_of, device, slice_of
+from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.machinery.devices import consumer
 from tiphys.node.claims import prepare
 from tiphys.node.runtime import RuntimeFault
-from tiphys.scheduler.devices.stock import Devices
+from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.testing import LocalCluster
 
 
@@ -19,7 +19,7 @@ async def user(
     server: LocalCluster, made: v1.ResourceClaim, reserved: bool = True, given: bool = True
 ) -> core_v1.Pod:
     """A pod of the claim, which has what it asked for."""
-    devices = Devices(kind=class_of)
+    devices = DeviceTracker(device_class=class_of)
     devices.inventory.put(slice_of("a", device("d0")))
     found = devices.allocate([made], node("a"))
     assert found is not None

@@ -1,343 +1,92 @@
-"""The scheduler's core against a slow, obvious model of the rules, on random clusters."""
+"""What a placement says of a pod that fits nowhere."""
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
+import pytest
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from tests.builders import node, pod
-from tiphys.api import core_v1
-from tiphys.machinery import quantity
-from tiphys.machinery.footprint import occupied, requests_of
-from tiphys.machinery.nodes import tolerated
-from tiphys.scheduler.placement import Placer
-from tiphys.scheduler.plugins.interpod import InterPodAffinity
+from tests.builders import node
+from tests.scheduler.builders import framework, info, requesting, snapshot_of
+from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
+from tiphys.scheduler.placement import Placement, fit_error
+from tiphys.scheduler.plugins.base import Plugin, Verdict
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.snapshot import Snapshot
-
-ZONES = st.sampled_from(["a", "b", "c"])
 
 
-def scheduled(nodes: list[core_v1.Node], pods: list[core_v1.Pod]) -> list[str]:
-    view = Snapshot()
-    for one in nodes:
-        view.put_node(one)
-    placer, places = Placer(view), []
-    for number, one in enumerate(pods):
-        one.metadata.uid = str(number)
-        place = placer.place(PodInfo(one)).node
-        places.append(place)
-        if place:
-            view.put_pod(PodInfo(one), place)
-    return places
-
-
-def asking(cpu: int, **spec: Any) -> core_v1.Pod:
-    return pod(
-        containers=[{"name": "c", "image": "i", "resources": {"requests": {"cpu": f"{cpu}m"}}}],
-        **spec,
-    )
-
-
-SPREAD = [
-    {
-        "maxSkew": 1,
-        "topologyKey": "zone",
-        "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"app": "x"}},
-    }
-]
-ANTI = {
-    "podAntiAffinity": {
-        "requiredDuringSchedulingIgnoredDuringExecution": [
-            {
-                "topologyKey": "kubernetes.io/hostname",
-                "labelSelector": {"matchLabels": {"app": "x"}},
-            }
-        ]
-    }
-}
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    st.lists(st.tuples(st.integers(1, 4), ZONES), min_size=1, max_size=6),
-    st.lists(st.tuples(st.integers(0, 2000), st.sampled_from(["", "spread", "anti"])), max_size=12),
+@pytest.mark.parametrize(
+    ("placement", "message"),
+    [
+        (Placement(), "no nodes available to schedule pods"),
+        (Placement(node_count=2, error="broken"), "broken"),
+        (Placement(node_count=2), "0/2 nodes are available:"),
+        (
+            Placement(node_count=3, reasons={"b": 1, "a": 2}),
+            "0/3 nodes are available: 1 b, 2 a.",
+        ),
+        (
+            Placement(node_count=1, reasons={"a": 1}, post_filter_message="preemption: no."),
+            "0/1 nodes are available: 1 a. preemption: no.",
+        ),
+        (
+            Placement(node_count=1, reasons={"a": 1}, pre_filter_message="no claim"),
+            "0/1 nodes are available: no claim.",
+        ),
+    ],
 )
-def test_no_placement_breaks_a_rule(
-    shape: list[tuple[int, str]], wishes: list[tuple[int, str]]
-) -> None:
-    nodes = [
-        node(f"n{i}", cpu=str(cpu), zone=zone, **{"kubernetes.io__hostname": f"n{i}"})
-        for i, (cpu, zone) in enumerate(shape)
-    ]
-    zone_of, free = (
-        {f"n{i}": zone for i, (_, zone) in enumerate(shape)},
-        {f"n{i}": cpu * 1000 for i, (cpu, _) in enumerate(shape)},
-    )
-    pods = [
-        asking(
-            cpu,
-            labels={"app": "x"},
-            **(
-                {"topologySpreadConstraints": SPREAD}
-                if rule == "spread"
-                else {"affinity": ANTI}
-                if rule == "anti"
-                else {}
-            ),
-        )
-        for cpu, rule in wishes
-    ]
-    placed: list[tuple[str, str]] = []
-    for (cpu, rule), place in zip(wishes, scheduled(nodes, pods), strict=True):
-        allowed = {
-            name for name in free if free[name] >= cpu and _rules(name, rule, placed, zone_of)
-        }
-        assert (place in allowed) if place else not allowed
-        if place:
-            free[place] -= cpu
-            placed.append((place, rule))
+def test_messages_are_upstreams(placement: Placement, message: str) -> None:
+    assert placement.message == message
 
 
-def _rules(name: str, rule: str, placed: list[tuple[str, str]], zone_of: dict[str, str]) -> bool:
-    if any(other == name and theirs == "anti" for other, theirs in placed):
-        return False
-    if rule == "anti":
-        return all(other != name for other, _ in placed)
-    if rule == "spread":
-        counts = dict.fromkeys(zone_of.values(), 0)
-        for other, _ in placed:
-            counts[zone_of[other]] += 1
-        return counts[zone_of[name]] + 1 - min(counts.values()) <= 1
-    return True
+def test_reasons_are_sorted_as_text() -> None:
+    assert fit_error(12, {"b": 10, "a": 2}) == "0/12 nodes are available: 10 b, 2 a."
 
 
-def test_reasons_are_counted_by_filter() -> None:
-    view = Snapshot()
-    tainted = node("t")
-    tainted.spec.taints = [core_v1.Taint(key="k", value="v", effect="NoSchedule")]
-    for one in (tainted, node("small", cpu="1"), node("large", cpu="8")):
-        view.put_node(one)
-    made = Placer(view).place(PodInfo(asking(9000)))
-    assert made.message.startswith(
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
-    )
-
-
-def test_a_pod_for_a_node_by_name_says_so() -> None:
-    """As the pods of daemon sets ask for their nodes."""
-    view = Snapshot()
-    for one in (node("a", cpu="1"), node("b"), node("c")):
-        view.put_node(one)
-
-    def named(*names: str) -> core_v1.Pod:
-        rows = [{"key": "metadata.name", "operator": "In", "values": [name]} for name in names]
-        terms = {"nodeSelectorTerms": [{"matchFields": rows}]}
-        return asking(
-            2000,
-            affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
-        )
-
-    assert Placer(view).place(PodInfo(named("b"))).node == "b"
-    assert Placer(view).place(PodInfo(named("a"))).message == (
-        "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]."
-    )
-    assert Placer(view).place(PodInfo(named("a", "b"))).message == (
-        "0/3 nodes are available: pod affinity terms conflict."
-    )
-
-
-def test_without_nodes_nothing_else_is_said() -> None:
-    assert (
-        Placer(Snapshot()).place(PodInfo(asking(1))).message
-        == "no nodes available to schedule pods"
-    )
-
-
-def test_only_the_first_reason_of_a_plugin_counts_but_all_resources_do() -> None:
-    view = Snapshot()
-    view.put_node(node("a", cpu="1", memory="1Gi"))
-    one = asking(2000, topologySpreadConstraints=SPREAD + [{**SPREAD[0], "topologyKey": "rack"}])
-    one.spec.containers[0].resources.requests["memory"] = "2Gi"  # type: ignore[assignment]
-    assert Placer(view).place(PodInfo(one)).reasons == {
-        "Insufficient cpu": 1,
-        "Insufficient memory": 1,
-    }
-    one.spec.containers[0].resources.requests.clear()
-    missing = "node(s) didn't match pod topology spread constraints (missing required label)"
-    assert Placer(view).place(PodInfo(one)).reasons == {missing: 1}
-
-
-def test_taints_are_borne_by_name_by_value_or_by_number() -> None:
-    taint = core_v1.Taint(key="speed", value="5", effect="NoSchedule")
-
-    def bears(**toleration: Any) -> bool:
-        return tolerated(taint, [core_v1.Toleration(key="speed", **toleration)])
-
-    assert bears(operator="Exists") and bears(value="5") and not bears(value="6")
-    assert bears(operator="Gt", value="-1") and not bears(operator="Gt", value="5")
-    assert bears(operator="Lt", value="10") and not bears(operator="Lt", value="5")
-    assert not bears(operator="Lt", value="010") and not bears(operator="Lt", value="fast")
-    assert not bears(operator="Exists", effect="NoExecute")
-
-
-def test_the_emptier_node_is_preferred_and_ports_are_exclusive() -> None:
-    nodes = [node("a"), node("b")]
-    port = [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80}]}]
-    assert set(scheduled(nodes, [pod(containers=port), pod(containers=port)])) == {"a", "b"}
-    assert scheduled(nodes, [pod(containers=port) for _ in range(3)])[2] == ""
-    assert len(set(scheduled(nodes, [asking(1000), asking(1000)]))) == 2
-
-
-def test_init_containers_and_sidecars_count_at_their_peak() -> None:
-    def c(name: str, cpu: str, **more: Any) -> dict[str, Any]:
-        return {"name": name, "image": "i", "resources": {"requests": {"cpu": cpu}}, **more}
-
-    spec = pod(
-        containers=[c("a", "1")],
-        initContainers=[c("side", "500m", restartPolicy="Always"), c("once", "2")],
-    ).spec
-    assert requests_of(spec)["cpu"] == 2500
-    assert quantity.milli("1500m") == 1500
-
-
-def test_a_pod_that_is_resized_takes_what_it_has_or_is_to_have() -> None:
-    one = asking(1000)
-    status = core_v1.ContainerStatus(name="c", allocated_resources={"cpu": "3"})  # type: ignore[dict-item]
-    one.status.container_statuses = [status]
-    assert occupied(one)["cpu"] == 1000  # nothing is known of what it has
-    status.resources = core_v1.ResourceRequirements(requests={"cpu": "2"})  # type: ignore[dict-item]
-    assert occupied(one)["cpu"] == 3000
-    status.allocated_resources = {"cpu": "500m"}  # type: ignore[dict-item]
-    status.resources.requests = {"cpu": "700m"}  # type: ignore[dict-item]
-    assert occupied(one)["cpu"] == 1000
-    one.status.conditions = [
-        core_v1.PodCondition(type="PodResizePending", status="True", reason="Infeasible")
-    ]
-    assert occupied(one)["cpu"] == 700
-
-
-def test_what_a_pod_asks_for_as_a_whole_counts_instead() -> None:
-    whole = {
-        "requests": {"cpu": "4", "example.com/gpu": "1"}
-    }  # devices are asked for by containers alone
-    one = pod(resources=whole, overhead={"cpu": "1"})
-    assert occupied(one) == {"cpu": 5000}
-    one.status.resources = core_v1.ResourceRequirements(requests={"cpu": "6"})  # type: ignore[dict-item]
-    assert occupied(one)["cpu"] == 7000
-
-
-def test_a_pod_that_has_become_smaller_leaves_room() -> None:
-    view = Snapshot()
-    view.put_node(node("a"))
-    one = asking(4000)
-    one.metadata.uid = "one"
-    view.put_pod(PodInfo(one), "a")
-    assert not Placer(view).place(PodInfo(asking(1000))).node
-    smaller = asking(3000)
-    smaller.metadata.uid = "one"
-    view.put_pod(PodInfo(smaller), "a")
-    assert Placer(view).place(PodInfo(asking(1000))).node == "a"
-
-
-def test_removed_pods_and_nodes_leave_nothing_behind() -> None:
-    view = Snapshot()
-    view.put_node(node("a"))
-    info = PodInfo(asking(1000))
-    view.put_pod(info, "a")
-    view.remove_pod(info.uid)
-    assert not view.requested.any() and not view.scored.any()
-    view.put_pod(info, "a")
-    view.remove_node("a")
-    view.put_node(node("a"))
-    assert view.requested[0].sum() == 1000
-
-
-def test_pods_that_are_there_draw_others_or_keep_them_away() -> None:
-    view = Snapshot()
-    for name in ("a", "b", "c"):
-        view.put_node(node(name))
-    term = {
-        "topologyKey": "kubernetes.io/hostname",
-        "labelSelector": {"matchLabels": {"app": "guest"}},
-    }
-    wish = {
-        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "podAffinityTerm": term}]
-    }
-    shy = pod("shy", affinity={"podAntiAffinity": wish})
-    fond = pod(
-        "fond", affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
-    )
-    for made, where in ((shy, "a"), (fond, "b")):
-        made.metadata.uid = made.metadata.name
-        view.put_pod(PodInfo(made), where)
-    guest = PodInfo(pod("g", labels={"app": "guest"}))
-    found = InterPodAffinity(1).score(view, guest, view.alive)
-    assert found is not None
-    assert [int(found[view.row[name]]) for name in "abc"] == [0, 100, 98]
-    for uid in ("shy", "fond"):
-        view.remove_pod(uid)
-    assert not view.wishes
-
-
-def points(view: Snapshot, one: core_v1.Pod) -> dict[str, float]:
-    """The sum of the scores of each node that fits."""
-    _, feasible, scores = Placer(view).survey(PodInfo(one))
-    assert scores is not None
-    return {name: float(scores[row]) for name, row in view.row.items() if feasible[row]}
-
-
-def test_preferences_are_measured_on_the_nodes_that_have_room() -> None:
-    """The node with most points is full: the second best has all points then."""
-    view = Snapshot()
-    for name, disk in (("a", "fast"), ("b", "slow"), ("c", "none")):
-        view.put_node(node(name, disk=disk))
-    full = asking(4000)
-    full.metadata.uid = "full"
-    view.put_pod(PodInfo(full), "a")
-
-    def wish(disk: str, weight: int) -> dict[str, Any]:
-        return {
-            "weight": weight,
-            "preference": {
-                "matchExpressions": [{"key": "disk", "operator": "In", "values": [disk]}]
-            },
-        }
-
-    wishes = [wish("fast", 100), wish("slow", 10)]
-    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}}
-    found = points(view, asking(100, affinity=affinity))
-    assert found["b"] - found["c"] == 2 * 100
-
-
-def test_init_containers_weigh_when_nodes_are_compared() -> None:
-    busy = pod(
-        initContainers=[{"name": "i", "image": "i", "resources": {"requests": {"cpu": "2"}}}]
-    )
-    assert PodInfo(busy).scored == (2000, 200 << 20)
-    assert PodInfo(pod(overhead={"cpu": "50m"})).scored == (150, 200 << 20)
-
-
-def test_only_nodes_with_every_label_count_in_spreading() -> None:
-    """A zone's pod that runs on a node without the other label is not seen."""
-    view = Snapshot()
-    for name, labels in (
-        ("a", {"zone": "1", "rack": "1"}),
-        ("b", {"zone": "2", "rack": "1"}),
-        ("c", {"zone": "1"}),
+def test_rows_are_unresolvable_by_their_verdicts() -> None:
+    snapshot = snapshot_of(node("a"), node("b"), node("c"))
+    placement = Placement()
+    rejected = snapshot.rows_named(["a", "b"])
+    for verdict in (
+        Verdict(~rejected, "resolvable"),
+        Verdict(~rejected, "partly", snapshot.rows_named(["b", "c"])),
     ):
-        view.put_node(node(name, **labels))
-    unseen = pod("unseen", labels={"app": "x"})
-    unseen.metadata.uid = "unseen"
-    view.put_pod(PodInfo(unseen), "c")
-    rules = [{**SPREAD[0]}, {**SPREAD[0], "topologyKey": "rack"}]
-    assert set(points(view, pod(labels={"app": "x"}, topologySpreadConstraints=rules))) == {
-        "a",
-        "b",
-    }
-    soft = [{**rule, "whenUnsatisfiable": "ScheduleAnyway"} for rule in rules]
-    found = points(view, pod(labels={"app": "x"}, topologySpreadConstraints=soft))
-    assert found["a"] == found["b"] > found["c"]
+        placement.reject(Plugin(), verdict, rejected, 2)
+    assert {snapshot.names[row] for row in np.flatnonzero(placement.unresolvable_rows)} == {"b"}
+    resolvable = np.flatnonzero(placement.resolvable_rows(snapshot))
+    assert {snapshot.names[row] for row in resolvable} == {"a", "c"}
+    placement.reject(Plugin(), Verdict(~rejected, "all", True), rejected, 2)
+    resolvable = np.flatnonzero(placement.resolvable_rows(snapshot))
+    assert {snapshot.names[row] for row in resolvable} == {"c"}
+
+
+def test_nothing_is_resolvable_when_pre_filter_rejects() -> None:
+    snapshot = snapshot_of(node("a"))
+    assert Placement().resolvable_rows(snapshot).any()
+    assert not Placement(pre_filter_message="no").resolvable_rows(snapshot).any()
+
+
+def test_a_copy_has_reasons_of_its_own() -> None:
+    first = Placement(reasons={"a": 1})
+    first.copy().reasons["b"] = 1
+    assert first.reasons == {"a": 1}
+
+
+def test_only_the_plugins_that_rejected_the_pod_give_hints() -> None:
+    snapshot = snapshot_of(node("a"))
+    pod = info(nodeSelector={"disk": "ssd"})
+    hint = framework(snapshot).place(pod).queueing_hint(snapshot, pod)
+    assert hint is not None
+    assert hint(ClusterEvent(EventKind.NODE_ADDED, node=node("b", disk="ssd")))
+    assert not hint(ClusterEvent(EventKind.NODE_ADDED, node=node("b")))
+    assert not hint(ClusterEvent(EventKind.POD_DELETED, pod=info("other")))
+    assert Placement().queueing_hint(snapshot, pod) is None
+
+
+def test_a_nominated_node_is_taken_only_if_the_pod_fits() -> None:
+    snapshot = snapshot_of(node("empty", cpu="8"), node("used", cpu="8"), node("small", cpu="1"))
+    snapshot.put_pod(PodInfo(requesting("there", {"cpu": "4"})), "used")
+    pod = PodInfo(requesting("p", {"cpu": "2"}))
+    scheduling = framework(snapshot)
+    assert scheduling.place(pod).node == "empty"
+    assert scheduling.place(pod, nominated_node="used").node == "used"
+    assert scheduling.place(pod, nominated_node="small").node == "empty"
+    assert scheduling.place(pod, nominated_node="deleted").node == "empty"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from tests.builders import node, pod
-from tiphys.scheduler.changes import NODE_ADDED, NODE_LABELS, NODE_SIZE, POD_GONE, Change
-from tiphys.scheduler.placement import Placer
+from tests.scheduler.builders import framework, info
+from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.podinfo import PodInfo
-from tiphys.scheduler.queue import LIMIT, STUCK, SchedulingQueue
+from tiphys.scheduler.queue import (
+    INITIAL_BACKOFF_SECONDS,
+    MAX_BACKOFF_SECONDS,
+    MAX_UNSCHEDULABLE_SECONDS,
+    SchedulingQueue,
+)
 from tiphys.scheduler.snapshot import Snapshot
 
 
@@ -24,10 +29,10 @@ def waiting(name: str) -> PodInfo:
 
 
 def stuck(queue: SchedulingQueue, name: str, helped: set[str]) -> None:
-    queue.put(waiting(name))
+    queue.add(waiting(name))
     taken = queue.pop()
     assert taken is not None and taken.uid == name
-    queue.failed(taken, (lambda change: change.kind in helped) if helped else None)
+    queue.add_unschedulable(taken, (lambda change: change.kind in helped) if helped else None)
 
 
 def popped(queue: SchedulingQueue) -> set[str]:
@@ -40,14 +45,14 @@ def popped(queue: SchedulingQueue) -> set[str]:
 def test_only_what_helps_a_pod_brings_it_back() -> None:
     clock = Clock()
     queue = SchedulingQueue(clock)
-    stuck(queue, "small", {NODE_SIZE, POD_GONE})
-    stuck(queue, "picky", {NODE_LABELS})
-    clock.now += LIMIT
-    queue.something_changed(Change(POD_GONE))
+    stuck(queue, "small", {EventKind.NODE_ALLOCATABLE, EventKind.POD_DELETED})
+    stuck(queue, "picky", {EventKind.NODE_LABELS})
+    clock.now += MAX_BACKOFF_SECONDS
+    queue.move_on(ClusterEvent(EventKind.POD_DELETED))
     assert popped(queue) == {"small"}
-    queue.something_changed(Change(NODE_ADDED))
+    queue.move_on(ClusterEvent(EventKind.NODE_ADDED))
     assert popped(queue) == set()
-    queue.something_changed(Change(NODE_LABELS))
+    queue.move_on(ClusterEvent(EventKind.NODE_LABELS))
     assert popped(queue) == {"picky"}
 
 
@@ -55,17 +60,17 @@ def test_a_pod_of_which_nothing_is_known_is_helped_by_anything() -> None:
     clock = Clock()
     queue = SchedulingQueue(clock)
     stuck(queue, "any", set())
-    clock.now += LIMIT
-    queue.something_changed(Change(NODE_SIZE))
+    clock.now += MAX_BACKOFF_SECONDS
+    queue.move_on(ClusterEvent(EventKind.NODE_ALLOCATABLE))
     assert popped(queue) == {"any"}
 
 
 def test_a_pod_is_tried_again_after_a_long_time_whatever_happened() -> None:
     clock = Clock()
     queue = SchedulingQueue(clock)
-    stuck(queue, "old", {NODE_LABELS})
-    assert queue.next_wake() == STUCK
-    clock.now += STUCK + 1
+    stuck(queue, "old", {EventKind.NODE_LABELS})
+    assert queue.seconds_until_next() == MAX_UNSCHEDULABLE_SECONDS
+    clock.now += MAX_UNSCHEDULABLE_SECONDS + 1
     assert popped(queue) == {"old"}
 
 
@@ -73,22 +78,130 @@ def test_what_happens_while_a_pod_is_tried_is_not_missed() -> None:
     """Those who are asked where a pod may go can take their time."""
     clock = Clock()
     queue = SchedulingQueue(clock)
-    queue.put(waiting("tried"))
+    queue.add(waiting("tried"))
     taken = queue.pop()
-    assert taken is not None and queue.stuck
-    queue.something_changed(Change(NODE_SIZE))
-    queue.something_changed(Change(NODE_LABELS))
-    queue.failed(taken, lambda change: change.kind == NODE_LABELS)
+    assert taken is not None and queue.wants_events
+    queue.move_on(ClusterEvent(EventKind.NODE_ALLOCATABLE))
+    queue.move_on(ClusterEvent(EventKind.NODE_LABELS))
+    queue.add_unschedulable(taken, lambda change: change.kind == EventKind.NODE_LABELS)
     assert popped(queue) == set()
-    clock.now += LIMIT
+    clock.now += MAX_BACKOFF_SECONDS
     assert popped(queue) == {"tried"}
 
 
 def test_a_placement_says_who_objected() -> None:
-    view = Snapshot()
-    view.put_node(node("n1"))
-    picky = Placer(view).place(PodInfo(pod(nodeSelector={"disk": "ssd"})))
-    assert [plugin.name for plugin in picky.objectors] == ["NodeAffinity"]
+    snapshot = Snapshot()
+    snapshot.put_node(node("n1"))
+    picky = framework(snapshot).place(PodInfo(pod(nodeSelector={"disk": "ssd"})))
+    assert [plugin.name for plugin in picky.unschedulable_plugins] == ["NodeAffinity"]
     ask = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1000"}}}]
-    large = Placer(view).place(PodInfo(pod(containers=ask)))
-    assert [plugin.name for plugin in large.objectors] == ["NodeResourcesFit"]
+    large = framework(snapshot).place(PodInfo(pod(containers=ask)))
+    assert [plugin.name for plugin in large.unschedulable_plugins] == ["NodeResourcesFit"]
+
+
+def test_pods_are_popped_by_priority_then_by_age() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    for name, priority in (("old", 0), ("young", 0), ("high", 5)):
+        clock.now += 1
+        queue.add(info(name, priority=priority))
+    assert [pod.uid for pod in iter(queue.pop, None)] == ["high", "old", "young"]
+
+
+def test_backoff_doubles_up_to_the_maximum() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    pod = waiting("p")
+    queue.add(pod)
+    pauses = []
+    for _ in range(6):
+        queue.pop()
+        queue.add_backoff(pod)
+        pauses.append(queue.seconds_until_next())
+        clock.now += pauses[-1] or 0
+    assert pauses == [1, 2, 4, 8, MAX_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS]
+
+
+def test_a_pod_stays_unschedulable_when_an_older_backoff_ends() -> None:
+    """It was moved while it backed off, tried, and fits nowhere again."""
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    pod = waiting("p")
+    queue.add(pod)
+    queue.pop()
+    queue.add_backoff(pod)
+    queue.add_unschedulable(pod, lambda event: False)
+    clock.now += MAX_BACKOFF_SECONDS
+    assert popped(queue) == set()
+
+
+def test_an_update_makes_an_unschedulable_pod_active_at_once() -> None:
+    queue = SchedulingQueue(Clock())
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    queue.add(waiting("p"))
+    assert popped(queue) == {"p"}
+
+
+def test_an_update_of_a_pod_in_flight_is_not_popped_twice() -> None:
+    queue = SchedulingQueue(Clock())
+    queue.add(waiting("p"))
+    queue.pop()
+    queue.add(waiting("p"))
+    assert popped(queue) == set()
+
+
+def test_the_hint_of_an_earlier_attempt_is_forgotten() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    clock.now += MAX_BACKOFF_SECONDS
+    queue.move_on(ClusterEvent(EventKind.NODE_LABELS))
+    stuck(queue, "p", set())
+    clock.now += MAX_BACKOFF_SECONDS
+    queue.move_on(ClusterEvent(EventKind.NODE_ADDED))
+    assert popped(queue) == {"p"}
+
+
+def test_a_helped_pod_waits_for_the_end_of_its_backoff() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    queue.move_on(ClusterEvent(EventKind.NODE_LABELS))
+    assert popped(queue) == set()
+    assert queue.seconds_until_next() == INITIAL_BACKOFF_SECONDS
+    clock.now += INITIAL_BACKOFF_SECONDS
+    assert popped(queue) == {"p"}
+
+
+def test_the_longest_unschedulable_pod_says_when_to_look_again() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    assert queue.seconds_until_next() is None
+    stuck(queue, "first", {EventKind.NODE_LABELS})
+    clock.now += 100
+    stuck(queue, "second", {EventKind.NODE_LABELS})
+    assert queue.seconds_until_next() == MAX_UNSCHEDULABLE_SECONDS - 100
+    clock.now += MAX_UNSCHEDULABLE_SECONDS - 100
+    assert popped(queue) == set(), "not before the time is over"
+
+
+def test_a_deleted_pod_is_not_popped() -> None:
+    queue = SchedulingQueue(Clock())
+    queue.add(waiting("p"))
+    queue.delete("p")
+    assert popped(queue) == set() and len(queue) == 0
+
+
+def test_an_activated_pod_does_not_wait() -> None:
+    queue = SchedulingQueue(Clock())
+    stuck(queue, "p", {EventKind.NODE_LABELS})
+    queue.activate("p")
+    queue.activate("nobody")
+    assert popped(queue) == {"p"}
+
+
+def test_it_says_when_pods_may_be_active() -> None:
+    called: list[int] = []
+    queue = SchedulingQueue(Clock(), on_active=lambda: called.append(1))
+    queue.add(waiting("p"))
+    assert called

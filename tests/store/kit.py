@@ -34,8 +34,10 @@ async def check_conflicts(engine: Engine, seen: list[Change]) -> None:
     second = await engine.commit(Write("/a/b/x", b"2", first))
     with pytest.raises(Conflict):
         await engine.commit(Write("/a/b/x", b"3", first))
-    with pytest.raises(Conflict):
-        await engine.commit(Write("/a/b/none", None, None))
+    for expected in (None, 0, first):
+        with pytest.raises(Conflict) as absent:
+            await engine.commit(Write("/a/b/none", None, expected))
+        assert absent.value.current == 0
     gone = await engine.commit(Write("/a/b/x", None, second))
     assert gone > second > first
     assert [(c.value, c.previous) for c in seen] == [(b"1", 0), (b"2", first), (None, second)]
@@ -44,14 +46,35 @@ async def check_conflicts(engine: Engine, seen: list[Change]) -> None:
 
 
 async def check_one_winner(engine: Engine, seen: list[Change]) -> None:
-    """Of many that expect the same revision, one wins."""
-    at = await engine.commit(Write("/a/b/x", b"0", 0))
-    results = await asyncio.gather(
-        *(engine.commit(Write("/a/b/x", b"%d" % i, at)) for i in range(20)), return_exceptions=True
-    )
-    assert sum(isinstance(r, int) for r in results) == 1
-    assert sum(isinstance(r, Conflict) for r in results) == 19
+    """Of many that expect the same revision, one wins, and the others are told what it wrote."""
+    first = await engine.commit(Write("/a/b/x", b"0", 0))
+    writes = [Write("/a/b/x", b"%d" % number, first) for number in range(20)]
+    results = await asyncio.gather(*map(engine.commit, writes), return_exceptions=True)
+    [winner] = [result for result in results if isinstance(result, int)]
+    conflicts = [result for result in results if isinstance(result, Conflict)]
+    assert len(conflicts) == 19 and {conflict.current for conflict in conflicts} == {winner}
     assert len(seen) == 2
+
+
+async def check_whatever_it_is_at(engine: Engine, seen: list[Change]) -> None:
+    """A write that expects nothing replaces whatever is there, and a deletion removes it."""
+    first = await engine.commit(Write("/a/b/x", b"1", None))
+    second = await engine.commit(Write("/a/b/x", b"2", None))
+    gone = await engine.commit(Write("/a/b/x", None, None))
+    assert [(change.revision, change.previous) for change in seen] == [
+        (first, 0),
+        (second, first),
+        (gone, second),
+    ]
+
+
+async def check_history_goes_live_keys_stay(engine: Engine, seen: list[Change]) -> None:
+    first = await engine.commit(Write("/a/b/x", b"1", 0))
+    second = await engine.commit(Write("/a/b/y", b"1", 0))
+    await engine.compact(second)
+    assert await engine.commit(Write("/a/b/x", b"2", first)) > second
+    with pytest.raises(Conflict):
+        await engine.commit(Write("/a/b/y", b"2", 0))
 
 
 async def check_barrier(engine: Engine, seen: list[Change]) -> None:
@@ -59,4 +82,11 @@ async def check_barrier(engine: Engine, seen: list[Change]) -> None:
     assert await engine.barrier() >= revision
 
 
-CHECKS = (check_order, check_conflicts, check_one_winner, check_barrier)
+CHECKS = (
+    check_order,
+    check_conflicts,
+    check_one_winner,
+    check_whatever_it_is_at,
+    check_history_goes_live_keys_stay,
+    check_barrier,
+)

@@ -1,8 +1,9 @@
 """Add-ons: what upstream leaves to others, and what comes with this cluster.
 
-Each is a folder that knows none of the others: a README whose commands a test runs, `__init__` with its `ADDON`, its
-custom resources in `types` where it has any, a pure core, and a controller or a component around it. May import
-every room below `cluster`; no room below imports an add-on. `docs/checklists.md` says how to add one.
+Each is a folder that knows none of the others: a README whose commands a test runs, `__init__` with
+its `ADDON`, its custom resources in `types` where it has any, a pure core, and a controller or a
+component around it. May import every room below `cluster`; no room below imports an add-on.
+`docs/checklists.md` says how to add one.
 """
 
 from __future__ import annotations

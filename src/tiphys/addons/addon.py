@@ -1,7 +1,7 @@
 """The shape of an add-on: its name, and what it runs where.
 
-An add-on's `__init__` says this in one `ADDON` and imports its own modules only when they are started, so that a
-process loads no more than what it runs.
+An add-on's `__init__` says this in one `ADDON` and imports its own modules only when they are
+started, so that a process loads no more than what it runs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from tiphys.controllers.shell import Controller
 class NodeContext:
     """What an add-on is given on a node.
 
-    `address` is the node's among its pods, `domain` the cluster's ("cluster.local"), `name_servers` those of the
-    machine. `tasks` end with the node's process.
-    """
+    `address` is the node's among its pods, `domain` the cluster's ("cluster.local"), `name_servers`
+    those of the machine. `tasks` end with the node's process."""
 
     client: Client
     informers: Informers
@@ -42,8 +41,9 @@ async def nothing_on_nodes(node: NodeContext) -> None:
 
 @dataclass(frozen=True)
 class Addon:
-    """`name` is that of its folder. `controllers` run in the controllers' process, supervised like the cluster's own.
-    `start_on_node` is awaited once by every node that runs containers; it returns when the add-on is ready there."""
+    """`name` is that of its folder. `controllers` run in the controllers' process, supervised like
+    the cluster's own. `start_on_node` is awaited once by every node that runs containers; it
+    returns when the add-on is ready there."""
 
     name: str
     controllers: Callable[[], tuple[type[Controller], ...]] = no_controllers

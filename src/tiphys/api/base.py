@@ -1,8 +1,10 @@
-"""What every API type is made of: the struct base, the facts each field carries, and the scalar types.
+"""What every API type is made of: the struct base, the facts each field carries, and the scalar
+types.
 
-A field is declared once, as ``name: Annotated[type, F(tag, ...)] = default``. The default says how the field is
-written: a plain zero value or an empty container is left out when it is empty (Go's ``omitempty``), ``always(x)``
-is written even when it is empty, ``None`` stands for a pointer that is not set.
+A field is declared once, as ``name: Annotated[type, F(tag, ...)] = default``. The default says how
+the field is written: a plain zero value or an empty container is left out when it is empty (Go's
+``omitempty``), ``always(x)`` is written even when it is empty, ``None`` stands for a pointer that
+is not set.
 """
 
 from __future__ import annotations
@@ -60,27 +62,30 @@ class F:
 
 
 def camel(name: str) -> str:
-    """JSON name of a Python attribute: ``host_network`` is ``hostNetwork``; a trailing underscore is dropped."""
+    """JSON name of a Python attribute: ``host_network`` is ``hostNetwork``; a trailing underscore
+    is dropped."""
     head, *rest = name.rstrip("_").split("_")
     return head + "".join(part.capitalize() for part in rest)
 
 
 class Struct(msgspec.Struct, omit_defaults=True, kw_only=True, rename=camel, gc=False):
-    """Base of every API type. Objects are trees: nothing in them leads back to them, so the collector of cycles need not
-    look at them (docs/decisions/0010)."""
+    """Base of every API type. Objects are trees: nothing in them leads back to them, so the
+    collector of cycles need not look at them (docs/decisions/0010)."""
 
     def __deepcopy__(self, memo: Any) -> Any:
-        # Coding there and back loses nothing and takes a tenth of the time that the copy module takes.
+        # Coding there and back loses nothing and takes a tenth of the time that the copy module
+        # takes.
         return decode(encode(self), type(self))
 
 
 def always(value: T) -> T:
     """A default that is written even when the field still holds it (no ``omitempty`` upstream)."""
-    return msgspec.field(default_factory=lambda: value)  # type: ignore[return-value]
+    return msgspec.field(default_factory=lambda: value)
 
 
 def always_list() -> Any:
-    """An empty list that is written as ``[]`` (upstream writes ``null`` for a nil slice without ``omitempty``)."""
+    """An empty list that is written as ``[]`` (upstream writes ``null`` for a nil slice without
+    ``omitempty``)."""
     return msgspec.field(
         default_factory=_new_list
     )  # of `list` itself msgspec would leave an empty one out
@@ -106,7 +111,8 @@ def named(name: str, default: Any = msgspec.UNSET, factory: Callable[[], Any] | 
 
 
 class Plain:
-    """Base of what is not declared as a struct: it says itself how it comes from plain dicts and goes back."""
+    """Base of what is not declared as a struct: it says itself how it comes from plain dicts and
+    goes back."""
 
     @classmethod
     def from_plain(cls, value: Any) -> Any:
@@ -127,7 +133,8 @@ class Quantity(str):
 _QUANTITY = re.compile(
     r"^([+-]?)(\d*)(?:\.(\d*))?(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E)?)$", re.ASCII
 )
-_LONGEST_QUANTITY = 512  # characters: longer ones are no amounts of anything, and numbers of so many digits take long
+# characters: longer ones are no amounts of anything, and numbers of so many digits take long
+_LONGEST_QUANTITY = 512
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _SUFFIX = {suffix: power for power, suffix in _DECIMAL.items()}
@@ -140,7 +147,8 @@ QUANTITY_ERROR = (
 def parse_quantity(text: str) -> tuple[int, str]:
     """(value in nano units, format) of a quantity; format is "binary", "decimal" or "exponent".
 
-    Values finer than a nano are rounded up, as upstream does. Raises ValueError in upstream's words.
+    Values finer than a nano are rounded up, as upstream does. Raises ValueError in upstream's
+    words.
     """
     match = _QUANTITY.match(text) if len(text) <= _LONGEST_QUANTITY else None
     if not match or not (match[2] or match[3]):
@@ -211,7 +219,8 @@ _encoder = msgspec.json.Encoder(enc_hook=encode_hook)
 encode: Callable[[Any], bytes] = _encoder.encode
 
 
-# What msgspec knows of a type is kept with the type, and made without regard to other threads: two that make it at once crash.
+# What msgspec knows of a type is kept with the type, and made without regard to other threads: two
+# that make it at once crash.
 BUILDING = threading.RLock()
 
 

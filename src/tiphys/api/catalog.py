@@ -1,6 +1,8 @@
-"""The one ordered table of every built-in resource. The order is that of `kubectl api-resources`' groups.
+"""The one ordered table of every built-in resource. The order is that of `kubectl api-resources`'
+groups.
 
-Each row is what discovery, routing, storage and RBAC need to know; the type's module is imported on first use.
+Each row is what discovery, routing, storage and RBAC need to know; the type's module is imported on
+first use.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Subresource:
 
 @dataclass(frozen=True)
 class Resource:
-    """One served resource. `storage_group` names the group whose resource holds the data, when it is another one.
+    """One served resource. `storage_group` names the group whose resource holds the data, when it
+    is another one.
 
     Resources that are declared at run time are subclasses (apiserver.custom.resource)."""
 
@@ -110,6 +113,46 @@ class Resource:
         same_group = self.storage_group in (None, self.group)
         return same_group and self.storage_version in ("", self.version)
 
+    # What resources that are declared at run time answer otherwise (apiserver.custom.resource).
+
+    built_in = True
+    """Whether its type is compiled in. Such resources have protobuf and strategic merge patches,
+    and their paths are known to the router: it answers 404 and 405 in other words."""
+
+    @property
+    def prepared(self) -> bool:
+        """Whether requests can be answered at once; else `prepare` must be called first."""
+        return True
+
+    def prepare(self) -> None:
+        """Makes what requests for this resource will need. Any thread may do it."""
+
+    @property
+    def terminating(self) -> bool:
+        """Whether its definition is being deleted: nothing new is created."""
+        return False
+
+    @cached_property
+    def deprecation(self) -> str:
+        """The warning that requests of this version are answered with; empty: none."""
+        return _DEPRECATED.get((self.group, self.version, self.plural), "")
+
+    @property
+    def schema(self) -> Any:
+        """The compiled schema (machinery.structural) that objects are checked against, or None."""
+        return None
+
+    @property
+    def webhook(self) -> Any:
+        """What converts between versions, or None: they differ in nothing that the server does
+        not know."""
+        return None
+
+    @property
+    def kept_by_status(self) -> tuple[str, ...]:
+        """Top-level fields that the status path leaves as they are, as in managed fields."""
+        return ("f:spec",)
+
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)
 
@@ -146,6 +189,12 @@ def _r(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 CLUSTER = {"namespaced": False}
+
+_DEPRECATED = {
+    ("", "v1", "endpoints"): (
+        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    ),
+}
 
 RESOURCES: tuple[Resource, ...] = (
     *_group(

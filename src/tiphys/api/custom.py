@@ -1,4 +1,5 @@
-"""Objects of kinds that are declared at run time: typed metadata, and everything else as plain dicts and lists."""
+"""Objects of kinds that are declared at run time: typed metadata, and everything else as plain
+dicts and lists."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from tiphys.api.meta_v1 import ObjectMeta
 
 
 class CustomObject(Plain):
-    """One custom resource. Subclasses made by `custom_type` carry the kind. `content` is all but the three below."""
+    """One custom resource. Subclasses made by `custom_type` carry the kind. `content` is all but
+    the three below."""
 
     KIND = ""
     API_VERSION = ""
@@ -38,7 +40,8 @@ class CustomObject(Plain):
         return made
 
     def to_plain(self) -> dict[str, Any]:
-        # metadata stands before the content: the watch cache looks for the first "metadata" of the bytes
+        # metadata stands before the content: the watch cache looks for the first "metadata" of the
+        # bytes
         return {
             "apiVersion": self.api_version,
             "kind": self.kind,

@@ -1,5 +1,7 @@
-"""What a cluster has before anybody asks: namespaces, the default roles and bindings, priority classes, the
-`kubernetes` service. Written at start when missing; what users changed stays, missing rules are put back."""
+"""What a cluster has before anybody asks: namespaces, the default roles and bindings, priority
+classes, the `kubernetes` service. Written at start when missing; what users changed stays, missing
+rules are put back.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tiphys.api.catalog import resource_of
 from tiphys.apiserver.access import flowcontrol
 from tiphys.apiserver.access.authorization import aggregated
 from tiphys.apiserver.access.coverage import Owned
+from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery import errors
 from tiphys.store.cache import Filter
 
@@ -179,7 +183,8 @@ _NETWORK = [
     _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
     _rule(["list", "watch"], "networking.k8s.io", "networkpolicies"),
 ]
-# The labels and addresses that network policies are about. An identity of its own: a node's reads its own pods alone.
+# The labels and addresses that network policies are about. An identity of its own: a node's reads
+# its own pods alone.
 _POLICY = [
     _rule(["list", "watch"], "", "pods"),
 ]
@@ -378,8 +383,11 @@ async def bootstrap(
     authorities: dict[str, str] | None = None,
     volumes: str = "",
 ) -> None:
-    """Writes what is missing, and completes roles that lack something. `address` and `port` are where this server is reached; `authorities` is what servers
-    behind this one read to know whom to believe; `volumes` is the folder of the default storage class."""
+    """Writes what is missing, and completes roles that lack something.
+
+    `address` and `port` are where this server is reached; `authorities` is what servers behind this
+    one read to know whom to believe; `volumes` is the folder of the default storage class.
+    """
     await asyncio.gather(
         *(_ensure(registry, core_v1.Namespace(metadata=_meta(name))) for name in NAMESPACES)
     )
@@ -433,9 +441,9 @@ async def _ensure(registry: Registry, obj: Any, namespace: str = "") -> None:
     resource = resource_of(type(obj))
     if registry.lookup(resource.plural, namespace, obj.metadata.name, resource.group) is None:
         try:
-            await registry.create(resource, namespace, obj)
+            await registry.create(Write(resource, namespace), obj)
         except errors.StatusError as error:
-            if error.reason != "AlreadyExists":  # another server was faster
+            if not errors.is_already_exists(error):  # another server was faster
                 raise
 
 
@@ -482,8 +490,10 @@ async def _roles(registry: Registry) -> None:
 
 
 async def _complete(registry: Registry, wanted: Any) -> None:
-    """Makes a role or a binding, or adds to the one there what it lacks (it may be from an older release, or somebody
-    has taken something out), unless its annotation says that it is to be left alone."""
+    """Makes a role or a binding, or adds to the one there what it lacks (it may be from an older
+    release, or somebody has taken something out), unless its annotation says that it is to be left
+    alone.
+    """
     resource, meta = resource_of(type(wanted)), wanted.metadata
     there = registry.lookup(resource.plural, "", meta.name, resource.group)
     if there is None:
@@ -507,12 +517,14 @@ async def _complete(registry: Registry, wanted: Any) -> None:
         (old.subjects if binding else old.rules).extend(missing)
         return old
 
-    await registry.update(resource, "", meta.name, change)
+    await registry.update(Write(resource, "", meta.name), Mutation(change))
     return None
 
 
 async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
-    """Makes the `kubernetes` service again whenever it, or what it leads to, is deleted; until it is cancelled."""
+    """Makes the `kubernetes` service again whenever it, or what it leads to, is deleted; until it
+    is cancelled.
+    """
     changed = asyncio.Event()
     kinds = (core_v1.Service, core_v1.Endpoints, discovery_v1.EndpointSlice)
     caches = [
@@ -583,7 +595,8 @@ async def _replace(registry: Registry, obj: Any, namespace: str) -> None:
                 setattr(old, name, getattr(obj, name))
         return decode(_encode(old), resource.type)
 
-    await registry.update(resource, namespace, obj.metadata.name, change)
+    write = Write(resource, namespace, obj.metadata.name)
+    await registry.update(write, Mutation(change))
 
 
 def _encode(obj: Any) -> bytes:

@@ -20,14 +20,19 @@ from tiphys.apiserver.admission.chain import admission_chain
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
-from tiphys.apiserver.eventloop.ebb import return_memory, settle_allocator, settle_collector
+from tiphys.apiserver.eventloop.memory import (
+    MemoryTrimmer,
+    settle_allocator,
+    settle_collector,
+)
 from tiphys.apiserver.http.serving import serve, tls_context
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.resources import selectable_fields
+from tiphys.apiserver.resources import selectable_fields, strategy_of
+from tiphys.apiserver.resources.core import EventStrategy
 from tiphys.apiserver.resources.services import ServiceStrategy
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
@@ -40,7 +45,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """How a server runs. Files are PEM. `store` is sqlite, memory, or comma-separated etcd endpoints."""
+    """How a server runs.
+
+    Files are PEM. `store` is sqlite, memory, or comma-separated etcd endpoints.
+    """
 
     certificate: Path
     key: Path
@@ -104,7 +112,7 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
-        self.registry = Registry(self.store, admission, caller=self._caller)
+        self.registry = Registry(self.store, admission, strategy_of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)
@@ -121,7 +129,9 @@ class RunningServer:
             self._usage,
             address,
         )
-        definitions = DefinitionController(self.registry, self.server.reader, self._tasks)
+        definitions = DefinitionController(
+            self.registry, self.server.reader.watches.end_of, self._tasks
+        )
         definitions.serve()
         await bootstrap(
             self.registry,
@@ -138,15 +148,18 @@ class RunningServer:
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
-        self._tasks.start(return_memory(), "return-memory")
-        self._tasks.start(expire_events(self.store, self.registry.now), "expire-events")
+        trimmer = MemoryTrimmer(self.store.compress_history)
+        self._tasks.start(trimmer.run(), "trim-memory")
+        self._tasks.start(
+            expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
+        )
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._runner = await serve(self.server, options.bind, options.port, context)
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
         self.server.watchdog.stop()
-        self.server.reader.end_watches()
+        self.server.reader.watches.end_all()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()
@@ -178,7 +191,8 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
     context.load_cert_chain(options.node_certificate, options.node_key)
-    # Nodes are reached by address, but it is the node that has to be there: a node that says another's address, or this
+    # Nodes are reached by address, but it is the node that has to be there: a node that says
+    # another's address, or this
     # server's own, gets nobody's requests there. The name is given with each connection.
     context.check_hostname = True
     return context

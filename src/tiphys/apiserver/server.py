@@ -28,15 +28,15 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import discovery, openapi
-from tiphys.apiserver.eventloop.aside import weigh_body
+from tiphys.apiserver.eventloop.aside import aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.pages import Pages, no_page
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import (
     ANONYMOUS,
+    MAX_BODY,
     Call,
     RequestInfo,
     User,
@@ -44,6 +44,7 @@ from tiphys.apiserver.http.request import (
     parse,
     parse_query,
 )
+from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_path
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
@@ -53,6 +54,7 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Actions
 from tiphys.apiserver.resources.componentstatuses import ComponentStatuses
+from tiphys.apiserver.resources.parts import PARTS
 from tiphys.apiserver.resources.scales import Scales
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.machinery import decoding, errors
@@ -62,12 +64,14 @@ from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 3 * 1024 * 1024
 Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
 
 class APIServer:
-    """Answers requests. `ready` turns true once the store is open and the bootstrap objects are there."""
+    """Answers requests.
+
+    `ready` turns true once the store is open and the bootstrap objects are there.
+    """
 
     def __init__(
         self,
@@ -85,10 +89,10 @@ class APIServer:
         self.registry = registry
         self.address = address
         self.reader = Reader(registry)
-        self._catalogue = registry.catalogue
+        self._served = registry.served
         self.discovery, self.documents = (
-            discovery.Discovery(self._catalogue, aggregator),
-            openapi.OpenAPI(self._catalogue, aggregator),
+            discovery.Discovery(self._served, aggregator),
+            openapi.OpenAPI(self._served, aggregator),
         )
         self._aggregator = aggregator
         self._usage = usage
@@ -102,7 +106,7 @@ class APIServer:
         self.ready = False
         self._pages = Pages(self)
         self.requests: dict[tuple[str, str, int], int] = {}
-        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk)
+        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk, PARTS)
         scales = Scales(registry, writer)
         self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
@@ -172,7 +176,7 @@ class APIServer:
             collect_warnings(call.warnings)
             call.user = self._impersonate(call, self._authenticate(request))
             call.flow = self.fairness.flow_of(call.user, info)
-            response = await self._served(call)
+            response = await self._answered(call)
             if isinstance(response, respond.Unwritten):
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
@@ -201,9 +205,10 @@ class APIServer:
             self.requests[key] = self.requests.get(key, 0) + 1
         return response
 
-    async def _served(self, call: Call) -> web.StreamResponse:
-        """The answer of a request that lasts as long as its client likes, or of one that has a deadline. A watch takes a seat
-        until it has sent what there is."""
+    async def _answered(self, call: Call) -> web.StreamResponse:
+        """The answer of a request that lasts as long as its client likes, or of one that has a
+        deadline. A watch takes a seat until it has sent what there is.
+        """
         if _is_long(call.info):
             self._authorize(call)
             if begins_with_list(call):
@@ -219,8 +224,11 @@ class APIServer:
             ) from None
 
     async def _seated(self, call: Call, known: bool = False) -> web.StreamResponse:
-        """The answer, once the body is here and there is a seat. One of an exempt level takes none. Nobody's body is read who
-        may not do what he asks for, and nobody sits while he is sending."""
+        """The answer, once the body is here and there is a seat.
+
+        One of an exempt level takes none. Nobody's body is read who may not do what he asks for,
+        and nobody sits while he is sending.
+        """
         flow = call.flow
         assert flow is not None
         if call.http.can_read_body and not known:
@@ -240,7 +248,7 @@ class APIServer:
         info = call.info
         if info.verb not in ("list", "watch") or not info.is_resource:
             return 1
-        resource = self._catalogue.find(info.group, info.version, info.resource)
+        resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
     async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
@@ -249,7 +257,10 @@ class APIServer:
         return await self._route(call)
 
     async def _receive(self, call: Call) -> None:
-        """Reads the body. An account has so many bytes under way at a time, however many connections it has."""
+        """Reads the body.
+
+        An account has so many bytes under way at a time, however many connections it has.
+        """
         account = call.user.name
         length = call.http.content_length
         size = MAX_BODY if length is None else min(length, MAX_BODY)
@@ -260,8 +271,9 @@ class APIServer:
         try:
             data = await call.http.read()
             weigh_body(len(data))
-            if "yaml" in call.http.headers.get("Content-Type", "") and not decoding.is_json(data):
-                call.document = await self.workers.document(data)
+            if "yaml" in call.http.headers.get("Content-Type", ""):
+                if not await aside(decoding.is_json, data):
+                    call.document = await self.workers.document(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
         finally:
@@ -312,31 +324,31 @@ class APIServer:
                 if remote is None
                 else await self._aggregator.pass_on(call, remote)
             )
-        resource = self._catalogue.find(info.group, info.version, info.resource)
+        resource = self._served.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
             if remote is not None:
                 return await self._aggregator.pass_on(call, remote)
         if resource is None:
-            if self._catalogue.has_built_in(info.group):
+            if self._served.has_built_in(info.group):
                 raise errors.page_not_found()
             return no_page()
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
-        if isinstance(resource, CustomResource):
-            if bool(info.namespace) > resource.namespaced or _misses_namespace(info, resource):
+        if not resource.built_in:
+            if not is_custom_path(info, resource):
                 return no_page()
             if not resource.prepared:
                 await asyncio.to_thread(resource.prepare)
-            self._check_custom(call, resource)
+            check_creatable(info, resource)
         else:
-            _check_path(info, resource, call.http.method)
+            check_path(info, resource, call.http.method)
             if id(resource) not in self._warm:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
-            if (old := _OLD.get(resource.group_resource)) is not None:
-                call.warnings.append(old)
+        if resource.deprecation and (resource.built_in or info.verb != "watch"):
+            call.warnings.append(resource.deprecation)
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
@@ -345,7 +357,9 @@ class APIServer:
         )
 
     def _behind(self, path: str) -> Remote | None:
-        """The server that answers a path which is no resource: its own discovery or its OpenAPI document."""
+        """The server that answers a path which is no resource: its own discovery or its OpenAPI
+        document.
+        """
         parts = path.strip("/").removeprefix("openapi/v3/").split("/")
         return (
             self._aggregator.find(parts[1], parts[2])
@@ -353,20 +367,9 @@ class APIServer:
             else None
         )
 
-    @staticmethod
-    def _check_custom(call: Call, resource: CustomResource) -> None:
-        if resource.definition.metadata.deletion_timestamp and call.info.verb == "create":
-            refusal = errors.method_not_allowed(resource.group_resource, "create")
-            refusal.status.message = (
-                "create not allowed while custom resource definition is terminating"
-            )
-            raise refusal
-        if resource.deprecation and call.info.verb != "watch":
-            call.warnings.append(resource.deprecation)
-
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
-        custom = isinstance(resource, CustomResource)
+        custom = not resource.built_in
         if info.subresource:
             sub = resource.subresource(info.subresource)
             if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
@@ -403,7 +406,6 @@ class APIServer:
         return handler
 
 
-_OLD = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _UPGRADED = frozenset(("exec", "attach", "portforward"))
 _STREAMING = _UPGRADED | {"proxy", "log"}
 _SELECTING = frozenset(
@@ -439,7 +441,9 @@ def _is_long(info: RequestInfo) -> bool:
 
 
 def _deadline(text: str) -> float:
-    """Seconds of a `timeout` parameter, a Go duration; 0 is the server's own limit, and so is more than that."""
+    """Seconds of a `timeout` parameter, a Go duration; 0 is the server's own limit, and so is more
+    than that.
+    """
     try:
         seconds = parse_duration(text).total_seconds()
     except CelError:
@@ -450,7 +454,9 @@ def _deadline(text: str) -> float:
 
 
 def _bearer(header: str) -> str:
-    """The token in an Authorization header: its first word is the scheme, in any case, its second the token."""
+    """The token in an Authorization header: its first word is the scheme, in any case, its second
+    the token.
+    """
     words = header.strip().split(" ")
     return words[1] if len(words) > 1 and words[0].lower() == "bearer" else ""
 
@@ -465,26 +471,3 @@ def _websocket_token(request: web.BaseRequest) -> str:
             with contextlib.suppress(ValueError):
                 return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     return ""
-
-
-def _check_path(info: RequestInfo, resource: Resource, method: str) -> None:
-    """What a router that knows every path says to those it does not know, and to methods that a path does not have.
-    Custom resources have none. Raises 404 and 405."""
-    name, collection = "".join(info.parts[1:2]), len(info.parts) < 2
-    outside = resource.namespaced and not info.namespace
-    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
-        raise errors.page_not_found()
-    if outside and (name or "list" not in resource.verbs):
-        raise errors.page_not_found()
-    if (method == "HEAD" and info.subresource != "proxy") or (
-        collection and info.verb in ("update", "patch")
-    ):
-        raise errors.method_refused()
-    if outside and info.verb not in ("list", "watch"):
-        raise errors.method_refused()
-
-
-def _misses_namespace(info: RequestInfo, resource: Resource) -> bool:
-    """Whether a request names no namespace that has to name one: all but lists and watches of everything."""
-    everything = info.verb in ("list", "watch") and not info.path_name
-    return resource.namespaced and not info.namespace and not everything

@@ -213,12 +213,12 @@ def _ask(
 async def _enabled(client: Client) -> dict[str, Any]:
     """The objects of enabled add-ons by name; none where nothing was ever enabled."""
     from tiphys.addons import types
-    from tiphys.machinery.errors import StatusError
+    from tiphys.machinery.errors import StatusError, is_not_found
 
     try:
         listed = await client.list(types.Addon)
     except StatusError as error:
-        if error.code == 404:
+        if is_not_found(error):
             return {}
         raise
     return {one.metadata.name: one for one in listed.items}

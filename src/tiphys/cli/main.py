@@ -218,8 +218,8 @@ def _end(ending: Ending) -> None:
 
     if ending is Ending.LOST:
         raise SystemExit(1)
-    if ending is Ending.EBBED:
-        logging.getLogger(__name__).info("beginning anew: %s", ending.value)
+    if ending is Ending.SHRUNK:
+        logging.getLogger(__name__).info("Restarting this component: %s", ending.value)
         os.execv(sys.executable, sys.orig_argv)
 
 
@@ -317,10 +317,10 @@ def apiserver(
 
 def _profiles(config: Path | None) -> Any:
     from tiphys.scheduler.configuration import ConfigurationError, Profile
-    from tiphys.scheduler.plugins import read
+    from tiphys.scheduler.profiles import read_profiles
 
     try:
-        return read(config) if config is not None else [Profile()]
+        return read_profiles(config) if config is not None else [Profile()]
     except (ConfigurationError, OSError) as error:
         raise click.ClickException(f"{config}: {error}") from None
 

@@ -1,8 +1,8 @@
 """The client: typed calls, informers, work queues, events, leader election, and how a
 `component` lives by them. What controllers are built from.
 
-Objects are the structs of `tiphys.api`. Imports only api and machinery, so that a program that uses it loads nothing
-of the server.
+Objects are the structs of `tiphys.api`. Imports only api and machinery, so that a program that uses
+it loads nothing of the server.
 """
 
 from tiphys.client.client import Client

@@ -1,23 +1,32 @@
 """Calls to an API server, one method for each verb.
 
-Objects are structs of `tiphys.api` or dictionaries as YAML gives them, custom resources among them (`kinds`).
+Objects are structs of `tiphys.api` or dictionaries as YAML gives them, custom resources among them
+(`kinds`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import aiohttp
 import msgspec
 
 from tiphys.api.base import Struct, decode, decoder, encode
 from tiphys.api.catalog import Resource
-from tiphys.api.meta_v1 import DeleteOptions, ListMeta, PartialObjectMetadata, Status
+from tiphys.api.meta_v1 import (
+    DeleteOptions,
+    ListMeta,
+    PartialObjectMetadata,
+    Preconditions,
+    Status,
+)
 from tiphys.client.config import Config
 from tiphys.client.kinds import Kinds, Manifest, Named, name_of, namespace_of
 from tiphys.machinery.errors import StatusError
@@ -26,24 +35,27 @@ T = TypeVar("T", bound=Struct)
 Obj = TypeVar("Obj", bound=Struct | Mapping[str, Any])  # an object in either form
 
 JSON = "application/json"
-MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
-STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
-
-_IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server, which refuses what it cannot queue
-_ATTEMPTS = 10
-_BUSY = (429, 500, 502, 503, 504)
-
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
+_IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server
+_ATTEMPTS = 10  # of one request; client-go's with.retry makes as many
+_BUSY = (429, 500, 502, 503, 504)  # answers whose Retry-After counts
+_TOKEN_LASTS = 60.0  # seconds after which a token file is read again, as by client-go
+
 
 class Unreachable(Exception):
-    """The server did not answer."""
+    """The server did not answer: whether it has done what was asked is unknown."""
 
 
 @dataclass(slots=True)
 class Page(Generic[Obj]):
-    """A list as it stood at `revision`; `token` continues it."""
+    """A list, or a part of it, as it was at `revision`. `token` continues it, "" when it is
+    complete."""
 
     items: list[Obj]
     revision: str
@@ -68,17 +80,34 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
-_list, _event = msgspec.json.Decoder(_List), msgspec.json.Decoder(_Event)
+_list = msgspec.json.Decoder(_List)
+_event = msgspec.json.Decoder(_Event)
+
+Decode = Callable[[bytes | msgspec.Raw], Any]
+
+
+class _Token(NamedTuple):
+    """What a token file contained, and when (monotonic) it was read."""
+
+    text: str
+    read: float
 
 
 class Client:
-    """Calls as one identity. Close it when done, or use it as a context manager."""
+    """Calls as one identity. Close it when done, or use it as a context manager.
+
+    agent: the User-Agent, by which the server's log and metrics tell clients apart
+
+    Every call raises StatusError as the server answers, and Unreachable when it does not answer
+    within a minute.
+    """
 
     def __init__(self, config: Config, agent: str = "tiphys") -> None:
         self.config = config
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
-        self._token = ("", 0.0)
+        self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
+        self._token: _Token | None = None
         self._seats = asyncio.Semaphore(_IN_FLIGHT)
         self._kinds = Kinds(lambda path: self.request("GET", path))
 
@@ -89,40 +118,66 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self.drop_connections()
 
     async def drop_connections(self) -> None:
-        """Ends every connection, those of watches too, and what waits on them. After a long silence they may lead nowhere,
-        and nothing would tell for minutes; what is asked next begins new ones."""
-        session, self._session = self._session, None
+        """Ends every connection, those of watches too, and what waits on them gets Unreachable.
+
+        For who suspects that they lead nowhere (the machine slept): the kernel would notice only
+        minutes later. The next call opens new ones.
+        """
+        # aiohttp forgets who reads from a connection that it closes itself: such a reader would
+        # wait for ever.
+        for response in self._responses:
+            response.content.set_exception(
+                aiohttp.ClientConnectionError("the connection was dropped")
+            )
+        session = self._session
+        self._session = None
         if session is not None:
             await session.close()
 
+    @contextlib.asynccontextmanager
+    async def _response(
+        self, method: str, url: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response whose body can be read. Raises what aiohttp raises."""
+        async with self._http().request(method, url, **options) as response:
+            self._responses.add(response)
+            try:
+                yield response
+            finally:
+                self._responses.discard(response)
+
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            tls = self.config.ssl_context() if self.config.server.startswith("https") else True
-            connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60)
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-            headers = {"User-Agent": self._agent}
+            is_tls = self.config.server.startswith("https")
+            tls = self.config.ssl_context() if is_tls else True
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=timeout, headers=headers, read_bufsize=1 << 20
+                connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+                headers={"User-Agent": self._agent},
+                read_bufsize=1 << 20,
             )
         return self._session
 
-    def _headers(self, content: str = "", accept: str = "application/json") -> dict[str, str]:
+    def _headers(self, content: str = "", accept: str = JSON) -> dict[str, str]:
         headers = {"Accept": accept}
         if content:
             headers["Content-Type"] = content
+        token = self.config.token
         if self.config.token_file is not None:
-            text, read = self._token
-            if time.monotonic() - read > 60:
-                text = self.config.token_file.read_text().strip()
-                self._token = (text, time.monotonic())
-            headers["Authorization"] = f"Bearer {text}"
-        elif self.config.token:
-            headers["Authorization"] = f"Bearer {self.config.token}"
+            token = self._read_token(self.config.token_file)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         return headers
+
+    def _read_token(self, file: Path) -> str:
+        """The token of a file that is replaced before the token in it expires."""
+        now = time.monotonic()
+        if self._token is None or now - self._token.read > _TOKEN_LASTS:
+            self._token = _Token(file.read_text().strip(), now)
+        return self._token.text
 
     async def request(
         self,
@@ -130,33 +185,40 @@ class Client:
         path: str,
         body: bytes | None = None,
         query: dict[str, str] | None = None,
-        content: str = "application/json",
+        content: str = JSON,
         timeout: float = 60.0,
-        accept: str = "application/json",
+        accept: str = JSON,
     ) -> bytes:
-        """Raw bytes of an answer. A server that says when to come again is asked again then, as often as fits `timeout`
-        (seconds). Raises StatusError as the server says, Unreachable when it says nothing."""
+        """The raw bytes of an answer.
+
+        path:    from the server's root, such as ``/api/v1/namespaces``
+        content: media type of the body
+        timeout: seconds for everything. When the server is busy and says when to come again
+                 (Retry-After), it is asked again then, as often as fits, at most ten times
+        accept:  media types of the answer
+
+        Raises StatusError as the server answers, Unreachable when it does not answer.
+        """
         refusal: StatusError | None = None
         try:
             async with asyncio.timeout(timeout), self._seats:
                 for _ in range(_ATTEMPTS):
-                    async with self._http().request(
+                    async with self._response(
                         method,
                         self.config.server + path,
                         data=body,
                         params=query,
                         headers=self._headers(content if body else "", accept),
-                    ) as answer:
-                        data = await answer.read()
-                        if answer.status < 400:
-                            return data
-                        refusal = StatusError(_status(data, answer.status))
-                        later = (
-                            answer.headers.get("Retry-After", "") if answer.status in _BUSY else ""
-                        )
-                    if not later.isdigit():
+                    ) as response:
+                        data = await response.read()
+                    if response.status < 400:
+                        return data
+                    refusal = StatusError(_status(data, response.status))
+                    retry_after = response.headers.get("Retry-After", "")
+                    if response.status not in _BUSY or not retry_after.isdigit():
                         raise refusal
-                    await asyncio.sleep(int(later) * random.uniform(1.0, 1.5))
+                    # Not all at once: many are told the same time.
+                    await asyncio.sleep(int(retry_after) * random.uniform(1.0, 1.5))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if refusal is None:
                 raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from None
@@ -172,7 +234,8 @@ class Client:
         self, kind: Mapping[str, Any], name: str = "", namespace: str = ""
     ) -> Manifest: ...
     async def get(self, kind: Named, name: str = "", namespace: str = "") -> Any:
-        """One object. For a whole manifest as `kind`, its own name and namespace are the defaults."""
+        """One object. For a whole manifest as `kind`, its own name and namespace are the
+        defaults."""
         target = await self._kinds.find(kind)
         path = target.object_path(namespace or namespace_of(kind), name or name_of(kind))
         return target.decode(await self.request("GET", path))
@@ -212,25 +275,31 @@ class Client:
         revision: str = "",
         resource: Resource | None = None,
     ) -> Page[Any]:
-        """A page of objects; with `resource`, of any resource, as far as `kind` has fields for them.
-        Without a namespace: of all namespaces."""
+        """A page of objects.
+
+        namespace:      "" for all namespaces
+        labels, fields: selectors, as kubectl takes them
+        limit:          objects at the most, 0 for all; `token` continues the page before
+        revision:       as old as this will do ("0": whatever the server has in memory); "" for the
+                        newest
+        resource:       lists any resource as far as `kind` has fields for it
+                        (PartialObjectMetadata)
+        """
         query = _query(
             labelSelector=labels,
             fieldSelector=fields,
             limit=str(limit or ""),
             resourceVersion=revision,
         )
-        query |= {"continue": token} if token else {}
-        read, path = await self._collection(kind, namespace, resource)
-        data = await self.request(
-            "GET",
-            path,
-            query=query,
-            accept=METADATA_LIST if kind is PartialObjectMetadata else JSON,
-        )
+        if token:
+            query["continue"] = token
+        accept = METADATA_LIST if kind is PartialObjectMetadata else JSON
+        collection = await self._collection(kind, namespace, resource)
+        data = await self.request("GET", collection.path, query=query, accept=accept)
         page = _list.decode(data)
         meta = page.metadata
-        return Page([read(item) for item in page.items], meta.resource_version, meta.continue_)
+        items = [collection.decode(item) for item in page.items]
+        return Page(items, meta.resource_version, meta.continue_)
 
     @overload
     def watch(
@@ -264,7 +333,15 @@ class Client:
         timeout: int = 0,
         resource: Resource | None = None,
     ) -> AsyncIterator[WatchEvent[Any]]:
-        """Events after `revision` until the server ends the watch. Raises StatusError (410: list again)."""
+        """Events after `revision` until the server ends the watch.
+
+        Without a revision, the objects that there are come first, as ADDED. `timeout` (seconds)
+        asks the server to end the watch then. Other arguments are those of `list`. Bookmarks are
+        asked for: their object has nothing but its resourceVersion.
+
+        Raises StatusError (`errors.is_expired`: list again) and, when the connection breaks,
+        Unreachable.
+        """
         query = _query(
             watch="1",
             allowWatchBookmarks="true",
@@ -273,48 +350,55 @@ class Client:
             resourceVersion=revision,
             timeoutSeconds=str(timeout or ""),
         )
-        read, path = await self._collection(kind, namespace, resource)
-        url = self.config.server + path
+        collection = await self._collection(kind, namespace, resource)
+        url = self.config.server + collection.path
         headers = self._headers(accept=METADATA if kind is PartialObjectMetadata else JSON)
         try:
-            async with self._http().get(url, params=query, headers=headers) as answer:
-                if answer.status >= 400:
-                    raise StatusError(_status(await answer.read(), answer.status))
+            async with self._response("GET", url, params=query, headers=headers) as response:
+                if response.status >= 400:
+                    raise StatusError(_status(await response.read(), response.status))
                 rest = b""
-                async for chunk in answer.content.iter_any():
+                async for chunk in response.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         event = _event.decode(line)
                         if event.type == "ERROR":
                             raise StatusError(decode(bytes(event.object), Status))
-                        yield WatchEvent(event.type, read(event.object))
+                        yield WatchEvent(event.type, collection.decode(event.object))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(f"watch {url}: {type(error).__name__}: {error}") from None
 
     async def _collection(
         self, kind: Named, namespace: str, resource: Resource | None
-    ) -> tuple[Any, str]:
-        """(decode, path) of a list or watch."""
-        if (
-            resource is not None
-        ):  # the kind is a part of an object, such as PartialObjectMetadata, which no resource has
-            return decoder(kind).decode, resource.path(namespace)
+    ) -> _Collection:
+        if resource is not None:  # the kind is a part of an object, which no resource has
+            return _Collection(decoder(kind).decode, resource.path(namespace))
         target = await self._kinds.find(kind)
-        return target.decode, target.resource.path(namespace)
+        return _Collection(target.decode, target.resource.path(namespace))
 
     # --- writing ---
 
     async def create(self, obj: Obj, namespace: str = "") -> Obj:
+        """Creates an object, in its own namespace by default, and returns it as the server has it.
+
+        Raises StatusError (`errors.is_already_exists`).
+        """
         target = await self._kinds.find(obj)
         path = target.collection_path(namespace or namespace_of(obj))
         return target.decode(await self.request("POST", path, encode(obj), target.write_query))  # type: ignore[no-any-return]
 
     async def update(self, obj: Obj, subresource: str = "") -> Obj:
+        """Replaces an object. Its resourceVersion says on which version the change is based; "" for
+        any.
+
+        Raises StatusError (`errors.is_conflict`: read it again).
+        """
         target = await self._kinds.find(obj)
         path = target.object_path(namespace_of(obj), name_of(obj), subresource)
         return target.decode(await self.request("PUT", path, encode(obj), target.write_query))  # type: ignore[no-any-return]
 
     async def update_status(self, obj: Obj) -> Obj:
+        """Replaces the status of an object, and nothing else of it."""
         return await self.update(obj, "status")
 
     async def apply(
@@ -325,8 +409,12 @@ class Client:
         force: bool = False,
         subresource: str = "",
     ) -> Obj:
-        """Server-side apply of `obj` as field manager `manager`. Raises StatusError 409 when another manager has a field
-        of it and `force` is not given. A dictionary says exactly what is applied; of a struct, its set fields are."""
+        """Server-side apply of `obj` as field manager `manager`.
+
+        A dictionary says exactly what is applied; of a struct, its set fields are. Raises
+        StatusError (`errors.is_conflict`) when another manager has a field of it and `force` is not
+        given.
+        """
         target = await self._kinds.find(obj)
         path = target.object_path(namespace or namespace_of(obj), name_of(obj), subresource)
         query = {
@@ -365,8 +453,12 @@ class Client:
         subresource: str = "",
         media: str = "",
     ) -> Any:
-        """`media` defaults to a strategic merge for struct types, and to a merge patch for dictionaries, since custom
-        resources have no strategic one."""
+        """Patches an object and returns it.
+
+        `media` is one of the patch types above. By default a struct type is patched by a strategic
+        merge, and what dictionaries name by a merge patch, since custom resources have no strategic
+        one.
+        """
         target = await self._kinds.find(kind)
         media = media or (MERGE if isinstance(kind, Mapping) else STRATEGIC)
         path = target.object_path(namespace, name, subresource)
@@ -384,11 +476,15 @@ class Client:
         uid: str | None = None,
         revision: str | None = None,
     ) -> None:
-        """Deletes the object of that name. A whole manifest as `kind` names itself."""
+        """Deletes the object of that name. A whole manifest as `kind` names itself.
+
+        grace:         seconds, None for the kind's default
+        propagation:   Foreground, Background or Orphan; None for the kind's default
+        uid, revision: delete only that very object, or that version of it (else
+                       `errors.is_conflict`)
+        """
         options = DeleteOptions(grace_period_seconds=grace, propagation_policy=propagation)
         if uid or revision:
-            from tiphys.api.meta_v1 import Preconditions
-
             options.preconditions = Preconditions(uid=uid, resource_version=revision)
         target = await self._kinds.find(kind)
         path = target.object_path(namespace or namespace_of(kind), name or name_of(kind))
@@ -397,8 +493,15 @@ class Client:
     async def post(
         self, resource: Resource, namespace: str, name: str, subresource: str, obj: Struct
     ) -> bytes:
-        """POST to a subresource: binding, eviction, token."""
+        """The raw answer to a POST to a subresource: binding, eviction, token."""
         return await self.request("POST", resource.path(namespace, name, subresource), encode(obj))
+
+
+class _Collection(NamedTuple):
+    """What a list or a watch is of, and how its objects are read."""
+
+    decode: Decode
+    path: str
 
 
 def _query(**items: str) -> dict[str, str]:
@@ -406,6 +509,8 @@ def _query(**items: str) -> dict[str, str]:
 
 
 def _status(data: bytes, code: int) -> Status:
+    """The Status of an answer; one is made up for an answer that is none, as of a proxy between us
+    and the server."""
     try:
         status = decode(data, Status)
         if status.kind == "Status" and status.code:

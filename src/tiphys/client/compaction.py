@@ -1,8 +1,10 @@
-"""Less memory for objects that stay: strings, empty lists and parts that many objects have alike are kept once.
+"""Less memory for objects that stay: strings, empty lists and parts that many objects have alike
+are kept once.
 
-Of fifty thousand pods nearly everything is alike: labels and owners of those of one set, tolerations, the projected token,
-"True" and "Running". Decoding makes each of them anew (11.6 kB for a small pod); kept once, a pod takes 2.8 kB. It costs some
-50 µs an object, so only what has been left alone for a while is worth it: see `Informer`.
+Of fifty thousand pods nearly everything is alike: labels and owners of those of one set,
+tolerations, the projected token, "True" and "Running". Decoding makes each of them anew (11.6 kB
+for a small pod); kept once, a pod takes 2.8 kB. It costs some 50 µs an object, so only what has
+been left alone for a while is worth it: see `Informer`.
 
 What is shared must not be changed in place, as nothing in an informer may be.
 """
@@ -59,7 +61,8 @@ def compact(obj: Struct) -> None:
 
 
 def changed_parts() -> list[Any]:
-    """What is shared and was changed in place all the same: for tests, which look whether anybody did."""
+    """What is shared and was changed in place all the same: for tests, which look whether anybody
+    did."""
     return [part for part in _empty.values() if part] + [
         v for (_, data), v in _parts.items() if encode(v) != data
     ]

@@ -1,4 +1,5 @@
-"""Where the server is and who we are there: kubeconfig files and the files of a pod's service account."""
+"""Where the server is and who we are there: kubeconfig files and the files of a pod's service
+account."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Config:
 
 
 def load(path: str | Path | None = None, context: str | None = None) -> Config:
-    """Configuration of a kubeconfig file (default: $KUBECONFIG, then ~/.kube/config), or of the pod we run in."""
+    """Configuration of a kubeconfig file (default: $KUBECONFIG, then ~/.kube/config), or of the pod
+    we run in."""
     if path is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         return in_cluster()
     import yaml

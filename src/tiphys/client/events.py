@@ -1,7 +1,9 @@
-"""Events: what happened to an object, for people to read. Repeats are counted in one Event, not written anew.
+"""Events: what happened to an object, for people to read. Repeats are counted in one Event.
 
-They are written no faster than a budget allows, as upstream's components do (50 a second each): when thousands of objects
-come at once, their events must not take the server's time from the objects. What waits too long is dropped."""
+They are written no faster than a budget allows, as upstream's components do: when thousands of
+objects come at once, their events must not take the server's time from the objects. What waits too
+long is dropped.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +13,88 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.machinery import timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 log = logging.getLogger(__name__)
-_REMEMBERED = 4096
-_WAITING = 1000
+
+_REMEMBERED = 4096  # events whose repeats are counted; client-go's correlator keeps as many
+_WAITING = 1000  # events that wait to be written
+_LONGEST_MESSAGE = 1024  # characters, as upstream validates
 
 
 class EventBudget:
-    """How fast a process may write events: `rate` a second, and `burst` at once after a quiet time. Recorders of one
-    process that speak for many (hollow nodes) share one."""
+    """How fast a process may write events. Recorders of one process that speak for many (hollow
+    nodes) share one.
+
+    rate:  events a second
+    burst: events at once after a quiet time
+    clock: seconds
+    """
 
     def __init__(
         self, rate: float = 50.0, burst: int = 500, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
-        self._left, self._at = float(burst), clock()
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._left = float(burst)
+        self._updated = clock()
 
     def wait(self) -> float:
         """Takes one event's share; returns the seconds until it may be written."""
         now = self._clock()
-        self._left = min(self._left + (now - self._at) * self._rate, self._burst) - 1
-        self._at = now
+        earned = (now - self._updated) * self._rate
+        self._left = min(self._left + earned, self._burst) - 1
+        self._updated = now
         return max(-self._left / self._rate, 0.0)
 
 
+class _Recorded(NamedTuple):
+    """An event that waits to be written."""
+
+    component: str
+    ref: core_v1.ObjectReference
+    kind: str
+    reason: str
+    message: str
+    when: float  # wall clock
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What repeats of an event have in common."""
+        ref = self.ref
+        return (
+            self.component,
+            ref.namespace,
+            ref.name,
+            ref.uid,
+            ref.field_path,
+            self.kind,
+            self.reason,
+            self.message,
+        )
+
+
+class _Written(NamedTuple):
+    """An Event on the server: its name, and how often what it reports has happened."""
+
+    name: str
+    times: int
+
+
 class EventRecorder:
-    """Writes events as `component`; never blocks and never fails its caller."""
+    """Writes events as `component`; never blocks and never fails its caller.
+
+    host:   where the component runs, "" for nowhere in particular
+    now:    wall clock
+    budget: shared with other recorders, or one of its own
+    """
 
     def __init__(
         self,
@@ -54,11 +105,12 @@ class EventRecorder:
         budget: EventBudget | None = None,
     ) -> None:
         self._client = client
-        self._budget = budget or EventBudget()
-        self._component, self._host = component, host
+        self._component = component
+        self._host = host
         self._now = now
-        self._queue: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue(_WAITING)
-        self._seen: OrderedDict[tuple[str, ...], tuple[str, int]] = OrderedDict()
+        self._budget = budget or EventBudget()
+        self._queue: asyncio.Queue[_Recorded] = asyncio.Queue(_WAITING)
+        self._written: OrderedDict[tuple[str, ...], _Written] = OrderedDict()
 
     def record(
         self,
@@ -69,76 +121,81 @@ class EventRecorder:
         path: str = "",
         component: str | None = None,
     ) -> None:
-        """`kind` is Normal or Warning; `path` names a part of the object, such as spec.containers{web}; `component` is who
-        says so, when it is not the recorder's own."""
+        """Has an event about `obj` written.
+
+        kind:      Normal or Warning
+        reason:    one word in camel case, for programs
+        message:   a sentence, for people
+        path:      names a part of the object, such as ``spec.containers{web}``
+        component: who reports it, when it is not the recorder's own
+        """
         ref = reference(obj)
         ref.field_path = path
         source = component or self._component
+        event = _Recorded(source, ref, kind, reason, message[:_LONGEST_MESSAGE], self._now())
         try:
-            self._queue.put_nowait((source, ref, kind, reason, message[:1024], self._now()))
+            self._queue.put_nowait(event)
         except asyncio.QueueFull:
-            log.debug("event dropped: %s %s", reason, message)
+            log.debug("Event %s of %s was dropped: %s", reason, ref.name, message)
 
     def as_component(self, component: str) -> ComponentRecorder:
         """For one of several components of this process: its own name, the budget of all."""
         return ComponentRecorder(self, component)
 
     async def run(self) -> None:
+        """Writes what was recorded, for ever."""
         while True:
             event = await self._queue.get()
-            if pause := self._budget.wait():
+            pause = self._budget.wait()
+            if pause:
                 await asyncio.sleep(pause)
             try:
-                await self._write(*event)
+                await self._write(event)
             except (StatusError, Unreachable) as error:
-                log.debug("event not written: %s", error)
+                log.debug("Event %s of %s: %s", event.reason, event.ref.name, error)
 
-    async def _write(
-        self,
-        component: str,
-        ref: core_v1.ObjectReference,
-        kind: str,
-        reason: str,
-        message: str,
-        when: float,
-    ) -> None:
-        key = (component, ref.namespace, ref.name, ref.uid, ref.field_path, kind, reason, message)
-        stamp = timestamps.rfc3339(when)
-        known = self._seen.get(key)
-        namespace = ref.namespace or "default"
-        if known is not None:
-            name, count = known
-            try:
-                await self._client.patch(
-                    core_v1.Event,
-                    name,
-                    {"count": count + 1, "lastTimestamp": stamp},
-                    namespace,
-                    media=MERGE,
-                )
-                self._seen[key] = (name, count + 1)
-                return
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-        name = f"{ref.name}.{int(when * 1e9):x}"
-        event = core_v1.Event(
+    async def _write(self, event: _Recorded) -> None:
+        written = self._written.get(event.key)
+        if written is not None:
+            written = await self._count_repeat(event, written)
+        if written is None:
+            written = await self._create(event)
+        self._written[event.key] = written
+        if len(self._written) > _REMEMBERED:
+            self._written.popitem(last=False)
+
+    async def _count_repeat(self, event: _Recorded, written: _Written) -> _Written | None:
+        """None if the Event is no longer there: they are deleted after an hour."""
+        times = written.times + 1
+        patch = {"count": times, "lastTimestamp": timestamps.rfc3339(event.when)}
+        namespace = event.ref.namespace or "default"
+        try:
+            await self._client.patch(core_v1.Event, written.name, patch, namespace, media=MERGE)
+        except StatusError as error:
+            if is_not_found(error):
+                return None
+            raise
+        return _Written(written.name, times)
+
+    async def _create(self, event: _Recorded) -> _Written:
+        stamp = timestamps.rfc3339(event.when)
+        name = f"{event.ref.name}.{int(event.when * 1e9):x}"
+        namespace = event.ref.namespace or "default"
+        obj = core_v1.Event(
             metadata=ObjectMeta(name=name, namespace=namespace),
-            involved_object=ref,
-            type=kind,
-            reason=reason,
-            message=message,
-            source=core_v1.EventSource(component=component, host=self._host),
+            involved_object=event.ref,
+            type=event.kind,
+            reason=event.reason,
+            message=event.message,
+            source=core_v1.EventSource(component=event.component, host=self._host),
             first_timestamp=stamp,
             last_timestamp=stamp,
             count=1,
-            reporting_component=component,
+            reporting_component=event.component,
             reporting_instance=self._host,
         )
-        await self._client.create(event)
-        self._seen[key] = (name, 1)
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        await self._client.create(obj)
+        return _Written(name, 1)
 
 
 @dataclass(frozen=True)
@@ -149,6 +206,7 @@ class ComponentRecorder:
     component: str
 
     def record(self, obj: Any, kind: str, reason: str, message: str, path: str = "") -> None:
+        """See `EventRecorder.record`."""
         self.shared.record(obj, kind, reason, message, path, self.component)
 
     def as_component(self, component: str) -> ComponentRecorder:
@@ -156,6 +214,7 @@ class ComponentRecorder:
 
 
 def reference(obj: Any) -> core_v1.ObjectReference:
+    """The reference by which an Event names its object."""
     meta = obj.metadata
     return core_v1.ObjectReference(
         api_version=obj.api_version,

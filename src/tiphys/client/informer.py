@@ -1,4 +1,8 @@
-"""Informers: a copy of what the server holds of one kind, kept fresh by a watch, and the events of its changes."""
+"""Informers: a copy of what the server holds of one kind, kept up to date by a watch, and the
+events of its changes.
+
+What client-go calls a shared informer (reflector, store and handlers), in one class.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,27 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tiphys.api.base import Struct
 from tiphys.api.catalog import Resource, resource_of
-from tiphys.client.client import Client, Unreachable
+from tiphys.client.client import Client, Unreachable, WatchEvent
 from tiphys.client.compaction import compact
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_expired
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Struct)
 
-Handler = Callable[[Any, Any], None]  # (old, new): None stands for "did not exist"
-_PAGE = 2000
+Handler = Callable[[Any, Any], None]  # (old, new): None stands for "does not exist"
+Values = Callable[[Any], Iterable[str]]  # the values that an index has an object under
+
+_PAGE = 2000  # objects listed at once
+_FIRST_PAUSE = 0.05  # seconds before the next attempt after a failure; doubled with each
+_LONGEST_PAUSE = 5.0
 _SETTLED = 5.0  # seconds after which an object that was left alone is compacted
-_AT_ONCE = 50  # objects that are compacted before anybody else gets a turn
+_AT_ONCE = 50  # objects compacted in one turn of the loop: 2.5 ms, see `compaction`
+_BETWEEN_TURNS = 0.02  # seconds
 
 
 def key_of(obj: Any) -> str:
@@ -30,10 +39,42 @@ def key_of(obj: Any) -> str:
     return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
 
 
-class Informer(Generic[T]):
-    """Objects by key. Handlers are called on the event loop, in the order of the changes.
+class _Index(NamedTuple, Generic[T]):
+    values: Values
+    objects: dict[str, dict[str, T]]  # value → key → object
 
-    The copy has no managed fields: they weigh more than many a spec, and who writes without them keeps them."""
+    def update(self, old: T | None, new: T | None) -> None:
+        if old is not None:
+            key = key_of(old)
+            for value in self.values(old):
+                self._discard(value, key)
+        if new is not None:
+            key = key_of(new)
+            for value in self.values(new):
+                self.objects.setdefault(value, {})[key] = new
+
+    def _discard(self, value: str, key: str) -> None:
+        objects = self.objects.get(value)
+        if objects is None:
+            return
+        objects.pop(key, None)
+        if not objects:
+            del self.objects[value]
+
+
+class Informer(Generic[T]):
+    """Objects of one kind by key. Nobody may change them: see `compaction`.
+
+    Handlers are called on the event loop, in the order of the changes, after the copy has changed.
+    The copy has no managed fields: they weigh more than many a spec, and a write without them
+    leaves them as they are.
+
+    namespace, labels, fields: limit what it holds, as in a list
+    resource:                  of which resource, when `kind` is a part of an object that no
+    resource has
+    synced:                    set once the first list has come
+    revision:                  up to which the copy shows every change, "" before the first list
+    """
 
     def __init__(
         self,
@@ -54,18 +95,18 @@ class Informer(Generic[T]):
         }
         self._objects: dict[str, T] = {}
         self._handlers: list[Handler] = []
-        self._indexes: dict[
-            str, tuple[Callable[[Any], Iterable[str]], dict[str, dict[str, T]]]
-        ] = {}
+        self._indexes: dict[str, _Index[T]] = {}
         self.synced = asyncio.Event()
         self.revision = ""
-        self._again = False  # somebody wants a new list
-        self._begun = self._done = 0  # lists so far
-        self._listed = asyncio.Event()
-        self._watching: asyncio.Timeout | None = None
-        self._moving: dict[
+        # Lists are numbered, so that `relisted` can wait for one that began after it was called.
+        self._must_list = True
+        self._lists_begun = 0
+        self._lists_done = 0
+        self._listed = asyncio.Event()  # replaced with every list
+        self._watch_timeout: asyncio.Timeout | None = None  # of the running watch
+        self._unsettled: dict[
             str, float
-        ] = {}  # objects that were put lately, and until when they count as that
+        ] = {}  # key → when (loop time) the object counts as settled
         self._settling = False
 
     # --- reading ---
@@ -74,50 +115,52 @@ class Informer(Generic[T]):
         return self._objects.get(key)
 
     def __iter__(self) -> Iterator[T]:
+        """The objects as they are now; the copy may change meanwhile."""
         return iter(list(self._objects.values()))
 
     def __len__(self) -> int:
         return len(self._objects)
 
-    def index(self, name: str, values: Callable[[Any], Iterable[str]]) -> None:
-        """Keeps the objects by some values of theirs; see `by`."""
+    def index(self, name: str, values: Values) -> None:
+        """Keeps the objects by the values that `values` gives for each; see `by`. An index of that
+        name stays."""
         if name in self._indexes:
             return
-        self._indexes[name] = (values, {})
+        index: _Index[T] = _Index(values, {})
         for obj in self._objects.values():
-            self._file(None, obj)
+            index.update(None, obj)
+        self._indexes[name] = index
 
     def by(self, name: str, value: str) -> list[T]:
-        return list(self._indexes[name][1].get(value, {}).values())
+        """The objects that an index has under a value. KeyError for an index that there is not."""
+        return list(self._indexes[name].objects.get(value, {}).values())
 
     def on_change(self, handler: Handler) -> None:
-        """Calls `handler(old, new)` for every change, and for what is already there as if it were new."""
+        """Calls `handler(old, new)` for every change, and now for every object that is there, as if
+        it were new."""
         self._handlers.append(handler)
         for obj in self._objects.values():
             handler(None, obj)
 
     async def relisted(self) -> None:
-        """Returns when the copy holds what the server held after this call: for who cannot tell whether a write of
-        theirs has arrived."""
-        number, self._again = self._begun + 1, True
-        if self._watching is not None:
-            self._watching.reschedule(asyncio.get_running_loop().time())
-        while self._done < number:
+        """Returns when the copy shows what the server held after this call.
+
+        For who cannot tell whether a write of theirs has arrived. Never returns while nobody runs
+        the informer.
+        """
+        number = self._lists_begun + 1
+        self._must_list = True
+        if self._watch_timeout is not None:
+            self._watch_timeout.reschedule(asyncio.get_running_loop().time())
+        while self._lists_done < number:
             await self._listed.wait()
 
-    # --- writing: what the watch says ---
+    # --- changes ---
 
-    def _file(self, old: T | None, new: T | None) -> None:
-        for values, table in self._indexes.values():
-            if old is not None:
-                for value in values(old):
-                    if (row := table.get(value)) is not None:
-                        row.pop(key_of(old), None)
-                        if not row:
-                            del table[value]
-            if new is not None:
-                for value in values(new):
-                    table.setdefault(value, {})[key_of(new)] = new
+    def note_written(self, obj: T) -> None:
+        """Takes an object as a write has returned it, so that the next look at the copy shows it
+        already."""
+        self._put(obj)
 
     def _put(self, obj: T) -> None:
         key = key_of(obj)
@@ -126,111 +169,127 @@ class Informer(Generic[T]):
             return
         obj.metadata.managed_fields = []  # type: ignore[attr-defined]
         self._objects[key] = obj
-        self._moved(key)
-        if self._indexes:
-            self._file(old, obj)
-        self._tell(old, obj)
-
-    def _moved(self, key: str) -> None:
-        """The object will be compacted once it is left alone."""
-        loop = asyncio.get_running_loop()
-        self._moving.pop(key, None)
-        self._moving[key] = loop.time() + _SETTLED
-        if not self._settling:
-            self._settling = True
-            loop.call_later(_SETTLED, self._settle)
-
-    def _settle(self) -> None:
-        loop = asyncio.get_running_loop()
-        now, done = loop.time(), 0
-        while self._moving and done < _AT_ONCE:
-            key, when = next(iter(self._moving.items()))
-            if when > now:
-                break
-            del self._moving[key]
-            if (obj := self._objects.get(key)) is not None:
-                compact(obj)
-                done += 1
-        self._settling = bool(self._moving)
-        if self._settling:
-            loop.call_later(max(0.02, next(iter(self._moving.values())) - now), self._settle)
+        self._compact_later(key)
+        for index in self._indexes.values():
+            index.update(old, obj)
+        self._call_handlers(old, obj)
 
     def _remove(self, obj: T) -> None:
+        """Removes the object of that key; handlers get `obj`, its last state."""
         old = self._objects.pop(key_of(obj), None)
-        if old is not None:
-            if self._indexes:
-                self._file(old, None)
-            self._tell(obj, None)
+        if old is None:
+            return
+        for index in self._indexes.values():
+            index.update(old, None)
+        self._call_handlers(obj, None)
 
-    def _tell(self, old: T | None, new: T | None) -> None:
+    def _call_handlers(self, old: T | None, new: T | None) -> None:
         for handler in self._handlers:
             try:
                 handler(old, new)
             except Exception:
-                log.exception("a handler of %s failed", self.kind.__name__)
+                log.exception("A handler of the %s informer failed", self.kind.__name__)
+
+    # --- compaction ---
+
+    def _compact_later(self, key: str) -> None:
+        """The object is compacted once it was left alone for some seconds: most new ones change
+        soon again."""
+        loop = asyncio.get_running_loop()
+        self._unsettled.pop(key, None)
+        self._unsettled[key] = loop.time() + _SETTLED  # so they are in the order of their times
+        if not self._settling:
+            self._settling = True
+            loop.call_later(_SETTLED, self._compact_settled)
+
+    def _compact_settled(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        compacted = 0
+        while self._unsettled and compacted < _AT_ONCE:
+            key, settled = next(iter(self._unsettled.items()))
+            if settled > now:
+                break
+            del self._unsettled[key]
+            obj = self._objects.get(key)
+            if obj is not None:
+                compact(obj)
+                compacted += 1
+        self._settling = bool(self._unsettled)
+        if self._settling:
+            next_settled = next(iter(self._unsettled.values()))
+            loop.call_later(max(_BETWEEN_TURNS, next_settled - now), self._compact_settled)
 
     # --- the loop ---
 
     async def run(self) -> None:
-        """Lists, then watches, for ever; after a failure with growing pauses."""
-        pause, revision = 0.05, ""
+        """Lists, then watches, for ever. After a failure it watches on from where it was, with
+        growing pauses."""
+        pause = _FIRST_PAUSE
         while True:
             try:
-                if not revision or self._again:
-                    revision = ""  # until it has come
-                    revision = await self._list()
+                if self._must_list:
+                    await self._list()
                     self.synced.set()
-                if self._again:
+                if self._must_list:  # `relisted` was called meanwhile
                     continue
-                async with asyncio.timeout(None) as self._watching:
-                    revision = await self._watch(revision)
-                pause = 0.05
-            except TimeoutError:  # the watch was interrupted
+                async with asyncio.timeout(None) as self._watch_timeout:
+                    await self._watch()
+                pause = _FIRST_PAUSE
+            except TimeoutError:  # `relisted` has interrupted the watch
                 continue
             except StatusError as error:
-                if error.code == 410:
-                    revision = ""
+                if is_expired(error):
+                    self._must_list = True
                 else:
-                    log.warning("watching %s: %s", self.kind.__name__, error)
+                    log.warning("Watching %s failed: %s", self.kind.__name__, error)
             except Unreachable as error:
-                log.debug("%s", error)
+                log.debug("Watching %s failed: %s", self.kind.__name__, error)
             finally:
-                self._watching = None
-            if self.revision:
-                revision = self.revision if revision else ""
+                self._watch_timeout = None
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
-            pause = min(pause * 2, 5.0)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _list(self) -> str:
+    async def _list(self) -> None:
         """Replaces the copy by what the server lists."""
-        found: dict[str, T] = {}
-        token, revision = "", ""
-        self._again, self._begun = False, self._begun + 1
-        number = self._begun
-        while True:
-            page = await self._client.list(self.kind, limit=_PAGE, token=token, **self._scope)
-            found.update((key_of(obj), obj) for obj in page.items)
-            revision, token = page.revision, page.token
-            if not token:
-                break
-        for obj in found.values():
+        self._lists_begun += 1
+        number = self._lists_begun
+        self._must_list = False
+        try:
+            listed, revision = await self._list_pages()
+        except BaseException:
+            self._must_list = True
+            raise
+        for obj in listed.values():
             self._put(obj)
-        for key in [key for key in self._objects if key not in found]:
+        for key in [key for key in self._objects if key not in listed]:
             self._remove(self._objects[key])
-        self.revision, self._done = revision, number
+        self.revision = revision
+        self._lists_done = number
         self._listed.set()
         self._listed = asyncio.Event()
-        return revision
 
-    async def _watch(self, revision: str) -> str:
-        async for event in self._client.watch(self.kind, revision=revision, **self._scope):
+    async def _list_pages(self) -> tuple[dict[str, T], str]:
+        """The objects by key, and the revision at which they were like that."""
+        listed: dict[str, T] = {}
+        token = ""
+        while True:
+            page = await self._client.list(self.kind, limit=_PAGE, token=token, **self._scope)
+            listed.update((key_of(obj), obj) for obj in page.items)
+            token = page.token
+            if not token:
+                return listed, page.revision
+
+    async def _watch(self) -> None:
+        """Follows the changes after `revision` until the server ends the watch."""
+        event: WatchEvent[T]
+        async for event in self._client.watch(self.kind, revision=self.revision, **self._scope):
             obj = event.obj
-            revision = self.revision = obj.metadata.resource_version  # type: ignore[attr-defined]
+            self.revision = obj.metadata.resource_version  # type: ignore[attr-defined]
             if event.kind == "DELETED":
                 self._remove(obj)
             elif event.kind != "BOOKMARK":
                 self._put(obj)
-        return revision
 
 
 class Informers:
@@ -245,7 +304,8 @@ class Informers:
         """The informer of a kind; it starts when first asked for."""
         informer = self._made.get(kind)
         if informer is None:
-            informer = self._made[kind] = Informer(self.client, kind)
+            informer = Informer(self.client, kind)
+            self._made[kind] = informer
             self._tasks.start(informer.run(), f"informer-{resource_of(kind).plural}", vital=True)
         return informer
 

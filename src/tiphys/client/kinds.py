@@ -1,8 +1,9 @@
 """What a caller may name a kind by, and which resource serves it.
 
-A kind is a struct type of `tiphys.api`, or a dictionary with `apiVersion` and `kind` (a whole manifest will do).
-Objects come back in the form they were asked for: structs for struct types, dictionaries for dictionaries.
-Built-in kinds are in the catalogue; others are looked up in the server's discovery, as client-go's RESTMapper does.
+A kind is a struct type of `tiphys.api`, or a dictionary with `apiVersion` and `kind` (a whole
+manifest will do). Objects come back in the form they were asked for: structs for struct types,
+dictionaries for dictionaries. Built-in kinds are in the catalogue; others are looked up in the
+server's discovery, as client-go's RESTMapper does.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import msgspec
 
 from tiphys.api.base import Struct, decoder
 from tiphys.api.catalog import BY_KIND, Resource, resource_of
+from tiphys.machinery.errors import StatusError, is_not_found
 
 Manifest = dict[str, Any]
 Named = type[Struct] | Struct | Mapping[str, Any]
 
-# What is written from our types has no field that the server does not know: it need not look for any.
+# What is written from our types has no field that the server does not know: it need not look for
+# any.
 _TYPED_QUERY = {"fieldValidation": "Ignore"}
 # A dictionary may have a misspelt field: kubectl has the server refuse those, and so do we.
 _MANIFEST_QUERY = {"fieldValidation": "Strict"}
@@ -78,15 +81,13 @@ class Kinds:
         return found
 
     async def _discover(self, api_version: str, kind: str) -> Resource:
-        from tiphys.machinery.errors import StatusError
-
         group, _, version = api_version.rpartition("/")
         try:
             listed = msgspec.json.decode(
                 await self._get(f"/apis/{api_version}" if group else f"/api/{version}")
             )
         except StatusError as error:
-            if error.status.code != 404:
+            if not is_not_found(error):
                 raise
             listed = {"resources": []}
         for row in listed["resources"]:

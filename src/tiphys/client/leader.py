@@ -1,4 +1,9 @@
-"""Leader election over a Lease: of several copies of a component, one works."""
+"""Leader election over a Lease: of several copies of a component, one works.
+
+The protocol is client-go's: whoever holds the lease renews it; another copy takes it once it has
+not seen it change for as long as the holder said it lasts. Each copy measures that by its own
+clock, so their clocks need not agree.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +11,37 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tiphys.api import coordination_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 log = logging.getLogger(__name__)
 
-DURATION, RENEW, RETRY = (
-    15,
-    10.0,
-    2.0,
-)  # seconds: a lease holds, must be renewed within, is tried every
+# Seconds; client-go's LeaseDuration, RenewDeadline and RetryPeriod.
+DURATION = 15  # that a lease lasts after its last renewal
+RENEW = 10.0  # after which a holder that could not renew it stops to lead
+RETRY = 2.0  # between two attempts
+
+
+class _Observed(NamedTuple):
+    """The lease as we saw it last: its resourceVersion, and when (monotonic) it first had that."""
+
+    version: str
+    since: float
 
 
 class LeaderElection:
-    """`acquire` returns once we lead; `hold` returns when we no longer do."""
+    """One copy's part in an election: `acquire` returns once it leads, `hold` once it no longer
+    does.
+
+    name, namespace: of the Lease
+    identity:        of this copy; no two may have the same
+    now:             wall clock, for the times that the Lease shows
+    """
 
     def __init__(
         self,
@@ -34,10 +52,12 @@ class LeaderElection:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
-        self._name, self._namespace, self._identity = name, namespace, identity
+        self._name = name
+        self._namespace = namespace
+        self._identity = identity
         self._now = now
-        self._seen: tuple[str, float] = ("", 0.0)  # the lease's revision and when we saw it first
-        self._renewed = 0.0  # when the attempt began that renewed it last
+        self._observed = _Observed("", 0.0)
+        self._renewed = 0.0  # when (monotonic) the attempt began that renewed the lease last
 
     async def acquire(self) -> None:
         while True:
@@ -46,61 +66,85 @@ class LeaderElection:
             await asyncio.sleep(RETRY)
 
     async def hold(self) -> None:
-        """Another copy may take over DURATION after the lease was last renewed: RENEW after that it is given up, even if
-        the server has not answered by then."""
-        while (left := self._renewed + RENEW - time.monotonic()) > 0:
+        """Renews the lease; returns `RENEW` after the last renewal, even if the server has not
+        answered by then.
+
+        Another copy may take over `DURATION` after it: in between nobody leads.
+        """
+        while True:
+            left = self._seconds_left()
+            if left <= 0:
+                return
             await asyncio.sleep(min(RETRY, left))
-            await self._attempt(self._renewed + RENEW - time.monotonic())
+            await self._attempt(self._seconds_left())
+
+    def _seconds_left(self) -> float:
+        return self._renewed + RENEW - time.monotonic()
 
     async def release(self) -> None:
-        """Lets another copy take over at once."""
+        """Lets another copy take over at once. A lease that cannot be released expires by
+        itself."""
         try:
             lease = await self._client.get(coordination_v1.Lease, self._name, self._namespace)
-            if lease.spec.holder_identity == self._identity:
-                lease.spec.holder_identity, lease.spec.lease_duration_seconds = "", 1
-                await self._client.update(lease)
-        except (StatusError, Unreachable):
-            pass  # it runs out by itself
+            if lease.spec.holder_identity != self._identity:
+                return
+            lease.spec.holder_identity = ""
+            lease.spec.lease_duration_seconds = 1
+            await self._client.update(lease)
+        except (StatusError, Unreachable) as error:
+            log.debug("Lease %s was not released: %s", self._name, error)
 
     async def _attempt(self, seconds: float) -> bool:
+        """Tries to get or renew the lease within some seconds; returns whether it did."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
-                if not await self._try():
+                if not await self._get_or_renew():
                     return False
         except (StatusError, Unreachable, TimeoutError) as error:
-            log.debug("lease %s: %s", self._name, error)
+            log.debug("Lease %s was neither acquired nor renewed: %s", self._name, error)
             return False
         self._renewed = began  # the server may have written it as early as that
         return True
 
-    async def _try(self) -> bool:
-        stamp = timestamps.rfc3339_micro(self._now())
+    async def _get_or_renew(self) -> bool:
         try:
             lease = await self._client.get(coordination_v1.Lease, self._name, self._namespace)
         except StatusError as error:
-            if error.code != 404:
+            if not is_not_found(error):
                 raise
-            lease = coordination_v1.Lease(
-                metadata=ObjectMeta(name=self._name, namespace=self._namespace)
-            )
-            lease.spec.holder_identity, lease.spec.lease_duration_seconds = self._identity, DURATION
-            lease.spec.acquire_time = lease.spec.renew_time = stamp
-            lease.spec.lease_transitions = 0
-            await self._client.create(lease)
+            await self._client.create(self._new_lease())
             return True
+        if self._is_held_by_another(lease):
+            return False
         spec = lease.spec
-        if lease.metadata.resource_version != self._seen[0]:
-            self._seen = (lease.metadata.resource_version, time.monotonic())
-        if spec.holder_identity and spec.holder_identity != self._identity:
-            if time.monotonic() - self._seen[1] < (spec.lease_duration_seconds or DURATION):
-                return False
+        stamp = timestamps.rfc3339_micro(self._now())
         if spec.holder_identity != self._identity:
-            spec.acquire_time, spec.lease_transitions = stamp, (spec.lease_transitions or 0) + 1
-        spec.holder_identity, spec.lease_duration_seconds, spec.renew_time = (
-            self._identity,
-            DURATION,
-            stamp,
-        )
+            spec.holder_identity = self._identity
+            spec.acquire_time = stamp
+            spec.lease_transitions = (spec.lease_transitions or 0) + 1
+        spec.lease_duration_seconds = DURATION
+        spec.renew_time = stamp
         await self._client.update(lease)
         return True
+
+    def _new_lease(self) -> coordination_v1.Lease:
+        stamp = timestamps.rfc3339_micro(self._now())
+        spec = coordination_v1.LeaseSpec(
+            holder_identity=self._identity,
+            lease_duration_seconds=DURATION,
+            acquire_time=stamp,
+            renew_time=stamp,
+            lease_transitions=0,
+        )
+        metadata = ObjectMeta(name=self._name, namespace=self._namespace)
+        return coordination_v1.Lease(metadata=metadata, spec=spec)
+
+    def _is_held_by_another(self, lease: coordination_v1.Lease) -> bool:
+        version = lease.metadata.resource_version
+        if version != self._observed.version:
+            self._observed = _Observed(version, time.monotonic())
+        if lease.spec.holder_identity in (None, "", self._identity):
+            return False
+        lasts = lease.spec.lease_duration_seconds or DURATION
+        return time.monotonic() - self._observed.since < lasts

@@ -1,75 +1,96 @@
-"""A queue of keys: each is worked on by one worker at a time, again if it was added meanwhile, later if it failed."""
+"""A work queue with client-go's promises: each key is worked on by one worker at a time, again if
+it was added meanwhile, and later if it failed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-BASE, LIMIT = 0.005, 30.0  # seconds of back-off after the first failure, and at the most
+BASE = 0.005  # seconds of back-off, doubled before the first retry; client-go's base delay
+LIMIT = 30.0  # seconds of back-off at the most
+_MOST_DOUBLINGS = 20  # far beyond the limit; larger powers would only grow large
+
+
+class _Appointment(NamedTuple):
+    """A key that is added later: when (loop time), and the timer that does it."""
+
+    when: float
+    timer: asyncio.TimerHandle
 
 
 class WorkQueue(Generic[K]):
-    """`call_later` is the loop's, or a virtual clock's in tests."""
+    """Keys that wait to be worked on.
+
+    call_later: of the event loop, or of a virtual clock in tests
+    """
 
     def __init__(self, call_later: Callable[..., asyncio.TimerHandle] | None = None) -> None:
         self._ready: deque[K] = deque()
-        self._queued: set[K] = set()
-        self._active: set[K] = set()
-        self._again: set[K] = set()
+        self._queued: set[K] = set()  # what is in `_ready`
+        self._active: set[K] = set()  # what is worked on
+        self._added_meanwhile: set[K] = set()  # of what is worked on
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
+        self._appointments: dict[K, _Appointment] = {}
         self._wake = asyncio.Event()
         self._call_later = call_later
         self._closed = False
 
     def __len__(self) -> int:
+        """How many keys could be worked on now."""
         return len(self._ready)
 
     def add(self, key: K) -> None:
         if key in self._active:
-            self._again.add(key)
+            self._added_meanwhile.add(key)
         elif key not in self._queued:
             self._queued.add(key)
             self._ready.append(key)
             self._wake.set()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Adds the key in a while; an earlier appointment of the same key stands."""
+        """Adds the key in some seconds. Of several appointments of one key the earliest counts."""
         if seconds <= 0:
-            return self.add(key)
+            self.add(key)
+            return
         loop = asyncio.get_running_loop()
         when = loop.time() + seconds
-        standing = self._timers.get(key)
-        if standing is not None:
-            if standing[0] <= when:
+        earlier = self._appointments.get(key)
+        if earlier is not None:
+            if earlier.when <= when:
                 return
-            standing[1].cancel()
-        later = self._call_later or loop.call_later
-        self._timers[key] = (when, later(seconds, self._due, key))
+            earlier.timer.cancel()
+        call_later = self._call_later or loop.call_later
+        self._appointments[key] = _Appointment(when, call_later(seconds, self._add_now, key))
 
-    def _due(self, key: K) -> None:
-        self._timers.pop(key, None)
+    def _add_now(self, key: K) -> None:
+        self._appointments.pop(key, None)
         self.add(key)
 
     def retry(self, key: K) -> None:
-        """Adds the key after a back-off that doubles with each failure."""
-        count = self._failures[key] = self._failures.get(key, 0) + 1
-        self.add_after(key, min(BASE * 2 ** min(count, 20), LIMIT))
+        """Adds the key after a back-off that doubles with each failure: 10 ms, 20 ms, 40 ms, up to
+        `LIMIT`."""
+        count = self._failures.get(key, 0) + 1
+        self._failures[key] = count
+        self.add_after(key, min(BASE * 2 ** min(count, _MOST_DOUBLINGS), LIMIT))
 
     def failures(self, key: K) -> int:
+        """How often the key has failed since it last succeeded."""
         return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
-        """The key was worked on well: its next failure is a first one."""
+        """The key was worked on with success: its next failure is a first one."""
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """The next key; it stays taken until `done`. An appointment of it is cancelled: whoever works on it now says when
-        it is due again. Raises asyncio.CancelledError when the queue is closed."""
+        """The next key. It stays taken until `done` is called with it.
+
+        Its appointment is cancelled: whoever works on it now says when it is due again. Raises
+        asyncio.CancelledError once the queue is closed.
+        """
         while not self._ready:
             if self._closed:
                 raise asyncio.CancelledError
@@ -78,19 +99,22 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         self._queued.discard(key)
         self._active.add(key)
-        if (standing := self._timers.pop(key, None)) is not None:
-            standing[1].cancel()
+        appointment = self._appointments.pop(key, None)
+        if appointment is not None:
+            appointment.timer.cancel()
         return key
 
     def done(self, key: K) -> None:
+        """The key is no longer worked on. If it was added meanwhile, it is next."""
         self._active.discard(key)
-        if key in self._again:
-            self._again.discard(key)
+        if key in self._added_meanwhile:
+            self._added_meanwhile.discard(key)
             self.add(key)
 
     def close(self) -> None:
+        """Ends every `get` that waits, and all appointments."""
         self._closed = True
-        for _, timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for appointment in self._appointments.values():
+            appointment.timer.cancel()
+        self._appointments.clear()
         self._wake.set()

@@ -1,8 +1,8 @@
 """Joining an upgraded HTTP connection (WebSocket or SPDY) to another one, byte for byte.
 
-The two are joined once the server behind has answered 101, and not before. Whatever else it answers goes to
-the client, and both connections end: a client that is let through for one request must not send another over
-a connection that carries our identity (CVE-2018-1002105).
+The two are joined once the server behind has answered 101, and not before. Whatever else it answers
+goes to the client, and both connections end: a client that is let through for one request must not
+send another over a connection that carries our identity (CVE-2018-1002105).
 """
 
 from __future__ import annotations
@@ -12,26 +12,30 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_HIGH = 1 << 20
+from tiphys.client.tasks import TaskGroup
+
+_BUFFERED = 1 << 20  # bytes on the way to one side before nothing is read from the other
+_CHUNK = 1 << 16
 _LONGEST_HEAD = 64 << 10  # bytes of an answer's head
-_PATIENCE = (
-    30.0  # seconds for the head of an answer, and between parts of one that does not upgrade
-)
+_TIMEOUT = 30.0  # seconds for the head of an answer, and between parts of one that does not upgrade
 _LONGEST_REFUSAL = 1 << 20  # bytes of an answer that neither upgrades nor says its length
-_FOR_EVER = 1 << 62
+_UNLIMITED = 1 << 62  # bytes
+_OURS_ALONE = ("host", "authorization")  # headers between the client and us
 _SWITCHING = b"101"
 
 
-class _Half:
+class _ClientSide:
     """The client's half of a tunnel, fed by aiohttp's connection in place of its HTTP parser.
 
-    What comes before `open` waits: it belongs to the protocol that the server behind has yet to agree to.
+    What comes before `open` waits: it belongs to the protocol that the server behind has yet to
+    agree to.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter, transport: Any) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, transport: Any, tasks: TaskGroup) -> None:
         self._writer = writer
         self._transport = transport
-        self._resume: asyncio.Task[None] | None = None
+        self._tasks = tasks
+        self._paused = False
         self._waiting: list[bytes] | None = []
 
     def open(self) -> None:
@@ -50,18 +54,17 @@ class _Half:
                 self._transport.pause_reading()
         elif not self._writer.is_closing():
             self._writer.write(bytes(data))
-            if self._writer.transport.get_write_buffer_size() > _HIGH and self._resume is None:
+            if self._writer.transport.get_write_buffer_size() > _BUFFERED and not self._paused:
+                self._paused = True
                 self._transport.pause_reading()
-                self._resume = asyncio.get_running_loop().create_task(
-                    self._drain(), name="tunnel-drain"
-                )
+                self._tasks.start(self._resume_when_drained(), "drain")
         return False, b""
 
-    async def _drain(self) -> None:
+    async def _resume_when_drained(self) -> None:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
-        self._resume = None
-        with contextlib.suppress(RuntimeError):
+        self._paused = False
+        with contextlib.suppress(RuntimeError):  # the client is gone
             self._transport.resume_reading()
 
     def feed_eof(self) -> None:
@@ -71,10 +74,11 @@ class _Half:
         self.feed_eof()
 
 
-def request_head(method: str, target: str, host: str, headers: Any) -> bytes:
-    """The request to send on, less what is between the client and us alone."""
+def request_head(method: str, target: str, host: str, headers: Mapping[str, str]) -> bytes:
+    """The head of the request to send on, without the headers that are between the client and us
+    alone."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{k}: {v}" for k, v in headers.items() if k.lower() not in ("host", "authorization")]
+    lines += [f"{k}: {v}" for k, v in headers.items() if k.lower() not in _OURS_ALONE]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -91,14 +95,15 @@ async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.Str
     """
     protocol = request.protocol
     transport = request.transport
-    half = _Half(writer, transport)
-    protocol.set_parser(half)
+    tasks = TaskGroup("tunnel")
+    client_side = _ClientSide(writer, transport, tasks)
+    protocol.set_parser(client_side)
     try:
         head = await _head(reader)
         upgraded = head.split(b" ", 2)[1:2] == [_SWITCHING]
         if upgraded:
             transport.write(head)
-            half.open()
+            client_side.open()
             await _copy(reader, transport, protocol, None)
         else:
             transport.write(_closing(head))
@@ -109,12 +114,13 @@ async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.Str
         writer.close()
         if not transport.is_closing():
             transport.close()
+        await tasks.stop()
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
     """The head of the answer, with its empty line. Raises ConnectionError for what is none."""
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         raise ConnectionError("the server behind gave no answer") from error
@@ -127,10 +133,10 @@ async def _copy(
     reader: asyncio.StreamReader, transport: Any, protocol: Any, body: _Body | None
 ) -> None:
     """Bytes to the client: those of a `body`, or until either side ends where it is None."""
-    left = _FOR_EVER if body is None else body.length
+    left = _UNLIMITED if body is None else body.length
     while left > 0:
-        async with asyncio.timeout(_PATIENCE if body is not None else None):
-            chunk = await reader.read(min(left, 65536))
+        async with asyncio.timeout(_TIMEOUT if body is not None else None):
+            chunk = await reader.read(min(left, _CHUNK))
         if not chunk or transport.is_closing():
             break
         transport.write(chunk)
@@ -143,7 +149,8 @@ async def _copy(
 
 
 class _Body(NamedTuple):
-    """The body of an answer that does not upgrade: its bytes, at most, and whether its last chunk ends it."""
+    """The body of an answer that does not upgrade: its bytes, at most, and whether its last chunk
+    ends it."""
 
     length: int
     is_chunked: bool

@@ -58,14 +58,15 @@ class NodeProcess:
 async def run(options: NodeProcess) -> None:
     """Until SIGTERM or SIGINT. Pods are left running."""
     stop = stop_event()
-    loop = asyncio.get_running_loop()
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
     client = Client(load(options.kubeconfig), "tiphys-node")
     agents: list[Agent] = []
     starting = tasks.start(_start(options, client, tasks, agents), "start", vital=True)
-    waiting = [loop.create_task(stop.wait()), loop.create_task(tasks.failed.wait())]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    waits = TaskGroup("node-lifecycle")
+    ends = [waits.start(stop.wait(), "signal"), waits.start(tasks.failed.wait(), "failure")]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    await waits.stop()
     starting.cancel()
     for agent in agents:
         await agent.stop()
@@ -125,12 +126,12 @@ async def _hollow(
         await asyncio.gather(*(agent.start() for agent in agents[start : start + 32]))
 
     def changed(old: Any, new: Any) -> None:
-        agent = by_name.get((new or old).spec.node_name)  # type: ignore[union-attr]
+        agent = by_name.get((new or old).spec.node_name)
         if agent is not None:
             agent.pod_changed(old if old is None or old.spec.node_name else None, new)
 
     def node_changed(old: Any, new: Any) -> None:
-        agent = by_name.get((new or old).metadata.name)  # type: ignore[union-attr]
+        agent = by_name.get((new or old).metadata.name)
         if agent is not None:
             agent.node_changed(old, new)
 
@@ -146,7 +147,7 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
-    from tiphys.network.proxy.nft import ServiceProxy
+    from tiphys.network.proxy.service_proxy import ServiceProxy
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)

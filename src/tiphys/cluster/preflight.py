@@ -86,10 +86,10 @@ def _check_store(cluster: Cluster) -> None:
 
 def _check_profiles(file: Path) -> None:
     from tiphys.scheduler.configuration import ConfigurationError
-    from tiphys.scheduler.plugins import read
+    from tiphys.scheduler.profiles import read_profiles
 
     try:
-        read(file)
+        read_profiles(file)
     except (ConfigurationError, OSError) as error:
         raise ClusterError(f"{file}: {error}") from None
 

@@ -1,14 +1,15 @@
-"""What a cluster's store holds that is no object, found and removed from outside, whether or not a server can start on it."""
+"""Values in a cluster's store that are not objects, found and removed whether or not a server can start on it."""
 
 from __future__ import annotations
 
 import asyncio
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.cluster.up import etcd_ports
-from tiphys.store.corruption import Corrupt, corrupt
+from tiphys.store.corruption import Corrupt, corrupt_of
 from tiphys.store.engine import Change, Conflict, StoreError, Write
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def check(cluster: Cluster) -> list[Corrupt]:
         changes = asyncio.run(_current(cluster))
     except StoreError as error:
         raise ClusterError(str(error)) from None
-    return sorted(filter(None, map(corrupt, changes)), key=lambda found: found.key)
+    return sorted(filter(None, map(corrupt_of, changes)), key=attrgetter("key"))
 
 
 def remove(cluster: Cluster, key: str) -> None:

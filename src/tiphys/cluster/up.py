@@ -581,8 +581,8 @@ def down(cluster: Cluster, purge: bool) -> str | None:
                 os.waitpid(pid, os.WNOHANG)
             time.sleep(0.02)
     if cluster.runtime == "containerd":
+        from tiphys.network.nft import NftError, nft
         from tiphys.network.policy.enforcer import table_name
-        from tiphys.network.proxy.nft import NftError, nft
 
         containerd.remove_everything(cluster)
         for table in (cluster.table, table_name(cluster.table)):

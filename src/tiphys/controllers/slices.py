@@ -37,7 +37,7 @@ class SliceController(Controller):
     async def create_slice(self, made: Slice) -> None:
         """Creates a slice. It is put into the informer at once, so that the next look, which may be
         before its event, does not create it again."""
-        self._slices._put(await self.client.create(made))
+        self._slices.note_written(await self.client.create(made))
 
 
 def _service_key(found: Slice) -> str:

@@ -1,4 +1,5 @@
-"""What an address is for: those that lead back to who connects, or nowhere beyond its link, are nobody's to give out."""
+"""What an address is for: those that lead back to who connects, or nowhere beyond its link, are
+nobody's to give out."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def parsed(text: str) -> Address | None:
 
 
 def is_global_unicast(text: str) -> bool:
-    """Whether somebody else may be reached there: what upstream's proxies connect to (Go's `IsGlobalUnicast`)."""
+    """Whether somebody else may be reached there: what upstream's proxies connect to (Go's
+    `IsGlobalUnicast`)."""
     address = parsed(text)
     if address is None or address == _BROADCAST:
         return False

@@ -35,7 +35,8 @@ class ScheduleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Sets of allowed values. A day fits when the day of the month or, if both are restricted, the weekday does."""
+    """Sets of allowed values. A day fits when the day of the month or, if both are restricted, the
+    weekday does."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -53,7 +54,8 @@ class Schedule:
         return of_month or of_week
 
     def after(self, moment: float, zone: datetime.tzinfo) -> float | None:
-        """The first scheduled second after `moment` (both seconds since the epoch), None within five years."""
+        """The first scheduled second after `moment` (both seconds since the epoch), None within
+        five years."""
         if self.every:
             return float(int(moment) + self.every)
         local = datetime.datetime.fromtimestamp(moment, zone)

@@ -1,5 +1,5 @@
-"""Which claims for devices a pod has, who uses a claim, and which devices an expression chooses. Shared by the scheduler,
-the controllers and the nodes."""
+"""Which claims for devices a pod has, who uses a claim, and which devices an expression chooses.
+Shared by the scheduler, the controllers and the nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.cel.values import QuantityValue, Semver, parse_semver
 
 FINALIZER = "resource.kubernetes.io/delete-protection"  # on a claim that has devices
-POD_CLAIM = "resource.kubernetes.io/pod-claim-name"  # on a claim that was made for a pod: which of the pod's it is
+# on a claim that was made for a pod: which of the pod's it is
+POD_CLAIM = "resource.kubernetes.io/pod-claim-name"
 MOST_USERS = 256  # pods that may use a claim at a time
 
 
@@ -54,7 +55,8 @@ def consumer(pod: core_v1.Pod) -> v1.ResourceClaimConsumerReference:
 
 
 def qualified(name: str, driver: str) -> str:
-    """An attribute's or capacity's name with its domain, which is the driver's where none is given."""
+    """An attribute's or capacity's name with its domain, which is the driver's where none is
+    given."""
     return name if "/" in name else f"{driver}/{name}"
 
 

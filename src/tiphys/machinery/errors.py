@@ -1,18 +1,104 @@
-"""Errors as the API answers them: one exception that carries a Status, and builders in upstream's words."""
+"""Errors as the API answers them: one exception that carries a Status, builders in upstream's
+words, and predicates.
+
+Whoever calls the API asks what an error is by the predicates (`is_not_found` and so on), as with
+apimachinery's `errors` package, and compares no numbers: 409 alone is two different answers, and
+webhooks and proxies answer with numbers of their own. Broken rules of single fields are in
+`fielderrors`, and can be had from here, too.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
+from tiphys.machinery.fielderrors import (
+    FieldError,
+    duplicate,
+    field_not_found,
+    forbidden_field,
+    invalid_value,
+    not_one_of,
+    not_supported,
+    required,
+    too_long,
+    too_many,
+)
+
+__all__ = [
+    "MODIFIED",
+    "FieldError",
+    "StatusError",
+    "already_exists",
+    "bad_request",
+    "conflict",
+    "duplicate",
+    "field_not_found",
+    "forbidden",
+    "forbidden_field",
+    "gone",
+    "internal",
+    "invalid",
+    "invalid_value",
+    "is_already_exists",
+    "is_conflict",
+    "is_expired",
+    "is_forbidden",
+    "is_invalid",
+    "is_not_found",
+    "is_too_many_requests",
+    "is_unauthorized",
+    "is_write_overtaken",
+    "method_not_allowed",
+    "method_refused",
+    "not_acceptable",
+    "not_found",
+    "not_one_of",
+    "not_supported",
+    "page_not_found",
+    "required",
+    "store_read",
+    "timeout",
+    "too_large",
+    "too_large_version",
+    "too_long",
+    "too_many",
+    "too_many_requests",
+    "too_old",
+    "unauthorized",
+    "unavailable",
+    "unsupported_media_type",
+]
+
+_MOST_CAUSES = 100  # of a list that cannot be read
+_KNOWN_REASONS = frozenset(
+    (
+        "Unauthorized",
+        "Forbidden",
+        "NotFound",
+        "AlreadyExists",
+        "Conflict",
+        "Gone",
+        "Invalid",
+        "ServerTimeout",
+        "StorageReadError",
+        "Timeout",
+        "TooManyRequests",
+        "BadRequest",
+        "MethodNotAllowed",
+        "NotAcceptable",
+        "RequestEntityTooLarge",
+        "UnsupportedMediaType",
+        "InternalError",
+        "Expired",
+        "ServiceUnavailable",
+    )
+)
 
 
 class StatusError(Exception):
-    """A request failed: `status` is what the client gets."""
+    """A request failed: `status` is what the client gets, its message is the error's text."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(status.message)
@@ -20,11 +106,76 @@ class StatusError(Exception):
 
     @property
     def code(self) -> int:
+        """The HTTP status."""
         return self.status.code
 
     @property
     def reason(self) -> str:
         return self.status.reason
+
+
+# --- what an error is ---
+
+
+def _is(error: BaseException, reason: str, code: int) -> bool:
+    """Whether an error has a reason; the code counts if the reason is none that the API defines, as
+    for upstream."""
+    if not isinstance(error, StatusError):
+        return False
+    return error.reason == reason or (error.reason not in _KNOWN_REASONS and error.code == code)
+
+
+def is_not_found(error: BaseException) -> bool:
+    return _is(error, "NotFound", 404)
+
+
+def is_already_exists(error: BaseException) -> bool:
+    """A create met an object of that name. By reason alone, as upstream: a 409 without one is a
+    conflict."""
+    return isinstance(error, StatusError) and error.reason == "AlreadyExists"
+
+
+def is_conflict(error: BaseException) -> bool:
+    """An update was based on an older version of the object, or met another field manager's
+    field."""
+    return _is(error, "Conflict", 409)
+
+
+def is_write_overtaken(error: BaseException) -> bool:
+    """Somebody else was quicker: the object is gone, has changed, or exists already.
+
+    A controller does nothing about it: the change that overtook its write reaches it by its watch.
+    """
+    return is_not_found(error) or is_conflict(error) or is_already_exists(error)
+
+
+def is_expired(error: BaseException) -> bool:
+    """The requested history is no longer kept: list again. Upstream's IsResourceExpired and IsGone,
+    which its reflector does not distinguish either."""
+    return _is(error, "Expired", 410) or _is(error, "Gone", 410)
+
+
+def is_unauthorized(error: BaseException) -> bool:
+    """The server does not know who asks."""
+    return _is(error, "Unauthorized", 401)
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Who asks is not allowed to, or admission refused."""
+    return _is(error, "Forbidden", 403)
+
+
+def is_invalid(error: BaseException) -> bool:
+    """The object breaks rules of its kind; the causes name them."""
+    return _is(error, "Invalid", 422)
+
+
+def is_too_many_requests(error: BaseException) -> bool:
+    """The server, or a disruption budget, asks to come again later."""
+    return _is(error, "TooManyRequests", 429)
+
+
+# --- answers ---
 
 
 def _error(
@@ -45,13 +196,12 @@ def not_found(resource: str, name: str) -> StatusError:
 
 
 def already_exists(resource: str, name: str) -> StatusError:
-    return _error(
-        409, "AlreadyExists", f'{resource} "{name}" already exists', _details(resource, name)
-    )
+    message = f'{resource} "{name}" already exists'
+    return _error(409, "AlreadyExists", message, _details(resource, name))
 
 
-def conflict(resource: str, name: str, why: str) -> StatusError:
-    message = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
+def conflict(resource: str, name: str, explanation: str) -> StatusError:
+    message = f'Operation cannot be fulfilled on {resource} "{name}": {explanation}'
     return _error(409, "Conflict", message, _details(resource, name))
 
 
@@ -60,10 +210,9 @@ MODIFIED = (
 )
 
 
-def forbidden(resource: str, name: str, why: str) -> StatusError:
-    message = (
-        f'{resource} "{name}" is forbidden: {why}' if name else f"{resource} is forbidden: {why}"
-    )
+def forbidden(resource: str, name: str, explanation: str) -> StatusError:
+    subject = f'{resource} "{name}"' if name else resource
+    message = f"{subject} is forbidden: {explanation}"
     return _error(403, "Forbidden", message, _details(resource, name))
 
 
@@ -80,20 +229,17 @@ def gone(message: str) -> StatusError:
 
 
 def too_old(requested: int, current: int) -> StatusError:
+    """The history asked for is no longer kept."""
     return gone(f"too old resource version: {requested} ({current})")
 
 
 def method_not_allowed(resource: str, verb: str) -> StatusError:
-    return _error(
-        405,
-        "MethodNotAllowed",
-        f'{verb} is not supported on resources of kind "{resource}"',
-        _details(resource, ""),
-    )
+    message = f'{verb} is not supported on resources of kind "{resource}"'
+    return _error(405, "MethodNotAllowed", message, _details(resource, ""))
 
 
 def method_refused() -> StatusError:
-    """The path is one that is served, the method is not: what a router says that knows no more."""
+    """The path is served, the method is not: what a router answers that knows no resource."""
     message = "the server does not allow this method on the requested resource"
     return _error(405, "MethodNotAllowed", message, StatusDetails())
 
@@ -111,10 +257,12 @@ def too_large(message: str) -> StatusError:
 
 
 def too_many_requests(message: str, retry_after: int = 1) -> StatusError:
+    """`retry_after` in seconds."""
     return _error(429, "TooManyRequests", message, StatusDetails(retry_after_seconds=retry_after))
 
 
 def timeout(message: str, retry_after: int = 0) -> StatusError:
+    """`retry_after` in seconds."""
     return _error(504, "Timeout", message, StatusDetails(retry_after_seconds=retry_after))
 
 
@@ -122,36 +270,27 @@ def too_large_version(requested: int, current: int) -> StatusError:
     """The client has seen a revision that this server has not reached; it should ask again soon."""
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     details = StatusDetails(causes=[cause], retry_after_seconds=1)
-    return _error(
-        504,
-        "Timeout",
-        f"Timeout: Too large resource version: {requested}, current: {current}",
-        details,
-    )
+    message = f"Timeout: Too large resource version: {requested}, current: {current}"
+    return _error(504, "Timeout", message, details)
 
 
 def internal(message: str) -> StatusError:
-    cause = StatusDetails(causes=[StatusCause(message=message)])
-    return _error(500, "InternalError", f"Internal error occurred: {message}", cause)
+    details = StatusDetails(causes=[StatusCause(message=message)])
+    return _error(500, "InternalError", f"Internal error occurred: {message}", details)
 
 
 def store_read(resource: str, problems: Iterable[tuple[str, str]]) -> StatusError:
-    """What a list says that cannot be read in whole. `problems` are keys and what is wrong with each, the first 100."""
+    """A list that cannot be read in whole. `problems` are keys and what is wrong with each; the
+    first 100 are named."""
     causes = [
         StatusCause(reason="UnexpectedServerResponse", field=key, message=text)
         for key, text in problems
     ]
     if len(causes) > _MOST_CAUSES:
-        causes[_MOST_CAUSES:] = [
-            StatusCause(
-                reason="FieldValueTooMany", message="too many errors, the list is truncated"
-            )
-        ]
+        truncated = "too many errors, the list is truncated"
+        causes[_MOST_CAUSES:] = [StatusCause(reason="FieldValueTooMany", message=truncated)]
     message = f"failed to read one or more {resource} from the storage"
     return _error(500, "StorageReadError", message, _details(resource, "list", causes=causes))
-
-
-_MOST_CAUSES = 100
 
 
 def unavailable(message: str) -> StatusError:
@@ -159,119 +298,8 @@ def unavailable(message: str) -> StatusError:
 
 
 def page_not_found() -> StatusError:
-    return _error(
-        404, "NotFound", "the server could not find the requested resource", StatusDetails()
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One broken rule: the cause's reason, the field's path and upstream's sentence for it."""
-
-    reason: str
-    field: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.detail}"
-
-
-def quoted(text: str) -> str:
-    """Text as Go prints it between quotes."""
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
-    if text.isprintable():
-        return f'"{text}"'
-    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + '"'
-
-
-def shortest(value: float) -> str:
-    """A number as Go prints it: the fewest digits that say it, with an exponent from a million on and below 0.0001."""
-    if not math.isfinite(value):
-        return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, "NaN")
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    text, power = "".join(map(str, digits)), len(digits) - 1 + int(exponent)
-    minus = "-" if sign else ""
-    if value == 0:
-        return f"{minus}0"
-    if power < -4 or power >= 6:
-        mantissa = text[0] + ("." + text[1:] if len(text) > 1 else "")
-        return f"{minus}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
-    if power < 0:
-        return f"{minus}0.{'0' * (-power - 1)}{text}"
-    whole, rest = text[: power + 1].ljust(power + 1, "0"), text[power + 1 :]
-    return f"{minus}{whole}{'.' + rest if rest else ''}"
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return quoted(value)
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        return shortest(value)
-    if isinstance(value, int):
-        return str(value)
-    from tiphys.api.base import encode
-
-    # As Go writes JSON that may stand in a web page.
-    return (
-        encode(value)
-        .decode()
-        .replace("<", "\\u003c")
-        .replace(">", "\\u003e")
-        .replace("&", "\\u0026")
-    )
-
-
-def required(field: str, why: str = "") -> FieldError:
-    return FieldError("FieldValueRequired", field, "Required value" + (f": {why}" if why else ""))
-
-
-def invalid_value(field: str, value: Any, why: str) -> FieldError:
-    return FieldError("FieldValueInvalid", field, f"Invalid value: {_show(value)}: {why}")
-
-
-def not_supported(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
-    return not_one_of(field, value, sorted(allowed))
-
-
-def not_one_of(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
-    """As `not_supported`, where upstream names what is allowed in an order of its own."""
-    values = ", ".join(f'"{item}"' for item in allowed)
-    return FieldError(
-        "FieldValueNotSupported",
-        field,
-        f"Unsupported value: {_show(value)}: supported values: {values}",
-    )
-
-
-def duplicate(field: str, value: Any) -> FieldError:
-    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_show(value)}")
-
-
-def forbidden_field(field: str, why: str) -> FieldError:
-    return FieldError("FieldValueForbidden", field, f"Forbidden: {why}")
-
-
-def too_long(field: str, limit: int) -> FieldError:
-    return FieldError(
-        "FieldValueTooLong",
-        field,
-        f"Too long: may not be more than {limit} {'byte' if limit == 1 else 'bytes'}",
-    )
-
-
-def too_many(field: str, count: int, limit: int) -> FieldError:
-    items = "item" if limit == 1 else "items"
-    return FieldError(
-        "FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} {items}"
-    )
-
-
-def field_not_found(field: str, value: Any) -> FieldError:
-    return FieldError("FieldValueNotFound", field, f"Not found: {_show(value)}")
+    message = "the server could not find the requested resource"
+    return _error(404, "NotFound", message, StatusDetails())
 
 
 def invalid(kind: str, group: str, name: str, errors: list[FieldError]) -> StatusError:

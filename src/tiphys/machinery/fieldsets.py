@@ -1,7 +1,8 @@
 """Sets of fields in the published form of `managedFields` (FieldsV1), and their algebra.
 
-A set is a dict of path elements: ``f:name`` for a field, ``k:{...}`` for an item of a map list, ``v:...`` for an item
-of a set. An element's value is the set below it; the element itself is a member when that is empty or has a ``.``.
+A set is a dict of path elements: ``f:name`` for a field, ``k:{...}`` for an item of a map list,
+``v:...`` for an item of a set. An element's value is the set below it; the element itself is a
+member when that is empty or has a ``.``.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ _SELF: FieldSet = {}
 
 
 def is_member(node: FieldSet) -> bool:
+    """Whether an element with this below it is a member itself."""
     return not node or "." in node
 
 
 def union(left: FieldSet, right: FieldSet) -> FieldSet:
+    """The members of either set. Neither is changed; the result may share parts with them."""
     if not left or not right:
         return left or right
     result = dict(left)
     for element, below in right.items():
-        result[element] = (
-            _union(result[element], below) if element in result and element != "." else below
-        )
+        if element in result and element != ".":
+            below = _union(result[element], below)
+        result[element] = below
     return result
 
 
@@ -61,6 +64,7 @@ def _difference(left: FieldSet, right: FieldSet) -> FieldSet | None:
 
 
 def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
+    """The members of both sets."""
     result: FieldSet = {}
     for element, below in left.items():
         other = right.get(element)
@@ -86,33 +90,37 @@ def paths(fields: FieldSet, prefix: str = "") -> Iterator[str]:
     for element, below in sorted(fields.items()):
         if element == ".":
             continue
-        where = prefix + _shown(element)
+        path = prefix + readable(element)
         if is_member(below):
-            yield where
-        yield from paths(below, where)
+            yield path
+        yield from paths(below, path)
 
 
-def _shown(element: str) -> str:
+def readable(element: str) -> str:
+    """A path element as users read it: ``.image``, ``[name="c"]``, ``[="x"]`` or ``[0]``."""
     kind, _, text = element.partition(":")
-    if kind == "f":
-        return "." + text
-    if kind == "k":
-        keys = msgspec.json.decode(text)
-        return (
-            "["
-            + ",".join(f"{k}={msgspec.json.encode(v).decode()}" for k, v in sorted(keys.items()))
-            + "]"
-        )
-    return f"[={text}]" if kind == "v" else f"[{text}]"
+    match kind:
+        case "f":
+            return f".{text}"
+        case "k":
+            keys = msgspec.json.decode(text)
+            pairs = [f"{key}={msgspec.json.encode(keys[key]).decode()}" for key in sorted(keys)]
+            return f"[{','.join(pairs)}]"
+        case "v":
+            return f"[={text}]"
+    return f"[{text}]"
 
 
 def field(name: str) -> str:
+    """The element of a field."""
     return "f:" + name
 
 
 def item_key(keys: dict[str, Any]) -> str:
+    """The element of an item of a map list, by the values of its keys."""
     return "k:" + msgspec.json.encode(dict(sorted(keys.items()))).decode()
 
 
 def item_value(value: Any) -> str:
+    """The element of an item of a set."""
     return "v:" + msgspec.json.encode(value).decode()

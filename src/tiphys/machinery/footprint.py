@@ -1,5 +1,5 @@
-"""What a pod takes of its node: resources and ports. Shared by the scheduler, which looks for room, and the node agent,
-which refuses what it has no room for."""
+"""What a pod takes of its node: resources and ports. Shared by the scheduler, which looks for room,
+and the node agent, which refuses what it has no room for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Port = tuple[str, str, int]  # address, protocol, host port
 
 
 def units(name: str, value: str) -> int:
-    """A quantity in units that are compared: thousandths of cpu, whole numbers of everything else."""
+    """A quantity in units that are compared: thousandths of cpu, whole numbers of everything
+    else."""
     return quantity.milli(value) if name == CPU else quantity.ceil_units(value)
 
 
@@ -34,8 +35,9 @@ def _own(container: core_v1.Container, least: Mapping[str, int]) -> dict[str, in
 
 
 def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What the pod needs at its neediest moment: all containers together, or one init container beside the
-    sidecars started before it, plus overhead. `least` stands for what a container says nothing of."""
+    """What the pod needs at its neediest moment: all containers together, or one init container
+    beside the sidecars started before it, plus overhead. `least` stands for what a container says
+    nothing of."""
     total: dict[str, int] = {}
     for container in spec.containers:
         for name, value in _own(container, least).items():
@@ -67,8 +69,9 @@ def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> d
 
 
 def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What a pod on a node takes of it: while it is being resized, the most of what it has, what it is let have and what it
-    is to have. A wish that its node can never fulfil does not count. `least` stands for what a container says nothing of."""
+    """What a pod on a node takes of it: while it is being resized, the most of what it has, what it
+    is let have and what it is to have. A wish that its node can never fulfil does not count.
+    `least` stands for what a container says nothing of."""
     status = pod.status
     told = {
         s.name: s

@@ -1,4 +1,5 @@
-"""The formats that a schema may name for strings, each a test. Source: the formats upstream's validator knows."""
+"""The formats that a schema may name for strings, each a test. Source: the formats upstream's
+validator knows."""
 
 from __future__ import annotations
 

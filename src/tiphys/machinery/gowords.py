@@ -51,7 +51,8 @@ def syntax(data: bytes) -> str:
 
 
 def whole(digits: str) -> int | float:
-    """A number of any length: Python refuses to read one of 4,300 digits, and takes long for those that are shorter."""
+    """A number of any length: Python refuses to read one of 4,300 digits, and takes long for those
+    that are shorter."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 
@@ -106,7 +107,8 @@ def formatted(value: Any) -> str:
 
 
 class _Place(NamedTuple):
-    """Where a value is not of the declared type: what stands there, on which path, in which struct and field."""
+    """Where a value is not of the declared type: what stands there, on which path, in which struct
+    and field."""
 
     found: Any
     steps: list[str]
@@ -152,7 +154,8 @@ _OWN_READERS = ("quantity", "time", "microtime", "intorstring", "union")
 
 
 def restoration(error: msgspec.ValidationError, value: Any, kind: type) -> str:
-    """The same in the words of the converter that makes objects of maps: strategic merge patches go through it."""
+    """The same in the words of the converter that makes objects of maps: strategic merge patches go
+    through it."""
     text, _, path = str(error).partition(" - at `$")
     place = _place(path, text, value, kind)
     if place.field is None or place.field.kind in _OWN_READERS:
@@ -171,7 +174,8 @@ def restoration(error: msgspec.ValidationError, value: Any, kind: type) -> str:
 
 
 def _unconverted(found: str, wanted: str, named: str) -> str:
-    """Go's types convert numbers into strings and each other; what does not convert has no form for the converter."""
+    """Go's types convert numbers into strings and each other; what does not convert has no form for
+    the converter."""
     numbers = ("int32", "int64", "float", "float64")
     if found == "int64" and wanted in numbers:
         return ""

@@ -1,8 +1,10 @@
-"""Folders as open handles: below a folder that a container can write to, nothing is looked up by its path.
+"""Folders as open handles: below a folder that a container can write to, nothing is looked up by
+its path.
 
-Whoever can write to a folder can exchange any part of a path through it for a link, between our look at it and our use of
-it. An open handle stays what it was. Every function here takes handles, opens one part of a path at a time, and follows no
-link, unless it says so. The one module of this room that touches the disk: the node and the provisioner both need it.
+Whoever can write to a folder can exchange any part of a path through it for a link, between our
+look at it and our use of it. An open handle stays what it was. Every function here takes handles,
+opens one part of a path at a time, and follows no link, unless it says so. The one module of this
+room that touches the disk: the node and the provisioner both need it.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ _LINKS = 40  # links followed on the way, as the kernel allows
 
 
 def parts_of(path: str) -> list[str]:
-    """The parts of a relative path. Raises OSError for one that the kernel would not take or that leads up."""
+    """The parts of a relative path. Raises OSError for one that the kernel would not take or that
+    leads up."""
     if "\0" in path or len(os.fsencode(path)) >= 4096:
         raise OSError(errno.EINVAL, "not a path", path[:100])
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -32,8 +35,8 @@ def parts_of(path: str) -> list[str]:
 
 @contextlib.contextmanager
 def folder(path: str | Path, at: int | None = None, make: int | None = None) -> Iterator[int]:
-    """An open folder. Without `at` the path is trusted but for its last part; with it, no part may be a link. With `make`
-    (a mode) missing parts are made."""
+    """An open folder. Without `at` the path is trusted but for its last part; with it, no part may
+    be a link. With `make` (a mode) missing parts are made."""
     handle = os.open(path, FOLDER) if at is None else _descend(at, parts_of(str(path)), make)
     try:
         yield handle
@@ -62,7 +65,8 @@ def _open_or_make(name: str, at: int, make: int | None) -> int:
 
 
 def make_folder(at: int, name: str, mode: int) -> int:
-    """Makes a folder with this very mode, whatever the umask says, and opens it. One that came meanwhile is taken."""
+    """Makes a folder with this very mode, whatever the umask says, and opens it. One that came
+    meanwhile is taken."""
     try:
         os.mkdir(name, 0o700, dir_fd=at)
     except FileExistsError:
@@ -95,8 +99,8 @@ def read_file(at: int, path: str, limit: int) -> bytes:
 def write_file(
     at: int, name: str, content: bytes, mode: int, user: int = -1, group: int = -1
 ) -> None:
-    """A file in an open folder that holds just this. What stands there already keeps its place: others may have it
-    mounted. A link there raises OSError."""
+    """A file in an open folder that holds just this. What stands there already keeps its place:
+    others may have it mounted. A link there raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     handle = os.open(name, flags, 0o600, dir_fd=at)
     with os.fdopen(handle, "wb") as file:
@@ -111,10 +115,12 @@ def write_file(
 
 
 def find(root: int, path: str, base: str, make: int) -> int:
-    """A handle (O_PATH) of what `path` names below the open folder `root`, a folder, a file or whatever else.
+    """A handle (O_PATH) of what `path` names below the open folder `root`, a folder, a file or
+    whatever else.
 
-    Links are followed by us, part for part, as long as they stay below `root`, whose own path is `base`; an absolute link
-    counts from there. Missing parts are made as folders with the mode `make`. Raises OSError.
+    Links are followed by us, part for part, as long as they stay below `root`, whose own path is
+    `base`; an absolute link counts from there. Missing parts are made as folders with the mode
+    `make`. Raises OSError.
     """
     search = _Search(root, path, base)
     try:
@@ -127,7 +133,8 @@ def find(root: int, path: str, base: str, make: int) -> int:
 
 
 class _Search:
-    """`handle` is where we are, `way` the names that lead there from `root`, `todo` the parts to go, the next one last."""
+    """`handle` is where we are, `way` the names that lead there from `root`, `todo` the parts to
+    go, the next one last."""
 
     def __init__(self, root: int, path: str, base: str) -> None:
         self._root, self._path, self._base = root, path, base
@@ -196,8 +203,9 @@ def _look(at: int, name: str, make: int) -> int:
 
 
 def remove_tree(at: int, name: str) -> None:
-    """Removes what `name` is in an open folder, and all below it; nothing when there is nothing. Links go and what they
-    lead to stays, and so does whatever is mounted there. Raises OSError for what would not go."""
+    """Removes what `name` is in an open folder, and all below it; nothing when there is nothing.
+    Links go and what they lead to stays, and so does whatever is mounted there. Raises OSError for
+    what would not go."""
     if name in ("", ".", "..") or "/" in name:
         raise OSError(errno.EINVAL, "not a name", name)
     try:
@@ -223,8 +231,8 @@ def remove_tree(at: int, name: str) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes all that is in a folder, and the folder if nothing is mounted there. Its own path is trusted. What will not
-    go stays, with a first OSError about it."""
+    """Removes all that is in a folder, and the folder if nothing is mounted there. Its own path is
+    trusted. What will not go stays, with a first OSError about it."""
     try:
         at = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -241,8 +249,9 @@ def remove_folder(path: Path) -> None:
 
 
 class _Removal:
-    """One pass after another, until one finds nothing that it can remove: a tree may be deeper than files can be open.
-    What will not go does not keep the rest; the first such error is kept in `error`."""
+    """One pass after another, until one finds nothing that it can remove: a tree may be deeper than
+    files can be open. What will not go does not keep the rest; the first such error is kept in
+    `error`."""
 
     def __init__(self, top: int) -> None:
         self._top, self._mount, self._moved = top, _mount(top), 0
@@ -292,6 +301,7 @@ class _Removal:
 
 
 def _mount(handle: int) -> str:
-    """Which mount a handle is of. Two mounts of one file system have one device number, so that would not do."""
+    """Which mount a handle is of. Two mounts of one file system have one device number, so that
+    would not do."""
     with open(f"/proc/self/fdinfo/{handle}") as file:
         return next((line for line in file if line.startswith("mnt_id:")), "")

@@ -1,7 +1,8 @@
-"""The JSONPath that printer columns, scale paths and selectable fields are written in, over plain dicts and lists.
+"""The JSONPath that printer columns, scale paths and selectable fields are written in, over plain
+dicts and lists.
 
-Fields (`.spec.a`, `['a.b']`, `.a\\.b`), indexes, `[*]`, slices, and filters that compare with a literal
-(`[?(@.type=="Ready")]`).
+Fields (`.spec.a`, `['a.b']`, `.a\\.b`), indexes, `[*]`, slices, and filters that compare with a
+literal (`[?(@.type=="Ready")]`).
 """
 
 from __future__ import annotations
@@ -140,8 +141,9 @@ _PIECE = re.compile(r"'(?:\\.|[^'\\])*'|[.\[\]]|[^.\[\]']+|'")
 
 
 def schema_path(text: str, facts: Any, arrays: bool = True) -> tuple[str, Any]:
-    """(the path in its usual form, the schema found there) of a path of fields through a published schema, as rules and
-    selectable fields name them: ``.spec.a`` and, with `arrays`, ``['a.b']``. Raises PathError in upstream's words."""
+    """(the path in its usual form, the schema found there) of a path of fields through a published
+    schema, as rules and selectable fields name them: ``.spec.a`` and, with `arrays`, ``['a.b']``.
+    Raises PathError in upstream's words."""
     pieces = iter(_PIECE.findall(text))
     found = ""
 

@@ -1,4 +1,5 @@
-"""Keywords of structural schemas that judge a value by itself: ranges, lengths, patterns, formats, enumerations."""
+"""Keywords of structural schemas that judge a value by itself: ranges, lengths, patterns, formats,
+enumerations."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from tiphys.machinery.errors import (
     FieldError,
     invalid_value,
     not_one_of,
-    quoted,
     too_long,
     too_many,
 )
 from tiphys.machinery.formats import FORMATS
+from tiphys.machinery.goformat import quoted
 from tiphys.machinery.regexp import compiled
 
 Check = Callable[[Any, str], FieldError | None]

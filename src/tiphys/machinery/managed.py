@@ -1,8 +1,8 @@
 """Who manages which fields: `metadata.managedFields` kept by every write, and server-side apply.
 
-The rules are those of upstream's structured merge: an update takes the fields it changes, an apply owns what its
-configuration says, meets conflicts where others own something it would change, and removes what it owned before, no
-longer says, and nobody else owns.
+The rules are those of upstream's structured merge: an update takes the fields it changes, an apply
+owns what its configuration says, meets conflicts where others own something it would change, and
+removes what it owned before, no longer says, and nobody else owns.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ _UNMANAGED = (
 )
 
 
-# What every configuration says and nobody is told to manage: the metadata stays when the last label in it goes.
+# What every configuration says and nobody is told to manage: the metadata stays when the last label
+# in it goes.
 _EVERYBODYS: FieldSet = {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:name": {}}}
 
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """Who writes, and how. Two entries with the same of it are one. An applier is the same one at every version, so it
-    has none here."""
+    """Who writes, and how. Two entries with the same of it are one. An applier is the same one at
+    every version, so it has none here."""
 
     name: str
     operation: str
@@ -68,7 +69,8 @@ def entry_of(
 
 @dataclass(slots=True)
 class Managed:
-    """The sets of all managers of one object; for appliers, the version in which each has applied last."""
+    """The sets of all managers of one object; for appliers, the version in which each has applied
+    last."""
 
     sets: dict[Manager, FieldSet]
     times: dict[Manager, str | None]
@@ -151,7 +153,8 @@ def updated(
     now: str,
     reset: tuple[str, ...] = (),
 ) -> list[ManagedFieldsEntry] | None:
-    """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields changed."""
+    """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields
+    changed."""
     difference_made = typed.compare(old, new, node)
     if difference_made.same:
         return None
@@ -185,7 +188,8 @@ def apply(
     now: str,
     reset: tuple[str, ...] = (),
 ) -> Applied:
-    """`config` applied to `live` by `manager`. Raises StatusError (409, every conflict named) or typed.MergeError."""
+    """`config` applied to `live` by `manager`. Raises StatusError (409, every conflict named) or
+    typed.MergeError."""
     version, manager = manager.api_version, manager.at_any_version()
     moved = managed.versions.get(manager, version) != version
     managed.versions[manager] = version
@@ -221,9 +225,9 @@ def apply(
 def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node: Node) -> FieldSet:
     """What the applier owned, says no more, and nobody else owns.
 
-    In upstream's three steps: all that it owned goes; what anybody owns now comes back, and with it what it is in, as far
-    as the type names it (so an item goes when nobody owns the item itself, whatever others own in it); and of the rest
-    nothing goes that the applier had not owned."""
+    In upstream's three steps: all that it owned goes; what anybody owns now comes back, and with it
+    what it is in, as far as the type names it (so an item goes when nobody owns the item itself,
+    whatever others own in it); and of the rest nothing goes that the applier had not owned."""
     owned: FieldSet = _EVERYBODYS
     for fields in managed.sets.values():
         owned = union(owned, fields)

@@ -86,7 +86,8 @@ def path_segment_errors(name: str) -> list[str]:
 
 
 def label_key_errors(key: str) -> list[str]:
-    """Problems of a qualified name: an optional DNS subdomain, a slash, and a name of up to 63 bytes."""
+    """Problems of a qualified name: an optional DNS subdomain, a slash, and a name of up to 63
+    bytes."""
     return list(_label_key_errors(key))
 
 
@@ -139,7 +140,8 @@ def port_name_errors(name: str) -> list[str]:
 
 
 def is_ip(text: str) -> bool:
-    """Whether the text is an address; one with a zone (``fe80::1%eth0``) is none here, as for upstream."""
+    """Whether the text is an address; one with a zone (``fe80::1%eth0``) is none here, as for
+    upstream."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -1,8 +1,8 @@
 """How much work may be done at once where others wait, before it has to go on elsewhere.
 
-What an expression costs is known only while it runs. The event loop lets it begin, with a small allowance; when that is spent,
-`Unfinished` ends the attempt and whoever has asked starts again on a thread, where nobody waits. So only pure work may be done
-under an allowance.
+What an expression costs is known only while it runs. The event loop lets it begin, with a small
+allowance; when that is spent, `Unfinished` ends the attempt and whoever has asked starts again on a
+thread, where nobody waits. So only pure work may be done under an allowance.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a pod names of other objects in its namespace: nodes may read that and nothing else, and mirror pods name nothing."""
+"""What a pod names of other objects in its namespace: nodes may read that and nothing else, and
+mirror pods name nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ References = dict[str, set[str]]
 
 
 def references(pod: core_v1.Pod) -> References:
-    """Plural of a resource → names: secrets, configmaps, persistentvolumeclaims, serviceaccounts, resourceclaims."""
+    """Plural of a resource → names: secrets, configmaps, persistentvolumeclaims, serviceaccounts,
+    resourceclaims."""
     spec, found = pod.spec, References()
 
     def note(plural: str, name: str | None) -> None:
@@ -49,7 +51,8 @@ def references(pod: core_v1.Pod) -> References:
 
 
 def first_reference(pod: core_v1.Pod) -> str:
-    """What a pod names first of other objects, as users are told it; empty when it names none. A mirror pod must not."""
+    """What a pod names first of other objects, as users are told it; empty when it names none. A
+    mirror pod must not."""
     named = references(pod)
     for plural in ("serviceaccounts", "secrets", "configmaps"):
         if plural in named:

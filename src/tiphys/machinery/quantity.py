@@ -1,4 +1,5 @@
-"""Arithmetic on quantities. Values are whole numbers of nano units, so nothing is rounded on the way."""
+"""Arithmetic on quantities. Values are whole numbers of nano units, so nothing is rounded on the
+way."""
 
 from __future__ import annotations
 

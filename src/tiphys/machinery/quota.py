@@ -1,4 +1,5 @@
-"""What objects count for a resource quota. Shared by admission, which refuses, and the controller, which counts.
+"""What objects count for a resource quota. Shared by admission, which refuses, and the controller,
+which counts.
 
 Amounts are in nano units, so that quantities and numbers of objects add up alike.
 """
@@ -105,11 +106,12 @@ def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
     return used
 
 
-# --- scopes -------------------------------------------------------------------------------------------------------
+# --- scopes ---
 
 
 def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> bool:
-    """Whether a quota is about an object. One with scopes is about pods alone (and claims, for their class)."""
+    """Whether a quota is about an object. One with scopes is about pods alone (and claims, for
+    their class)."""
     wanted = [
         core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists")
         for name in quota.spec.scopes
@@ -167,7 +169,7 @@ def _crosses_namespaces(spec: core_v1.PodSpec) -> bool:
     return any(term.namespaces or term.namespace_selector is not None for term in terms)
 
 
-# --- sums ---------------------------------------------------------------------------------------------------------
+# --- sums ---
 
 
 def added(usages: Iterable[Usage]) -> Usage:

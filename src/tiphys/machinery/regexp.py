@@ -1,4 +1,5 @@
-"""Regular expressions that users write, in schemas and CEL: RE2, as upstream's are, in time that grows with the text alone."""
+"""Regular expressions that users write, in schemas and CEL: RE2, as upstream's are, in time that
+grows with the text alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Results of functions of one text, remembered: as `functools.lru_cache`, but not for long texts.
 
-Whoever sends requests chooses the texts. A cache of 1,000 selectors of 1 MB each would be a gigabyte.
+Whoever sends requests chooses the texts. A cache of 1,000 selectors of 1 MB each would be a
+gigabyte.
 """
 
 from __future__ import annotations

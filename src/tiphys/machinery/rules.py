@@ -1,4 +1,5 @@
-"""`x-kubernetes-validations`: the CEL rules of a custom resource's schema, run over an object and what it was before."""
+"""`x-kubernetes-validations`: the CEL rules of a custom resource's schema, run over an object and
+what it was before."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ _TOTAL_LIMIT = 100_000_000
 
 
 def as_seen(obj: CustomObject, schema: Schema) -> dict[str, Any]:
-    """An object as its root's schema and rules see it: of the metadata only the names, or all of it where the schema
-    asks for more."""
+    """An object as its root's schema and rules see it: of the metadata only the names, or all of it
+    where the schema asks for more."""
     names = {"name": obj.metadata.name, "generateName": obj.metadata.generate_name}
     meta = {key: value for key, value in names.items() if value}
     about = schema.properties.get("metadata")
@@ -143,7 +144,8 @@ def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, why: str) ->
 
 
 def cel_value(value: Any, schema: Schema | None) -> Any:
-    """A value as CEL sees it: numbers are doubles, and strings of some formats are times, spans and bytes."""
+    """A value as CEL sees it: numbers are doubles, and strings of some formats are times, spans and
+    bytes."""
     if schema is None or value is None:
         return value
     if isinstance(value, dict):
@@ -178,7 +180,7 @@ def _formatted(text: str, name: str) -> Any:
     return text
 
 
-# --- of definitions -----------------------------------------------------------------------------------------------
+# --- of definitions ---
 
 
 _HINT = " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
@@ -228,9 +230,9 @@ def node_errors(
     costs: RuleCosts,
     root: bool = False,
 ) -> list[FieldError]:
-    """What is wrong with the expressions of one node's rules. times: how often the value may be there, None if only the
-    size of a request bounds it; uncorrelated: the place above it that keeps old values from being told apart, if any;
-    root: whether it is the schema of a whole resource."""
+    """What is wrong with the expressions of one node's rules. times: how often the value may be
+    there, None if only the size of a request bounds it; uncorrelated: the place above it that keeps
+    old values from being told apart, if any; root: whether it is the schema of a whole resource."""
     found = list[FieldError]()
     schema = schema.as_seen(root)
     if not is_exposed(schema):

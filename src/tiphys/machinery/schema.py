@@ -6,7 +6,7 @@ import functools
 import types
 import typing
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -17,10 +17,16 @@ from tiphys.api.base import F, Quantity, Scalar, Struct
 class Field:
     """One JSON field of a type.
 
-    kind: "struct", "list", "dict", "union", "any" or the scalar: "string", "int32", "int64", "bool", "float",
-          "bytes", "quantity", "intorstring", "time", "microtime"; "any" is free JSON
-    item: for "struct" the class; for "list" and "dict" the Field of an element; for "union" the struct among its arms
-    other: for "union" the Field of the arm that is no struct
+    name:      in JSON
+    attribute: in Python
+    kind:      "struct", "list", "dict", "union", "any" or the scalar: "string", "int32", "int64",
+               "bool", "float", "bytes", "quantity", "intorstring", "time", "microtime"; "any" is
+               free JSON
+    optional:  None is a value of its own
+    item:      for "struct" the class; for "list" and "dict" the Field of an element; for "union"
+               the struct among its arms
+    base:      the inlined struct that declares the field, None when the type itself does
+    other:     for "union" the Field of the arm that is not a struct
     """
 
     name: str
@@ -29,9 +35,7 @@ class Field:
     optional: bool
     facts: F
     item: Any = None
-    base: type | None = (
-        None  # the inlined struct that declares the field, None when the type itself does
-    )
+    base: type | None = None
     other: Field | None = None
 
 
@@ -45,9 +49,18 @@ _SCALARS: dict[Any, str] = {
 _NONE = type(None)
 
 
-def _unwrap(hint: Any) -> tuple[Any, F, str]:
-    """(type without annotations, facts, what an annotation says of the scalar)."""
-    facts, mark = F(0), ""
+class _Hint(NamedTuple):
+    """A type without its annotations, the facts of the field, and the kind of scalar that an
+    annotation names."""
+
+    type: Any
+    facts: F
+    scalar: str
+
+
+def _unwrap(hint: Any) -> _Hint:
+    facts = F(0)
+    scalar = ""
     while get_origin(hint) is Annotated:
         args = get_args(hint)
         hint = args[0]
@@ -55,49 +68,59 @@ def _unwrap(hint: Any) -> tuple[Any, F, str]:
             if isinstance(extra, F):
                 facts = extra
             elif isinstance(extra, msgspec.Meta):
-                mark = "int32" if extra.le == 2**31 - 1 else mark
+                if extra.le == 2**31 - 1:
+                    scalar = "int32"
             elif isinstance(extra, Scalar):
-                mark = extra.kind
-    return hint, facts, mark
+                scalar = extra.kind
+    return _Hint(hint, facts, scalar)
 
 
 def _field(name: str, attribute: str, hint: Any, base: type | None) -> Field:
-    hint, facts, mark = _unwrap(hint)
+    kind_hint, facts, scalar = _unwrap(hint)
+    field = functools.partial(Field, name, attribute, facts=facts, base=base)
     optional = False
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        options = [option for option in get_args(hint) if option is not _NONE]
-        optional = len(options) < len(get_args(hint))
+    if get_origin(kind_hint) in (typing.Union, types.UnionType):
+        options = [option for option in get_args(kind_hint) if option is not _NONE]
+        optional = len(options) < len(get_args(kind_hint))
         if len(options) > 1:
-            bare = {_unwrap(option)[0] for option in options}
-            if bare == {int, float}:
-                return Field(name, attribute, "float", optional, facts, None, base)
-            kind = "intorstring" if bare == {int, str} else "union"
-            structs = [
-                option for option in bare if isinstance(option, type) and issubclass(option, Struct)
-            ]
-            others = [
-                option
-                for option in options
-                if kind == "union" and _unwrap(option)[0] not in structs
-            ]
-            other = _field(name, attribute, others[0], None) if others else None
-            return Field(
-                name, attribute, kind, optional, facts, structs[0] if structs else None, base, other
-            )
-        hint, _, mark = _unwrap(options[0])
-    origin = get_origin(hint)
+            arms = _arms(name, attribute, options)
+            return field(arms.kind, optional, item=arms.struct, other=arms.other)
+        kind_hint, _, scalar = _unwrap(options[0])
+    origin = get_origin(kind_hint)
     if origin in (list, dict):
-        item = _field("", "", get_args(hint)[-1], None)
-        return Field(
-            name, attribute, "list" if origin is list else "dict", optional, facts, item, base
-        )
-    if hint is int:
-        return Field(name, attribute, mark or "int64", optional, facts, None, base)
-    if hint in _SCALARS:
-        return Field(name, attribute, mark or _SCALARS[hint], optional, facts, None, base)
-    if isinstance(hint, type) and issubclass(hint, Struct):
-        return Field(name, attribute, "struct", optional, facts, hint, base)
-    return Field(name, attribute, "any", optional, facts, None, base)
+        item = _field("", "", get_args(kind_hint)[-1], None)
+        return field("list" if origin is list else "dict", optional, item=item)
+    if kind_hint is int:
+        return field(scalar or "int64", optional)
+    if kind_hint in _SCALARS:
+        return field(scalar or _SCALARS[kind_hint], optional)
+    if _is_struct(kind_hint):
+        return field("struct", optional, item=kind_hint)
+    return field("any", optional)
+
+
+class _Arms(NamedTuple):
+    kind: str
+    struct: type[Struct] | None = None
+    other: Field | None = None
+
+
+def _arms(name: str, attribute: str, options: list[Any]) -> _Arms:
+    """What a union of several types is."""
+    bare = [_unwrap(option).type for option in options]
+    if set(bare) == {int, float}:
+        return _Arms("float")
+    if set(bare) == {int, str}:
+        return _Arms("intorstring")
+    struct = next((kind for kind in bare if _is_struct(kind)), None)
+    for option, kind in zip(options, bare, strict=True):
+        if not _is_struct(kind):
+            return _Arms("union", struct, _field(name, attribute, option, None))
+    return _Arms("union", struct)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def inlined(kind: type) -> tuple[type, int] | None:
@@ -120,6 +143,7 @@ def fields_of(kind: type[Struct]) -> dict[str, Field]:
 
 
 def element(field: Field | None) -> Field | None:
+    """The Field of the elements of a list or map, None for others."""
     return field.item if field is not None and field.kind in ("list", "dict") else None
 
 

@@ -61,7 +61,8 @@ _NEGATIVE = frozenset(("!=", "notin", "!"))
 
 
 class _Index:
-    """A selector of very many terms or values, arranged so that a match takes as long as the labels are many."""
+    """A selector of very many terms or values, arranged so that a match takes as long as the labels
+    are many."""
 
     def __init__(self, requirements: tuple[Requirement, ...]) -> None:
         self._needed: set[str] = set()
@@ -233,7 +234,8 @@ _OPERATORS = {
 
 
 def from_label_selector(selector: LabelSelector | None) -> Selector | None:
-    """Selector of the API's struct: an empty one matches everything, none at all matches nothing (None)."""
+    """Selector of the API's struct: an empty one matches everything, none at all matches nothing
+    (None)."""
     if selector is None:
         return None
     found = [Requirement(key, "=", (value,)) for key, value in selector.match_labels.items()]
@@ -254,7 +256,8 @@ def node_requirement(key: str, operator: str, values: list[str]) -> Requirement:
 
 @remembered(1024)
 def parse_fields(text: str) -> Selector:
-    """Parses ``metadata.name=a,spec.nodeName!=b``; a backslash escapes comma, equals sign and itself."""
+    """Parses ``metadata.name=a,spec.nodeName!=b``; a backslash escapes comma, equals sign and
+    itself."""
     found = []
     for term in re.findall(r"(?:[^,\\]|\\.)+", text):
         match = re.match(r"((?:[^=!\\]|\\.)+?)(==|!=|=)(.*)$", term, re.S)

@@ -1,7 +1,8 @@
-"""SPDY/3.1, as much as a client of a container runtime's streams needs. No I/O: bytes in, events out, and back.
+"""SPDY/3.1, as much as a client of a container runtime's streams needs. No I/O: bytes in, events
+out, and back.
 
-Headers are compressed without the protocol's dictionary: a reader uses it only when a stream refers to it.
-Headers of replies are skipped: nobody here needs them.
+Headers are compressed without the protocol's dictionary: a reader uses it only when a stream refers
+to it. Headers of replies are skipped: nobody here needs them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Structural schemas of custom resources: pruning, defaulting and validation of plain dicts and lists.
+"""Structural schemas of custom resources: pruning, defaulting and validation of plain dicts and
+lists.
 
-A schema is compiled once from a CustomResourceDefinition's JSON. Sentences are those that upstream's validator writes.
+A schema is compiled once from a CustomResourceDefinition's JSON. Sentences are those that
+upstream's validator writes.
 """
 
 from __future__ import annotations
@@ -26,9 +28,21 @@ UNSET: Any = object()
 ROOT = ("apiVersion", "kind", "metadata")
 
 
+Branch = tuple[str, tuple["Schema", ...]]  # allOf, anyOf, oneOf or not; its schemas
+
+
 @dataclass(slots=True)
 class Schema:
-    """One node. `facts` keeps the published JSON of the node, for documentation and rarely used keywords."""
+    """One node of a schema.
+
+    facts:        the published JSON of the node, for documentation and rarely used keywords
+    additional:   of properties that `properties` does not name, None if there may be none
+    preserve:     what the schema does not name is kept
+    embedded:     the value is an object with a kind and metadata of its own
+    checks:       of the value by itself, see `keywords`
+    rules:        x-kubernetes-validations
+    has_...:      whether the node, or any below it, has some
+    """
 
     facts: dict[str, Any]
     type: str = ""
@@ -45,24 +59,25 @@ class Schema:
     map_type: str = ""
     required: tuple[str, ...] = ()
     checks: tuple[Callable[[Any, str], FieldError | None], ...] = ()
-    branches: tuple[
-        tuple[str, tuple[Schema, ...]], ...
-    ] = ()  # (allOf, anyOf, oneOf or not; the schemas)
+    branches: tuple[Branch, ...] = ()
     rules: tuple[dict[str, Any], ...] = ()
     has_defaults: bool = False
     has_rules: bool = False
     has_embedded: bool = False
-    _seen: Schema | None = None
+    _for_rules: Schema | None = None
 
     def as_seen(self, root: bool = False) -> Schema:
-        """The schema as rules see it: those of a resource's root, or of an embedded one's, know its kind and names
-        whatever it says itself."""
-        if not (root or self.embedded) or _names_itself(self):
+        """The schema as rules see it.
+
+        Rules of a resource's root, or of an embedded object's, know its kind and names, whether or
+        not the schema declares them.
+        """
+        if not (root or self.embedded) or _declares_kind_and_names(self):
             return self
-        if self._seen is None:
-            self._seen = replace(self, properties={**self.properties, **_OBJECT_META})
-            self._seen._seen = self._seen
-        return self._seen
+        if self._for_rules is None:
+            self._for_rules = replace(self, properties={**self.properties, **_OBJECT_META})
+            self._for_rules._for_rules = self._for_rules
+        return self._for_rules
 
     @property
     def has_default(self) -> bool:
@@ -82,7 +97,7 @@ def rules_in(schema: Schema) -> Iterator[str]:
             yield from rules_in(inner)
 
 
-def _names_itself(schema: Schema) -> bool:
+def _declares_kind_and_names(schema: Schema) -> bool:
     properties = schema.properties
     meta = properties.get("metadata")
     if meta is None or meta.type != "object":
@@ -103,18 +118,13 @@ _NOTHING = Schema({})
 
 def compile_schema(facts: dict[str, Any]) -> Schema:
     """The compiled form of one node and all below it."""
-    items, extra = facts.get("items"), facts.get("additionalProperties")
+    items = facts.get("items")
+    properties = facts.get("properties") or {}
     node = Schema(
         facts,
         type=facts.get("type", ""),
-        properties={
-            name: compile_schema(inner) for name, inner in (facts.get("properties") or {}).items()
-        },
-        additional=compile_schema(extra)
-        if isinstance(extra, dict)
-        else ANYTHING
-        if extra is True
-        else None,
+        properties={name: compile_schema(inner) for name, inner in properties.items()},
+        additional=_additional(facts.get("additionalProperties")),
         items=compile_schema(items) if isinstance(items, dict) else None,
         nullable=bool(facts.get("nullable")),
         preserve=bool(facts.get("x-kubernetes-preserve-unknown-fields")),
@@ -129,95 +139,119 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
         branches=tuple(_branches(facts)),
         rules=tuple(facts.get("x-kubernetes-validations") or ()),
     )
-    inner = [
-        *node.properties.values(),
-        *(n for n in (node.additional, node.items) if n is not None),
-    ]
-    node.has_defaults = node.has_default or any(n.has_defaults for n in inner)
-    node.has_rules = bool(node.rules) or any(n.has_rules for n in inner)
-    node.has_embedded = node.embedded or any(n.has_embedded for n in inner)
+    below = list(node.properties.values())
+    if node.additional is not None:
+        below.append(node.additional)
+    if node.items is not None:
+        below.append(node.items)
+    node.has_defaults = node.has_default or any(inner.has_defaults for inner in below)
+    node.has_rules = bool(node.rules) or any(inner.has_rules for inner in below)
+    node.has_embedded = node.embedded or any(inner.has_embedded for inner in below)
     return node
 
 
-def _branches(facts: dict[str, Any]) -> list[tuple[str, tuple[Schema, ...]]]:
-    found = []
+def _additional(facts: Any) -> Schema | None:
+    """Of additionalProperties, which are a schema or a boolean."""
+    if isinstance(facts, dict):
+        return compile_schema(facts)
+    return ANYTHING if facts is True else None
+
+
+def _branches(facts: dict[str, Any]) -> list[Branch]:
+    branches: list[Branch] = []
     for keyword in ("allOf", "anyOf", "oneOf"):
         if facts.get(keyword):
-            found.append((keyword, tuple(compile_schema(inner) for inner in facts[keyword])))
+            branches.append((keyword, tuple(compile_schema(inner) for inner in facts[keyword])))
     if facts.get("not"):
-        found.append(("not", (compile_schema(facts["not"]),)))
-    return found
+        branches.append(("not", (compile_schema(facts["not"]),)))
+    return branches
 
 
-# --- pruning ------------------------------------------------------------------------------------------------------
+def _at(path: str, name: str) -> str:
+    """The path of a field of what is at `path`, which is empty for the root."""
+    return f"{path}.{name}" if path else name
+
+
+# --- pruning ---
 
 
 def prune(
-    value: Any, schema: Schema, root: bool = False, path: str = "", found: list[str] | None = None
+    value: Any, schema: Schema, root: bool = False, path: str = "", pruned: list[str] | None = None
 ) -> None:
-    """Takes out, in place, what the schema does not name; `found` collects the paths of what went."""
+    """Takes out, in place, what the schema does not name.
+
+    root:   the value is a whole object, whose kind and metadata are not the schema's concern
+    pruned: collects the paths of what was taken out
+    """
     if isinstance(value, list):
         below = schema.items or _NOTHING
         for index, item in enumerate(value):
             if isinstance(item, dict | list) and not (schema.items is None and schema.preserve):
-                prune(item, below, False, f"{path}[{index}]", found)
+                prune(item, below, False, f"{path}[{index}]", pruned)
         return
     if not isinstance(value, dict) or schema is ANYTHING:
         return
     for key in list(value):
         if (root or schema.embedded) and key in ROOT:
             if key == "metadata" and not root and isinstance(value[key], dict):
-                _prune_metadata(value[key], f"{path}.metadata" if path else "metadata", found)
+                _prune_metadata(value[key], _at(path, "metadata"), pruned)
             continue
-        inner, where = schema.child(key), f"{path}.{key}" if path else key
+        inner = schema.child(key)
         if inner is not None:
             if isinstance(value[key], dict | list):
-                prune(value[key], inner, False, where, found)
+                prune(value[key], inner, False, _at(path, key), pruned)
         elif not schema.preserve:
             del value[key]
-            if found is not None:
-                found.append(where)
+            if pruned is not None:
+                pruned.append(_at(path, key))
 
 
-def _prune_metadata(meta: dict[str, Any], path: str, found: list[str] | None) -> None:
+def _prune_metadata(meta: dict[str, Any], path: str, pruned: list[str] | None) -> None:
     """The metadata of an embedded object has the fields that every object's has."""
     known = fields_of(ObjectMeta)
     for key in [key for key in meta if key not in known]:
         del meta[key]
-        if found is not None:
-            found.append(f"{path}.{key}")
+        if pruned is not None:
+            pruned.append(f"{path}.{key}")
 
 
-# --- defaulting ---------------------------------------------------------------------------------------------------
+# --- defaulting ---
 
 
 def apply_defaults(value: Any, schema: Schema) -> None:
-    """Fills in, in place, what is missing and has a default. Nulls that the schema does not allow count as missing."""
+    """Fills in, in place, what is missing and has a default. Nulls that the schema does not allow
+    count as missing."""
     if not schema.has_defaults:
         return
     if isinstance(value, dict):
-        for name, inner in schema.properties.items():
-            if inner.has_default and (
-                name not in value or (value[name] is None and not inner.nullable)
-            ):
-                value[name] = copy.deepcopy(inner.default)
-            if inner.has_defaults and isinstance(value.get(name), dict | list):
-                apply_defaults(value[name], inner)
-        if schema.additional is not None and schema.additional.has_defaults:
-            for name, item in value.items():
-                if name not in schema.properties:
-                    if (
-                        item is None
-                        and schema.additional.has_default
-                        and not schema.additional.nullable
-                    ):
-                        value[name] = copy.deepcopy(schema.additional.default)
-                    apply_defaults(value[name], schema.additional)
+        _apply_defaults_to_fields(value, schema)
     elif isinstance(value, list) and schema.items is not None:
         for index, item in enumerate(value):
-            if item is None and schema.items.has_default and not schema.items.nullable:
+            if item is None and _replaces_null(schema.items):
                 value[index] = copy.deepcopy(schema.items.default)
             apply_defaults(value[index], schema.items)
+
+
+def _apply_defaults_to_fields(value: dict[str, Any], schema: Schema) -> None:
+    for name, inner in schema.properties.items():
+        is_missing = name not in value or (value[name] is None and not inner.nullable)
+        if inner.has_default and is_missing:
+            value[name] = copy.deepcopy(inner.default)
+        if inner.has_defaults and isinstance(value.get(name), dict | list):
+            apply_defaults(value[name], inner)
+    additional = schema.additional
+    if additional is None or not additional.has_defaults:
+        return
+    for name, item in value.items():
+        if name in schema.properties:
+            continue
+        if item is None and _replaces_null(additional):
+            value[name] = copy.deepcopy(additional.default)
+        apply_defaults(value[name], additional)
+
+
+def _replaces_null(schema: Schema) -> bool:
+    return schema.has_default and not schema.nullable
 
 
 def drop_nulls(value: Any, schema: Schema) -> None:
@@ -237,7 +271,7 @@ def drop_nulls(value: Any, schema: Schema) -> None:
             drop_nulls(item, schema.items)
 
 
-# --- validation ---------------------------------------------------------------------------------------------------
+# --- validation ---
 
 
 def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> list[FieldError]:
@@ -245,171 +279,178 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> li
     if old is not UNSET and value == old:
         return []
     if value is None:
-        if schema.nullable or not schema.type:
-            allowed = schema.facts.get("enum")
-            return (
-                [not_supported(path, None, enum_texts(allowed))]
-                if allowed and None not in allowed
-                else []
-            )
-        return [_wrong_type(path, "null", schema)]
-    found = _type_errors(value, schema, path)
+        return _null_errors(schema, path)
+    errors = _type_errors(value, schema, path)
     for check in schema.checks:
-        problem = check(value, path)
-        if problem is not None:
-            found.append(problem)
+        error = check(value, path)
+        if error is not None:
+            errors.append(error)
     for keyword, schemas in schema.branches:
-        found += _branch_errors(keyword, schemas, value, path)
+        errors += _branch_errors(keyword, schemas, value, path)
     if isinstance(value, dict):
-        for name in schema.required:
-            if name not in value:
-                found.append(required(f"{path}.{name}" if path else name))
-        before = old if isinstance(old, dict) else {}
-        for key, item in value.items():
-            inner = schema.properties.get(key)
-            if inner is None:
-                if schema.additional is None:
-                    continue
-                inner = schema.additional
-            found += validate(item, inner, f"{path}.{key}" if path else key, before.get(key, UNSET))
-        if schema.embedded:
-            found += _embedded_errors(value, path)
+        errors += _field_errors(value, schema, path, old)
     elif isinstance(value, list) and schema.items is not None:
-        before_items = correlated(value, old, schema)
+        old_items = correlated(value, old, schema)
         for index, item in enumerate(value):
-            found += validate(item, schema.items, f"{path}[{index}]", before_items[index])
-        found += _list_errors(value, schema, path)
-    return found
+            errors += validate(item, schema.items, f"{path}[{index}]", old_items[index])
+        errors += _list_errors(value, schema, path)
+    return errors
+
+
+def _null_errors(schema: Schema, path: str) -> list[FieldError]:
+    if schema.type and not schema.nullable:
+        return [_wrong_type(path, "null", schema)]
+    allowed = schema.facts.get("enum")
+    if allowed and None not in allowed:
+        return [not_supported(path, None, enum_texts(allowed))]
+    return []
+
+
+def _field_errors(value: dict[str, Any], schema: Schema, path: str, old: Any) -> list[FieldError]:
+    errors = [required(_at(path, name)) for name in schema.required if name not in value]
+    old_fields = old if isinstance(old, dict) else {}
+    for key, item in value.items():
+        inner = schema.child(key)
+        if inner is not None:
+            errors += validate(item, inner, _at(path, key), old_fields.get(key, UNSET))
+    if schema.embedded:
+        errors += _embedded_errors(value, path)
+    return errors
 
 
 def correlated(value: list[Any], old: Any, schema: Schema) -> list[Any]:
     """For each item the item it was before, where the list's keys tell."""
     if not isinstance(old, list) or schema.list_type != "map":
         return [UNSET] * len(value)
-    table = {list_key(item, schema): item for item in old if isinstance(item, dict)}
-    return [
-        table.get(list_key(item, schema), UNSET) if isinstance(item, dict) else UNSET
-        for item in value
-    ]
+    old_items = {list_key(item, schema): item for item in old if isinstance(item, dict)}
+    result = []
+    for item in value:
+        key = list_key(item, schema) if isinstance(item, dict) else None
+        result.append(UNSET if key is None else old_items.get(key, UNSET))
+    return result
 
 
 def list_key(item: dict[str, Any], schema: Schema) -> tuple[Any, ...]:
     """The values of a map list's keys; a missing one has its default."""
-    row = []
+    values = []
     for key in schema.list_keys:
         inner = schema.items.properties.get(key) if schema.items else None
-        row.append(
-            item.get(key, inner.default if inner is not None and inner.has_default else None)
-        )
-    return tuple(repr(v) if isinstance(v, dict | list) else v for v in row)
+        default = inner.default if inner is not None and inner.has_default else None
+        values.append(_hashable(item.get(key, default)))
+    return tuple(values)
+
+
+def _hashable(value: Any) -> Any:
+    return repr(value) if isinstance(value, dict | list) else value
 
 
 def _list_errors(value: list[Any], schema: Schema, path: str) -> list[FieldError]:
     if schema.list_type not in ("set", "map"):
         return []
     seen: set[Any] = set()
-    found = []
+    errors = []
     for index, item in enumerate(value):
-        if schema.list_type == "map":
-            if not isinstance(item, dict):
-                why = "must be an object for an array of list-type map"
-                return [invalid_value(f"{path}[{index}]", item, why)]
-            key: Any = list_key(item, schema)
-            shown: Any = {k: item.get(k) for k in schema.list_keys if k in item}
+        if schema.list_type == "set":
+            key: Any = (type(item), _hashable(item))  # 1 and true are two
+            shown: Any = item
+        elif isinstance(item, dict):
+            key = list_key(item, schema)
+            shown = {name: item[name] for name in schema.list_keys if name in item}
         else:
-            key, shown = (
-                (repr(item) if isinstance(item, dict | list) else (type(item).__name__, item)),
-                item,
-            )
+            explanation = "must be an object for an array of list-type map"
+            return [invalid_value(f"{path}[{index}]", item, explanation)]
         if key in seen:
-            found.append(duplicate(f"{path}[{index}]", shown))
+            errors.append(duplicate(f"{path}[{index}]", shown))
         seen.add(key)
-    return found
+    return errors
 
 
 def _embedded_errors(value: dict[str, Any], path: str) -> list[FieldError]:
-    where, found = f"{path}." if path else "", []
+    errors = []
     for name in ("apiVersion", "kind"):
         if name not in value:
-            found.append(required(where + name))
+            errors.append(required(_at(path, name)))
         elif not value[name]:
-            found.append(invalid_value(where + name, value[name], "must not be empty"))
+            errors.append(invalid_value(_at(path, name), value[name], "must not be empty"))
     meta = value.get("metadata")
     if isinstance(meta, dict):
-        found += embedded_meta_errors(meta, f"{where}metadata")
-    return found
+        errors += embedded_meta_errors(meta, _at(path, "metadata"))
+    return errors
 
 
 def unreadable_embedded(value: Any, schema: Schema, path: str = "") -> str:
-    """Why the kind or the metadata of an embedded object cannot be read at all; the empty string if all can."""
+    """Why the kind or the metadata of an embedded object cannot be read at all; the empty string if
+    all can."""
     if not schema.has_embedded:
         return ""
     if isinstance(value, list) and schema.items is not None:
-        rows = ((f"{path}[{index}]", item, schema.items) for index, item in enumerate(value))
-        return next(
-            filter(None, (unreadable_embedded(item, inner, at) for at, item, inner in rows)), ""
-        )
-    if not isinstance(value, dict):
-        return ""
-    for key, item in value.items():
-        where = f"{path}.{key}" if path else key
-        if schema.embedded and key in ("apiVersion", "kind") and not isinstance(item, str):
-            return str(invalid_value(where, item, "must be a string"))
-        if schema.embedded and key == "metadata":
-            try:
-                from_builtins(item, ObjectMeta)
-            except msgspec.ValidationError as error:
-                return str(invalid_value(where, item, gowords.mismatch(error, item, ObjectMeta)))
-        elif (inner := schema.child(key)) is not None and (
-            problem := unreadable_embedded(item, inner, where)
-        ):
-            return problem
+        for index, item in enumerate(value):
+            problem = unreadable_embedded(item, schema.items, f"{path}[{index}]")
+            if problem:
+                return problem
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            problem = _unreadable_field(key, item, schema, _at(path, key))
+            if problem:
+                return problem
     return ""
+
+
+def _unreadable_field(key: str, item: Any, schema: Schema, path: str) -> str:
+    if schema.embedded and key in ("apiVersion", "kind") and not isinstance(item, str):
+        return str(invalid_value(path, item, "must be a string"))
+    if schema.embedded and key == "metadata":
+        try:
+            from_builtins(item, ObjectMeta)
+        except msgspec.ValidationError as error:
+            return str(invalid_value(path, item, gowords.mismatch(error, item, ObjectMeta)))
+        return ""
+    inner = schema.child(key)
+    return unreadable_embedded(item, inner, path) if inner is not None else ""
 
 
 def embedded_meta_errors(meta: dict[str, Any], path: str) -> list[FieldError]:
     """What is wrong with labels and annotations in the metadata of an embedded object."""
-    found = []
+    labels = f"{path}.labels"
+    annotations = f"{path}.annotations"
+    errors = []
     for key, value in (meta.get("labels") or {}).items():
-        found += [invalid_value(f"{path}.labels", key, why) for why in label_key_errors(key)]
-        found += [
-            invalid_value(f"{path}.labels", value, why) for why in label_value_errors(str(value))
-        ]
+        errors += [invalid_value(labels, key, text) for text in label_key_errors(key)]
+        errors += [invalid_value(labels, value, text) for text in label_value_errors(str(value))]
     for key in meta.get("annotations") or {}:
-        found += [
-            invalid_value(f"{path}.annotations", key, why) for why in label_key_errors(key.lower())
-        ]
-    return found
+        errors += [invalid_value(annotations, key, text) for text in label_key_errors(key.lower())]
+    return errors
 
 
 def _branch_errors(
     keyword: str, schemas: tuple[Schema, ...], value: Any, path: str
 ) -> list[FieldError]:
+    """Upstream reports the schema that came closest, and then that none did."""
     results = [validate(value, schema, path) for schema in schemas]
-    good = sum(not result for result in results)
-    if keyword == "allOf" and good < len(results):
-        none = "" if good else ". None validated"
-        return [
-            *itertools.chain(*results),
-            _nowhere(f'"{path}" must validate all the schemas (allOf){none}'),
-        ]
-    if keyword == "anyOf" and not good:
-        return [
-            *min(results, key=len),
-            _nowhere(f'"{path}" must validate at least one schema (anyOf)'),
-        ]
-    if keyword == "oneOf" and good != 1:
-        best = [] if good else min(results, key=len)
-        many = f"Found {good} valid alternatives" if good else "Found none valid"
-        return [*best, _nowhere(f'"{path}" must validate one and only one schema (oneOf). {many}')]
-    if keyword == "not" and good:
-        return [_nowhere(f'"{path}" must not validate the schema (not)')]
+    valid = sum(not errors for errors in results)
+    match keyword:
+        case "allOf" if valid < len(results):
+            suffix = "" if valid else ". None validated"
+            summary = _without_field(f'"{path}" must validate all the schemas (allOf){suffix}')
+            return [*itertools.chain(*results), summary]
+        case "anyOf" if not valid:
+            summary = _without_field(f'"{path}" must validate at least one schema (anyOf)')
+            return [*min(results, key=len), summary]
+        case "oneOf" if valid != 1:
+            closest = [] if valid else min(results, key=len)
+            count = f"Found {valid} valid alternatives" if valid else "Found none valid"
+            summary = _without_field(
+                f'"{path}" must validate one and only one schema (oneOf). {count}'
+            )
+            return [*closest, summary]
+        case "not" if valid:
+            return [_without_field(f'"{path}" must not validate the schema (not)')]
     return []
 
 
-def _nowhere(why: str) -> FieldError:
+def _without_field(explanation: str) -> FieldError:
     """An error that upstream's validator ties to no field."""
-    return invalid_value("<nil>", "", why)
+    return invalid_value("<nil>", "", explanation)
 
 
 def json_type(value: Any) -> str:
@@ -421,26 +462,32 @@ def json_type(value: Any) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
 
 
 def _type_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
     have = json_type(value)
-    whole = have == "integer" or (have == "number" and value.is_integer() and abs(value) < 2**63)
+    want = schema.type
+    if have == want and want != "integer" and not schema.int_or_string:  # nearly always
+        return []
+    is_whole = have == "integer" or (have == "number" and value.is_integer() and abs(value) < 2**63)
     if schema.int_or_string:
-        return (
-            [] if have == "string" or whole else [_wrong_type(path, have, schema, "integer,string")]
-        )
-    want, form = schema.type, schema.facts.get("format")
-    if want == "number" and have in ("integer", "number"):
+        if have == "string" or is_whole:
+            return []
+        return [_wrong_type(path, have, schema, "integer,string")]
+    form = schema.facts.get("format")
+    is_number = have in ("integer", "number")
+    if not want or (want == "number" and is_number):
         return []
-    if want == "integer" and have in ("integer", "number"):
-        return _whole_number_errors(value, whole, form, path)
-    if not want or have == want:
-        return []
+    if want == "integer" and is_number:
+        return _whole_number_errors(value, is_whole, form, path)
+    # The rest is wrong; upstream's library names the format in place of the type where it knows the
+    # format.
     if want in ("integer", "number") and form in _NUMBERS and have in ("boolean", "object"):
         return [of_type(path, "", str(form))]
-    if want == "string" and form in FORMATS and have in ("integer", "number"):
+    if want == "string" and form in FORMATS and is_number:
         return [of_type(path, "int64" if have == "integer" else "float64", str(form))]
     return [_wrong_type(path, have, schema)]
 
@@ -448,14 +495,18 @@ def _type_errors(value: Any, schema: Schema, path: str) -> list[FieldError]:
 _NUMBERS = {"int32": 2**31, "int64": 2**63, "float": 0, "double": 0}
 
 
-def _whole_number_errors(value: Any, whole: bool, form: str | None, path: str) -> list[FieldError]:
-    told = f"with format {form}" if form in ("int32", "int64") else "(default format)"
-    unlike = _nowhere(f"Checked value must be of type integer {told} in {path}")
-    if whole:
+def _whole_number_errors(
+    value: Any, is_whole: bool, form: str | None, path: str
+) -> list[FieldError]:
+    has_size = form in ("int32", "int64")
+    suffix = f"with format {form}" if has_size else "(default format)"
+    not_integer = _without_field(f"Checked value must be of type integer {suffix} in {path}")
+    if is_whole:
         limit = _NUMBERS.get(form or "") or 2**63
-        return [] if -limit <= value < limit else [unlike]
-    shown, kind = ("float64", form) if form in ("int32", "int64") else ("number", "integer")
-    return [of_type(path, shown, str(kind)), unlike]
+        return [] if -limit <= value < limit else [not_integer]
+    if has_size:
+        return [of_type(path, "float64", str(form)), not_integer]
+    return [of_type(path, "number", "integer"), not_integer]
 
 
 def _wrong_type(path: str, have: str, schema: Schema, want: str = "") -> FieldError:

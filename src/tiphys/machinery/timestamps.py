@@ -10,8 +10,8 @@ from tiphys.machinery.durations import human as human_duration
 
 
 def rfc3339(seconds: float) -> str:
-    """``2026-01-02T03:04:05Z`` of seconds since the epoch. Raises ValueError or OverflowError for years that there are
-    not."""
+    """``2026-01-02T03:04:05Z`` of seconds since the epoch. Raises ValueError or OverflowError for
+    years that there are not."""
     return _second(int(seconds))
 
 
@@ -23,7 +23,8 @@ def _second(seconds: int) -> str:
 
 
 def rfc3339_micro(seconds: float, micros: int = 0) -> str:
-    """``2026-01-02T03:04:05.000006Z``. `micros` are counted on top: a float cannot hold those of a time far away."""
+    """``2026-01-02T03:04:05.000006Z``. `micros` are counted on top: a float cannot hold those of a
+    time far away."""
     moment = _moment(seconds) + datetime.timedelta(microseconds=micros)
     return moment.isoformat(timespec="microseconds") + "Z"
 

@@ -67,8 +67,8 @@ def allowed(kind: StorageClass, node: core_v1.Node) -> bool:
 def best(
     volumes: Iterable[Volume], claim: Claim, node: core_v1.Node | None = None
 ) -> Volume | None:
-    """The volume a claim should get: the one kept for it, else the smallest free one that fits (and that the node can
-    reach, when one is given)."""
+    """The volume a claim should get: the one kept for it, else the smallest free one that fits (and
+    that the node can reach, when one is given)."""
     found: list[tuple[int, str, Volume]] = []
     for volume in volumes:
         if reserved_for(volume, claim):

@@ -1,7 +1,9 @@
-"""YAML of a request to plain dicts and lists, as upstream's converter from YAML to JSON reads it (go-yaml v2).
+"""YAML of a request to plain dicts and lists, as upstream's converter from YAML to JSON reads it
+(go-yaml v2).
 
-Scalars are resolved by its table: no base 60, no times (they stay text), numbers without a point may have an exponent. Keys
-become text. Aliases are bounded as there, by the share of the document that comes from them.
+Scalars are resolved by its table: no base 60, no times (they stay text), numbers without a point
+may have an exponent. Keys become text. Aliases are bounded as there, by the share of the document
+that comes from them.
 """
 
 from __future__ import annotations
@@ -140,7 +142,8 @@ _MERGE: Any = object()  # the key of what is merged
 
 
 class _Open:
-    """A list or map whose end has not come. `nodes`, `text`: how much had been read before it, aliases expanded."""
+    """A list or map whose end has not come. `nodes`, `text`: how much had been read before it,
+    aliases expanded."""
 
     __slots__ = ("anchor", "items", "key", "merged", "nodes", "text")
 
@@ -154,7 +157,8 @@ class _Open:
 
 
 class _Reader:
-    """Builds the value from the parser's events. A value that an alias repeats is the same object again."""
+    """Builds the value from the parser's events. A value that an alias repeats is the same object
+    again."""
 
     def __init__(self) -> None:
         self.value: Any = None
@@ -255,8 +259,8 @@ class _Reader:
 
 
 def read(data: bytes) -> tuple[Any, list[str]]:
-    """(plain value, what strict decoding objects to: keys given twice, all in one sentence). Of several documents the first
-    counts. Raises YamlError."""
+    """(plain value, what strict decoding objects to: keys given twice, all in one sentence). Of
+    several documents the first counts. Raises YamlError."""
     reader = _Reader()
     try:
         events = _Loader(data)

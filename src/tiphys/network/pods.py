@@ -1,7 +1,9 @@
-"""Pod addresses: the CNI configuration that the container runtime reads, and the address the node has among pods.
+"""Pod addresses: the CNI configuration that the container runtime reads, and the address the node
+has among pods.
 
-Each pod has a point-to-point link to the node (CNI's ptp), so that traffic between two pods of one node passes the
-node's routing, where the service proxy sees both directions; a shared bridge would need br_netfilter for that.
+Each pod has a point-to-point link to the node (CNI's ptp), so that traffic between two pods of one
+node passes the node's routing, where the service proxy sees both directions; a shared bridge would
+need br_netfilter for that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,15 @@
-"""The scheduler: a columnar snapshot in, a placement out. Plugins are one file each, in one ordered list.
+"""The scheduler: a node snapshot in, the placement of a pod out. `cycle` is the place to start
+reading.
 
-`snapshot` holds nodes as rows of numpy arrays, `counting` pods by row and domain, `columns` what was worked out of them;
-`plugins` look at whole columns, `placement` combines them, `preemption` finds who could make room, `queue` decides who is
-next, and `changes` tell who may fit now; `devices` gives claims what drivers offer; `main` talks to the API. May import
-client.
+Pure, without a clock of their own: `snapshot` has nodes as rows of numpy arrays, `counting` pods by
+row and domain, `columns` what was computed of them, `cache` puts assumed pods there; `plugins/`
+look at whole columns, `framework` runs them, `placement` says what came of it; `queue` has active,
+backing-off and unschedulable pods, `cluster_events` what may move them; `nominator` and
+`preemption` make room; `devices/` allocate what drivers offer.
+
+Around them: `event_handlers` take what informers report, `postfilter`, `eviction` and `binding`
+write to the API server, `reporting` says in pods and events what happened, `extenders/` are asked
+over HTTP. `main` wires all of it.
+
+May import the client and what is below it.
 """

@@ -1,161 +1,111 @@
-"""How many pods match something: of each row, and of each domain of a topology. Kept as pods come and go."""
+"""How many pods match something: on each row, and in each domain of a topology. Kept as pods come
+and go. Pure.
+
+Counting anew for every pod that is scheduled would cost time proportional to the pods of the
+cluster; keeping the counts costs a few additions for each pod that comes or goes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tiphys.machinery.selectors import Selector
-from tiphys.scheduler.podinfo import PodInfo, Term
-
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Label = tuple[str, str]
-_TALLIES = 16  # of one counter: topologies, times the ways in which rows count
+
+_MAX_DOMAIN_COUNTS = 16  # of one PodCounts: topologies, times the ways in which rows count
 
 
 @dataclass(frozen=True, eq=False)
-class Domains:
-    """The values that a label has on the nodes. `rows` is the index of each row's value, -1 where the label is missing;
-    `labelled` tells where it is not."""
+class TopologyDomains:
+    """The domains of a topology: the values that its label has on nodes.
 
-    topology: str
+    `rows` is the index of each row's value, -1 where the label is missing; `labelled` says where it
+    is not.
+    """
+
+    topology_key: str
     values: list[str]
     rows: Ints
     labelled: Bools
 
 
-class Tally:
-    """How many pods each domain has. `totals` has one number more than there are domains, always 0: rows without the
-    label, whose domain is -1, have that. `present` are the domains of rows that count; `counting` None: all do."""
+class DomainCounts:
+    """How many pods each domain has.
 
-    def __init__(self, domains: Domains, counting: Bools | None, pods: Ints) -> None:
-        self.domains, self.counting = domains, counting
-        counted = domains.labelled if counting is None else domains.labelled & counting
-        rows = domains.rows[counted]
-        self.totals: Ints = np.bincount(
-            rows, weights=pods[counted], minlength=len(domains.values) + 1
-        ).astype(np.int64)
-        self.present = np.unique(rows)
+    `totals` has one number more than there are domains, always 0: it is that of rows without the
+    label, whose domain is -1. Only pods on `counted_rows` count (None: all do); `present` are the
+    domains of these rows.
+    """
 
-    def add(self, at: int, sign: int) -> None:
-        domain = self.domains.rows[at]
-        if domain >= 0 and (self.counting is None or self.counting[at]):
+    def __init__(self, domains: TopologyDomains, counted_rows: Bools | None, pods: Ints) -> None:
+        self.domains = domains
+        self.counted_rows = counted_rows
+        counted = domains.labelled
+        if counted_rows is not None:
+            counted = counted & counted_rows
+        domain_of_row = domains.rows[counted]
+        totals = np.bincount(
+            domain_of_row, weights=pods[counted], minlength=len(domains.values) + 1
+        )
+        self.totals: Ints = totals.astype(np.int64)
+        self.present = np.unique(domain_of_row)
+
+    def add(self, row: int, sign: int) -> None:
+        domain = self.domains.rows[row]
+        if domain >= 0 and (self.counted_rows is None or self.counted_rows[row]):
             self.totals[domain] += sign
 
     def by_row(self) -> Ints:
         """How many pods the domain of each row has."""
         return self.totals[self.domains.rows]
 
-    def empty(self) -> Bools:
-        """The rows whose domain has none."""
-        none: Bools = self.totals == 0
-        return none[self.domains.rows]
+    def empty_rows(self) -> Bools:
+        """The rows whose domain has no pod. Rows without the label are among them."""
+        empty: Bools = self.totals == 0
+        return empty[self.domains.rows]
 
-    def least(self) -> int:
-        """The pods of the domain that has fewest."""
+    def minimum(self) -> int:
+        """The pods of the present domain that has fewest; 0 if none is present."""
         return int(self.totals[self.present].min()) if len(self.present) else 0
 
 
-class Tallied:
-    """Pods that have something in common: how many each row has, and, once asked for, each domain."""
+class PodCounts:
+    """Pods that have something in common: how many each row has, and, once asked for, each domain
+    of a topology."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows: Ints = np.zeros(rows, np.int64)
-        self._tallies: dict[Hashable, Tally] = {}
+    def __init__(self, size: int) -> None:
+        self.by_row: Ints = np.zeros(size, np.int64)
+        self._by_domain: dict[Hashable, DomainCounts] = {}
 
-    def add(self, at: int, sign: int) -> None:
-        self.rows[at] += sign
-        for tally in self._tallies.values():
-            tally.add(at, sign)
+    def add(self, row: int, sign: int) -> None:
+        """One pod more (1) or less (-1)."""
+        self.by_row[row] += sign
+        for counts in self._by_domain.values():
+            counts.add(row, sign)
 
-    def tally(self, domains: Domains, counting: Bools | None = None, key: Hashable = None) -> Tally:
-        """By domain; only rows `counting` count, of which `key` tells apart the ways there are."""
-        whole = domains.topology, key
-        found = self._tallies.get(whole)
-        if found is None or found.domains is not domains or found.counting is not counting:
-            self._tallies.pop(whole, None)
-            found = self._tallies[whole] = Tally(domains, counting, self.rows)
-            if len(self._tallies) > _TALLIES:
-                del self._tallies[next(iter(self._tallies))]
-        return found
+    def by_domain(
+        self, domains: TopologyDomains, counted_rows: Bools | None = None, key: Hashable = None
+    ) -> DomainCounts:
+        """The counts of each domain. `key` tells apart the ways in which rows may be counted."""
+        cache_key = (domains.topology_key, key)
+        counts = self._by_domain.get(cache_key)
+        if (
+            counts is None
+            or counts.domains is not domains
+            or counts.counted_rows is not counted_rows
+        ):
+            self._by_domain.pop(cache_key, None)
+            counts = DomainCounts(domains, counted_rows, self.by_row)
+            self._by_domain[cache_key] = counts
+            if len(self._by_domain) > _MAX_DOMAIN_COUNTS:
+                oldest = next(iter(self._by_domain))
+                del self._by_domain[oldest]
+        return counts
 
-    def grow(self, more: int) -> None:
-        self.rows = np.pad(self.rows, (0, more))
-        self._tallies.clear()
-
-
-class Counter(Tallied):
-    """The pods that match a selector within namespaces. `anchor` is a label that every pod it counts has."""
-
-    def __init__(self, namespaces: frozenset[str], selector: Selector, rows: int) -> None:
-        super().__init__(rows)
-        self.namespaces, self.selector = namespaces, selector
-        self.anchor = anchor_of(selector)
-
-    def matches(self, info: PodInfo) -> bool:
-        return (not self.namespaces or info.namespace in self.namespaces) and self.selector.matches(
-            info.labels
-        )
-
-
-def anchor_of(selector: Selector) -> Label | None:
-    """A label that every object has that the selector matches."""
-    wanted = (r for r in selector.requirements if r.operator in ("=", "in") and len(r.values) == 1)
-    return next(((r.key, r.values[0]) for r in wanted), None)
-
-
-class TermIndex:
-    """Affinity terms that pods on nodes have, and how many pods of each row have them. What nobody has is dropped."""
-
-    def __init__(self) -> None:
-        self._holders: dict[Term, Tallied] = {}
-        self._numbers: dict[Term, int] = {}
-        # By the namespaces they are about ("": all), and a label that a pod must have to match.
-        self._filed: dict[tuple[str, Label | None], dict[Term, None]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._holders)
-
-    def add(self, term: Term, at: int, sign: int, rows: int) -> None:
-        if term not in self._holders:
-            self._holders[term], self._numbers[term] = Tallied(rows), 0
-            for place in self._places(term):
-                self._filed.setdefault(place, {})[term] = None
-        self._holders[term].add(at, sign)
-        self._numbers[term] += sign
-        if self._numbers[term]:
-            return
-        del self._holders[term], self._numbers[term]
-        for place in self._places(term):
-            del self._filed[place][term]
-            if not self._filed[place]:
-                del self._filed[place]
-
-    @staticmethod
-    def _places(term: Term) -> Iterator[tuple[str, Label | None]]:
-        anchor = anchor_of(term.selector)
-        everywhere = term.within is not None or not term.namespaces
-        for namespace in ("",) if everywhere else term.namespaces:
-            yield namespace, anchor
-
-    def about(self, info: PodInfo, labels: Mapping[str, str]) -> Iterator[tuple[Term, Tallied]]:
-        """The terms that a pod matches, with the pods that have them. `labels` are those of the pod's namespace."""
-        anchors = (None, *info.labels.items())
-        for namespace in (info.namespace, ""):
-            for anchor in anchors:
-                for term in self._filed.get((namespace, anchor), ()):
-                    chosen = (
-                        term.within is None
-                        or info.namespace in term.namespaces
-                        or term.within.matches(labels)
-                    )
-                    if chosen and term.selector.matches(info.labels):
-                        yield term, self._holders[term]
-
-    def grow(self, more: int) -> None:
-        for holders in self._holders.values():
-            holders.grow(more)
+    def grow(self, rows: int) -> None:
+        self.by_row = np.pad(self.by_row, (0, rows))
+        self._by_domain.clear()

@@ -1,224 +1,256 @@
-"""Preemption: when a pod fits nowhere, which pods of lower priority would have to go, and from which node. Pure.
+"""Preemption: which pods of lower priority would have to leave which node, so that a pod fits
+there. Pure.
 
-The view is changed while a node is tried and put back as it was.
+The snapshot is changed while a node is tried, and is as it was when the next one is (upstream's
+`DryRunPreemption`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from tiphys.api.policy_v1 import PodDisruptionBudget
 from tiphys.machinery import timestamps
 from tiphys.machinery.selectors import Selector, from_label_selector
-from tiphys.scheduler.placement import Placement, Placer, available
+from tiphys.scheduler.framework import Framework
+from tiphys.scheduler.nominator import is_nominated
+from tiphys.scheduler.placement import Placement, fit_error
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
-NOMINATED = "nominated/"  # how the uid of what holds a place for a nominated pod begins
-BY_SCHEDULER = "PreemptionByScheduler"  # why a pod is a DisruptionTarget, when it has to make room
-UNHELPFUL = "Preemption is not helpful for scheduling"
+# The reason of a DisruptionTarget condition of a preempted pod.
+PREEMPTION_BY_SCHEDULER = "PreemptionByScheduler"
+NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
-_LEAST = 100  # candidates that are enough; in large clusters a tenth of the nodes
+
+# Upstream's minCandidateNodesAbsolute and minCandidateNodesPercentage: so many candidates are
+# enough.
+_MIN_CANDIDATES = 100
+_MIN_CANDIDATES_DIVISOR = 10  # of the nodes that are tried
+
+_PRIORITY_OFFSET = 1 << 31  # makes priorities positive, so that more victims weigh more
 
 
 @dataclass
-class Eviction:
-    """What would have to happen on one node."""
+class Candidate:
+    """A node where the pod would fit without the victims."""
 
-    node: str
+    node_name: str
     victims: list[PodInfo]
-    violations: int
+    pdb_violations: int
 
     def cost(self) -> tuple[int, int, int, int, float]:
-        """Smallest is best: budgets broken, the most important victim, their importance together, their number, and
-        then the node whose important victims started last."""
-        highest = max(v.priority for v in self.victims)
-        earliest = min(_started(v) for v in self.victims if v.priority == highest)
-        importance = sum(v.priority + (1 << 31) for v in self.victims)
-        return (self.violations, highest, importance, len(self.victims), -earliest)
-
-
-def _started(pod: PodInfo) -> float:
-    """When a pod started; one that has not yet counts as the last."""
-    started = pod.pod.status.start_time
-    return timestamps.parse(started) if started else math.inf
-
-
-def _by_importance(pod: PodInfo) -> tuple[int, float]:
-    """Sorts by importance, the most important first: by priority, then by age."""
-    return (-pod.priority, _started(pod))
+        """The lowest is best (upstream's `pickOneNodeForPreemption`): violated budgets, the highest
+        priority of a victim, their priorities together, their number, and then the node whose
+        victims of that highest priority started last."""
+        highest = max(victim.priority for victim in self.victims)
+        earliest_start = min(_started_at(v) for v in self.victims if v.priority == highest)
+        priorities = sum(victim.priority + _PRIORITY_OFFSET for victim in self.victims)
+        return self.pdb_violations, highest, priorities, len(self.victims), -earliest_start
 
 
 @dataclass
-class Outcome:
-    """`candidates` are the ways there are, one for a node. `reasons` counts the nodes that were tried by why room could
-    not be made there, `tried` is their number and `total` that of all nodes."""
+class PreemptionResult:
+    """The `candidates` that were found. `reasons` counts the nodes that were tried in vain by what
+    stands against them; `tried` is the number of these, `node_count` that of all nodes."""
 
-    candidates: list[Eviction] = field(default_factory=list)
-    reasons: dict[str, int] = field(default_factory=dict)
+    node_count: int = 0
+    candidates: list[Candidate] = field(default_factory=list)
     tried: int = 0
-    total: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
     error: str = ""
 
     @property
-    def eviction(self) -> Eviction | None:
-        """The cheapest way, None when nobody can help."""
-        return min(self.candidates, key=Eviction.cost, default=None)
+    def best(self) -> Candidate | None:
+        return min(self.candidates, key=Candidate.cost, default=None)
 
     @property
     def message(self) -> str:
-        """Why there is no way, as upstream's FitError says it: nodes that were not tried are those where the going of
-        pods would not help."""
+        """Why there is no candidate, in the words of upstream's FitError. Nodes that were not tried
+        are those where preemption does not help."""
         if self.error:
             return f"preemption: {self.error}"
         reasons = dict(self.reasons)
-        if untried := self.total - self.tried:
-            reasons[UNHELPFUL] = reasons.get(UNHELPFUL, 0) + untried
-        return f"preemption: {available(self.total, reasons)}"
+        untried = self.node_count - self.tried
+        if untried:
+            reasons[NOT_HELPFUL] = reasons.get(NOT_HELPFUL, 0) + untried
+        return f"preemption: {fit_error(self.node_count, reasons)}"
 
-    def fail(self, reasons: Iterable[str]) -> None:
+    def add_failure(self, reasons: Iterable[str]) -> None:
         """One more node was tried in vain."""
         self.tried += 1
         for reason in reasons:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
-@dataclass
-class _Budget:
+class _Budget(NamedTuple):
     budget: PodDisruptionBudget
     selector: Selector
-    spent: int = 0
 
-    def spend(self, victim: PodInfo) -> bool:
-        """Whether the going of a pod breaks the budget, after those before it. One that the server lets go already does
-        not count."""
-        meta, status = self.budget.metadata, self.budget.status
-        if (
-            meta.namespace != victim.namespace
-            or not victim.labels
-            or not self.selector.matches(victim.labels)
-        ):
+    def covers(self, pod: PodInfo) -> bool:
+        """Whether the budget limits the disruption of a pod. Of one whose eviction the API server
+        has granted already it does not."""
+        if self.budget.metadata.namespace != pod.namespace or not pod.labels:
             return False
-        if victim.pod.metadata.name in status.disrupted_pods:
+        if not self.selector.matches(pod.labels):
             return False
-        self.spent += 1
-        return self.spent > status.disruptions_allowed
+        return pod.pod.metadata.name not in self.budget.status.disrupted_pods
+
+
+class _SplitVictims(NamedTuple):
+    """Victims by whether their disruption violates a budget; each list with the most important
+    first."""
+
+    violating: list[PodInfo]
+    others: list[PodInfo]
 
 
 def may_preempt(pod: PodInfo) -> bool:
-    return pod.pod.spec.preemption_policy != "Never"
+    return pod.spec.preemption_policy != "Never"
 
 
-def going(pod: PodInfo) -> bool:
-    """Whether a pod is on its way out because room is made on its node."""
-    marks = (c for c in pod.pod.status.conditions if c.type == "DisruptionTarget")
-    mark = next(marks, None)
-    asked = mark is not None and mark.status == "True" and mark.reason == BY_SCHEDULER
-    return asked and pod.pod.metadata.deletion_timestamp is not None
+def is_terminating_victim(pod: PodInfo) -> bool:
+    """Whether a pod is being deleted because it was preempted."""
+    if pod.pod.metadata.deletion_timestamp is None:
+        return False
+    for condition in pod.pod.status.conditions:
+        if condition.type == "DisruptionTarget":
+            return condition.status == "True" and condition.reason == PREEMPTION_BY_SCHEDULER
+    return False
 
 
-def find(
-    view: Snapshot,
-    placer: Placer,
-    pod: PodInfo,
-    budgets: Iterable[PodDisruptionBudget],
-    placement: Placement,
-) -> Outcome:
-    """The ways to make room for a pod that fits nowhere, as its `placement` says. Raises PluginError."""
-    outcome = Outcome(total=placement.total)
-    for _ in search(view, placer, pod, budgets, placement, outcome):
-        pass
-    return outcome
+class Preemptor:
+    """Finds candidates for the pods of one profile."""
 
+    def __init__(self, snapshot: Snapshot, framework: Framework) -> None:
+        self._snapshot = snapshot
+        self._framework = framework
 
-def search(
-    view: Snapshot,
-    placer: Placer,
-    pod: PodInfo,
-    budgets: Iterable[PodDisruptionBudget],
-    placement: Placement,
-    outcome: Outcome,
-) -> Iterator[None]:
-    """Fills the outcome; yields after each node, when the view is as it was and may change: a node full of pods takes
-    milliseconds. Raises PluginError."""
-    rows = [(int(row), view.names[row]) for row in np.flatnonzero(placement.resolvable(view))]
-    enough = max(_LEAST, len(rows) // 10)  # as many as upstream is content with
-    known = list(_budgets(budgets))
-    for row, node in rows:
-        if view.names[row] != node:
-            continue  # it has gone meanwhile
-        lower = [
-            other
-            for other in view.pods_on(row)
-            if other.priority < pod.priority and not other.uid.startswith(NOMINATED)
-        ]
-        if not lower:
-            outcome.fail([NO_VICTIMS])
-        elif isinstance(found := _try(view, placer, pod, row, lower, known), Eviction):
-            outcome.candidates.append(found)
-            if len(outcome.candidates) >= enough:
+    def find_candidates(
+        self, pod: PodInfo, placement: Placement, budgets: Iterable[PodDisruptionBudget]
+    ) -> PreemptionResult:
+        """The candidates for a pod that fits nowhere, as its `placement` says. Raises
+        PluginError."""
+        result = PreemptionResult(node_count=placement.node_count)
+        for _ in self.dry_run(pod, placement, budgets, result):
+            pass
+        return result
+
+    def dry_run(
+        self,
+        pod: PodInfo,
+        placement: Placement,
+        budgets: Iterable[PodDisruptionBudget],
+        result: PreemptionResult,
+    ) -> Iterator[None]:
+        """Fills the result. Yields after each node: one that is full of pods takes milliseconds.
+        Then the snapshot is as it was, and may change. Raises PluginError."""
+        snapshot = self._snapshot
+        resolvable = np.flatnonzero(placement.resolvable_rows(snapshot))
+        nodes = [(int(row), snapshot.names[row]) for row in resolvable]
+        enough = max(_MIN_CANDIDATES, len(nodes) // _MIN_CANDIDATES_DIVISOR)
+        known_budgets = list(_budgets_with_selector(budgets))
+        for row, node_name in nodes:
+            if snapshot.names[row] != node_name:
+                continue  # the node was deleted meanwhile
+            self._try_node(pod, row, known_budgets, result)
+            if len(result.candidates) >= enough:
                 return
+            yield
+
+    def _try_node(
+        self, pod: PodInfo, row: int, budgets: Sequence[_Budget], result: PreemptionResult
+    ) -> None:
+        lower_priority = [
+            other
+            for other in self._snapshot.pods_on(row)
+            if other.priority < pod.priority and not is_nominated(other)
+        ]
+        if not lower_priority:
+            result.add_failure([NO_VICTIMS])
+            return
+        candidate = self._select_victims(pod, row, lower_priority, budgets)
+        if isinstance(candidate, Candidate):
+            result.candidates.append(candidate)
         else:
-            outcome.fail(found)
-        yield
+            result.add_failure(candidate)
+
+    def _select_victims(
+        self, pod: PodInfo, row: int, potential: Sequence[PodInfo], budgets: Sequence[_Budget]
+    ) -> Candidate | list[str]:
+        """Removes all potential victims, then reprieves as many as possible: first those whose
+        disruption violates a budget, then the most important (upstream's `SelectVictimsOnNode`).
+        Without a candidate, the reasons why the pod does not fit even without all of them. Raises
+        PluginError."""
+        snapshot = self._snapshot
+        node_name = snapshot.names[row]
+        for victim in potential:
+            snapshot.remove_pod(victim.uid)
+        try:
+            reasons = self._framework.rejection_reasons(pod, row)
+            if reasons:
+                return reasons
+            violating, others = _split_by_budgets(potential, budgets)
+            violating_victims = self._without_reprieved(pod, row, violating)
+            other_victims = self._without_reprieved(pod, row, others)
+            uids = violating_victims | other_victims
+            if not uids:
+                return [f'expected at least one victim pod on node "{node_name}"']
+            victims = [victim for victim in potential if victim.uid in uids]
+            return Candidate(node_name, victims, len(violating_victims))
+        finally:
+            for victim in potential:
+                snapshot.put_pod(victim, node_name)
+
+    def _without_reprieved(self, pod: PodInfo, row: int, victims: Sequence[PodInfo]) -> set[str]:
+        """Puts back those victims with whom the pod still fits. Returns the uids of the others."""
+        remaining = set()
+        for victim in victims:
+            self._snapshot.put_pod(victim, self._snapshot.names[row])
+            if not self._framework.fits(pod, row):
+                self._snapshot.remove_pod(victim.uid)
+                remaining.add(victim.uid)
+        return remaining
 
 
-def _budgets(
-    budgets: Iterable[PodDisruptionBudget],
-) -> Iterator[tuple[PodDisruptionBudget, Selector]]:
-    """Those that are about any pod; one whose selector is empty is about none here, as upstream has it."""
+def _budgets_with_selector(budgets: Iterable[PodDisruptionBudget]) -> Iterator[_Budget]:
+    """An empty selector matches no pod here, as for upstream's preemption."""
     for budget in budgets:
         selector = from_label_selector(budget.spec.selector)
         if selector is not None and selector.requirements:
-            yield budget, selector
+            yield _Budget(budget, selector)
 
 
-def _try(
-    view: Snapshot,
-    placer: Placer,
-    pod: PodInfo,
-    row: int,
-    victims: list[PodInfo],
-    budgets: list[tuple[PodDisruptionBudget, Selector]],
-) -> Eviction | list[str]:
-    """Takes all away, then puts back whoever may stay: those whose going breaks a budget first, then the important.
-    Why the pod would not fit even then, if so. Raises PluginError."""
-    node = view.names[row]
-    for victim in victims:
-        view.remove_pod(victim.uid)
-    gone = set()
-    try:
-        if obstacles := placer.obstacles(pod, row):
-            return obstacles
-        breaking, others = _split(victims, budgets)
-        broken = 0
-        for group, counts in ((breaking, True), (others, False)):
-            for victim in group:
-                view.put_pod(victim, node)
-                if not placer.fits(pod, row):
-                    view.remove_pod(victim.uid)
-                    gone.add(victim.uid)
-                    broken += counts
-        if not gone:
-            return [f'expected at least one victim pod on node "{node}"']
-        return Eviction(node, [v for v in victims if v.uid in gone], broken)
-    finally:
-        for victim in victims:
-            view.put_pod(victim, node)
-
-
-def _split(
-    victims: list[PodInfo], budgets: list[tuple[PodDisruptionBudget, Selector]]
-) -> tuple[list[PodInfo], list[PodInfo]]:
-    """(those whose going would break a disruption budget, the others), each with the most important first."""
-    known = [_Budget(budget, selector) for budget, selector in budgets]
-    breaking: list[PodInfo] = []
-    others: list[PodInfo] = []
+def _split_by_budgets(victims: Iterable[PodInfo], budgets: Sequence[_Budget]) -> _SplitVictims:
+    """The most important victims use up what budgets allow (upstream's
+    `filterPodsWithPDBViolation`)."""
+    disrupted = [0] * len(budgets)
+    split = _SplitVictims([], [])
     for victim in sorted(victims, key=_by_importance):
-        broken = [budget.spend(victim) for budget in known]
-        (breaking if any(broken) else others).append(victim)
-    return breaking, others
+        is_violating = False
+        for index, budget in enumerate(budgets):
+            if budget.covers(victim):
+                disrupted[index] += 1
+                if disrupted[index] > budget.budget.status.disruptions_allowed:
+                    is_violating = True
+        if is_violating:
+            split.violating.append(victim)
+        else:
+            split.others.append(victim)
+    return split
+
+
+def _by_importance(pod: PodInfo) -> tuple[int, float]:
+    """Sorts the most important first: by priority, then by age (upstream's `MoreImportantPod`)."""
+    return -pod.priority, _started_at(pod)
+
+
+def _started_at(pod: PodInfo) -> float:
+    """When a pod started, in seconds since 1970; one that has not is the youngest."""
+    start_time = pod.pod.status.start_time
+    return timestamps.parse(start_time) if start_time else math.inf

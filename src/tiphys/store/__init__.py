@@ -1,5 +1,6 @@
-"""Revisioned key-value engines behind one protocol, and the watch cache that answers reads from memory.
+"""Revisioned key-value engines behind one protocol, and the watch cache that answers reads from
+memory.
 
-Writes enter as `Write`s and come back with a revision once they are durable; every change leaves as a `Change`,
-in revision order. May import machinery.
+Writes enter as `Write`s and come back with a revision once they are durable; every change leaves as
+a `Change`, in revision order. May import machinery, and the task group of client.
 """

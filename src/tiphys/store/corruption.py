@@ -1,7 +1,9 @@
-"""Values that are no objects: what a broken disk or a stranger's hand leaves under a key.
+"""Values that are not objects: what a broken disk, or somebody who edits the store by hand, leaves
+under a key.
 
-They are found when they come in, at the start and from other writers, so that no read has to look: a list joins bytes, and
-one such value in it would make the whole answer something that no client can read.
+They are found when they come in, at the start and from other writers, so that no read has to look:
+a list joins bytes, and one such value would make the whole response something that no client can
+read.
 """
 
 from __future__ import annotations
@@ -12,34 +14,23 @@ import msgspec
 
 from tiphys.store.engine import Change
 
-CODE = 7  # of upstream's storage error for them
+_CODE = 7  # upstream's storage.ErrCodeCorruptObj
 
 
-class _Named(msgspec.Struct):
+class _Metadata(msgspec.Struct):
     name: str
 
 
-class _Stored(msgspec.Struct):
-    metadata: _Named
+class _Object(msgspec.Struct):
+    metadata: _Metadata
 
 
-_decoder = msgspec.json.Decoder(_Stored)
-
-
-def fault_of(value: bytes) -> str:
-    """Why stored bytes are no object, "" if they are one: 5 µs for 3 kB."""
-    try:
-        _decoder.decode(value)
-        if not value.isascii():
-            value.decode()  # msgspec does not look into strings that it skips
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return str(error)
-    return "" if b'"metadata":{' in value else "not written as this server writes"
+_decoder = msgspec.json.Decoder(_Object)
 
 
 @dataclass(frozen=True, slots=True)
 class Corrupt:
-    """What stands under a key in an object's place."""
+    """What is under a key in place of an object. Its text is upstream's message for it."""
 
     key: str
     revision: int
@@ -47,14 +38,34 @@ class Corrupt:
 
     def __str__(self) -> str:
         return (
-            f"StorageError: corrupt object, Code: {CODE}, Key: {self.key}, ResourceVersion: 0,"
+            f"StorageError: corrupt object, Code: {_CODE}, Key: {self.key}, ResourceVersion: 0,"
             f" AdditionalErrorMsg: object not decodable revision={self.revision}: {self.fault}"
         )
 
 
-def corrupt(change: Change) -> Corrupt | None:
+def fault_of(value: bytes) -> str:
+    """Why stored bytes are not an object, "" if they are one: 5 µs for 3 kB."""
+    try:
+        _decoder.decode(value)
+        if not value.isascii():
+            value.decode()  # msgspec does not look into strings that it skips
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return str(error)
+    if b'"metadata":{' not in value:
+        return "not written as this server writes"
+    return ""
+
+
+def is_resource_key(key: str) -> bool:
+    """Whether a key is ``/group/plural/...``."""
+    return key.startswith("/") and key.count("/") >= 3
+
+
+def corrupt_of(change: Change) -> Corrupt | None:
     """What is wrong with a change, None if nothing is."""
-    fault = fault_of(change.value) if change.value is not None else ""
-    if not fault and (change.key.count("/") < 3 or change.key[0] != "/"):
+    fault = ""
+    if change.value is not None:
+        fault = fault_of(change.value)
+    if not fault and not is_resource_key(change.key):
         fault = "not a key of a resource"
     return Corrupt(change.key, change.revision, fault) if fault else None

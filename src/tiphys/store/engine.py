@@ -1,4 +1,4 @@
-"""The protocol every engine keeps. One contract kit runs over all of them (tests/store/test_engines.py)."""
+"""The protocol every engine keeps. One contract kit runs over all of them (tests/store/kit.py)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class Write:
-    """One wish: put `value` under `key`, or delete the key (value None).
+    """A request to put `value` under `key`, or to delete the key (`value` None).
 
-    expected: the revision at which the key must stand now; 0: the key must not exist; None: whatever it is.
-    seconds: how long the key may live, 0: for ever. A hint: etcd ends the key by itself (a lease), the other engines
-    leave it to whoever looks after such keys (apiserver.expiry).
+    expected: the revision at which the key must be now; 0: the key must not exist; None: whatever
+              it is at. A key that does not exist cannot be deleted in any case.
+    seconds:  how long the key may live, 0 for ever. A hint: etcd deletes the key itself (a lease),
+              with the other engines whoever owns such keys does (`apiserver.expiry`).
     """
 
     key: str
@@ -21,10 +22,18 @@ class Write:
     expected: int | None = None
     seconds: int = 0
 
+    def conflicts_with(self, current: int) -> bool:
+        """Whether the write must be refused when its key is at the revision `current`, 0: does not
+        exist."""
+        if self.value is None and not current:
+            return True
+        return self.expected is not None and self.expected != current
+
 
 @dataclass(slots=True)
 class Change:
-    """One durable change. `value` None is a deletion; `previous` is the revision it replaced, 0 for a creation."""
+    """One durable change. `value` None is a deletion; `previous` is the revision it replaced, 0 for
+    a creation."""
 
     revision: int
     key: str
@@ -33,36 +42,32 @@ class Change:
 
 
 class Conflict(Exception):
-    """The key did not stand at the expected revision; nothing was written. `current` is 0 when it does not exist."""
+    """The key is not at the expected revision; nothing was written. `current` is 0 when it does not
+    exist."""
 
     def __init__(self, key: str, current: int) -> None:
-        super().__init__(f"{key} stands at revision {current}")
+        super().__init__(f"{key} is at revision {current}")
         self.key = key
         self.current = current
 
 
-class Compacted(Exception):
-    """The history asked for is gone; `revision` is the oldest that can still be asked for."""
-
-    def __init__(self, revision: int) -> None:
-        super().__init__(f"history before revision {revision} is gone")
-        self.revision = revision
-
-
 class StoreError(Exception):
-    """The engine cannot write or read now (disk full, cluster out of reach). Nothing was acknowledged."""
+    """The engine cannot write or read now (disk full, cluster out of reach). Nothing was
+    acknowledged."""
 
 
 class StoreTimeout(StoreError):
-    """The engine does not answer. What was asked of it may still happen."""
+    """The engine did not answer in time. The write it was asked for may still happen."""
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """What an engine holds at start: `changes` are the live keys and the history still kept, in revision order.
+    """What an engine holds when it is opened.
 
     revision:  of the last write
-    compacted: history up to and including this revision is gone (live keys older than it are still listed)
+    compacted: history up to and including this revision is gone (live keys older than it are in
+               `changes`)
+    changes:   the live keys and the history that is still kept, in revision order
     """
 
     revision: int
@@ -74,20 +79,28 @@ Listener = Callable[[Sequence[Change]], None]
 
 
 class Engine(Protocol):
-    """A durable, ordered map. Each write has a revision of its own, one larger than any before it.
+    """A durable, ordered map. Each write has a revision of its own, larger than that of any write
+    before it.
 
-    `shared`: others write to it, too, so that a read must ask it how far the world is."""
+    shared: other processes write to it, too, so a read has to ask it how far it is (`barrier`)
+    """
 
     shared: bool
 
     async def open(self, listener: Listener) -> Snapshot:
-        """Starts the engine. `listener` is called on the event loop with every later change, in revision order,
-        each exactly once, and before the `commit` that made it returns."""
+        """Starts the engine. Called once.
+
+        `listener` is called on the event loop with every later change, in revision order, each
+        exactly once, and before the `commit` that made it returns. It may be called before `open`
+        returns, then also with changes that are in the snapshot. Raises StoreError.
+        """
         ...
 
     async def commit(self, write: Write) -> int:
         """Makes the write durable and returns its revision. Raises Conflict or StoreError.
-        Writes that arrive while another is being made durable share the next disk write."""
+
+        Writes that arrive while another is being made durable share the next disk write.
+        """
         ...
 
     async def ping(self) -> None:
@@ -95,11 +108,17 @@ class Engine(Protocol):
         ...
 
     async def barrier(self) -> int:
-        """A revision that is at least as new as every write acknowledged anywhere before the call."""
+        """A revision at least as new as every write acknowledged anywhere before the call, and seen
+        by the listener.
+
+        Raises StoreError.
+        """
         ...
 
     async def compact(self, revision: int) -> None:
-        """Forgets history up to and including `revision`; live keys stay."""
+        """Forgets history up to and including `revision`; live keys stay. Raises StoreError."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Releases what `open` took. Nothing may be asked of the engine any more."""
+        ...

@@ -1,19 +1,24 @@
 """The engine for many machines: an etcd cluster over gRPC. Several API servers may share one.
 
-Changes come from one watch over the whole prefix, so this server sees other servers' writes in etcd's order. A
-commit returns once the watch has delivered its own change, so that whoever wrote can read what it wrote.
+Changes come from one watch over the whole prefix, so this server sees other servers' writes in
+etcd's order. A commit returns once the watch has delivered its own change, so that whoever wrote
+reads what it wrote.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
 
+from tiphys.api.base import Struct
+from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import protobuf
 from tiphys.store import etcdpb as pb
 from tiphys.store.engine import (
@@ -26,9 +31,17 @@ from tiphys.store.engine import (
     Write,
 )
 
-_PAGE = 2000
-_MOD = 2
-_RESUMED = 20_000  # changes from before this server's start that clients may resume from: more would slow the start
+_PAGE = 2000  # keys read at once
+# changes before this server's start that watches may resume from; more would slow the start
+_RESUMED = 20_000
+_TIMEOUT = 30  # seconds for a request
+_PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
+_FIRST_DELAY = 0.05  # seconds before a broken watch is opened again; doubled with each failure
+_LONGEST_DELAY = 2.0
+_PROGRESS_DELAY = 0.2  # seconds between two questions how far the watch is
+_TARGET_MOD = 2  # Compare.CompareTarget.MOD
+_GREATER = 1  # Compare.CompareResult.GREATER
+_DELETE = 1  # Event.EventType.DELETE
 _OPTIONS = [
     ("grpc.max_receive_message_length", 256 << 20),
     ("grpc.max_send_message_length", 16 << 20),
@@ -36,42 +49,72 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5000),
 ]
 
+_Call = Callable[..., Awaitable[Any]]  # (request, timeout=...) → response; raises AioRpcError
+
+
+class _Lease(NamedTuple):
+    """A lease, and until when (loop time) it is given to new keys."""
+
+    id: int
+    given_until: float
+
 
 class Leases:
-    """Leases for keys that end by themselves. Keys written within a tenth of their lifetime share one, as upstream's do:
-    a lease for each key would cost etcd more than the keys."""
+    """Leases for keys that etcd deletes by itself.
 
-    def __init__(self, grant: Any, revoke: Any) -> None:
+    Keys written within a tenth of their lifetime share one, as upstream's lease manager has it: a
+    lease for each key would cost etcd more than the keys.
+    """
+
+    def __init__(self, grant: _Call, revoke: _Call) -> None:
         self._grant = grant
         self._revoke = revoke
-        self._current: dict[
-            int, tuple[int, float]
-        ] = {}  # seconds to live → (lease, until when it is given to new keys)
+        self._current: dict[int, _Lease] = {}  # by lifetime in seconds
 
     async def of(self, seconds: int) -> int:
-        """The lease for a key that is written now and may live so long. Raises StoreError."""
+        """The lease for a key that is written now and may live for `seconds`. Raises StoreError."""
         now = asyncio.get_running_loop().time()
-        known = self._current.get(seconds)
-        if known is not None and now < known[1]:
-            return known[0]
-        share = seconds / 10
+        lease = self._current.get(seconds)
+        if lease is not None and now < lease.given_until:
+            return lease.id
+        shared_for = seconds / 10
+        request = pb.LeaseGrantRequest(ttl=int(seconds + shared_for))
         try:
-            made = await self._grant(pb.LeaseGrantRequest(ttl=int(seconds + share)), timeout=10)
+            granted = await self._grant(request, timeout=_PING_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise StoreError(f"etcd grants no lease: {error.details()}") from None
-        self._current[seconds] = (made.id, now + share)
-        return int(made.id)
+        self._current[seconds] = _Lease(int(granted.id), now + shared_for)
+        return int(granted.id)
 
     async def end(self, lease: int) -> None:
-        """Ends a lease and every key that was written under it. Raises StoreError."""
+        """Ends a lease and deletes every key that was written under it. Raises StoreError."""
         try:
-            await self._revoke(pb.LeaseRevokeRequest(id=lease), timeout=10)
+            await self._revoke(pb.LeaseRevokeRequest(id=lease), timeout=_PING_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise StoreError(f"etcd revokes no lease: {error.details()}") from None
 
 
+def _target_of(endpoints: list[str]) -> str:
+    """gRPC's name for the cluster. Only addresses can be several: of names, gRPC resolves one."""
+    if all(endpoint[0].isdigit() for endpoint in endpoints):
+        return "ipv4:" + ",".join(endpoints)
+    return endpoints[0]
+
+
+class _Page(NamedTuple):
+    """What was live at a revision."""
+
+    changes: list[Change]
+    revision: int
+
+
 class EtcdEngine:
-    """`endpoints` are host:port pairs; `tls` is (CA, certificate, key) as PEM or None for plain text."""
+    """An `Engine` over an etcd cluster.
+
+    endpoints: host:port of its members
+    prefix:    of this project's keys in etcd
+    tls:       (CA, certificate, key) as PEM, None for plain text
+    """
 
     shared = True
 
@@ -81,24 +124,43 @@ class EtcdEngine:
         prefix: str = "/tiphys",
         tls: tuple[bytes, bytes, bytes] | None = None,
     ) -> None:
-        self._target = (
-            "ipv4:" + ",".join(endpoints)
-            if all(e[0].isdigit() for e in endpoints)
-            else endpoints[0]
-        )
+        self._target = _target_of(endpoints)
         self._prefix = prefix.encode()
+        self._first_key = self._prefix + b"/"
+        self._end_key = self._prefix + b"0"  # "0" follows "/"
         self._tls = tls
-        self._applied = 0
+        self._tasks = TaskGroup("etcd")
+        self._applied = 0  # the newest revision that the listener has seen
+        self._live: dict[str, int] = {}  # live key → revision
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._watching: asyncio.Task[None] | None = None
-        self._live: dict[str, int] = {}
-        self._nudge = asyncio.Event()
+        self._somebody_waits = asyncio.Event()
+
+    # --- opening ---
 
     async def open(self, listener: Listener) -> Snapshot:
         self._listener = listener
+        self._connect()
+        try:
+            newest = await self._newest()
+            past = await self._load_past(newest)
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(error) from None
+        self._applied = past.revision
+        self._live = {change.key: change.revision for change in past.changes}
+        self._tasks.start(self._follow(), "watch")
+        # What happened since comes to the listener as changes, so that clients can resume their
+        # watches although this server was restarted.
+        try:
+            await self._reached(newest)
+        except StoreError:
+            await self._tasks.stop()
+            raise
+        return Snapshot(past.revision, past.revision, past.changes)
+
+    def _connect(self) -> None:
         if self._tls:
-            ca, cert, key = self._tls
-            credentials = grpc.ssl_channel_credentials(ca, key, cert)
+            ca, certificate, key = self._tls
+            credentials = grpc.ssl_channel_credentials(ca, key, certificate)
             self._channel = grpc.aio.secure_channel(self._target, credentials, options=_OPTIONS)
         else:
             self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
@@ -112,43 +174,40 @@ class EtcdEngine:
         self._watch = self._channel.stream_stream(
             "/etcdserverpb.Watch/Watch",
             request_serializer=protobuf.encode,
-            response_deserializer=lambda data: protobuf.decode(data, pb.WatchResponse),
+            response_deserializer=functools.partial(protobuf.decode, kind=pb.WatchResponse),
         )
-        try:
-            changes, revision, newest = await self._load_past()
-        except grpc.aio.AioRpcError as error:
-            raise self._failure(error) from None
-        self._applied = revision
-        self._live = {change.key: change.revision for change in changes}
-        self._watching = asyncio.get_running_loop().create_task(self._follow(), name="etcd-watch")
-        # What happened since comes to the listener as it happened, so that clients resume over a restart of this server.
-        try:
-            await self._reached(newest)
-        except StoreError:
-            self._watching.cancel()
-            raise
-        return Snapshot(revision, revision, changes)
 
-    async def _load_past(self) -> tuple[list[Change], int, int]:
-        """(what stood at the beginning of etcd's history, that revision, the newest revision)."""
-        newest = await self._newest()
+    def _unary(self, method: str, response: type[Struct]) -> _Call:
+        call: _Call = self._channel.unary_unary(
+            f"/etcdserverpb.{method}",
+            request_serializer=protobuf.encode,
+            response_deserializer=functools.partial(protobuf.decode, kind=response),
+        )
+        return call
+
+    async def _load_past(self, newest: int) -> _Page:
+        """What was live where the history begins that watches may resume from."""
         oldest = await self._oldest(newest)
         try:
-            changes, revision = await self._load(oldest)
+            return await self._load(oldest)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.OUT_OF_RANGE:
                 raise
-            changes, revision = await self._load()  # another server has compacted meanwhile
-        return changes, revision, newest
+        return await self._load()  # another server has compacted meanwhile
 
     async def _newest(self) -> int:
         request = pb.RangeRequest(key=self._prefix, count_only=True)
-        return int((await self._range(request, timeout=30, wait_for_ready=True)).header.revision)
+        response = await self._range(request, timeout=_TIMEOUT, wait_for_ready=True)
+        return int(response.header.revision)
 
     async def _oldest(self, newest: int) -> int:
-        """The first revision that can still be read, but none so old that starting would take long. etcd does not tell
-        it: it is searched for, in some fifteen requests of a millisecond."""
-        low, high = max(newest - _RESUMED, 1), newest
+        """The oldest revision that can still be read, but at most `_RESUMED` ago.
+
+        etcd does not say how far it was compacted, so this is searched for: some fifteen requests
+        of a millisecond.
+        """
+        low = max(newest - _RESUMED, 1)
+        high = newest
         while low < high:
             middle = (low + high) // 2
             if await self._is_kept(middle):
@@ -158,184 +217,202 @@ class EtcdEngine:
         return high
 
     async def _is_kept(self, revision: int) -> bool:
+        request = pb.RangeRequest(key=self._prefix, count_only=True, revision=revision)
         try:
-            await self._range(
-                pb.RangeRequest(key=self._prefix, count_only=True, revision=revision), timeout=30
-            )
+            await self._range(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                 return False
             raise
         return True
 
-    def _unary(self, method: str, response: Any) -> Any:
-        return self._channel.unary_unary(
-            f"/etcdserverpb.{method}",
-            request_serializer=protobuf.encode,
-            response_deserializer=lambda data: protobuf.decode(data, response),
-        )
-
-    def _failure(self, error: grpc.aio.AioRpcError) -> StoreError:
-        kind = StoreTimeout if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else StoreError
-        return kind(f"etcd at {self._target}: {error.details()}")
-
-    async def ping(self) -> None:
-        try:
-            await self._range(pb.RangeRequest(key=self._prefix + b"/health"), timeout=10)
-        except grpc.aio.AioRpcError as error:
-            raise self._failure(error) from None
-
-    async def _load(self, revision: int = 0) -> tuple[list[Change], int]:
-        """What stands, or stood at a revision, and the revision."""
+    async def _load(self, revision: int = 0) -> _Page:
+        """What is live, or was at `revision`. Raises AioRpcError (OUT_OF_RANGE for a compacted
+        revision)."""
         changes: list[Change] = []
-        start, end = self._prefix + b"/", self._prefix + b"0"
+        start = self._first_key
         while True:
-            page = await self._range(
-                pb.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision),
-                timeout=30,
-                wait_for_ready=True,
+            request = pb.RangeRequest(
+                key=start, range_end=self._end_key, limit=_PAGE, revision=revision
             )
+            page = await self._range(request, timeout=_TIMEOUT, wait_for_ready=True)
             revision = revision or page.header.revision
             changes += [Change(kv.mod_revision, self._name(kv.key), kv.value, 0) for kv in page.kvs]
             if not page.more:
-                return sorted(changes, key=lambda change: change.revision), revision
+                break
             start = page.kvs[-1].key + b"\x00"
+        changes.sort(key=attrgetter("revision"))
+        return _Page(changes, revision)
+
+    def _failure(self, error: grpc.aio.AioRpcError) -> StoreError:
+        message = f"etcd at {self._target}: {error.details()}"
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return StoreTimeout(message)
+        return StoreError(message)
+
+    # Keys that are not UTF-8 can come from elsewhere; they pass through unchanged.
 
     def _name(self, key: bytes) -> str:
         return key[len(self._prefix) :].decode(errors="surrogateescape")
 
+    def _key(self, name: str) -> bytes:
+        return self._prefix + name.encode(errors="surrogateescape")
+
+    # --- asking ---
+
+    async def ping(self) -> None:
+        request = pb.RangeRequest(key=self._prefix + b"/health")
+        try:
+            await self._range(request, timeout=_PING_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(error) from None
+
     async def commit(self, write: Write) -> int:
-        key = self._prefix + write.key.encode(errors="surrogateescape")
+        key = self._key(write.key)
         if write.value is None:
-            wish = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
+            operation = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
         else:
             lease = await self._leases.of(write.seconds) if write.seconds else 0
-            wish = pb.RequestOp(request_put=pb.PutRequest(key=key, value=write.value, lease=lease))
-        compare = []
-        if write.expected is not None:
-            compare = [pb.Compare(target=_MOD, key=key, mod_revision=write.expected)]
-        elif write.value is None:
-            compare = [pb.Compare(result=1, target=_MOD, key=key, mod_revision=0)]
-        look = pb.RequestOp(request_range=pb.RangeRequest(key=key))
+            put = pb.PutRequest(key=key, value=write.value, lease=lease)
+            operation = pb.RequestOp(request_put=put)
+        request = pb.TxnRequest(
+            compare=_comparisons(write, key),
+            success=[operation],
+            failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))],
+        )
         try:
-            done = await self._txn(
-                pb.TxnRequest(compare=compare, success=[wish], failure=[look]), timeout=30
-            )
+            response = await self._txn(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
-        if not done.succeeded:
-            found = done.responses[0].response_range.kvs
-            # Whoever is told of a conflict reads again: make sure it then reads what it conflicted with.
-            await self._reached(done.header.revision)
-            raise Conflict(write.key, found[0].mod_revision if found else 0)
-        await self._reached(done.header.revision)
-        return int(done.header.revision)
+        # After a conflict, too: whoever gets one reads again, and must then read what it conflicted
+        # with.
+        await self._reached(response.header.revision)
+        if not response.succeeded:
+            current = response.responses[0].response_range.kvs
+            raise Conflict(write.key, current[0].mod_revision if current else 0)
+        return int(response.header.revision)
 
     async def barrier(self) -> int:
+        request = pb.RangeRequest(key=self._prefix, count_only=True)
         try:
-            answer = await self._range(
-                pb.RangeRequest(key=self._prefix, count_only=True), timeout=10
-            )
+            response = await self._range(request, timeout=_PING_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
-        await self._reached(answer.header.revision)
-        return int(answer.header.revision)
+        await self._reached(response.header.revision)
+        return int(response.header.revision)
+
+    async def compact(self, revision: int) -> None:
+        # Another server may have compacted further already, which etcd answers with an error.
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self._compact(pb.CompactionRequest(revision=revision), timeout=_TIMEOUT)
+
+    async def close(self) -> None:
+        await self._tasks.stop()
+        await self._channel.close()
 
     async def _reached(self, revision: int) -> None:
-        """Waits until the watch has delivered everything up to `revision`."""
+        """Waits until the watch has delivered everything up to `revision`. Raises StoreTimeout."""
         if self._applied >= revision:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, waiter))
-        self._nudge.set()
+        self._somebody_waits.set()
         try:
-            await asyncio.wait_for(waiter, 30)
+            await asyncio.wait_for(waiter, _TIMEOUT)
         except TimeoutError:
             raise StoreTimeout(f"etcd at {self._target} sends no changes") from None
 
-    async def _requests(self, start: int) -> AsyncIterator[pb.WatchRequest]:
+    # --- following ---
+
+    async def _follow(self) -> None:
+        """Keeps a watch of all keys open for as long as the engine is."""
+        delay = _FIRST_DELAY
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.TimeoutError):
+                requests = self._watch_requests(self._applied + 1)
+                async for response in self._watch(requests, wait_for_ready=True):
+                    delay = _FIRST_DELAY
+                    if response.canceled:
+                        await self._reload(response.compact_revision)
+                        break
+                    self._deliver(response)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _watch_requests(self, start: int) -> AsyncIterator[pb.WatchRequest]:
         create = pb.WatchCreateRequest(
-            key=self._prefix + b"/",
-            range_end=self._prefix + b"0",
+            key=self._first_key,
+            range_end=self._end_key,
             start_revision=start,
             progress_notify=True,
             prev_kv=True,
         )
         yield pb.WatchRequest(create_request=create)
         while True:
-            # A write outside our prefix moves the revision without an event: ask how far the watch is.
-            await self._nudge.wait()
-            self._nudge.clear()
-            await asyncio.sleep(0.2)
+            # A write outside our prefix moves the revision without an event, so whoever waits for
+            # that revision would wait for ever: ask how far the watch is.
+            await self._somebody_waits.wait()
+            self._somebody_waits.clear()
+            await asyncio.sleep(_PROGRESS_DELAY)
             if self._waiters:
                 yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
-                self._nudge.set()
+                self._somebody_waits.set()
 
-    async def _follow(self) -> None:
-        delay = 0.05
-        while True:
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.TimeoutError):
-                call = self._watch(self._requests(self._applied + 1), wait_for_ready=True)
-                async for response in call:
-                    delay = 0.05
-                    if response.canceled:
-                        await self._restart(response.compact_revision)
-                        break
-                    self._deliver(response)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 2.0)
-
-    async def _restart(self, compacted: int) -> None:
-        """The cluster compacted past what this server has seen: continue from what is live now."""
-        changes, revision = await self._load()
-        live = {change.key: change.revision for change in changes}
-        gone = [
-            Change(revision, key, None, at) for key, at in self._live.items() if key not in live
-        ]
-        fresh = [
+    async def _reload(self, compacted: int) -> None:
+        """Continues from what is live now: the cluster has compacted past what this server has
+        seen."""
+        page = await self._load()
+        live = {change.key: change.revision for change in page.changes}
+        written = [
             Change(c.revision, c.key, c.value, self._live.get(c.key, 0))
-            for c in changes
+            for c in page.changes
             if c.revision > self._applied
         ]
+        deleted = [
+            Change(page.revision, key, None, revision)
+            for key, revision in self._live.items()
+            if key not in live
+        ]
         self._live = live
-        self._listener(fresh + gone)
-        self._advance(max(revision, compacted))
+        self._listener(written + deleted)
+        self._advance(max(page.revision, compacted))
 
     def _deliver(self, response: pb.WatchResponse) -> None:
-        changes = []
-        for event in response.events:
-            kv, previous = event.kv, event.prev_kv.mod_revision if event.prev_kv else 0
-            value = None if event.type == 1 else kv.value
-            key = self._name(kv.key)
-            changes.append(Change(kv.mod_revision, key, value, previous))
-            if value is None:
-                self._live.pop(key, None)
+        changes = [self._change(event) for event in response.events]
+        for change in changes:
+            if change.value is None:
+                self._live.pop(change.key, None)
             else:
-                self._live[key] = kv.mod_revision
+                self._live[change.key] = change.revision
         if changes:
             self._listener(changes)
-            # The header may be ahead of what this response carries; only the events say how far we are.
+            # The header may be ahead of what this response carries: only the events say how far the
+            # watch is.
             self._advance(changes[-1].revision)
         elif not response.created:
             self._advance(response.header.revision)
 
+    def _change(self, event: pb.Event) -> Change:
+        value = None if event.type == _DELETE else event.kv.value
+        previous = event.prev_kv.mod_revision if event.prev_kv else 0
+        return Change(event.kv.mod_revision, self._name(event.kv.key), value, previous)
+
     def _advance(self, revision: int) -> None:
         self._applied = max(self._applied, revision)
-        ready = [waiter for wanted, waiter in self._waiters if wanted <= self._applied]
-        self._waiters = [row for row in self._waiters if row[0] > self._applied]
-        for waiter in ready:
-            if not waiter.done():
+        waiting: list[tuple[int, asyncio.Future[None]]] = []
+        for awaited, waiter in self._waiters:
+            if awaited > self._applied:
+                waiting.append((awaited, waiter))
+            elif not waiter.done():
                 waiter.set_result(None)
+        self._waiters = waiting
 
-    async def compact(self, revision: int) -> None:
-        with contextlib.suppress(
-            grpc.aio.AioRpcError
-        ):  # another server may have compacted further already
-            await self._compact(pb.CompactionRequest(revision=revision), timeout=30)
 
-    async def close(self) -> None:
-        if self._watching:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
-        await self._channel.close()
+def _comparisons(write: Write, key: bytes) -> list[pb.Compare]:
+    """What must hold of the key for the write to be made: see `Write.conflicts_with`."""
+    comparisons = []
+    if write.expected is not None:
+        comparisons.append(pb.Compare(target=_TARGET_MOD, key=key, mod_revision=write.expected))
+    if write.value is None and not write.expected:
+        comparisons.append(pb.Compare(result=_GREATER, target=_TARGET_MOD, key=key, mod_revision=0))
+    return comparisons

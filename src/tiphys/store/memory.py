@@ -1,17 +1,26 @@
-"""The engine for tests and throw-away servers: order is decided as the others do, nothing outlives the process."""
+"""The engine for tests and throw-away servers: it orders writes as the others do, and nothing
+outlives the process."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from tiphys.store.engine import Change, Conflict, Listener, Snapshot, Write
 
 
+def _no_listener(changes: Sequence[Change]) -> None:
+    pass
+
+
 class MemoryEngine:
+    """An `Engine` in a dictionary. Values are not kept: the watch cache has them."""
+
     shared = False
 
     def __init__(self) -> None:
         self._revision = 0
-        self._current: dict[str, int] = {}
-        self._listener: Listener = lambda changes: None
+        self._current: dict[str, int] = {}  # key → revision
+        self._listener: Listener = _no_listener
 
     async def open(self, listener: Listener) -> Snapshot:
         self._listener = listener
@@ -19,9 +28,7 @@ class MemoryEngine:
 
     async def commit(self, write: Write) -> int:
         current = self._current.get(write.key, 0)
-        if (write.expected is not None and write.expected != current) or (
-            write.value is None and not current
-        ):
+        if write.conflicts_with(current):
             raise Conflict(write.key, current)
         self._revision += 1
         if write.value is None:

@@ -1,8 +1,8 @@
 """The default engine: one SQLite file, one writer thread, group commit with a real fsync.
 
-The file holds one log, a row per write. A key's last row is its value; older rows are history, kept so that a
-watcher can resume over a restart, until compaction removes them. Keys and their revisions are kept in memory by the
-writer thread, so a write costs one INSERT and no look-up.
+The file holds one log, a row per write. A key's last row is its value; older rows are history, kept
+so that a watcher can resume over a restart, until compaction removes them. Keys and their revisions
+are kept in memory by the writer thread, so a write costs one INSERT and no look-up.
 """
 
 from __future__ import annotations
@@ -14,25 +14,48 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, Write
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB, previous INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS log (
+    revision INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    value BLOB,
+    previous INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 _GROUP = 512  # writes that share one commit at the most: bounds how long the first of them waits
 
-_Job = tuple[Write, "asyncio.Future[int]"] | Callable[[], Any] | None
+
+class _Commit(NamedTuple):
+    """A write in the writer thread's queue, and who waits for its revision."""
+
+    write: Write
+    future: asyncio.Future[int]
+
+
+class _Answer(NamedTuple):
+    """What the writer thread decided about a write: its revision, or why it was not made."""
+
+    future: asyncio.Future[int]
+    result: int | Exception
+
+
+_Job = _Commit | Callable[[], Any] | None  # None ends the thread
 
 
 def read_current(path: Path) -> list[Change]:
-    """What stands under each key of a file, which another process may be writing to. Raises StoreError."""
-    rows = "SELECT * FROM log WHERE revision IN (SELECT max(revision) FROM log GROUP BY key) AND value IS NOT NULL"
+    """The live keys of a file, which another process may be writing to. Raises StoreError."""
+    rows = """
+        SELECT revision, key, value, previous FROM log
+        WHERE revision IN (SELECT max(revision) FROM log GROUP BY key) AND value IS NOT NULL
+    """
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             return [_change(row) for row in database.execute(rows)]
@@ -41,18 +64,20 @@ def read_current(path: Path) -> list[Change]:
 
 
 def _change(row: tuple[int, Any, Any, int]) -> Change:
-    """A row as a change, whatever stands there: a stranger's hand may have left text."""
+    """A row as a change. Somebody who edited the file by hand may have left a text in place of
+    bytes."""
     revision, key, value, previous = row
-    return Change(
-        revision,
-        str(key),
-        value if value is None or isinstance(value, bytes) else str(value).encode(),
-        previous,
-    )
+    if value is not None and not isinstance(value, bytes):
+        value = str(value).encode()
+    return Change(revision, str(key), value, previous)
 
 
 class SQLiteEngine:
-    """`path` is the database file; its folder must exist. Only one process may have it open."""
+    """An `Engine` in one file.
+
+    path: the database file; its folder must exist. Only one process may have it open (a lock file
+          beside it)
+    """
 
     shared = False
 
@@ -60,13 +85,11 @@ class SQLiteEngine:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
-        self._revision = 0  # of the writer thread
-        self._published = 0
-        self._compacted = 0
-        self._current: dict[str, int] = {}
-        self._stale: list[
-            tuple[int, int]
-        ] = []  # (revision of the row that replaced it, stale row's revision)
+        self._published = 0  # the newest revision that the listener has seen
+        # The writer thread's own:
+        self._revision = 0
+        self._current: dict[str, int] = {}  # live key → revision
+        self._stale: list[tuple[int, int]] = []  # (revision of the replacing row, replaced row's)
 
     # --- on the event loop ---
 
@@ -80,35 +103,38 @@ class SQLiteEngine:
             os.close(self._lock)
             raise StoreError(f"{self._path} is in use by another process") from None
         self._thread.start()
-        snapshot: Snapshot = await self._ask(self._load)
+        snapshot: Snapshot = await self._call(self._load)
         self._published = snapshot.revision
         return snapshot
 
     async def commit(self, write: Write) -> int:
         future: asyncio.Future[int] = self._loop.create_future()
-        self._jobs.put((write, future))
+        self._jobs.put(_Commit(write, future))
         return await future
 
     async def ping(self) -> None:
-        await self._ask(lambda: self._db.execute("SELECT 1"))
+        await self._call(lambda: self._db.execute("SELECT 1"))
 
     async def barrier(self) -> int:
         return self._published  # what is on disk and not yet published is not acknowledged either
 
     async def compact(self, revision: int) -> None:
-        await self._ask(lambda: self._forget(revision))
+        await self._call(lambda: self._forget(revision))
 
     async def close(self) -> None:
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         os.close(self._lock)
 
-    async def _ask(self, job: Callable[[], Any]) -> Any:
+    async def _call(self, function: Callable[[], Any]) -> Any:
+        """Calls a function on the writer thread, between two commits. Raises StoreError."""
         answer: Future[Any] = Future()
 
         def run() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
             try:
-                answer.set_result(job())
+                answer.set_result(function())
             except sqlite3.Error as error:
                 answer.set_exception(StoreError(f"{self._path}: {error}"))
 
@@ -126,20 +152,22 @@ class SQLiteEngine:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
-        self._compacted = self._meta("compacted")
-        changes = []
-        for row in self._db.execute("SELECT * FROM log ORDER BY revision"):
-            changes.append(_change(row))
-            self._note(changes[-1])
-        # A deletion can be the last write and then be compacted away: its revision must not be given again.
-        self._revision = max(self._revision, self._compacted, self._meta("revision"))
-        return Snapshot(self._revision, self._compacted, changes)
+        rows = self._db.execute("SELECT revision, key, value, previous FROM log ORDER BY revision")
+        changes = [_change(row) for row in rows]
+        for change in changes:
+            self._note(change)
+        compacted = self._meta("compacted")
+        # The last write can be a deletion that was compacted away: its revision must not be given
+        # again.
+        self._revision = max(self._revision, compacted, self._meta("revision"))
+        return Snapshot(self._revision, compacted, changes)
 
     def _meta(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
     def _note(self, change: Change) -> None:
+        """Takes note of a row that is in the log."""
         if change.previous:
             self._stale.append((change.revision, change.previous))
         if change.value is None:
@@ -150,91 +178,102 @@ class SQLiteEngine:
         self._revision = change.revision
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group: list[tuple[Write, asyncio.Future[int]]] = []
-            while isinstance(job, tuple):
-                group.append(job)
-                try:
-                    job = self._jobs.get_nowait() if len(group) < _GROUP else _NOTHING
-                except queue.Empty:
-                    job = _NOTHING
-            if group:
-                self._write(group)
-            if job is None:
-                break
-            job()
-        with contextlib.suppress(sqlite3.Error, AttributeError):
+        job = self._jobs.get()
+        while job is not None:
+            if isinstance(job, _Commit):
+                group, job = self._group(job)
+                self._commit_group(group)
+                if job is _NO_JOB:
+                    job = self._jobs.get()
+            else:
+                job()
+                job = self._jobs.get()
+        with contextlib.suppress(sqlite3.Error, AttributeError):  # it may never have been opened
             self._db.close()
 
-    def _write(self, group: list[tuple[Write, asyncio.Future[int]]]) -> None:
-        revision, overlay = self._revision, dict[str, int]()
+    def _group(self, first: _Commit) -> tuple[list[_Commit], _Job]:
+        """The writes that wait now, as far as they share a commit, and the job after them."""
+        group = [first]
+        while len(group) < _GROUP:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return group, _NO_JOB
+            if not isinstance(job, _Commit):
+                return group, job
+            group.append(job)
+        return group, _NO_JOB
+
+    def _commit_group(self, group: list[_Commit]) -> None:
+        """Decides the order of some writes and makes them durable together."""
+        revision = self._revision
+        uncommitted: dict[str, int] = {}  # key → revision, 0 for a deletion
         changes: list[Change] = []
-        answers: list[tuple[asyncio.Future[int], int | Exception]] = []
+        answers: list[_Answer] = []
         for write, future in group:
-            current = overlay.get(write.key, self._current.get(write.key, 0))
-            if (write.expected is not None and write.expected != current) or (
-                write.value is None and not current
-            ):
-                answers.append((future, Conflict(write.key, current)))
+            current = uncommitted.get(write.key, self._current.get(write.key, 0))
+            if write.conflicts_with(current):
+                answers.append(_Answer(future, Conflict(write.key, current)))
                 continue
             revision += 1
-            overlay[write.key] = 0 if write.value is None else revision
+            uncommitted[write.key] = 0 if write.value is None else revision
             changes.append(Change(revision, write.key, write.value, current))
-            answers.append((future, revision))
+            answers.append(_Answer(future, revision))
         try:
             self._insert(changes)
         except sqlite3.Error as error:
+            # Conflicts fail, too: they may be with a write of the group that was not made.
             failure = StoreError(f"{self._path}: {error}")
-            answers = [(future, failure) for _, future in group]
+            answers = [_Answer(future, failure) for _, future in group]
             changes = []
         for change in changes:
             self._note(change)
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the loop is closed: nobody waits for an answer any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer
             self._loop.call_soon_threadsafe(self._publish, changes, answers)
 
-    def _insert(self, changes: list[Change]) -> None:
-        if not changes:
-            return
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One durable transaction. One that fails is rolled back, so that the next can begin."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            rows = [(c.revision, c.key, c.value, c.previous) for c in changes]
-            self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+            yield
             self._db.execute("COMMIT")
         except sqlite3.Error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
 
+    def _insert(self, changes: list[Change]) -> None:
+        if not changes:
+            return
+        rows = [(c.revision, c.key, c.value, c.previous) for c in changes]
+        with self._transaction():
+            self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+
     def _forget(self, revision: int) -> None:
-        gone = [(stale,) for replaced, stale in self._stale if replaced <= revision]
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("DELETE FROM log WHERE revision = ?", gone)
-        for name, value in (("compacted", revision), ("revision", self._revision)):
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
-        self._db.execute("COMMIT")
+        removed = [(stale,) for replaced_at, stale in self._stale if replaced_at <= revision]
+        meta = [("compacted", revision), ("revision", self._revision)]
+        with self._transaction():
+            self._db.executemany("DELETE FROM log WHERE revision = ?", removed)
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
         self._stale = [row for row in self._stale if row[0] > revision]
-        self._compacted = max(self._compacted, revision)
         self._db.execute("PRAGMA incremental_vacuum")
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- back on the event loop ---
 
-    def _publish(
-        self, changes: list[Change], answers: list[tuple[asyncio.Future[int], int | Exception]]
-    ) -> None:
+    def _publish(self, changes: list[Change], answers: list[_Answer]) -> None:
         if changes:
             self._listener(changes)
             self._published = changes[-1].revision
-        for future, answer in answers:
-            if future.done():
+        for future, result in answers:
+            if future.done():  # whoever asked was cancelled
                 continue
-            if isinstance(answer, int):
-                future.set_result(answer)
+            if isinstance(result, int):
+                future.set_result(result)
             else:
-                future.set_exception(answer)
+                future.set_exception(result)
 
 
-def _NOTHING() -> None:
-    return None
+def _NO_JOB() -> None:
+    """Stands for "no job is waiting" in the writer thread."""

@@ -1,26 +1,51 @@
-"""The store the API server uses: an engine for writing, a cache for reading, compaction in the background."""
+"""The store the API server uses: an engine for writing, a cache for reading, compaction in the
+background."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tiphys.store.cache import Entry, ResourceCache, Selectable
-from tiphys.store.corruption import Corrupt, corrupt
+from tiphys.client.tasks import TaskGroup
+from tiphys.store.cache import ResourceCache
+from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
+from tiphys.store.entries import Entry, Selectable, with_revision
+from tiphys.store.packing import pack, packed_alike
 
 log = logging.getLogger(__name__)
 
 COMPACT_EVERY = 60.0  # seconds
+KEEP = 5  # rounds of history that stay: five minutes, upstream's --etcd-compaction-interval
 DEADLINE = 30.0  # seconds that the engine has for a write
-KEEP = 5  # rounds of history that stay: five minutes, as upstream keeps
+_PACKED_AT_ONCE = 100  # objects that are compressed in one step, of about 5 ms
+
+
+def prefix_of(key: str) -> str:
+    """``/group/plural/`` of a key. ValueError for a key of no resource (see `corruption`)."""
+    return key[: key.index("/", key.index("/", 1) + 1) + 1]
+
+
+class Retention:
+    """Which history a round of compaction forgets: what is older than `KEEP` rounds."""
+
+    def __init__(self, revision: int) -> None:
+        self._revisions: deque[int] = deque([revision])  # as each round found it
+
+    def next_round(self, revision: int) -> int | None:
+        """Begins a round at the store's `revision`; returns the revision to compact to, None for
+        none yet."""
+        self._revisions.append(revision)
+        return self._revisions.popleft() if len(self._revisions) > KEEP else None
 
 
 class Store:
-    """`fields` gives, for a storage prefix, what field selectors of that resource may name."""
+    """Every resource of one engine.
+
+    fields: gives, for the prefix of a resource, what its field selectors may name
+    """
 
     def __init__(
         self, engine: Engine, fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: ()
@@ -28,137 +53,182 @@ class Store:
         self._engine = engine
         self._fields = fields
         self._caches: dict[str, ResourceCache] = {}
-        self._floor = 0
-        self._known = 0  # from here on every change has come by
-        self._compactor: asyncio.Task[None] | None = None
-        self._asked: asyncio.Task[None] | None = None
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self.revision = 0
-        self.commits = 0
+        self._tasks = TaskGroup("store")
+        self._early: list[Change] | None = []  # came before the snapshot; None once it is open
+        self._checks_changes = True
+        self._history_begins = 0  # every change after this revision has come by
+        self._compacted = 0
+        self._ping: asyncio.Task[bool] | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.revision = 0  # of the newest change that the caches show
+        self.commits = 0  # writes so far
 
     async def open(self) -> None:
-        snapshot = await self._engine.open(self._apply)
-        self._floor = self._known = snapshot.compacted
-        early, self._opening = self._opening, None
-        self._apply(snapshot.changes)
+        """Opens the engine and fills the caches. Raises StoreError."""
+        snapshot = await self._engine.open(self._on_changes)
+        early = self._early or []
+        self._early = None
+        self._compacted = snapshot.compacted
+        self._history_begins = snapshot.compacted
+        self._on_changes(snapshot.changes)
         self.revision = max(self.revision, snapshot.revision)
-        self._apply([change for change in early or () if change.revision > snapshot.revision])
-        self._checks = self._engine.shared  # what this server itself writes are objects
-        self._compactor = asyncio.get_running_loop().create_task(
-            self._compact_forever(), name="compactor"
-        )
-
-    _opening: list[Change] | None = []
-    _checks = True
-
-    def _spoil(self, found: Corrupt) -> None:
-        log.error("%r at revision %d is no object: %s", found.key, found.revision, found.fault)
-        parts = found.key.split("/", 3)
-        if len(parts) == 4:  # else it is no key of any resource
-            self.cache(f"/{parts[1]}/{parts[2]}/").spoil(found)
+        self._on_changes([change for change in early if change.revision > snapshot.revision])
+        # From now on only others can bring values that are not objects. A check costs 5 µs for 3
+        # kB.
+        self._checks_changes = self._engine.shared
+        self._tasks.start(self._compact_forever(), "compactor")
 
     async def close(self) -> None:
-        for task in (self._compactor, self._asked):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, StoreError):
-                    await task
+        await self._tasks.stop()
         await self._engine.close()
 
-    def _apply(self, changes: Sequence[Change]) -> None:
-        if self._opening is not None:
-            self._opening = [*self._opening, *changes]
+    # --- changes ---
+
+    def _on_changes(self, changes: Sequence[Change]) -> None:
+        if self._early is not None:
+            self._early.extend(changes)
             return
         for change in changes:
-            if self._checks and (found := corrupt(change)) is not None:
-                self._spoil(found)
+            corrupt = corrupt_of(change) if self._checks_changes else None
+            if corrupt is None:
+                self.cache(prefix_of(change.key)).apply(change)
             else:
-                key = change.key
-                self.cache(key[: key.index("/", key.index("/", 1) + 1) + 1]).apply(change)
+                self._on_corrupt(corrupt)
             self.revision = max(self.revision, change.revision)
-        for waiter in [waiter for wanted, waiter in self._waiting if wanted <= self.revision]:
-            if not waiter.done():
+        for revision, waiter in self._waiters:
+            if revision <= self.revision and not waiter.done():
                 waiter.set_result(None)
+
+    def _on_corrupt(self, corrupt: Corrupt) -> None:
+        log.error(
+            "The value of key %r at revision %d is not an object: %s",
+            corrupt.key,
+            corrupt.revision,
+            corrupt.fault,
+        )
+        if is_resource_key(corrupt.key):
+            self.cache(prefix_of(corrupt.key)).set_corrupt(corrupt)
+
+    # --- reading ---
 
     def cache(self, prefix: str) -> ResourceCache:
         """The cache of one resource; `prefix` is ``/group/plural/``."""
-        found = self._caches.get(prefix)
-        if found is None:
-            found = self._caches[prefix] = ResourceCache(prefix, self._fields(prefix), self._known)
-        return found
+        cache = self._caches.get(prefix)
+        if cache is None:
+            cache = ResourceCache(prefix, self._fields(prefix), self._history_begins)
+            self._caches[prefix] = cache
+        return cache
 
     def counts(self) -> dict[str, int]:
         """Number of objects under each prefix."""
         return {prefix: len(cache) for prefix, cache in self._caches.items()}
 
+    async def fresh(self) -> int:
+        """Waits until the caches show every write acknowledged anywhere before the call; returns
+        their revision.
+
+        Raises StoreError if the engine does not say how far it is.
+        """
+        if self._engine.shared:
+            self.revision = max(self.revision, await self._engine.barrier())
+        return self.revision
+
+    async def reached(self, revision: int, seconds: float) -> bool:
+        """Waits up to `seconds` until the caches are as new as `revision`; returns whether they
+        are."""
+        if self.revision >= revision:
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((revision, waiter))
+        try:
+            await asyncio.wait_for(waiter, seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.remove((revision, waiter))
+        return self.revision >= revision
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the engine answers within `seconds`. Concurrent callers share one question."""
+        if self._ping is None or self._ping.done():
+            self._ping = self._tasks.start(self._engine_answers(), "ping")
+        ping = self._ping
+        await asyncio.wait((ping,), timeout=seconds)
+        return ping.done() and not ping.cancelled() and ping.result()
+
+    async def _engine_answers(self) -> bool:
+        try:
+            await self._engine.ping()
+        except StoreError:
+            return False
+        return True
+
+    # --- writing ---
+
     async def put(
         self, cache: ResourceCache, key: str, value: bytes, expected: int | None, seconds: int = 0
     ) -> Entry:
-        """Writes and returns the entry as it then stands; it may end after `seconds`. Raises Conflict or StoreError."""
-        revision = await self._committed(Write(key, value, expected, seconds))
+        """Writes an object and returns it as it then is.
+
+        expected: see `engine.Write`
+        seconds:  how long it may live, 0 for ever
+
+        Raises Conflict, StoreError, or StoreTimeout after `DEADLINE` seconds; the write may still
+        happen then.
+        """
+        revision = await self._commit(Write(key, value, expected, seconds))
         self.commits += 1
         entry = cache.get(key)
-        if (
-            entry is None or entry.revision != revision
-        ):  # somebody else wrote again before we were woken
-            from tiphys.store.cache import with_revision
-
-            return Entry(key, revision, with_revision(value, revision), ())
-        return entry
+        if entry is not None and entry.revision == revision:
+            return entry
+        # It was written or deleted again before this task resumed.
+        return Entry(key, revision, with_revision(value, revision), ())
 
     async def delete(self, key: str, expected: int | None) -> int:
-        """Deletes and returns the revision of the deletion. Raises Conflict or StoreError."""
+        """Deletes an object and returns the revision of the deletion. Raises as `put` does."""
         self.commits += 1
-        return await self._committed(Write(key, None, expected))
+        return await self._commit(Write(key, None, expected))
 
-    async def _committed(self, write: Write) -> int:
+    async def _commit(self, write: Write) -> int:
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self._engine.commit(write)
         except TimeoutError:
             raise StoreTimeout(f"the store did not answer in {DEADLINE:g} s") from None
 
-    async def answers(self, seconds: float) -> bool:
-        """Whether the engine answers within so many seconds. Those who ask at a time share one question."""
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.get_running_loop().create_task(self._engine.ping(), name="ping")
-        asked = self._asked
-        await asyncio.wait((asked,), timeout=seconds)
-        return asked.done() and not asked.cancelled() and asked.exception() is None
-
-    async def fresh(self) -> int:
-        """Waits until the cache shows every write acknowledged anywhere before the call; returns its revision."""
-        if self._engine.shared:
-            self.revision = max(self.revision, await self._engine.barrier())
-        return self.revision
-
-    async def reached(self, revision: int, seconds: float) -> bool:
-        """Waits until the cache is as new as `revision`; whether it is after so many seconds."""
-        if self.revision < revision:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            row = (revision, waiter)
-            self._waiting.append(row)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiter, seconds)
-            self._waiting.remove(row)
-        return self.revision >= revision
+    # --- compaction ---
 
     async def _compact_forever(self) -> None:
-        rounds: deque[int] = deque([self.revision])
+        retention = Retention(self.revision)
         while True:
             await asyncio.sleep(COMPACT_EVERY)
-            rounds.append(self.revision)
-            if len(rounds) > KEEP:
-                await self.compact(rounds.popleft())
+            revision = retention.next_round(self.revision)
+            if revision is not None:
+                await self.compact(revision)
+
+    async def compress_history(self) -> None:
+        """Compresses the objects of past events.
+
+        A thread does it, in steps; the loop only puts the result in place.
+        """
+        for cache in list(self._caches.values()):
+            while entries := cache.packable(_PACKED_AT_ONCE):
+                values = [entry.data for entry in entries]
+                compressed = await asyncio.to_thread(packed_alike, values)
+                for entry, packed in zip(entries, compressed, strict=True):
+                    pack(entry, packed)
 
     async def compact(self, revision: int) -> None:
-        """Forgets history up to and including `revision`, on disk and in memory."""
-        if revision <= self._floor:
+        """Forgets history up to and including `revision`, on disk and in memory.
+
+        An engine that fails to is asked again with the next compaction.
+        """
+        if revision <= self._compacted:
             return
-        self._floor = revision
+        self._compacted = revision
         for cache in self._caches.values():
             cache.forget(revision)
         try:
             await self._engine.compact(revision)
         except StoreError as error:
-            log.warning("compaction to revision %d failed: %s", revision, error)
+            log.warning("The store was not compacted to revision %d: %s", revision, error)

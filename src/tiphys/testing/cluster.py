@@ -1,4 +1,5 @@
-"""A cluster in one process: API server, controllers, scheduler, hollow nodes. Starts in a fraction of a second."""
+"""A cluster in one process: API server, controllers, scheduler, hollow nodes. Starts in a fraction
+of a second."""
 
 from __future__ import annotations
 
@@ -29,9 +30,14 @@ def free_port() -> int:
 
 
 class LocalCluster:
-    """`nodes` 0: only the API server, unless `controllers` are wanted. `store` is memory, sqlite or etcd endpoints.
-    `addons` are enabled by name and ready when the cluster is.
-    Further `options` are the API server's (`tiphys.apiserver.main.Options`)."""
+    """A whole cluster in the test's own process, as a context manager.
+
+    nodes:       hollow nodes; 0: only the API server, unless `controllers` are wanted
+    controllers: whether controllers and scheduler run; by default if there are nodes
+    store:       memory, sqlite or etcd endpoints
+    addons:      enabled by name, and ready when the cluster is
+    options:     further ones of the API server (`tiphys.apiserver.main.Options`)
+    """
 
     def __init__(
         self,
@@ -147,7 +153,8 @@ class LocalCluster:
         await _hollow(options, self.client, self.tasks, Informers(self.client, self.tasks), [])
 
     async def eventually(self, check: Callable[[], Any], seconds: float = 20.0) -> Any:
-        """Calls `check` (plain or async) until it gives something true, and returns that. Raises TimeoutError."""
+        """Calls `check` (plain or async) until it gives something true, and returns that. Raises
+        TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
                 found = check()

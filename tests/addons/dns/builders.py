@@ -6,14 +6,16 @@ import dns.message
 import dns.rdatatype
 
 from tests.network.builders import endpoint, port, service, slice_of, slice_with
-from tiphys.addons.dns.zone import Answer, Question, Zone
+from tiphys.addons.dns.answers import Answer, Question
+from tiphys.addons.dns.zone import Zone
 from tiphys.api import core_v1, discovery_v1
 
 DOMAIN = "cluster.local"
 
 
 class Objects:
-    """Services of namespace d: s (a cluster IP), headless, eager (publishes what is not ready), out and far (aliases)."""
+    """Services of namespace d: s (a cluster IP), headless, eager (publishes what is not ready), out
+    and far (aliases)."""
 
     def __init__(self) -> None:
         ports = [port("http", 80), port("dns", 53, "UDP"), port("dns", 5353), port("", 9, "SCTP")]

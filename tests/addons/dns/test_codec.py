@@ -15,8 +15,8 @@ import pytest
 from tests.addons.dns.builders import DOMAIN, zone
 from tests.network.builders import slice_of
 from tiphys.addons.dns import codec
+from tiphys.addons.dns.answers import Answer
 from tiphys.addons.dns.codec import UnansweredError
-from tiphys.addons.dns.zone import Answer
 
 NAME = f"s.d.svc.{DOMAIN}."
 
@@ -69,9 +69,10 @@ def test_another_version_of_edns_is_refused_with_ours() -> None:
     assert (reply.edns, reply.id, reply.answer) == (0, query.id, [])
 
 
-def test_a_code_that_needs_edns_is_a_failure_to_others() -> None:
+@pytest.mark.parametrize("rcode", [dns.rcode.BADVERS, dns.rcode.BADCOOKIE])
+def test_a_code_that_needs_edns_is_a_failure_to_others(rcode: dns.rcode.Rcode) -> None:
     query = codec.read(dns.message.make_query(NAME, "A", use_edns=False).to_wire())
-    reply = dns.message.from_wire(codec.write(query, Answer(dns.rcode.BADCOOKIE), 512))
+    reply = dns.message.from_wire(codec.write(query, Answer(rcode), 512))
     assert reply.rcode() == dns.rcode.SERVFAIL
 
 
@@ -80,7 +81,13 @@ def test_a_code_that_needs_edns_is_a_failure_to_others() -> None:
 HEAD = struct.pack(">6H", 77, dns.flags.RD, 1, 0, 0, 0)
 QUESTION = b"\x01s\x00" + struct.pack(">2H", 1, 1)
 
+RECORD = b"\xc0\x0c" + struct.pack(">2HIH", 1, 1, 5, 4) + bytes(4)
+
 MALFORMED = [
+    struct.pack(">6H", 77, dns.flags.RD, 1, 2, 0, 0) + QUESTION + RECORD * 2,
+    struct.pack(">6H", 77, dns.flags.RD, 1, 0, 2, 0) + QUESTION + RECORD * 2,
+    struct.pack(">6H", 77, dns.flags.RD, 1, 0, 0, 3) + QUESTION + RECORD * 3,
+    HEAD + QUESTION + bytes(4096),
     HEAD,
     HEAD + b"\x05s",
     HEAD + b"\x01s\x00\x00\x01",
@@ -125,6 +132,12 @@ def test_other_classes_and_transfers_are_refused(kind: str, rdclass: str) -> Non
 def test_what_may_be_a_reply_gets_none(wire: bytes) -> None:
     """Two servers would answer each other for ever."""
     assert refused(wire) == b""
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0), (0, 1, 0), (0, 0, 2)])
+def test_a_query_may_carry_a_few_records(counts: tuple[int, int, int]) -> None:
+    wire = struct.pack(">6H", 77, dns.flags.RD, 1, *counts) + QUESTION + RECORD * sum(counts)
+    assert codec.read(wire).question.labels == ("s",)
 
 
 # --- what is written ---

@@ -47,8 +47,8 @@ _queries = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(_queries, min_size=1, max_size=20))
+@settings(max_examples=15, deadline=None)
+@given(st.lists(_queries, min_size=1, max_size=10))
 def test_what_is_found_is_what_would_be_written(wires: list[bytes]) -> None:
     answers = EncodedAnswers()
     for wire in wires:

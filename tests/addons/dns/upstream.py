@@ -69,7 +69,8 @@ async def running(reply: Callable[[Message, str], Message | None]) -> AsyncItera
 def response(
     query: Message, *records: str, rcode: int = 0, soa: str = "", flags: str = "RA"
 ) -> Message:
-    """A reply; records are ``NAME TTL TYPE DATA``, `soa` is the ``TTL MINIMUM`` of the authority's."""
+    """A reply; records are ``NAME TTL TYPE DATA``, `soa` is the ``TTL MINIMUM`` of the
+    authority's."""
     reply = dns.message.make_response(query)
     reply.set_rcode(rcode)  # type: ignore[arg-type]
     reply.flags |= dns.flags.from_text(flags)

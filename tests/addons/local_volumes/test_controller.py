@@ -9,11 +9,13 @@ import pytest
 
 from tests.addons.local_volumes.builders import claim, storage_class, volume
 from tiphys.addons.local_volumes.controller import has_outgrown, is_released, needs_volume
+from tiphys.addons.local_volumes.provisioning import PROVISIONER
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.core_v1 import PersistentVolume, PersistentVolumeClaim
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.client.client import MERGE
+from tiphys.controllers.volumes import STORAGE_PROVISIONER
 from tiphys.testing import LocalCluster
 
 LATE = "WaitForFirstConsumer"
@@ -81,13 +83,14 @@ def here(folder: Path) -> StorageClass:
     return from_builtins(kind, StorageClass)
 
 
-async def bound(cluster: LocalCluster) -> PersistentVolume:
+async def bound(cluster: LocalCluster, **annotations: str) -> PersistentVolume:
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "1Gi"}},
         "storageClassName": "here",
     }
-    body: dict[str, Any] = {"metadata": {"name": "c", "namespace": "default"}, "spec": spec}
+    meta = {"name": "c", "namespace": "default", "annotations": annotations}
+    body: dict[str, Any] = {"metadata": meta, "spec": spec}
     await cluster.client.create(from_builtins(body, PersistentVolumeClaim))
 
     async def phase() -> bool:
@@ -114,10 +117,12 @@ async def test_a_claim_is_bound_and_grows(tmp_path: Path, cluster: LocalCluster)
     await cluster.eventually(capacity)
 
 
+@pytest.mark.parametrize("annotations", [{}, {STORAGE_PROVISIONER: PROVISIONER}])
 async def test_a_claim_that_came_before_its_class_gets_its_volume(
-    tmp_path: Path, cluster: LocalCluster
+    tmp_path: Path, cluster: LocalCluster, annotations: dict[str, str]
 ) -> None:
-    waiting = cluster.tasks.start(bound(cluster), "bound")
+    """One that was handed over before does not change when its class comes."""
+    waiting = cluster.tasks.start(bound(cluster, **annotations), "bound")
 
     async def events() -> list[str]:
         listed = await cluster.client.list(core_v1.Event, "default")
@@ -144,7 +149,8 @@ async def test_a_volume_that_only_says_it_was_released_keeps_its_folder(
 
 
 async def bound_again(cluster: LocalCluster) -> None:
-    """Another claim of the same class has come through both controllers: what was queued before it is done."""
+    """Another claim of the same class has come through both controllers: what was queued before it
+    is done."""
     body = {
         "metadata": {"name": "later", "namespace": "default"},
         "spec": {

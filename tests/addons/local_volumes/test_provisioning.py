@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.addons.local_volumes.builders import claim, storage_class
-from tiphys.addons.local_volumes.provisioning import local_volume
+from tests.addons.local_volumes.builders import claim, storage_class, volume
+from tiphys.addons.local_volumes.provisioning import (
+    NotRemovedError,
+    local_volume,
+    recorded_path,
+)
+from tiphys.api import core_v1
 
 
 def test_a_volume_is_what_its_claim_and_its_class_say() -> None:
@@ -41,3 +46,36 @@ def test_a_class_may_name_another_folder() -> None:
 def test_a_folder_that_is_no_absolute_path_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="storage class standard is not an absolute path"):
         local_volume(claim(), storage_class(parameters={"path": path}))
+
+
+FOLDER = "/var/lib/tiphys/volumes/pvc-u1_default_data"
+RECORDS = [
+    ({"uid": "v1", "path": FOLDER}, True),
+    ({"uid": "v2", "path": FOLDER}, False),
+    ({"uid": "v1", "path": "/etc"}, False),
+    ({"uid": "v1"}, False),
+    ({"path": FOLDER}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize(("data", "ours"), RECORDS)
+def test_only_a_record_of_this_very_volume_and_folder_counts(
+    data: dict[str, str], ours: bool
+) -> None:
+    provisioned = volume()
+    provisioned.metadata.uid = "v1"
+    record = core_v1.ConfigMap(data=data)
+    if ours:
+        assert recorded_path(record, provisioned) == FOLDER
+    else:
+        with pytest.raises(NotRemovedError, match="made another volume of this name"):
+            recorded_path(record, provisioned)
+
+
+def test_a_volume_without_a_folder_has_none_to_remove() -> None:
+    provisioned = volume()
+    provisioned.metadata.uid = "v1"
+    provisioned.spec.host_path = None
+    with pytest.raises(NotRemovedError):
+        recorded_path(core_v1.ConfigMap(data={"uid": "v1"}), provisioned)

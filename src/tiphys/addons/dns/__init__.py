@@ -1,11 +1,14 @@
-"""Cluster DNS: pods find services by name, and every other name through the node's own name servers.
+"""Cluster DNS: pods find services by name, and every other name through the node's own name
+servers.
 
-The names are those of Kubernetes' DNS specification 1.1.0 (kubernetes/dns); where it leaves something open the answers
-are those of CoreDNS with the Corefile that kubeadm installs. Every node answers its own pods, behind the service kube-dns.
+The names are those of Kubernetes' DNS specification 1.1.0 (kubernetes/dns); where it leaves
+something open the answers are those of CoreDNS with the Corefile that kubeadm installs. Every node
+answers its own pods, behind the service kube-dns.
 
-A query enters at `server`. `encoded` knows the bytes of answers that were given before. What it does not know `codec`
-reads (dnspython), `zone` answers out of services and endpoint slices (`source` has them from informers), and
-`forwarding` asks others about names that are not the cluster's. `publishing` puts the node behind kube-dns.
+A query enters at `server`. `encoded` knows the bytes of answers that were given before. What it
+does not know `codec` reads (dnspython), `zone` answers out of services and endpoint slices
+(`source` has them from informers), and `forwarding` asks others about names that are not the
+cluster's. `publishing` puts the node behind kube-dns.
 """
 
 from __future__ import annotations

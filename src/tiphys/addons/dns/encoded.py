@@ -1,8 +1,8 @@
 """The bytes of answers that were given before, until what they say changes.
 
-dnspython takes some 100 µs to read a query and write its reply; most of a cluster's queries are the same few names. A
-query that differs from an earlier one in nothing but its id and the case of its name has the same reply but for these
-two, which are put in place (decision 0013).
+dnspython takes some 100 µs to read a query and write its reply; most of a cluster's queries are the
+same few names. A query that differs from an earlier one in nothing but its id and the case of its
+name has the same reply but for these two, which are put in place (decision 0013).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tiphys.addons.dns.codec import HEADER, Query
 
-_MOST = 8192  # replies; when there are more all are forgotten, which costs less than to know which was used last
+# Replies. When there are more all are forgotten, which costs less than to note which was used last.
+_MOST = 8192
 
 
 class _Reply(NamedTuple):
@@ -43,9 +44,9 @@ class EncodedAnswers:
     def put(self, wire: bytes, query: Query, reply: bytes, subject: str) -> None:
         """Remembers a reply until `subject` (see `Zone.subject`) changes.
 
-        Not one to a query with EDNS options: those differ from query to query (cookies), and would push out the others.
-        Nor one to a name that is not written out plainly, whose end is not where `find` looks for it.
-        """
+        Not one to a query with EDNS options: those differ from query to query (cookies), and would
+        push out the others. Nor one to a name that is not written out plainly, whose end is not
+        where `find` looks for it."""
         name = query.name.to_wire()
         assert name is not None
         end = HEADER + len(name) - 1

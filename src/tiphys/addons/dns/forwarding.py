@@ -1,7 +1,9 @@
-"""Names that are not the cluster's: asked of the machine's own name servers, and remembered for a while.
+"""Names that are not the cluster's: asked of the machine's own name servers, and remembered for a
+while.
 
-The rules are those of CoreDNS' plugins forward and cache with kubeadm's Corefile (``cache 30``): a query goes out over
-the protocol it came in over, answers are kept for 5 to 30 seconds as their TTL says, failures of a server for 5.
+The rules are those of CoreDNS' plugins forward and cache with kubeadm's Corefile (``cache 30``): a
+query goes out over the protocol it came in over, answers are kept for 5 to 30 seconds as their TTL
+says, failures of a server for 5.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 from dns.rrset import RRset
 
-from tiphys.addons.dns.zone import Answer
+from tiphys.addons.dns.answers import Answer
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ _FAILURES = (Rcode.SERVFAIL, Rcode.NOTIMP)
 
 
 class _Key(NamedTuple):
-    """Clients that want signatures (DO) or unchecked answers (CD) get others than those that do not."""
+    """Clients that want signatures (DO) or unchecked answers (CD) get others than those that do
+    not."""
 
     name: Name
     rdtype: RdataType
@@ -70,7 +73,8 @@ def lifetime(reply: Message) -> int:
 
 
 def _answers_question(reply: Message) -> bool:
-    """Whether there is a record of the type that was asked for; an alias alone is none (RFC 2308, section 2.2)."""
+    """Whether there is a record of the type that was asked for; an alias alone is none (RFC 2308,
+    section 2.2)."""
     asked = reply.question[0].rdtype
     if reply.rcode() != Rcode.NOERROR:
         return False
@@ -82,7 +86,8 @@ def _has_start_of_authority(reply: Message) -> bool:
 
 
 def _ttls(reply: Message, negative: bool) -> list[int]:
-    """What bounds a reply's life: every TTL, and of one that denies something the minimum of the zone, too."""
+    """What bounds a reply's life: every TTL, and of one that denies something the minimum of the
+    zone, too."""
     ttls = [rrset.ttl for rrset in (*reply.answer, *reply.authority, *reply.additional)]
     if negative:
         ttls += [
@@ -116,7 +121,8 @@ def _aged(rrset: RRset, age: int) -> RRset:
 
 
 class Forwarder:
-    """`name_servers` are addresses, asked one after the other. `now` is a monotonic clock, in seconds."""
+    """`name_servers` are addresses, asked one after the other. `now` is a monotonic clock, in
+    seconds."""
 
     def __init__(
         self,
@@ -144,7 +150,8 @@ class Forwarder:
         return Answer(Rcode.SERVFAIL, authoritative=False)
 
     async def ask_addresses(self, name: Name, rdtype: RdataType) -> Answer:
-        """The same about a name that an alias leads to; a reply that UDP is too short for is asked for over TCP."""
+        """The same about a name that an alias leads to; a reply that UDP is too short for is asked
+        for over TCP."""
         query = dns.message.make_query(name, rdtype, use_edns=False)
         answer = await self.ask(query, over_tcp=False)
         return await self.ask(query, over_tcp=True) if answer.truncated else answer
@@ -188,8 +195,8 @@ def _key(query: Message) -> _Key:
 
 
 def _request(query: Message) -> Message:
-    """A query of our own with an id of its own: nobody can guess it from the client's. EDNS options are between the
-    client and us (RFC 6891, section 6.1.1), so they stay behind."""
+    """A query of our own with an id of its own: nobody can guess it from the client's. EDNS options
+    are between the client and us (RFC 6891, section 6.1.1), so they stay behind."""
     asked = query.question[0]
     request = dns.message.make_query(asked.name, asked.rdtype, use_edns=False)
     request.flags = query.flags & (Flag.RD | Flag.CD | Flag.AD)

@@ -17,7 +17,8 @@ _PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
 
 
 def endpoint_slice(node: str, address: str) -> discovery_v1.EndpointSlice:
-    """The slice of kube-dns that one node keeps. It names no pod: the server is part of the node's process."""
+    """The slice of kube-dns that one node keeps. It names no pod: the server is part of the node's
+    process."""
     published = discovery_v1.EndpointSlice(address_type="IPv4")
     published.metadata = ObjectMeta(
         name=f"kube-dns-{node}",

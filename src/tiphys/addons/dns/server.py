@@ -1,4 +1,6 @@
-"""The server: UDP and TCP at one address, answers out of the zone, and everything else by way of the forwarder."""
+"""The server: UDP and TCP at one address, answers out of the zone, and everything else by way of
+the forwarder.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
 from tiphys.addons.dns import codec
+from tiphys.addons.dns.answers import Answer, Question, labels_of
 from tiphys.addons.dns.codec import Query, UnansweredError
 from tiphys.addons.dns.encoded import EncodedAnswers
 from tiphys.addons.dns.forwarding import Forwarder
-from tiphys.addons.dns.zone import Answer, Question, Zone
+from tiphys.addons.dns.zone import Zone
 from tiphys.client.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,8 @@ class DNSServer:
     # --- UDP ---
 
     def _receive(self) -> None:
-        """A socket of our own rather than a datagram transport: several packets for one turn of the loop."""
+        """A socket of our own rather than a datagram transport: several packets for one turn of the
+        loop."""
         for _ in range(_AT_ONCE):
             try:
                 wire, client = self._udp.recvfrom(codec.MAX_TCP)
@@ -142,15 +146,14 @@ class DNSServer:
             target = answer.alias
             if target is None:
                 return
-            labels = tuple(label.decode("latin-1").lower() for label in target.labels[:-1])
-            found = self._zone.answer(Question(labels, question.rdtype))
-            if found is None:
-                found = await self._forwarder.ask_addresses(target, question.rdtype)
-                answer.records += found.records
+            next_answer = self._zone.answer(Question(labels_of(target), question.rdtype))
+            if next_answer is None:
+                outside = await self._forwarder.ask_addresses(target, question.rdtype)
+                answer.records += outside.records
                 return
-            if not found.records:
+            if not next_answer.records:
                 return
-            answer.records += found.records
+            answer.records += next_answer.records
         log.info("%s is an alias of an alias of itself", ".".join(question.labels))
         answer.rcode = Rcode.SERVFAIL
         answer.records.clear()

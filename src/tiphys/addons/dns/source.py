@@ -53,7 +53,8 @@ class InformerSource:
     # --- what changes ---
 
     def on_change(self, forget: Callable[[str], None]) -> None:
-        """Calls `forget` with each subject (see `Zone.subject`) whose answers an object's change may change."""
+        """Calls `forget` with each subject (see `Zone.subject`) whose answers an object's change
+        may change."""
 
         def service_changed(old: core_v1.Service | None, new: core_v1.Service | None) -> None:
             for service in (old, new):

@@ -1,9 +1,10 @@
-"""The names of a cluster: services, their endpoints and their ports. Pure: objects and a question in, records out.
+"""The names of a cluster: services, their endpoints and their ports. Pure: objects and a question
+in, records out.
 
-SERVICE.NAMESPACE.svc.DOMAIN                    the cluster IP, or the ready endpoints of a headless service
-HOST.SERVICE.NAMESPACE.svc.DOMAIN               one endpoint of a headless service, by hostname or dashed address
-_PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN    SRV records of a named port
-1-2-3-4.NAMESPACE.pod.DOMAIN                    the address that the name spells
+SERVICE.NAMESPACE.svc.DOMAIN                    the cluster IP, or the ready endpoints of a headless
+service HOST.SERVICE.NAMESPACE.svc.DOMAIN               one endpoint of a headless service, by
+hostname or dashed address _PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN    SRV records of a named
+port 1-2-3-4.NAMESPACE.pod.DOMAIN                    the address that the name spells
 4.3.2.1.in-addr.arpa                            the names of an address
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import dns.exception
@@ -27,21 +27,26 @@ from dns.rdtypes.ANY.NS import NS
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.ANY.TXT import TXT
-from dns.rdtypes.IN.A import A
-from dns.rdtypes.IN.AAAA import AAAA
 from dns.rdtypes.IN.SRV import SRV
-from dns.rrset import RRset, from_rdata_list
+from dns.rrset import RRset
 
+from tiphys.addons.dns.answers import (
+    TTL,
+    Answer,
+    Labels,
+    Question,
+    address_record,
+    no_such_name,
+    only,
+    records,
+)
 from tiphys.api import core_v1, discovery_v1
 
 SPECIFICATION = "1.1.0"
-TTL = 5  # seconds, as CoreDNS' kubernetes plugin
 
 _REVERSE = ("in-addr", "arpa")
 _REVERSE_IPV6 = ("ip6", "arpa")
 _DNS_SERVICE = ("kube-system", "kube-dns")
-
-Labels = tuple[str, ...]
 
 
 class Source(Protocol):
@@ -56,44 +61,6 @@ class Source(Protocol):
         ...
 
     def namespace_exists(self, name: str) -> bool: ...
-
-
-class Question(NamedTuple):
-    """`labels` are in lower case, without the root's empty one."""
-
-    labels: Labels
-    rdtype: RdataType
-
-    @property
-    def name(self) -> Name:
-        return dns.name.Name([label.encode("latin-1") for label in (*self.labels, "")])
-
-    def accepts(self, rdtype: RdataType) -> bool:
-        return self.rdtype in (rdtype, RdataType.ANY)
-
-
-@dataclass
-class Answer:
-    """Records for the sections of a reply.
-
-    `authoritative`: out of the cluster's own zone. `authenticated` and `truncated`: another server says so.
-    """
-
-    rcode: Rcode = Rcode.NOERROR
-    records: list[RRset] = field(default_factory=list)
-    authority: list[RRset] = field(default_factory=list)
-    additional: list[RRset] = field(default_factory=list)
-    authoritative: bool = True
-    authenticated: bool = False
-    truncated: bool = False
-
-    @property
-    def alias(self) -> Name | None:
-        """The name that the answer leads to and has no records of yet."""
-        if not self.records or self.records[-1].rdtype != RdataType.CNAME:
-            return None
-        target: Name = self.records[-1][0].target
-        return target
 
 
 class Target(NamedTuple):
@@ -118,7 +85,8 @@ class Zone:
         self._soa = _start_of_authority(domain)
 
     def answer(self, question: Question) -> Answer | None:
-        """None for a name of somebody else. An alias may lead out of the zone: the caller follows it."""
+        """None for a name of somebody else. An alias may lead out of the zone: the caller follows
+        it."""
         labels = question.labels
         if labels[-2:] in (_REVERSE, _REVERSE_IPV6):
             return self._reverse(question)
@@ -131,7 +99,8 @@ class Zone:
         return answer
 
     def subject(self, labels: Labels) -> str:
-        """What the answer about a name depends on: ``NAMESPACE/SERVICE``, a namespace, an address, or nothing."""
+        """What the answer about a name depends on: ``NAMESPACE/SERVICE``, a namespace, an address,
+        or nothing."""
         if labels[-2:] == _REVERSE:
             return _spelled_backwards(labels)
         inside = self._inside(labels)
@@ -156,9 +125,9 @@ class Zone:
             case ["svc"] | ["pod"]:
                 return Answer()
             case ["dns-version"]:
-                return _only(question, [TXT(IN, RdataType.TXT, [SPECIFICATION.encode()])])
+                return only(question, [TXT(IN, RdataType.TXT, [SPECIFICATION.encode()])])
             case ["dns", "ns"]:
-                return _only(question, self._server_addresses())
+                return only(question, self._server_addresses())
             case ["svc" | "pod", namespace] if self._source.namespace_exists(namespace):
                 return Answer()
             case ["pod", _, dashed]:
@@ -167,23 +136,24 @@ class Zone:
                 service = self._source.service(namespace, name)
                 if service is not None:
                     return self._service(question, service, tuple(host[::-1]))
-        return _no_such_name()
+        return no_such_name()
 
     # --- the zone itself ---
 
     def _apex(self, question: Question) -> Answer:
         server = self._name("ns", "dns")
         rows = [self._soa[0], NS(IN, RdataType.NS, server)]
-        answer = _only(question, rows)
+        answer = only(question, rows)
         addresses = self._server_addresses()
         if question.rdtype == RdataType.NS and addresses:
-            answer.additional = [_records(server, addresses)]
+            answer.additional = [records(server, addresses)]
         return answer
 
     def _server_addresses(self) -> list[Rdata]:
-        """CoreDNS calls the zone's name server ns.dns.DOMAIN and gives it the address of its service."""
+        """CoreDNS calls the zone's name server ns.dns.DOMAIN and gives it the address of its
+        service."""
         service = self._source.service(*_DNS_SERVICE)
-        return [_address(service.spec.cluster_ip)] if service is not None else []
+        return [address_record(service.spec.cluster_ip)] if service is not None else []
 
     def _name(self, *labels: str) -> Name:
         return dns.name.Name([label.encode() for label in (*labels, *self._labels, "")])
@@ -192,17 +162,17 @@ class Zone:
 
     def _service(self, question: Question, service: core_v1.Service, host: Labels) -> Answer:
         if service.spec.type == "ExternalName":
-            return _no_such_name() if host else _external(question, service)
+            return no_such_name() if host else _external(question, service)
         if len(host) == 2 and all(label.startswith("_") for label in host):
             return self._ports(question, service, host[0][1:], host[1][1:])
         if question.rdtype == RdataType.SRV and not host:
             return self._ports(question, service)
         if service.spec.cluster_ip != "None":
             if host:
-                return _no_such_name()
+                return no_such_name()
             if not service.spec.cluster_ip:
                 return Answer()
-            return _only(question, [_address(service.spec.cluster_ip)])
+            return only(question, [address_record(service.spec.cluster_ip)])
         return self._headless(question, service, host)
 
     def _headless(self, question: Question, service: core_v1.Service, host: Labels) -> Answer:
@@ -211,8 +181,8 @@ class Zone:
             if not host or host == (_host_label(endpoint, address),):
                 addresses[address] = None
         if not addresses:
-            return _no_such_name()
-        return _only(question, map(_address, addresses))
+            return no_such_name()
+        return only(question, map(address_record, addresses))
 
     def _endpoints(self, service: core_v1.Service) -> Iterator[tuple[discovery_v1.Endpoint, str]]:
         """The endpoints of a service that have names, with each of their addresses."""
@@ -229,21 +199,22 @@ class Zone:
         port: str | None = None,
         protocol: str = "",
     ) -> Answer:
-        """The port of a name and protocol; without a name every port, as CoreDNS answers for the service itself."""
+        """The port of a name and protocol; without a name every port, as CoreDNS answers for the
+        service itself."""
         targets = [
             target
             for name, its_protocol, target in self._targets(service)
             if port is None or (name, its_protocol.lower()) == (port, protocol)
         ]
         if not targets:
-            return _no_such_name()
+            return no_such_name()
         if not question.accepts(RdataType.SRV):
             return Answer()
         weight = max(1, 100 // len(targets))
         rows = [SRV(IN, RdataType.SRV, 0, weight, each.port, each.name) for each in targets]
         hosts = dict.fromkeys((each.name, each.address) for each in targets)
-        additional = [_records(name, [_address(address)]) for name, address in hosts]
-        return Answer(records=[_records(question.name, rows)], additional=additional)
+        additional = [records(name, [address_record(address)]) for name, address in hosts]
+        return Answer(records=[records(question.name, rows)], additional=additional)
 
     def _targets(self, service: core_v1.Service) -> Iterator[tuple[str, str, Target]]:
         """(name of the port, its protocol, where it leads) of every port."""
@@ -274,7 +245,7 @@ class Zone:
         if not names:
             return None
         rows = [PTR(IN, RdataType.PTR, self._name(*name.split("."), "svc")) for name in names]
-        answer = _only(question, rows)
+        answer = only(question, rows)
         if not answer.records:
             answer.authority = [self._soa]
         return answer
@@ -283,7 +254,8 @@ class Zone:
 def _published(
     endpoint_slice: discovery_v1.EndpointSlice, service: core_v1.Service
 ) -> Iterator[tuple[discovery_v1.Endpoint, str]]:
-    """The ready endpoints of a slice; all of them where the service publishes addresses that are not ready."""
+    """The ready endpoints of a slice; all of them where the service publishes addresses that are
+    not ready."""
     for endpoint in endpoint_slice.endpoints:
         ready = endpoint.conditions.ready is not False
         if ready or service.spec.publish_not_ready_addresses:
@@ -300,45 +272,23 @@ def _spelled_backwards(labels: Labels) -> str:
 
 
 def _external(question: Question, service: core_v1.Service) -> Answer:
-    """An alias. The API server takes labels that no packet can hold (over 63 bytes): such a service has no answer."""
+    """An alias. The API server takes labels that no packet can hold (over 63 bytes): such a service
+    has no answer."""
     try:
         target = dns.name.from_text(service.spec.external_name)
     except dns.exception.DNSException:
         return Answer(Rcode.SERVFAIL)
-    return Answer(records=[_records(question.name, [CNAME(IN, RdataType.CNAME, target)])])
+    return Answer(records=[records(question.name, [CNAME(IN, RdataType.CNAME, target)])])
 
 
 def _pod(question: Question, dashed: str) -> Answer:
-    """CoreDNS' ``pods insecure``: any address that is well formed, whether or not there is such a pod."""
+    """CoreDNS' ``pods insecure``: any address that is well formed, whether or not there is such a
+    pod."""
     try:
         address = str(ipaddress.IPv4Address(dashed.replace("-", ".")))
     except ValueError:
-        return _no_such_name()
-    return _only(question, [_address(address)])
-
-
-def _only(question: Question, rows: Iterable[Rdata]) -> Answer:
-    """Of the records of a name those that are asked for, one set for each type."""
-    by_type: dict[RdataType, list[Rdata]] = {}
-    for row in rows:
-        if question.accepts(row.rdtype):
-            by_type.setdefault(row.rdtype, []).append(row)
-    name = question.name
-    return Answer(records=[_records(name, of_one_type) for of_one_type in by_type.values()])
-
-
-def _no_such_name() -> Answer:
-    return Answer(Rcode.NXDOMAIN)
-
-
-def _records(owner: Name, rows: Sequence[Rdata]) -> RRset:
-    return from_rdata_list(owner, TTL, rows)
-
-
-def _address(text: str) -> Rdata:
-    if ":" in text:
-        return AAAA(IN, RdataType.AAAA, text)
-    return A(IN, RdataType.A, text)
+        return no_such_name()
+    return only(question, [address_record(address)])
 
 
 def _start_of_authority(domain: str) -> RRset:
@@ -347,4 +297,4 @@ def _start_of_authority(domain: str) -> RRset:
     server = dns.name.from_text("ns.dns", zone)
     mailbox = dns.name.from_text("hostmaster", zone)
     record = SOA(IN, RdataType.SOA, server, mailbox, 1, 7200, 1800, 86400, TTL)
-    return _records(zone, [record])
+    return records(zone, [record])

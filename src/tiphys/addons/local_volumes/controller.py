@@ -1,7 +1,8 @@
 """Watches claims that wait for a local volume and volumes whose claims are gone.
 
-The rules are those of upstream's library for external provisioners (sig-storage-lib-external-provisioner): the volume
-controller marks a claim with the provisioner of its class, and a volume that was released with its phase.
+The rules are those of upstream's library for external provisioners
+(sig-storage-lib-external-provisioner): the volume controller marks a claim with the provisioner of
+its class, and a volume that was released with its phase.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from tiphys.machinery.quantity import nano
 
 
 def needs_volume(claim: Claim, storage_class: StorageClass | None) -> bool:
-    """Whether a claim was handed over to us and can have its volume now: one of a class that waits for the first
-    consumer needs a node first."""
+    """Whether a claim was handed over to us and can have its volume now: one of a class that waits
+    for the first consumer needs a node first."""
     meta = claim.metadata
     if meta.deletion_timestamp or claim.spec.volume_name:
         return False

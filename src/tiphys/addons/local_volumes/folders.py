@@ -8,7 +8,8 @@ from tiphys.machinery import handles
 
 
 def remove_folder(path: str) -> None:
-    """Removes a folder and what is in it. Pods may have written anything there: no link is followed. Raises OSError."""
+    """Removes a folder and what is in it. Pods may have written anything there: no link is
+    followed. Raises OSError."""
     above, name = os.path.split(path)
     try:
         parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

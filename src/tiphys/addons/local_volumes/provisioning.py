@@ -1,8 +1,9 @@
 """Volumes out of claims, and the records of them.
 
-Whoever may create persistent volumes can create one that looks like ours and names any folder of the machine. So for
-each volume that was provisioned here a record is kept where they cannot write, a ConfigMap in kube-system that is owned
-by the volume; only a folder that a record names is removed, and only for the very volume it was written for.
+Whoever may create persistent volumes can create one that looks like ours and names any folder of
+the machine. So for each volume that was provisioned here a record is kept where they cannot write,
+a ConfigMap in kube-system that is owned by the volume; only a folder that a record names is
+removed, and only for the very volume it was written for.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ async def provision(client: Client, claim: Claim, storage_class: StorageClass) -
 
 
 async def remove(client: Client, volume: Volume) -> None:
-    """Removes the folder of a volume that was provisioned here. Raises NotRemovedError, StatusError."""
+    """Removes the folder of a volume that was provisioned here. Raises NotRemovedError,
+    StatusError."""
     path = await _recorded_path(client, volume)
     try:
         await asyncio.to_thread(remove_folder, path)
@@ -106,6 +108,11 @@ async def _recorded_path(client: Client, volume: Volume) -> str:
         raise NotRemovedError(
             "the local-path provisioner has no record of having made this volume"
         ) from None
+    return recorded_path(record, volume)
+
+
+def recorded_path(record: core_v1.ConfigMap, volume: Volume) -> str:
+    """The folder of a volume, where its record is of this very one. Raises NotRemovedError."""
     path = record.data.get("path", "")
     source = volume.spec.host_path
     same_volume = record.data.get("uid") == volume.metadata.uid

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.apiserver.http.request import User
-from tiphys.machinery import errors, timestamps
+from tiphys.machinery import goformat, timestamps
 from tiphys.store.store import Store
 
 AUTHENTICATED = "system:authenticated"
@@ -68,7 +68,7 @@ def _audiences(claim: object) -> object:
 
 
 def _listed(names: list[str]) -> str:
-    return "[" + " ".join(errors.quoted(name) for name in names) + "]"
+    return "[" + " ".join(goformat.quoted(name) for name in names) + "]"
 
 
 class _Meta(msgspec.Struct):

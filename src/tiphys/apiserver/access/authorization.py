@@ -121,6 +121,13 @@ class _Granted:
             if role not in once:
                 once.add(role)
                 self.within.setdefault(grant.namespace, []).append(grant)
+        self._named = {
+            grant.namespace for grant in grants if any(rule.resource_names for rule in grant.rules)
+        }
+
+    def depends_on_name(self, namespace: str) -> bool:
+        """Whether what is allowed in a namespace may depend on an object's name."""
+        return None in self._named or namespace in self._named
 
 
 class Authorizer:
@@ -133,7 +140,7 @@ class Authorizer:
         self._nodes = nodes
         self._seen: tuple[int, ...] = ()
         self._granted: dict[tuple[str, tuple[str, ...]], _Granted] = {}
-        self._answers: dict[tuple[str, tuple[str, ...], Asked], tuple[bool, str]] = {}
+        self._answers: dict[tuple[Any, ...], tuple[bool, str]] = {}  # by all that matters to them
         self._caches = [
             store.cache(r.prefix) for r in (_ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS)
         ]
@@ -148,7 +155,20 @@ class Authorizer:
         self.refresh()  # whoever asks: many changes at once would take long
         if MASTERS in user.groups:
             return True, ""
-        key = (user.name, user.groups, asked)
+        # Where no rule speaks of names, one answer holds for every object: those about 20,000 pods
+        # that are deleted one by one took 15 MiB.
+        by_name = self._of(user).depends_on_name(asked.namespace)
+        key = (
+            user.name,
+            user.groups,
+            asked.verb,
+            asked.group,
+            asked.resource,
+            asked.subresource,
+            asked.namespace,
+            asked.name if by_name else "",
+            asked.path,
+        )
         answer = self._answers.get(key)
         if answer is None:
             answer = self._decide(user, asked)

@@ -42,7 +42,7 @@ class OwnerReferencesPermissionEnforcement(Base):
                 self._may_block(a, owner)
 
     def _may_block(self, a: Attributes, owner: OwnerReference) -> None:
-        row = self._registry().catalogue.of_kind(owner.api_version, owner.kind)
+        row = self._registry().served.of_kind(owner.api_version, owner.kind)
         if row is None:
             why = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for"
             raise self._refused(

@@ -96,7 +96,7 @@ class _Policies(Base):
             return False
         if not wanted.resource_rules:
             return True
-        equivalents = registry.catalogue.equivalents
+        equivalents = registry.served.equivalents
         return (
             matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents)
             is not None
@@ -154,7 +154,7 @@ class _Policies(Base):
         if ref is None:
             return [None]
         registry = self._registry()
-        resource = registry.catalogue.of_kind(kind.api_version, kind.kind)
+        resource = registry.served.of_kind(kind.api_version, kind.kind)
         if resource is None:
             raise PolicyError(
                 f"failed to find resource referenced by paramKind: '{kind.api_version}, Kind={kind.kind}'"

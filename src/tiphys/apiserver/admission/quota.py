@@ -14,7 +14,8 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.api.core_v1 import ResourceQuota
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.http.request import SYSTEM
+from tiphys.apiserver.registry.changes import Mutation
+from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery import errors, quota
 from tiphys.machinery.quantity import nano
 from tiphys.store.cache import Filter
@@ -82,16 +83,10 @@ class ResourceQuotas(Base):
                 new.status.used[key] = quota.shown(after, hard)
             return new
 
-        await self._registry().update(
-            _QUOTAS,
-            a.namespace,
-            found.metadata.name,
-            change,
-            SYSTEM,
-            subresource="status",
-            patching=True,
-            admitted=True,
+        write = Write(
+            _QUOTAS, a.namespace, found.metadata.name, subresource="status", admitted=True
         )
+        await self._registry().update(write, Mutation(change))
 
     def _check_amounts(self, found: ResourceQuota, a: Attributes) -> None:
         missing = quota.missing_amounts(found, a.obj)

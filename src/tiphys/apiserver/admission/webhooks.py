@@ -81,7 +81,7 @@ class _Webhooks(Base):
 
     async def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
         resource = matching_resource(
-            hook.rules, attributes, hook.match_policy, self._registry().catalogue.equivalents
+            hook.rules, attributes, hook.match_policy, self._registry().served.equivalents
         )
         if resource is None or not selects_namespace(
             hook.namespace_selector, attributes, self._registry().labels_of

@@ -1,4 +1,5 @@
-"""Watches the definitions: accepts their names, serves what is established, and empties what is deleted.
+"""Watches the definitions: accepts their names, serves what is established, and empties what is
+deleted.
 
 It runs inside the API server, since what it decides is what the server serves.
 """
@@ -9,6 +10,7 @@ import asyncio
 import copy
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,16 +20,14 @@ from tiphys.api.base import Struct, decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions
 from tiphys.apiserver.custom.resource import CustomResource, Sketch, rows_of
-from tiphys.apiserver.eventloop.aside import Pure
-from tiphys.apiserver.http.reading import Reader
-from tiphys.apiserver.http.request import SYSTEM
+from tiphys.apiserver.registry.changes import LongMutation
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.registry.served import Catalogue
-from tiphys.apiserver.resources import NAMES
+from tiphys.apiserver.registry.served import NAMES, ServedResources
+from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.definitions import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
 from tiphys.store.cache import Entry, Filter
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,11 @@ class _Spec(Struct):
 
 @dataclass(slots=True)
 class _Known:
-    """What is kept of a stored definition, so that it need not be read again until it changes. `names` are those it has been
-    given, `rows` what is served of it (none until it is established), `spec` a digest of what these are made of."""
+    """What is kept of a stored definition, so that it need not be read again until it changes.
+
+    `names` are those it has been given, `rows` what is served of it (none until it is established),
+    `spec` a digest of what these are made of.
+    """
 
     revision: int
     uid: str
@@ -58,11 +61,14 @@ class _Known:
 
 
 class DefinitionController:
-    """`run` goes on until it is cancelled; `serve` brings the catalogue up to date at once."""
+    """`run` goes on until it is cancelled; `serve` brings what is served up to date at once."""
 
-    def __init__(self, registry: Registry, reader: Reader, tasks: TaskGroup) -> None:
+    def __init__(
+        self, registry: Registry, end_watches_of: Callable[[str], None], tasks: TaskGroup
+    ) -> None:
+        """`end_watches_of` ends the watches of what is stored under a prefix."""
         self._registry = registry
-        self._reader = reader
+        self._end_watches_of = end_watches_of
         self._tasks = tasks
         self._cache = registry.cache(_DEFINITIONS)
         self._known: dict[str, _Known] = {}  # by definition's key
@@ -71,8 +77,8 @@ class DefinitionController:
         self._wake = asyncio.Event()
 
     @property
-    def _catalogue(self) -> Catalogue:
-        return self._registry.catalogue
+    def _served(self) -> ServedResources:
+        return self._registry.served
 
     async def run(self) -> None:
         def changed() -> None:
@@ -105,7 +111,10 @@ class DefinitionController:
     # --- serving ---
 
     def serve(self) -> None:
-        """Makes the catalogue hold the served versions of every established definition. Reads only what has changed."""
+        """Serves the versions of every established definition.
+
+        Reads only what has changed.
+        """
         present: dict[str, _Known] = {}
         for entry in self._cache:
             known = self._known.get(entry.key)
@@ -117,7 +126,7 @@ class DefinitionController:
                 self._replaced(gone.rows, [])
                 self._touch(gone.group)
         self._known = present
-        self._catalogue.replace_added([row for known in present.values() for row in known.rows])
+        self._served.replace_added([row for known in present.values() for row in known.rows])
 
     def _read(self, entry: Entry, before: _Known | None) -> _Known:
         crd = decode(entry.data, Sketch)
@@ -147,9 +156,11 @@ class DefinitionController:
         self._groups[group] = self._groups.get(group, 0) + 1
 
     def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
-        """Watches of a version that is gone end; those that go on are told by a fresh start, as upstream does."""
+        """Watches of a version that is gone end; those that go on are told by a fresh start, as
+        upstream does.
+        """
         if before:
-            self._reader.end_watches_of(before[0].prefix)
+            self._end_watches_of(before[0].prefix)
         for row in after[:1]:
             paths = dict.fromkeys(path for each in after for path in each.selectable)
             self._registry.cache(row).select_by((*NAMES, *paths))
@@ -170,9 +181,10 @@ class DefinitionController:
             if wanted.status != crd.status:
                 await self._write_status(crd, wanted.status)
         except StatusError as error:
-            if error.code not in (404, 409):
-                log.warning("definition %s: %s", crd.metadata.name, error)
-            self._wake.set() if error.code == 409 else None
+            if is_conflict(error):
+                self._wake.set()
+            elif not is_not_found(error):
+                log.warning("The status of definition %s: %s", crd.metadata.name, error)
 
     def _judged(self, crd: Sketch) -> Sketch:
         """The definition with the names and conditions it should have."""
@@ -196,7 +208,9 @@ class DefinitionController:
         return crd
 
     def _accept_names(self, crd: Sketch) -> tuple[bool, str, str]:
-        """Accepts each name that nobody else in the group has; says of the last that was refused, as upstream does."""
+        """Accepts each name that nobody else in the group has; says of the last that was refused,
+        as upstream does.
+        """
         taken: dict[str, str] = {}
         kinds: dict[str, str] = {}
         for other in self._known.values():
@@ -250,15 +264,11 @@ class DefinitionController:
                 new.status.stored_versions = stored
             return new
 
-        await self._registry.update(
-            _DEFINITIONS,
-            "",
-            crd.metadata.name,
-            Pure(change),
-            SYSTEM,
-            subresource="status",
-            patching=True,
-        )
+        await self._update_status(crd.metadata.name, change)
+
+    async def _update_status(self, name: str, change: Callable[[Definition], Definition]) -> None:
+        write = Write(_DEFINITIONS, "", name, subresource="status")
+        await self._registry.update(write, LongMutation(change))
 
     # --- removal ---
 
@@ -280,11 +290,9 @@ class DefinitionController:
                 new.metadata.finalizers = [f for f in old.metadata.finalizers if f != FINALIZER]
                 return new
 
-            await self._registry.update(
-                _DEFINITIONS, "", name, Pure(release), SYSTEM, patching=True
-            )
+            await self._registry.update(Write(_DEFINITIONS, "", name), LongMutation(release))
         except StatusError as error:
-            if error.code != 404:
+            if not is_not_found(error):
                 log.warning("emptying %s: %s", name, error)
                 await asyncio.sleep(1)
                 self._wake.set()
@@ -302,7 +310,7 @@ class DefinitionController:
         try:
             while cache.select(view):
                 gone.clear()
-                await self._registry.delete_collection(row, view, DeleteOptions(), SYSTEM, False)
+                await self._registry.delete_collection(Write(row), view, DeleteOptions())
                 watcher.take()
                 if cache.select(view):
                     await (
@@ -317,15 +325,7 @@ class DefinitionController:
             self._condition(new, "Terminating", on, reason, message)
             return new
 
-        await self._registry.update(
-            _DEFINITIONS,
-            "",
-            crd.metadata.name,
-            Pure(change),
-            SYSTEM,
-            subresource="status",
-            patching=True,
-        )
+        await self._update_status(crd.metadata.name, change)
 
 
 def _going(rows: list[CustomResource]) -> str | None:

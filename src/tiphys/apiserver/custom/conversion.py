@@ -1,20 +1,124 @@
-"""Custom objects between the versions of their definition: by name alone, or as a webhook says."""
+"""Custom objects between the versions of their definition: by name alone, or as a webhook says.
+
+Objects that an older definition wrote are pruned and defaulted when they are read.
+"""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
-from tiphys.machinery import errors
+import msgspec
+
+from tiphys.api.apiextensions_v1 import WebhookConversion
+from tiphys.api.base import encode, to_builtins
+from tiphys.apiserver.eventloop.aside import aside
+from tiphys.apiserver.proxying.webhooks import WebhookError
+from tiphys.apiserver.registry.conversion import Caller
+from tiphys.machinery import errors, structural
+from tiphys.machinery.structural import Schema
+from tiphys.store.cache import Entry
 
 _SECONDS = 30.0
 _KEPT = ("name", "namespace", "uid")  # what a webhook may not touch
 
 
+_KEPT_FORMS = 8  # of one object, beside its stored bytes
+
+
+class ServedVersion(Protocol):
+    """A version of a definition, as far as its conversion needs it (`resource.CustomResource`)."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def since(self) -> int: ...
+
+    @property
+    def api_version(self) -> str: ...
+
+    @property
+    def stored_api_version(self) -> str: ...
+
+    @property
+    def head(self) -> bytes: ...
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def webhook(self) -> WebhookConversion | None: ...
+
+    def schema_of(self, api_version: str) -> Schema | None: ...
+
+
+class CustomConversion:
+    """How the objects of one version of a definition stand in the store, and how they are shown."""
+
+    def __init__(self, resource: ServedVersion) -> None:
+        self._resource = resource
+
+    def shown(self, entry: Entry) -> bytes | None:
+        """An object's bytes as this version shows them; None when a webhook must be asked first."""
+        resource = self._resource
+        in_this_version = entry.data.startswith(resource.head)
+        current = entry.revision >= resource.since or not entry.revision
+        if in_this_version and current:
+            return entry.data
+        data = entry.shown.get(resource) if entry.shown else None
+        if data is None and (resource.webhook is None or in_this_version):
+            plain = self._stored(entry)
+            plain["apiVersion"] = resource.api_version
+            data = self._finished(entry, plain)
+        return data
+
+    async def present(self, entries: Sequence[Entry], caller: Caller) -> None:
+        """Asks the webhook for all that `shown` could not tell, once for all: then it can."""
+        plain = [self._stored(entry) for entry in entries]
+        converted = await convert(self._resource, plain, self._resource.api_version, caller)
+        for entry, obj in zip(entries, converted, strict=True):
+            self._finished(entry, obj)
+
+    async def stored(self, obj: Any, caller: Caller) -> bytes:
+        """The bytes to store of an object of this version."""
+        resource = self._resource
+        if resource.stored_api_version == resource.api_version:
+            return await aside(encode, obj)
+        plain = to_builtins(obj)
+        [converted] = await convert(resource, [plain], resource.stored_api_version, caller)
+        self._fit(converted)
+        return msgspec.json.encode(converted)
+
+    def _stored(self, entry: Entry) -> dict[str, Any]:
+        """A stored object with what the version it is stored in has come to prune and default.
+
+        So upstream reads it: the defaults of that version are seen at every version.
+        """
+        plain: dict[str, Any] = msgspec.json.decode(entry.data)
+        self._fit(plain)
+        return plain
+
+    def _fit(self, plain: dict[str, Any]) -> None:
+        """Prunes and defaults, in place, an object of any version as its own version says."""
+        schema = self._resource.schema_of(plain["apiVersion"])
+        if schema is not None:
+            structural.prune(plain, schema, root=True)
+            structural.apply_defaults(plain, schema)
+
+    def _finished(self, entry: Entry, plain: dict[str, Any]) -> bytes:
+        """Pruned as this version's schema says, and kept beside the stored bytes."""
+        structural.prune(plain, self._resource.schema, root=True)
+        data = msgspec.json.encode(plain)
+        if entry.shown is None or len(entry.shown) > _KEPT_FORMS:
+            entry.shown = {}
+        entry.shown[self._resource] = data
+        return data
+
+
 async def convert(
-    resource: CustomResource, objects: list[dict[str, Any]], wanted: str, caller: WebhookCaller
+    resource: ServedVersion, objects: list[dict[str, Any]], wanted: str, caller: Caller
 ) -> list[dict[str, Any]]:
     """The objects, plain, in the apiVersion `wanted`. Raises StatusError when the webhook fails."""
     foreign = [obj for obj in objects if obj.get("apiVersion") != wanted]
@@ -27,7 +131,7 @@ async def convert(
 
 
 async def _ask(
-    resource: CustomResource, objects: list[dict[str, Any]], wanted: str, caller: WebhookCaller
+    resource: ServedVersion, objects: list[dict[str, Any]], wanted: str, caller: Caller
 ) -> list[dict[str, Any]]:
     webhook = resource.webhook
     assert webhook is not None
@@ -64,7 +168,8 @@ def _checked(old: dict[str, Any], new: Any, wanted: str, where: str) -> dict[str
     for key in _KEPT:
         if before.get(key) != after.get(key):
             raise errors.internal(f"{where}webhook changed metadata.{key}")
-    # Only labels and annotations may change; the rest of the metadata is as it was, the version first.
+    # Only labels and annotations may change; the rest of the metadata is as it was, the version
+    # first.
     kept = {**before, **{key: after[key] for key in ("labels", "annotations") if key in after}}
     for key in ("labels", "annotations"):
         if key not in after:

@@ -1,4 +1,6 @@
-"""A custom resource's schema as OpenAPI publishes it: v3 as it is declared, v2 without what Swagger cannot say."""
+"""A custom resource's schema as OpenAPI publishes it: v3 as it is declared, v2 without what Swagger
+cannot say.
+"""
 
 from __future__ import annotations
 
@@ -78,8 +80,11 @@ def published(schema: Any) -> Any:
 
 
 def swagger_model(schema: dict[str, Any]) -> dict[str, Any]:
-    """A published model in Swagger 2.0. One that keeps unknown fields at its root is any object: of a model with
-    properties, clients refuse all others."""
+    """A published model in Swagger 2.0.
+
+    One that keeps unknown fields at its root is any object: of a model with properties, clients
+    refuse all others.
+    """
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         named = "x-kubernetes-group-version-kind"
         return {"type": "object", **({named: schema[named]} if named in schema else {})}
@@ -87,8 +92,11 @@ def swagger_model(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def swagger(schema: dict[str, Any]) -> dict[str, Any]:
-    """A published schema in Swagger 2.0, without the keywords that it lacks. What may be null, is of several types or
-    keeps unknown fields says neither type nor what is in it: clients must not refuse what they do not find there."""
+    """A published schema in Swagger 2.0, without the keywords that it lacks.
+
+    What may be null, is of several types or keeps unknown fields says neither type nor what is in
+    it: clients must not refuse what they do not find there.
+    """
     if "$ref" in schema:
         return {**schema, "$ref": schema["$ref"].replace(_REF, "#/definitions/")}
     result: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""From a CustomResourceDefinition to rows of the catalogue, one for each served version."""
+"""From a CustomResourceDefinition to served resources, one for each served version."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tiphys.api.base import Struct
 from tiphys.api.catalog import SCALE, STATUS, Resource, Subresource
 from tiphys.api.custom import custom_type
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.apiserver.custom.conversion import CustomConversion
 from tiphys.apiserver.custom.strategy import CustomStrategy, ScalePaths
 from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.jsonpath import field_path
@@ -46,7 +47,9 @@ class SpecSketch(Struct):
 
 
 class Sketch(Struct):
-    """A stored definition whose schemas have not been read: with those of a megabyte it takes 80 ms, without them one."""
+    """A stored definition whose schemas have not been read: with those of a megabyte it takes 80
+    ms, without them one.
+    """
 
     metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     spec: SpecSketch = msgspec.field(default_factory=SpecSketch)
@@ -59,8 +62,9 @@ T = TypeVar("T")
 
 
 class _once(Generic[T]):
-    """A `cached_property` without its lock: that of Python 3.11 is one for all instances, and while a thread made the schema of
-    one resource, the event loop would wait for that of another."""
+    """A `cached_property` without its lock: that of Python 3.11 is one for all instances, and while
+    a thread made the schema of one resource, the event loop would wait for that of another.
+    """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
@@ -77,8 +81,11 @@ _MADE = ("schema", "node", "strategy", "type")  # what `CustomResource.prepare` 
 
 @dataclass(frozen=True, eq=False)
 class CustomResource(Resource):
-    """A row made from a definition. `since` is the store's revision from which objects were written under it: older
-    ones are pruned and defaulted anew when they are read."""
+    """A row made from a definition.
+
+    `since` is the store's revision from which objects were written under it: older ones are pruned
+    and defaulted anew when they are read.
+    """
 
     definition: Sketch = field(default_factory=Sketch, repr=False)
     versions: dict[str, Schema] = field(
@@ -111,7 +118,9 @@ class CustomResource(Resource):
         return self.schema_of(self.api_version) or ANYTHING
 
     def schema_of(self, api_version: str) -> Schema | None:
-        """The compiled schema of any version of the definition, served or not: objects may be stored in each."""
+        """The compiled schema of any version of the definition, served or not: objects may be
+        stored in each.
+        """
         schema = self.versions.get(api_version)
         if schema is None:
             group, _, name = api_version.rpartition("/")
@@ -127,7 +136,10 @@ class CustomResource(Resource):
         return "node" in self.__dict__ and "strategy" in self.__dict__
 
     def prepare(self) -> None:
-        """Makes what requests for this resource will need. Any thread may do it; twice does no harm."""
+        """Makes what requests for this resource will need.
+
+        Any thread may do it; twice does no harm.
+        """
         _ = self.strategy, self.node, self.schema_of(self.stored_api_version)
         for rule in rules_in(self.schema):
             with contextlib.suppress(CelError):
@@ -143,6 +155,22 @@ class CustomResource(Resource):
     def type(self) -> Any:
         return custom_type(self.api_version, self.kind)
 
+    built_in = False
+
+    @property
+    def terminating(self) -> bool:
+        return self.definition.metadata.deletion_timestamp is not None
+
+    @property
+    def kept_by_status(self) -> tuple[str, ...]:
+        """All but the status, as upstream's strategy for custom resources has it."""
+        fields = (name for name in self.schema.properties if name != "status")
+        return ("f:metadata", *(f"f:{name}" for name in fields))
+
+    @cached_property
+    def conversion(self) -> CustomConversion:
+        return CustomConversion(self)
+
     @cached_property
     def singular(self) -> str:
         return self.definition.status.accepted_names.singular or self.kind.lower()
@@ -153,9 +181,7 @@ class CustomResource(Resource):
 
     @cached_property
     def is_storage_version(self) -> bool:
-        return (
-            True  # objects are converted where they are read and written, see apiserver.conversion
-        )
+        return True  # objects are converted where they are read and written, see `conversion`
 
     @cached_property
     def stored_api_version(self) -> str:
@@ -254,7 +280,9 @@ def _row(
 
 
 def version_rank(name: str) -> tuple[int, int, int, str]:
-    """Sort key that puts v2 before v1 before v1beta2 before v1alpha1 before anything else, as upstream ranks them."""
+    """Sort key that puts v2 before v1 before v1beta2 before v1alpha1 before anything else, as
+    upstream ranks them.
+    """
     import re
 
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", name)

@@ -32,7 +32,8 @@ _UNCHECKED = FieldError(
     " errors to complete validation",
 )
 _MOST = 2**31 - 1  # replicas
-_LONG = 0.005  # seconds that rules may take on the event loop; once they took longer, they are run aside
+# seconds that rules may take on the event loop; once they took longer, they are run aside
+_LONG = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +108,9 @@ class CustomStrategy(Strategy):
             obj.content.pop(name, None)
 
     def prepare_for_create(self, obj: CustomObject) -> None:
-        """What a client says of the status is dropped, and not what the schema does: upstream reads its defaults (those
-        of Gateway API's conditions, say) when it decodes what it has stored."""
+        """What a client says of the status is dropped, and not what the schema does: upstream reads
+        its defaults (those of Gateway API's conditions, say) when it decodes what it has stored.
+        """
         if self._has_status and obj.content.pop("status", None) is not None:
             structural.apply_defaults(obj.content, self.schema)
 

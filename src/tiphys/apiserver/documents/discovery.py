@@ -12,7 +12,7 @@ import msgspec
 from tiphys.api.catalog import GroupVersion, Resource, Subresource, storage_of
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
-from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES, Catalogue
+from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES, ServedResources
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -65,14 +65,14 @@ def _subresource(resource: Resource, sub: Subresource) -> dict[str, Any]:
 class Discovery:
     """The documents for a catalogue, made once for each of its generations."""
 
-    def __init__(self, catalogue: Catalogue, aggregator: Aggregator) -> None:
-        self._catalogue = catalogue
+    def __init__(self, served: ServedResources, aggregator: Aggregator) -> None:
+        self._served = served
         self._aggregator = aggregator
         self._kept: dict[Any, Any] = {}
         self._generation = (-1, -1)
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        now = (self._catalogue.generation, self._aggregator.generation)
+        now = (self._served.generation, self._aggregator.generation)
         if self._generation != now:
             self._kept.clear()
             self._generation = now
@@ -82,7 +82,7 @@ class Discovery:
 
     def _versions(self) -> dict[str, list[GroupVersion]]:
         """Group → versions, as upstream lists them: by the priority that their APIServices have, then by name."""
-        found = self._catalogue.group_versions()
+        found = self._served.group_versions()
         remotes = sorted(
             self._aggregator.remotes.values(),
             key=lambda r: (
@@ -140,7 +140,7 @@ class Discovery:
     def api_resources(self, group: str, version: str) -> bytes | None:
         def make() -> bytes | None:
             rows = []
-            for resource in self._catalogue:
+            for resource in self._served:
                 if (resource.group, resource.version) == (group, version):
                     rows.append(_resource(resource))
                     rows += [_subresource(resource, sub) for sub in resource.subresources]
@@ -185,7 +185,7 @@ class Discovery:
 
     def _version(self, gv: GroupVersion) -> dict[str, Any]:
         remote = self._aggregator.find(gv.group, gv.version)
-        return _version(gv, self._catalogue) if remote is None else _remote_version(remote)
+        return _version(gv, self._served) if remote is None else _remote_version(remote)
 
 
 def _remote_version(remote: Remote) -> dict[str, Any]:
@@ -215,9 +215,9 @@ def _remote_version(remote: Remote) -> dict[str, Any]:
     return {"version": remote.gv.version, "resources": list(rows.values()), "freshness": freshness}
 
 
-def _version(gv: GroupVersion, catalogue: Catalogue) -> dict[str, Any]:
+def _version(gv: GroupVersion, served: ServedResources) -> dict[str, Any]:
     rows = []
-    for resource in catalogue:
+    for resource in served:
         if resource.gv != gv:
             continue
         row: dict[str, Any] = {

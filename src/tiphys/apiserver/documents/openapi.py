@@ -21,7 +21,7 @@ from tiphys.apiserver.documents.openapi_merge import merged
 from tiphys.apiserver.documents.openapi_operations import paths as paths_of
 from tiphys.apiserver.documents.openapi_operations import shared_parameters
 from tiphys.apiserver.proxying.aggregation import Aggregator
-from tiphys.apiserver.registry.served import Catalogue
+from tiphys.apiserver.registry.served import ServedResources
 from tiphys.machinery.schema import Field, fields_of
 
 _PACKAGES = {
@@ -224,8 +224,8 @@ class OpenAPI:
     """The documents for a catalogue. Those of groups without custom resources are made once for all time, the others anew when
     their own definitions change. Making one takes long: `prepare` does it on a thread, before a page is answered."""
 
-    def __init__(self, catalogue: Catalogue, aggregator: Aggregator) -> None:
-        self._catalogue = catalogue
+    def __init__(self, served: ServedResources, aggregator: Aggregator) -> None:
+        self._served = served
         self._aggregator = aggregator
         self._groups: dict[GroupVersion, tuple[tuple[Resource, ...], tuple[bytes, str]]] = {}
         self._models: dict[Resource, dict[str, Any]] = {}  # v2 models of a custom resource
@@ -234,7 +234,7 @@ class OpenAPI:
         self._making = asyncio.Lock()
 
     def _now(self) -> tuple[int, int]:
-        return (self._catalogue.generation, self._aggregator.generation)
+        return (self._served.generation, self._aggregator.generation)
 
     async def prepare(self, proto: bool = False) -> None:
         """Has every document ready for what is served now; `proto`: that of v2 in protobuf, too."""
@@ -243,7 +243,7 @@ class OpenAPI:
         async with self._making:
             now = self._now()
             if self._generation != now:
-                added = tuple(self._catalogue.added)
+                added = tuple(self._served.added)
                 self._whole = await asyncio.to_thread(self._made, added)
                 self._generation = now
             if proto:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tiphys.api.catalog import GroupVersion, Resource
-from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.registry.patches import PATCHES as _PATCHES
+from tiphys.apiserver.registry.patches import offered
 
 # verb → (method, what `x-kubernetes-action` calls it, what it does to a kind)
 _ACTIONS = {
@@ -183,11 +182,7 @@ def _operation(
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {"group": gv.group, "version": gv.version, "kind": kind},
     }
-    patches = tuple(
-        media
-        for media in _PATCHES
-        if "strategic" not in media or not isinstance(resource, CustomResource)
-    )
+    patches = tuple(offered(strategic=resource.built_in))
     _add_body(operation, verb, model(resource, sub, "create"), v2, patches)
     return operation
 

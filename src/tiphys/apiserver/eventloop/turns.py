@@ -1,7 +1,8 @@
 """Whose turn it is to hold the event loop.
 
-Every request is answered by one thread. What takes long is done in steps of a few milliseconds, and between two steps the
-loop looks at its sockets: `Turns` are for what a request waits for (lists), `Rounds` for what nobody waits for (watches).
+Every request is answered by one thread. What takes long is done in steps of a few milliseconds, and
+between two steps the loop looks at its sockets: `Turns` are for what a request waits for (lists),
+`Rounds` for what nobody waits for (watches).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ _ROUND = 0.003  # seconds that callbacks may take before the loop looks at its s
 
 
 class Turns:
-    """One step for each round of the event loop, flows in turn: who asks for much waits behind itself."""
+    """One step for each round of the event loop, flows in turn: who asks for much waits behind
+    itself.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by flow; the first is the next
@@ -56,8 +59,9 @@ class Turns:
 
 
 class Steps:
-    """For work that one request does over many things: ``await steps.next()`` after each lets others have the loop, once it has
-    been held for a few milliseconds."""
+    """For work that one request does over many things: ``await steps.next()`` after each lets
+    others have the loop, once it has been held for a few milliseconds.
+    """
 
     def __init__(self) -> None:
         self._until = time.monotonic() + _ROUND

@@ -1,8 +1,9 @@
 """How long the event loop is held by one thing at a time, and by what.
 
-While requests come in, a beat runs on the loop every 20 ms. A beat that comes late was held up. What counts is the
-processor time of the loop's thread since the beat was due: on a busy machine the clock goes on while others run. A thread beside
-the loop looks at the stack once a beat is overdue, so that the culprit can be named.
+While requests come in, a beat runs on the loop every 20 ms. A beat that comes late was held up.
+What counts is the processor time of the loop's thread since the beat was due: on a busy machine the
+clock goes on while others run. A thread beside the loop looks at the stack once a beat is overdue,
+so that the culprit can be named.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _BEAT = 0.02
 _QUIET = 50  # beats without a request, after which the beats end: an idle server does nothing
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DEEP = 14  # frames that the log shows
-_AGAIN = 10.0  # seconds between two warnings: a server that is slow all the time does not also write all the time
+# seconds between two warnings: a server that is slow all the time does not also write all the time
+_AGAIN = 10.0
 
 
 class Watchdog:
@@ -101,7 +103,9 @@ class Watchdog:
             log.warning("the event loop was held for %.0f ms by %s\n%s", held * 1000, what, stack)
 
     def _after(self) -> str:
-        """What can be said of work that let no other thread run, as one long call of C: when it was."""
+        """What can be said of work that let no other thread run, as one long call of C: when it
+        was.
+        """
         last = self._last
         return f"something after {getattr(last, 'method', '')} {getattr(last, 'path', '')[:200]}"
 

@@ -1,8 +1,10 @@
-"""The process that does for the API server what takes long in plain Python: reads and writes YAML, judges definitions.
+"""The process that does for the API server what takes long in plain Python: reads and writes YAML,
+judges definitions.
 
-It speaks over its standard input and output, one job after the other. A job is a kind (one byte), the length of its input
-(four bytes, big-endian) and the input; its answer a state (one byte: 0 done, 1 refused), a length and the output. `workers` has
-the other end, which ends this process when a job takes too long.
+It speaks over its standard input and output, one job after the other. A job is a kind (one byte),
+the length of its input (four bytes, big-endian) and the input; its answer a state (one byte: 0
+done, 1 refused), a length and the output. `workers` has the other end, which ends this process when
+a job takes too long.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def read_yaml(data: bytes) -> bytes:
 
 def write_yaml(data: bytes) -> bytes:
     """YAML of JSON."""
-    from tiphys.apiserver.http.yaml_form import dump
+    from tiphys.machinery.yaml_writing import dump
 
     return dump(msgspec.json.decode(data))
 

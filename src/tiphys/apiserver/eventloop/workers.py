@@ -1,6 +1,9 @@
-"""Worker processes: where work goes that would hold the event loop. They start when they are needed and end when they are not.
+"""Worker processes: where work goes that would hold the event loop.
 
-A thread would not do: while one computes, the loop waits up to 5 ms for the interpreter before each of its callbacks.
+They start when they are needed and end when they are not.
+
+A thread would not do: while one computes, the loop waits up to 5 ms for the interpreter before each
+of its callbacks.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ class Workers:
         self._idle: asyncio.TimerHandle | None = None
 
     async def run(self, kind: int, data: bytes) -> tuple[int, bytes]:
-        """(state, output) of a job, see `worker`. Raises 504 when it takes too long, 500 when the process dies of it."""
+        """(state, output) of a job, see `worker`.
+
+        Raises 504 when it takes too long, 500 when the process dies of it.
+        """
         async with self._seats:
             process = self._free.pop() if self._free else await self._started()
             try:
@@ -97,7 +103,9 @@ class Workers:
         return Document(bytes(value), problems)
 
     async def judge_definition(self, data: bytes) -> tuple[list[tuple[str, str, str]], list[str]]:
-        """(reason, field and message of each error, warnings) on a CustomResourceDefinition in JSON."""
+        """(reason, field and message of each error, warnings) on a CustomResourceDefinition in
+        JSON.
+        """
         output = (await self.run(worker.JUDGE_DEFINITION, data))[1]
         return msgspec.json.decode(output, type=tuple[list[tuple[str, str, str]], list[str]])
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import msgspec
 
 from tiphys.api.base import to_builtins
-from tiphys.api.catalog import RESOURCES, Resource
+from tiphys.api.catalog import Resource
 from tiphys.api.custom import CustomObject
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.http import respond
-from tiphys.apiserver.http.request import Call, add_warning
+from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.conversion import to_storage
+from tiphys.apiserver.registry.kinds import FieldValidation, Strict, check_kind
+from tiphys.apiserver.registry.patches import JSONPatch, Patch
 from tiphys.machinery import decoding, errors, gowords, protobuf
 from tiphys.machinery.decoding import DecodeError, Unread
 from tiphys.machinery.structural import Schema, unreadable_embedded
@@ -27,7 +27,10 @@ async def body(call: Call) -> bytes:
 
 
 def plain_body(call: Call, data: bytes) -> Any:
-    """Plain dicts and lists of a body in JSON, or in YAML that has been read already. Raises DecodeError."""
+    """Plain dicts and lists of a body in JSON, or in YAML that has been read already.
+
+    Raises DecodeError.
+    """
     document = call.document
     if document is None:
         return decoding.plain(data)
@@ -82,9 +85,8 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
             True,
         )
     check_kind(obj, kind)
-    if (schema := schema_of(resource, kind)) and (
-        problem := unreadable_embedded(obj.content, schema)
-    ):
+    schema = _schema_of(resource, kind)
+    if schema is not None and (problem := unreadable_embedded(obj.content, schema)):
         raise _unreadable(problem, data, kind, resource)
     try:
         _check_fields(call, data, value, kind, resource)
@@ -96,7 +98,9 @@ def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
 def _unreadable(
     why: str, data: bytes, kind: Any, resource: Resource, unread: bool = False
 ) -> errors.StatusError:
-    """400 that says which object could not be read, or how the body begins if not even that is known."""
+    """400 that says which object could not be read, or how the body begins if not even that is
+    known.
+    """
     if unread:
         shown = data.decode(errors="replace") if data[:1] == b"{" else data[:_SHOWN].hex()
         summary = (shown[:_SHOWN] if data[:1] == b"{" else shown) + (
@@ -114,17 +118,6 @@ def _unreadable(
 _SHOWN = 30  # bytes of an unreadable body that are told
 
 
-class Strict(ValueError):
-    """What strict decoding refuses."""
-
-
-def schema_of(resource: Resource, kind: Any) -> Schema | None:
-    """The schema that objects of a custom resource are checked against."""
-    return (
-        resource.schema if isinstance(resource, CustomResource) and kind is resource.type else None
-    )
-
-
 def _from_protobuf(data: bytes, kind: Any) -> Any:
     try:
         api_version, name, message = protobuf.unwrap(data)
@@ -137,74 +130,37 @@ def _from_protobuf(data: bytes, kind: Any) -> Any:
 
 
 def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Resource) -> None:
-    if call.query.get("fieldValidation") == "Ignore":
+    validation = field_validation(call)
+    if validation.ignored:
         return
-    problems = []
+    duplicates: list[str] = []
     if value is None:
         value = msgspec.json.decode(data)
-    else:
-        problems, data = _problems(call), b""
-    object_to(
-        call, problems + decoding.field_problems(data, value, kind, schema_of(resource, kind))
-    )
+    else:  # it came as YAML: its duplicate fields were found when it was read
+        duplicates = _problems(call)
+        data = b""
+    schema = _schema_of(resource, kind)
+    validation.report(duplicates + decoding.field_problems(data, value, kind, schema))
 
 
-def object_to(call: Call, problems: list[str]) -> None:
-    """An error or warnings, as fieldValidation asks."""
-    mode = call.query.get("fieldValidation") or "Warn"
-    if problems and mode == "Strict":
-        raise Strict("strict decoding error: " + ", ".join(problems))
-    if mode == "Warn":
-        for problem in problems:
-            add_warning(call.warnings, problem)
+def field_validation(call: Call) -> FieldValidation:
+    """What a request wants to happen to unknown and duplicate fields."""
+    return FieldValidation(call.query.get("fieldValidation") or "Warn")
 
 
-@functools.lru_cache(2048)
-def _name_of(kind: Any) -> tuple[str, str]:
-    """(apiVersion, kind) of a type."""
-    made = kind()
-    return made.api_version, made.kind
+def _schema_of(resource: Resource, kind: Any) -> Schema | None:
+    """The schema of a custom resource's objects; what its subresources take is of built-in types."""
+    schema: Schema | None = resource.schema
+    return schema if schema is not None and kind is resource.type else None
 
 
-def check_kind(obj: Any, kind: Any) -> None:
-    version, name = _name_of(kind)
-    if obj.kind == name and obj.api_version == version:
-        return
-    custom = issubclass(kind, CustomObject)
-    if custom and obj.api_version == version:
-        why = [errors.invalid_value("kind", obj.kind, f"must be {name}")]
-        raise errors.invalid(obj.kind, version.rpartition("/")[0], obj.metadata.name, why)
-    if custom or (obj.kind == name and (obj.api_version, name) in _served_kinds()):
-        raise errors.bad_request(
-            f"the API version in the data ({obj.api_version}) does not match the expected API version ({version})"
-        )
-    told = f'{obj.kind} in version "{obj.api_version.rpartition("/")[2]}" cannot be handled as a {name}: '
-    if (obj.api_version, obj.kind) in _served_kinds():
-        theirs, ours = (
-            obj.api_version.rpartition("/")[2],
-            version.partition(".")[0].partition("/")[0],
-        )
-        inner = f"{ours if '/' in version else 'core'}.{name}"
-        raise errors.bad_request(
-            f"{told}converting ({theirs}.{obj.kind}) to ({inner}): unknown conversion"
-        )
-    raise errors.bad_request(
-        f'{told}no kind "{obj.kind}" is registered for version "{obj.api_version}" in scheme "tiphys"'
-    )
-
-
-@functools.cache
-def _served_kinds() -> frozenset[tuple[str, str]]:
-    return frozenset((resource.api_version, resource.kind) for resource in RESOURCES)
-
-
-def patch_problems(call: Call, media: str, data: bytes, wish: Any) -> list[str]:
-    """What is doubtful in a patch as it was sent."""
-    if call.query.get("fieldValidation") == "Ignore" or data[:1] not in b"{[":
+def patch_problems(validation: FieldValidation, patch: Patch, data: bytes) -> list[str]:
+    """The duplicate and unknown fields of a patch as it was sent."""
+    if validation.ignored or data[:1] not in b"{[":
         return []
-    if "json-patch" in media:
+    if isinstance(patch, JSONPatch):
         return decoding.json_patch_problems(data)
-    if data.count(b'":') == decoding.count_keys(wish):
+    if data.count(b'":') == decoding.count_keys(patch.body):
         return []
     return [f'duplicate field "{path}"' for path in decoding.duplicate_fields(data)]
 
@@ -241,9 +197,7 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
     ):
         why = f"the namespace of the object ({meta['namespace']}) does not match the namespace on the URL ({call.info.namespace})"
         raise errors.bad_request(why)
-    unknown = decoding.field_problems(
-        b"", config, resource.type, schema_of(resource, resource.type)
-    )
+    unknown = decoding.field_problems(b"", config, resource.type, resource.schema)
     if unknown:
         paths = [problem.removeprefix('unknown field "').rstrip('"') for problem in unknown]
         told = [f".{path}: field not declared in schema" for path in paths]
@@ -252,19 +206,10 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
         raise errors.bad_request(f"failed to create typed patch object ({where}): {why}")
     double = _problems(call)
     if double:
-        if call.query.get("fieldValidation") == "Strict":
+        validation = field_validation(call)
+        if validation.strict:
             raise errors.bad_request(
                 f"error strict decoding YAML: error converting YAML to JSON: {double[0]}"
             )
-        object_to(call, double)
+        validation.report(double)
     return config if resource.is_storage_version else to_storage(resource, config)
-
-
-def patched_object(call: Call, resource: Resource, after: Any, doubtful: list[str]) -> Any:
-    """The object that a patch has made. Raises DecodeError or what strict decoding raises."""
-    new = decoding.convert(after, resource.type)
-    if call.query.get("fieldValidation") != "Ignore":
-        schema = schema_of(resource, resource.type)
-        object_to(call, doubtful + decoding.field_problems(b"", after, resource.type, schema))
-    check_kind(new, resource.type)
-    return new

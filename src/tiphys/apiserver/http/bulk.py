@@ -1,7 +1,9 @@
-"""Large answers: made once for all who ask for the same at a time, written in pieces, users in turn.
+"""Large answers: made once for all who ask for the same at a time, written in pieces, users in
+turn.
 
-Nothing is joined to one: 30 MB as one cost three times their memory, and most of the time goes into getting that memory.
-What a client leaves unread waits here for a while as references to the cache's own bytes, and then the connection ends.
+Nothing is joined to one: 30 MB as one cost three times their memory, and most of the time goes into
+getting that memory. What a client leaves unread waits here for a while as references to the cache's
+own bytes, and then the connection ends.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ PATIENCE = 30.0  # seconds that a client may leave everything unread
 _AT_ONCE = (
     64  # large answers that one user is written at a time: the others are not even put together
 )
-_KEPT = 1.0  # seconds that an answer stays for whoever asks for the same; a Table's ages are no older than this
+# seconds that an answer stays for whoever asks for the same; a Table's ages are no older than this
+_KEPT = 1.0
 _QUEUED = 2  # answers that wait to be compressed; further ones go out as they are
 
 
@@ -65,7 +68,10 @@ class Body:
 
 
 def compressed(body: Body) -> Body:
-    """The same in gzip, at upstream's level. For a thread: the interpreter is free while zlib works."""
+    """The same in gzip, at upstream's level.
+
+    For a thread: the interpreter is free while zlib works.
+    """
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     parts = [packed for piece in body.pieces() if (packed := packer.compress(piece))]
     return Body(b"", [*parts, packer.flush()], b"")
@@ -111,7 +117,10 @@ class Bulk:
         return found
 
     async def shared(self, key: Any, make: Callable[[], Awaitable[Body]]) -> Body:
-        """What `make` gives, or gave to another who asked for the same just now. The first one's going hurts no other."""
+        """What `make` gives, or gave to another who asked for the same just now.
+
+        The first one's going hurts no other.
+        """
         made = self._making.get(key)
         if made is None:
             loop = asyncio.get_running_loop()

@@ -1,7 +1,8 @@
 """TLS handshakes that fail tell the client why.
 
-OpenSSL verifies a client's certificate in the handshake, and Python has no way to let one of another authority through and
-refuse it in HTTP. It ends with an alert then, which asyncio drops with the connection: the client would see a reset.
+OpenSSL verifies a client's certificate in the handshake, and Python has no way to let one of
+another authority through and refuse it in HTTP. It ends with an alert then, which asyncio drops
+with the connection: the client would see a reset.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Handshake(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
-            # The alert waits to be sent. Whoever wants to read sends first; the next time there is nothing more to say.
+            # The alert waits to be sent. Whoever wants to read sends first; the next time there is
+            # nothing more to say.
             self._failure = error
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is to be sent") from error

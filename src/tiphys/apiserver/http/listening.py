@@ -1,8 +1,10 @@
-"""The listening socket: connections are taken in a row, and few begin their TLS handshake in one round of the event loop.
+"""The listening socket: connections are taken in a row, and few begin their TLS handshake in one
+round of the event loop.
 
-A handshake costs the loop half a millisecond of signing, and asyncio begins one for every connection that has spoken: a thousand
-at once held everything for 300 to 500 ms. Here a connection that is new waits, as a bare socket, until its client speaks, and
-then for its turn. Who never speaks is closed after `seconds`.
+A handshake costs the loop half a millisecond of signing, and asyncio begins one for every
+connection that has spoken: a thousand at once held everything for 300 to 500 ms. Here a connection
+that is new waits, as a bare socket, until its client speaks, and then for its turn. Who never
+speaks is closed after `seconds`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ _PAUSE = 1.0  # seconds without new connections when there are no files left
 
 
 class Listener:
-    """Of the addresses of one host. `factory` makes a connection's protocol; `room` says how many more there may be."""
+    """Of the addresses of one host.
+
+    `factory` makes a connection's protocol; `room` says how many more there may be.
+    """
 
     def __init__(
         self,
@@ -110,7 +115,10 @@ class Listener:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _take(self, connection: socket.socket) -> None:
-        """Waits for the client to speak. When there are too many, the one that has been silent longest goes."""
+        """Waits for the client to speak.
+
+        When there are too many, the one that has been silent longest goes.
+        """
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._silent[connection] = time.monotonic() + self._seconds

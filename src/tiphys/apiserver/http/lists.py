@@ -11,15 +11,12 @@ import msgspec
 from tiphys.api.base import decode, from_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import tables
-from tiphys.apiserver.eventloop.turns import Turns
-from tiphys.apiserver.eventloop.workers import Workers
 from tiphys.apiserver.http.bulk import Body
 from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.respond import JSON, Accepted
-from tiphys.apiserver.registry.conversion import Converter
+from tiphys.apiserver.registry.objects import Objects
 from tiphys.machinery import errors, protobuf
 from tiphys.store.cache import Entry
 
@@ -38,9 +35,7 @@ class Listing:
         call: Call,
         resource: Resource,
         want: Accepted,
-        turns: Turns,
-        converter: Converter,
-        workers: Workers,
+        objects: Objects,
     ) -> None:
         """Raises 406 for what a list cannot be."""
         if want.shape == "PartialObjectMetadata":
@@ -51,8 +46,12 @@ class Listing:
         check_included(self._include)
         self._user = call.user.name
         self.shaped = bool(want.shape)
-        self._resource, self._want, self._turns, self._converter = resource, want, turns, converter
-        self._to_yaml, self._indent = workers.to_yaml, workers.indented
+        self._resource = resource
+        self._want = want
+        self._turns = objects.turns
+        self._converter = objects.converter
+        self._to_yaml = objects.workers.to_yaml
+        self._indent = objects.workers.indented
 
     async def body(self, meta: dict[str, Any], entries: list[Entry]) -> Body:
         objects, resource, want = await self._objects(entries), self._resource, self._want
@@ -75,10 +74,9 @@ class Listing:
     async def _objects(self, entries: list[Entry]) -> list[bytes]:
         """As the version shows them. A webhook that converts is asked once for all."""
         resource = self._resource
-        if not isinstance(resource, CustomResource):
-            if resource.is_storage_version:
-                return [entry.data for entry in entries]
-        elif resource.webhook:
+        if resource.built_in and resource.is_storage_version:
+            return [entry.data for entry in entries]
+        if resource.webhook is not None:
             return await self._converter.present(resource, entries)
         shown: list[bytes] = []
         async for some in self._turns.sliced(self._user, entries, _ROWS):
@@ -164,6 +162,14 @@ class Listing:
             made = protobuf.encode(decode(tables.partial(data) if self._want.shape else data, kind))
             entry.shown = {**(entry.shown or {}), key: made}
         return made
+
+
+def list_meta(resource: Resource, revision: int, shaped: bool) -> dict[str, Any]:
+    """The metadata of a list. Upstream's lists of plain custom objects always say `continue`."""
+    meta: dict[str, Any] = {"resourceVersion": str(revision)}
+    if not resource.built_in and not shaped:
+        meta["continue"] = ""
+    return meta
 
 
 def media_of(want: Accepted) -> str:

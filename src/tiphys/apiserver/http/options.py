@@ -1,4 +1,5 @@
-"""The options of a request, read off its query or its body and checked before anything else happens.
+"""The options of a request, read off its query or its body and checked before anything else
+happens.
 
 Source of the rules: upstream's validation of the option kinds of meta.k8s.io.
 """

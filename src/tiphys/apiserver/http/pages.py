@@ -1,24 +1,29 @@
-"""What is served beside resources: discovery, OpenAPI, health, metrics, the version, keys of tokens."""
+"""What is served beside resources: discovery, OpenAPI, health, metrics, the version, keys of
+tokens.
+"""
 
 from __future__ import annotations
 
 import resource as resources
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
+from tiphys.apiserver.access.authentication import Authenticator
+from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.documents import discovery
-from tiphys.apiserver.eventloop.ebb import resident_memory
+from tiphys.apiserver.documents.openapi import OpenAPI
+from tiphys.apiserver.eventloop.memory import resident_memory
+from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
+from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.slis import HealthRecord
+from tiphys.apiserver.registry.registry import Registry
 from tiphys.machinery import errors
-
-if TYPE_CHECKING:
-    from tiphys.apiserver.server import APIServer
 
 VERSION = {
     "major": "1",
@@ -37,7 +42,8 @@ VERSION = {
 }
 
 _STARTED = time.time()
-# Parts of a server as upstream names them, as far as ours has the like. They are there when it is ready, all at once.
+# Parts of a server as upstream names them, as far as ours has the like. They are there when it is
+# ready, all at once.
 _STARTED_PARTS = (
     "bootstrap",
     "autoregister-completion",
@@ -73,10 +79,26 @@ _ANY_METHOD = frozenset(
 )  # pages that look at none
 
 
+class ServerState(Protocol):
+    """What the pages show of a server."""
+
+    address: str
+    ready: bool
+    authenticator: Authenticator
+    discovery: discovery.Discovery
+    documents: OpenAPI
+    fairness: Fairness
+    reader: Reader
+    registry: Registry
+    requests: dict[tuple[str, str, int], int]
+    """How many were answered, by verb, resource and status."""
+    watchdog: Watchdog
+
+
 class Pages:
     """Answers for one server."""
 
-    def __init__(self, server: APIServer) -> None:
+    def __init__(self, server: ServerState) -> None:
         self._server = server
         self._checked = HealthRecord()
 
@@ -212,7 +234,7 @@ class Pages:
             checks |= {
                 "etcd-readiness": True,
                 "informer-sync": started,
-                "shutdown": not self._server.reader.closing.is_set(),
+                "shutdown": not self._server.reader.watches.closing.is_set(),
             }
         excluded = parse_qsl(call.query_text)
         checks = {name: ok for name, ok in checks.items() if ("exclude", name) not in excluded}
@@ -256,7 +278,7 @@ class Pages:
         ]
         usage = resources.getrusage(resources.RUSAGE_SELF)
         for name, kind, value in (
-            ("apiserver_registered_watchers", "gauge", self._server.reader.watchers),
+            ("apiserver_registered_watchers", "gauge", self._server.reader.watches.requests),
             ("apiserver_storage_commits_total", "counter", self._server.registry.store.commits),
             ("process_cpu_seconds_total", "counter", round(usage.ru_utime + usage.ru_stime, 3)),
             ("process_resident_memory_bytes", "gauge", resident_memory()),

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 from aiohttp import web
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.api.meta_v1 import ListMeta
 from tiphys.apiserver.eventloop.aside import aside, weigh_object
-from tiphys.apiserver.eventloop.turns import Rounds
 from tiphys.apiserver.http.bulk import COMPRESSED, LARGE, Body, Bulk
-from tiphys.apiserver.http.lists import Listing, media_of, read_token, write_token
+from tiphys.apiserver.http.freshness import fresh
+from tiphys.apiserver.http.freshness import revision as revision_number
+from tiphys.apiserver.http.lists import Listing, list_meta, media_of, read_token, write_token
+from tiphys.apiserver.http.openwatches import OpenWatches
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.respond import HEADERS, Accepted, answer, one, wanted, warn_of
 from tiphys.apiserver.http.watching import Stream
-from tiphys.apiserver.registry.registry import Registry, outage
-from tiphys.apiserver.registry.views import number, view_of
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.views import view_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
 from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
-from tiphys.store.engine import StoreError
 
-_WAIT = 3.0  # seconds a read waits for a revision this server has not seen yet
 _FEW = 100  # objects that a list reads at once; one that reads more goes in turns
 _EXAMINED = 250  # objects looked at in one step
 # Parameters that say what is in a list.
@@ -45,51 +42,20 @@ class Reader:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.store = registry.store
-        self.watchers = 0
-        self.closing = asyncio.Event()
         self.tasks = TaskGroup("reads")
+        self.watches = OpenWatches(self.tasks)
         self.bulk = Bulk(registry.turns, self.tasks)
-        self.rounds = Rounds()  # in which watchers are sent what happened
-        self.streams: set[Stream] = set()
-
-    def end_watches(self) -> None:
-        """Lets every watch end cleanly: the server goes."""
-        self.closing.set()
-        for stream in self.streams:
-            stream.wake.set()
-
-    def end_watches_of(self, prefix: str) -> None:
-        """Lets the watches of one resource end: it is not served any more, or in another way."""
-        for stream in list(self.streams):
-            if stream.resource.prefix == prefix:
-                self.end(stream)
-
-    @staticmethod
-    def end(stream: Stream) -> None:
-        stream.ended = True
-        stream.wake.set()
 
     # --- get ---
 
     async def get(self, call: Call, resource: Resource) -> web.Response:
-        await self.fresh(call.query.get("resourceVersion", ""))
+        await fresh(self.store, call.query.get("resourceVersion", ""))
         entry = self.registry.entry(resource, call.info.namespace, call.info.name)
         data = self.registry.converter.shown(resource, entry)
         if data is None:
             data = (await self.registry.converter.present(resource, [entry]))[0]
         weigh_object(len(data))
         return await aside(one, call, resource, data)
-
-    async def fresh(self, asked: str, doing: str = "") -> int:
-        """Waits until the cache is at least as new as the client asks. Returns the cache's revision."""
-        if not asked:
-            try:
-                return await self.store.fresh()
-            except StoreError as error:
-                raise outage(error) from error
-        if asked != "0" and not await self.store.reached(wanted := number(asked, doing), _WAIT):
-            raise errors.too_large_version(wanted, self.store.revision)
-        return self.store.revision
 
     # --- list ---
 
@@ -114,17 +80,11 @@ class Reader:
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = wanted(call, resource)
         check_list(call)
-        view, limit = view_of(call, resource), max(int(call.query.get("limit") or "0"), 0)
-        listing = Listing(
-            call,
-            resource,
-            want,
-            self.registry.turns,
-            self.registry.converter,
-            self.registry.workers,
-        )
+        view = view_of(call, resource, self.registry)
+        limit = max(int(call.query.get("limit") or "0"), 0)
+        listing = Listing(call, resource, want, self.registry)
         if not call.query.get("continue"):
-            await self.fresh(call.query.get("resourceVersion", ""), _LISTING)
+            await fresh(self.store, call.query.get("resourceVersion", ""), _LISTING)
         gzip = "gzip" in call.http.headers.get("Accept-Encoding", "") and want.form != "protobuf"
         if self.examined(call, resource) <= _FEW:
             body = await self._listed(call, resource, listing, view, limit)
@@ -132,7 +92,8 @@ class Reader:
                 return answer(body.whole(), 200, call.warnings, media_of(want))
         place = self.bulk.place(call.user.name)
         if place.locked():
-            call.seat.release()  # who waits for clients of its own to read keeps no other user from a seat
+            # who waits for clients of its own to read keeps no other user from a seat
+            call.seat.release()
         async with place:
             return await self._large(call, resource, listing, view, limit, want, gzip)
 
@@ -185,13 +146,11 @@ class Reader:
     ) -> Body:
         self.registry.check_readable(resource, view.prefix)
         entries, revision, token, remaining = await self._page(call, resource, view, limit)
-        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        meta = list_meta(resource, revision, listing.shaped)
         if token:
             meta["continue"] = token
             if view.matches_all:
                 meta["remainingItemCount"] = remaining
-        if isinstance(resource, CustomResource) and not listing.shaped:
-            meta.setdefault("continue", "")  # upstream's lists of plain objects say so
         return await listing.body(meta, entries)
 
     async def _page(
@@ -209,9 +168,10 @@ class Reader:
         if query.get("continue"):
             past, start = read_token(query["continue"])
         elif match == "Exact" or (limit and asked not in ("", "0") and not match):
-            past = number(asked, _LISTING)
+            past = revision_number(asked, _LISTING)
         revision = past or revision
-        # A token ends with its revision's history even if nothing of this resource has changed since: clients rely on it.
+        # A token ends with its revision's history even if nothing of this resource has changed
+        # since: clients rely on it.
         if past and (past < cache.revision or past < cache.floor):
             entries = self.at(cache, view, past, start)
             if view.stored is not view:
@@ -256,7 +216,8 @@ class Reader:
         except Expired as error:
             if not start:
                 raise errors.too_old(revision, error.floor) from None
-            # The list can go on from here, but what it shows is of another time: the client must agree to that.
+            # The list can go on from here, but what it shows is of another time: the client must
+            # agree to that.
             failure = errors.gone(
                 "The provided continue parameter is too old to display a consistent list result. You can start a new"
                 " list without the continue parameter, or use the continue token in this response to retrieve the"
@@ -264,17 +225,15 @@ class Reader:
                 " that were created, modified, or deleted between the time the first chunk was returned and now may show"
                 " up in the list."
             )
-            from tiphys.api.meta_v1 import ListMeta
-
             failure.status.metadata = ListMeta(continue_=write_token(0, start))
             raise failure from None
 
     # --- watch ---
 
     async def watch(self, call: Call, resource: Resource) -> web.StreamResponse:
-        stream = Stream(self, call, resource)
-        self.watchers += 1
+        stream = Stream(self.watches, self.registry, call, resource)
+        self.watches.requests += 1
         try:
             return await stream.run()
         finally:
-            self.watchers -= 1
+            self.watches.requests -= 1

@@ -37,7 +37,7 @@ def add_warning(into: list[str], text: str) -> None:
         into.append(text)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class User:
     """Who asks. `extra` and `uid` come with tokens and certificates that carry them."""
 
@@ -87,7 +87,10 @@ _NAMESPACE_SUBRESOURCES = frozenset(("status", "finalize"))
 
 
 def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
-    """Names the request. A path that is no resource keeps the method as its verb, as RBAC expects."""
+    """Names the request.
+
+    A path that is no resource keeps the method as its verb, as RBAC expects.
+    """
     info = RequestInfo(path, method.lower())
     if "%" in path:  # before it is split, as upstream does: no name holds a slash
         path = unquote(path)
@@ -121,7 +124,9 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
 
 
 def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
-    """A read without a name is a list, or a watch if it says so; with a name it is a get, whatever it says."""
+    """A read without a name is a list, or a watch if it says so; with a name it is a get, whatever
+    it says.
+    """
     if info.name:
         return
     if info.verb == "get":
@@ -134,11 +139,15 @@ def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
 
 
 LONG_SELECTOR = 2048
-"""Characters beyond which a selector is not looked into to find out who may ask for it: reading it would take time."""
+"""Characters beyond which a selector is not looked into to find out who may ask for it: reading it
+would take time.
+"""
 
 
 def _selected_name(selector: str) -> str:
-    """The one name that a field selector leaves, for rules with `resourceNames`; empty when there is none."""
+    """The one name that a field selector leaves, for rules with `resourceNames`; empty when there
+    is none.
+    """
     if len(selector) > LONG_SELECTOR:
         return ""
     try:
@@ -158,6 +167,7 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+MAX_BODY = 3 * 1024 * 1024  # bytes, as upstream's limit for requests
 _MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one parameter for each word
 
 
@@ -174,7 +184,9 @@ def parse_query(text: str) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Document:
-    """A body in YAML that has been read: as JSON, what strict decoding objects to, or why it could not be read."""
+    """A body in YAML that has been read: as JSON, what strict decoding objects to, or why it could
+    not be read.
+    """
 
     json: bytes = b"null"
     problems: list[str] = field(default_factory=list)

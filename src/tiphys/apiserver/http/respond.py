@@ -12,7 +12,6 @@ from aiohttp import web
 from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import tables
 from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.request import Call
@@ -25,8 +24,10 @@ HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What the client wants. shape: "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"; form: "json",
-    "pretty" (JSON for people), "yaml" or "protobuf"; version: the shape's."""
+    """What the client wants. shape: "", "Table", "PartialObjectMetadata" or
+    "PartialObjectMetadataList"; form: "json", "pretty" (JSON for people), "yaml" or "protobuf";
+    version: the shape's.
+    """
 
     shape: str = ""
     form: str = "json"
@@ -40,8 +41,10 @@ _known: dict[tuple[str, bool, bool], Accepted] = {}
 
 
 def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accepted:
-    """The first alternative of an Accept header that can be served; `declared`: protobuf can be, too (the answer is of
-    a built-in type); `shapes`: a Table or the metadata alone can be (the answer is a resource's). Raises 406."""
+    """The first alternative of an Accept header that can be served; `declared`: protobuf can be,
+    too (the answer is of a built-in type); `shapes`: a Table or the metadata alone can be (the
+    answer is a resource's). Raises 406.
+    """
     if header in ("", "*/*", JSON):
         return PLAIN
     found = _known.get((header, declared, shapes))
@@ -61,14 +64,16 @@ _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 
 
 def is_read_by_people(call: Call) -> bool:
-    """Whether JSON is to be indented: as the query says, or because a browser or a command line tool asks."""
+    """Whether JSON is to be indented: as the query says, or because a browser or a command line
+    tool asks.
+    """
     said = call.query.get("pretty", "")
     return said in _TRUE if said else call.http.headers.get("User-Agent", "").startswith(_PEOPLE)
 
 
 def wanted(call: Call, resource: Resource) -> Accepted:
     """What the client wants of a resource's list. Raises 406."""
-    want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+    want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
     return replace(want, form="pretty") if want.form == "json" and is_read_by_people(call) else want
 
 
@@ -119,8 +124,11 @@ def answer(
 
 
 class Unwritten(web.Response):
-    """An answer in another form. Its body is JSON until `server` has it written anew, outside of the event loop when that
-    is long."""
+    """An answer in another form.
+
+    Its body is JSON until `server` has it written anew, outside of the event loop when that is
+    long.
+    """
 
     def __init__(self, body: bytes, code: int, warnings: list[str], form: str) -> None:
         media = "application/yaml" if form == "yaml" else JSON
@@ -143,7 +151,9 @@ _MOST_WARNED, _LONGEST_WARNING = (
 
 
 def shortened(warnings: list[str]) -> list[str]:
-    """What of the warnings is told: all of it, or when that is too much a piece of each until it is, as upstream cuts them."""
+    """What of the warnings is told: all of it, or when that is too much a piece of each until it
+    is, as upstream cuts them.
+    """
     texts = [text for text in dict.fromkeys(warnings) if text]
     if sum(map(len, texts)) <= _MOST_WARNED:
         return texts
@@ -173,8 +183,9 @@ def failure(error: StatusError, call: Call | None = None) -> web.Response:
 
 
 def _as_written(error: StatusError) -> bytes:
-    """With the kind first and a line's end last, as upstream writes it: clients' messages, which scripts and tests
-    compare, hold this text as it came."""
+    """With the kind first and a line's end last, as upstream writes it: clients' messages, which
+    scripts and tests compare, hold this text as it came.
+    """
     return (
         b'{"kind":"Status","apiVersion":"v1",' + encode(error.status).removeprefix(_STATUS) + b"\n"
     )
@@ -182,7 +193,7 @@ def _as_written(error: StatusError) -> bytes:
 
 def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
     """A single object in the shape the client asked for. `data` is as the version shows it."""
-    want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+    want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
     if want.shape == "Table":
         include = call.query.get("includeObject", "")
         check_included(include)
@@ -199,11 +210,6 @@ def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Res
         kind = PartialObjectMetadata if want.shape else resource.type
         return answer(protobuf.wrap(decode(data, kind)), code, call.warnings, protobuf.MEDIA_TYPE)
     return formed(call, data, want, code)
-
-
-def is_declared(resource: Resource) -> bool:
-    """Whether objects of a resource have a declared type, and so a place in protobuf."""
-    return not isinstance(resource, CustomResource)
 
 
 def formed(call: Call, data: bytes, want: Accepted, code: int = 200) -> web.Response:

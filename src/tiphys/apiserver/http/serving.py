@@ -1,8 +1,9 @@
-"""The socket: TLS, connections that know the client's certificate, limits of what a request may be and how long it takes.
+"""The socket: TLS, connections that know the client's certificate, limits of what a request may be
+and how long it takes.
 
-A head is whole within 32 s and 1 MiB, or its connection ends; one that waits for its next request ends after 90 s, as
-upstream's does. A process has a limit of connections, below what it may have of open files: who has not asked for anything yet
-makes room for who has come last.
+A head is whole within 32 s and 1 MiB, or its connection ends; one that waits for its next request
+ends after 90 s, as upstream's does. A process has a limit of connections, below what it may have of
+open files: who has not asked for anything yet makes room for who has come last.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
@@ -23,7 +24,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.handshakes import Handshake
 from tiphys.apiserver.http.listening import Listener
-from tiphys.apiserver.server import MAX_BODY, APIServer
+from tiphys.apiserver.http.request import MAX_BODY
 from tiphys.machinery import errors
 
 HEAD_LIMIT = 1 << 20  # bytes of a head: commands go in its request line, tokens in its headers
@@ -71,9 +72,12 @@ def raise_file_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-class _Connection(web.RequestHandler):  # type: ignore[misc]
-    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when
-    it ends: a watch that waits for changes would not notice."""
+class _Connection(web.RequestHandler):
+    """One client's connection.
+
+    `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when it
+    ends: a watch that waits for changes would not notice.
+    """
 
     __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate", "gone")
 
@@ -86,7 +90,8 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         self._body: Any = None  # of the request that came last
         self.gone: Callable[[], None] | None = None
         super().connection_made(transport)
-        # Whoever writes to a client that does not read waits from here on: a thousand of them take 64 MiB.
+        # Whoever writes to a client that does not read waits from here on: a thousand of them take
+        # 64 MiB.
         transport.set_write_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
@@ -99,7 +104,10 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
             self.gone()
 
     def data_received(self, data: bytes) -> None:
-        """Counts what belongs to a head that is not whole. Nearly all come in one piece, and no account is kept of them."""
+        """Counts what belongs to a head that is not whole.
+
+        Nearly all come in one piece, and no account is kept of them.
+        """
         in_head = (self._body is None or self._body.is_eof()) and not self._upgraded
         before = len(self._messages)
         super().data_received(data)
@@ -144,7 +152,9 @@ class _Connection(web.RequestHandler):  # type: ignore[misc]
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A method that no parser knows is one that no path has; who has gone needs no answer, and the log no word of it."""
+        """A method that no parser knows is one that no path has; who has gone needs no answer, and
+        the log no word of it.
+        """
         if isinstance(exc, ConnectionError):
             gone = web.Response(status=499)
             gone.force_close()
@@ -164,8 +174,11 @@ _TOO_LARGE = (
 )
 
 
-class _Front(web.Server):  # type: ignore[misc]
-    """Makes connections. `late`: those whose head is not whole → when it has to be (monotonic), the oldest first."""
+class _Front(web.Server):
+    """Makes connections.
+
+    `late`: those whose head is not whole → when it has to be (monotonic), the oldest first.
+    """
 
     def __init__(self, *args: Any, most: int = _MOST_CONNECTIONS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -181,7 +194,10 @@ class _Front(web.Server):  # type: ignore[misc]
         return self.most - len(self._connections)
 
     def opened(self, connection: _Connection) -> None:
-        """A new connection has to ask for something soon. Beyond the limit, the one that has waited longest goes."""
+        """A new connection has to ask for something soon.
+
+        Beyond the limit, the one that has waited longest goes.
+        """
         self.late[connection] = time.monotonic() + HEAD_SECONDS
         if len(self._connections) > self.most:
             next(iter(self.late)).abort()
@@ -195,7 +211,7 @@ class _Front(web.Server):  # type: ignore[misc]
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self.late else None
 
 
-class _Site(web.TCPSite):  # type: ignore[misc]
+class _Site(web.TCPSite):
     """A listener whose handshakes have a deadline, and follow one another."""
 
     async def start(self) -> None:
@@ -217,8 +233,14 @@ def _worth_telling(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError)
 
 
+class Answering(Protocol):
+    """Who answers requests."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse: ...
+
+
 async def serve(
-    server: APIServer, host: str, port: int, context: ssl.SSLContext
+    server: Answering, host: str, port: int, context: ssl.SSLContext
 ) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
     logging.getLogger("aiohttp.server").addFilter(_worth_telling)

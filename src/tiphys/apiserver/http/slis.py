@@ -6,7 +6,9 @@ from collections import Counter
 
 
 class HealthRecord:
-    """The last result of each check, and how often each result was seen, by the name of the check and of its page."""
+    """The last result of each check, and how often each result was seen, by the name of the check
+    and of its page.
+    """
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, str], bool] = {}
@@ -18,7 +20,9 @@ class HealthRecord:
             self._seen[name, page, "success" if healthy else "error"] += 1
 
     def text(self) -> str:
-        """In the form that Prometheus reads; names and help of the metrics are upstream's stable ones."""
+        """In the form that Prometheus reads; names and help of the metrics are upstream's stable
+        ones.
+        """
         lines = [
             "# HELP kubernetes_healthcheck [STABLE] This metric records the result of a single healthcheck.",
             "# TYPE kubernetes_healthcheck gauge",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -13,19 +13,19 @@ from aiohttp import web
 from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents import tables
 from tiphys.apiserver.http.bulk import PATIENCE, Patience
+from tiphys.apiserver.http.freshness import fresh
+from tiphys.apiserver.http.freshness import revision as revision_number
+from tiphys.apiserver.http.openwatches import OpenWatches
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.http.respond import accepted, is_declared
+from tiphys.apiserver.http.respond import accepted
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.views import view_of
 from tiphys.machinery import errors, protobuf
 from tiphys.machinery.query import truth
 from tiphys.store.cache import Entry, Event, Expired
-
-if TYPE_CHECKING:
-    from tiphys.apiserver.http.reading import Reader
-from tiphys.apiserver.registry.views import number, view_of
 
 _BOOKMARK = 50.0  # seconds between bookmarks
 _REPLAYED = 20  # objects that a new watcher is sent at once
@@ -45,49 +45,46 @@ def begins_with_list(call: Call) -> bool:
 class Stream:
     """One watch: the events of a view, as they come, until the client or the clock ends it."""
 
-    def __init__(self, reader: Reader, call: Call, resource: Resource) -> None:
-        self._reader = reader
+    def __init__(
+        self, watches: OpenWatches, registry: Registry, call: Call, resource: Resource
+    ) -> None:
+        self._watches = watches
+        self._registry = registry
         self._call = call
         self.resource = resource
         self.user = call.user.name
-        self._cache = reader.registry.cache(resource)
-        self._view = view_of(call, resource)
-        self._want = accepted(call.http.headers.get("Accept", ""), is_declared(resource))
+        self._cache = registry.cache(resource)
+        self._view = view_of(call, resource, registry)
+        self._want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
         check_list(call)
         self._seconds = int(call.query.get("timeoutSeconds") or "0")
         self.wake = asyncio.Event()
         self._transport: Any = None
         self._header = True
         self._bookmarks = call.flag("allowWatchBookmarks")
-        self._converter = reader.registry.converter
-        custom = isinstance(resource, CustomResource)
+        self._converter = registry.converter
         self._binary = self._want.form == "protobuf"
-        self._plain = (
-            not self._want.shape and not self._binary and resource.is_storage_version and not custom
-        )
-        self._converting = (
-            resource if isinstance(resource, CustomResource) and resource.webhook else None
-        )
+        as_stored = resource.built_in and resource.is_storage_version
+        self._plain = as_stored and not self._want.shape and not self._binary
+        self._converting = resource.webhook is not None
 
     async def run(self) -> web.StreamResponse:
-        query, store = self._call.query, self._reader.store
+        query, store = self._call.query, self._registry.store
         asked = query.get("resourceVersion", "")
         initial = query.get("sendInitialEvents")
         replay = begins_with_list(self._call)
         since = (
-            await self._reader.fresh(asked if asked else "")
-            if replay
-            else number(asked or "0") or store.revision
+            await fresh(store, asked) if replay else revision_number(asked or "0") or store.revision
         )
         if replay:
-            self._reader.registry.check_readable(self.resource, self._view.prefix)
+            self._registry.check_readable(self.resource, self._view.prefix)
         try:
             watcher = self._cache.watch(self._view, since, self._awake)
         except Expired as error:
             return await self._fail(errors.too_old(since, error.floor))
         present = self._cache.snapshot(self._view) if replay else []
         response: web.StreamResponse = web.Response()
-        self._reader.streams.add(self)
+        self._watches.add(self)
         try:
             response = await self._open()
             self._call.seat.release()  # what is left is the client's to take, and goes in turns
@@ -106,7 +103,7 @@ class Stream:
             if (protocol := self._call.http.protocol) is not None:
                 protocol.gone = None
             self._cache.unwatch(watcher)
-            self._reader.streams.discard(self)
+            self._watches.discard(self)
         return response
 
     async def _finish(self, response: web.StreamResponse) -> None:
@@ -118,17 +115,20 @@ class Stream:
             self._transport.abort()
 
     async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
-        """A watch that may be had, but not from there, begins, and ends with an event that says so: as upstream has it, and
-        as clients expect it."""
+        """A watch that may be had, but not from there, begins, and ends with an event that says so:
+        as upstream has it, and as clients expect it.
+        """
         response = await self._open()
         self._send([self._error(error)])
         await response.write_eof()
         return response
 
     def _say_why(self) -> None:
-        """A watch that ends because something came that cannot be read says so; one that was too slow just ends."""
+        """A watch that ends because something came that cannot be read says so; one that was too
+        slow just ends.
+        """
         try:
-            self._reader.registry.check_readable(self.resource, self._view.prefix)
+            self._registry.check_readable(self.resource, self._view.prefix)
         except errors.StatusError as error:
             self._send([self._error(error)])
 
@@ -138,11 +138,14 @@ class Stream:
         return _wire("ERROR", protobuf.wrap(error.status))
 
     async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
-        """What is there already, as fast as the client takes it and others let it. Changes wait meanwhile."""
-        turns, user = self._reader.registry.turns, self._call.user.name
+        """What is there already, as fast as the client takes it and others let it.
+
+        Changes wait meanwhile.
+        """
+        turns, user = self._registry.turns, self._call.user.name
         patience = Patience(self._transport)
         try:
-            if self._converting is not None:  # a webhook is asked once for all
+            if self._converting:  # a webhook is asked once for all
                 await self._converter.present(self.resource, present)
             async for some in turns.sliced(user, present, _REPLAYED):
                 for piece in self._pieces(some):
@@ -152,7 +155,9 @@ class Stream:
             patience.end()
 
     def _pieces(self, entries: Sequence[Entry]) -> Iterator[bytes]:
-        """The events that show objects as they are, in pieces that a client which does not read may be sent."""
+        """The events that show objects as they are, in pieces that a client which does not read may
+        be sent.
+        """
         lines: list[bytes] = []
         size = 0
         for entry in entries:
@@ -182,12 +187,16 @@ class Stream:
             response.headers.update(self._call.flow.headers)
         response.enable_chunked_encoding()
         writer: Any = await response.prepare(self._call.http)
-        writer.send_headers()  # the client must not wait for the first event to learn that it watches
+        # the client must not wait for the first event to learn that it watches
+        writer.send_headers()
         self._transport = self._call.http.transport
         return response
 
     async def _follow(self, watcher: Any) -> None:
-        """Until the clock, the client or the server's end stops it. Events are sent by `_flush`, on its own."""
+        """Until the clock, the client or the server's end stops it.
+
+        Events are sent by `_flush`, on its own.
+        """
         loop = asyncio.get_running_loop()
         asked = max(self._seconds, 0)
         ends = loop.time() + (asked or random.uniform(1800, 3600))
@@ -197,7 +206,7 @@ class Stream:
         protocol.gone = self.wake.set
         self._awake()
         while not (
-            self._reader.closing.is_set()
+            self._watches.closing.is_set()
             or self._stalled
             or watcher.overflowed
             or self.ended
@@ -213,7 +222,7 @@ class Stream:
                 ):  # a bookmark promises that everything before it was sent
                     bookmark = now + 1.0
                 else:
-                    self._send([self._bookmark(self._reader.store.revision)])
+                    self._send([self._bookmark(self._registry.store.revision)])
                     bookmark = now + _BOOKMARK
             timer = loop.call_at(min(ends, bookmark) if self._bookmarks else ends, self.wake.set)
             self.wake.clear()
@@ -231,7 +240,7 @@ class Stream:
         if self._flushing is None or self._due or self._waiting:
             return
         self._due = True
-        self._reader.rounds.add(self._flush)
+        self._watches.rounds.add(self._flush)
 
     def _flush(self) -> None:
         self._due = False
@@ -240,7 +249,7 @@ class Stream:
             watcher is None or self._waiting
         ):  # it has ended meanwhile, or is not to be sent more now
             return
-        if self._gone() or self._reader.closing.is_set():
+        if self._gone() or self._watches.closing.is_set():
             self.wake.set()
             return
         if self._call.http.protocol.writing_paused:
@@ -249,7 +258,7 @@ class Stream:
         taken = watcher.take(_AT_ONCE, _PIECE)
         if len(taken) == 1 and self._plain:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
-        elif taken and self._converting is not None:
+        elif taken and self._converting:
             self._wait(self._send_converted(taken))
         elif taken:
             self._send([self._line(kind, event) for kind, event in taken])
@@ -260,7 +269,7 @@ class Stream:
 
     def _wait(self, what: Coroutine[Any, Any, None]) -> None:
         self._waiting = True
-        self._reader.tasks.start(self._waited(what), "watch")
+        self._watches.tasks.start(self._waited(what), "watch")
 
     async def _waited(self, what: Coroutine[Any, Any, None]) -> None:
         try:
@@ -296,7 +305,7 @@ class Stream:
             )
         except errors.StatusError as error:
             self._send([self._error(error)])
-            self._reader.end(self)
+            self._watches.end(self)
             return
         if by_fields:
             taken = [

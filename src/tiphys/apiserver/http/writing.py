@@ -2,62 +2,69 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from tiphys.api.base import decode, encode, to_builtins
-from tiphys.api.catalog import Resource, storage_of
-from tiphys.api.meta_v1 import (
-    DeleteOptions,
-    ObjectMeta,
-    PartialObjectMetadata,
-    Status,
-    StatusDetails,
-)
+from tiphys.api.base import decode
+from tiphys.api.catalog import Resource
+from tiphys.api.meta_v1 import DeleteOptions, PartialObjectMetadata, Status, StatusDetails
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.eventloop.aside import LARGE, Pure, aside, weigh_body
+from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_body
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import (
-    Strict,
     body,
     configuration,
+    field_validation,
     input_type,
     media_type,
     patch_problems,
-    patched_object,
     plain_body,
     read_object,
 )
 from tiphys.apiserver.http.bulk import LARGE as LARGE_ANSWER
 from tiphys.apiserver.http.bulk import Bulk
-from tiphys.apiserver.http.lists import Listing, media_of
+from tiphys.apiserver.http.lists import Listing, list_meta, media_of
 from tiphys.apiserver.http.options import check_list, check_write, complete_delete
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.registry.conversion import from_storage, to_storage
-from tiphys.apiserver.registry.patches import (
-    APPLY,
-    PATCHES,
-    grows,
-    patch_function,
-    patched,
-    read_patch,
-)
-from tiphys.apiserver.registry.registry import Lens, Registry
+from tiphys.apiserver.registry.changes import Apply, Change, Part, Patched, Replace, whole
+from tiphys.apiserver.registry.conversion import as_stored
+from tiphys.apiserver.registry.metadata import check_identity
+from tiphys.apiserver.registry.ownership import Author
+from tiphys.apiserver.registry.patches import APPLY, offered, read_patch
+from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
-from tiphys.apiserver.resources import written_as
-from tiphys.apiserver.resources.parts import PARTS, whole
-from tiphys.machinery import decoding, errors, gowords, protobuf
+from tiphys.apiserver.registry.writes import SubresourceView, Write
+from tiphys.machinery import decoding, errors, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.query import truth
 from tiphys.store.cache import Entry
 
+# Resources whose deletion answers with the object that was deleted; others answer with a Status.
+_ANSWER_WITH_OBJECT = frozenset(
+    (
+        "pods",
+        "services",
+        "serviceaccounts",
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "podtemplates",
+        "resourcequotas",
+        "storageclasses",
+        "csidrivers",
+        "csinodes",
+        "volumeattachments",
+    )
+)
+_UNSAFE_DELETE = "unsafe-delete-ignore-read-errors"
+
 
 def manager_of(call: Call) -> str:
-    """Who manages what this request writes: as it says itself, or the program's name in its User-Agent."""
+    """Who manages what this request writes: as it says itself, or the program's name in its
+    User-Agent.
+    """
     return (
         call.query.get("fieldManager")
         or str(call.http.headers.get("User-Agent", "")).partition("/")[0]
@@ -65,11 +72,47 @@ def manager_of(call: Call) -> str:
     )
 
 
+def author_of(call: Call) -> Author:
+    """Who applies. `fieldManager` has been checked to be there."""
+    force = truth(call.query.get("force"))
+    return Author(call.query["fieldManager"], call.info.subresource, force)
+
+
 class Writer:
-    def __init__(self, registry: Registry, authorizer: Authorizer, bulk: Bulk) -> None:
+    """The writes of one server."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        authorizer: Authorizer,
+        bulk: Bulk,
+        parts: Mapping[str, Part],
+    ) -> None:
+        """`parts` says what of an object a subresource may change; others may change it all."""
+        self._parts = parts
         self._registry = registry
         self._bulk = bulk
         self._authorizer = authorizer
+
+    def write_of(
+        self, call: Call, resource: Resource, view: SubresourceView | None = None
+    ) -> Write:
+        """The write that a request asks for."""
+        info = call.info
+        return Write(
+            resource,
+            info.namespace if resource.namespaced else "",
+            info.name,
+            call.user,
+            call.dry_run,
+            manager_of(call),
+            info.subresource,
+            view=view,
+            check_create=partial(self._check_create, call, resource),
+        )
+
+    def _part(self, call: Call) -> Part:
+        return self._parts.get(call.info.subresource, whole)
 
     def _check_create(self, call: Call, resource: Resource) -> None:
         """A write that would create the object needs that right, too. Raises 403."""
@@ -80,22 +123,22 @@ class Writer:
         if not self._authorizer.authorize(call.user, asked)[0]:
             raise refusal(call.user, asked)
 
-    def _stored(self, resource: Resource, obj: Any) -> Any:
-        """The object in the version it is stored in."""
-        if resource.is_storage_version:
-            return obj
-        return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
-
     def _read(self, call: Call, data: bytes, resource: Resource) -> Any:
         """The object of a body, in the version it is stored in."""
-        return self._stored(resource, read_object(call, data, resource.type, resource))
+        return as_stored(resource, read_object(call, data, resource.type, resource))
 
     async def _answer(
         self, call: Call, resource: Resource, entry: Entry, code: int = 200
     ) -> web.Response:
         converter = self._registry.converter
-        shown = converter.shown(resource, entry) or (await converter.present(resource, [entry]))[0]
-        return await aside(respond.one, call, resource, shown, code)
+        data = converter.shown(resource, entry)
+        if data is None:
+            [data] = await converter.present(resource, [entry])
+        return await aside(respond.one, call, resource, data, code)
+
+    async def _change(self, call: Call, resource: Resource, change: Change) -> web.Response:
+        entry, created = await self._registry.update(self.write_of(call, resource), change)
+        return await self._answer(call, resource, entry, 201 if created else 200)
 
     # --- create ---
 
@@ -103,14 +146,7 @@ class Writer:
         data = await body(call)
         check_write(call, "CreateOptions")
         obj = await aside(self._read, call, data, resource)
-        entry = await self._registry.create(
-            written_as(resource),
-            call.info.namespace,
-            obj,
-            call.user,
-            call.dry_run,
-            manager_of(call),
-        )
+        entry = await self._registry.create(self.write_of(call, resource), obj)
         return await self._answer(call, resource, entry, 201)
 
     # --- update ---
@@ -119,150 +155,54 @@ class Writer:
         data = await body(call)
         check_write(call, "UpdateOptions")
         obj = await aside(self._read, call, data, resource)
-        check_name(call, resource, obj.metadata)
-        change = _fresh(obj, PARTS.get(call.info.subresource, whole))
-
-        def create() -> Any:
-            self._check_create(call, resource)
-            return copy.deepcopy(obj)
-
-        return await self._change(call, resource, change, None if call.info.subresource else create)
-
-    async def _change(
-        self,
-        call: Call,
-        resource: Resource,
-        change: Callable[[Any], Any],
-        create: Any = None,
-        patching: bool = False,
-    ) -> web.Response:
-        namespace = "" if not resource.namespaced else call.info.namespace
-        entry, created = await self._registry.update(
-            written_as(resource),
-            namespace,
-            call.info.name,
-            Pure(change),
-            call.user,
-            call.dry_run,
-            call.info.subresource,
-            create,
-            patching,
-            manager_of(call),
-        )
-        return await self._answer(call, resource, entry, 201 if created else 200)
+        check_identity(obj.metadata, resource, call.info.namespace, call.info.name)
+        part = self._part(call)
+        return await self._change(call, resource, Replace(obj, part))
 
     # --- patch ---
 
     async def patch(self, call: Call, resource: Resource) -> web.Response:
         media = media_type(call)
-        offered = [
-            m for m in PATCHES if "strategic" not in m or not isinstance(resource, CustomResource)
-        ]
         if media == APPLY:
             return await self._apply(call, resource)
-        if media not in offered:
+        media_types = offered(strategic=resource.built_in)
+        if media not in media_types:
             raise errors.unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join(offered)
+                + ", ".join(media_types)
             )
         data = await body(call)
         check_write(call, "PatchOptions")
-        wish = await aside(read_patch, media, data)
-        if grows(wish):
+        patch = await aside(read_patch, media, data, resource.type)
+        if patch.grows:
             weigh_body(LARGE + 1)
-        apply = patch_function(media, wish, resource.type)
-        pick = PARTS.get(call.info.subresource, whole)
-        doubtful = await aside(patch_problems, call, media, data, wish)
-
-        def change(old: Any) -> Any:
-            before = to_builtins(old)
-            if not resource.is_storage_version:
-                before = from_storage(resource, before)
-            after = patched(apply, before)
-            try:
-                new = patched_object(call, resource, after, doubtful)
-            except (DecodeError, Strict) as error:
-                raise errors.invalid("", "", "", [misfit(media, wish, after, error)]) from None
-            check_name(call, resource, new.metadata)
-            return pick(self._stored(resource, new), old)
-
-        return await self._change(call, resource, change, patching=True)
+        validation = field_validation(call)
+        problems = await aside(patch_problems, validation, patch, data)
+        part = self._part(call)
+        write = self.write_of(call, resource)
+        change = Patched(write, patch, part, validation, problems)
+        return await self._change(call, resource, change)
 
     async def _apply(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         config = await aside(configuration, call, resource, data)
-        pick = PARTS.get(call.info.subresource, whole)
-        entry, created = await self.apply_config(call, resource, config, lambda obj: pick(obj, obj))
-        return await self._answer(call, resource, entry, 201 if created else 200)
-
-    async def apply_config(
-        self,
-        call: Call,
-        resource: Resource,
-        config: dict[str, Any],
-        pick: Callable[[Any], Any],
-        lens: Lens | None = None,
-    ) -> tuple[Entry, bool]:
-        """Applies a configuration; `pick` takes of the merged object what the path may change. Returns the entry and
-        whether it was created."""
-        manager, stored = call.query["fieldManager"], written_as(resource)
-
-        def typed(merged: dict[str, Any]) -> Any:
-            try:
-                new = decoding.convert(merged, stored.type)
-            except DecodeError as error:
-                raise errors.bad_request(str(error)) from None
-            return pick(new) if call.info.subresource else new
-
-        namespace = call.info.namespace if resource.namespaced else ""
-        return await self._registry.apply(
-            stored,
-            namespace,
-            call.info.name,
-            config,
-            typed,
-            call.user,
-            call.dry_run,
-            call.info.subresource,
-            manager,
-            truth(call.query.get("force")),
-            lambda: self._check_create(call, resource),
-            lens,
-        )
+        part = self._part(call) if call.info.subresource else None
+        write = self.write_of(call, resource)
+        change = Apply(write.resource, config, author_of(call), part)
+        return await self._change(call, resource, change)
 
     # --- delete ---
 
     async def delete(self, call: Call, resource: Resource) -> web.Response:
         options = await self._options(call)
-        namespace = call.info.namespace if resource.namespaced else ""
+        write = self._deletion(call, resource, options)
         if options.ignore_store_read_error_with_cluster_breaking_potential:
             self._check_unsafe(call, resource)
-            await self._registry.delete_corrupt(
-                storage_of(resource), namespace, call.info.name, bool(options.dry_run)
-            )
+            await self._registry.delete_corrupt(write)
             return respond.status(call, Status(status="Success"))
-        entry, gone = await self._registry.delete(
-            storage_of(resource),
-            namespace,
-            call.info.name,
-            options,
-            call.user,
-            bool(options.dry_run),
-        )
-        if gone and resource.plural not in (
-            "pods",
-            "services",
-            "serviceaccounts",
-            "persistentvolumeclaims",
-            "persistentvolumes",
-            "podtemplates",
-            "resourcequotas",
-            "storageclasses",
-            "csidrivers",
-            "csinodes",
-            "volumeattachments",
-        ):
+        entry, gone = await self._registry.delete(write, options)
+        if gone and resource.plural not in _ANSWER_WITH_OBJECT:
             meta = decode(entry.data, PartialObjectMetadata).metadata
             details = StatusDetails(
                 name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid
@@ -270,51 +210,57 @@ class Writer:
             return respond.status(call, Status(status="Success", details=details))
         return await self._answer(call, resource, entry)
 
+    @staticmethod
+    def _deletion(call: Call, resource: Resource, options: DeleteOptions) -> Write:
+        """Of one object, or of a collection's. A dry run stands in the options."""
+        info = call.info
+        namespace = info.namespace if resource.namespaced else ""
+        return Write(resource, namespace, info.name, call.user, bool(options.dry_run))
+
     def _check_unsafe(self, call: Call, resource: Resource) -> None:
-        """Who removes what cannot be read needs a right of its own: no finalizer, no admission is asked. Raises 403."""
-        info, verb = call.info, "unsafe-delete-ignore-read-errors"
+        """Who removes what cannot be read needs a right of its own: no finalizer, no admission is
+        asked.
+
+        Raises 403.
+        """
+        info = call.info
         asked = Asked(
-            verb, info.group, info.resource, "", info.namespace, info.name, version=info.version
+            _UNSAFE_DELETE,
+            info.group,
+            info.resource,
+            "",
+            info.namespace,
+            info.name,
+            version=info.version,
         )
         allowed, reason = self._authorizer.authorize(call.user, asked)
         if not allowed:
-            why = f'not permitted to do "{verb}", reason: {reason}'
+            why = f'not permitted to do "{_UNSAFE_DELETE}", reason: {reason}'
             raise errors.forbidden(resource.group_resource, info.name, why)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = respond.wanted(call, resource)
         check_list(call)
         options = await self._options(call)
-        stored = storage_of(resource)
-        deleted = await self._registry.delete_collection(
-            stored, view_of(call, resource), options, call.user, bool(options.dry_run)
-        )
-        meta = {"resourceVersion": str(self._registry.store.revision)}
-        if isinstance(resource, CustomResource) and not want.shape:
-            meta["continue"] = ""
-        listing = Listing(
-            call,
-            resource,
-            want,
-            self._registry.turns,
-            self._registry.converter,
-            self._registry.workers,
-        )
-        body = await listing.body(meta, deleted)
-        if body.length <= LARGE_ANSWER:
-            return respond.answer(body.whole(), 200, call.warnings, media_of(want))
+        write = self._deletion(call, resource, options)
+        view = view_of(call, resource, self._registry)
+        deleted = await self._registry.delete_collection(write, view, options)
+        listing = Listing(call, resource, want, self._registry)
+        meta = list_meta(resource, self._registry.store.revision, bool(want.shape))
+        answer = await listing.body(meta, deleted)
+        if answer.length <= LARGE_ANSWER:
+            return respond.answer(answer.whole(), 200, call.warnings, media_of(want))
         response = web.StreamResponse(headers={**respond.HEADERS, "Content-Type": media_of(want)})
         respond.warn_of(response, call.warnings)
         call.seat.release()  # all is deleted, what is left is the client's to take
-        return await self._bulk.write(call, response, body)
+        return await self._bulk.write(call, response, answer)
 
     async def _options(self, call: Call) -> DeleteOptions:
         data = await body(call)
         options = DeleteOptions()
         if data:
             try:
-                media = input_type(call)
-                if media == protobuf.MEDIA_TYPE:
+                if input_type(call) == protobuf.MEDIA_TYPE:
                     options = protobuf.decode(protobuf.unwrap(data)[2], DeleteOptions)
                 else:
                     value = plain_body(call, data)
@@ -323,36 +269,3 @@ class Writer:
                 raise errors.bad_request(str(error)) from None
         complete_delete(options, call)
         return options
-
-
-def check_name(call: Call, resource: Resource, meta: ObjectMeta) -> None:
-    info = call.info
-    namespace = info.namespace if resource.namespaced else ""
-    if meta.namespace and namespace and meta.namespace != namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    meta.namespace = namespace
-    if not meta.name:
-        raise errors.bad_request(
-            f"the name of the object ({info.name} based on URL) was undeterminable: name must be provided"
-        )
-    if meta.name != info.name:
-        raise errors.bad_request(
-            f"the name of the object ({meta.name}) does not match the name on the URL ({info.name})"
-        )
-
-
-def misfit(media: str, wish: Any, after: Any, error: DecodeError | Strict) -> errors.FieldError:
-    """What a patch makes is no object of the type. Other patches than strategic ones are told as their result."""
-    if "strategic" not in media:
-        return errors.invalid_value("patch", gowords.marshalled(after), str(error))
-    said = error.restoration if isinstance(error, DecodeError) else str(error)
-    return errors.invalid_value("patch", gowords.formatted(wish), said)
-
-
-def _fresh(obj: Any, pick: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
-    """A change that offers a copy of `obj` each time: the registry may change what it is given."""
-    data = encode(obj)
-    kind = type(obj)
-    return lambda old: pick(decode(data, kind), old)

@@ -24,15 +24,17 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
-from tiphys.apiserver.http.request import SYSTEM, Call
+from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.proxying.forwarding import Backend, new_session, raw_target, relay, tunnel
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
+from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
+from tiphys.apiserver.registry.writes import Write
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.addresses import authority
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
 from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
@@ -300,23 +302,22 @@ class Aggregator:
 
     async def _write(self, name: str, change: Any) -> None:
         try:
-            await self._registry.update(
-                _SERVICES, "", name, change, SYSTEM, subresource="status", patching=True
-            )
+            write = Write(_SERVICES, "", name, subresource="status")
+            await self._registry.update(write, Mutation(change))
         except StatusError as error:
-            if error.code not in (404, 409):
+            if not (is_not_found(error) or is_conflict(error)):
                 log.warning("APIService %s: %s", name, error)
 
     # --- what is served here ---
 
     async def _keep_local(self) -> None:
         """An APIService for each group and version that this server serves itself, and none of those it made before."""
-        if getattr(self, "_kept", -1) == self._registry.catalogue.generation:
+        if getattr(self, "_kept", -1) == self._registry.served.generation:
             return
-        self._kept = self._registry.catalogue.generation
+        self._kept = self._registry.served.generation
         wanted = {}
-        custom = {r.gv for r in self._registry.catalogue.added}
-        for versions in self._registry.catalogue.group_versions().values():
+        custom = {r.gv for r in self._registry.served.added}
+        for versions in self._registry.served.group_versions().values():
             for place, gv in enumerate(versions):
                 wanted[f"{gv.version}.{gv.group}"] = (
                     gv,
@@ -338,16 +339,16 @@ class Aggregator:
             name = entry.key.rpartition("/")[2]
             if entry.labels.get(AUTOMANAGED) and name not in wanted:
                 try:
-                    await self._registry.delete(_SERVICES, "", name, DeleteOptions(), SYSTEM)
+                    await self._registry.delete(Write(_SERVICES, "", name), DeleteOptions())
                 except StatusError as error:
-                    if error.code != 404:
+                    if not is_not_found(error):
                         log.warning("APIService %s: %s", name, error)
 
     async def _create(self, made: APIService) -> None:
         try:
-            await self._registry.create(_SERVICES, "", made)
+            await self._registry.create(Write(_SERVICES), made)
         except StatusError as error:
-            if error.reason != "AlreadyExists":
+            if not is_already_exists(error):
                 log.warning("APIService %s: %s", made.metadata.name, error)
 
 

@@ -19,7 +19,6 @@ from aiohttp import web
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
-from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.proxying.forwarding import (
     METHODS,
@@ -36,6 +35,7 @@ from tiphys.apiserver.proxying.forwarding import (
 )
 from tiphys.apiserver.proxying.links import Rewriter
 from tiphys.apiserver.proxying.webhooks import endpoint_of
+from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors

@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.proxying.links import MOST, Rewriter, unpacked
 from tiphys.client.upgrade import request_head, splice
-from tiphys.machinery import errors
+from tiphys.machinery import errors, goformat
 from tiphys.machinery.addresses import authority
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -94,7 +94,7 @@ def split_name(text: str, kind: str) -> Named:
     if len(parts) == 3:
         scheme, name, port = parts
     if len(parts) > 3 or not name or scheme not in ("", "http", "https"):
-        raise errors.bad_request(f"invalid {kind} request {errors.quoted(text)}")
+        raise errors.bad_request(f"invalid {kind} request {goformat.quoted(text)}")
     return Named(scheme or "http", name, port)
 
 

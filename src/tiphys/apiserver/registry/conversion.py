@@ -1,23 +1,20 @@
 """Objects between the form they are stored in and the form they are served in.
 
-Built-in resources with two versions are converted on plain dicts, both ways. Custom ones are converted as their
-definition says, and objects that an older definition wrote are pruned and defaulted when they are read.
+Built-in resources with two versions are converted on plain dicts, both ways. Custom ones bring
+their own conversion (`custom.conversion`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from tiphys.api.base import decode, encode, to_builtins
-from tiphys.api.catalog import Resource
-from tiphys.apiserver.custom.conversion import convert
-from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.api.catalog import Resource, storage_of
 from tiphys.apiserver.eventloop.aside import aside
-from tiphys.apiserver.proxying.webhooks import WebhookCaller
-from tiphys.machinery import structural
+from tiphys.machinery import decoding
 from tiphys.store.cache import Entry
 
 _Convert = Callable[[dict[str, Any]], dict[str, Any]]
@@ -51,14 +48,15 @@ _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 
 
 def _autoscaler_to_v2(obj: dict[str, Any]) -> dict[str, Any]:
-    spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
-    wanted = spec.pop("targetCPUUtilizationPercentage", None)
-    if wanted is not None:
-        target = {"type": "Utilization", "averageUtilization": wanted}
+    spec = dict(obj.get("spec") or {})
+    status = dict(obj.get("status") or {})
+    utilization = spec.pop("targetCPUUtilizationPercentage", None)
+    if utilization is not None:
+        target = {"type": "Utilization", "averageUtilization": utilization}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-    seen = status.pop("currentCPUUtilizationPercentage", None)
-    if seen is not None:
-        current = {"averageUtilization": seen, "averageValue": "0"}
+    utilization = status.pop("currentCPUUtilizationPercentage", None)
+    if utilization is not None:
+        current = {"averageUtilization": utilization, "averageValue": "0"}
         status["currentMetrics"] = [
             {"type": "Resource", "resource": {"name": "cpu", "current": current}}
         ]
@@ -66,7 +64,8 @@ def _autoscaler_to_v2(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _autoscaler_to_v1(obj: dict[str, Any]) -> dict[str, Any]:
-    spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
+    spec = dict(obj.get("spec") or {})
+    status = dict(obj.get("status") or {})
     for metric in spec.pop("metrics", ()):
         resource = metric.get("resource", {})
         if resource.get("name") == "cpu" and "averageUtilization" in resource.get("target", {}):
@@ -95,89 +94,103 @@ def from_storage(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
     return _CONVERSIONS[resource.group, resource.version, resource.plural][1](obj)
 
 
-def _fit(plain: dict[str, Any], resource: CustomResource) -> None:
-    """Prunes and defaults, in place, an object of any version of the definition as its own version says."""
-    schema = resource.schema_of(plain["apiVersion"])
-    if schema is not None:
-        structural.prune(plain, schema, root=True)
-        structural.apply_defaults(plain, schema)
+def as_stored(resource: Resource, obj: Any) -> Any:
+    """A typed object in the version it is stored in."""
+    if resource.is_storage_version:
+        return obj
+    return decoding.convert(to_storage(resource, to_builtins(obj)), storage_of(resource).type)
 
 
-def _stored(resource: CustomResource, entry: Entry) -> dict[str, Any]:
-    """A stored object with what the version it is stored in has come to prune and default since, as upstream reads it:
-    the defaults of that version are seen at every version."""
-    plain: dict[str, Any] = msgspec.json.decode(entry.data)
-    _fit(plain, resource)
-    return plain
+class Caller(Protocol):
+    """Calls the webhook that a client configuration names (`proxying.webhooks`)."""
+
+    async def call(self, client_config: Any, review: Any, seconds: float) -> Any:
+        """The webhook's answer, plain. Raises an error that says what went wrong."""
+        ...
+
+
+class Conversion(Protocol):
+    """How the objects of one served version stand in the store, and how they are shown."""
+
+    def shown(self, entry: Entry) -> bytes | None:
+        """An object's bytes as this version shows them; None when a webhook must be asked first."""
+        ...
+
+    async def present(self, entries: Sequence[Entry], caller: Caller) -> None:
+        """Asks the webhook for all that `shown` could not tell, once for all: then it can."""
+        ...
+
+    async def stored(self, obj: Any, caller: Caller) -> bytes:
+        """The bytes to store of an object of this version."""
+        ...
+
+
+class _AsStored:
+    """Of the version that the store holds."""
+
+    def shown(self, entry: Entry) -> bytes | None:
+        return entry.data
+
+    async def present(self, entries: Sequence[Entry], caller: Caller) -> None: ...
+
+    async def stored(self, obj: Any, caller: Caller) -> bytes:
+        return await aside(encode, obj)
+
+
+class _Renamed(_AsStored):
+    """Of a built-in version that the store does not hold. Its objects are written in the other."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+
+    def shown(self, entry: Entry) -> bytes | None:
+        return msgspec.json.encode(from_storage(self._resource, msgspec.json.decode(entry.data)))
+
+
+_AS_STORED = _AsStored()
+
+
+def conversion_of(resource: Resource) -> Conversion:
+    declared: Conversion | None = getattr(resource, "conversion", None)  # of a custom resource
+    if declared is not None:
+        return declared
+    return _AS_STORED if resource.is_storage_version else _Renamed(resource)
 
 
 def shown(resource: Resource, entry: Entry) -> bytes | None:
     """An object's bytes as the served version shows them; None when a webhook must be asked first."""
-    if not isinstance(resource, CustomResource):
-        if resource.is_storage_version:
-            return entry.data
-        return msgspec.json.encode(from_storage(resource, msgspec.json.decode(entry.data)))
-    fresh = entry.revision >= resource.since or not entry.revision
-    if fresh and entry.data.startswith(resource.head):
-        return entry.data
-    made = entry.shown.get(resource) if entry.shown else None
-    if made is None and (resource.webhook is None or entry.data.startswith(resource.head)):
-        made = _finished(
-            resource, entry, {**_stored(resource, entry), "apiVersion": resource.api_version}
-        )
-    return made
-
-
-def _finished(resource: CustomResource, entry: Entry, plain: dict[str, Any]) -> bytes:
-    """Pruned as the version's schema says, and kept beside the stored bytes."""
-    structural.prune(plain, resource.schema, root=True)
-    made = msgspec.json.encode(plain)
-    if entry.shown is None or len(entry.shown) > 8:
-        entry.shown = {}
-    entry.shown[resource] = made
-    return made
+    return conversion_of(resource).shown(entry)
 
 
 class Converter:
     """Objects between the form they are stored in and the form they are served in."""
 
-    def __init__(self, caller: WebhookCaller) -> None:
+    def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
     # --- for the registry: objects ---
 
     async def read(self, resource: Resource, entry: Entry) -> Any:
         """A stored object, decoded in the version of `resource`, for the caller to change."""
-        if isinstance(resource, CustomResource):
-            return await aside(decode, (await self.present(resource, [entry]))[0], resource.type)
-        return await aside(decode, entry.data, resource.type)
+        [data] = await self.present(resource, [entry])
+        return await aside(decode, data, resource.type)
 
     async def write(self, resource: Resource, obj: Any) -> bytes:
         """The bytes to store."""
-        if (
-            not isinstance(resource, CustomResource)
-            or resource.stored_api_version == resource.api_version
-        ):
-            return encode(obj)
-        plain = to_builtins(obj)
-        [converted] = await convert(resource, [plain], resource.stored_api_version, self._caller)
-        _fit(converted, resource)
-        return msgspec.json.encode(converted)
+        return await conversion_of(resource).stored(obj, self._caller)
 
     # --- for answers: bytes ---
 
     def shown(self, resource: Resource, entry: Entry) -> bytes | None:
-        return shown(resource, entry)
+        """The module's function `shown`."""
+        return conversion_of(resource).shown(entry)
 
     async def present(self, resource: Resource, entries: Sequence[Entry]) -> list[bytes]:
-        """`shown` of many, webhooks asked once for all that need it."""
-        found = [shown(resource, entry) for entry in entries]
-        missing = [entry for entry, data in zip(entries, found, strict=True) if data is None]
+        """`shown` of many, a webhook asked once for all that need it."""
+        conversion = conversion_of(resource)
+        known = [conversion.shown(entry) for entry in entries]
+        missing = [entry for entry, data in zip(entries, known, strict=True) if data is None]
         if missing:
-            assert isinstance(resource, CustomResource)
-            plain = [_stored(resource, entry) for entry in missing]
-            converted = await convert(resource, plain, resource.api_version, self._caller)
-            for entry, obj in zip(missing, converted, strict=True):
-                _finished(resource, entry, obj)
-            found = [shown(resource, entry) for entry in entries]
-        return found  # type: ignore[return-value]
+            await conversion.present(missing, self._caller)
+            known = [conversion.shown(entry) for entry in entries]
+        return known  # type: ignore[return-value]

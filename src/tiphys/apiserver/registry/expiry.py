@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tiphys.api.catalog import BY_PATH
-from tiphys.apiserver.resources.core import EventStrategy
 from tiphys.machinery import timestamps
 from tiphys.store.cache import Entry
 from tiphys.store.engine import Conflict, StoreError
@@ -18,7 +17,6 @@ from tiphys.store.store import Store
 
 EVERY = 60.0  # seconds between looks
 _EVENTS = BY_PATH["", "v1", "events"]
-KEEP = float(EventStrategy.lifetime)  # seconds an event is kept after its last change
 
 
 class _Meta(msgspec.Struct):
@@ -34,22 +32,22 @@ class _Seen(msgspec.Struct):
 _seen = msgspec.json.Decoder(_Seen).decode
 
 
-def expired(entries: Iterable[Entry], now: float) -> list[Entry]:
-    """The events whose last sign of life is too long ago."""
+def expired(entries: Iterable[Entry], now: float, lifetime: float) -> list[Entry]:
+    """The events whose last change was more than `lifetime` seconds ago."""
     gone = []
     for entry in entries:
         event = _seen(entry.data)
         times = (event.lastTimestamp, event.eventTime, event.metadata.creationTimestamp)
-        if now - max(timestamps.parse(text) for text in times) > KEEP:
+        if now - max(timestamps.parse(text) for text in times) > lifetime:
             gone.append(entry)
     return gone
 
 
-async def expire_events(store: Store, now: Callable[[], float]) -> None:
-    """For ever; another server that shares the store may be faster, which is fine."""
+async def expire_events(store: Store, now: Callable[[], float], lifetime: float) -> None:
+    """Until it is cancelled. Another server that shares the store may be faster, which is fine."""
     while True:
         await asyncio.sleep(EVERY)
-        for entry in expired(store.cache(_EVENTS.prefix), now()):
+        for entry in expired(store.cache(_EVENTS.prefix), now(), lifetime):
             try:
                 await store.delete(entry.key, entry.revision)
             except (Conflict, StoreError):

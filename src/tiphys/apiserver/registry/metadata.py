@@ -9,6 +9,7 @@ import msgspec
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.apiserver.http.request import warn
+from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
 from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
 
@@ -19,86 +20,110 @@ _ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 
 
+def check_namespace(meta: ObjectMeta, namespace: str) -> None:
+    """Puts an object into the namespace of its request, unless it names another. Raises 400."""
+    if meta.namespace and namespace and meta.namespace != namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    meta.namespace = namespace
+
+
+def check_identity(meta: ObjectMeta, resource: Resource, namespace: str, name: str) -> None:
+    """Whether an object is the one that its request names. Raises 400."""
+    check_namespace(meta, namespace if resource.namespaced else "")
+    if not meta.name:
+        raise errors.bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable:"
+            " name must be provided"
+        )
+    if meta.name != name:
+        raise errors.bad_request(
+            f"the name of the object ({meta.name}) does not match the name on the URL ({name})"
+        )
+
+
 def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
-    errors: list[FieldError] = []
+    problems: list[FieldError] = []
     if meta.generate_name:
         probe = (
             meta.generate_name[:-1] + "a"
             if meta.generate_name.endswith(("-", "."))
             else meta.generate_name
         )
-        errors += [
+        problems += [
             invalid_value("metadata.generateName", meta.generate_name, e)
             for e in strategy.name_errors(probe)
         ]
     if not meta.name:
-        errors.append(required("metadata.name", "name or generateName is required"))
+        problems.append(required("metadata.name", "name or generateName is required"))
     else:
-        errors += [
+        problems += [
             invalid_value("metadata.name", meta.name, problem)
             for problem in strategy.name_errors(meta.name)
         ]
     if resource.namespaced:
         if not meta.namespace:
-            errors.append(required("metadata.namespace"))
+            problems.append(required("metadata.namespace"))
         else:
-            errors += [
+            problems += [
                 invalid_value("metadata.namespace", meta.namespace, e)
                 for e in dns_label_errors(meta.namespace)
             ]
     elif meta.namespace:
-        errors.append(forbidden_field("metadata.namespace", "not allowed on this type"))
-    errors += validate_labels(meta.labels, "metadata.labels")
-    errors += validate_annotations(meta.annotations, "metadata.annotations")
-    errors += _owners(meta)
-    # Upstream asks for a domain in front only where its core validation runs: not of definitions and their objects.
+        problems.append(forbidden_field("metadata.namespace", "not allowed on this type"))
+    problems += validate_labels(meta.labels, "metadata.labels")
+    problems += validate_annotations(meta.annotations, "metadata.annotations")
+    problems += _owners(meta)
+    # Upstream asks for a domain in front only where its core validation runs: not of definitions
+    # and their objects.
     strict = resource.path_key in BY_PATH and resource.group != "apiextensions.k8s.io"
     for index, finalizer in enumerate(meta.finalizers):
         if strict and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
-            errors.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
-        errors += [
+            problems.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
+        problems += [
             invalid_value("metadata.finalizers", finalizer, problem)
             for problem in label_key_errors(finalizer)
         ]
     if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
         why = "finalizer orphan and foregroundDeletion cannot be both set"
-        errors.append(invalid_value("metadata.finalizers", meta.finalizers, why))
-    return errors
+        problems.append(invalid_value("metadata.finalizers", meta.finalizers, why))
+    return problems
 
 
 def validate_labels(labels: dict[str, str], path: str) -> list[FieldError]:
-    errors = []
+    problems = []
     for key, value in labels.items():
-        errors += [invalid_value(path, key, problem) for problem in label_key_errors(key)]
-        errors += [invalid_value(path, value, problem) for problem in label_value_errors(value)]
-    return errors
+        problems += [invalid_value(path, key, problem) for problem in label_key_errors(key)]
+        problems += [invalid_value(path, value, problem) for problem in label_value_errors(value)]
+    return problems
 
 
 def validate_annotations(annotations: dict[str, str], path: str) -> list[FieldError]:
-    errors, size = [], 0
+    problems, size = [], 0
     for key, value in annotations.items():
-        errors += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
+        problems += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
         size += len(key) + len(value)
     if size > _ANNOTATIONS_LIMIT:
         detail = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
-        errors.append(FieldError("FieldValueTooLong", path, detail))
-    return errors
+        problems.append(FieldError("FieldValueTooLong", path, detail))
+    return problems
 
 
 def _owners(meta: ObjectMeta) -> list[FieldError]:
     """Upstream's paths do not say which of the references it is."""
-    errors, path, controller = [], "metadata.ownerReferences", ""
+    problems, path, controller = [], "metadata.ownerReferences", ""
     for owner in meta.owner_references:
         if not owner.api_version.rpartition("/")[2]:
-            errors.append(
+            problems.append(
                 invalid_value(f"{path}.apiVersion", owner.api_version, "version must not be empty")
             )
         for name, value in (("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)):
             if not value:
-                errors.append(invalid_value(f"{path}.{name}", value, "must not be empty"))
+                problems.append(invalid_value(f"{path}.{name}", value, "must not be empty"))
         if owner.kind == "Event" and owner.api_version == "v1":
-            errors.append(
+            problems.append(
                 invalid_value(path, owner, "/v1, Kind=Event is disallowed from being an owner")
             )
         if not owner.controller:
@@ -106,9 +131,9 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
         name = f"{owner.kind}/{owner.name}"
         if controller:
             why = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
-            errors.append(invalid_value(path, meta.owner_references, why))
+            problems.append(invalid_value(path, meta.owner_references, why))
         controller = controller or name
-    return errors
+    return problems
 
 
 def drop_double_owners(meta: ObjectMeta) -> None:
@@ -129,7 +154,7 @@ def drop_double_owners(meta: ObjectMeta) -> None:
 
 
 def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
-    errors = []
+    problems = []
     for name, left, right in (
         ("name", new.name, old.name),
         ("namespace", new.namespace, old.namespace),
@@ -143,9 +168,9 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
         ),
     ):
         if left != right:
-            errors.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
+            problems.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
     if old.deletion_timestamp and (added := set(new.finalizers) - set(old.finalizers)):
         shown = ", ".join(f'"{name}"' for name in sorted(added))
         why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
-        errors.append(forbidden_field("metadata.finalizers", why))
-    return errors
+        problems.append(forbidden_field("metadata.finalizers", why))
+    return problems

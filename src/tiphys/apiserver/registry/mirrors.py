@@ -6,11 +6,10 @@ A change is decoded when somebody looks next; one of thousands costs no look at 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Generic, TypeVar
 
 from tiphys.api.base import decode
-from tiphys.store.cache import Entry, ResourceCache
+from tiphys.store.cache import Entry, ResourceCache, Version
 
 T = TypeVar("T")
 Changes = tuple[list[tuple[str, T]], list[tuple[str, T]]]
@@ -22,20 +21,22 @@ class Mirror(Generic[T]):
     def __init__(self, cache: ResourceCache, kind: type[T]) -> None:
         self._cache = cache
         self._kind = kind
-        self._seen = (-1, -1, -1)  # revision, events and broken values of the cache
+        self._version = Version(-1, 0, 0)
         self._known: dict[str, tuple[int, T]] = {}  # by key, with the revision
 
     def refresh(self) -> Changes[T]:
-        """Looks for changes. Returns (key and object of what went, of what came); what changed is in both."""
+        """Looks for changes.
+
+        Returns (key and object of what went, of what came); what changed is in both.
+        """
         cache = self._cache
-        now = (cache.revision, cache.written, cache.spoilt)
-        if now == self._seen:
+        version = cache.version
+        if version == self._version:
             return [], []
-        before, self._seen = self._seen, now
-        missed = cache.written - before[1]
-        if before[0] < 0 or not 0 < missed <= len(cache.events) or cache.spoilt != before[2]:
+        changed = None if self._version.revision < 0 else cache.keys_changed_since(self._version)
+        self._version = version
+        if changed is None:
             return self._taken({entry.key: entry for entry in cache}, whole=True)
-        changed = [event.key for event in islice(reversed(cache.events), missed)]
         return self._taken({key: cache.get(key) for key in changed})
 
     def _taken(self, entries: dict[str, Entry | None], whole: bool = False) -> Changes[T]:

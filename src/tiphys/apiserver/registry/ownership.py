@@ -1,16 +1,17 @@
-"""`metadata.managedFields` of what passes through the registry: which node of which type, which manager, which reset."""
+"""`metadata.managedFields` of what passes through the registry: which node of which type, which
+manager, which reset.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tiphys.api.base import Struct, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ManagedFieldsEntry
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.machinery import errors, managed, typed
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.fieldsets import FieldSet, ordered, paths
@@ -18,32 +19,39 @@ from tiphys.machinery.managed import APPLY, UPDATE, Managed, Manager
 from tiphys.machinery.typed import MergeError, Node, node_of
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_KUBECTL = "kubectl"  # its field manager's name
 
 
-# Nothing here remembers rows of custom resources: a definition that changes makes new ones, and the old ones have to go.
+class Author(NamedTuple):
+    """Who writes, and through which path. `force` takes fields from others (server-side apply)."""
+
+    manager: str
+    subresource: str = ""
+    force: bool = False
+
+
+# Nothing here remembers rows of custom resources, nor their types: a definition that changes makes
+# new ones, and the old ones have to go.
 
 
 def node_for(resource: Resource) -> Node:
     """How objects of a resource are taken apart."""
-    return resource.node if isinstance(resource, CustomResource) else node_of(resource.type)
+    declared: Node | None = getattr(resource, "node", None)  # a custom resource brings its own
+    return declared or node_of(resource.type)
 
 
 def _empty(resource: Resource) -> Any:
-    return {"metadata": {}} if isinstance(resource, CustomResource) else _empty_built_in(resource)
+    """What a new object is compared with: what is written even when nobody says it."""
+    return _empty_built_in(resource) if resource.built_in else {"metadata": {}}
 
 
 @functools.lru_cache(2048)
 def _empty_built_in(resource: Resource) -> Any:
-    """What a new object is compared with: what is written even when nobody says it."""
     return to_builtins(resource.type())
 
 
 def _empty_beside_spec(resource: Resource) -> Any:
-    return (
-        _empty(resource)
-        if isinstance(resource, CustomResource)
-        else _built_in_beside_spec(resource)
-    )
+    return _built_in_beside_spec(resource) if resource.built_in else _empty(resource)
 
 
 @functools.lru_cache(2048)
@@ -54,9 +62,7 @@ def _built_in_beside_spec(resource: Resource) -> Any:
 def _reset(resource: Resource, subresource: str) -> tuple[str, ...]:
     """Top-level fields that a path does not change, whatever is sent to it."""
     if subresource == "status":
-        if isinstance(resource, CustomResource):
-            return ("f:metadata", *("f:" + n for n in resource.schema.properties if n != "status"))
-        return ("f:spec",)
+        return resource.kept_by_status
     return ("f:status",) if resource.subresource("status") is not None else ()
 
 
@@ -70,7 +76,7 @@ def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFi
     if spec:
         # Many objects have the spec of another: pods of one template, claims of one set.
         data = msgspec.json.encode(spec)
-        common = len(data) <= _LONGEST_SPEC and not isinstance(resource, CustomResource)
+        common = len(data) <= _LONGEST_SPEC and resource.built_in
         fields = _known_spec_fields(resource, data) if common else _spec_fields(resource, data)
         took = dict(sorted((took | fields).items()))
     return [managed.entry_of(manager, took, now)] if took else []
@@ -108,21 +114,22 @@ def _blank(kind: Any) -> Any:
 
 
 def updated(
-    resource: Resource, old: Any, new: Any, name: str, subresource: str, now: str
+    resource: Resource, old: Any, new: Any, author: Author, now: str
 ) -> list[ManagedFieldsEntry]:
-    """The entries after an update. A request may bring its own, or ask for a fresh start with one that is empty."""
+    """The entries after an update.
+
+    A request may bring its own, or ask for a fresh start with one that is empty.
+    """
     before = old.metadata.managed_fields
     given = new.metadata.managed_fields
     if given and all(not entry.manager and not entry.operation for entry in given):
         before = []
-    elif given and not subresource:
+    elif given and not author.subresource:
         before = given
     new.metadata.managed_fields = old.metadata.managed_fields
-    manager, reset = (
-        Manager(name, UPDATE, resource.api_version, subresource),
-        _reset(resource, subresource),
-    )
-    made = managed.updated(
+    manager = Manager(author.manager, UPDATE, resource.api_version, author.subresource)
+    reset = _reset(resource, author.subresource)
+    entries = managed.updated(
         Managed.decode(before),
         _within_reach(old, reset),
         _within_reach(new, reset),
@@ -131,12 +138,13 @@ def updated(
         now,
         reset,
     )
-    return before if made is None else made
+    return before if entries is None else entries
 
 
 def same_but_for_times(new: Any, old: Any) -> bool:
-    """Whether a write changes nothing but when managers wrote: the same configuration applied again, its defaults filled
-    in. Upstream leaves such an object alone."""
+    """Whether a write changes nothing but when managers wrote: the same configuration applied
+    again, its defaults filled in. Upstream leaves such an object alone.
+    """
     now, before = new.metadata.managed_fields, old.metadata.managed_fields
     if now is before or len(now) != len(before):
         return False
@@ -156,19 +164,14 @@ def _same_parts(new: Any, old: Any, apart: tuple[str, ...]) -> bool:
 
 
 def apply(
-    resource: Resource,
-    live: Any | None,
-    config: dict[str, Any],
-    name: str,
-    subresource: str,
-    force: bool,
-    now: str,
-) -> tuple[dict[str, Any], list[ManagedFieldsEntry]]:
-    """(the merged object as plain data, its entries). Raises StatusError."""
-    node, manager = node_for(resource), Manager(name, APPLY, resource.api_version, subresource)
+    resource: Resource, live: Any | None, config: dict[str, Any], author: Author, now: str
+) -> managed.Applied:
+    """The merged object as plain data, and its entries. Raises StatusError."""
+    node = node_for(resource)
+    manager = Manager(author.manager, APPLY, resource.api_version, author.subresource)
     entries = live.metadata.managed_fields if live is not None else []
     before = to_builtins(live) if live is not None else {}
-    reset = _reset(resource, subresource)
+    reset = _reset(resource, author.subresource)
 
     def run(forced: bool) -> managed.Applied:
         return managed.apply(
@@ -177,23 +180,24 @@ def apply(
 
     try:
         try:
-            done = run(force)
+            applied = run(author.force)
         except StatusError as conflict:
-            if not _allowed(conflict, before, config, node, name):
+            if not _moves_from_client_side(conflict, before, config, node, author):
                 raise
-            done = run(True)
+            applied = run(True)
     except MergeError as error:
-        where = f"{config.get('metadata', {}).get('namespace', '')}/{config.get('metadata', {}).get('name', '')}"
+        meta = config.get("metadata", {})
+        where = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
         kind = f"{resource.api_version}, Kind={resource.kind}"
         raise errors.bad_request(
             f"failed to create typed patch object ({where}; {kind}): {error}"
         ) from None
-    if name == "kubectl" and _last_applied(before) is not None:
-        meta = dict(done.obj["metadata"])
+    if author.manager == _KUBECTL and _last_applied(before) is not None:
+        meta = dict(applied.obj["metadata"])
         text = msgspec.json.encode(config).decode() + "\n"
         meta["annotations"] = {**(meta.get("annotations") or {}), LAST_APPLIED: text}
-        done.obj = {**done.obj, "metadata": meta}
-    return done.obj, done.entries
+        applied.obj = {**applied.obj, "metadata": meta}
+    return applied
 
 
 def _last_applied(obj: dict[str, Any]) -> Any:
@@ -204,12 +208,19 @@ def _last_applied(obj: dict[str, Any]) -> Any:
         return None
 
 
-def _allowed(
-    conflict: StatusError, live: dict[str, Any], config: dict[str, Any], node: Node, name: str
+def _moves_from_client_side(
+    conflict: StatusError,
+    live: dict[str, Any],
+    config: dict[str, Any],
+    node: Node,
+    author: Author,
 ) -> bool:
-    """Whether kubectl moves from client-side to server-side apply: what it applied before is its own."""
+    """Whether kubectl moves from client-side to server-side apply: what it applied before is its
+    own.
+    """
     last = _last_applied(live)
-    if name != "kubectl" or not isinstance(last, dict) or conflict.status.details is None:
+    details = conflict.status.details
+    if author.manager != _KUBECTL or not isinstance(last, dict) or details is None:
         return False
     own = set(paths(typed.fields_in(last, node)))
-    return all(cause.field in own for cause in conflict.status.details.causes)
+    return all(cause.field in own for cause in details.causes)

@@ -1,6 +1,7 @@
-"""What this server serves now: the built-in table, and after it the resources that were declared at run time.
+"""The served resources: the rows of `api.catalog`, and after them those declared at run time.
 
-`generation` counts the changes; whatever is derived from the whole (discovery, OpenAPI) is kept until it moves.
+`generation` counts the changes; whatever is derived from the whole (discovery, OpenAPI) is kept
+until it moves.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tiphys.api.catalog import BY_PATH, RESOURCES, GroupVersion, Resource
+from tiphys.store.cache import Selectable
 
 _BUILT_IN = frozenset(resource.group for resource in RESOURCES)
 
@@ -37,10 +39,12 @@ PRIORITIES = {
     "resource.k8s.io": 16200,
     "metrics.k8s.io": 100,
 }
+# What field selectors may name of every resource.
+NAMES = (Selectable("metadata.name"), Selectable("metadata.namespace"))
 CUSTOM_PRIORITY = 1000  # of the groups of custom resources
 
 
-class Catalogue:
+class ServedResources:
     """The served resources. One belongs to each server."""
 
     def __init__(self) -> None:
@@ -76,17 +80,15 @@ class Catalogue:
         if tuple(rows) == self._added:
             return
         self._added = tuple(rows)
-        self._by_path = {
-            **BY_PATH,
-            **{(r.group, r.version, r.plural): r for r in rows if r.path_key not in BY_PATH},
-        }
+        added = {row.path_key: row for row in rows}
+        self._by_path = {**added, **BY_PATH}  # what is built in cannot be declared again
         self.generation += 1
 
     def group_versions(self) -> dict[str, list[GroupVersion]]:
         """Group → its versions, the preferred one first."""
-        found: dict[str, list[GroupVersion]] = {}
+        groups: dict[str, list[GroupVersion]] = {}
         for resource in self:
-            versions = found.setdefault(resource.group, [])
+            versions = groups.setdefault(resource.group, [])
             if resource.gv not in versions:
                 versions.append(resource.gv)
-        return found
+        return groups

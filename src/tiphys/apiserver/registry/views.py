@@ -1,15 +1,14 @@
-"""Which objects a list, a watch or a deletion of a collection is about: selectors and versions in a request."""
+"""Which objects a list, a watch or a deletion of a collection is about: the selectors of a request."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 
 from tiphys.api.catalog import Resource, storage_of
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.conversion import shown
-from tiphys.apiserver.resources import NAMES, strategy_of
+from tiphys.apiserver.registry.objects import Objects
+from tiphys.apiserver.registry.served import NAMES
 from tiphys.machinery import errors
 from tiphys.machinery.selectors import (
     EVERYTHING,
@@ -19,17 +18,19 @@ from tiphys.machinery.selectors import (
     parse_fields,
     parse_labels,
 )
-from tiphys.store.cache import Entry, Filter
+from tiphys.store.cache import Entry, Filter, Selectable
 
 
-def view_of(call: Call, resource: Resource) -> Filter:
+def view_of(call: Call, resource: Resource, objects: Objects) -> Filter:
     """The part of the resource that a list, watch or collection delete is about. Raises 400."""
+    selectable = objects.strategy_of(storage_of(resource)).fields
     labels = call.selectors.get("labelSelector") or _labels(call.query.get("labelSelector", ""))
-    fields = _fields(call, resource)
-    if isinstance(resource, CustomResource) and resource.webhook is not None:
+    fields = _fields(call, resource, selectable)
+    if resource.webhook is not None:
         names, others = _parted(fields)
         if others.requirements:
-            return ConvertedFilter(_stored_view(call, resource, labels, names), others, resource)
+            stored = _stored_view(call, resource, labels, names)
+            return ConvertedFilter(stored, others, resource, selectable)
     return _stored_view(call, resource, labels, fields)
 
 
@@ -83,15 +84,26 @@ async def read_selectors(call: Call) -> None:
 
 
 class ConvertedFilter(Filter):
-    """A view by fields of a version that a webhook makes. It can tell of entries that `Converter.present` was asked for;
-    others do not match. `stored` is what can be told of the bytes in the store."""
+    """A view by fields of a version that a webhook makes.
 
-    __slots__ = ("_resource", "_stored")
+    It knows entries that `Converter.present` was asked for; others do not match. `stored` is the
+    part of the view that the bytes in the store answer.
+    """
 
-    def __init__(self, stored: Filter, fields: Selector, resource: CustomResource) -> None:
+    __slots__ = ("_resource", "_selectable", "_stored")
+
+    def __init__(
+        self,
+        stored: Filter,
+        fields: Selector,
+        resource: Resource,
+        selectable: tuple[Selectable, ...],
+    ) -> None:
         super().__init__(stored.prefix, stored.labels, fields)
         self.matches_all = False
-        self._stored, self._resource = stored, resource
+        self._stored = stored
+        self._resource = resource
+        self._selectable = selectable
 
     @property
     def stored(self) -> Filter:
@@ -103,7 +115,7 @@ class ConvertedFilter(Filter):
         data = shown(self._resource, entry)
         if data is None:
             return False
-        converted = Entry(entry.key, entry.revision, data, self._resource.selectable)
+        converted = Entry(entry.key, entry.revision, data, self._selectable)
         return self.fields.matches(converted.fields)
 
 
@@ -141,7 +153,7 @@ def _field_terms(text: str) -> Selector:
         raise errors.bad_request(str(error)) from None
 
 
-def _fields(call: Call, resource: Resource) -> Selector:
+def _fields(call: Call, resource: Resource, selectable: tuple[Selectable, ...]) -> Selector:
     text = call.query.get("fieldSelector", "")
     if not text:
         return EVERYTHING
@@ -150,7 +162,7 @@ def _fields(call: Call, resource: Resource) -> Selector:
         selector = Selector(
             tuple(Requirement(_mirror(r.key), r.operator, r.values) for r in selector.requirements)
         )
-    allowed = {field.name for field in (*NAMES, *strategy_of(storage_of(resource)).fields)}
+    allowed = {field.name for field in (*NAMES, *selectable)}
     for requirement in selector.requirements:
         if requirement.key not in allowed:
             raise errors.bad_request(_unsupported(resource, requirement.key))
@@ -164,7 +176,7 @@ _WORDED = frozenset(
 
 
 def _unsupported(resource: Resource, key: str) -> str:
-    if isinstance(resource, CustomResource) or (resource.kind in _WORDED and resource.group == ""):
+    if not resource.built_in or (resource.kind in _WORDED and resource.group == ""):
         return f"field label not supported: {key}"
     return f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
@@ -172,12 +184,3 @@ def _unsupported(resource: Resource, key: str) -> str:
 def _mirror(key: str) -> str:
     head, dot, rest = key.partition(".")
     return _MIRRORED.get(head, head) + dot + rest
-
-
-def number(text: str, doing: str = "") -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 20:
-        shown = json.dumps(text, ensure_ascii=False)
-        raise errors.bad_request(
-            f"{doing}resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
-        )
-    return int(text)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.catalog import Resource
+from tiphys.apiserver.registry.served import NAMES
 from tiphys.apiserver.resources import (
     admission,
     autoscaling,
@@ -31,6 +30,7 @@ STRATEGIES: dict[str, Strategy] = {
     "configmaps": core.ConfigMapStrategy(),
     "endpoints": network.EndpointsStrategy(),
     "events": core.EventStrategy(),
+    "events.events.k8s.io": core.ToldEventStrategy(),  # more rules than the version that is stored
     "limitranges": core.LimitRangeStrategy(),
     "resourcequotas": core.ResourceQuotaStrategy(),
     "namespaces": core.NamespaceStrategy(),
@@ -92,29 +92,6 @@ STRATEGIES: dict[str, Strategy] = {
 def strategy_of(resource: Resource) -> Strategy:
     own: Strategy | None = getattr(resource, "strategy", None)  # a custom resource brings its own
     return own or STRATEGIES.get(resource.group_resource, _DEFAULT)
-
-
-# Versions that have more rules than the one that is stored.
-_STRICTER: dict[str, Strategy] = {"events.events.k8s.io": core.ToldEventStrategy()}
-
-
-_WRITTEN_AS: dict[str, Resource] = {}
-
-
-def written_as(resource: Resource) -> Resource:
-    """The row to write objects through that come in as `resource`: the storage version's, with the rules of both."""
-    name = resource.group_resource
-    if name not in _STRICTER:
-        return storage_of(resource)
-    if name not in _WRITTEN_AS:
-        _WRITTEN_AS[name] = replace(storage_of(resource))
-        object.__setattr__(
-            _WRITTEN_AS[name], "strategy", _STRICTER[name]
-        )  # as custom resources have theirs
-    return _WRITTEN_AS[name]
-
-
-NAMES = (Selectable("metadata.name"), Selectable("metadata.namespace"))
 
 
 def selectable_fields(prefix: str) -> tuple[Selectable, ...]:

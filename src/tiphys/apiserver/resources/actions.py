@@ -14,12 +14,14 @@ from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.api.meta_v1 import DeleteOptions, Status
 from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.access.authorization import Authorizer
-from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.eventloop.turns import Steps
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, read_object
 from tiphys.apiserver.http.request import Call, User
+from tiphys.apiserver.registry.admission import Attributes
+from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.accessreviews import asked_of, review_errors
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.selectors import from_label_selector
@@ -27,6 +29,19 @@ from tiphys.store.cache import Filter
 
 _PODS = BY_PATH["", "v1", "pods"]
 _BUDGETS = BY_PATH["policy", "v1", "poddisruptionbudgets"]
+
+
+def _part_of(call: Call, resource: Resource, namespace: str, name: str, subresource: str) -> Write:
+    """A write in the course of a request that has been admitted itself."""
+    return Write(
+        resource,
+        namespace,
+        name,
+        call.user,
+        call.dry_run,
+        subresource=subresource,
+        admitted=True,
+    )
 
 
 class Actions:
@@ -100,17 +115,8 @@ class Actions:
             ]
             return new
 
-        await self._registry.update(
-            _PODS,
-            call.info.namespace,
-            name,
-            change,
-            call.user,
-            call.dry_run,
-            "binding",
-            patching=True,
-            admitted=True,
-        )
+        write = _part_of(call, _PODS, call.info.namespace, name, "binding")
+        await self._registry.update(write, Mutation(change))
         return respond.status(call, Status(status="Success", code=201), 201)
 
     async def evict(self, call: Call, resource: Resource) -> web.Response:
@@ -126,7 +132,8 @@ class Actions:
             await self._check_budgets(pod, call)
         options = eviction.delete_options or DeleteOptions()
         await self._announce(call, pod, options)
-        await self._registry.delete(_PODS, namespace, name, options, call.user, call.dry_run)
+        deletion = Write(_PODS, namespace, name, call.user, call.dry_run)
+        await self._registry.delete(deletion, options)
         return respond.status(call, Status(status="Success", code=201), 201)
 
     async def _announce(self, call: Call, pod: core_v1.Pod, options: DeleteOptions) -> None:
@@ -159,23 +166,14 @@ class Actions:
             return new
 
         meta = pod.metadata
-        entry, _ = await self._registry.update(
-            _PODS,
-            meta.namespace,
-            meta.name,
-            change,
-            call.user,
-            call.dry_run,
-            "status",
-            patching=True,
-            admitted=True,
-        )
+        write = _part_of(call, _PODS, meta.namespace, meta.name, "status")
+        written = await self._registry.update(write, Mutation(change))
         if (
             precondition is not None
             and precondition.resource_version == meta.resource_version
             and not call.dry_run
         ):
-            precondition.resource_version = str(entry.revision)
+            precondition.resource_version = str(written.entry.revision)
 
     async def _check_budgets(self, pod: core_v1.Pod, call: Call) -> None:
         cache = self._registry.cache(_BUDGETS)
@@ -226,17 +224,8 @@ class Actions:
             new.status.disrupted_pods[pod.metadata.name] = now
             return new
 
-        await self._registry.update(
-            _BUDGETS,
-            budget.metadata.namespace,
-            name,
-            change,
-            call.user,
-            call.dry_run,
-            "status",
-            patching=True,
-            admitted=True,
-        )
+        write = _part_of(call, _BUDGETS, budget.metadata.namespace, name, "status")
+        await self._registry.update(write, Mutation(change))
 
     # --- tokens ---
 

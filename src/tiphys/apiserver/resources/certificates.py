@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 from tiphys.api import certificates_v1 as v1
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.machinery import errors
+from tiphys.machinery import errors, goformat
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors
 from tiphys.store.cache import Selectable
@@ -262,7 +262,7 @@ def _why_no_certificates(pem: bytes) -> str:
         return "must contain at least one CERTIFICATE PEM block"
     for block in blocks:
         if block != b"CERTIFICATE":
-            shown = errors.quoted(block.decode(errors="replace"))
+            shown = goformat.quoted(block.decode(errors="replace"))
             return f"only CERTIFICATE PEM blocks are allowed, found {shown}"
     try:
         x509.load_pem_x509_certificates(pem)

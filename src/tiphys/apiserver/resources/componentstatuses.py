@@ -58,7 +58,7 @@ class ComponentStatuses:
         error = ""
         if name == _STORE:
             error = "" if await self._store.answers(_PATIENCE) else "the store does not answer"
-        elif not any(stream.user in _USERS[name] for stream in self._reader.streams):
+        elif not self._reader.watches.is_watching(_USERS[name]):
             error = f"no watch of {_USERS[name][0]} is open"
         healthy = ComponentCondition(type="Healthy", status="False" if error else "True")
         healthy.message, healthy.error = ("", error) if error else ("ok", "")

@@ -9,6 +9,7 @@ from typing import Any
 
 from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.base import encode, to_builtins
+from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.resources.base import Strategy, immutable
 from tiphys.apiserver.resources.clients import client_errors
@@ -52,13 +53,14 @@ class DefinitionStrategy(Strategy):
         self, new: v1.CustomResourceDefinition, old: Any | None, workers: Any
     ) -> None:
         """Has a large definition judged in a worker process."""
-        if old is not None and new.spec == old.spec:
+        if old is not None and await aside(_same_spec, new, old):
             return
-        data = encode(new)
+        data = await aside(encode, new)
         if len(data) <= _LARGE:
             return
         found, warnings = await workers.judge_definition(data)
-        self._judged[_digest(data)] = [FieldError(*row) for row in found]
+        digest = await aside(_digest, data)
+        self._judged[digest] = [FieldError(*row) for row in found]
         for text in warnings:
             warn(text)
 
@@ -111,7 +113,7 @@ class DefinitionStrategy(Strategy):
         self, new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition
     ) -> list[FieldError]:
         # What has been let in before, perhaps under rules that were fewer, does not stand in the way of other changes.
-        found = [] if new.spec is old.spec or new.spec == old.spec else self._judgement(new)
+        found = [] if _same_spec(new, old) else self._judgement(new)
         reviewed = approval(old.spec.group, old.metadata.annotations)
         review = approval(new.spec.group, new.metadata.annotations)
         if review is not None and (reviewed is None or review.reason != reviewed.reason):
@@ -137,6 +139,10 @@ class DefinitionStrategy(Strategy):
 def judged(obj: v1.CustomResourceDefinition) -> list[FieldError]:
     """What is wrong with a definition."""
     return _names(obj) + _group(obj) + _spec(obj.spec) + _stored_versions(obj)
+
+
+def _same_spec(new: v1.CustomResourceDefinition, old: v1.CustomResourceDefinition) -> bool:
+    return new.spec is old.spec or new.spec == old.spec
 
 
 def _digest(data: bytes) -> bytes:

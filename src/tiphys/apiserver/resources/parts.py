@@ -50,8 +50,3 @@ PARTS: dict[str, Callable[[Any, Any], Any]] = {
     "ephemeralcontainers": _ephemeral,
     "resize": resized,
 }
-
-
-def whole(new: Any, old: Any) -> Any:
-    """For paths that may change everything, but for what the strategy keeps."""
-    return new

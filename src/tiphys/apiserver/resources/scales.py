@@ -17,9 +17,12 @@ from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, media_type, plain_body, read_object
 from tiphys.apiserver.http.options import check_write
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.http.writing import Writer, check_name, manager_of
-from tiphys.apiserver.registry.patches import APPLY, patch_function, patched, read_patch
-from tiphys.apiserver.registry.registry import Lens, Registry
+from tiphys.apiserver.http.writing import Writer, author_of
+from tiphys.apiserver.registry.changes import Apply, Mutation
+from tiphys.apiserver.registry.metadata import check_identity
+from tiphys.apiserver.registry.patches import APPLY, read_patch
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.writes import SubresourceView
 from tiphys.machinery import decoding, errors, gowords
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.jsonpath import get_field, set_field
@@ -31,7 +34,7 @@ _SCALES = Resource(
 )  # no resource of its own, but shown like one
 
 
-def scale_lens(resource: Resource) -> Lens:
+def scale_view(resource: Resource) -> SubresourceView:
     def put(obj: Any, scale: autoscaling_v1.Scale) -> None:
         if isinstance(resource, CustomResource):
             assert resource.scale is not None
@@ -39,7 +42,7 @@ def scale_lens(resource: Resource) -> Lens:
         else:
             obj.spec.replicas = scale.spec.replicas
 
-    return Lens("autoscaling/v1/Scale", lambda obj: scale_of(resource, obj), put)
+    return SubresourceView("autoscaling/v1/Scale", lambda obj: scale_of(resource, obj), put)
 
 
 def scale_of(resource: Resource, obj: Any) -> autoscaling_v1.Scale:
@@ -95,7 +98,7 @@ class Scales:
         data = await body(call)
         check_write(call, "UpdateOptions")
         scale = read_object(call, data, autoscaling_v1.Scale, resource)
-        check_name(call, resource, scale.metadata)
+        check_identity(scale.metadata, resource, call.info.namespace, call.info.name)
         return await self._change(call, resource, lambda old: scale)
 
     async def patch(self, call: Call, resource: Resource) -> web.Response:
@@ -103,11 +106,10 @@ class Scales:
             return await self._apply(call, resource)
         data = await body(call)
         check_write(call, "PatchOptions")
-        wish = read_patch(media_type(call), data)
-        apply = patch_function(media_type(call), wish, autoscaling_v1.Scale)
+        patch = read_patch(media_type(call), data, autoscaling_v1.Scale)
 
         def change(old: Any) -> Any:
-            after = patched(apply, to_builtins(scale_of(resource, old)))
+            after = patch.patched(to_builtins(scale_of(resource, old)))
             try:
                 return decoding.convert(after, autoscaling_v1.Scale)
             except DecodeError as error:
@@ -142,10 +144,9 @@ class Scales:
             else None
         )
         set_field(config, path or ("spec", "replicas"), wanted)
-        entry, _ = await self._writer.apply_config(
-            call, resource, config, lambda obj: obj, scale_lens(resource)
-        )
-        return await self._answer(call, resource, entry)
+        write = self._writer.write_of(call, resource, scale_view(resource))
+        written = await self._registry.update(write, Apply(resource, config, author_of(call)))
+        return await self._answer(call, resource, written.entry)
 
     async def _change(
         self, call: Call, resource: Resource, wanted: Callable[[Any], Any]
@@ -166,22 +167,10 @@ class Scales:
                 and scale.metadata.resource_version != old.metadata.resource_version
             ):
                 raise errors.conflict(resource.group_resource, call.info.name, errors.MODIFIED)
-            lens.put(new, scale)
+            view.put(new, scale)
             return new
 
-        lens = scale_lens(resource)
-
-        entry, _ = await self._registry.update(
-            resource,
-            call.info.namespace,
-            call.info.name,
-            change,
-            call.user,
-            call.dry_run,
-            "scale",
-            None,
-            True,
-            manager_of(call),
-            lens=lens,
-        )
-        return await self._answer(call, resource, entry)
+        view = scale_view(resource)
+        write = self._writer.write_of(call, resource, view)
+        written = await self._registry.update(write, Mutation(change))
+        return await self._answer(call, resource, written.entry)

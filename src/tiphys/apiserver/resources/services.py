@@ -12,6 +12,7 @@ from tiphys.api import networking_v1
 from tiphys.api.base import encode
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.registry.metadata import validate_labels
+from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources import checks, serviceranges
 from tiphys.apiserver.resources.base import Strategy, immutable
 from tiphys.apiserver.resources.checks import PORT_RANGE, network, one_of
@@ -290,7 +291,7 @@ class ServiceStrategy(Strategy):
         }
         obj.spec.parent_ref = owner
         try:
-            await registry.create(resource, "", obj)
+            await registry.create(Write(resource), obj)
         except errors.StatusError as error:
             if error.reason == "AlreadyExists":
                 return None

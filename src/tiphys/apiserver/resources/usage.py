@@ -165,7 +165,7 @@ class Usage:
             return self._answered(call, made)
         rows: list[Any] = [
             made
-            for entry in self._registry.cache(source).select(view_of(call, source))
+            for entry in self._registry.cache(source).select(view_of(call, source, self._registry))
             if (made := make(entry.data))
         ]
         listed: Any = PodMetricsList(items=rows) if pods else NodeMetricsList(items=rows)

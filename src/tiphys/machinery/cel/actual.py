@@ -1,5 +1,6 @@
-"""What calls and operators cost as they run, by the sizes of their arguments: upstream's `CallCost`, and where a call takes longer
-here than upstream's does, or makes something large at once, what that takes. Charged before the work is done.
+"""What calls and operators cost as they run, by the sizes of their arguments: upstream's
+`CallCost`, and where a call takes longer here than upstream's does, or makes something large at
+once, what that takes. Charged before the work is done.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ _COSTS: dict[str, Callable[..., int]] = {
 
 
 def call_cost(name: str, values: list[Any]) -> int:
-    """What a call of a function or method costs with these arguments, its target the first of them."""
+    """What a call of a function or method costs with these arguments, its target the first of
+    them."""
     special = _COSTS.get(name)
     if special is not None:
         return special(*values)

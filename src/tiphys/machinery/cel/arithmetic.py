@@ -1,4 +1,5 @@
-"""Arithmetic beyond + on numbers: division as CEL rounds it, sums of texts, lists, times and spans."""
+"""Arithmetic beyond + on numbers: division as CEL rounds it, sums of texts, lists, times and
+spans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What several expressions may cost together: those of one policy about one object, or of the rules in a schema."""
+"""What several expressions may cost together: those of one policy about one object, or of the rules
+in a schema."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class Budget:
         self.left = left
 
     def run(self, expression: str, variables: dict[str, Any]) -> Any:
-        """The expression's value. Raises CelError, CostExceeded when it alone takes too much, and OutOfBudget."""
+        """The expression's value. Raises CelError, CostExceeded when it alone takes too much, and
+        OutOfBudget."""
         limit = min(COST_LIMIT, self.left)
         try:
             value, cost = compile_expression(expression).measured(variables, limit)

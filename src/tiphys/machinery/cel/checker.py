@@ -1,7 +1,8 @@
-"""What is wrong with an expression before it runs: fields its schema lacks, types that do not meet, work without bounds.
+"""What is wrong with an expression before it runs: fields its schema lacks, types that do not meet,
+work without bounds.
 
-Types are inferred from the leaves up, as CEL's own checker does it: a call fits an overload or it is refused; what is not
-known is dyn, and fits everything.
+Types are inferred from the leaves up, as CEL's own checker does it: a call fits an overload or it
+is refused; what is not known is dyn, and fits everything.
 """
 
 from __future__ import annotations
@@ -73,11 +74,12 @@ def type_of(schema: Schema | None) -> Type:
     return Type(_SCALARS.get(schema.type, "dyn"))
 
 
-# --- overloads ----------------------------------------------------------------------------------------------------
+# --- overloads ---
 
 
 def _fits(wanted: Type, given: Type, bound: dict[str, Type]) -> bool:
-    """Whether a value of the one type may stand where the other is wanted; `bound` keeps what letters stand for."""
+    """Whether a value of the one type may stand where the other is wanted; `bound` keeps what
+    letters stand for."""
     if len(wanted.name) == 1 and wanted.name.isupper():
         before = bound.get(wanted.name)
         if before is None or _fits(given, before, {}):
@@ -113,7 +115,7 @@ def _filled(result: Type, bound: dict[str, Type]) -> Type:
     return Type(result.name, tuple(_filled(inner, bound) for inner in result.of), result.schema)
 
 
-# --- expressions --------------------------------------------------------------------------------------------------
+# --- expressions ---
 
 
 def check(
@@ -122,8 +124,8 @@ def check(
     wanted: str | None = "bool",
     sizes: Mapping[str, Declared] | None = None,
 ) -> int:
-    """The estimated cost of an expression whose value must be of the type `wanted`; `sizes` are what is declared of the
-    variables. Raises CelError for one that cannot be right."""
+    """The estimated cost of an expression whose value must be of the type `wanted`; `sizes` are
+    what is declared of the variables. Raises CelError for one that cannot be right."""
     compile_expression(text, frozenset(variables))
     checker, tree = _Checker(text), parse(text)
     try:

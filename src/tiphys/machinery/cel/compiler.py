@@ -1,6 +1,7 @@
 """A tree to a function: each node becomes a closure that takes the variables and gives the value.
 
-Errors are exceptions; `&&`, `||`, `all` and `exists` absorb them where another operand decides, as CEL demands.
+Errors are exceptions; `&&`, `||`, `all` and `exists` absorb them where another operand decides, as
+CEL demands.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Program:
         self._evaluate = evaluate
 
     def run(self, variables: dict[str, Any], limit: int = COST_LIMIT) -> Any:
-        """The value. A variable that is a function without arguments is called when it is needed. Raises CelError."""
+        """The value. A variable that is a function without arguments is called when it is needed.
+        Raises CelError."""
         return self.measured(variables, limit)[0]
 
     def measured(self, variables: dict[str, Any], limit: int = COST_LIMIT) -> tuple[Any, int]:
@@ -105,7 +107,8 @@ class Program:
 
 
 def compile_expression(text: str, variables: frozenset[str] | None = None) -> Program:
-    """Compiles an expression that may use `variables` (None: any). Raises CelError with the place."""
+    """Compiles an expression that may use `variables` (None: any). Raises CelError with the
+    place."""
     program = _compiled(text)
     if variables is not None:
         for name in sorted(program.names - variables):
@@ -428,7 +431,8 @@ class _Compiler:
     def _transform(
         self, node: Node, count: int
     ) -> tuple[Callable[[Frame], Any], Evaluate, Evaluate]:
-        """(frames, condition, what each becomes) of a macro with an optional condition before its last argument."""
+        """(frames, condition, what each becomes) of a macro with an optional condition before its
+        last argument."""
         names, frames = self._rows(node, count)
         body = self._inside(names, node.args[-1])
         if len(node.args) == count + 2:
@@ -495,7 +499,8 @@ class _Compiler:
         )
 
 
-# Messages that an expression may make: what a mutating policy applies, and operations of a JSON patch.
+# Messages that an expression may make: what a mutating policy applies, and operations of a JSON
+# patch.
 MESSAGES = frozenset(("Object", "JSONPatch"))
 
 # Methods that only values with a `cel_call` of their own have: the authorizer of policies.

@@ -1,8 +1,8 @@
 """What an expression may cost at most, before it runs: upstream's estimator, node by node.
 
-The same numbers as cel-go's checker with Kubernetes' functions decide which rules a definition may have, so every
-definition that is taken there is taken here. A constant costs nothing, a name or a field one, a call what it traverses
-(`estimates`); macros cost what they expand to.
+The same numbers as cel-go's checker with Kubernetes' functions decide which rules a definition may
+have, so every definition that is taken there is taken here. A constant costs nothing, a name or a
+field one, a call what it traverses (`estimates`); macros cost what they expand to.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from tiphys.machinery.cel.parser import Node
 
 
 class Coster:
-    """Costs of one expression. `types`: of every node by its identity, as the checker has found them.
+    """Costs of one expression. `types`: of every node by its identity, as the checker has found
+    them.
 
-    What is in a value that comes from nowhere, such as the elements of a conditional list, is as large as the whole that
-    the rule is about: a quirk of upstream's paths on which rules of public definitions (Istio's) rest."""
+    What is in a value that comes from nowhere, such as the elements of a conditional list, is as
+    large as the whole that the rule is about: a quirk of upstream's paths on which rules of public
+    definitions (Istio's) rest."""
 
     def __init__(self, types: Mapping[int, Type], sizes: Mapping[str, Declared]) -> None:
         self._types = types
@@ -152,7 +154,8 @@ class Coster:
         return total + own, Operand(node, self._type(node), size)
 
     def _is_macro(self, node: Node) -> bool:
-        """Whether the checker has taken the call as a macro: what a macro binds is a name that has no type."""
+        """Whether the checker has taken the call as a macro: what a macro binds is a name that has
+        no type."""
         return node.value in _MACROS and bool(node.args) and id(node.args[0]) not in self._types
 
     def _logical(
@@ -183,7 +186,8 @@ class Coster:
         count: int,
         body: Callable[[Operand], tuple[Range, Entry | None]],
     ) -> tuple[Range, Operand, Entry | None]:
-        """(the range's cost and that of all rounds, the range, what one round makes). `body` gives a round's cost."""
+        """(the range's cost and that of all rounds, the range, what one round makes). `body` gives
+        a round's cost."""
         cost, over = self.cost(target)
         names = [arg.value for arg in node.args[:count]]
         before = {name: self._locals.get(name) for name in names}
@@ -212,7 +216,8 @@ class Coster:
         return [values if listed else keys]
 
     def _quantifier(self, node: Node, target: Node) -> tuple[Range, Operand]:
-        """all: not_strictly_false(accu), accu && body; exists: one more for the negation; one: body ? accu + 1 : accu."""
+        """all: not_strictly_false(accu), accu && body; exists: one more for the negation; one: body
+        ? accu + 1 : accu."""
         kind = node.value
 
         def body(over: Operand) -> tuple[Range, Entry | None]:

@@ -1,4 +1,5 @@
-"""How large values may be that a schema declares, as upstream's SchemaDeclType says it: what estimates of cost rest on."""
+"""How large values may be that a schema declares, as upstream's SchemaDeclType says it: what
+estimates of cost rest on."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _LEAST = {"boolean": 4, "number": 1, "integer": 1, "string": 2, "array": 2}
 class Declared:
     """A declared value.
 
-    most: elements of a list or map, or length of a string, that it has at most; 0 of what has no length
+    most: elements of a list or map, or length of a string, that it has at most; 0 of what has no
+          length
     least: bytes that it takes at least in JSON
     lookup, item, key: what is in it, by name, of a list or map; None where nothing is declared
     """
@@ -45,7 +47,8 @@ NOWHERE: Declared = Declared(lookup=lambda name: NOWHERE, item=lambda: NOWHERE)
 
 
 def is_exposed(schema: Schema | None) -> bool:
-    """Whether expressions may see a value of the schema: its type is known, and that of what is in it."""
+    """Whether expressions may see a value of the schema: its type is known, and that of what is in
+    it."""
     if schema is None:
         return False
     if schema.int_or_string:
@@ -58,12 +61,14 @@ def is_exposed(schema: Schema | None) -> bool:
 
 
 def is_map(schema: Schema) -> bool:
-    """Whether values have keys that are not known before. `additionalProperties: true` says nothing of them."""
+    """Whether values have keys that are not known before. `additionalProperties: true` says nothing
+    of them."""
     return schema.additional is not None and schema.additional is not ANYTHING
 
 
 def field_schema(schema: Schema, name: str) -> Schema | None:
-    """The schema of a field as an expression names it, None where there is none or it is not exposed."""
+    """The schema of a field as an expression names it, None where there is none or it is not
+    exposed."""
     inner = schema.properties.get(name) or schema.properties.get(unescaped(name))
     return inner if is_exposed(inner) else None
 
@@ -139,5 +144,6 @@ def least(schema: Schema) -> int:
 
 
 def at_most(schema: Schema) -> int:
-    """How often a value of that schema may be in an object at most, if nothing but the size of a request bounds it."""
+    """How often a value of that schema may be in an object at most, if nothing but the size of a
+    request bounds it."""
     return REQUEST // (least(schema) + 1)

@@ -1,6 +1,7 @@
 """What the functions of expressions cost beside their operands, and how large their results are.
 
-Upstream's numbers: those of cel-go's checker and of its lists and sets, and of Kubernetes' own functions.
+Upstream's numbers: those of cel-go's checker and of its lists and sets, and of Kubernetes' own
+functions.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Entry:
 
 @dataclass(slots=True)
 class Operand:
-    """A part of an expression with what is known of it. place: what a schema declares of it, if it comes from there."""
+    """A part of an expression with what is known of it. place: what a schema declares of it, if it
+    comes from there."""
 
     node: Node | None
     type: Type
@@ -126,7 +128,8 @@ def _could_be(operand: Operand, *names: str) -> bool:
 
 
 def joined(args: list[Operand]) -> tuple[Range, Range | None, Entry | None]:
-    """(cost, size, entries) of a sum: texts are read through, lists are put side by side, numbers are one operation."""
+    """(cost, size, entries) of a sum: texts are read through, lists are put side by side, numbers
+    are one operation."""
     size = args[0].sized + args[1].sized
     costs, sizes = list[Range](), list[Range]()
     if all(_could_be(arg, "string") for arg in args) or all(

@@ -1,4 +1,5 @@
-"""What compiled expressions share while they run: the frame of variables, the cost that is spent, access to values."""
+"""What compiled expressions share while they run: the frame of variables, the cost that is spent,
+access to values."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def field_of(value: Any, name: str) -> Any:
 
 
 def unescaped(name: str) -> str:
-    """The property behind an escaped name: ``a__dash__b`` is ``a-b``, ``__namespace__`` is ``namespace``."""
+    """The property behind an escaped name: ``a__dash__b`` is ``a-b``, ``__namespace__`` is
+    ``namespace``."""
     if "__" not in name:
         return name
     if name.startswith("__") and name.endswith("__") and name not in _ESCAPED:

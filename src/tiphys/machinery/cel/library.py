@@ -1,5 +1,5 @@
-"""The functions of CEL and of Kubernetes' libraries by name: those of other files, and optionals, quantities, versions and
-formats."""
+"""The functions of CEL and of Kubernetes' libraries by name: those of other files, and optionals,
+quantities, versions and formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Operators: functions of compiled operands. Logic absorbs an operand's error where the other decides."""
+"""Operators: functions of compiled operands. Logic absorbs an operand's error where the other
+decides."""
 
 from __future__ import annotations
 

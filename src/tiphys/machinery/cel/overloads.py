@@ -1,7 +1,9 @@
-"""The functions of CEL as Kubernetes' environment of release 1.36 has them: one line each, `name: overload | overload`.
+"""The functions of CEL as Kubernetes' environment of release 1.36 has them: one line each, `name:
+overload | overload`.
 
-An overload is its arguments and its result; one that begins with a dot is called on its first argument. Capital letters
-stand for any type. Macros and operators of comprehension are not here: the checker knows them.
+An overload is its arguments and its result; one that begins with a dot is called on its first
+argument. Capital letters stand for any type. Macros and operators of comprehension are not here:
+the checker knows them.
 """
 
 from __future__ import annotations
@@ -169,8 +171,9 @@ value: .(optional_type(V)) V
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """name: a CEL type, "object" for one that a schema declares, or a capital letter that stands for any; of: what a list, a
-    map, a type or an optional is of (`_var0`: not known yet, of an empty one); schema: of an object, list or map that a schema declares."""
+    """name: a CEL type, "object" for one that a schema declares, or a capital letter that stands
+    for any; of: what a list, a map, a type or an optional is of (`_var0`: not known yet, of an
+    empty one); schema: of an object, list or map that a schema declares."""
 
     name: str
     of: tuple[Type, ...] = ()

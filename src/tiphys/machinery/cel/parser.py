@@ -48,9 +48,12 @@ RESERVED = frozenset(
 class Node:
     """kind: literal, name, select, index, call, list, map, message.
 
-    value: the literal, the name, or the function's name; args: operands in order (a call's target, if any, is `target`)
-    optional: of a select or index, whether it is the optional form; of a list or map, which entries are optional
-    A message (``Object.spec{replicas: 1}``) has its type's name as value and its fields as a map's entries.
+    value: the literal, the name, or the function's name; args: operands in order (a call's target,
+           if any, is `target`)
+    optional: of a select or index, whether it is the optional form; of a list or map, which entries
+              are optional
+    A message (``Object.spec{replicas: 1}``) has its type's name as value and its fields as a map's
+    entries.
     """
 
     kind: str

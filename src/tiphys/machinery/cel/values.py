@@ -1,7 +1,7 @@
 """CEL's values in Python's terms, and what can be said of any two of them.
 
-int, float, str, bytes, bool, None, list and dict are themselves; a uint is `Uint`, a duration a `timedelta`, a
-timestamp an aware `datetime`. The rest are the small classes below.
+int, float, str, bytes, bool, None, list and dict are themselves; a uint is `Uint`, a duration a
+`timedelta`, a timestamp an aware `datetime`. The rest are the small classes below.
 """
 
 from __future__ import annotations

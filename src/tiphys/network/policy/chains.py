@@ -1,10 +1,12 @@
-"""Policies as chains of rules, and the sets that these name.
+"""Policies as chains of rules, and the sets that these name. Pure.
 
-    i-…, e-…     what one policy lets in, lets out; i-…-0 the peers of its first rule, where it has several of ports
-    gi-…, ge-…   the policies that are about a pod, one after the other, then drop; shared by pods of the same policies
+    i-…, e-…     what one policy lets in, lets out
+    i-…-0        the peers of its first rule, where that has several peers and several ports
+    gi-…, ge-…   the policies that are about a pod, one after the other, then drop; pods that are
+                 selected by the same policies share it
 
-Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a named port. Names
-are digests: no text of a policy's reaches nft.
+Sets: `p-…` the addresses of the pods that a peer selects, `n-…` the addresses and numbers behind a
+named port. Names are digests: no text of a policy's reaches nft.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from tiphys.network.policy.model import (
 )
 from tiphys.network.policy.script import DNS, EGRESS, INGRESS
 
-# The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere: the pods of kube-dns.
+# The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere:
+# the pods of kube-dns.
 DNS_POD = PodFacts(
     "kube-system",
     "kube-dns",
@@ -64,25 +67,27 @@ def group_rules(direction: str, group: Group) -> tuple[str, ...]:
 
 
 def compile_policy(policy: Policy, direction: str, namespaces: Namespaces) -> Compiled:
-    """What one policy needs in one direction. `namespaces` matters for that of the DNS servers alone."""
-    made = Compiled()
+    """What one policy needs in one direction. `namespaces` matters for that of the DNS servers
+    alone."""
+    compiled = Compiled()
     chain = policy_chain(direction, policy.key)
     lines: list[str] = []
     for number, rule in enumerate(policy.rules(direction) or ()):
-        lines += _lines(rule, direction, f"{chain}-{number}", made)
+        lines += _lines(rule, direction, f"{chain}-{number}", compiled)
         if direction == EGRESS:
             lines += _dns_lines(rule, namespaces)
-    made.chains[chain] = tuple(dict.fromkeys(lines))
-    return made
+    compiled.chains[chain] = tuple(dict.fromkeys(lines))
+    return compiled
 
 
-def _lines(rule: Rule, direction: str, chain: str, made: Compiled) -> Iterator[str]:
-    """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then the peers are a chain
-    of their own."""
-    peers = _peer_matches(rule, "saddr" if direction == INGRESS else "daddr", made.peers)
-    ports = _port_matches(rule, made.names)
+def _lines(rule: Rule, direction: str, chain: str, compiled: Compiled) -> Iterator[str]:
+    """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then
+    the peers are a chain of their own."""
+    field = "saddr" if direction == INGRESS else "daddr"
+    peers = _peer_matches(rule, field, compiled.peers)
+    ports = _port_matches(rule, compiled.names)
     if len(ports) > 1 and len(peers) > 1:
-        made.chains[chain] = tuple(f"{peer} accept".lstrip() for peer in peers)
+        compiled.chains[chain] = tuple(f"{peer} accept".lstrip() for peer in peers)
         yield from (f"{match} jump {chain}" for match in ports)
         return
     for match in ports:
@@ -103,23 +108,26 @@ def _port_matches(rule: Rule, names: dict[str, PortMatch]) -> list[str]:
     """The matches of a rule's ports, one empty match for all ports."""
     if not rule.ports:
         return [""]
-    found = [script.numbered(*row) for row in script.port_ranges(rule.ports).items()]
+    ranges = script.port_ranges(rule.ports)
+    matches = [script.numbered(protocol, spans) for protocol, spans in ranges.items()]
     for port in rule.ports:
         if port.name:
             name = f"n-{_digest(port.protocol, port.name)}"
             names[name] = port
-            found.append(f"meta l4proto {port.protocol.lower()} ip daddr . th dport @{name}")
-    return list(dict.fromkeys(found))
+            protocol = port.protocol.lower()
+            matches.append(f"meta l4proto {protocol} ip daddr . th dport @{name}")
+    return list(dict.fromkeys(matches))
 
 
 def _peer_matches(rule: Rule, field: str, peers: dict[str, PodPeer]) -> list[str]:
     """The matches of a rule's peers, one empty match for everybody."""
     if not rule.peers:
         return [""]
-    found = script.blocks((peer for peer in rule.peers if isinstance(peer, BlockPeer)), field)
+    networks = [peer for peer in rule.peers if isinstance(peer, BlockPeer)]
+    matches = script.blocks(networks, field)
     for peer in rule.peers:
         if isinstance(peer, PodPeer):
             name = f"p-{_digest(peer.namespace, str(peer.namespaces), str(peer.pods))}"
             peers[name] = peer
-            found.append(f"ip {field} @{name}")
-    return list(dict.fromkeys(found))
+            matches.append(f"ip {field} @{name}")
+    return list(dict.fromkeys(matches))

@@ -1,4 +1,7 @@
-"""The elements of a set or map in the kernel, as pods come and go: what was touched is what has to be written."""
+"""The elements of a set or map in the kernel, as pods come and go. Pure.
+
+Both kinds note what was touched, so that only this has to be written.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from collections.abc import Iterable, Iterator
 
 
 class Elements:
-    """Elements of a set. One that several pods bring (an address that is used again) stays until the last one goes."""
+    """Elements of a set. One that several pods bring (an address that is used again) stays until
+    the last one goes."""
 
     def __init__(self) -> None:
         self._count: dict[str, int] = {}
-        self._before: dict[str, bool] = {}  # touched since `take`: whether it was in
+        self._was_in: dict[str, bool] = {}  # what was touched since `take`
 
     def __len__(self) -> int:
         return len(self._count)
@@ -20,12 +24,12 @@ class Elements:
 
     def add(self, element: str) -> None:
         count = self._count.get(element, 0)
-        self._before.setdefault(element, count > 0)
+        self._was_in.setdefault(element, count > 0)
         self._count[element] = count + 1
 
     def discard(self, element: str) -> None:
         count = self._count[element]
-        self._before.setdefault(element, True)
+        self._was_in.setdefault(element, True)
         if count > 1:
             self._count[element] = count - 1
         else:
@@ -39,19 +43,21 @@ class Elements:
 
     def take(self) -> tuple[list[str], list[str]]:
         """(added, removed) since the last call."""
-        added = [
-            element for element, was in self._before.items() if not was and element in self._count
-        ]
-        removed = [
-            element for element, was in self._before.items() if was and element not in self._count
-        ]
-        self._before.clear()
+        added: list[str] = []
+        removed: list[str] = []
+        for element, was_in in self._was_in.items():
+            is_in = element in self._count
+            if is_in and not was_in:
+                added.append(element)
+            elif was_in and not is_in:
+                removed.append(element)
+        self._was_in.clear()
         return added, removed
 
 
 class Verdicts:
-    """Elements of a map from addresses to chains. Where two pods claim an address, the later one's chain counts: the
-    earlier one has ended, and its object has not gone yet."""
+    """Elements of a map from addresses to chains. Where two pods claim an address, the later one's
+    chain counts: the earlier one has ended, and its object has not gone yet."""
 
     def __init__(self) -> None:
         self._owners: dict[str, dict[str, str]] = {}  # address → pod → verdict
@@ -78,13 +84,17 @@ class Verdicts:
         self._touched.add(address)
 
     def _verdict(self, address: str) -> str:
-        return next(reversed(self._owners[address].values())) if address in self._owners else ""
+        """That of the pod that claimed the address last; empty when there is none."""
+        owners = self._owners.get(address)
+        return next(reversed(owners.values())) if owners else ""
 
     def take(self) -> tuple[list[str], list[str]]:
         """(added, removed) since the last call; an address that leads elsewhere is in both."""
-        added, removed = [], []
+        added: list[str] = []
+        removed: list[str] = []
         for address in self._touched:
-            before, after = self._written.get(address, ""), self._verdict(address)
+            before = self._written.get(address, "")
+            after = self._verdict(address)
             if before == after:
                 continue
             if before:

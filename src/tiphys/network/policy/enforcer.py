@@ -1,7 +1,7 @@
 """The shell around the table: informers in, nft out, several changes at once.
 
-The kernel's table outlives the agent: until a new one has synced its informers, what the last one wrote is in force; then
-the whole is replaced in one transaction.
+The kernel's table outlives the agent: until a new one has synced its informers, what the last one
+wrote is in force; then the whole is replaced in one transaction.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import contextlib
 import logging
 import subprocess
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from tiphys.api import core_v1, discovery_v1, networking_v1
 from tiphys.client.informer import Informer, Informers, key_of
+from tiphys.network.nft import NftError, nft
 from tiphys.network.policy.model import AnyPod, facts_of, read
 from tiphys.network.policy.script import base, script
 from tiphys.network.policy.table import PolicyTable
 from tiphys.network.policy.watched import WatchedPod
-from tiphys.network.proxy.nft import NftError, nft
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 0.01  # seconds to wait for more changes of the same moment
-_LOOK = 15.0  # seconds between looks at a table that has not changed
-_RETRY = 1.0  # seconds after a transaction that failed
-_LIMIT = 20.0  # seconds that a container waits for its pod's isolation
+_BATCH_SECONDS = 0.01  # to wait for more changes of the same moment
+_CHECK_SECONDS = 15.0  # between looks at a table that has not changed
+_RETRY_SECONDS = 1.0  # after a transaction that failed
+_ISOLATION_SECONDS = 20.0  # that a container waits for its pod's isolation
 _DNS_SERVICE = ("kube-system", "kube-dns")
 
 
@@ -34,9 +35,19 @@ def table_name(table: str) -> str:
     return f"{table}-policy"
 
 
+class _Sandbox(NamedTuple):
+    """A local pod's, from its start until its end."""
+
+    uid: str
+    address: str
+
+
 class PolicyEnforcer:
-    """`pods` are all of the cluster's; `node` is whose pods are isolated here, `table` the name of the nft table, `write`
-    what takes a transaction (blocking; raises NftError)."""
+    """Keeps the nft table `table` as the policies about the pods of `node` are.
+
+    `pods` are all of the cluster's. `write` takes a transaction (blocking; raises NftError).
+    `transactions` counts those that were written.
+    """
 
     def __init__(
         self,
@@ -46,77 +57,83 @@ class PolicyEnforcer:
         table: str,
         write: Callable[[str], None] = nft,
     ) -> None:
-        self._pods, self._nft = pods, write
+        self._pods = pods
         self._policies = informers.of(networking_v1.NetworkPolicy)
         self._namespaces = informers.of(core_v1.Namespace)
         self._slices = informers.of(discovery_v1.EndpointSlice)
-        self._node, self._name = node, table
+        self._write = write
+        self._name = table
         self._table = PolicyTable(node)
-        self.transactions = 0  # how many have been written
-        self._knowing = asyncio.Event()  # once the table has what the server has
+        self.transactions = 0
+        self._synced = asyncio.Event()  # once the table has what the server has
         self._changed = asyncio.Event()
         self._settled = asyncio.Condition()
-        self._wanted = self._written = (
-            0  # numbers of the last change, and of the last that is in force
-        )
-        self._running: dict[
-            str, tuple[str, str]
-        ] = {}  # local pod → (uid, address) from its sandbox until its end
-        self._deleted: set[str] = (
-            set()
-        )  # local pods whose objects are gone and whose containers may still run
+        self._last_change = 0  # changes are numbered
+        self._in_force = 0  # the last that the kernel has
+        self._sandboxes: dict[str, _Sandbox] = {}  # by the local pod's key
+        # Local pods whose objects are gone and whose containers may still run.
+        self._deleted: set[str] = set()
 
     # --- for the agent ---
 
     async def isolate(self, pod: core_v1.Pod, address: str) -> None:
-        """Returns once the policies about a local pod are in force. Raises TimeoutError: then it must not start."""
+        """Returns once the policies about a local pod are in force.
+
+        Raises TimeoutError when they cannot be: then no container of the pod may start.
+        """
         if pod.spec.host_network:
             return
         try:
             await self._isolate(pod, address)
         except TimeoutError as error:
-            why = str(error) or "see the log of the node's agent"
-            raise TimeoutError(f"network policies about the pod are not in force: {why}") from None
+            reason = str(error) or "see the log of the node's agent"
+            raise TimeoutError(
+                f"network policies about the pod are not in force: {reason}"
+            ) from None
 
     async def _isolate(self, pod: core_v1.Pod, address: str) -> None:
         key = key_of(pod)
-        async with asyncio.timeout(_LIMIT):
-            await self._knowing.wait()
-            if self._running.get(key) != (pod.metadata.uid, address):
-                self._running[key] = (pod.metadata.uid, address)
+        sandbox = _Sandbox(pod.metadata.uid, address)
+        async with asyncio.timeout(_ISOLATION_SECONDS):
+            await self._synced.wait()
+            if self._sandboxes.get(key) != sandbox:
+                self._sandboxes[key] = sandbox
                 self._deleted.discard(key)
                 self._put(self._pods.get(key) or pod)
-            if self._table.isolates(key):
-                if not address:
-                    raise TimeoutError("the pod's address is not known")
-                number = self._wanted
-                async with self._settled:
-                    await self._settled.wait_for(lambda: self._written >= number)
+            if not self._table.isolates(key):
+                return
+            if not address:
+                raise TimeoutError("the pod's address is not known")
+            number = self._last_change
+            async with self._settled:
+                await self._settled.wait_for(lambda: self._in_force >= number)
 
     def release(self, pod: core_v1.Pod) -> None:
-        """Nothing of a local pod runs any more."""
+        """No container of a local pod runs any more."""
         key = key_of(pod)
-        if self._running.get(key, ("", ""))[0] != pod.metadata.uid:
+        sandbox = self._sandboxes.get(key)
+        if sandbox is None or sandbox.uid != pod.metadata.uid:
             return
-        del self._running[key]
+        del self._sandboxes[key]
+        remaining = self._pods.get(key)
         if key in self._deleted:
             self._deleted.discard(key)
             self._table.drop_pod(key)
-            self._touch()
-        elif (left := self._pods.get(key)) is not None:
-            self._put(left)
+            self._note_change()
+        elif remaining is not None:
+            self._put(remaining)
 
-    # --- what informers say ---
+    # --- changes of objects ---
 
-    def _touch(self) -> None:
-        self._wanted += 1
+    def _note_change(self) -> None:
+        self._last_change += 1
         self._changed.set()
 
     def _put(self, pod: AnyPod) -> None:
         key = f"{pod.metadata.namespace}/{pod.metadata.name}"
-        _, address = self._running.get(key, ("", ""))
-        self._table.put_pod(facts_of(pod, address))
-        self._touch()
+        sandbox = self._sandboxes.get(key)
+        self._table.put_pod(facts_of(pod, sandbox.address if sandbox else ""))
+        self._note_change()
 
     def _pod_changed(self, old: WatchedPod | None, new: WatchedPod | None) -> None:
         if new is not None:
@@ -124,11 +141,12 @@ class PolicyEnforcer:
             self._put(new)
         elif old is not None:
             key = key_of(old)
-            if key in self._running:
-                self._deleted.add(key)  # deleted by force: isolated until its containers have ended
+            if key in self._sandboxes:
+                # Deleted by force: it stays isolated until its containers have ended.
+                self._deleted.add(key)
                 return
             self._table.drop_pod(key)
-            self._touch()
+            self._note_change()
 
     def _policy_changed(
         self, old: networking_v1.NetworkPolicy | None, new: networking_v1.NetworkPolicy | None
@@ -137,25 +155,25 @@ class PolicyEnforcer:
             self._table.put_policy(key_of(new), read(new))
         elif old is not None:
             self._table.put_policy(key_of(old), None)
-        self._touch()
+        self._note_change()
 
     def _namespace_changed(
         self, old: core_v1.Namespace | None, new: core_v1.Namespace | None
     ) -> None:
-        if new is not None:
-            if old is None or old.metadata.labels != new.metadata.labels:
-                self._table.put_namespace(new.metadata.name, new.metadata.labels)
-                self._touch()
-        elif old is not None:
-            self._table.put_namespace(old.metadata.name, None)
-            self._touch()
+        if new is None:
+            if old is not None:
+                self._table.put_namespace(old.metadata.name, None)
+                self._note_change()
+        elif old is None or old.metadata.labels != new.metadata.labels:
+            self._table.put_namespace(new.metadata.name, new.metadata.labels)
+            self._note_change()
 
     def _slice_changed(
         self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None
     ) -> None:
-        if any(one is not None and _is_dns(one) for one in (old, new)):
-            self._table.put_dns(_dns_addresses(self._slices))
-            self._touch()
+        if _is_dns(old) or _is_dns(new):
+            self._table.put_dns(dns_addresses(self._slices))
+            self._note_change()
 
     # --- the loop ---
 
@@ -166,46 +184,52 @@ class PolicyEnforcer:
         self._pods.on_change(self._pod_changed)
         for informer in (self._pods, self._policies, self._namespaces, self._slices):
             await informer.synced.wait()
-        self._knowing.set()
-        anew = True
+        self._synced.set()
+        whole = True
         while True:
-            number = self._wanted
+            number = self._last_change
             self._changed.clear()
             try:
-                await self._write(anew)
+                await self._apply(whole)
             except (NftError, subprocess.TimeoutExpired, OSError) as error:
-                log.warning("nft: %s; writing all policies again", error)
-                anew = True
-                await asyncio.sleep(_RETRY)
+                log.warning("nft refused a change, all policies are written again: %s", error)
+                whole = True
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            anew = False
+            whole = False
             async with self._settled:
-                self._written = number
+                self._in_force = number
                 self._settled.notify_all()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _LOOK)
-            await asyncio.sleep(_PATIENCE)
+                await asyncio.wait_for(self._changed.wait(), _CHECK_SECONDS)
+            await asyncio.sleep(_BATCH_SECONDS)
 
-    async def _write(self, anew: bool) -> None:
-        text = script(self._name, self._table.whole() if anew else self._table.changes())
-        if anew:
-            text = base(self._name) + text
+    async def _apply(self, whole: bool) -> None:
+        """Writes what has changed, or the whole table."""
+        if whole:
+            text = base(self._name) + script(self._name, self._table.whole())
+        else:
+            text = script(self._name, self._table.changes())
         # Without changes a look at what is there: somebody may have taken it away.
-        await asyncio.to_thread(self._nft, text or f"list chain ip {self._name} ingress-forward\n")
+        look = f"list chain ip {self._name} ingress-forward\n"
+        await asyncio.to_thread(self._write, text or look)
         self.transactions += bool(text)
 
 
-def _is_dns(one: discovery_v1.EndpointSlice) -> bool:
-    meta = one.metadata
+def _is_dns(endpoint_slice: discovery_v1.EndpointSlice | None) -> bool:
+    if endpoint_slice is None:
+        return False
+    meta = endpoint_slice.metadata
     return (meta.namespace, meta.labels.get("kubernetes.io/service-name")) == _DNS_SERVICE
 
 
-def _dns_addresses(slices: Iterable[discovery_v1.EndpointSlice]) -> set[str]:
-    """Of the DNS servers that are no pods (pods are known anyway)."""
-    endpoints = [endpoint for one in slices if _is_dns(one) for endpoint in one.endpoints]
+def dns_addresses(slices: Iterable[discovery_v1.EndpointSlice]) -> set[str]:
+    """Those of the DNS servers that are no pods (pods are known anyway)."""
     return {
         address
-        for endpoint in endpoints
+        for endpoint_slice in slices
+        if _is_dns(endpoint_slice)
+        for endpoint in endpoint_slice.endpoints
         if endpoint.target_ref is None
         for address in endpoint.addresses
     }

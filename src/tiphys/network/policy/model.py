@@ -1,7 +1,9 @@
-"""What network policies, pods and namespaces say, as small immutable values that are read once and matched often.
+"""What network policies, pods and namespaces say, as small immutable values that are read once and
+matched often.
 
-The rules are those of upstream's documentation of NetworkPolicySpec: a pod that no policy selects in a direction is
-open in it; one that is selected lets in (or out) what any rule of any of its policies allows, and nothing else.
+The rules are those of upstream's documentation of NetworkPolicySpec: a pod that no policy selects
+in a direction is open in it; one that is selected lets in (or out) what any rule of any of its
+policies allows, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from tiphys.api import networking_v1
 from tiphys.machinery.selectors import EVERYTHING, Selector, from_label_selector
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
-_LAST_PORT = 65535
+LAST_PORT = 65535
 
 Labels = Mapping[str, str]
 Namespaces = Mapping[str, Labels]  # by name
@@ -31,8 +33,8 @@ class NamedPort:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """What policies look at. `address` is empty while the pod has none, once it has ended, and for a pod in its node's
-    network: such a pod's traffic is the node's, and no policy is about it."""
+    """What policies look at. `address` is empty while the pod has none, once it has ended, and for
+    a pod in its node's network: such a pod's traffic is the node's, and no policy is about it."""
 
     namespace: str
     name: str
@@ -193,7 +195,7 @@ class PortMatch:
 
     protocol: str
     first: int = 0
-    last: int = _LAST_PORT
+    last: int = LAST_PORT
     name: str = ""
 
     def matches(self, protocol: str, port: int, target: PodFacts | None) -> bool:
@@ -206,7 +208,7 @@ class PortMatch:
     def __str__(self) -> str:
         if self.name:
             return f"{self.protocol} {self.name}"
-        if (self.first, self.last) == (0, _LAST_PORT):
+        if (self.first, self.last) == (0, LAST_PORT):
             return f"all {self.protocol} ports"
         return f"{self.protocol} {self.first}" + (
             f" to {self.last}" if self.last != self.first else ""
@@ -243,7 +245,8 @@ class Policy:
 
 
 def read(policy: networking_v1.NetworkPolicy) -> Policy:
-    """A policy of the API. One without types is about ingress, and about egress if it has rules for it."""
+    """A policy of the API. One without types is about ingress, and about egress if it has rules for
+    it."""
     spec, meta = policy.spec, policy.metadata
     kinds = spec.policy_types or (["Ingress", "Egress"] if spec.egress else ["Ingress"])
     ingress = tuple(_rule(rule.from_, rule.ports, meta.namespace) for rule in spec.ingress)

@@ -1,14 +1,17 @@
-"""The text of a ruleset for nft: the fixed part of the table, and the transaction for what has changed.
+"""The text of a ruleset for nft: the fixed part of the table, and the transaction for what has
+changed. Pure.
 
-    spoofed   a packet of a pod that comes with an address that is not that pod's ends here
-    egress    forward hook: what a local pod sends to others; input hook: what it asks the node's DNS server
+    spoofed   a packet of a pod under an address that is not that pod's is dropped
+    egress    forward hook: what a local pod sends to others; input hook: what it asks the node's
+              DNS server
     ingress   forward hook: what others send to a local pod
 
-A packet is looked up once in a map from the pod's address to the chain of the policies that are about this pod; what
-no policy is about is not in the map. The two directions are base chains of their own, for an `accept` ends one base
-chain, not the other. Both come after the service proxy's address translation (prerouting) and before its masquerading
-(postrouting): they see the real pods at both ends. What the node itself sends leaves through the output hook and
-is always let in, as upstream has it.
+A packet is looked up once in a map from the pod's address to the chain of the policies that are
+about this pod; what no policy is about is not in the map. The two directions are base chains of
+their own, for an `accept` ends one base chain, not the other. Both come after the service proxy's
+address translation (prerouting) and before its masquerading (postrouting): they see the real pods
+at both ends. What the node itself sends leaves through the output hook and is always let in, as
+upstream has it.
 """
 
 from __future__ import annotations
@@ -17,16 +20,25 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tiphys.network.policy.model import BlockPeer, PortMatch
+from tiphys.network.policy.model import LAST_PORT, BlockPeer, PortMatch
 
-ADDRESSES, ADDRESS_PORTS = "ipv4_addr", "ipv4_addr . inet_service"
-INGRESS, EGRESS, SELF, DNS = "ingress", "egress", "self", "dns"
-_AT_ONCE = 500  # elements of one command
+# types of sets
+ADDRESSES = "ipv4_addr"
+ADDRESS_PORTS = "ipv4_addr . inet_service"
+
+# maps and sets that are always there; the first two are the directions, too
+INGRESS = "ingress"
+EGRESS = "egress"
+SELF = "self"  # each isolated pod's address, twice: a pod always reaches itself
+DNS = "dns"  # the addresses of the cluster's DNS servers
+
+_ELEMENTS_PER_COMMAND = 500
 
 
 @dataclass
 class Changes:
-    """From one ruleset to the next. Elements are (set, element); those of a map have their verdict after a colon."""
+    """From one ruleset to the next. Elements are (set, element); those of a map have their verdict
+    after a colon."""
 
     new_sets: dict[str, str] = field(default_factory=dict)  # name → type
     old_sets: list[str] = field(default_factory=list)
@@ -48,8 +60,8 @@ class Changes:
 
 
 def base(table: str) -> str:
-    """An empty table in the place of one that there may be, with its fixed chains. Pods' ends of CNI's point-to-point
-    links are named veth and something."""
+    """An empty table in the place of one that there may be, with its fixed chains. Pods' ends of
+    CNI's point-to-point links are named veth and something."""
     return f"""
 add table ip {table}
 delete table ip {table}
@@ -105,55 +117,60 @@ def _elements(
     for name, elements in rows.items():
         if without and name in without:
             continue
-        for start in range(0, len(elements), _AT_ONCE):
-            some = ", ".join(elements[start : start + _AT_ONCE])
-            yield f"{verb} element {table} {name} {{ {some} }}"
+        for start in range(0, len(elements), _ELEMENTS_PER_COMMAND):
+            batch = ", ".join(elements[start : start + _ELEMENTS_PER_COMMAND])
+            yield f"{verb} element {table} {name} {{ {batch} }}"
 
 
 # --- rules ---
 
 
 def blocks(peers: Iterable[BlockPeer], field: str) -> list[str]:
-    """The matches of networks against a field of the packet: all without exceptions are one set, looked up once. IPv6
-    matches nothing, for no packet here is of it."""
-    peers = [peer for peer in peers if ":" not in peer.network]
-    found = []
-    if plain := _merged(_span(peer.network) for peer in peers if not peer.excepted):
-        found.append("" if plain == [_EVERYTHING] else f"ip {field} {_set(plain)}")
-    for peer in peers:
-        if not peer.excepted:
-            continue
-        span = _span(peer.network)
-        whole = "" if span == _EVERYTHING else f"ip {field} {_set([span])} "
-        holes = _merged(_span(part) for part in peer.excepted if ":" not in part)
-        found.append((f"{whole}ip {field} != {_set(holes)}" if holes else whole).rstrip())
-    return found
+    """The matches of networks against a field of the packet: all without exceptions are one set,
+    looked up once. IPv6 matches nothing, for no packet here is of it."""
+    networks = [peer for peer in peers if ":" not in peer.network]
+    plain = _merged(_span(peer.network) for peer in networks if not peer.excepted)
+    matches = [_within(field, plain)] if plain else []
+    for peer in networks:
+        if peer.excepted:
+            inside = _within(field, [_span(peer.network)])
+            holes = _merged(_span(part) for part in peer.excepted if ":" not in part)
+            outside = f"ip {field} != {_set(holes)}" if holes else ""
+            matches.append(f"{inside} {outside}".strip())
+    return matches
 
 
-_EVERYTHING = (0, 0xFFFFFFFF)
+Span = tuple[int, int]  # the first and the last, both included
+_EVERYTHING: Span = (0, 0xFFFFFFFF)
 
 
-def _span(network: str) -> tuple[int, int]:
-    """The first and the last address of a network, as numbers. A policy may name 30,000 of them: `ipaddress` takes
-    1.2 s to merge those that this and `_merged` take 0.1 s for."""
+def _within(field: str, spans: list[Span]) -> str:
+    """The match of some addresses; that of all is empty."""
+    return "" if spans == [_EVERYTHING] else f"ip {field} {_set(spans)}"
+
+
+def _span(network: str) -> Span:
+    """The first and the last address of a network, as numbers. A policy may name 30,000 of them:
+    `ipaddress` takes 1.2 s to merge those that this and `_merged` take 0.1 s for."""
     address, _, length = network.partition("/")
     size = 1 << (32 - int(length or 32))
     first = int.from_bytes(socket.inet_aton(address), "big") & -size
     return first, first + size - 1
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Without overlaps, which a set of intervals does not take."""
-    found: list[tuple[int, int]] = []
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Without overlaps, which a set of intervals does not take, and in order."""
+    merged: list[Span] = []
     for first, last in sorted(spans):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
+        if merged and first <= merged[-1][1] + 1:
+            begin, end = merged[-1]
+            merged[-1] = (begin, max(end, last))
         else:
-            found.append((first, last))
-    return found
+            merged.append((first, last))
+    return merged
 
 
-def _set(spans: list[tuple[int, int]]) -> str:
+def _set(spans: list[Span]) -> str:
     rows = (
         _address(first) if first == last else f"{_address(first)}-{_address(last)}"
         for first, last in spans
@@ -165,18 +182,19 @@ def _address(number: int) -> str:
     return socket.inet_ntoa(number.to_bytes(4, "big"))
 
 
-def port_ranges(ports: Iterable[PortMatch]) -> dict[str, list[tuple[int, int]]]:
+def port_ranges(ports: Iterable[PortMatch]) -> dict[str, list[Span]]:
     """The numbered ports of each protocol, without overlaps."""
-    spans: dict[str, list[tuple[int, int]]] = {}
+    spans: dict[str, list[Span]] = {}
     for port in ports:
         if not port.name:
             spans.setdefault(port.protocol, []).append((port.first, port.last))
     return {protocol: _merged(rows) for protocol, rows in sorted(spans.items())}
 
 
-def numbered(protocol: str, ranges: list[tuple[int, int]]) -> str:
+def numbered(protocol: str, ranges: list[Span]) -> str:
     """The match of some ports of a protocol."""
-    if ranges == [(0, 65535)]:
-        return f"meta l4proto {protocol.lower()}"
+    name = protocol.lower()
+    if ranges == [(0, LAST_PORT)]:
+        return f"meta l4proto {name}"
     texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    return f"meta l4proto {protocol.lower()} th dport {{ {', '.join(texts)} }}"
+    return f"meta l4proto {name} th dport {{ {', '.join(texts)} }}"

@@ -1,4 +1,6 @@
-"""What policies allow, by the words of the API's documentation: slow, short, and asked by people and by tests."""
+"""What policies allow, by the words of the API's documentation: slow, short, and asked by people
+and by tests.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """In one direction. `policies` are those that isolate the pod: none means that it is open. `reasons` are what
-    allows the connection, as (policy, number of its rule from 1)."""
+    """In one direction. `policies` are those that isolate the pod: none means that it is open.
+    `reasons` are what allows the connection, as (policy, number of its rule from 1)."""
 
     policies: tuple[str, ...] = ()
     reasons: tuple[tuple[str, int], ...] = ()
@@ -55,7 +57,8 @@ class Semantics:
         return self.verdict("egress", wanted).allowed and self.verdict("ingress", wanted).allowed
 
     def verdict(self, direction: str, wanted: Connection) -> Verdict:
-        """What the pod at that end of the connection has to say: its source for egress, its target for ingress."""
+        """What the pod at that end of the connection has to say: its source for egress, its target
+        for ingress."""
         pod = wanted.source if direction == "egress" else wanted.target
         if isinstance(pod, str):
             return Verdict()
@@ -72,16 +75,14 @@ class Semantics:
         other = wanted.target if direction == "egress" else wanted.source
         if rule.peers and not any(self.includes(peer, other) for peer in rule.peers):
             return False
+        if not rule.ports:
+            return True
         target = wanted.target if isinstance(wanted.target, PodFacts) else None
-        return not rule.ports or any(
-            p.matches(wanted.protocol, wanted.port, target) for p in rule.ports
-        )
+        return any(port.matches(wanted.protocol, wanted.port, target) for port in rule.ports)
 
     def includes(self, peer: Peer, party: Party) -> bool:
         if isinstance(peer, BlockPeer):
             return peer.contains(party if isinstance(party, str) else party.address)
-        return (
-            isinstance(party, PodFacts)
-            and bool(party.address)
-            and peer.selects(party, self._namespaces)
-        )
+        if isinstance(party, str) or not party.address:
+            return False
+        return peer.selects(party, self._namespaces)

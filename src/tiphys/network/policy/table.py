@@ -1,7 +1,8 @@
-"""The ruleset of one node, kept as pods, namespaces and policies change. Pure: facts in, `Changes` for nft out.
+"""The ruleset of one node, kept as pods, namespaces and policies change. Pure: facts in, `Changes`
+for nft out.
 
-A changed pod costs a look at each set of peers that its node uses, and the elements that differ; nothing is computed
-anew. Only what policies about pods of this node need is there.
+A changed pod costs a look at each set of peers that its node uses, and the elements that differ;
+no more. Only what policies about pods of this node need is there.
 """
 
 from __future__ import annotations
@@ -19,16 +20,9 @@ from tiphys.network.policy.chains import (
     policy_chain,
 )
 from tiphys.network.policy.elements import Elements, Verdicts
+from tiphys.network.policy.memberships import Memberships, Pods
 from tiphys.network.policy.model import Labels, PodFacts, PodPeer, Policy, PortMatch
-from tiphys.network.policy.script import (
-    ADDRESS_PORTS,
-    ADDRESSES,
-    DNS,
-    EGRESS,
-    INGRESS,
-    SELF,
-    Changes,
-)
+from tiphys.network.policy.script import DNS, EGRESS, INGRESS, SELF, Changes
 
 _DIRECTIONS = (INGRESS, EGRESS)
 
@@ -38,29 +32,26 @@ class PolicyTable:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._pods: dict[str, PodFacts] = {}
-        self._by_namespace: dict[str, set[str]] = {}
+        self._pods = Pods()
         self._namespaces: dict[str, Labels] = {}
         self._policies: dict[str, dict[str, Policy]] = {}  # namespace → key → policy
+        # Local pods that other policies may be about now.
+        self._regroup: set[str] = set()
         self._groups: dict[str, dict[str, Group]] = {}  # local pod → direction → group
         self._uses: Counter[tuple[str, Group]] = Counter()  # how many local pods are of a group
-        self._chains: dict[str, tuple[str, ...]] = {}
-        self._compiled: dict[
-            str, Compiled
-        ] = {}  # by the policy's chain, while nothing it depends on changes
-        self._written: dict[str, tuple[str, ...]] = {}
-        self._peers: dict[str, PodPeer] = {}  # set → whom it holds
-        self._names: dict[str, PortMatch] = {}  # set → which port it holds
-        self._sets: dict[str, Elements] = {}
-        self._written_sets: set[str] = set()
-        self._memberships: dict[str, dict[str, list[str]]] = {}  # pod → set → its elements there
-        self._verdicts = {direction: Verdicts() for direction in _DIRECTIONS}
-        self._self, self._dns = Elements(), Elements()
-        self._addresses_of_dns: frozenset[str] = frozenset()
-        self._regroup: set[str] = set()  # local pods that other policies may be about now
         self._compile = False
+        # By the policy's chain, while nothing that it depends on changes.
+        self._compiled: dict[str, Compiled] = {}
+        self._chains: dict[str, tuple[str, ...]] = {}
+        self._written_chains: dict[str, tuple[str, ...]] = {}
+        self._memberships = Memberships(self._pods, self._namespaces)
+        self._written_sets: set[str] = set()
+        self._verdicts = {direction: Verdicts() for direction in _DIRECTIONS}
+        self._self = Elements()
+        self._dns = Elements()
+        self._dns_addresses: frozenset[str] = frozenset()
 
-    # --- what is so ---
+    # --- the state of the cluster ---
 
     def put_pod(self, pod: PodFacts) -> None:
         """A pod as it is now."""
@@ -69,26 +60,20 @@ class PolicyTable:
             return
         if old is not None and old.node != pod.node:
             self.drop_pod(old.key)
-        self._pods[pod.key] = pod
-        self._by_namespace.setdefault(pod.namespace, set()).add(pod.key)
-        if self._sets:
-            self._enlist(pod)
+        self._pods.put(pod)
+        self._memberships.put_pod(pod)
         if pod.node == self._node:
             if old is not None and old.address != pod.address:
-                self._let_go(old)
+                self._ungroup(old)
             self._regroup.add(pod.key)
 
     def drop_pod(self, key: str) -> None:
-        old = self._pods.pop(key, None)
+        old = self._pods.pop(key)
         if old is None:
             return
-        keys = self._by_namespace[old.namespace]
-        keys.discard(key)
-        if not keys:
-            del self._by_namespace[old.namespace]
-        self._resign(key, self._memberships.pop(key, {}), {})
+        self._memberships.drop_pod(key)
         self._regroup.discard(key)
-        self._let_go(old)
+        self._ungroup(old)
 
     def put_namespace(self, name: str, labels: Labels | None) -> None:
         """The labels of a namespace, None for one that is gone."""
@@ -99,12 +84,7 @@ class PolicyTable:
             self._namespaces.pop(name, None)
         else:
             self._namespaces[name] = labels
-        changed = [
-            set_name for set_name, peer in self._peers.items() if _minds(peer, before, labels)
-        ]
-        for key in self._by_namespace.get(name, ()) if changed else ():
-            for set_name in changed:
-                self._reconsider(self._pods[key], set_name)
+        self._memberships.relabel(name, before, labels)
         if name == DNS_POD.namespace:
             self._compiled.clear()
             self._compile = True
@@ -122,21 +102,23 @@ class PolicyTable:
         for direction in _DIRECTIONS:
             self._compiled.pop(policy_chain(direction, key), None)
         self._compile = True
-        keys = self._by_namespace.get(namespace, ())
-        self._regroup.update(k for k in keys if self._pods[k].node == self._node)
+        pods = self._pods.of(namespace)
+        self._regroup.update(pod.key for pod in pods if pod.node == self._node)
 
     def put_dns(self, addresses: Iterable[str]) -> None:
         """Where the cluster's DNS servers are."""
         wanted = frozenset(addresses)
-        self._dns.replace(self._addresses_of_dns, wanted)
-        self._addresses_of_dns = wanted
+        self._dns.replace(self._dns_addresses, wanted)
+        self._dns_addresses = wanted
 
     def isolates(self, key: str) -> bool:
         """Whether some policy is about a local pod."""
         pod = self._pods.get(key)
-        return pod is not None and any(policy.selects(pod) for policy in self._about(pod.namespace))
+        if pod is None:
+            return False
+        return any(policy.selects(pod) for policy in self._policies_of(pod.namespace))
 
-    # --- what to write ---
+    # --- changes to write ---
 
     def changes(self) -> Changes:
         """What has changed since the last call."""
@@ -146,58 +128,57 @@ class PolicyTable:
         if self._compile:
             self._compile = False
             self._compile_chains()
-        made = Changes()
-        made.new_sets = {
-            name: ADDRESSES if name in self._peers else ADDRESS_PORTS
-            for name in self._sets.keys() - self._written_sets
-        }
-        made.old_sets = [name for name in self._written_sets if name not in self._sets]
-        self._written_sets = set(self._sets)
-        made.chains = {
-            name: rules for name, rules in self._chains.items() if self._written.get(name) != rules
-        }
-        made.old_chains = [name for name in self._written if name not in self._chains]
-        self._written = dict(self._chains)
+        sets = self._memberships.sets
+        changes = Changes(
+            new_sets=self._types(sets.keys() - self._written_sets),
+            old_sets=[name for name in self._written_sets if name not in sets],
+            chains={
+                name: rules
+                for name, rules in self._chains.items()
+                if self._written_chains.get(name) != rules
+            },
+            old_chains=[name for name in self._written_chains if name not in self._chains],
+        )
+        self._written_sets = set(sets)
+        self._written_chains = dict(self._chains)
         for name, elements in self._element_sets():
             added, removed = elements.take()
             if added:
-                made.added[name] = added
+                changes.added[name] = added
             if removed:
-                made.removed[name] = removed
-        return made
+                changes.removed[name] = removed
+        return changes
 
     def whole(self) -> Changes:
         """Everything, for a table that is empty."""
         self.changes()
-        sets = {name: ADDRESSES if name in self._peers else ADDRESS_PORTS for name in self._sets}
         elements = {name: list(rows) for name, rows in self._element_sets() if len(rows)}
-        return Changes(new_sets=sets, chains=dict(self._chains), added=elements)
+        return Changes(
+            new_sets=self._types(self._memberships.sets),
+            chains=dict(self._chains),
+            added=elements,
+        )
+
+    def _types(self, sets: Iterable[str]) -> dict[str, str]:
+        return {name: self._memberships.type_of(name) for name in sets}
 
     def _element_sets(self) -> Iterator[tuple[str, Elements | Verdicts]]:
         yield SELF, self._self
         yield DNS, self._dns
-        yield from self._sets.items()
+        yield from self._memberships.sets.items()
         yield from self._verdicts.items()
 
     # --- local pods and the policies about them ---
 
-    def _about(self, namespace: str) -> Iterable[Policy]:
+    def _policies_of(self, namespace: str) -> Iterable[Policy]:
         return self._policies.get(namespace, {}).values()
 
     def _group(self, pod: PodFacts) -> None:
         """Finds the policies about a local pod, and leads its packets to them."""
-        policies = self._about(pod.namespace) if pod.address else ()
-        about = [policy for policy in policies if policy.selects(pod)]
-        before = self._groups.get(pod.key, {})
-        after: dict[str, Group] = {}
-        for direction in _DIRECTIONS:
-            if keys := sorted(
-                policy.key for policy in about if policy.rules(direction) is not None
-            ):
-                after[direction] = tuple(keys)
-        if after == before:
+        after = self._groups_of(pod)
+        if after == self._groups.get(pod.key, {}):
             return
-        self._let_go(pod)
+        self._ungroup(pod)
         for direction, group in after.items():
             self._verdicts[direction].put(
                 pod.address, pod.key, f"goto {group_chain(direction, group)}"
@@ -207,7 +188,20 @@ class PolicyTable:
             self._self.add(f"{pod.address} . {pod.address}")
             self._groups[pod.key] = after
 
-    def _let_go(self, pod: PodFacts) -> None:
+    def _groups_of(self, pod: PodFacts) -> dict[str, Group]:
+        """By direction; a direction in which no policy is about the pod is not in it."""
+        if not pod.address:
+            return {}
+        about = [policy for policy in self._policies_of(pod.namespace) if policy.selects(pod)]
+        groups: dict[str, Group] = {}
+        for direction in _DIRECTIONS:
+            keys = [policy.key for policy in about if policy.rules(direction) is not None]
+            if keys:
+                groups[direction] = tuple(sorted(keys))
+        return groups
+
+    def _ungroup(self, pod: PodFacts) -> None:
+        """No policy is about a pod any more, or it has another address."""
         groups = self._groups.pop(pod.key, None)
         if groups is None:
             return
@@ -217,12 +211,13 @@ class PolicyTable:
         self._self.discard(f"{pod.address} . {pod.address}")
 
     def _use(self, direction: str, group: Group, more: int) -> None:
-        """Chains are compiled anew when a group gets its first pod or loses its last."""
+        """Chains are compiled again when a group gets its first pod or loses its last."""
         before = self._uses[direction, group]
-        self._uses[direction, group] = before + more
-        if not before or not before + more:
+        after = before + more
+        self._uses[direction, group] = after
+        if not before or not after:
             self._compile = True
-        if not before + more:
+        if not after:
             del self._uses[direction, group]
 
     # --- chains ---
@@ -238,94 +233,15 @@ class PolicyTable:
                 if chain not in compiled:
                     compiled[chain] = self._compiled.get(chain) or self._policy(direction, key)
             chains[group_chain(direction, group)] = group_rules(direction, group)
-        for one in compiled.values():
-            chains |= one.chains
-            peers |= one.peers
-            names |= one.names
-        self._chains, self._compiled = chains, compiled
-        self._hold(peers, names)
+        for policy in compiled.values():
+            chains |= policy.chains
+            peers |= policy.peers
+            names |= policy.names
+        self._chains = chains
+        self._compiled = compiled
+        self._memberships.keep(peers, names)
 
     def _policy(self, direction: str, key: str) -> Compiled:
         return compile_policy(
             self._policies[key.partition("/")[0]][key], direction, self._namespaces
         )
-
-    # --- sets ---
-
-    def _hold(self, peers: dict[str, PodPeer], names: dict[str, PortMatch]) -> None:
-        """Fills the sets that are new, and gives up those that nobody names any more."""
-        gone = [name for name in self._sets if name not in peers and name not in names]
-        for name in gone:
-            del self._sets[name]
-        if gone:
-            for key, rows in list(self._memberships.items()):
-                for name in gone:
-                    rows.pop(name, None)
-                if not rows:
-                    del self._memberships[key]
-        new = [name for name in (*peers, *names) if name not in self._sets]
-        self._peers, self._names = peers, names
-        for name in new:
-            self._sets[name] = Elements()
-            for pod in self._candidates(peers.get(name)):
-                if elements := self._elements_of(pod, name):
-                    self._memberships.setdefault(pod.key, {})[name] = elements
-                    for element in elements:
-                        self._sets[name].add(element)
-
-    def _candidates(self, peer: PodPeer | None) -> Iterable[PodFacts]:
-        if peer is None or peer.namespaces is not None:
-            return self._pods.values()
-        return [self._pods[key] for key in self._by_namespace.get(peer.namespace, ())]
-
-    def _elements_of(self, pod: PodFacts, name: str) -> list[str]:
-        if not pod.address:
-            return []
-        peer = self._peers.get(name)
-        if peer is not None:
-            return [pod.address] if peer.selects(pod, self._namespaces) else []
-        match = self._names[name]
-        named = [
-            port for port in pod.ports if (port.name, port.protocol) == (match.name, match.protocol)
-        ]
-        return [f"{pod.address} . {port.number}" for port in named]
-
-    def _reconsider(self, pod: PodFacts, name: str) -> None:
-        """Whether a pod belongs to one set now."""
-        rows = self._memberships.get(pod.key, {})
-        before, after = rows.get(name, []), self._elements_of(pod, name)
-        if before == after:
-            return
-        self._sets[name].replace(before, after)
-        rows = {key: elements for key, elements in rows.items() if key != name}
-        if after:
-            rows[name] = after
-        if rows:
-            self._memberships[pod.key] = rows
-        else:
-            self._memberships.pop(pod.key, None)
-
-    def _enlist(self, pod: PodFacts) -> None:
-        """Puts a pod into the sets it belongs to now, and takes it out of the others."""
-        found = ((name, self._elements_of(pod, name)) for name in self._sets)
-        after = {name: elements for name, elements in found if elements}
-        self._resign(pod.key, self._memberships.get(pod.key, {}), after)
-        if after:
-            self._memberships[pod.key] = after
-        else:
-            self._memberships.pop(pod.key, None)
-
-    def _resign(self, key: str, before: dict[str, list[str]], after: dict[str, list[str]]) -> None:
-        for name in before.keys() | after.keys():
-            old, new = before.get(name, []), after.get(name, [])
-            if old != new:
-                self._sets[name].replace(old, new)
-
-
-def _minds(peer: PodPeer, before: Labels | None, after: Labels | None) -> bool:
-    """Whether the labels of a namespace make a difference to whom a peer selects there. Mostly they make none."""
-    selector = peer.namespaces
-    if selector is None:
-        return False
-    was, now = (labels is not None and selector.matches(labels) for labels in (before, after))
-    return was != now

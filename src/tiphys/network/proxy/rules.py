@@ -1,5 +1,15 @@
-"""Services and endpoint slices to nftables: one map from address, protocol and port to a chain for each service port.
-Pure: `desired` gives the whole ruleset, `changes` the script that leads from one ruleset to the next."""
+"""The ruleset of a node: a chain for each service port, and maps that lead to it. Pure.
+
+    svc-…    what comes for a cluster IP
+    ext-…    what comes from outside: node ports, external IPs, load balancers' addresses
+    all-…    every endpoint of a port whose `ext-` chain keeps to this node
+    fw-…     who may not come to a load balancer's address
+    hp-…     a host port
+    svc-…-…  one endpoint of a service whose clients stay with theirs; the set `aff-svc-…-…` has
+             these clients
+
+Names are digests: no text of a user's reaches nft.
+"""
 
 from __future__ import annotations
 
@@ -7,131 +17,59 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tiphys.api import core_v1, discovery_v1
+from tiphys.network.proxy.endpoints import (
+    Endpoint,
+    Reachable,
+    ServiceKey,
+    endpoints,
+    service_key,
+)
+from tiphys.network.proxy.hostports import HostPort
 
-SERVICE = "kubernetes.io/service-name"
-_MASQUERADE = "meta mark set meta mark | 0x4000"  # `postrouting` hides who asks
+SERVICES = "services"  # protocol, address and port → chain
+NODE_PORTS = "nodeports"  # protocol and port, at the node's addresses but those of the loopback
+HOST_PORTS = "hostports"  # the same, at all of the node's addresses
+FIREWALL = "firewall"  # as SERVICES, before them
+DEAD = "dead"  # as SERVICES, for what leads nowhere
+DEAD_PORTS = "deadports"  # as NODE_PORTS, for what leads nowhere
+HAIRPINS = "hairpins"  # source and target of a pod that is led to itself
+MAPS = (SERVICES, NODE_PORTS, HOST_PORTS, FIREWALL, DEAD, DEAD_PORTS, HAIRPINS)
+
+# `postrouting` masquerades what has this mark: the endpoint sees the node's address, and its
+# answers come back here.
+_MASQUERADE = "meta mark set meta mark | 0x4000"
+_AFFINITY_SECONDS = 10800  # where a service says nothing, as the API's default
+
+
+class UDPService(NamedTuple):
+    address: str
+    port: int
+
+
+class Key(NamedTuple):
+    """A key of one of the maps."""
+
+    map: str
+    element: str
+
+    @property
+    def dead(self) -> Key:
+        """The same where it leads nowhere."""
+        return Key(DEAD if self.map == SERVICES else DEAD_PORTS, self.element)
 
 
 @dataclass(frozen=True)
 class Ruleset:
-    """chains: name → rules; elements: map name → key → verdict; sets: affinity set → seconds."""
+    """chains: name → rules; elements: map → element → verdict; sets: affinity set → seconds. Old
+    flows of the `udp` services have to be forgotten when they change, for UDP has no end."""
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
     sets: dict[str, int] = field(default_factory=dict)
-    udp: frozenset[tuple[str, int]] = (
-        frozenset()
-    )  # UDP services: their old flows are forgotten when they change
-
-
-MAPS = ("services", "nodeports", "hostports", "firewall", "dead", "deadports", "hairpins")
-
-
-@dataclass(frozen=True)
-class HostPort:
-    """A port of the node that leads to a pod on it; `host` is empty for every address of the node, loopback too."""
-
-    protocol: str
-    host: str
-    port: int
-    address: str
-    target: int
-
-
-def base(table: str, pod_cidr: str, service_cidr: str) -> str:
-    """The table, its maps and its fixed chains. `pod_cidr` may be several networks with commas."""
-    pod_cidr = f"{{ {pod_cidr.replace(',', ', ')} }}"
-    return f"""
-table ip {table} {{
-  map services {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
-  map nodeports {{ type inet_proto . inet_service : verdict; }}
-  map hostports {{ type inet_proto . inet_service : verdict; }}
-  map firewall {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
-  map dead {{ type inet_proto . ipv4_addr . inet_service : verdict; }}
-  map deadports {{ type inet_proto . inet_service : verdict; }}
-  map hairpins {{ type ipv4_addr . ipv4_addr : verdict; }}
-  chain dispatch {{
-    meta l4proto . ip daddr . th dport vmap @services
-    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
-    fib daddr type local meta l4proto . th dport vmap @hostports
-  }}
-  set pods {{ type ipv4_addr; flags interval; elements = {pod_cidr}; }}
-  chain silence {{ drop; }}
-  chain refuse {{ meta l4proto tcp reject with tcp reset; reject; }}
-  chain hide {{ masquerade; }}
-  chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump dispatch; }}
-  chain output {{ type nat hook output priority -100; policy accept; jump dispatch; }}
-  chain prerouting-firewall {{ type filter hook prerouting priority -110; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @firewall; }}
-  chain output-firewall {{ type filter hook output priority -110; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @firewall; }}
-  chain forward-dead {{ type filter hook forward priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
-  chain output-dead {{ type filter hook output priority -1; policy accept; ct state new meta l4proto . ip daddr . th dport vmap @dead; }}
-  chain input-dead {{ type filter hook input priority -1; policy accept; ct state new meta l4proto . th dport vmap @deadports; }}
-  chain input-loopback {{ type filter hook input priority -1; policy accept; iifname != "lo" ip daddr 127.0.0.0/8 ct state new drop; }}
-  chain forward {{ type filter hook forward priority filter; policy accept; ip saddr {pod_cidr} accept; ip daddr {pod_cidr} accept; }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    meta mark & 0x4000 == 0x4000 masquerade
-    ip saddr . ip daddr vmap @hairpins
-    ip saddr {pod_cidr} ip daddr != {pod_cidr} ip daddr != {service_cidr} fib daddr type != local masquerade
-  }}
-}}
-"""
-
-
-def _name(*parts: str) -> str:
-    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    address: str
-    port: int
-    local: bool
-
-
-@dataclass(frozen=True)
-class Reachable:
-    """Where a service port leads: ready endpoints; where there are none, those that still serve while they end."""
-
-    ready: list[Endpoint]
-    fading: list[Endpoint]
-
-    @property
-    def everywhere(self) -> list[Endpoint]:
-        return self.ready or self.fading
-
-    @property
-    def local(self) -> list[Endpoint]:
-        """Of this node: those of it that end before ready ones elsewhere, as upstream."""
-        return [e for e in self.ready if e.local] or [e for e in self.fading if e.local]
-
-
-def endpoints(
-    slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.ServicePort, node: str
-) -> Reachable:
-    ready: set[Endpoint] = set()
-    fading: set[Endpoint] = set()
-    for one in slices:
-        for slice_port in one.ports:
-            if (
-                (slice_port.name or "") != port.name
-                or not slice_port.port
-                or (slice_port.protocol or "TCP") != port.protocol
-            ):
-                continue
-            for endpoint in one.endpoints:
-                conditions = endpoint.conditions
-                for address in endpoint.addresses:
-                    made = Endpoint(address, slice_port.port, endpoint.node_name == node)
-                    if conditions.ready is not False:
-                        ready.add(made)
-                    elif conditions.serving and conditions.terminating:
-                        fading.add(made)
-    return Reachable(
-        *(sorted(found, key=lambda e: (e.address, e.port)) for found in (ready, fading))
-    )
+    udp: frozenset[UDPService] = frozenset()
 
 
 def desired(
@@ -140,32 +78,58 @@ def desired(
     node: str,
     host_ports: Iterable[HostPort] = (),
 ) -> Ruleset:
-    """`host_ports` are those of the pods on this node."""
-    by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
-    for one in slices:
-        by_service.setdefault(
-            f"{one.metadata.namespace}/{one.metadata.labels.get(SERVICE, '')}", []
-        ).append(one)
-    made = _Builder(node)
+    """What `node` needs for all services of the cluster. `host_ports` are those of the pods on
+    it."""
+    slices_of: dict[ServiceKey, list[discovery_v1.EndpointSlice]] = {}
+    for endpoint_slice in slices:
+        slices_of.setdefault(service_key(endpoint_slice), []).append(endpoint_slice)
+    builder = _Builder(node)
     for service in services:
-        if service.spec.type != "ExternalName" and service.spec.cluster_ip not in ("", "None"):
-            made.service(
-                service, by_service.get(f"{service.metadata.namespace}/{service.metadata.name}", [])
-            )
-    for row in host_ports:
-        protocol = row.protocol.lower()
-        name, key = "hostports", f"{protocol} . {row.port}"
-        if row.host:
-            name, key = "services", f"{protocol} . {row.host} . {row.port}"
-        chain = f"hp-{_name(protocol, row.host, str(row.port))}"
-        if key not in made.elements[name]:
-            made.elements[name][key] = f"goto {chain}"
-            made.chains[chain] = (
-                # The pod must not see itself nor a loopback address as the one that asks.
-                f"ip saddr {{ 127.0.0.0/8, {row.address} }} {_MASQUERADE}",
-                f"meta l4proto {protocol} dnat to {row.address}:{row.target}",
-            )
-    return Ruleset(made.chains, made.elements, made.sets, frozenset(made.udp))
+        if _has_cluster_ip(service):
+            key = ServiceKey(service.metadata.namespace, service.metadata.name)
+            builder.add_service(service, slices_of.get(key, []))
+    for host_port in host_ports:
+        builder.add_host_port(host_port)
+    return Ruleset(builder.chains, builder.elements, builder.sets, frozenset(builder.udp))
+
+
+def _has_cluster_ip(service: core_v1.Service) -> bool:
+    spec = service.spec
+    return spec.type != "ExternalName" and spec.cluster_ip not in ("", "None")
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def _port_digest(service: core_v1.Service, port: core_v1.ServicePort) -> str:
+    meta = service.metadata
+    return _digest(meta.namespace, meta.name, port.name, port.protocol, str(port.port))
+
+
+@dataclass(frozen=True)
+class _Port:
+    """One port of a service, with what its rules are made of."""
+
+    service: core_v1.Service
+    port: core_v1.ServicePort
+    reachable: Reachable
+    digest: str
+    protocol: str  # as nft spells it
+
+    @property
+    def affinity(self) -> int | None:
+        """Seconds that a client stays with its endpoint; None: it does not."""
+        spec = self.service.spec
+        if spec.session_affinity != "ClientIP":
+            return None
+        config = spec.session_affinity_config
+        seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+        return seconds or _AFFINITY_SECONDS
+
+    def at(self, address: str) -> str:
+        """The element of an address in a map."""
+        return f"{self.protocol} . {address} . {self.port.port}"
 
 
 class _Builder:
@@ -174,163 +138,178 @@ class _Builder:
         self.chains: dict[str, tuple[str, ...]] = {}
         self.elements: dict[str, dict[str, str]] = {name: {} for name in MAPS}
         self.sets: dict[str, int] = {}
-        self.udp: set[tuple[str, int]] = set()
+        self.udp: set[UDPService] = set()
 
-    def service(self, service: core_v1.Service, slices: list[discovery_v1.EndpointSlice]) -> None:
-        spec, meta = service.spec, service.metadata
-        balanced = [
-            i.ip for i in service.status.load_balancer.ingress if i.ip and i.ip_mode != "Proxy"
-        ]
-        for port in spec.ports:
-            found = endpoints(slices, port, self._node)
-            proto = port.protocol.lower()
-            key = _name(meta.namespace, meta.name, port.name, port.protocol, str(port.port))
-            local_only = spec.internal_traffic_policy == "Local"
-            inside = [("services", f"{proto} . {spec.cluster_ip} . {port.port}")]
-            self._lead(
-                service,
-                f"svc-{key}",
-                proto,
-                found.local if local_only else found.everywhere,
-                inside,
-            )
-            keys = [
-                ("services", f"{proto} . {address} . {port.port}")
-                for address in (*spec.external_ips, *balanced)
-            ]
-            if port.node_port:
-                keys.append(("nodeports", f"{proto} . {port.node_port}"))
-            if keys and spec.external_traffic_policy == "Local":
-                self._lead_locally(service, key, proto, found, keys)
-            elif keys:
-                self._lead(service, f"ext-{key}", proto, found.everywhere, keys, (_MASQUERADE,))
-            self._guard(spec, key, [f"{proto} . {address} . {port.port}" for address in balanced])
-            if proto == "udp":
-                self.udp.add((spec.cluster_ip, port.port))
-
-    def _lead_locally(
-        self,
-        service: core_v1.Service,
-        key: str,
-        proto: str,
-        found: Reachable,
-        keys: list[tuple[str, str]],
+    def add_service(
+        self, service: core_v1.Service, slices: list[discovery_v1.EndpointSlice]
     ) -> None:
-        """Who comes from outside is led to pods of this node, under the address it has. Pods and the node itself stand
-        behind every node: they are led to any pod, as upstream."""
-        if not found.everywhere:
-            return self._lead(service, f"ext-{key}", proto, [], keys)
-        anywhere = f"all-{key}"
-        self._lead(service, anywhere, proto, found.everywhere, [])
-        ways_round = (
+        for service_port in service.spec.ports:
+            reachable = endpoints(slices, service_port, self._node)
+            digest = _port_digest(service, service_port)
+            port = _Port(service, service_port, reachable, digest, service_port.protocol.lower())
+            self._inside(port)
+            self._outside(port)
+            self._firewall(port)
+            if port.protocol == "udp":
+                self.udp.add(UDPService(service.spec.cluster_ip, service_port.port))
+
+    def _inside(self, port: _Port) -> None:
+        """The cluster IP."""
+        spec = port.service.spec
+        local_only = spec.internal_traffic_policy == "Local"
+        targets = port.reachable.local if local_only else port.reachable.everywhere
+        keys = [Key(SERVICES, port.at(spec.cluster_ip))]
+        self._lead(port, f"svc-{port.digest}", targets, keys)
+
+    def _outside(self, port: _Port) -> None:
+        """Everything that clients from outside come to."""
+        spec = port.service.spec
+        addresses = (*spec.external_ips, *_balanced_addresses(port.service))
+        keys = [Key(SERVICES, port.at(address)) for address in addresses]
+        if port.port.node_port:
+            keys.append(Key(NODE_PORTS, f"{port.protocol} . {port.port.node_port}"))
+        if not keys:
+            return
+        if spec.external_traffic_policy == "Local":
+            self._lead_locally(port, keys)
+        else:
+            chain = f"ext-{port.digest}"
+            self._lead(port, chain, port.reachable.everywhere, keys, (_MASQUERADE,))
+
+    def _lead_locally(self, port: _Port, keys: list[Key]) -> None:
+        """externalTrafficPolicy: Local. A client from outside is led to pods of this node, and seen
+        under the address it has. Pods and the node itself stand behind every node: they are led to
+        any pod, as upstream."""
+        reachable = port.reachable
+        if not reachable.everywhere:
+            self._refuse(keys)
+            return
+        chain = f"ext-{port.digest}"
+        anywhere = f"all-{port.digest}"
+        self._lead(port, anywhere, reachable.everywhere, [])
+        shortcuts = (
             f"ip saddr @pods goto {anywhere}",
             f"fib saddr type local {_MASQUERADE}",
             f"fib saddr type local goto {anywhere}",
         )
-        if found.local:
-            return self._lead(service, f"ext-{key}", proto, found.local, keys, ways_round)
-        self.chains[f"ext-{key}"] = ways_round
-        for name, element in keys:
-            self.elements[name][element] = f"goto ext-{key}"
-            # Another node may have what this one has not: whoever balances tries that, so nothing is refused.
-            self.elements["dead" if name == "services" else "deadports"][element] = "goto silence"
+        if reachable.local:
+            self._lead(port, chain, reachable.local, keys, shortcuts)
+            return
+        self.chains[chain] = shortcuts
+        for key in keys:
+            self._map(key, chain)
+            # Another node may have what this one has not: the load balancer tries that, so nothing
+            # is refused.
+            self._map(key.dead, "silence")
 
-    def _guard(self, spec: core_v1.ServiceSpec, key: str, elements: list[str]) -> None:
-        """Addresses of a load balancer are for those whom the service lets in."""
-        asked = (one.strip() for one in spec.load_balancer_source_ranges)
-        networks = (ipaddress.IPv4Network(one, strict=False) for one in asked if ":" not in one)
-        ranges = [
-            str(one) for one in ipaddress.collapse_addresses(networks)
-        ]  # sets of the kernel take no overlaps
-        if ranges and elements and ranges != ["0.0.0.0/0"]:
-            self.chains[f"fw-{key}"] = (f"ip saddr != {{ {', '.join(ranges)} }} drop",)
-            self.elements["firewall"].update((element, f"goto fw-{key}") for element in elements)
+    def _firewall(self, port: _Port) -> None:
+        """loadBalancerSourceRanges: who may come to the addresses of a load balancer."""
+        spec = port.service.spec
+        addresses = _balanced_addresses(port.service)
+        if not spec.load_balancer_source_ranges or not addresses:
+            return
+        ranges = _source_ranges(spec)
+        if not ranges or ranges == ["0.0.0.0/0"]:
+            return
+        chain = f"fw-{port.digest}"
+        self.chains[chain] = (f"ip saddr != {{ {', '.join(ranges)} }} drop",)
+        for address in addresses:
+            self._map(Key(FIREWALL, port.at(address)), chain)
 
     def _lead(
         self,
-        service: core_v1.Service,
+        port: _Port,
         chain: str,
-        proto: str,
-        found: list[Endpoint],
-        keys: list[tuple[str, str]],
+        targets: list[Endpoint],
+        keys: list[Key],
         first: tuple[str, ...] = (),
     ) -> None:
-        """`first` are rules that stand before those that lead to `found`."""
-        if not found:
-            for name, key in keys:
-                self.elements["dead" if name == "services" else "deadports"][key] = "goto refuse"
+        """A chain that leads to `targets`, after the rules `first`, and the keys that lead to it;
+        nothing refuses it where there are no targets."""
+        if not targets:
+            self._refuse(keys)
             return
-        for name, key in keys:
-            self.elements[name][key] = f"goto {chain}"
-        # A pod that is led to itself must not see its own address. One that is led to another pod keeps it: network
-        # policies on the other's node go by it.
-        self.elements["hairpins"].update(
-            (f"{e.address} . {e.address}", "goto hide") for e in found if e.local
-        )
-        rules = list(first)
-        if service.spec.session_affinity == "ClientIP":
-            self._sticky(service, chain, proto, found, rules)
+        for key in keys:
+            self._map(key, chain)
+        # A pod that is led to itself must not see its own address as its client's. One that is led
+        # to another pod keeps its own: network policies on the other's node go by it.
+        hairpins = self.elements[HAIRPINS]
+        for target in targets:
+            if target.local:
+                hairpins[f"{target.address} . {target.address}"] = "goto hide"
+        affinity = port.affinity
+        if affinity is None:
+            rules: tuple[str, ...] = (_spread(port.protocol, targets),)
         else:
-            targets = ", ".join(f"{i} : {e.address} . {e.port}" for i, e in enumerate(found))
-            rules.append(
-                f"meta l4proto {proto} dnat ip to numgen random mod {len(found)} map {{ {targets} }}"
-            )
-        self.chains[chain] = tuple(rules)
+            rules = self._stay(chain, port.protocol, targets, affinity)
+        self.chains[chain] = first + rules
 
-    def _sticky(
-        self,
-        service: core_v1.Service,
-        chain: str,
-        proto: str,
-        found: list[Endpoint],
-        rules: list[str],
-    ) -> None:
+    def _stay(
+        self, chain: str, protocol: str, targets: list[Endpoint], seconds: int
+    ) -> tuple[str, ...]:
         """A client stays with its endpoint as long as it comes back in time."""
-        config = service.spec.session_affinity_config
-        seconds = (
-            config.client_ip.timeout_seconds if config and config.client_ip else None
-        ) or 10800
         names = []
-        for endpoint in found:
-            name = f"{chain}-{_name(endpoint.address, str(endpoint.port))[:8]}"
+        for target in targets:
+            # The time is part of the name: the kernel does not change that of a set.
+            digest = _digest(target.address, str(target.port), str(seconds))
+            name = f"{chain}-{digest[:8]}"
             self.sets[f"aff-{name}"] = seconds
             self.chains[name] = (
                 f"update @aff-{name} {{ ip saddr }}",
-                f"meta l4proto {proto} dnat to {endpoint.address}:{endpoint.port}",
+                f"meta l4proto {protocol} dnat to {target.address}:{target.port}",
             )
             names.append(name)
-        rules += [f"ip saddr @aff-{name} goto {name}" for name in names]
-        rules.append(
-            f"numgen random mod {len(names)} vmap {{ {', '.join(f'{i} : goto {name}' for i, name in enumerate(names))} }}"
+        verdicts = ", ".join(f"{number} : goto {name}" for number, name in enumerate(names))
+        return (
+            *(f"ip saddr @aff-{name} goto {name}" for name in names),
+            f"numgen random mod {len(names)} vmap {{ {verdicts} }}",
+        )
+
+    def _refuse(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._map(key.dead, "refuse")
+
+    def _map(self, key: Key, chain: str) -> None:
+        self.elements[key.map][key.element] = f"goto {chain}"
+
+    # --- host ports ---
+
+    def add_host_port(self, row: HostPort) -> None:
+        """A service at the same address and port goes before it."""
+        protocol = row.protocol.lower()
+        key = Key(HOST_PORTS, f"{protocol} . {row.port}")
+        if row.host:
+            key = Key(SERVICES, f"{protocol} . {row.host} . {row.port}")
+        if key.element in self.elements[key.map]:
+            return
+        chain = f"hp-{_digest(protocol, row.host, str(row.port))}"
+        self._map(key, chain)
+        self.chains[chain] = (
+            # The pod must see neither itself nor a loopback address as its client's.
+            f"ip saddr {{ 127.0.0.0/8, {row.address} }} {_MASQUERADE}",
+            f"meta l4proto {protocol} dnat to {row.address}:{row.target}",
         )
 
 
-def changes(table: str, old: Ruleset, new: Ruleset) -> str:
-    """The nft script from one ruleset to the next: what did not change is not touched."""
-    t = f"ip {table}"
-    lines = [
-        f"add set {t} {name} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
-        for name, seconds in new.sets.items()
-        if name not in old.sets
-    ]
-    lines += [f"add chain {t} {name}" for name in new.chains if name not in old.chains]
-    for name in MAPS:
-        before, after = old.elements.get(name, {}), new.elements.get(name, {})
-        gone = [key for key, verdict in before.items() if after.get(key) != verdict]
-        lines += [f"delete element {t} {name} {{ {key} : {before[key]} }}" for key in gone]
-    for name, rules in new.chains.items():
-        if old.chains.get(name) != rules:
-            lines.append(f"flush chain {t} {name}")
-            lines += [f"add rule {t} {name} {rule}" for rule in rules]
-    for name in MAPS:
-        before, after = old.elements.get(name, {}), new.elements.get(name, {})
-        lines += [
-            f"add element {t} {name} {{ {key} : {verdict} }}"
-            for key, verdict in after.items()
-            if before.get(key) != verdict
-        ]
-    gone_chains = [name for name in old.chains if name not in new.chains]
-    lines += [f"flush chain {t} {name}" for name in gone_chains]
-    lines += [f"delete chain {t} {name}" for name in gone_chains]
-    lines += [f"delete set {t} {name}" for name in old.sets if name not in new.sets]
-    return "\n".join(lines) + "\n" if lines else ""
+def _spread(protocol: str, targets: list[Endpoint]) -> str:
+    """Each new connection to any of the targets."""
+    choices = ", ".join(
+        f"{number} : {target.address} . {target.port}" for number, target in enumerate(targets)
+    )
+    return (
+        f"meta l4proto {protocol} dnat ip to numgen random mod {len(targets)} map {{ {choices} }}"
+    )
+
+
+def _balanced_addresses(service: core_v1.Service) -> list[str]:
+    """A load balancer's addresses whose packets come here as they are; with ipMode Proxy they come
+    to node ports."""
+    ingress = service.status.load_balancer.ingress
+    return [one.ip for one in ingress if one.ip and one.ip_mode != "Proxy"]
+
+
+def _source_ranges(spec: core_v1.ServiceSpec) -> list[str]:
+    """IPv4 networks without overlaps, which the kernel's sets do not take."""
+    texts = (text.strip() for text in spec.load_balancer_source_ranges)
+    networks = (ipaddress.IPv4Network(text, strict=False) for text in texts if ":" not in text)
+    return [str(network) for network in ipaddress.collapse_addresses(networks)]

@@ -177,5 +177,5 @@ def api_listener(name: str) -> listener_pb2.Listener:
 
 def packed(message: object) -> AnyMessage:
     made = AnyMessage()
-    made.Pack(message)  # type: ignore[arg-type]
+    made.Pack(message)
     return made

@@ -1,5 +1,9 @@
-"""Devices that drivers offer in ResourceSlices, and how claims get theirs.
+"""Dynamic resource allocation: devices that drivers offer in ResourceSlices, and how claims get
+theirs.
 
-`inventory.py`: what is offered, by pool and node; `allocator.py`: which devices a node could give to some claims; `stock.py`:
-all that the scheduler knows of devices, with what it has promised and not written yet. Pure but for the stock's callers.
+`inventory` has what is offered, by pool and node; `requests`, `constraints` and `sharing` say what
+a claim asks for; `allocator` searches the devices that a node could give to some claims and
+`results` writes them down; `tracker` knows all of this, with what claims have and what is reserved
+for them in this process; `claim_gate` keeps pods out of the queue whose claims do not exist. These
+are pure. `binder` writes allocations to the API server.
 """

@@ -1,485 +1,315 @@
-"""Which devices a node could give to some claims: a search that tries devices in their order and steps back."""
+"""Which devices a node could give to some claims: a search that tries devices in order, and steps
+back. Pure.
+
+The search is depth first: over claims, over their requests, over the alternatives of a request, and
+over the devices of an alternative. `_allocate_rest` continues it where it stands.
+"""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
-from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
-from tiphys.api.base import Quantity, format_quantity, parse_quantity
-from tiphys.machinery.devices import qualified, values_of
-from tiphys.machinery.nodes import tolerated
 from tiphys.machinery.quantity import nano
-from tiphys.scheduler.devices.inventory import DeviceID, Offer, Pool, SelectorError
+from tiphys.scheduler.devices.constraints import Constraint
+from tiphys.scheduler.devices.inventory import DeviceID, Offer, Pool, PoolID
+from tiphys.scheduler.devices.requests import (
+    AllocationError,
+    ClassLister,
+    RequestData,
+    alternatives_of,
+)
+from tiphys.scheduler.devices.results import Grant, allocation_result
+from tiphys.scheduler.devices.sharing import Used, consumption, has_capacity
 
-STEPS = 20_000  # devices that are tried on one node before the search is given up
-MOST = 32  # devices of one claim
-Amounts = dict[str, int]  # in nano units
+MAX_STEPS = 20_000  # devices that are tried on one node before the search is given up
+MAX_DEVICES_PER_CLAIM = 32  # upstream's AllocationResultsMaxSize
 
-
-class Unfit(Exception):
-    """Why a node cannot give what is asked; the text is for the user."""
-
-
-class AllocationError(Exception):
-    """Something is wrong with a claim, a class or a pool, so that nobody knows what a node can give. Upstream gives the
-    scheduling of the pod up then, whatever other nodes have."""
-
-
-@dataclass
-class Used:
-    """What is taken of a device: how many claims have all of it or a share, and how much the shares take."""
-
-    whole: int = 0
-    shares: int = 0
-    amounts: Amounts = field(default_factory=dict)
+CounterAmounts = Mapping[tuple[str, str], int]  # (counter set, counter) → nano-units
 
 
-@dataclass
-class _Ask:
-    """A request, or one of its alternatives."""
-
-    name: str
-    selectors: list[tuple[str, str]]  # (whose it is, as errors name it; expression)
-    claim: str  # namespace/name
-    mode: str
-    count: int
-    admin: bool
-    tolerations: list[v1.DeviceToleration]
-    capacity: Mapping[str, Quantity]
-    kind: v1.DeviceClass
-
-
-@dataclass
-class _Grant:
-    ask: _Ask
+class _Candidate(NamedTuple):
+    pool: Pool
     offer: Offer
-    consumed: Amounts | None  # of a device that several claims may have
+
+
+@dataclass
+class _ClaimState:
+    """A claim, and what it was given so far."""
+
+    claim: v1.ResourceClaim
+    requests: list[list[RequestData]]  # the alternatives of each
+    constraints: list[Constraint]
+    grants: list[Grant] = field(default_factory=list)
+
+
+class _Position(NamedTuple):
+    """Where the search stands: at a request of a claim."""
+
+    claim: int
+    request: int
 
 
 class Allocator:
-    """Allocates on one node. `used`: what claims that are not among those asked for have; `kind` looks a class up."""
+    """Allocates once, on one node. `used` has the devices that other claims have,
+    `consumed_counters` what these take of a pool's counters."""
 
     def __init__(
         self,
         pools: Sequence[Pool],
         used: Mapping[DeviceID, Used],
-        spent: Callable[[Pool], Mapping[tuple[str, str], int]],
-        kind: Callable[[str], v1.DeviceClass | None],
+        consumed_counters: Callable[[Pool], CounterAmounts],
+        classes: ClassLister,
     ) -> None:
-        self._pools, self._used, self._kind = pools, used, kind
-        self._spent = spent
-        self._left: dict[
-            tuple[str, str], dict[tuple[str, str], int]
-        ] = {}  # pool → (counter set, counter) → amount
-        self._taken: dict[DeviceID, list[_Grant]] = {}
-        self._steps = STEPS
-        self._grants: list[list[_Grant]] = []
-        self._rules: list[list[_Rule]] = []
-        self._choices: list[list[tuple[v1.DeviceRequest, list[_Ask]]]] = []
+        self._pools = pools
+        self._used = used
+        self._consumed_counters = consumed_counters
+        self._classes = classes
+        self._claims: list[_ClaimState] = []
+        self._grants_of_device: dict[DeviceID, list[Grant]] = {}
+        self._counters_left: dict[PoolID, dict[tuple[str, str], int]] = {}
+        self._steps_left = MAX_STEPS
 
     def allocate(self, claims: Sequence[v1.ResourceClaim]) -> list[v1.AllocationResult] | None:
-        """What each claim gets; None: the node does not have it. Once for each Allocator. Raises Unfit,
+        """What each claim gets; None: the node cannot give it. Raises Unallocatable,
         AllocationError."""
-        if not self.possible(claims):
+        if not self.can_allocate(claims):
             return None
-        return [
-            self._result(claim, grants) for claim, grants in zip(claims, self._grants, strict=True)
-        ]
+        return [allocation_result(state.claim, state.grants) for state in self._claims]
 
-    def possible(self, claims: Sequence[v1.ResourceClaim]) -> bool:
-        """Whether the node has what the claims ask for. Raises Unfit, AllocationError."""
+    def can_allocate(self, claims: Sequence[v1.ResourceClaim]) -> bool:
+        """Whether the node can give what the claims ask for. Raises Unallocatable,
+        AllocationError."""
         for claim in claims:
-            self._choices.append(
-                [
-                    (request, list(self._asks(claim, request)))
-                    for request in claim.spec.devices.requests
-                ]
-            )
-            self._rules.append([_Rule(one) for one in claim.spec.devices.constraints])
-            self._grants.append([])
-        return self._claim(0, 0)
-
-    def _asks(self, claim: v1.ResourceClaim, request: v1.DeviceRequest) -> Iterator[_Ask]:
-        key = f"{claim.metadata.namespace}/{claim.metadata.name}"
-        alternatives: list[tuple[str, Any]]
-        if request.exactly is not None:
-            alternatives = [(request.name, request.exactly)]
-        else:
-            alternatives = [(f"{request.name}/{sub.name}", sub) for sub in request.first_available]
-        for name, said in alternatives:
-            kind = self._kind(said.device_class_name)
-            if kind is None:
-                raise Unfit(f"request {name}: device class {said.device_class_name} does not exist")
-            whose = (
-                (f"class {kind.metadata.name}", kind.spec.selectors),
-                (f"claim {key}", said.selectors),
-            )
-            selectors = [
-                (f"{owner}: selector #{number}", selector.cel.expression)
-                for owner, rows in whose
-                for number, selector in enumerate(rows)
-                if selector.cel is not None
+            devices = claim.spec.devices
+            requests = [
+                alternatives_of(claim, request, self._classes) for request in devices.requests
             ]
-            yield _Ask(
-                name,
-                selectors,
-                key,
-                said.allocation_mode or "ExactCount",
-                said.count or 1,
-                bool(getattr(said, "admin_access", None)),
-                said.tolerations,
-                said.capacity.requests if said.capacity is not None else {},
-                kind,
-            )
+            constraints = [Constraint(constraint) for constraint in devices.constraints]
+            self._claims.append(_ClaimState(claim, requests, constraints))
+        return self._allocate_rest(_Position(0, 0))
 
     # --- the search ---
 
-    def _claim(self, at: int, number: int) -> bool:
-        """Whether request `number` of claim `at`, and everything behind it, can be met."""
-        if at == len(self._choices):
+    def _allocate_rest(self, position: _Position) -> bool:
+        """Whether the request at the position, and all behind it, can be given devices."""
+        if position.claim == len(self._claims):
             return True
-        if number == len(self._choices[at]):
-            return self._claim(at + 1, 0)
-        for ask in self._choices[at][number][1]:
-            if ask.mode == "All":
-                if self._all(at, number, ask):
-                    return True
-            elif self._some(at, number, ask, _Lazy(self._candidates(ask)), 0, ask.count):
+        requests = self._claims[position.claim].requests
+        if position.request == len(requests):
+            return self._allocate_rest(_Position(position.claim + 1, 0))
+        for request in requests[position.request]:
+            if request.allocation_mode == "All":
+                allocated = self._allocate_all(position, request)
+            else:
+                candidates = _LazyList(self._candidates(request))
+                allocated = self._allocate_count(position, request, candidates, 0, request.count)
+            if allocated:
                 return True
         return False
 
-    def _candidates(self, ask: _Ask) -> Iterator[tuple[Pool, Offer]]:
+    def _candidates(self, request: RequestData) -> Iterator[_Candidate]:
+        """The devices that the request may be given, as far as can be said before the search."""
         for pool in self._pools:
-            if pool.complete and not pool.wrong:
-                for offer in pool.offers:
-                    free = (
-                        offer.id not in self._used
-                        or ask.admin
-                        or offer.device.allow_multiple_allocations
-                    )
-                    if free and self._suits(ask, offer):
-                        yield pool, offer
+            if not pool.is_usable:
+                continue
+            for offer in pool.offers:
+                may_be_shared = request.admin_access or offer.device.allow_multiple_allocations
+                is_free = offer.id not in self._used
+                if (is_free or may_be_shared) and request.selects(offer):
+                    yield _Candidate(pool, offer)
 
-    def _suits(self, ask: _Ask, offer: Offer) -> bool:
-        for selector, expression in ask.selectors:
-            try:
-                if not offer.chosen_by(expression):
-                    return False
-            except SelectorError as error:
-                raise AllocationError(f"{selector}: CEL runtime error: {error}") from None
-        return True
-
-    def _some(
-        self, at: int, number: int, ask: _Ask, candidates: _Lazy, start: int, count: int
+    def _allocate_count(
+        self,
+        position: _Position,
+        request: RequestData,
+        candidates: _LazyList,
+        start: int,
+        count: int,
     ) -> bool:
+        """Gives the request `count` more devices, of the candidates from `start` on."""
         if count == 0:
-            return self._claim(at, number + 1)
+            return self._allocate_rest(position._replace(request=position.request + 1))
+        state = self._claims[position.claim]
         index = start
         while (candidate := candidates.get(index)) is not None:
-            pool, offer = candidate
             index += 1
-            if self._take(at, ask, pool, offer):
-                if self._some(at, number, ask, candidates, index, count - 1):
+            if self._take(state, request, candidate):
+                if self._allocate_count(position, request, candidates, index, count - 1):
                     return True
-                self._give_back(at, pool)
-            elif self._steps < 0:
+                self._put_back(state, candidate.pool)
+            elif self._steps_left < 0:
                 return False
         return False
 
-    def _all(self, at: int, number: int, ask: _Ask) -> bool:
-        wanted = []
-        for pool in self._pools:
-            if pool.wrong or not pool.complete:
-                state = "being updated" if not pool.complete else "invalid"
-                raise AllocationError(
-                    f"claim {ask.claim}, request {ask.name}: asks for all devices, but resource pool "
-                    f"{pool.driver}/{pool.name} is currently {state}"
-                )
-            wanted += [(pool, offer) for offer in pool.offers if self._suits(ask, offer)]
-        done: list[Pool] = []
-        for pool, offer in wanted:
-            if not self._take(at, ask, pool, offer):
+    def _allocate_all(self, position: _Position, request: RequestData) -> bool:
+        state = self._claims[position.claim]
+        wanted = self._all_devices(request)
+        taken = []
+        for candidate in wanted:
+            if not self._take(state, request, candidate):
                 break
-            done.append(pool)
-        if wanted and len(done) == len(wanted) and self._claim(at, number + 1):
-            return True
-        for pool in reversed(done):
-            self._give_back(at, pool)
+            taken.append(candidate)
+        if wanted and len(taken) == len(wanted):
+            if self._allocate_rest(position._replace(request=position.request + 1)):
+                return True
+        for candidate in reversed(taken):
+            self._put_back(state, candidate.pool)
         return False
 
-    def _take(self, at: int, ask: _Ask, pool: Pool, offer: Offer) -> bool:
-        """Gives a device to a claim, if nothing speaks against that."""
-        self._steps -= 1
-        if self._steps < 0 or len(self._grants[at]) == MOST:
+    def _all_devices(self, request: RequestData) -> list[_Candidate]:
+        """The devices that "All" means. Raises AllocationError when a pool does not say for
+        sure."""
+        candidates = []
+        for pool in self._pools:
+            if not pool.is_usable:
+                state = "invalid" if pool.complete else "being updated"
+                raise AllocationError(
+                    f"claim {request.claim}, request {request.name}: asks for all devices, "
+                    f"but resource pool {pool.id.driver}/{pool.id.pool} is currently {state}"
+                )
+            candidates += [
+                _Candidate(pool, offer) for offer in pool.offers if request.selects(offer)
+            ]
+        return candidates
+
+    # --- taking a device, and putting it back ---
+
+    def _take(self, state: _ClaimState, request: RequestData, candidate: _Candidate) -> bool:
+        """Gives a device to a claim, if nothing speaks against it."""
+        pool, offer = candidate
+        self._steps_left -= 1
+        if self._steps_left < 0 or len(state.grants) == MAX_DEVICES_PER_CLAIM:
             return False
-        if not all(_bears(ask, taint) for taint in offer.device.taints):
+        if not all(request.tolerates(taint) for taint in offer.device.taints):
             return False
-        possible, consumed = self._share(ask, offer)
-        grant = _Grant(ask, offer, consumed)
-        if not possible or not self._count(pool, grant, -1):
+        grant = self._possible_grant(request, offer)
+        if grant is None or not self._take_counters(pool, grant):
             return False
-        for index, rule in enumerate(self._rules[at]):
-            if not rule.add(ask, offer):
-                for before in self._rules[at][:index]:
-                    before.remove(ask)
-                self._count(pool, grant, 1)
-                return False
-        self._grants[at].append(grant)
-        self._taken.setdefault(offer.id, []).append(grant)
+        if not _add_to_all(state.constraints, grant):
+            self._put_back_counters(pool, grant)
+            return False
+        state.grants.append(grant)
+        self._grants_of_device.setdefault(offer.id, []).append(grant)
         return True
 
-    def _give_back(self, at: int, pool: Pool) -> None:
-        """Takes back what a claim was given last."""
-        grant = self._grants[at].pop()
-        self._taken[grant.offer.id].remove(grant)
-        for rule in self._rules[at]:
-            rule.remove(grant.ask)
-        self._count(pool, grant, 1)
+    def _put_back(self, state: _ClaimState, pool: Pool) -> None:
+        """Takes back what the claim was given last."""
+        grant = state.grants.pop()
+        self._grants_of_device[grant.offer.id].remove(grant)
+        for constraint in state.constraints:
+            constraint.remove(grant.request)
+        self._put_back_counters(pool, grant)
 
-    def _share(self, ask: _Ask, offer: Offer) -> tuple[bool, Amounts | None]:
-        """(whether the device can be had, what a share of it takes; None: all of it is had)."""
-        device, given = offer.device, self._taken.get(offer.id, ())
-        if not _ample(ask, device, offer.id.driver) or any(grant.ask is ask for grant in given):
-            return False, None
-        if device.allow_multiple_allocations:
-            consumed = _consumption(ask, device, offer.id.driver)
-            return consumed is not None and (ask.admin or self._roomy(offer, consumed)), consumed
-        free = offer.id not in self._used and all(grant.ask.admin for grant in given)
-        return ask.admin or free, None
+    def _possible_grant(self, request: RequestData, offer: Offer) -> Grant | None:
+        """The device, or a share of it, for a request; None: it cannot be had."""
+        device = offer.device
+        driver = offer.id.driver
+        granted = self._grants_of_device.get(offer.id, ())
+        if any(grant.request is request for grant in granted):
+            return None
+        if not has_capacity(request, device, driver):
+            return None
+        if not device.allow_multiple_allocations:
+            is_free = offer.id not in self._used
+            is_free = is_free and all(grant.request.admin_access for grant in granted)
+            return Grant(request, offer, None) if is_free or request.admin_access else None
+        consumed = consumption(request, device, driver)
+        if consumed is None:
+            return None
+        grant = Grant(request, offer, consumed)
+        return grant if request.admin_access or self._has_share(grant) else None
 
-    def _roomy(self, offer: Offer, consumed: Amounts) -> bool:
+    def _has_share(self, grant: Grant) -> bool:
+        """Whether enough of each capacity of a shared device is left."""
+        offer = grant.offer
         used = self._used.get(offer.id, Used())
         if used.whole:
             return False
-        others = [
-            used.amounts,
-            *(g.consumed or {} for g in self._taken.get(offer.id, ()) if not g.ask.admin),
-        ]
-        return all(
-            amount + sum(o.get(name, 0) for o in others) <= nano(offer.device.capacity[name].value)
-            for name, amount in consumed.items()
-        )
-
-    def _count(self, pool: Pool, grant: _Grant, sign: int) -> bool:
-        """Takes what a device needs of the counters of its pool (-1), or gives it back (1). False: too little is left,
-        and nothing was taken."""
-        consumes, id_ = grant.offer.device.consumes_counters, grant.offer.id
-        shared = id_ in self._used or any(not g.ask.admin for g in self._taken.get(id_, ()))
-        if not consumes or grant.ask.admin or shared:
-            return True
-        key = (pool.driver, pool.name)
-        left = self._left.get(key)
-        if left is None:
-            spent = self._spent(pool)
-            left = self._left[key] = {
-                (name, counter): nano(value.value) - spent.get((name, counter), 0)
-                for name, counters in pool.counters.items()
-                for counter, value in counters.items()
-            }
-        needed = {
-            (one.counter_set, name): nano(c.value)
-            for one in consumes
-            for name, c in one.counters.items()
-        }
-        if sign < 0 and any(left.get(name, 0) < amount for name, amount in needed.items()):
-            return False
-        for name, amount in needed.items():
-            left[name] += sign * amount
-        return True
-
-    # --- the result ---
-
-    def _result(self, claim: v1.ResourceClaim, grants: list[_Grant]) -> v1.AllocationResult:
-        made = v1.AllocationResult()
-        for grant in grants:
-            ask, offer = grant.ask, grant.offer
-            one = v1.DeviceRequestAllocationResult(
-                request=ask.name,
-                driver=offer.id.driver,
-                pool=offer.id.pool,
-                device=offer.id.device,
-                admin_access=True if ask.admin else None,
-                tolerations=list(ask.tolerations),
-                binding_conditions=list(offer.device.binding_conditions),
-                binding_failure_conditions=list(offer.device.binding_failure_conditions),
-            )
-            if grant.consumed is not None:
-                one.share_id = str(uuid.uuid4())
-                for name, amount in grant.consumed.items():
-                    form = parse_quantity(offer.device.capacity[name].value)[1]
-                    one.consumed_capacity[name] = format_quantity(amount, form)
-            made.devices.results.append(one)
-        made.devices.config = list(_configuration(claim, grants))
-        made.node_selector = _reach(grants)
-        return made
-
-
-class _Lazy:
-    """Candidates, looked for as far as they are needed."""
-
-    def __init__(self, source: Iterator[tuple[Pool, Offer]]) -> None:
-        self._source, self._found = source, list[tuple[Pool, Offer]]()
-
-    def get(self, index: int) -> tuple[Pool, Offer] | None:
-        while len(self._found) <= index:
-            if (more := next(self._source, None)) is None:
-                return None
-            self._found.append(more)
-        return self._found[index]
-
-
-class _Rule:
-    """A constraint of a claim over the devices that it has been given so far."""
-
-    def __init__(self, constraint: v1.DeviceConstraint) -> None:
-        self._requests = frozenset(constraint.requests)
-        self._name = constraint.match_attribute or constraint.distinct_attribute or ""
-        self._same = constraint.match_attribute is not None
-        self._stack: list[tuple[str, frozenset[Any]]] = []
-
-    def _applies(self, ask: _Ask) -> bool:
-        return (
-            not self._requests
-            or ask.name in self._requests
-            or ask.name.partition("/")[0] in self._requests
-        )
-
-    def add(self, ask: _Ask, offer: Offer) -> bool:
-        if not self._applies(ask):
-            return True
-        attribute = _attribute(offer, self._name)
-        if attribute is None:
-            return False
-        kind, found = values_of(attribute)
-        values = frozenset(found)
-        if self._same:
-            if self._stack:
-                kind_before, before = self._stack[-1]
-                values &= before
-                if kind != kind_before:
-                    return False
-            if not values:
+        taken = [used.amounts]
+        for other in self._grants_of_device.get(offer.id, ()):
+            if other.consumed is not None and not other.request.admin_access:
+                taken.append(other.consumed)
+        for name, amount in (grant.consumed or {}).items():
+            total = amount + sum(amounts.get(name, 0) for amounts in taken)
+            if total > nano(offer.device.capacity[name].value):
                 return False
-        elif any(kind == other and values & seen for other, seen in self._stack):
+        return True
+
+    # --- counters that devices of a pool share ---
+
+    def _take_counters(self, pool: Pool, grant: Grant) -> bool:
+        """Takes what the device consumes. False: too little is left, and nothing was taken."""
+        if not self._consumes_counters(grant):
+            return True
+        left = self._counters_left_in(pool)
+        needed = _needed_counters(grant)
+        if any(left.get(counter, 0) < amount for counter, amount in needed.items()):
             return False
-        self._stack.append((kind, values))
+        for counter, amount in needed.items():
+            left[counter] -= amount
         return True
 
-    def remove(self, ask: _Ask) -> None:
-        if self._applies(ask):
-            self._stack.pop()
+    def _put_back_counters(self, pool: Pool, grant: Grant) -> None:
+        if not self._consumes_counters(grant):
+            return
+        left = self._counters_left_in(pool)
+        for counter, amount in _needed_counters(grant).items():
+            left[counter] += amount
+
+    def _consumes_counters(self, grant: Grant) -> bool:
+        """A device consumes once, however many claims share it, and not for administrators. Asked
+        when the grant is not yet, or no longer, among those of its device."""
+        offer = grant.offer
+        if not offer.device.consumes_counters or grant.request.admin_access:
+            return False
+        others = self._grants_of_device.get(offer.id, ())
+        is_shared = any(not other.request.admin_access for other in others)
+        return not is_shared and offer.id not in self._used
+
+    def _counters_left_in(self, pool: Pool) -> dict[tuple[str, str], int]:
+        left = self._counters_left.get(pool.id)
+        if left is None:
+            consumed = self._consumed_counters(pool)
+            left = self._counters_left[pool.id] = {
+                (set_name, name): nano(counter.value) - consumed.get((set_name, name), 0)
+                for set_name, counters in pool.counters.items()
+                for name, counter in counters.items()
+            }
+        return left
 
 
-def _attribute(offer: Offer, name: str) -> v1.DeviceAttribute | None:
-    found = offer.device.attributes.get(name)
-    domain, _, short = name.partition("/")
-    return (
-        offer.device.attributes.get(short) if found is None and domain == offer.id.driver else found
-    )
-
-
-def _bears(ask: _Ask, taint: v1.DeviceTaint) -> bool:
-    if taint.effect not in ("NoSchedule", "NoExecute"):
-        return True
-    plain = core_v1.Taint(key=taint.key, value=taint.value, effect=taint.effect)
-    rows = (
-        core_v1.Toleration(key=t.key, operator=t.operator, value=t.value, effect=t.effect)
-        for t in ask.tolerations
-    )
-    return tolerated(plain, rows)
-
-
-def _asked(ask: _Ask, name: str, driver: str) -> Quantity | None:
-    return next(
-        (q for n, q in ask.capacity.items() if qualified(n, driver) == qualified(name, driver)),
-        None,
-    )
-
-
-def _ample(ask: _Ask, device: v1.Device, driver: str) -> bool:
-    """Whether a device has the capacity that is asked for."""
-    has = {
-        qualified(name, driver): nano(capacity.value) for name, capacity in device.capacity.items()
+def _needed_counters(grant: Grant) -> CounterAmounts:
+    return {
+        (consumption.counter_set, name): nano(counter.value)
+        for consumption in grant.offer.device.consumes_counters
+        for name, counter in consumption.counters.items()
     }
-    return all(
-        has.get(qualified(name, driver), -1) >= nano(amount)
-        for name, amount in ask.capacity.items()
-    )
 
 
-def _consumption(ask: _Ask, device: v1.Device, driver: str) -> Amounts | None:
-    """What a share of a device takes of each of its capacities; None: it cannot be had like that."""
-    found: Amounts = {}
-    for name, capacity in device.capacity.items():
-        asked, policy = _asked(ask, name, driver), capacity.request_policy
-        if policy is None:
-            found[name] = nano(asked if asked is not None else capacity.value)
-            continue
-        wanted = asked if asked is not None else policy.default
-        amount = _rounded(nano(wanted if wanted is not None else capacity.value), policy)
-        if amount is None:
-            return None
-        found[name] = amount
-    return found
+def _add_to_all(constraints: Sequence[Constraint], grant: Grant) -> bool:
+    """Adds the device to all constraints, or to none if one does not allow it."""
+    for index, constraint in enumerate(constraints):
+        if not constraint.add(grant.request, grant.offer):
+            for added in constraints[:index]:
+                added.remove(grant.request)
+            return False
+    return True
 
 
-def _rounded(amount: int, policy: v1.CapacityRequestPolicy) -> int | None:
-    """The next amount that a policy allows."""
-    if policy.valid_values:
-        return min(
-            (value for value in map(nano, policy.valid_values) if value >= amount), default=None
-        )
-    if (bounds := policy.valid_range) is not None and bounds.min is not None:
-        least = nano(bounds.min)
-        amount = max(amount, least)
-        if bounds.step is not None and (step := nano(bounds.step)):
-            amount = least + -(-(amount - least) // step) * step
-        if bounds.max is not None and amount > nano(bounds.max):
-            return None
-    return amount
+class _LazyList:
+    """Candidates, worked out as far as they are asked for: selectors cost time."""
 
+    def __init__(self, source: Iterator[_Candidate]) -> None:
+        self._source = source
+        self._known: list[_Candidate] = []
 
-def _configuration(
-    claim: v1.ResourceClaim, grants: list[_Grant]
-) -> Iterator[v1.DeviceAllocationConfiguration]:
-    """What drivers are told, first by the classes, then by the claim: later ones win."""
-    asks = list({grant.ask.name: grant.ask for grant in grants}.values())
-    for ask in asks:
-        for by_class in ask.kind.spec.config:
-            yield v1.DeviceAllocationConfiguration(
-                source="FromClass", requests=[ask.name], opaque=by_class.opaque
-            )
-    names = {name for ask in asks for name in (ask.name, ask.name.partition("/")[0])}
-    for by_claim in claim.spec.devices.config:
-        if not by_claim.requests or names & set(by_claim.requests):
-            yield v1.DeviceAllocationConfiguration(
-                source="FromClaim", requests=list(by_claim.requests), opaque=by_claim.opaque
-            )
-
-
-def _reach(grants: list[_Grant]) -> core_v1.NodeSelector | None:
-    """The nodes from which all of the devices can be used; None: all."""
-    term = core_v1.NodeSelectorTerm()
-    for grant in grants:
-        name, selector, _ = grant.offer.place()
-        if name:
-            here = core_v1.NodeSelectorRequirement(
-                key="metadata.name", operator="In", values=[name]
-            )
-            return core_v1.NodeSelector(
-                node_selector_terms=[core_v1.NodeSelectorTerm(match_fields=[here])]
-            )
-        if selector is not None:
-            [wanted] = selector.node_selector_terms
-            for kept, rows in (
-                (term.match_expressions, wanted.match_expressions),
-                (term.match_fields, wanted.match_fields),
-            ):
-                kept += [row for row in rows if row not in kept]
-    if not (term.match_expressions or term.match_fields):
-        return None
-    return core_v1.NodeSelector(node_selector_terms=[term])
+    def get(self, index: int) -> _Candidate | None:
+        while len(self._known) <= index:
+            candidate = next(self._source, None)
+            if candidate is None:
+                return None
+            self._known.append(candidate)
+        return self._known[index]

@@ -1,0 +1,50 @@
+"""Ports of the node that lead to one pod on it (hostPort). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tiphys.api import core_v1
+
+_EVERY_ADDRESS = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class HostPort:
+    """`host` is empty for every address of the node, loopback too. `address` and `target` are the
+    pod's."""
+
+    protocol: str
+    host: str
+    port: int
+    address: str
+    target: int
+
+
+def host_ports(pod: core_v1.Pod) -> list[HostPort]:
+    """The ports that lead to a pod as long as it runs; those of a pod in its node's network are the
+    node's anyway."""
+    address = pod.status.pod_ip
+    if not address or pod.spec.host_network or pod.status.phase not in ("Pending", "Running"):
+        return []
+    return [
+        HostPort(
+            port.protocol,
+            "" if port.host_ip in _EVERY_ADDRESS else port.host_ip,
+            port.host_port,
+            address,
+            port.container_port,
+        )
+        for port in _ports(pod)
+        if port.host_port and not _is_ipv6_only(port.host_ip)
+    ]
+
+
+def _ports(pod: core_v1.Pod) -> Iterator[core_v1.ContainerPort]:
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        yield from container.ports
+
+
+def _is_ipv6_only(host: str) -> bool:
+    return ":" in host and host not in _EVERY_ADDRESS

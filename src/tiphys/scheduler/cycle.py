@@ -1,0 +1,207 @@
+"""The scheduling cycle, from the queue to a node. Read `SchedulingCycle.schedule` from top to
+bottom:
+
+1. queue: the active pod of the highest priority is popped (`queue`);
+2. pre-filter, filter, score: plugins look at all nodes (`framework`, `plugins/`), then extenders do
+   (`extenders/`);
+3. post-filter, if the pod fits nowhere: claims are deallocated, pods preempted (`postfilter`,
+   `preemption`, `eviction`);
+4. assume and reserve: the pod counts on its node, its devices are taken (`cache`,
+   `devices/tracker`);
+5. permit: the pod waits until it may be bound;
+6. pre-bind, bind, and unreserve on failure: a task of its own (`binding`).
+
+One pod is scheduled at a time, so that each sees what those before it took. Event handlers run
+between pods and whenever the cycle waits: what it knows of the snapshot may be obsolete after an
+`await`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from tiphys.client.tasks import TaskGroup
+from tiphys.scheduler.active_profile import ActiveProfile, ActiveProfiles
+from tiphys.scheduler.binding import Binder
+from tiphys.scheduler.devices.tracker import DeviceTracker
+from tiphys.scheduler.extenders.chain import ExtenderVerdict
+from tiphys.scheduler.framework import Evaluation
+from tiphys.scheduler.placement import Placement
+from tiphys.scheduler.podinfo import PodInfo
+from tiphys.scheduler.postfilter import PostFilter
+from tiphys.scheduler.reporting import FailureReason, Reporter
+from tiphys.scheduler.state import SchedulerState
+from tiphys.scheduler.timeslice import TimeSlice
+
+_MAX_BINDING_CYCLES = 64  # at once
+
+
+class SchedulingCycle:
+    def __init__(
+        self,
+        state: SchedulerState,
+        profiles: ActiveProfiles,
+        devices: DeviceTracker,
+        post_filter: PostFilter,
+        binder: Binder,
+        reporter: Reporter,
+        tasks: TaskGroup,
+    ) -> None:
+        self._now = state.now
+        self._wake = state.wake
+        self._queue = state.queue
+        self._snapshot = state.snapshot
+        self._cache = state.cache
+        self._nominator = state.nominator
+        self._profiles = profiles
+        self._devices = devices
+        self._post_filter = post_filter
+        self._binder = binder
+        self._reporter = reporter
+        self._tasks = tasks
+        self._binding_slots = asyncio.Semaphore(_MAX_BINDING_CYCLES)
+
+    # --- queue ---
+
+    async def run(self) -> None:
+        """Schedules pods as they become active. Does not return."""
+        while True:
+            await self._schedule_active_pods()
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._queue.seconds_until_next())
+            except TimeoutError:
+                pass
+
+    async def _schedule_active_pods(self) -> None:
+        time_slice = TimeSlice(self._now)
+        while (pod := self._queue.pop()) is not None:
+            await self.schedule(pod)
+            await time_slice.yield_if_over()
+
+    # --- the cycle of one pod ---
+
+    async def schedule(self, pod: PodInfo) -> None:
+        profile = self._profiles[pod.spec.scheduler_name]
+
+        # Pre-filter, filter, score. Room that is kept for the pod itself, or for pods of lower
+        # priority, is free for it.
+        self._nominator.release(pod.uid)
+        with self._nominator.without_lower_priority(pod):
+            placement = await self._find_node(pod, profile)
+        if placement.error:
+            self._handle_error(pod, placement)
+            return
+        if not placement.node:
+            await self._handle_unschedulable(pod, placement, profile)
+            return
+
+        # Assume, reserve.
+        self._cache.assume(pod, placement.node)
+        if not self._reserve(pod, placement.node):
+            self._unreserve(pod)
+            return
+
+        # Permit. No plugin of upstream's waits here; this keeps bindings from piling up at the API
+        # server.
+        await self._binding_slots.acquire()
+
+        # Pre-bind, bind; unreserve on failure.
+        self._tasks.start(self._run_binding_cycle(pod, placement.node), "bind")
+
+    # --- pre-filter, filter, score ---
+
+    async def _find_node(self, pod: PodInfo, profile: ActiveProfile) -> Placement:
+        nominated_node = self._nominator.node_of(pod.uid)
+        if not profile.extenders.is_interested(pod.pod):
+            return profile.framework.place(pod, nominated_node)
+
+        evaluation = profile.framework.evaluate(pod, explain=True)
+        placement = evaluation.placement
+        if evaluation.scores is None:
+            return placement
+        nodes = [
+            node
+            for row in np.flatnonzero(evaluation.feasible)
+            if (node := self._snapshot.nodes[row]) is not None
+        ]
+        verdict = await profile.extenders.filter_and_score(pod.pod, nodes)
+        self._add_reasons(placement, verdict)
+        if placement.error or not verdict.passed:
+            return placement
+
+        rows = self._snapshot.rows_named(verdict.passed)
+        if not rows.any():  # all of these nodes were deleted meanwhile
+            return placement
+        if len(evaluation.scores) < len(self._snapshot):  # nodes were added meanwhile
+            return await self._find_node(pod, profile)
+        row = self._snapshot.row_of.get(nominated_node, -1)
+        if row < 0 or not rows[row]:
+            self._add_scores(evaluation, verdict)
+            row = profile.framework.select_host(rows, evaluation.scores)
+        placement.node = self._snapshot.names[row]
+        return placement
+
+    def _add_reasons(self, placement: Placement, verdict: ExtenderVerdict) -> None:
+        for reason, count in verdict.reasons.items():
+            placement.reasons[reason] = placement.reasons.get(reason, 0) + count
+        if verdict.unresolvable:
+            placement.add_unresolvable(self._snapshot.rows_named(verdict.unresolvable))
+        placement.error = verdict.error
+        if not verdict.passed:
+            # It is not known what would help with an extender: any event may.
+            placement.unschedulable_plugins.clear()
+
+    def _add_scores(self, evaluation: Evaluation, verdict: ExtenderVerdict) -> None:
+        assert evaluation.scores is not None
+        for node_name, score in verdict.scores.items():
+            row = self._snapshot.row_of.get(node_name)
+            if row is not None:
+                evaluation.scores[row] += score
+
+    # --- the pod has no node ---
+
+    def _handle_error(self, pod: PodInfo, placement: Placement) -> None:
+        """It is not known where the pod fits."""
+        self._queue.add_backoff(pod)
+        self._nominator.withdraw(pod.uid)
+        self._reporter.failed(pod, FailureReason.SCHEDULER_ERROR, placement.error)
+
+    async def _handle_unschedulable(
+        self, pod: PodInfo, placement: Placement, profile: ActiveProfile
+    ) -> None:
+        """The pod fits nowhere: post-filter, and then it waits for an event that may help."""
+        self._queue.add_unschedulable(pod, placement.queueing_hint(self._snapshot, pod))
+        candidate = None
+        if placement.node_count:
+            candidate = await self._post_filter.run(pod, placement, profile)
+        nominated_node = self._nominator.node_of(pod.uid)
+        self._reporter.failed(pod, FailureReason.UNSCHEDULABLE, placement.message, nominated_node)
+        if candidate is not None:
+            self._post_filter.start_eviction(pod, candidate)
+
+    # --- reserve ---
+
+    def _reserve(self, pod: PodInfo, node_name: str) -> bool:
+        """Keeps the devices that the pod needs from other pods. False: another pod has taken them
+        meanwhile."""
+        if not pod.spec.resource_claims:
+            return True
+        node = self._snapshot.node(node_name)
+        return node is not None and self._devices.reserve(pod.pod, node)
+
+    def _unreserve(self, pod: PodInfo) -> None:
+        """The pod is tried again. A nomination that it has stays."""
+        self._cache.forget(pod.uid)
+        self._nominator.renominate(pod)
+        self._queue.add_backoff(pod)
+
+    # --- bind ---
+
+    async def _run_binding_cycle(self, pod: PodInfo, node_name: str) -> None:
+        try:
+            await self._binder.run(pod, node_name)
+        finally:
+            self._binding_slots.release()

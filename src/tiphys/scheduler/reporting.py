@@ -1,0 +1,128 @@
+"""Reports what came of scheduling a pod: events, the PodScheduled condition, the nominated node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.client.client import Client, Unreachable
+from tiphys.client.informer import Informer
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+from tiphys.scheduler.active_profile import ActiveProfiles
+from tiphys.scheduler.podinfo import PodInfo
+
+log = logging.getLogger(__name__)
+
+
+class FailureReason(StrEnum):
+    """The reason of a PodScheduled condition that is false."""
+
+    UNSCHEDULABLE = "Unschedulable"  # the pod fits nowhere now
+    SCHEDULER_ERROR = "SchedulerError"  # it is not known where it fits, or it could not be bound
+
+
+class Reporter:
+    """`now` is the wall clock, in seconds since 1970."""
+
+    def __init__(
+        self,
+        client: Client,
+        tasks: TaskGroup,
+        pods: Informer[core_v1.Pod],
+        profiles: ActiveProfiles,
+        now: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._tasks = tasks
+        self._pods = pods
+        self._profiles = profiles
+        self._now = now
+
+    def scheduled(self, pod: PodInfo, node_name: str) -> None:
+        message = f"Successfully assigned {pod.key} to {node_name}"
+        self._record(pod, pod, "Normal", "Scheduled", message)
+
+    def preempted(self, victim: PodInfo, preemptor: PodInfo, node_name: str) -> None:
+        message = f"Preempted by pod {preemptor.uid} on node {node_name}"
+        self._record(preemptor, victim, "Normal", "Preempted", message)
+
+    def failed(
+        self, pod: PodInfo, reason: FailureReason, message: str, nominated_node: str = ""
+    ) -> None:
+        """The pod has no node. What is in its status already is not written again."""
+        self._record(pod, pod, "Warning", "FailedScheduling", message)
+        report = self._report_failure(pod, reason, message, nominated_node)
+        self._tasks.start(report, "report failed scheduling")
+
+    def _record(
+        self, pod: PodInfo, regarding: PodInfo, event_type: str, reason: str, message: str
+    ) -> None:
+        """An event of the profile that schedules the pod."""
+        recorder = self._profiles[pod.spec.scheduler_name].recorder
+        recorder.record(regarding.pod, event_type, reason, message)
+
+    async def _report_failure(
+        self, pod: PodInfo, reason: FailureReason, message: str, nominated_node: str
+    ) -> None:
+        cached_pod = self._pods.get(pod.key)
+        if cached_pod is None or cached_pod.metadata.uid != pod.uid:
+            return
+        if cached_pod.spec.node_name:
+            return
+        status: dict[str, Any] = {}
+        condition = self.condition(cached_pod, "PodScheduled", "False", reason, message)
+        if condition is not None:
+            status["conditions"] = [condition]
+        if (cached_pod.status.nominated_node_name or "") != nominated_node:
+            status["nominatedNodeName"] = nominated_node or None
+        if status:
+            await self.patch_status(cached_pod, status)
+
+    async def nominate(self, pod: core_v1.Pod, node_name: str | None) -> None:
+        """Writes the nominated node of a pod; None: it has none."""
+        await self.patch_status(pod, {"nominatedNodeName": node_name})
+
+    async def patch_status(self, pod: core_v1.Pod, status: dict[str, Any]) -> None:
+        """Reports are not worth an attempt to schedule: one that fails is written with the next."""
+        meta = pod.metadata
+        patch = {"metadata": {"uid": meta.uid}, "status": status}
+        try:
+            await self._client.patch(core_v1.Pod, meta.name, patch, meta.namespace, "status")
+        except (StatusError, Unreachable) as error:
+            log.debug(
+                "The status of pod %s/%s was not written: %s", meta.namespace, meta.name, error
+            )
+
+    def condition(
+        self, pod: core_v1.Pod, condition_type: str, value: str, reason: str, message: str
+    ) -> dict[str, Any] | None:
+        """See `condition_patch`."""
+        return condition_patch(pod, condition_type, value, reason, message, self._now())
+
+
+def condition_patch(
+    pod: core_v1.Pod, condition_type: str, value: str, reason: str, message: str, now: float
+) -> dict[str, Any] | None:
+    """A condition as the pod is to have it, in JSON; None when it has it already. The transition
+    time stays as long as the value does; `now` is in seconds since 1970."""
+    current = next((c for c in pod.status.conditions if c.type == condition_type), None)
+    generation = pod.metadata.generation
+    transition_time = ""
+    if current is not None and current.status == value and current.last_transition_time:
+        transition_time = current.last_transition_time
+        is_same_text = (current.reason, current.message) == (reason, message)
+        if is_same_text and current.observed_generation == generation:
+            return None
+    return {
+        "type": condition_type,
+        "status": value,
+        "reason": str(reason),
+        "message": message,
+        "observedGeneration": generation,
+        "lastTransitionTime": transition_time or timestamps.rfc3339(now),
+    }

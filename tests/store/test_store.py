@@ -1,0 +1,193 @@
+"""The store over the memory engine, and over one that is slow or fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.store.builders import value
+from tiphys.store import store as module
+from tiphys.store.cache import Expired, Filter
+from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout
+from tiphys.store.engine import Write as EngineWrite
+from tiphys.store.memory import MemoryEngine
+from tiphys.store.store import Retention, Store, prefix_of
+
+PODS = "/core/pods/"
+KEY = "/core/pods/ns/a"
+
+
+class Faulty(MemoryEngine):
+    """Answers when `answers` is set, and fails while `broken`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.broken = False
+        self.pings = 0
+        self.compacted: list[int] = []
+
+    async def _answer(self) -> None:
+        await self.answers.wait()
+        if self.broken:
+            raise StoreError("broken")
+
+    async def commit(self, write: EngineWrite) -> int:
+        await self._answer()
+        return await super().commit(write)
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await self._answer()
+
+    async def compact(self, revision: int) -> None:
+        self.compacted.append(revision)
+        await self._answer()
+
+
+@pytest.fixture
+async def engine() -> Faulty:
+    return Faulty()
+
+
+@pytest.fixture
+async def store(engine: Faulty) -> AsyncIterator[Store]:
+    made = Store(engine)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix"), [(KEY, PODS), ("/g/widgets/x", "/g/widgets/"), ("/g/w/ns/x/y", "/g/w/")]
+)
+def test_a_key_begins_with_the_prefix_of_its_resource(key: str, prefix: str) -> None:
+    assert prefix_of(key) == prefix
+
+
+async def test_what_was_written_can_be_read_at_once(store: Store) -> None:
+    entry = await store.put(store.cache(PODS), KEY, value(), 0)
+    assert store.cache(PODS).get(KEY) is entry and store.revision == entry.revision == 1
+    assert (store.counts(), store.commits) == ({PODS: 1}, 1)
+    assert await store.delete(KEY, 1) == 2
+    assert (store.counts(), store.commits, await store.fresh()) == ({PODS: 0}, 2, 2)
+
+
+async def test_a_writer_gets_what_it_wrote_though_it_was_replaced_meanwhile(
+    store: Store, engine: Faulty
+) -> None:
+    engine.answers.clear()
+    puts = [
+        asyncio.ensure_future(store.put(store.cache(PODS), KEY, value(label), None))
+        for label in ("x", "y")
+    ]
+    await asyncio.sleep(0)
+    engine.answers.set()
+    first, second = await asyncio.gather(*puts)
+    assert (first.revision, second.revision) == (1, 2)
+    assert first.labels == {"l": "x"} and second.labels == {"l": "y"}
+
+
+async def test_a_conflict_names_the_current_revision(store: Store) -> None:
+    await store.put(store.cache(PODS), KEY, value(), 0)
+    with pytest.raises(Conflict) as conflict:
+        await store.put(store.cache(PODS), KEY, value(), 0)
+    assert conflict.value.current == 1
+
+
+async def test_an_engine_that_does_not_answer_is_waited_for_until_the_deadline(
+    store: Store, engine: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DEADLINE", 0.01)
+    engine.answers.clear()
+    with pytest.raises(StoreTimeout, match="did not answer"):
+        await store.delete(KEY, None)
+
+
+async def test_health_is_asked_once_for_all_who_wait(store: Store, engine: Faulty) -> None:
+    engine.answers.clear()
+    assert await asyncio.gather(*(store.answers(0.01) for _ in range(3))) == [False] * 3
+    assert engine.pings == 1
+    engine.answers.set()
+    assert await store.answers(5) and engine.pings == 1
+    engine.broken = True
+    assert not await store.answers(5) and engine.pings == 2
+
+
+async def test_waiting_for_a_revision_ends_when_it_comes_or_in_time(store: Store) -> None:
+    assert not await store.reached(1, 0.01)
+    waiting = [asyncio.ensure_future(store.reached(revision, 5)) for revision in (1, 2)]
+    await asyncio.sleep(0)
+    await store.put(store.cache(PODS), KEY, value(), 0)
+    assert await waiting[0] and not waiting[1].done()
+    await store.delete(KEY, None)
+    assert await waiting[1] and await store.reached(2, 0)
+
+
+async def test_compaction_forgets_in_memory_and_on_disk_and_goes_on_after_a_failure(
+    store: Store, engine: Faulty
+) -> None:
+    pods = store.cache(PODS)
+    for _ in range(3):
+        await store.put(pods, KEY, value(), None)
+    engine.broken = True
+    await store.compact(2)
+    assert pods.floor == 2 and [event.revision for event in pods.events] == [3]
+    await store.compact(2)
+    await store.compact(1)
+    await store.compact(3)
+    assert engine.compacted == [2, 3]
+
+
+def test_history_stays_for_five_rounds() -> None:
+    retention = Retention(10)
+    compacted = [retention.next_round(revision) for revision in (20, 30, 40, 50, 60, 70)]
+    assert compacted == [None, None, None, None, 10, 20]
+
+
+class Restarted(MemoryEngine):
+    """Has a snapshot, and tells of changes before `open` has returned."""
+
+    async def open(self, listener: Listener) -> Snapshot:
+        listener([Change(4, "/core/pods/ns/b", value(), 0)])
+        listener([Change(5, "/core/pods/ns/c", value(), 0)])
+        changes = [
+            Change(2, KEY, value(), 0),
+            Change(3, KEY, value(), 2),
+            Change(4, "/core/pods/ns/b", value(), 0),
+        ]
+        return Snapshot(4, 2, changes)
+
+
+async def test_history_begins_where_the_engine_was_compacted() -> None:
+    store = Store(Restarted())
+    await store.open()
+    pods = store.cache(PODS)
+    assert store.revision == 5 and [event.revision for event in pods.events] == [3, 4, 5]
+    assert pods.watch(Filter(PODS), 2, lambda: None).behind
+    for resource in (pods, store.cache("/core/nodes/")):
+        with pytest.raises(Expired):
+            resource.watch(Filter(resource.prefix), 1, lambda: None)
+        with pytest.raises(Expired):
+            resource.at(Filter(resource.prefix), 1)
+    await store.close()
+
+
+class Broken(MemoryEngine):
+    """Has values that are not objects."""
+
+    async def open(self, listener: Listener) -> Snapshot:
+        changes = [Change(1, KEY, b"[]", 0), Change(2, "nonsense", value(), 0)]
+        return Snapshot(2, 0, [*changes, Change(3, "/core/pods/ns/b", value(), 0)])
+
+
+async def test_values_that_are_not_objects_are_noted_under_their_resource() -> None:
+    store = Store(Broken())
+    await store.open()
+    pods = store.cache(PODS)
+    assert list(pods.corrupt) == [KEY] and list(store.counts()) == [PODS]
+    assert len(pods) == 1 and store.revision == 3
+    await store.close()
