@@ -1,8 +1,9 @@
 """Lists the cluster every few seconds and makes a table of it.
 
 Plain lists, not watches: the cost for the API server is the same whatever changes and however many ask for routes, and a
-server that missed something is right again one poll later. An answer with the same bytes as before costs no decoding, and
-when all are the same nothing is compiled.
+server that missed something is right again one poll later. A server that gives lists an ETag (Tiphys does) sends nothing
+again that has not changed; items with the same bytes as before cost no decoding, and when all are the same nothing is
+compiled.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tiphys.addons.routeserver.compiling.objects import (
 from tiphys.addons.routeserver.compiling.options import Options
 from tiphys.addons.routeserver.compiling.tables import Compiled, compile_routes
 from tiphys.addons.routeserver.table import Table, Tables, table_of
-from tiphys.client.client import Client, Unreachable
+from tiphys.client.client import Client, Known, Unreachable
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Poller:
         self._problems = problems
         self._interval = interval
         self._last: Reading | None = None
+        self._known: dict[str, Known] = {}
         self._was_empty = False
         self.polls = 0
         self.failures = 0
@@ -116,7 +118,8 @@ class Poller:
 
     async def _list(self, path: str, optional: bool = False) -> bytes:
         try:
-            answer = await self._client.request("GET", path)
+            known = self._known.setdefault(path, Known())
+            answer = await self._client.request("GET", path, known=known)
         except StatusError as error:
             if optional and error.code == 404:  # nobody has installed RouteGroups
                 return _EMPTY

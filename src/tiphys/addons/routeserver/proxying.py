@@ -112,7 +112,9 @@ class Backends:
         self._session = session
         self._turn = itertools.count()
 
-    async def answer(self, route: Route, exchange: Exchange, body: bytes) -> web.Response:
+    async def answer(
+        self, route: Route, exchange: Exchange, body: aiohttp.StreamReader | None
+    ) -> web.Response:
         apply_filters(route, exchange)
         address = self._address(route)
         if not address:

@@ -33,7 +33,6 @@ from tiphys.client.config import load
 from tiphys.client.tasks import TaskGroup
 
 MODES = ("False", "Pre", "Exec")
-_MOST = 64 << 20  # bytes of a request's body
 
 
 class _Direct(Tables):
@@ -102,7 +101,7 @@ class Router:
         )
 
     async def _listen(self, answer: object, address: str, port: int) -> int:
-        server = web.Server(answer, access_log=None, client_max_size=_MOST)  # type: ignore[arg-type]
+        server = web.Server(answer, access_log=None)  # type: ignore[arg-type]
         runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1)
         await runner.setup()
         self._runners.append(runner)
@@ -129,7 +128,8 @@ class Router:
         route = self._matcher.find(asked)
         if route is None:
             return web.Response(status=404)
-        return await backends.answer(route, exchange_of(request), await request.read())
+        body = request.content if request.body_exists else None
+        return await backends.answer(route, exchange_of(request), body)
 
     async def _about(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/ready":
