@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tiphys.addons.echo.types import Echo, EchoSpec
 from tiphys.api import core_v1
+from tiphys.api.apiextensions_v1 import JSONSchemaProps
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Known
+from tiphys.operator import definition
+from tiphys.operator.run import install
 from tiphys.testing import LocalCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -19,7 +23,7 @@ class Lists:
     """A reader that keeps what it was given last."""
 
     def __init__(self, cluster: LocalCluster) -> None:
-        self.client = cluster.client
+        self.cluster, self.client = cluster, cluster.client
         self.known = Known()
 
     async def unchanged(self, path: str = MAPS, accept: str = "application/json") -> bool:
@@ -93,3 +97,23 @@ async def test_a_large_list_has_one(lists: Lists) -> None:
         await lists.make(f"map-{index}")
     assert not await lists.unchanged()
     assert await lists.unchanged()
+
+
+async def test_a_definition_that_changes_changes_its_lists(lists: Lists) -> None:
+    echo = definition(Echo)
+    await install(lists.client, (echo,), "test")
+    await lists.client.create(
+        Echo(metadata=ObjectMeta(name="x", namespace="default"), spec=EchoSpec(text="hi"))
+    )
+    path = f"/apis/{echo.spec.group}/v1/namespaces/default/echoes"
+    await lists.unchanged(path)
+    assert await lists.unchanged(path)
+    schema = echo.spec.versions[0].schema.open_apiv3_schema
+    schema.properties["spec"].properties["more"] = JSONSchemaProps(type="string", default="much")
+    await lists.client.apply(echo, manager="test", force=True)
+
+    async def defaulted() -> bool:
+        await lists.unchanged(path)
+        return b'"more":"much"' in lists.known.data
+
+    await lists.cluster.eventually(defaulted)

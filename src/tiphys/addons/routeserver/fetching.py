@@ -19,7 +19,7 @@ _PATIENCE = (
 
 
 class Fetcher:
-    """`load` gets every new table. `answers` counts statuses, 0 where there was none; `received` counts bytes of bodies."""
+    """`load` gets every new table as `read` reads it. `answers` counts statuses, 0 where there was none; `received` counts bytes of bodies."""
 
     def __init__(
         self,
@@ -27,11 +27,13 @@ class Fetcher:
         load: Callable[[Sequence[Route]], None],
         interval: float = INTERVAL,
         session: aiohttp.ClientSession | None = None,
+        read: Callable[[str], Sequence[Route]] = read_routes,
     ) -> None:
         self._url = url
         self._load = load
         self._interval = interval
         self._session = session
+        self._read = read
         self._etag = ""
         self.answers: Counter[int] = Counter()
         self.received = 0
@@ -73,7 +75,7 @@ class Fetcher:
 
     async def _take(self, text: str, etag: str) -> None:
         try:
-            routes = await asyncio.to_thread(read_routes, text)  # large tables take a while
+            routes = await asyncio.to_thread(self._read, text)  # large tables take a while
         except EskipError as error:
             log.warning("the routes stay as they are: %s sends no eskip: %s", self._url, error)
             return
