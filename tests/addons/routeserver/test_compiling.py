@@ -249,6 +249,16 @@ BROKEN: dict[str, tuple[Ingress | RouteGroup, str]] = {
         group(backends=[{"name": "shop", "type": "network", "address": "http://a/b"}]),
         "scheme://host",
     ),
+    "routes without end": (
+        ingress(*[path(f"/{n}") for n in range(600)], skipper_filter=" -> ".join(["a()"] * 3000)),
+        "longer than",
+    ),
+    "hosts without end": (
+        group(
+            *[{"path": f"/{n}"} for n in range(900)], hosts=tuple(f"{n}.org" for n in range(2000))
+        ),
+        "longer than",
+    ),
     "an address that is none": (
         group(backends=[{"name": "shop", "type": "network", "address": "http://[::1"}]),
         "address",

@@ -22,6 +22,10 @@ PREDICATES = "zalando.org/skipper-predicate"
 ROUTES = "zalando.org/skipper-routes"
 BALANCER = "zalando.org/skipper-loadbalancer"
 
+_MOST = 10 << 20
+"""Characters of routes that one object may make. What stands once in an object is in each of its routes: an object of a
+megabyte could make gigabytes of them, and nobody's routes would be served any more."""
+
 _KNOWN_TYPES = ("", "forward", *BACKEND_TYPES)
 _KNOWN_ALGORITHMS = ("", *ALGORITHMS)
 _Reader = Callable[[str], Any]
@@ -39,6 +43,8 @@ def ingress_problem(ingress: Ingress) -> str:
         problem = _unreadable(reader, ingress.metadata.annotation(key))
         if problem:
             return f"annotation {key}: {problem}"
+    if _size_of_ingress(ingress) > _MOST:
+        return f"its routes would be longer than {_MOST} characters"
     algorithm = ingress.metadata.annotation(BALANCER)
     if algorithm not in _KNOWN_ALGORITHMS:
         return f"annotation {BALANCER}: {algorithm!r} is no load balancer algorithm"
@@ -60,11 +66,31 @@ def route_group_problem(group: RouteGroup) -> str:
         return "it has no spec"
     if len(set(group.spec.hosts)) < len(group.spec.hosts):
         return "spec.hosts: a host is there twice"
+    if _size_of_group(group.spec) > _MOST:
+        return f"its routes would be longer than {_MOST} characters"
     return (
         _backends_problem(group.spec.backends)
         or _references_problem(group.spec)
         or _calls_problem(group.spec.routes)
     )
+
+
+def _size_of_ingress(ingress: Ingress) -> int:
+    """About as long as its routes are: each path has the annotations."""
+    assert ingress.spec is not None
+    rules = [rule.http for rule in ingress.spec.rules or () if rule.http is not None]
+    paths = sum(len(http.paths or ()) for http in rules)
+    return paths * sum(len(ingress.metadata.annotation(key)) for key in _READERS)
+
+
+def _size_of_group(spec: RouteGroupSpec) -> int:
+    """About as long as its routes are: each method of a route has each backend, and all hosts."""
+    hosts = sum(map(len, spec.hosts))
+    size = len(spec.default_backends) * hosts
+    for route in spec.routes:
+        count = max(len(route.methods), 1) * len(route.backends or spec.default_backends)
+        size += count * (hosts + sum(map(len, (*route.filters, *route.predicates))))
+    return size
 
 
 def _backends_problem(backends: Sequence[RouteGroupBackend]) -> str:
