@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import sys
@@ -24,7 +23,6 @@ from tiphys.client.config import load
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _LIST = re.compile(r'apiserver_request_total\{verb="(?:LIST|list)",resource="(\w+)".*?\} (\d+)')
 
 
@@ -48,8 +46,8 @@ class Process:
         return (await self.running.stdout.readline()).decode().strip()
 
     def cpu(self) -> float:
-        fields = Path(f"/proc/{self.running.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        threads = Path(f"/proc/{self.running.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     async def kill(self) -> None:
         if self.running.returncode is None:
