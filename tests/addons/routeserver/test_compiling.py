@@ -249,6 +249,10 @@ BROKEN: dict[str, tuple[Ingress | RouteGroup, str]] = {
         group(backends=[{"name": "shop", "type": "network", "address": "http://a/b"}]),
         "scheme://host",
     ),
+    "a weight without end": (
+        group(defaultBackends=[{"backendName": "shop", "weight": 10**400}]),
+        "the weight of shop",
+    ),
     "routes without end": (
         ingress(*[path(f"/{n}") for n in range(600)], skipper_filter=" -> ".join(["a()"] * 3000)),
         "longer than",
@@ -264,6 +268,13 @@ BROKEN: dict[str, tuple[Ingress | RouteGroup, str]] = {
         "address",
     ),
 }
+
+
+@pytest.mark.parametrize("weights", ["NaN", "Infinity", "-1", '"much"', "1e999", "null", "[]"])
+def test_weights_that_are_none_are_passed_over(weights: str) -> None:
+    made = compiled(ingress(path(), backend_weights=f'{{"shop": {weights}}}'))
+    assert same(made, f"{SHOP}: {SUBTREE} -> {TWO};")
+    assert "backend-weights" in made.problems[0].message
 
 
 @pytest.mark.parametrize("case", BROKEN)

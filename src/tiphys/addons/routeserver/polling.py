@@ -85,6 +85,9 @@ class Poller:
             except (StatusError, Unreachable, ValueError) as error:
                 self.failures += 1
                 log.warning("the routes stay as they are: %s", error)
+            except Exception:  # ours to mend; routers go on meanwhile
+                self.failures += 1
+                log.exception("the routes stay as they are")
             due = max(due + self._interval, loop.time())
             await asyncio.sleep(due - loop.time())
 

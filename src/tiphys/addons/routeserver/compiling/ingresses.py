@@ -6,12 +6,11 @@ answers the rest with 404, and only all of its routes together tell.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tiphys.addons.routeserver.compiling import annotating, hosts, redirects
-from tiphys.addons.routeserver.compiling.cluster import Cluster, Scheme
+from tiphys.addons.routeserver.compiling.cluster import Cluster
 from tiphys.addons.routeserver.compiling.objects import (
     Ingress,
     IngressBackend,
@@ -23,11 +22,10 @@ from tiphys.addons.routeserver.compiling.objects import (
     ServicePort,
 )
 from tiphys.addons.routeserver.compiling.options import Options
+from tiphys.addons.routeserver.compiling.said import Said, said_of
 from tiphys.addons.routeserver.compiling.traffic import ALL, Share, Weighted, shares
 from tiphys.addons.routeserver.compiling.validating import (
     BALANCER,
-    FILTERS,
-    PREDICATES,
     ROUTES,
 )
 from tiphys.addons.routeserver.eskip import (
@@ -36,15 +34,8 @@ from tiphys.addons.routeserver.eskip import (
     EskipError,
     Route,
     read_filters,
-    read_predicates,
-    read_routes,
 )
 
-_WEIGHTS = "zalando.org/backend-weights"
-_RATE_LIMIT = "zalando.org/ratelimit"
-_PATH_MODE = "zalando.org/skipper-ingress-path-mode"
-_BACKEND = "zalando.org/skipper-backend"
-_MODES = ("kubernetes-ingress", "path-regexp", "path-prefix")
 _PATHS = ("Path", "PathSubtree")
 
 
@@ -56,26 +47,6 @@ class _Host:
     takes_all: bool = False
     redirect: int = 0
     stays_http: bool = False
-
-
-@dataclass
-class _Said:
-    """What annotations of one Ingress say."""
-
-    metadata: Metadata
-    filters: tuple[Call, ...]
-    predicates: tuple[Call, ...]
-    extra: list[Route]
-    weights: Mapping[str, float]
-    path_mode: str
-    redirect: redirects.Redirect
-    handles_protocol: bool
-    scheme: Scheme
-    forwards: bool
-
-    @property
-    def zone_aware(self) -> bool:
-        return not annotating.ignores_zones(self.metadata)
 
 
 class Ingresses:
@@ -120,61 +91,16 @@ class Ingresses:
     def add(self, ingress: Ingress) -> None:
         """An Ingress that is in order by itself (see `validating`)."""
         assert ingress.spec is not None
-        said = self._said(ingress)
+        said = said_of(ingress, self._options, self._problems)
         if ingress.spec.default_backend is not None:
             self._add_default(ingress, said, ingress.spec.default_backend)
         for rule in ingress.spec.rules or ():
             self._add_rule(ingress, said, rule)
 
-    # --- what annotations say ---
-
-    def _said(self, ingress: Ingress) -> _Said:
-        metadata, options = ingress.metadata, self._options
-        texts = [metadata.annotation(key) for key in (_RATE_LIMIT, FILTERS)]
-        protocol = metadata.annotation(annotating.PROTOCOL)
-        return _Said(
-            metadata,
-            self._filters(ingress, " -> ".join(text for text in texts if text.strip())),
-            read_predicates(metadata.annotation(PREDICATES)),
-            read_routes(metadata.annotation(ROUTES)),
-            self._weights(ingress),
-            self._path_mode(ingress),
-            redirects.of_object(metadata, options.https_redirect, options.https_redirect_code),
-            redirects.handles_protocol(metadata),
-            Scheme(protocol, said=True) if protocol else Scheme(),
-            bool(options.forward_url) and metadata.annotation(_BACKEND) == "forward",
-        )
-
-    def _filters(self, ingress: Ingress, text: str) -> tuple[Call, ...]:
-        try:
-            return read_filters(text)
-        except EskipError as error:
-            self._problems.append(Problem(ingress, f"annotation {_RATE_LIMIT}: {error}"))
-            return ()
-
-    def _weights(self, ingress: Ingress) -> Mapping[str, float]:
-        text = ingress.metadata.annotation(_WEIGHTS)
-        if not text:
-            return {}
-        try:
-            return {name: max(float(weight), 0.0) for name, weight in json.loads(text).items()}
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            problem = f"annotation {_WEIGHTS} is no JSON object of numbers"
-            self._problems.append(Problem(ingress, problem))
-            return {}
-
-    def _path_mode(self, ingress: Ingress) -> str:
-        mode = ingress.metadata.annotation(_PATH_MODE)
-        if mode in _MODES:
-            return mode
-        if mode:
-            self._problems.append(Problem(ingress, f"annotation {_PATH_MODE}: no mode {mode!r}"))
-        return self._options.path_mode
-
     # --- backends ---
 
     def _backend(
-        self, ingress: Ingress, said: _Said, backend: IngressBackend
+        self, ingress: Ingress, said: Said, backend: IngressBackend
     ) -> tuple[Service, Backend, tuple[Call, ...]] | None:
         """The service, where its requests go, and the filters that go with that; None for no route at all."""
         metadata = said.metadata
@@ -219,7 +145,7 @@ class Ingresses:
 
     # --- the default backend ---
 
-    def _add_default(self, ingress: Ingress, said: _Said, backend: IngressBackend) -> None:
+    def _add_default(self, ingress: Ingress, said: Said, backend: IngressBackend) -> None:
         found = self._backend(ingress, said, backend)
         if found is None:
             return
@@ -233,14 +159,14 @@ class Ingresses:
         route = route.after(*annotating.application(metadata, self._options))
         self._defaults.append((metadata, self._forwarded(said, route)))
 
-    def _forwarded(self, said: _Said, route: Route) -> Route:
+    def _forwarded(self, said: Said, route: Route) -> Route:
         if not said.forwards:
             return route
         return replace(route, filters=(), backend=Backend("network", self._options.forward_url))
 
     # --- rules ---
 
-    def _add_rule(self, ingress: Ingress, said: _Said, rule: IngressRule) -> None:
+    def _add_rule(self, ingress: Ingress, said: Said, rule: IngressRule) -> None:
         paths = rule.http.paths if rule.http is not None else None
         given = _shares(paths or (), said.weights, self._options.traffic)
         for path, share in zip(paths or (), given, strict=True):
@@ -249,7 +175,7 @@ class Ingresses:
                 self._add_path(ingress, said, rule.host, path, share)
 
     def _add_path(
-        self, ingress: Ingress, said: _Said, host: str, path: IngressPath, share: Share
+        self, ingress: Ingress, said: Said, host: str, path: IngressPath, share: Share
     ) -> None:
         if path.backend is None:
             self._problems.append(Problem(ingress, f"path {path.path} of {host} has no backend"))
@@ -285,7 +211,7 @@ class Ingresses:
             self._problems.append(Problem(ingress, f"default filters of {key}: {error}"))
             return ()
 
-    def _keep(self, said: _Said, name: str, route: Route, takes_all: bool) -> None:
+    def _keep(self, said: Said, name: str, route: Route, takes_all: bool) -> None:
         """Puts the route to its host, with what goes beside it."""
         options, metadata = self._options, said.metadata
         beside: list[Route] = []
@@ -300,7 +226,7 @@ class Ingresses:
         if options.east_west:
             self._keep_inside(said, made, takes_all)
 
-    def _redirect(self, said: _Said, name: str, route: Route) -> list[Route]:
+    def _redirect(self, said: Said, name: str, route: Route) -> list[Route]:
         if said.handles_protocol or said.redirect.wanted is None:
             return []
         self._note_redirect(said, name)
@@ -308,14 +234,14 @@ class Ingresses:
             return [redirects.to_https(route, said.redirect.code)]
         return [redirects.stays_http(route)]
 
-    def _note_redirect(self, said: _Said, name: str) -> None:
+    def _note_redirect(self, said: Said, name: str) -> None:
         host = self._host(name, takes_all=False)
         if said.redirect.wanted:
             host.redirect = said.redirect.code
         elif said.redirect.wanted is False:
             host.stays_http = True
 
-    def _keep_inside(self, said: _Said, route: Route, takes_all: bool) -> None:
+    def _keep_inside(self, said: Said, route: Route, takes_all: bool) -> None:
         name = self._east_west(said.metadata)
         made = self._forwarded(said, hosts.inside_route(route, name))
         self._host(name, takes_all).routes.append(made)
@@ -327,7 +253,7 @@ class Ingresses:
 
     # --- routes of an annotation ---
 
-    def _add_extra(self, ingress: Ingress, said: _Said, host: str, path: IngressPath) -> None:
+    def _add_extra(self, ingress: Ingress, said: Said, host: str, path: IngressPath) -> None:
         metadata, options = said.metadata, self._options
         for index, extra in enumerate(said.extra):
             where = _path(said.path_mode, path)
@@ -401,7 +327,7 @@ def _takes_all(route: Route) -> bool:
     return not patterns or ("^/",) in patterns
 
 
-def _where_said(route: Route, said: _Said) -> Route:
+def _where_said(route: Route, said: Said) -> Route:
     """With the predicates of the annotation. In path-prefix mode a path of theirs stands for the rule's."""
     for call in said.predicates:
         if said.path_mode == "path-prefix" and call.name in _PATHS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ def ingress_problem(ingress: Ingress) -> str:
     return ""
 
 
+@functools.lru_cache(maxsize=2048)  # most of what a poll brings was there before, what is wrong too
 def _unreadable(reader: _Reader, text: str) -> str:
     try:
         reader(text)
@@ -168,7 +170,7 @@ def _reference_problem(references: Iterable[BackendReference], names: set[str]) 
         seen.add(reference.backend_name)
         if reference.backend_name not in names:
             return f"{reference.backend_name!r} is no backend of this group"
-        if reference.weight < 0:
+        if not 0 <= reference.weight < 1 << 53:
             return f"the weight of {reference.backend_name} is {reference.weight}"
     return ""
 

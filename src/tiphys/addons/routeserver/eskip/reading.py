@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -44,12 +45,14 @@ class _Token(NamedTuple):
     position: int
 
 
+@functools.lru_cache(maxsize=2048)
 def read_filters(text: str) -> tuple[Call, ...]:
     """Filters joined by ``->``; empty text has none."""
     reader = _Reader(text)
     return () if reader.ended() else reader.all(reader.filters())
 
 
+@functools.lru_cache(maxsize=2048)
 def read_predicates(text: str) -> tuple[Call, ...]:
     """Predicates joined by ``&&``; ``*`` stands for none."""
     reader = _Reader(text)
