@@ -31,7 +31,9 @@ def path(tmp_path: Path) -> str:
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their own.
-@pytest.mark.parametrize("addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver"])
+@pytest.mark.parametrize(
+    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver"]
+)
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
     script = commands(ROOT / "src/tiphys/addons" / addon / "README.md")
     assert "kubectl" in script
