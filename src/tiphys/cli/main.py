@@ -14,6 +14,7 @@ import click
 from tiphys.cli.addon import addon
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
+from tiphys.cli.logs import configure, log_format
 from tiphys.cli.policy import policy
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def cli() -> None:
 @click.option(
     "--wait",
     is_flag=True,
-    help="Wait until the nodes are ready and the pods that were there run again.",
+    help="Wait until the nodes are ready and earlier pods run again.",
 )
 def up(
     name: str,
@@ -107,15 +108,13 @@ def down(name: str, purge: bool) -> None:
 
     Its data stays, so that `tiphys up` continues where it was; --purge removes it.
     """
-    from tiphys.cluster import up as cluster_up
+    from tiphys.cluster import removal
 
     with explained():
         cluster = existing(name)
-        context = cluster_up.down(cluster, purge)
-    click.echo(
-        f"Cluster {name} is down."
-        + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
-    )
+        context = removal.down(cluster, purge)
+    data = "Its data is gone." if purge else f"Its data stays in {cluster.data_dir}."
+    click.echo(f"Cluster {name} is down. {data}")
     if context:
         click.echo(f"Your kubectl context is now {context}.")
 
@@ -125,22 +124,26 @@ def down(name: str, purge: bool) -> None:
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(name: str, output: str) -> None:
     """Show the status of a cluster and its components."""
-    from tiphys.cluster import up as cluster_up
+    from tiphys.cluster import status as cluster_status
 
     with explained():
-        found = cluster_up.status(existing(name))
+        summary = cluster_status.summary(existing(name))
     if output == "json":
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(summary, indent=2))
         return
-    click.echo(
-        f"{name}: {'running' if found['running'] else 'stopped'}, {found['server']}, {found['nodesReady']}/{found['nodes']} nodes ready"
-    )
-    click.echo(f"context {name} in {found['kubeconfig']}, data in {found['dataDir']}")
-    for row in found["components"]:
-        restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
-        click.echo(
-            f"  {row['name']:<12} {row['health']:<19} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}"
-        )
+    running = "running" if summary["running"] else "stopped"
+    nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
+    click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
+    click.echo(f"context {name} in {summary['kubeconfig']}, data in {summary['dataDir']}")
+    for row in summary["components"]:
+        click.echo(f"  {_status_line(row)}")
+
+
+def _status_line(row: dict[str, Any]) -> str:
+    memory = f"{row['memory'] >> 20:>4} MiB"
+    restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
+    process = f"pid {row['pid'] or '-':<8} {memory}"
+    return f"{row['name']:<12} {row['health']:<19} {process}  {row['address']}{restarts}"
 
 
 @cli.command()
@@ -168,8 +171,8 @@ def store_check(name: str) -> None:
 
     with explained():
         corrupt = stored.check(existing(name))
-    for found in corrupt:
-        click.echo(f"{found.key}\trevision {found.revision}\t{found.fault}")
+    for value in corrupt:
+        click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
     if corrupt:
         raise SystemExit(1)
     click.echo("Every key holds an object.")
@@ -190,14 +193,6 @@ def store_remove(name: str, key: str) -> None:
 # --- components ---
 
 
-def _logging(level: str = "INFO") -> None:
-    import logging
-
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
-    )
-
-
 def _run(main: Coroutine[Any, Any, T]) -> T:
     import gc
 
@@ -211,7 +206,7 @@ def _run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _end(ending: Ending) -> None:
-    """Exits as the component ended, or runs the same command again in this process."""
+    """Exits with a status for how the component ended, or restarts its command in this process."""
     import logging
 
     from tiphys.client.component import Ending
@@ -257,6 +252,7 @@ def _end(ending: Ending) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@log_format
 def apiserver(
     pki: Path,
     data_dir: Path,
@@ -272,23 +268,15 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    log_format: str,
 ) -> None:
     """Run the API server."""
-
-    def _names(text: str) -> tuple[str, ...]:
-        return tuple(name.strip() for name in text.split(",") if name.strip())
-
-    def _front_proxy(folder: Path) -> tuple[Path, Path, Path] | None:
-        stem = folder / "front-proxy" / "front-proxy-client"
-        found = (stem.with_name("ca.crt"), stem.with_suffix(".crt"), stem.with_suffix(".key"))
-        return found if all(path.exists() for path in found) else None
-
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
-    _logging()
-    stem = pki / "apiserver-kubelet-client"
-    certificate, key = stem.with_suffix(".crt"), stem.with_suffix(".key")
+    configure(log_format)
+    kubelet_certificate = pki / "apiserver-kubelet-client.crt"
+    kubelet_key = pki / "apiserver-kubelet-client.key"
     options = Options(
         pki / "apiserver.crt",
         pki / "apiserver.key",
@@ -301,8 +289,8 @@ def apiserver(
         store,
         (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None,
         token_auth_file,
-        certificate if certificate.exists() else None,
-        key if key.exists() else None,
+        kubelet_certificate if kubelet_certificate.exists() else None,
+        kubelet_key if kubelet_key.exists() else None,
         service_cidr=service_cidr,
         front_proxy=_front_proxy(pki),
         enable_admission=_names(enable_admission_plugins),
@@ -313,6 +301,18 @@ def apiserver(
         _run(run(options))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _front_proxy(folder: Path) -> tuple[Path, Path, Path] | None:
+    """(CA, certificate, key) for requests to aggregated servers, when they are all there."""
+    stem = folder / "front-proxy" / "front-proxy-client"
+    files = (stem.with_name("ca.crt"), stem.with_suffix(".crt"), stem.with_suffix(".key"))
+    return files if all(path.exists() for path in files) else None
 
 
 def _profiles(config: Path | None) -> Any:
@@ -342,6 +342,7 @@ def _profiles(config: Path | None) -> Any:
     help="The key of the CA, which signs certificate requests.",
 )
 @click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
+@log_format
 def controllers(
     kubeconfig: Path,
     scheduler_kubeconfig: Path | None,
@@ -349,6 +350,7 @@ def controllers(
     leader_elect: bool,
     ca_key: Path | None,
     scheduler_config: Path | None,
+    log_format: str,
 ) -> None:
     """Run the controllers."""
     from tiphys import addons
@@ -357,7 +359,7 @@ def controllers(
     from tiphys.client.config import load
     from tiphys.controllers.main import run_controllers
 
-    _logging()
+    configure(log_format)
     profiles = _profiles(scheduler_config) if scheduler_kubeconfig is not None else []
 
     async def main() -> Ending:
@@ -389,7 +391,10 @@ def controllers(
     "--only", default="", help="Run this add-on alone, with the identity of the kubeconfig."
 )
 @click.option("--settings", default="{}", help="Its settings as JSON, with --only.")
-def addons(kubeconfig: Path | None, data_dir: Path, only: str, settings: str) -> None:
+@log_format
+def addons(
+    kubeconfig: Path | None, data_dir: Path, only: str, settings: str, log_format: str
+) -> None:
     """Run the enabled add-ons."""
     from tiphys.addons import OPTIONAL, host
     from tiphys.client.client import Client
@@ -397,7 +402,7 @@ def addons(kubeconfig: Path | None, data_dir: Path, only: str, settings: str) ->
     from tiphys.client.config import load
     from tiphys.client.informer import Informers
 
-    _logging()
+    configure(log_format)
 
     async def main() -> Ending:
         async with Client(load(kubeconfig), "tiphys-addons") as client:
@@ -418,7 +423,8 @@ def addons(kubeconfig: Path | None, data_dir: Path, only: str, settings: str) ->
 @click.option("--kubeconfig", type=FOLDER, required=True)
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 @click.option("--config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
-def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None:
+@log_format
+def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None, log_format: str) -> None:
     """Run the scheduler."""
     from tiphys.client.client import Client
     from tiphys.client.component import lead_and_run
@@ -426,7 +432,7 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
     from tiphys.client.informer import Informers
     from tiphys.scheduler.main import Scheduler
 
-    _logging()
+    configure(log_format)
     wanted = _profiles(config)
 
     async def main() -> Ending:
@@ -486,11 +492,12 @@ def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None) -> None
     type=FOLDER,
     help="Who may watch all pods, for network policies [default: the node].",
 )
-def node(**options: Any) -> None:
+@log_format
+def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
     from tiphys.cluster.nodeprocess import NodeProcess, run
 
-    _logging()
+    configure(log_format)
     _run(run(NodeProcess(**options)))
 
 
