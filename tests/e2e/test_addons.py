@@ -27,10 +27,11 @@ def commands(readme: Path) -> str:
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """A PATH on which `tiphys` is this one."""
-    program = tmp_path / "tiphys"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tiphys.cli.main "$@"\n')
-    program.chmod(0o755)
+    """A PATH on which `tiphys` is this one, and `python` the one that runs it."""
+    for name, arguments in (("tiphys", "-m tiphys.cli.main"), ("python", "")):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
+        program.chmod(0o755)
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
@@ -38,7 +39,9 @@ SLOWER = pytest.param("gateway", marks=pytest.mark.slow)
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their own.
-@pytest.mark.parametrize("addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", SLOWER])
+@pytest.mark.parametrize(
+    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", SLOWER]
+)
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
     script = commands(ROOT / "src/tiphys/addons" / addon / "README.md")
     assert "kubectl" in script
