@@ -21,8 +21,8 @@ def pod(name: str = "p", namespace: str = "default", **spec: Any) -> core_v1.Pod
 
 
 def machine_address() -> str:
-    """An address of this machine that is not the loopback's, which the API server does not connect to for anybody. Nothing
-    is sent to find it out."""
+    """An address of this machine that is not the loopback's, which the API server does not connect
+    to for anybody. Nothing is sent to find it out."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])

@@ -62,7 +62,8 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_shared_is_changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What informers hold is shared, soon after it came; whoever changes it in place changes it for all."""
+    """What informers hold is shared, soon after it came; whoever changes it in place changes it for
+    all."""
     monkeypatch.setattr(informer, "_SETTLED", 0.05)
     yield
     assert not compaction.changed_parts()

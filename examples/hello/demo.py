@@ -1,4 +1,4 @@
-"""`make demo`: a cluster from nothing, an application on it, its page fetched from every replica."""
+"""`make demo`: a cluster from nothing, an application on it, its page from every replica."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def main() -> None:
     hollow = status["runtime"] != "containerd"
     if hollow:
         print(
-            "  ! No root or no containerd here: the node is hollow. Pods go through their life, but nothing runs in them."
+            "  ! No root or no containerd here: the node is hollow. Pods go through their life, "
+            "but nothing runs in them."
         )
     else:
         with steps.step("Image from files"), tempfile.TemporaryDirectory() as folder:
@@ -111,13 +112,16 @@ def main() -> None:
         )
     )
     print(
-        f"From nothing to here took {steps.elapsed():.1f} s. The cluster goes on running. Go on with:"
+        f"From nothing to here took {steps.elapsed():.1f} s. The cluster goes on running. Go on "
+        f"with:"
     )
     print(
-        "  kubectl get pods -o wide          kubectl logs -f deploy/hello        kubectl scale deploy/hello --replicas=5"
+        "  kubectl get pods -o wide          kubectl logs -f deploy/hello        kubectl scale "
+        "deploy/hello --replicas=5"
     )
     print(
-        "  kubectl exec -it deploy/hello -- sh   kubectl port-forward svc/hello 8080:80   .venv/bin/tiphys status"
+        "  kubectl exec -it deploy/hello -- sh   kubectl port-forward svc/hello 8080:80   "
+        ".venv/bin/tiphys status"
     )
     print("and remove everything with: make down")
 

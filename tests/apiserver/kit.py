@@ -1,4 +1,5 @@
-"""One valid object for every stored resource: the conformance kit of the registry runs over all of them."""
+"""One valid object for every stored resource: the conformance kit of the registry runs over all of
+them."""
 
 from __future__ import annotations
 
@@ -147,7 +148,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "storageclasses.storage.k8s.io": {"provisioner": "x"},
 }
 NAMES = {"ipaddresses.networking.k8s.io": "10.1.2.3"}
-# The server itself writes these as soon as they are made: they have tests of their own (test_custom).
+# The server itself writes these as soon as they are made: they have tests of their own
+# (test_custom).
 KEPT_BY_THE_SERVER = {
     "customresourcedefinitions.apiextensions.k8s.io",
     "apiservices.apiregistration.k8s.io",

@@ -1,4 +1,5 @@
-"""A custom resource of two versions with a real conversion webhook: v1 has hostPort, v2 has host and port."""
+"""A custom resource of two versions with a real conversion webhook: v1 has hostPort, v2 has host
+and port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which paths there are, and which methods they have: what a real API server (release 1.20) answers to each."""
+"""Which paths there are, and which methods they have: what a real API server (release 1.20) answers
+to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the slices of resources declare, held against the catalogue; and that they belong to a server."""
+"""What the slices of resources declare, held against the catalogue; and that they belong to a
+server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is told to those whose requests are wrong: statuses and sentences that clients and their users know from upstream.
+"""What is told to those whose requests are wrong: statuses and sentences that clients and their
+users know from upstream.
 
 Each row was compared with a server of release 1.36."""
 

@@ -1,4 +1,5 @@
-"""Attempts to read, to do or to become what one has no right to: at watches, tokens, bindings and impersonation."""
+"""Attempts to read, to do or to become what one has no right to: at watches, tokens, bindings and
+impersonation."""
 
 from __future__ import annotations
 

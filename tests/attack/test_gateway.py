@@ -1,4 +1,5 @@
-"""One user's objects never keep another's from being served: Envoy refuses a configuration as a whole."""
+"""One user's objects never keep another's from being served: Envoy refuses a configuration as a
+whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Attacks on the server's front: heads, bodies, selectors, definitions. None may hold the loop or fill the memory."""
+"""Attacks on the server's front: heads, bodies, selectors, definitions. None may hold the loop or
+fill the memory."""
 
 from __future__ import annotations
 
@@ -271,7 +272,8 @@ def test_a_selector_of_very_many_terms_matches_as_a_small_one_does() -> None:
 
 @pytest.fixture
 def held(server: LocalCluster) -> Callable[[], float]:
-    """The longest hold of the loop that the server's watchdog has seen, in seconds of processor time."""
+    """The longest hold of the loop that the server's watchdog has seen, in seconds of processor
+    time."""
     seen: watchdog.Watchdog = server.server.server.watchdog
     seen.longest = 0.0
     return lambda: seen.longest

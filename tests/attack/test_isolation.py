@@ -1,4 +1,5 @@
-"""One account's rush, clients that do not read, a store that stands still: what others notice of it."""
+"""One account's rush, clients that do not read, a store that stands still: what others notice of
+it."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ async def full(server: LocalCluster) -> LocalCluster:
 
 
 class Lag:
-    """The longest that the event loop was held while this was open. The attackers are in other processes."""
+    """The longest that the event loop was held while this was open. The attackers are in other
+    processes."""
 
     worst = 0.0
 

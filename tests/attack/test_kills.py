@@ -1,5 +1,6 @@
-"""The long form of tests/store/test_crash.py: a server that is killed hundreds of times loses nothing it acknowledged, and
-watches over it neither miss nor reorder. TIPHYS_KILLS says how many times for each engine (200)."""
+"""The long form of tests/store/test_crash.py: a server that is killed hundreds of times loses
+nothing it acknowledged, and watches over it neither miss nor reorder. TIPHYS_KILLS says how many
+times for each engine (200)."""
 
 from __future__ import annotations
 

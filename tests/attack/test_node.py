@@ -1,4 +1,5 @@
-"""Containers that try to make the node, which is root, read, write, mount or delete what is not theirs."""
+"""Containers that try to make the node, which is root, read, write, mount or delete what is not
+theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Attacks on a node's own server: by those whom it does not know, by those who may not, and by links among its logs."""
+"""Attacks on a node's own server: by those whom it does not know, by those who may not, and by
+links among its logs."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ def node() -> Iterator[Node]:
 
 
 def test_a_pod_that_takes_anothers_address_sends_nothing(node: Node) -> None:
-    """From x/b, as y/a, to x/a, which lets y/a in alone: neither to be let in nor to leave one's own policies behind."""
+    """From x/b, as y/a, to x/a, which lets y/a in alone: neither to be let in nor to leave one's
+    own policies behind."""
     target, thief, victim = HERE[0], HERE[1], HERE[2]
     peer = {"namespaceSelector": {"matchLabels": {"ns": "y"}}}
     node.enforce(
@@ -102,7 +103,8 @@ _MANY_PORTS = [
     ],
 )
 def test_a_policy_of_many_parts_does_not_keep_others_waiting(rule: Any) -> None:
-    """nft is given a minute; what took longer would keep every policy of the node from being written."""
+    """nft is given a minute; what took longer would keep every policy of the node from being
+    written."""
     began = time.monotonic()
     table = table_of([policy("p", ingress=[rule])], pods=[facts("web", "10.0.0.1")])
     text = base("t-policy") + script("t-policy", table.whole())

@@ -74,7 +74,8 @@ async def echoed(request: web.BaseRequest) -> web.StreamResponse:
 
 @pytest.fixture
 async def backend(server: LocalCluster) -> AsyncIterator[Backend]:
-    """Behind the pod `p`, whose port it is and which says this machine's own address, and behind the service `s`."""
+    """Behind the pod `p`, whose port it is and which says this machine's own address, and behind
+    the service `s`."""
     made = Backend()
     runner = web.ServerRunner(web.Server(made.handle))
     await runner.setup()
@@ -450,7 +451,8 @@ async def test_a_websocket_goes_through(server: LocalCluster, backend: Backend, 
 async def test_what_was_not_upgraded_carries_no_second_request(
     server: LocalCluster, backend: Backend
 ) -> None:
-    """Else who may see one page of a backend could ask it, or a node, for anything (CVE-2018-1002105)."""
+    """Else who may see one page of a backend could ask it, or a node, for anything
+    (CVE-2018-1002105)."""
     where = urlsplit(server.client.config.server)
     reader, writer = await asyncio.open_connection(
         where.hostname, where.port, ssl=server.client.config.ssl_context()

@@ -1,4 +1,5 @@
-"""Small requests that cost much: expressions over small objects, lists that are compared, bindings, history, handshakes."""
+"""Small requests that cost much: expressions over small objects, lists that are compared, bindings,
+history, handshakes."""
 
 from __future__ import annotations
 

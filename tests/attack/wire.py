@@ -63,7 +63,8 @@ async def ask(
     body: Any = None,
     seconds: float = 10,
 ) -> Answer:
-    """The answer to a request whose path and headers are sent exactly so, with the client's identity."""
+    """The answer to a request whose path and headers are sent exactly so, with the client's
+    identity."""
     data = json.dumps(body).encode() if body is not None else b""
     async with asyncio.timeout(seconds):
         reader, writer = await _opened(client, method, path, headers or {}, data)

@@ -1,4 +1,5 @@
-"""Inputs that people bring, each for one kind of fault: definitions as public projects write them, in small."""
+"""Inputs that people bring, each for one kind of fault: definitions as public projects write them,
+in small."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ def inputs(name: str) -> list[dict[str, Any]]:
 
 
 async def defined(server: LocalCluster, name: str) -> str:
-    """Establishes the definition of a file; the path of its objects in the default namespace, at the first version."""
+    """Establishes the definition of a file; the path of its objects in the default namespace, at
+    the first version."""
     [crd] = inputs(name)
     await established(server, crd)
     spec = crd["spec"]

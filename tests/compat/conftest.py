@@ -12,7 +12,8 @@ from tiphys.testing import LocalCluster
 
 @pytest.fixture
 def way_in(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The path of a kubeconfig, which KUBECONFIG names, too. No client finds another one, or a cache of its own."""
+    """The path of a kubeconfig, which KUBECONFIG names, too. No client finds another one, or a
+    cache of its own."""
     path = str(cluster.kubeconfig())
     monkeypatch.setenv("KUBECONFIG", path)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -38,7 +38,8 @@ def path(tmp_path: Path) -> str:
 SLOWER = pytest.param("gateway", marks=pytest.mark.slow)
 
 
-# Those whose README takes more than seconds, or more than is on every machine, have tests of their own.
+# Those whose README takes more than seconds, or more than is on every machine, have tests of their
+# own.
 @pytest.mark.parametrize(
     "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", SLOWER]
 )

@@ -1,4 +1,5 @@
-"""Components are killed at random while objects come, change and go; in the end everything is as its spec says.
+"""Components are killed at random while objects come, change and go; in the end everything is as
+its spec says.
 
 TIPHYS_CHAOS_SECONDS says how long (8; run it for 600 after a change to a controller or the store).
 """

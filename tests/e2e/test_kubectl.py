@@ -1,5 +1,5 @@
-"""Every command of kubectl's reference that needs no real container, in the order of a user's day, on hollow nodes.
-(`test_containers_streams.py` has exec, cp, attach, port-forward and debug.)"""
+"""Every command of kubectl's reference that needs no real container, in the order of a user's day,
+on hollow nodes. (`test_containers_streams.py` has exec, cp, attach, port-forward and debug.)"""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tiphys.testing.cluster import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-# Each row: a command, and what its answer has to contain. {folder} has the files of `written`, {node} is a node.
+# Each row: a command, and what its answer has to contain. {folder} has the files of `written`,
+# {node} is a node.
 DAY = """
 create namespace day                                                   | namespace/day created
 config set-context --current --namespace=day                           | modified

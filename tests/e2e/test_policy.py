@@ -1,4 +1,5 @@
-"""Upstream's scenarios of network policies: pods of three namespaces on two nodes, every one tries to reach every other."""
+"""Upstream's scenarios of network policies: pods of three namespaces on two nodes, every one tries
+to reach every other."""
 
 from __future__ import annotations
 

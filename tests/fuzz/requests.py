@@ -1,6 +1,8 @@
-"""Random and malformed requests to every verb of every resource. Run alone for many: python -m tests.fuzz.requests 100000
+"""Random and malformed requests to every verb of every resource. Run alone for many: python -m
+tests.fuzz.requests 100000
 
-What must hold: no answer of 5xx, none that is stuck, and whatever was stored can be read back and deleted.
+What must hold: no answer of 5xx, none that is stuck, and whatever was stored can be read back and
+deleted.
 """
 
 from __future__ import annotations
@@ -131,7 +133,8 @@ def twisted(value: Any, chance: random.Random, depth: int = 0) -> Any:
 
 
 class Generator:
-    """Requests about `resources`, the same for the same seed. `last` is the resource of the last one."""
+    """Requests about `resources`, the same for the same seed. `last` is the resource of the last
+    one."""
 
     def __init__(self, resources: list[Resource], seed: int) -> None:
         self.resources = resources

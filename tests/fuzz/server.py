@@ -1,4 +1,5 @@
-"""The server that is attacked over sockets: a process of its own, so that its loop and its memory are its own.
+"""The server that is attacked over sockets: a process of its own, so that its loop and its memory
+are its own.
 
 Prints one line of JSON, {"port", "pki"}, and serves until its standard input ends.
 """

@@ -1,7 +1,9 @@
-"""Attacks a server in another process over many connections: python -m tests.fuzz.sockets --minutes 5 [--seed N]
+"""Attacks a server in another process over many connections: python -m tests.fuzz.sockets --minutes
+5 [--seed N]
 
-What must hold: no answer of 500, no traceback in the log, nothing that holds the event loop, memory that comes back, and a server
-that still answers. The first broken rule ends the run; the seed makes the same requests again.
+What must hold: no answer of 500, no traceback in the log, nothing that holds the event loop, memory
+that comes back, and a server that still answers. The first broken rule ends the run; the seed makes
+the same requests again.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ _SKIPPED = (
     "prioritylevelconfigurations",
 )
 LONGEST_HOLD = 0.05  # seconds of the loop's processor time
-_WORST_HOLD = 0.1  # one of these is a failure at once; a machine that others use gives us the lesser ones now and then
+# one of these is a failure at once; a machine that others use gives us the lesser ones now and then
+_WORST_HOLD = 0.1
 _FEW = 3
 MOST_MEMORY = 700 << 20
 _MOST_AFTER = 1.3  # times the memory before the attack

@@ -1,4 +1,5 @@
-"""No container before the policies about its pod: the agent asks, waits, and tells when the pod has ended."""
+"""No container before the policies about its pod: the agent asks, waits, and tells when the pod has
+ended."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ BEAT = 0.2  # seconds
 
 
 class Link:
-    """A way to a server that can be cut: what is on it then stays unanswered for ever, what comes waits."""
+    """A way to a server that can be cut: what is on it then stays unanswered for ever, what comes
+    waits."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port

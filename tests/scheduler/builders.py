@@ -1,4 +1,5 @@
-"""Builders for tests of the scheduler: pods that ask for something, snapshots, and what runs a profile's plugins."""
+"""Builders for tests of the scheduler: pods that ask for something, snapshots, and what runs a
+profile's plugins."""
 
 from __future__ import annotations
 

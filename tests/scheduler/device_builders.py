@@ -1,4 +1,5 @@
-"""Shorthand for tests about devices: slices, classes and claims, and an allocation checked against their rules."""
+"""Shorthand for tests about devices: slices, classes and claims, and an allocation checked against
+their rules."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ DRIVER = "gpu.example.com"
 
 
 def device(name: str, **more: Any) -> dict[str, Any]:
-    """`more` are fields; attributes and capacities are given plainly: ``attributes={"model": "a"}``."""
+    """`more` are fields; attributes and capacities are given plainly: ``attributes={"model":
+    "a"}``."""
     kinds = {bool: "bool", int: "int", str: "string"}
     plain = {
         key: value if isinstance(value, dict) else {kinds[type(value)]: value}

@@ -93,7 +93,8 @@ def test_budgets_are_kept_where_they_can_be() -> None:
 
 
 def test_the_message_tells_apart_what_was_tried_and_what_is_hopeless() -> None:
-    """One node has nobody less important, one is too small for ever, on one a pod as important stays."""
+    """One node has nobody less important, one is too small for ever, on one a pod as important
+    stays."""
     snapshot = world(a=[info("x", 2000, 10)], b=[], c=[info("y", 1000, 1), info("z", 1500, 10)])
     snapshot.put_node(node("b", "1"))
     found = outcome(snapshot, info("new", 1500, 10))

@@ -1,4 +1,5 @@
-"""What is written to a pod that has no node. The events and statuses themselves are in `test_cycle`."""
+"""What is written to a pod that has no node. The events and statuses themselves are in
+`test_cycle`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the scheduler keeps up to date as pods and nodes come and go is what it would find if it looked anew."""
+"""What the scheduler keeps up to date as pods and nodes come and go is what it would find if it
+looked anew."""
 
 from __future__ import annotations
 

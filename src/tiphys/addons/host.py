@@ -1,7 +1,9 @@
-"""The process in which enabled add-ons run, each with its own account, none able to take the others down.
+"""The process in which enabled add-ons run, each with its own account, none able to take the others
+down.
 
-It follows the objects of kind Addon: what is enabled is started, what fails is started again after a growing
-pause, what is disabled is cancelled. How each one is stands in its object's condition Ready.
+It follows the objects of kind Addon: what is enabled is started, what fails is started again after
+a growing pause, what is disabled is cancelled. How each one is stands in its object's condition
+Ready.
 """
 
 from __future__ import annotations
@@ -194,7 +196,8 @@ class Host:
 async def report(
     client: Client, name: str, ok: bool, reason: str, message: str, restarts: int = 0
 ) -> None:
-    """Writes the condition Ready of an add-on. A failure to do so is logged: the add-on runs all the same."""
+    """Writes the condition Ready of an add-on. A failure to do so is logged: the add-on runs all
+    the same."""
     try:
         current = await client.get(types.Addon, name)
         wanted = Condition(
@@ -226,7 +229,8 @@ async def run_alone(
     data_dir: Path,
     tasks: TaskGroup,
 ) -> None:
-    """Runs one add-on with the identity of `client`: what a pod on any Kubernetes does (`addon manifest`)."""
+    """Runs one add-on with the identity of `client`: what a pod on any Kubernetes does (`addon
+    manifest`)."""
     check_dependencies(addon)
     informers = Informers(client, tasks)
     recorder = EventRecorder(client, addon.name)

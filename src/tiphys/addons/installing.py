@@ -1,4 +1,5 @@
-"""What an enabled add-on leaves in a cluster, how it is put there, and how every trace of it goes again."""
+"""What an enabled add-on leaves in a cluster, how it is put there, and how every trace of it goes
+again."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ _KINDS: tuple[type[Struct], ...] = (
     rbac_v1.RoleBinding,
     rbac_v1.Role,
 )
-"""What an add-on may have made, in the order in which it goes: first what others are called through."""
+"""What an add-on may have made, in the order in which it goes: first what others are called
+through."""
 
 
 class AddonError(Exception):
@@ -62,7 +64,8 @@ class AddonError(Exception):
 
 
 def settings_of(addon: OptionalAddon, assignments: Iterable[str], before: Any = None) -> Any:
-    """The settings after ``field=value`` each, on top of those `before` (plain data). Raises AddonError.
+    """The settings after ``field=value`` each, on top of those `before` (plain data). Raises
+    AddonError.
 
     A value is read as JSON where it is some, and as text otherwise.
     """
@@ -113,7 +116,8 @@ def account_name(addon: OptionalAddon) -> str:
 
 
 def manifest(addon: OptionalAddon, settings: Any) -> list[Struct]:
-    """Every object that enabling creates, in order: definitions, account, rights, and the add-on's own."""
+    """Every object that enabling creates, in order: definitions, account, rights, and the add-on's
+    own."""
     objects: list[Struct] = [
         core_v1.Namespace(metadata=ObjectMeta(name=NAMESPACE)),
         core_v1.ServiceAccount(metadata=ObjectMeta(name=addon.name, namespace=NAMESPACE)),
@@ -140,7 +144,8 @@ def manifest(addon: OptionalAddon, settings: Any) -> list[Struct]:
 
 
 def host_rights() -> list[Struct]:
-    """What the process that runs add-ons may do: see which are enabled, say how they are, and become their accounts."""
+    """What the process that runs add-ons may do: see which are enabled, say how they are, and
+    become their accounts."""
     name = "tiphys:addons"
     return [
         rbac_v1.ClusterRole(
@@ -179,7 +184,8 @@ def _cluster_role(name: str) -> rbac_v1.RoleRef:
 
 
 async def enable(client: Client, addon: OptionalAddon, settings: Any) -> types.Addon:
-    """Installs the add-on and says in the cluster that it is enabled. Safe to repeat; settings replace earlier ones."""
+    """Installs the add-on and says in the cluster that it is enabled. Safe to repeat; settings
+    replace earlier ones."""
     objects = manifest(addon, settings)
     definitions = [o for o in objects if isinstance(o, apiextensions_v1.CustomResourceDefinition)]
     await _apply(client, [objects[0], *host_rights()])
@@ -201,7 +207,8 @@ async def _apply(client: Client, objects: Sequence[Struct]) -> None:
 
 
 def whole_manifest(addon: OptionalAddon, settings: Any, image: str = "") -> list[Struct]:
-    """Everything that runs the add-on on any Kubernetes, in an order in which `kubectl apply` takes it."""
+    """Everything that runs the add-on on any Kubernetes, in an order in which `kubectl apply` takes
+    it."""
     objects = manifest(addon, settings)
     enabled = types.Addon(
         metadata=ObjectMeta(name=addon.name),
@@ -253,7 +260,8 @@ async def apply_deployment(client: Client, addon: OptionalAddon, settings: Any) 
 
 
 async def custom_objects(client: Client, addon: OptionalAddon) -> list[str]:
-    """``kind namespace/name`` of every object of the add-on's custom resources: what disabling would lose."""
+    """``kind namespace/name`` of every object of the add-on's custom resources: what disabling
+    would lose."""
     lost = []
     for crd in addon.definitions():
         for manifest_ in await _list_custom(client, crd):
@@ -279,8 +287,8 @@ async def _list_custom(
 async def disable(client: Client, addon: OptionalAddon) -> None:
     """Takes the add-on and everything that it made out of the cluster.
 
-    Custom objects go first, while their controller still runs and cleans up behind them. Raises AddonError when
-    something does not go within a minute.
+    Custom objects go first, while their controller still runs and cleans up behind them. Raises
+    AddonError when something does not go within a minute.
     """
     try:
         async with asyncio.timeout(_GOING):

@@ -1,7 +1,7 @@
 """Add-ons that are enabled by name: what one declares, and what it is given when it runs.
 
-`tiphys addon enable NAME` installs the objects of the declaration with the rights of whoever calls it; then the
-add-on runs with an account of its own that has the declared rights and no others.
+`tiphys addon enable NAME` installs the objects of the declaration with the rights of whoever calls
+it; then the add-on runs with an account of its own that has the declared rights and no others.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class NoSettings(Struct):
 class Context:
     """What a running add-on is given. `client` has the add-on's own identity, `tasks` end with it.
 
-    `data_dir` is a folder of its own that stays while it is enabled, `now` gives seconds since the epoch.
-    `ready` is called once it serves; a later call changes the message that `tiphys addon status` shows.
+    `data_dir` is a folder of its own that stays while it is enabled, `now` gives seconds since the
+    epoch. `ready` is called once it serves; a later call changes the message that `tiphys addon
+    status` shows.
     """
 
     name: str
@@ -51,7 +52,8 @@ class Context:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of every object that the add-on makes beside those which users' objects own: it goes when it is disabled."""
+        """Of every object that the add-on makes beside those which users' objects own: it goes when
+        it is disabled."""
         return {LABEL: self.name, "app.kubernetes.io/managed-by": "tiphys"}
 
     async def reconcile(self, *reconcilers: type[Reconciler[Any]]) -> None:
@@ -86,10 +88,11 @@ def no_objects(settings: Any) -> Sequence[Struct]:
 class OptionalAddon:
     """`name` is that of its folder, with dashes for underscores.
 
-    `settings` is a struct of plain fields, set with ``--set field=value`` by their JSON names. `rights` hold in
-    every namespace. `definitions` are its custom resources, `objects` what else it needs, made from its settings.
-    `run` is its work: it returns or raises when it cannot go on, and is cancelled when the add-on is disabled.
-    `extra` names the optional dependencies (``pip install tiphys[EXTRA]``) and `modules` what they must bring.
+    `settings` is a struct of plain fields, set with ``--set field=value`` by their JSON names.
+    `rights` hold in every namespace. `definitions` are its custom resources, `objects` what else it
+    needs, made from its settings. `run` is its work: it returns or raises when it cannot go on, and
+    is cancelled when the add-on is disabled. `extra` names the optional dependencies (``pip install
+    tiphys[EXTRA]``) and `modules` what they must bring.
     """
 
     name: str

@@ -1,1 +1,2 @@
-"""The nouns: one module per group and version, and the catalogue of every built-in resource. Imports nothing of ours."""
+"""The nouns: one module per group and version, and the catalogue of every built-in resource.
+Imports nothing of ours."""

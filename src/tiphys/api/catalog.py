@@ -134,7 +134,7 @@ class Resource:
 
     @cached_property
     def deprecation(self) -> str:
-        """The warning that requests of this version are answered with, beside what its slice says."""
+        """The warning for requests of this version, beside what its slice says."""
         return ""
 
     @property

@@ -1,4 +1,5 @@
-"""Types of resource.k8s.io/v1: names, tags, keys and defaults from the published API of release 1.36."""
+"""Types of resource.k8s.io/v1: names, tags, keys and defaults from the published API of release
+1.36."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""The resource metrics API (metrics.k8s.io): what pods and nodes use, as the nodes tell it, for `kubectl top` and for
-autoscaling. A metrics server that is installed as an APIService takes its place.
+"""The resource metrics API (metrics.k8s.io): what pods and nodes use, as the nodes tell it, for
+`kubectl top` and for autoscaling. A metrics server that is installed as an APIService takes its
+place.
 
-Every few seconds each node is asked for its summary; two of them make a rate. Hollow nodes have no containers to
-measure: their pods use what the annotations `hollow.tiphys.io/cpu` and `/memory` say for each container, or what they
+Every few seconds each node is asked for its summary; two of them make a rate. Hollow nodes have no
+  containers to
+measure: their pods use what the annotations `hollow.tiphys.io/cpu` and `/memory` say for each
+  container, or what they
 request.
 """
 
@@ -48,7 +51,8 @@ GROUP = "metrics.k8s.io"
 
 @dataclass(slots=True)
 class Sample:
-    """cpu: nano cores; memory: bytes; since: seconds since the epoch; window: seconds that the rate is of."""
+    """cpu: nano cores; memory: bytes; since: seconds since the epoch; window: seconds that the rate
+    is of."""
 
     cpu: int
     memory: int

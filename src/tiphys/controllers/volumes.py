@@ -305,9 +305,9 @@ def _waits_for_consumer(storage_class: StorageClass | None) -> bool:
 
 
 def _keeps(pod: core_v1.Pod, name: str) -> bool:
-    """Whether a pod that mounts a claim of that name keeps it: as soon as it has a node, and until it
-    is deleted. One that its node is done with no longer keeps the claims of its ephemeral volumes,
-    which go with it."""
+    """Whether a pod that mounts a claim of that name keeps it: as soon as it has a node, and until
+    it is deleted. One that its node is done with no longer keeps the claims of its ephemeral
+    volumes, which go with it."""
     if not pod.spec.node_name:
         return False
     meta = pod.metadata

@@ -176,8 +176,8 @@ def _claim_in_scope(
 
 
 def attributes_of(claim: core_v1.PersistentVolumeClaim) -> set[str]:
-    """The classes of a claim's attributes: the one that is wanted, the one it has, and the one it is
-    on its way to. It counts for each of them."""
+    """The classes of a claim's attributes: the one that is wanted, the one it has, and the one it
+    is on its way to. It counts for each of them."""
     names = {
         claim.spec.volume_attributes_class_name,
         claim.status.current_volume_attributes_class_name,

@@ -189,7 +189,8 @@ def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requiremen
         value = take()
         if not re.fullmatch(r"-?[0-9]+", value):
             raise SelectorError(
-                f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
+                f'values[0][{key}]: Invalid value: "{value}": '
+                "for 'Gt', 'Lt' operators, the value must be an integer"
             )
         return _checked(Requirement(key, "gt" if operator == ">" else "lt", (value,)))
     if operator in ("in", "notin"):

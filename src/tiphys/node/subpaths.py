@@ -2,7 +2,8 @@
 
 Containers that share the volume can replace that part by a link at any moment. So it is opened
 once, without leaving the volume, and the open handle is mounted in a folder of the pod that no
-container sees; the runtime gets that one. As upstream, it lies at ``volume-subpaths/VOLUME/CONTAINER/INDEX``.
+container sees; the runtime gets that one. As upstream, it lies at
+``volume-subpaths/VOLUME/CONTAINER/INDEX``.
 """
 
 from __future__ import annotations

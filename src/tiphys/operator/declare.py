@@ -36,7 +36,8 @@ class Scale:
 class Rule:
     """A CEL rule (`x-kubernetes-validations`), of a resource or of any struct within it.
 
-    A nested struct carries its own as ``rules: ClassVar[tuple[Rule, ...]]``; those of one field stand in its
+    A nested struct carries its own as ``rules: ClassVar[tuple[Rule, ...]]``; those of one field
+      stand in its
     annotation: ``Annotated[list[str], Rule("...")]``.
     """
 
@@ -76,10 +77,10 @@ def custom_resource(
 ) -> Callable[[T], T]:
     """Makes a struct one version of a custom resource, whose kind is the class's name.
 
-    The struct has `api_version`, `kind`, `metadata` and what else the resource holds; with a field `status`
-    it gets the status subresource. `storage` is false for all versions but one. `deprecated` is the warning
-    for who still uses this version. Raises TypeError for a struct without metadata, or whose defaults of
-    `api_version` and `kind` are others.
+    The struct has `api_version`, `kind`, `metadata` and what else the resource holds; with a field
+    `status` it gets the status subresource. `storage` is false for all versions but one.
+    `deprecated` is the warning for who still uses this version. Raises TypeError for a struct
+    without metadata, or whose defaults of `api_version` and `kind` are others.
     """
 
     def declare(kind: T) -> T:

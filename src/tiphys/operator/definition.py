@@ -27,8 +27,9 @@ def definition(
 ) -> CustomResourceDefinition:
     """The definition of one resource from the structs of its versions, the newest first.
 
-    `conversion` is the webhook between versions whose schemas differ. Raises TypeError for structs that are
-    not declared, and ValueError when they are not versions of one resource or not exactly one is stored.
+    `conversion` is the webhook between versions whose schemas differ. Raises TypeError for structs
+    that are not declared, and ValueError when they are not versions of one resource or not exactly
+    one is stored.
     """
     declarations = [declaration_of(version) for version in versions]
     first = declarations[0].resource

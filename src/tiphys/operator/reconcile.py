@@ -1,7 +1,8 @@
 """Reconcilers: what an operator's author writes, and the shell that runs it.
 
-An object of the reconciled kind, or one that it owns, changes; its key enters a queue; `reconcile` is called
-with the newest copy. It says what should be (`apply`), what is so (`set_status`) and when to look again.
+An object of the reconciled kind, or one that it owns, changes; its key enters a queue; `reconcile`
+is called with the newest copy. It says what should be (`apply`), what is so (`set_status`) and when
+to look again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ K = TypeVar("K", bound=Struct)
 class Reconciler(Generic[R]):
     """Keeps the world as objects of one kind say.
 
-    `kind` is what it reconciles, `owns` are kinds it makes: their changes bring their owner back. With a
-    `finalizer` (``domain/name``) no object goes before `finalize` has returned for it.
+    `kind` is what it reconciles, `owns` are kinds it makes: their changes bring their owner back.
+    With a `finalizer` (``domain/name``) no object goes before `finalize` has returned for it.
     """
 
     kind: ClassVar[type[Struct]]
@@ -44,18 +45,21 @@ class Reconciler(Generic[R]):
     # --- what an author writes ---
 
     def watch(self, enqueue: Callable[[str], None]) -> None:
-        """Connects further informers (`self.informer(kind).on_change(...)`) to keys ``namespace/name``."""
+        """Connects further informers (`self.informer(kind).on_change(...)`) to keys
+        ``namespace/name``."""
 
     async def reconcile(self, obj: R) -> float | None:
         """Moves the world one step towards what `obj` says.
 
-        Returns the seconds after which to look again without a change, or None. `obj` is a copy: what is
-        changed in it is not written. An exception is logged and the key comes back after a growing pause.
+        Returns the seconds after which to look again without a change, or None. `obj` is a copy:
+        what is changed in it is not written. An exception is logged and the key comes back after a
+        growing pause.
         """
         raise NotImplementedError
 
     async def finalize(self, obj: R) -> None:
-        """Cleans up what owner references do not reach. An exception keeps the object; it is called again."""
+        """Cleans up what owner references do not reach. An exception keeps the object; it is called
+        again."""
 
     # --- what it may use ---
 
@@ -74,14 +78,16 @@ class Reconciler(Generic[R]):
         return self.context.informers.of(kind)
 
     async def apply(self, owner: R, obj: K) -> K:
-        """Server-side apply of an object that goes with its `owner`. Set fields are ours; others stay."""
+        """Server-side apply of an object that goes with its `owner`. Set fields are ours; others
+        stay."""
         reference = owner_reference(owner)
         kept = [r for r in obj.metadata.owner_references if r.uid != reference.uid]  # type: ignore[attr-defined]
         obj.metadata.owner_references = [*kept, reference]  # type: ignore[attr-defined]
         return await self.client.apply(obj, manager=self.manager, force=True)
 
     async def set_status(self, obj: R, status: Struct) -> None:
-        """Writes the status if it says something new. `observed_generation` is filled in where there is one."""
+        """Writes the status if it says something new. `observed_generation` is filled in where
+        there is one."""
         if "observed_generation" in status.__struct_fields__:
             status.observed_generation = obj.metadata.generation  # type: ignore[attr-defined]
         before = getattr(obj, "status", None)
@@ -102,7 +108,8 @@ class Reconciler(Generic[R]):
         reason: str,
         message: str = "",
     ) -> list[Condition]:
-        """`standing` with one condition set, its time of transition kept while its status is the same."""
+        """`standing` with one condition set, its time of transition kept while its status is the
+        same."""
         wanted = Condition(
             type=type_,
             status=conditions.status_of(ok),

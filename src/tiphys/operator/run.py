@@ -1,4 +1,4 @@
-"""An operator as a program: its definitions are applied, then its reconcilers run while it leads."""
+"""An operator as a program: it applies its definitions and reconciles while it leads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _ESTABLISHED = 30.0  # seconds that a new definition may take to be served
 
 
 class Operator:
-    """Reconcilers under one name, which is their field manager, the source of their events and their lease."""
+    """Reconcilers under one name, which is their field manager, the source of their events and
+    their lease."""
 
     def __init__(
         self,
@@ -56,7 +57,8 @@ class Operator:
         return informers
 
     def run(self, kubeconfig: str | None = None, elect: bool = False) -> None:
-        """Runs until SIGTERM or Ctrl-C, against the cluster of the kubeconfig or the one this pod is in.
+        """Runs until SIGTERM or Ctrl-C, against the cluster of the kubeconfig or the one this pod
+        is in.
 
         With `elect`, one of several copies works, and another takes over when it goes.
         """

@@ -1,7 +1,8 @@
 """The structural schema of a struct: what a CustomResourceDefinition says of its fields.
 
-Source of the rules: upstream's documentation of structural schemas. A field without a default is required, one
-whose default is not empty has that default in the schema, constraints and descriptions are msgspec's `Meta`.
+Source of the rules: upstream's documentation of structural schemas. A field without a default is
+required, one whose default is not empty has that default in the schema, constraints and
+descriptions are msgspec's `Meta`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.operator.declare import Rule
 
 _NONE = type(None)
-_QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+_NUMBER = r"(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
+_QUANTITY = rf"^(\+|-)?{_NUMBER}(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?{_NUMBER}))?$"
 _INT32_MAX = 2**31 - 1
 _DEEPEST = 40  # structs within structs: a type that holds itself has no structural schema
 

@@ -273,7 +273,8 @@ class ResourceCache:
         self._floor = max(self._floor, revision)
 
     def packable(self, most: int) -> list[Entry]:
-        """Up to `most` objects of the past that are not compressed yet, see `packing`. Each is returned once."""
+        """Up to `most` objects of the past that are not compressed yet, see `packing`. Each is
+        returned once."""
         return self._history.packable(most)
 
     # --- lists ---

@@ -159,7 +159,8 @@ class History:
         self.dropped = oldest.revision
 
     def packable(self, most: int) -> list[Entry]:
-        """Up to `most` objects that only the history holds and that are not recent. Each is returned once."""
+        """Up to `most` objects that only the history holds and that are not recent. Each is
+        returned once."""
         entries: list[Entry] = []
         old = len(self.events) - len(self._recent)
         while self._packable < old and len(entries) < most:

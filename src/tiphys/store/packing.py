@@ -1,4 +1,5 @@
-"""Objects of the past, compressed: ten thousand deleted pods weigh 30 MiB as they were, and a tenth of that packed."""
+"""Objects of the past, compressed: ten thousand deleted pods weigh 30 MiB as they were, and a tenth
+of that packed."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def pack(entry: Entry, packed: Packed) -> None:
 
 
 class _PackedEntry(Entry):
-    """An object as it once was, whose bytes are compressed. Whoever asks for them gets them anew."""
+    """An object as it once was, whose bytes are compressed and made anew on request."""
 
     __slots__ = ()
 

@@ -79,7 +79,8 @@ class World:
 
 @asynccontextmanager
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    # Endpoints on the loopback are refused by the API server, as upstream does: the clients are led there.
+    # Endpoints on the loopback are refused by the API server, as upstream does: the clients are led
+    # there.
     import tiphys.network.xds.services as services
 
     real = services.socket

@@ -1,7 +1,9 @@
-"""Facts of the original definitions of Gateway API (the release after 1.5, standard channel), to compare ours with.
+"""Facts of the original definitions of Gateway API (the release after 1.5, standard channel), to
+compare ours with.
 
-A digest for each field of a spec or status: of types, limits, patterns, enumerations, defaults, lists, required fields
-and CEL rules; descriptions are our own. ``python -m tests.addons.gateway.originals FOLDER`` prints those of a release.
+A digest for each field of a spec or status: of types, limits, patterns, enumerations, defaults,
+lists, required fields and CEL rules; descriptions are our own. ``python -m
+tests.addons.gateway.originals FOLDER`` prints those of a release.
 """
 
 from __future__ import annotations

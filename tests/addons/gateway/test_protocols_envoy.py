@@ -1,4 +1,5 @@
-"""What travels over a real Envoy beside plain HTTP: gRPC, TLS to backends, names that do not fit their connection."""
+"""What travels over a real Envoy beside plain HTTP: gRPC, TLS to backends, names that do not fit
+their connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Small objects of a shop: service `shop` with two pods, `next` with one, `bare` with none, `away` outside."""
+"""Small objects of a shop: service `shop` with two pods, `next` with one, `bare` with none, `away`
+outside."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ def cluster(*objects: Ingress | RouteGroup, slices: list[EndpointSlice] | None =
 def compiled(
     *objects: Ingress | RouteGroup, slices: list[EndpointSlice] | None = None, **options: Any
 ) -> Compiled:
-    """`options` are as in `Options`; routes for what nothing takes are left out unless they are asked for."""
+    """`options` are as in `Options`; routes for what nothing takes are left out unless they are
+    asked for."""
     wanted = Options(**{"catch_all": False, **options})
     return compile_routes(cluster(*objects, slices=slices), wanted)
 

@@ -1,7 +1,8 @@
 """Skipper's own test cases: objects, options, and the routes that they become.
 
 They are not part of this project. `SKIPPER_GOLDENS` names a folder with them (zalando/skipper,
-`dataclients/kubernetes/testdata`); a checkout's neighbour `shared/seeds/skipper/goldens` is found by itself.
+`dataclients/kubernetes/testdata`); a checkout's neighbour `shared/seeds/skipper/goldens` is found
+by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""An API server, a route server and routers as processes of their own, whose time can be told apart.
+"""An API server, a route server and routers as processes of their own, whose time can be told
+apart.
 
-``python -m tests.addons.routeserver.processes`` is the API server: it writes where its kubeconfig is, and ends with its input.
+``python -m tests.addons.routeserver.processes`` is the API server: it writes where its kubeconfig
+is, and ends with its input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""300 routers at one server: what it costs the API server, and what is left when the server is gone. Takes five minutes."""
+"""300 routers at one server: what it costs the API server, and what is left when the server is
+gone. Takes five minutes."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def ingress(name: str, to: str) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"rules": [rule]}}
 
 
-# Routers read their tables each in a process of its own. Here they are in one, which reads a table once.
+# Routers read their tables each in a process of its own. Here they are in one, which reads a table
+# once.
 read_once = functools.lru_cache(maxsize=4)(read_routes)
 
 
@@ -107,7 +109,8 @@ class Pollers:
 
 
 class Counted(NamedTuple):
-    """Of one window: lists of each resource, CPU seconds of the API server, answers, bytes of bodies."""
+    """Of one window: lists of each resource, CPU seconds of the API server, answers, bytes of
+    bodies."""
 
     lists: dict[str, int]
     cpu: float

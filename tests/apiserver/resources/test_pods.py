@@ -1,4 +1,5 @@
-"""A pod's own rules, as rows: how long it stays, how its table shows it, which node it can be bound to."""
+"""A pod's own rules, as rows: how long it stays, how its table shows it, which node it can be bound
+to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which devices a node gives: rules one by one, and a search that finds a solution whenever there is one."""
+"""Which devices a node gives: rules one by one, and a search that finds a solution whenever there
+is one."""
 
 from __future__ import annotations
 
@@ -341,7 +342,8 @@ def test_it_finds_a_solution_when_there_is_one(
     rules: list[dict[str, Any]],
     limit: int,
 ) -> None:
-    """Devices have attributes a and b and some take from a counter of `limit`; requests want some with a given a."""
+    """Devices have attributes a and b and some take from a counter of `limit`; requests want some
+    with a given a."""
     consumes = [{"counterSet": "s", "counters": {"c": {"value": "1"}}}]
     made = [
         device(

@@ -1,4 +1,5 @@
-"""With whom pods are put: namespaces by their labels, several terms at once, weights of what is there already."""
+"""With whom pods are put: namespaces by their labels, several terms at once, weights of what is
+there already."""
 
 from __future__ import annotations
 

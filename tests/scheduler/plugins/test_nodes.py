@@ -1,4 +1,5 @@
-"""The plugins that look at what a node is: its name, labels, taints, ports, and whether it is cordoned."""
+"""The plugins that look at what a node is: its name, labels, taints, ports, and whether it is
+cordoned."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Echo: keeps a ConfigMap for every Echo object. The smallest add-on there can be, to copy from and to try things with.
+"""Echo: keeps a ConfigMap for every Echo object. The smallest add-on there can be, to copy from and
+to try things with.
 
-For whoever writes an add-on, or wants to see that add-ons work in a cluster. It has no original elsewhere.
+For whoever writes an add-on, or wants to see that add-ons work in a cluster. It has no original
+elsewhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which endpoint a request goes to: pure, with the clock and the dice as arguments.
 
-Power of two choices: of two endpoints by lot the one with less under way, which is all it takes to leave a slow one
-alone. An endpoint that is new gets its share over some seconds (slow start), one that fails gets less for a while
-(outlier), and the client's own zone comes first as long as it keeps up.
+Power of two choices: of two endpoints by lot the one with less under way, which is all it takes to
+leave a slow one alone. An endpoint that is new gets its share over some seconds (slow start), one
+that fails gets less for a while (outlier), and the client's own zone comes first as long as it
+keeps up.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Balancer:
     def update(self, addresses: Iterable[Address], now: float) -> list[Address]:
         """Takes the endpoints over and returns those that are gone.
 
-        Those that come while all are new need no slow start: there is nobody else to take their share.
+        Those that come while all are new need no slow start: there is nobody else to take their
+        share.
         """
         wanted = dict.fromkeys(addresses)
         if self._began is None and wanted:
@@ -93,7 +95,8 @@ class Balancer:
     def pick(self, now: float, tried: frozenset[Address] = frozenset()) -> Member | None:
         """An endpoint that was not `tried` for this request yet; None when there is none.
 
-        When none can be reached, one that was given up is tried all the same: better than to refuse.
+        When none can be reached, one that was given up is tried all the same: better than to
+        refuse.
         """
         untried = [m for m in self._members.values() if m.address not in tried]
         reachable = [member for member in untried if member.is_reachable(now)]

@@ -20,10 +20,12 @@ from tiphys.addons.endpoints.balancing import Address, Balancer, Member
 from tiphys.addons.endpoints.discovery import follow
 
 _ATTEMPTS = 3
-_LINGER = 30.0  # seconds that a connection to an endpoint which is gone stays, for what is under way there
+# seconds that a connection to an endpoint which is gone stays, for what is under way there
+_LINGER = 30.0
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200),)
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-"""Nobody was there, or a server that is stopping dropped the request: a client that cancels its own sees no status."""
+"""Nobody was there, or a server that is stopping dropped the request: a client that cancels its own
+sees no status."""
 
 
 class NoEndpoints(ConnectionError):
@@ -31,11 +33,11 @@ class NoEndpoints(ConnectionError):
 
 
 class Channel:
-    """`service` is ``NAME.NAMESPACE:PORT``, `server` the xDS server's ``host:port``, `zone` the client's own.
+    """`service` is ``NAME.NAMESPACE:PORT``, `server` the xDS server's ``host:port``, `zone` the
+    client's own.
 
-    A request that no endpoint answered (UNAVAILABLE, or CANCELLED by a server that is stopping) is tried on up to
-    two others. `wait` is how many seconds the
-    first request waits for endpoints.
+    A request that no endpoint answered (UNAVAILABLE, or CANCELLED by a server that is stopping) is
+    tried on up to two others. `wait` is how many seconds the first request waits for endpoints.
     """
 
     def __init__(self, service: str, server: str, zone: str = "", wait: float = 5.0) -> None:

@@ -1,4 +1,5 @@
-"""The endpoints of one service as an xDS server pushes them, and the last known ones while it is away."""
+"""The endpoints of one service as an xDS server pushes them, and the last known ones while it is
+away."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ _USED = (health_check_pb2.UNKNOWN, health_check_pb2.HEALTHY)
 async def follow(
     server: str, service: str, node_id: str, on_change: Callable[[list[Address]], None]
 ) -> None:
-    """Calls `on_change` with the endpoints of ``NAME.NAMESPACE:PORT`` whenever they change, until it is cancelled.
+    """Calls `on_change` with the endpoints of ``NAME.NAMESPACE:PORT`` whenever they change, until
+    it is cancelled.
 
     A server that is away is tried again; what was known stays.
     """

@@ -1,4 +1,5 @@
-"""``python -m tiphys.addons.endpoints.show NAME.NAMESPACE:PORT``: the endpoints of a service, as they change."""
+"""``python -m tiphys.addons.endpoints.show NAME.NAMESPACE:PORT``: the endpoints of a service, as
+they change."""
 
 from __future__ import annotations
 

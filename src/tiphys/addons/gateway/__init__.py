@@ -1,11 +1,12 @@
 """Gateway: Ingress v1 and Gateway API v1 on a real Envoy.
 
-For whoever wants requests from outside to reach services by host and path, with TLS. The originals are the
-specification of Ingress in Kubernetes and kubernetes-sigs/gateway-api, and the many controllers for both.
+For whoever wants requests from outside to reach services by host and path, with TLS. The originals
+are the specification of Ingress in Kubernetes and kubernetes-sigs/gateway-api, and the many
+controllers for both.
 
-`ingress` and `attachment` with `routes` compile objects to one `model` (pure), `envoy` makes that Envoy's resources (pure),
-`publishing` hands them over xDS in an order that drops no request, `process` keeps Envoy alive, `statuses` says how
-everything is, `controller` joins them.
+`ingress` and `attachment` with `routes` compile objects to one `model` (pure), `envoy` makes that
+Envoy's resources (pure), `publishing` hands them over xDS in an order that drops no request,
+`process` keeps Envoy alive, `statuses` says how everything is, `controller` joins them.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ CLASS = "tiphys"
 class Settings(Struct):
     """`addresses` is where Envoy listens, an address or a range of them in CIDR notation.
 
-    Ingresses have the first one. With a range every Gateway has one to itself; with one address all share its ports.
-    `http_port` and `https_port` are those of Ingresses; Gateways name their own. `published` replaces the address in
-    statuses where clients reach another one. `default` makes ours the default class of Ingresses.
+    Ingresses have the first one. With a range every Gateway has one to itself; with one address all
+    share its ports. `http_port` and `https_port` are those of Ingresses; Gateways name their own.
+    `published` replaces the address in statuses where clients reach another one. `default` makes
+    ours the default class of Ingresses.
     """
 
     addresses: str = "127.0.80.0/24"

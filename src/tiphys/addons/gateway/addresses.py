@@ -43,8 +43,8 @@ class Pool:
     def assign(self, wanted: Iterable[tuple[str, str | None, str | None]]) -> dict[str, str]:
         """An address for each (key, asked for, had before), in the order of who comes first.
 
-        Who asks for one has that, if it is in the range and nobody else has it; the rest have what they had, or the
-        next free one. Who gets none is missing.
+        Who asks for one has that, if it is in the range and nobody else has it; the rest have what
+        they had, or the next free one. Who gets none is missing.
         """
         listed = list(wanted)
         if self.is_shared:

@@ -33,7 +33,8 @@ class _Attached:
 def attach(
     route: Route, gateways: dict[str, list[State]], objects: Objects, resolver: Resolver
 ) -> tuple[RouteState, Compiled | None]:
-    """Attaches a route to the listeners of every parent. `gateways` has ours, by ``namespace/name``."""
+    """Attaches a route to the listeners of every parent. `gateways` has ours, by
+    ``namespace/name``."""
     state = RouteState(route)
     attached: list[tuple[ParentReference, list[_Attached] | Verdict]] = []
     for ref in route.spec.parent_refs:
@@ -107,6 +108,7 @@ def _serve(route: Route, attached: list[_Attached], compiled: Compiled) -> None:
 
 
 def owner(name: str, listeners: list[State]) -> State | None:
-    """Whose requests of a host name are: of the listener with the most specific one (listener isolation)."""
+    """Whose requests of a host name are: of the listener with the most specific one (listener
+    isolation)."""
     covering = [one for one in listeners if covers(one.hostname, name)]
     return min(covering, key=lambda one: specificity(one.hostname), default=None)

@@ -81,7 +81,8 @@ class _Gateway:
             await asyncio.sleep(_PAUSE + self._took)  # half of the time at most
 
     async def _step(self) -> str:
-        """From the objects of now to Envoy, and to statuses. Returns what `tiphys addon status` should say.
+        """From the objects of now to Envoy, and to statuses. Returns what `tiphys addon status`
+        should say.
 
         Objects that nobody has thought of end nothing: Envoy goes on with what it has.
         """

@@ -90,7 +90,8 @@ def _chain(port: Port, site: Site) -> listener_components_pb2.FilterChain:
 
 
 def _http_manager(route: str) -> Any:
-    """As Envoy's documentation advises for an edge: clients are not believed, and slow ones do not hold anything."""
+    """As Envoy's documentation advises for an edge: clients are not believed, and slow ones do not
+    hold anything."""
     made = _MANAGER(
         stat_prefix="http",
         rds=http_connection_manager_pb2.Rds(
@@ -172,7 +173,8 @@ def cluster(target: Target) -> cluster_pb2.Cluster:
     # Endpoints that end are never used, however few others there are.
     made.common_lb_config.healthy_panic_threshold.value = 0.0
     options = http_protocol_options_pb2.HttpProtocolOptions()
-    # Below what servers wait for the next request on a connection (aiohttp and nginx: 75 s, gunicorn and Go: longer).
+    # Below what servers wait for the next request on a connection (aiohttp and nginx: 75 s,
+    # gunicorn and Go: longer).
     options.common_http_protocol_options.idle_timeout.seconds = 60
     if target.protocol == "h2c":
         options.explicit_http_config.http2_protocol_options.SetInParent()

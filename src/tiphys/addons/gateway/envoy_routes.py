@@ -144,7 +144,7 @@ def _added(change: HeaderChange) -> Iterable[base_pb2.HeaderValueOption]:
 
 
 def _allowed(names: Iterable[str]) -> list[str]:
-    """Envoy refuses a whole configuration that touches Host: a rewrite of the host name does that."""
+    """Envoy refuses any configuration that touches Host: a rewrite of the host name does that."""
     return [name for name in names if name.lower() != "host" and not name.startswith(":")]
 
 
@@ -203,7 +203,8 @@ def _redirect(
     port: int,
     secure: bool,
 ) -> None:
-    """The port is the scheme's own where the scheme changes, else the listener's; a usual one is not written.
+    """The port is the scheme's own where the scheme changes, else the listener's; a usual one is
+    not written.
 
     Source: the documentation of HTTPRequestRedirectFilter.
     """

@@ -39,7 +39,7 @@ class GatewayState:
 
 @dataclass
 class Report:
-    """Ports and secrets to serve, and what is to be said of classes, Gateways, routes and policies."""
+    """Ports and secrets to serve, and the statuses of classes, Gateways, routes and policies."""
 
     ports: list[Port] = field(default_factory=list)
     secrets: dict[str, Certificate] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def judge(state: GatewayState) -> None:
 
 
 def refuse(report: Report, ports: dict[str, str]) -> None:
-    """Notes what Envoy has against ports, by their names: what is served there is not programmed."""
+    """Notes which ports Envoy refuses, by name: what is served there is not programmed."""
     for state in report.gateways:
         for one in state.listeners:
             one.refused = ports.get(f"{state.address}:{one.listener.port}", "")
@@ -189,7 +189,8 @@ def _sites(state: GatewayState, listeners: list[State]) -> tuple[Site, ...]:
 
 
 def _hosts(state: State, listeners: list[State]) -> list[Host]:
-    """The hosts of a listener: a rule of a wider name is for what no rule of a narrower one matches."""
+    """The hosts of a listener: a rule of a wider name is for what no rule of a narrower one
+    matches."""
     mine = {name for name in state.rules if owner(name, listeners) is state}
     made = []
     for name in mine | {state.hostname}:

@@ -1,6 +1,8 @@
-"""Ingress v1 as sites: hosts, paths and certificates of every Ingress of our classes, together at two ports.
+"""Ingress v1 as sites: hosts, paths and certificates of every Ingress of our classes, together at
+two ports.
 
-Source of the rules: the documentation of Ingress (path types, wildcards of one label, the default backend).
+Source of the rules: the documentation of Ingress (path types, wildcards of one label, the default
+backend).
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _H2C = ("kubernetes.io/h2c", "grpc")
 
 @dataclass
 class Compiled:
-    """`ours` are the Ingresses that are served; `events` are (Ingress, reason, message) of what cannot be."""
+    """`ours` are the Ingresses that are served; `events` are (Ingress, reason, message) of what
+    cannot be."""
 
     ports: list[Port] = field(default_factory=list)
     secrets: dict[str, Certificate] = field(default_factory=dict)
@@ -191,7 +194,8 @@ def _path(path: networking_v1.HTTPIngressPath) -> PathMatch:
 def _certificates(
     made: Compiled, secrets: Mapping[str, core_v1.Secret], hosts: tuple[Host, ...]
 ) -> tuple[Site, ...]:
-    """A site for each secret with the names it is for; entries without hosts are for every name that has no other."""
+    """A site for each secret with the names it is for; entries without hosts are for every name
+    that has no other."""
     names: dict[str, str] = {}
     for ingress in made.ours:
         for entry in ingress.spec.tls:

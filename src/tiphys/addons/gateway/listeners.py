@@ -32,9 +32,11 @@ _FAMILY = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS", "TCP": "TCP"}
 
 @dataclass
 class State:
-    """A listener on its way. `accepted`, `resolved` and `conflict` are reasons against it; "" where there is none.
+    """A listener on its way. `accepted`, `resolved` and `conflict` are reasons against it; "" where
+    there is none.
 
-    `attached` are routes; of HTTP `rules` by host name, of others their backends by host name, oldest first.
+    `attached` are routes; of HTTP `rules` by host name, of others their backends by host name,
+    oldest first.
     """
 
     gateway: Gateway

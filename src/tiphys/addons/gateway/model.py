@@ -16,7 +16,8 @@ EVERYTHING = "*"
 
 @dataclass(frozen=True, slots=True)
 class BackendTLS:
-    """How a backend is talked to over TLS: the name that is asked for, names that are accepted, and PEM of authorities.
+    """How a backend is talked to over TLS: the name that is asked for, names that are accepted, and
+    PEM of authorities.
 
     Without authorities those of the system are trusted.
     """
@@ -39,9 +40,11 @@ class Target:
 
     @property
     def cluster(self) -> str:
-        """Its name for Envoy, and that of its endpoints: ``SERVICE.NAMESPACE:PORT``, and after ``|`` how it is talked to.
+        """Its name for Envoy, and that of its endpoints: ``SERVICE.NAMESPACE:PORT``, and after
+        ``|`` how it is talked to.
 
-        Clusters do not share endpoints: Envoy asks once for a name, and the second one would wait for its own answer.
+        Clusters do not share endpoints: Envoy asks once for a name, and the second one would wait
+        for its own answer.
         """
         suffix = "|h2c" if self.protocol == "h2c" else ""
         if self.tls is not None:
@@ -62,7 +65,8 @@ NO_CHANGE = HeaderChange()
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`target` None stands for a reference that does not resolve: its share of requests is answered with 500."""
+    """`target` None stands for a reference that does not resolve: its share of requests is answered
+    with 500."""
 
     target: Target | None
     weight: int = 1
@@ -140,7 +144,8 @@ class Cors:
 class Rule:
     """What happens to requests that match. Times are in seconds, 0 for none.
 
-    `single_level` is a wildcard host name of which the wildcard stands for one label alone, as Ingress has it.
+    `single_level` is a wildcard host name of which the wildcard stands for one label alone, as
+    Ingress has it.
     """
 
     match: Match = Match()
@@ -161,7 +166,8 @@ def precedence(rule: Rule) -> tuple[int, int, int, int, int]:
     """Sorts rules of one host name, the most specific first: by path, method, headers, query.
 
     Ties are broken by who came first, so the order before must be that one.
-    Source: the documentation of HTTPRouteMatch; of Ingress: the exact path, then the longest prefix.
+    Source: the documentation of HTTPRouteMatch; of Ingress: the exact path, then the longest
+      prefix.
     """
     match = rule.match
     kinds = ("Exact", "RegularExpression", "Prefix")
@@ -185,7 +191,8 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class ClientCheck:
-    """Whose certificates clients must show: PEM of authorities. Optional: they may have none, or another one."""
+    """Whose certificates clients must show: PEM of authorities. Optional: they may have none, or
+    another one."""
 
     authorities: str
     is_optional: bool = False
@@ -195,7 +202,8 @@ class ClientCheck:
 class Site:
     """What is served at a port for connections that ask for one of `names` (none: for all others).
 
-    With `secrets` TLS ends here. `hosts` are for HTTP; else connections go to `backends` as they are.
+    With `secrets` TLS ends here. `hosts` are for HTTP; else connections go to `backends` as they
+    are.
     """
 
     name: str
@@ -258,7 +266,7 @@ def covers(pattern: str, name: str) -> bool:
 
 
 def covering(name: str) -> Iterator[str]:
-    """Every host name that could stand for what `name` stands for: itself first, the widest last."""
+    """Every host name that may stand for what `name` does: itself first, the widest last."""
     yield name
     rest = name.removeprefix("*.")
     while "." in rest:

@@ -1,4 +1,5 @@
-"""What enabling the add-on puts into a cluster: the definitions of Gateway API, and a class of each kind."""
+"""What enabling the add-on puts into a cluster: the definitions of Gateway API, and a class of each
+kind."""
 
 from __future__ import annotations
 

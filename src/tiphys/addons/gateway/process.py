@@ -1,6 +1,7 @@
 """Envoy as a child process: its first configuration, and a new one when it dies.
 
-It is told everything else over a socket in a folder that is this user's alone, for private keys go over it.
+It is told everything else over a socket in a folder that is this user's alone, for private keys go
+over it.
 """
 
 from __future__ import annotations
@@ -155,6 +156,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _ends_with_us() -> list[str]:
-    """What makes the kernel end it when this process is killed: an orphan would go on with what it knew."""
+    """What makes the kernel end it when this process is killed: an orphan would go on with what it
+    knew."""
     found = shutil.which("setpriv")
     return [found, "--pdeathsig", "KILL", "--"] if found else []

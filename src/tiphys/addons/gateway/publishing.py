@@ -1,8 +1,8 @@
 """Hands resources to Envoy in an order in which no request finds a name without what it stands for.
 
-First what others name (clusters with their endpoints, secrets), and when Envoy has taken it what names them (listeners,
-routes), and when it has taken that too what is no longer named goes. Source: "eventual consistency considerations" in the
-documentation of xDS.
+First what others name (clusters with their endpoints, secrets), and when Envoy has taken it what
+names them (listeners, routes), and when it has taken that too what is no longer named goes. Source:
+"eventual consistency considerations" in the documentation of xDS.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Unsupported(Exception):
 
 @dataclass
 class Compiled:
-    """`rules` are for HTTP, `backends` for connections; `resolved` is the condition ResolvedRefs."""
+    """`rules` are for HTTP, `backends` for TCP; `resolved` is the condition ResolvedRefs."""
 
     rules: list[Rule] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
@@ -191,7 +191,8 @@ def _value(match: Any) -> str:
 
 @functools.lru_cache(4096)
 def _checked(pattern: str) -> str:
-    """As Envoy reads it, which refuses a whole configuration for one bad expression. Raises Unsupported."""
+    """As Envoy reads it, which refuses a whole configuration for one bad expression. Raises
+    Unsupported."""
     options = re2.Options()
     options.log_errors = False
     try:
@@ -230,7 +231,8 @@ def _rewrite(path: HTTPPathModifier | None) -> PathRewrite | None:
 
 
 def _one_line(text: str) -> str:
-    """As a header can hold it. The schema lets line breaks through; Envoy would refuse everything. Raises Unsupported."""
+    """As a header can hold it. The schema lets line breaks through; Envoy would refuse everything.
+    Raises Unsupported."""
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise Unsupported(f"{text!r} has control characters")
     return text

@@ -1,4 +1,5 @@
-"""Certificates out of Secrets, looked at before Envoy sees them: one that it refused would hold up all others."""
+"""Certificates out of Secrets, looked at before Envoy sees them: one that it refused would hold up
+all others."""
 
 from __future__ import annotations
 

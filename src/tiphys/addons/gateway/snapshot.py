@@ -32,7 +32,8 @@ class Objects:
     policies: list[BackendTLSPolicy] = field(default_factory=list)
 
     def permits(self, source: Any, group: str, kind: str, namespace: str, name: str) -> bool:
-        """Whether an object may refer to another: in its own namespace, or where a ReferenceGrant says so."""
+        """Whether an object may refer to another: in its own namespace, or where a ReferenceGrant
+        says so."""
         if namespace == source.metadata.namespace:
             return True
         return any(

@@ -155,7 +155,7 @@ def policy_status(state: PolicyState, now: float) -> PolicyStatus:
 def conditions_of(
     obj: Any, standing: Iterable[Condition], verdicts: Iterable[Verdict], now: float
 ) -> list[Condition]:
-    """`standing` with the verdicts; each keeps its time of transition while its status is the same."""
+    """`standing` with the verdicts; each keeps its time of transition with its status."""
     made = list(standing)
     for one in verdicts:
         wanted = Condition(

@@ -1,4 +1,5 @@
-"""What the add-on follows: one flag for everything that is compiled, and a short way for endpoints alone."""
+"""What the add-on follows: one flag for everything that is compiled, and a short way for endpoints
+alone."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class Watcher:
         self._slices.on_change(self._on_slice)
 
     def objects(self) -> Objects:
-        """Those of now. They may be read in another thread: an informer replaces objects and changes none."""
+        """Those of now. They may be read in another thread: an informer replaces objects and
+        changes none."""
         return Objects(
             ingresses=list(self._ingresses),
             ingress_classes={key_of(one): one for one in self._classes},

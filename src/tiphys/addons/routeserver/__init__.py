@@ -1,11 +1,14 @@
-"""A route server: it reads Ingress and RouteGroup objects, and hundreds of routers read their table from it.
+"""A route server: it reads Ingress and RouteGroup objects, and hundreds of routers read their table
+from it.
 
-For clusters whose routers would otherwise each list the API: 300 of them every 3 seconds are too much for it. The model is
-Skipper's route server (zalando/skipper, `routesrv`): the same objects, the same text (eskip), the same addresses and headers,
-so that real Skippers can take their routes from it (`-routes-urls`). `router` is a small stand-in for Skipper.
+For clusters whose routers would otherwise each list the API: 300 of them every 3 seconds are too
+much for it. The model is Skipper's route server (zalando/skipper, `routesrv`): the same objects,
+the same text (eskip), the same addresses and headers, so that real Skippers can take their routes
+from it (`-routes-urls`). `router` is a small stand-in for Skipper.
 
-`compiling` makes routes of objects and `eskip` writes them (both pure); `polling` reads the cluster, `table` keeps what is
-served, `serving` answers; `fetching`, `matching` and `proxying` are of the router, `comparing` of its mode Pre.
+`compiling` makes routes of objects and `eskip` writes them (both pure); `polling` reads the
+cluster, `table` keeps what is served, `serving` answers; `fetching`, `matching` and `proxying` are
+of the router, `comparing` of its mode Pre.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ GROUP = "zalando.org"
 
 class Settings(Struct):
     """
-    mode: False serves nothing; Pre serves, for routers that compare; Exec serves routers that route by it. The server
-        works the same in Pre and Exec: it is the routers that differ
+    mode: False serves nothing; Pre serves, for routers that compare; Exec serves routers that route
+        by it. The server works the same in Pre and Exec: it is the routers that differ
     interval: seconds between two readings of the cluster
     default_filters: of every route to a service, by "service.namespace"
     The others are as Skipper's flags of the same names.

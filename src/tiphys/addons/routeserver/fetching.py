@@ -1,4 +1,5 @@
-"""The client of the route server, in a router: asks every few seconds, and keeps what it has when nobody answers."""
+"""The client of the route server, in a router: asks every few seconds, and keeps what it has when
+nobody answers."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _PATIENCE = (
 
 
 class Fetcher:
-    """`load` gets every new table as `read` reads it. `answers` counts statuses, 0 where there was none; `received` counts bytes of bodies."""
+    """`load` gets every new table as `read` reads it. `answers` counts statuses, 0 where there was
+    none; `received` counts bytes of bodies."""
 
     def __init__(
         self,
@@ -39,7 +41,8 @@ class Fetcher:
         self.received = 0
 
     async def run(self, delay: float = 0.0) -> None:
-        """Until it is cancelled; begins after `delay` seconds, so that many do not all ask in one moment."""
+        """Until it is cancelled; begins after `delay` seconds, so that many do not all ask in one
+        moment."""
         await asyncio.sleep(delay)
         session = self._session or aiohttp.ClientSession(auto_decompress=True)
         loop = asyncio.get_running_loop()

@@ -1,8 +1,10 @@
-"""Which route takes a request. The order is Skipper's: the more exact path, then the more predicates.
+"""Which route takes a request. The order is Skipper's: the more exact path, then the more
+predicates.
 
-Of Skipper's predicates these are known: Path, PathSubtree, PathRegexp, Host, Method, Methods, Header, HeaderRegexp, Traffic,
-TrafficSegment, Weight, True and False. A route with any other is left out, and counted: it must not take what it should not.
-Expressions are RE2's, as Skipper's are, and take a time in proportion to what they look at.
+Of Skipper's predicates these are known: Path, PathSubtree, PathRegexp, Host, Method, Methods,
+Header, HeaderRegexp, Traffic, TrafficSegment, Weight, True and False. A route with any other is
+left out, and counted: it must not take what it should not. Expressions are RE2's, as Skipper's are,
+and take a time in proportion to what they look at.
 """
 
 from __future__ import annotations

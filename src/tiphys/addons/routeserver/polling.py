@@ -1,9 +1,9 @@
 """Lists the cluster every few seconds and makes a table of it.
 
-Plain lists, not watches: the cost for the API server is the same whatever changes and however many ask for routes, and a
-server that missed something is right again one poll later. A server that gives lists an ETag (Tiphys does) sends nothing
-again that has not changed; items with the same bytes as before cost no decoding, and when all are the same nothing is
-compiled.
+Plain lists, not watches: the cost for the API server is the same whatever changes and however many
+ask for routes, and a server that missed something is right again one poll later. A server that
+gives lists an ETag (Tiphys does) sends nothing again that has not changed; items with the same
+bytes as before cost no decoding, and when all are the same nothing is compiled.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Reading:
 
 
 class Poller:
-    """`polls` counts readings of the whole cluster, `failures` those that failed; the table stays then."""
+    """`polls` counts readings of the whole cluster, `failures` those that failed; the table stays
+    then."""
 
     def __init__(
         self,
@@ -92,7 +93,8 @@ class Poller:
             await asyncio.sleep(due - loop.time())
 
     async def poll(self) -> bool:
-        """Reads once; whether the table is another now. Raises StatusError, Unreachable, or ValueError for no lists."""
+        """Reads once; whether the table is another now. Raises StatusError, Unreachable, or
+        ValueError for no lists."""
         reading = await self._read()
         self.polls += 1
         if reading == self._last:

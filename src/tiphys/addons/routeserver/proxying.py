@@ -1,7 +1,7 @@
 """What a route does with a request: its filters, and a call of its backend.
 
-Of Skipper's filters these do something: status, inlineContent, redirectTo, setPath, set-, append- and drop- of request and
-response headers. Others are passed over.
+Of Skipper's filters these do something: status, inlineContent, redirectTo, setPath, set-, append-
+and drop- of request and response headers. Others are passed over.
 """
 
 from __future__ import annotations

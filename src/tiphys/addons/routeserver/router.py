@@ -1,11 +1,14 @@
-"""A small HTTP router that takes its routes from a route server: ``python -m tiphys.addons.routeserver.router``.
+"""A small HTTP router that takes its routes from a route server: ``python -m
+tiphys.addons.routeserver.router``.
 
-It stands in for Skipper, which is in no package registry: it reads the same tables and knows the predicates and filters
-that `matching` and `proxying` list. It is there to try the route server with and to prove what that promises:
+It stands in for Skipper, which is in no package registry: it reads the same tables and knows the
+predicates and filters that `matching` and `proxying` list. It is there to try the route server with
+and to prove what that promises:
 
 - it is not ready before its first table (Skipper's ``-wait-first-route-load``);
 - when the server is away it goes on with the table it has;
-- in mode Pre it routes by what it reads of the cluster itself, and says how the server's table differs.
+- in mode Pre it routes by what it reads of the cluster itself, and says how the server's table
+  differs.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ class _Direct(Tables):
 
 
 class Router:
-    """`routes` are those it works by; `served` are the server's, which in mode Pre are only compared."""
+    """`routes` are those it works by; `served` are the server's, which in mode Pre are only
+    compared."""
 
     def __init__(self, mode: str, url: str, client: Client | None, tasks: TaskGroup) -> None:
         self.mode = mode
@@ -80,7 +84,8 @@ class Router:
     async def start(
         self, options: Options, address: str, port: int, support: int, interval: float = INTERVAL
     ) -> tuple[int, int]:
-        """Listens for requests and, on the support port, for questions about itself; returns both ports."""
+        """Listens for requests and, on the support port, for questions about itself; returns both
+        ports."""
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
         if self.mode != "Exec":

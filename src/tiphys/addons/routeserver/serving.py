@@ -1,6 +1,7 @@
 """The server that routers ask: /routes and /routes/{zone} with an ETag, /health, and /metrics.
 
-Before the first load /routes is 404 and /health 503, so that a router that is told to wait for its first routes waits.
+Before the first load /routes is 404 and /health 503, so that a router that is told to wait for its
+first routes waits.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ class RouteServer:
         return web.Response(body=body.packed if packed else body.text, headers=headers)
 
     def metrics(self) -> str:
-        """Counters under the names that Skipper's route server gives them, in the format of Prometheus."""
+        """Counters under the names that Skipper's route server gives them, in the format of
+        Prometheus."""
         table = self._tables.current
         counters = {
             "routes.empty": self._tables.empty,

@@ -1,4 +1,5 @@
-"""What is served: the table as text, packed, and with a digest for an ETag; whole, and for each zone."""
+"""What is served: the table as text, packed, and with a digest for an ETag; whole, and for each
+zone."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _WHOLE = Call("annotate", (ZONES, "false"))
 
 @dataclass(frozen=True)
 class Body:
-    """A table ready to be sent. `digest` depends on nothing but the text: servers that read the same have the same."""
+    """A table ready to be sent. `digest` depends on nothing but the text: servers that read the
+    same have the same."""
 
     count: int
     text: bytes
@@ -45,7 +47,7 @@ class Table:
 
 
 def table_of(routes: tuple[Route, ...]) -> Table:
-    """Takes a while for large tables, and needs nothing of the event loop: to be run in a thread."""
+    """Takes a while for large tables and needs nothing of the event loop: for a thread."""
     zones = {endpoint.zone for route in routes for endpoint in route.backend.endpoints}
     return Table(
         routes,
@@ -55,7 +57,8 @@ def table_of(routes: tuple[Route, ...]) -> Table:
 
 
 def _in_zone(route: Route, zone: str) -> Route:
-    """The route with the endpoints of a zone alone, where those are enough and the object does not say otherwise."""
+    """The route with the endpoints of a zone alone, where those are enough and the object does not
+    say otherwise."""
     if _WHOLE in route.filters:
         return route
     near = in_zone(route.backend.endpoints, zone)
@@ -63,9 +66,11 @@ def _in_zone(route: Route, zone: str) -> Route:
 
 
 class Tables:
-    """The table that is served now: none before the first load, and never an empty one in place of another.
+    """The table that is served now: none before the first load, and never an empty one in place of
+    another.
 
-    `empty` counts loads without any route: a server whose lists came back empty must not take all traffic down.
+    `empty` counts loads without any route: a server whose lists came back empty must not take all
+    traffic down.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""The RouteGroup, as zalando.org publishes it. Formats are in the schema alone: what a reader of ours meets in a cluster
-whose definition is an older or a newer one, it judges itself."""
+"""The RouteGroup, as zalando.org publishes it. Formats are in the schema alone: what a reader of
+ours meets in a cluster whose definition is an older or a newer one, it judges itself."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class RouteGroupBackend(Struct):
         str,
         F(2, req=True),
         Meta(
-            description="`service` is the endpoints of a Service, `network` an address, `lb` several of them; `shunt` "
-            "answers by itself, `loopback` looks up a route once more, `dynamic` goes where a filter says.",
+            description="`service` is the endpoints of a Service, `network` an address, `lb` "
+            "several of them; `shunt` answers by itself, `loopback` looks up a route once more, "
+            "`dynamic` goes where a filter says.",
             extra_json_schema={"enum": list(BACKEND_TYPES)},
         ),
     ] = ""
@@ -65,7 +66,8 @@ class BackendReference(Struct):
     weight: Annotated[
         Integer,
         Meta(
-            description="Its part of the sum of all weights. Where all are 0 the traffic is split equally.",
+            description="Its part of the sum of all weights. "
+            "Where all are 0 the traffic is split equally.",
             extra_json_schema={"minimum": 0},
         ),
     ] = 0

@@ -1,8 +1,9 @@
 """What `kubectl explain` says of types and fields, in our own words.
 
-The words are in the text files beside this one: a line for a type (``Name: text``, or ``Name < Other: text`` when it has
-the fields of another), and indented lines for its fields. What stands below ``*`` holds wherever a type says nothing of
-a field itself. They are read when a schema is first asked for.
+The words are in the text files beside this one: a line for a type (``Name: text``, or ``Name <
+Other: text`` when it has the fields of another), and indented lines for its fields. What stands
+below ``*`` holds wherever a type says nothing of a field itself. They are read when a schema is
+first asked for.
 """
 
 from __future__ import annotations

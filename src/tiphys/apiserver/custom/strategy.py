@@ -33,7 +33,8 @@ _BLOCKING = frozenset(
 _UNCHECKED = FieldError(
     "FieldValueInvalid",
     "<nil>",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing"
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing"
     " errors to complete validation",
 )
 _MOST = 2**31 - 1  # replicas
@@ -161,8 +162,9 @@ class CustomStrategy(Strategy[CustomObject]):
     def _checked(
         self, obj: CustomObject, old: CustomObject | None, status: bool = False
     ) -> list[FieldError]:
-        """What the schema finds, and then what its rules and the scale subresource find. All of them see the whole
-        object: the root may ask for its kind or metadata, and count its fields."""
+        """What the schema finds, and then what its rules and the scale subresource find. All of
+        them see the whole object: the root may ask for its kind or metadata, and count its fields.
+        """
         value = rules.as_seen(obj, self.schema)
         before = rules.as_seen(old, self.schema) if old is not None else structural.UNSET
         found = structural.validate(value, self.schema, "", before)
@@ -185,7 +187,8 @@ class CustomStrategy(Strategy[CustomObject]):
         return {key: value for key, value in obj.content.items() if key != "status"}
 
     def warnings(self, new: CustomObject, old: CustomObject | None) -> Iterator[str]:
-        """Of finalizers that are new: upstream only recommends what it demands of built-in resources."""
+        """Of finalizers that are new: upstream only recommends what it demands of built-in
+        resources."""
         known = old.metadata.finalizers if old is not None else []
         for finalizer in sorted(set(new.metadata.finalizers).difference(known)):
             field = f'metadata.finalizers: "{finalizer}"'
@@ -194,7 +197,9 @@ class CustomStrategy(Strategy[CustomObject]):
             if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
                 path = " including a path (/)" if "." in finalizer else ""
                 advice = f"prefer a domain-qualified finalizer name{path}"
-                yield f"{field}: {advice} to avoid accidental conflicts with other finalizer writers"
+                yield (
+                    f"{field}: {advice} to avoid accidental conflicts with other finalizer writers"
+                )
 
 
 def _keep(new: dict[str, Any], old: dict[str, Any], name: str) -> None:

@@ -40,7 +40,8 @@ def _resource(resource: Resource) -> dict[str, Any]:
 
 
 def _storage_hash(resource: Resource) -> str:
-    """Tells clients when the stored version of a resource has changed: they may want to write everything anew."""
+    """Tells clients when the stored version of a resource has changed: they may want to write
+    everything anew."""
     if isinstance(resource, CustomResource):
         version = next(v.name for v in resource.definition.spec.versions if v.storage)
     else:
@@ -81,7 +82,8 @@ class Discovery:
         return self._kept[key]
 
     def _versions(self) -> dict[str, list[GroupVersion]]:
-        """Group → versions, as upstream lists them: by the priority that their APIServices have, then by name."""
+        """Group → versions, as upstream lists them: by the priority that their APIServices have,
+        then by name."""
         found = self._served.group_versions()
         remotes = sorted(
             self._aggregator.remotes.values(),

@@ -1,4 +1,5 @@
-"""OpenAPI v2 and v3 documents, derived from the declarations: definitions from the types, paths from the catalogue."""
+"""OpenAPI v2 and v3 documents, derived from the declarations: definitions from the types, paths
+from the catalogue."""
 
 from __future__ import annotations
 
@@ -198,7 +199,8 @@ _STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
 
 
 def _model(resource: Resource, sub: str, verb: str) -> str:
-    """The model that an operation answers with, or is sent for `create` and `update`; "" when it is no object."""
+    """The model that an operation answers with, or is sent for `create` and `update`; "" when it is
+    no object."""
     if sub in _RAW:
         return ""
     subresource = resource.subresource(sub) if sub else None
@@ -216,8 +218,9 @@ _V2, _INDEX = "v2", "index"
 
 
 class OpenAPI:
-    """The documents for a catalogue. Those of groups without custom resources are made once for all time, the others anew when
-    their own definitions change. Making one takes long: `prepare` does it on a thread, before a page is answered."""
+    """The documents for a catalogue. Those of groups without custom resources are made once for all
+    time, the others anew when their own definitions change. Making one takes long: `prepare` does
+    it on a thread, before a page is answered."""
 
     def __init__(self, served: ServedResources, aggregator: Aggregator) -> None:
         self._served = served
@@ -245,7 +248,8 @@ class OpenAPI:
                 await asyncio.to_thread(self.v2_proto)
 
     def _made(self, added: tuple[Resource, ...]) -> dict[str, Any]:
-        """The documents that are about everything. Keeps those of groups and of single resources whose rows are the same."""
+        """The documents that are about everything. Keeps those of groups and of single resources
+        whose rows are the same."""
         for gone in [resource for resource in self._models if resource not in added]:
             del self._models[gone]
         groups = dict.fromkeys(resource.gv for resource in added)
@@ -329,7 +333,8 @@ class OpenAPI:
 
 
 def _in_pieces(document: dict[str, Any]) -> bytes:
-    """JSON of a document, coded model by model: to code 10 MB at once would hold the interpreter for 50 ms, thread or not."""
+    """JSON of a document, coded model by model: to code 10 MB at once would hold the interpreter
+    for 50 ms, thread or not."""
     pieces = {
         part: {
             name: msgspec.Raw(msgspec.json.encode(value)) for name, value in document[part].items()

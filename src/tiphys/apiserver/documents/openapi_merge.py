@@ -1,4 +1,5 @@
-"""Several OpenAPI v2 documents as one: that of this server and the parts of aggregated servers that are about their groups."""
+"""Several OpenAPI v2 documents as one: that of this server and the parts of aggregated servers that
+are about their groups."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ _REF = "#/definitions/"
 
 
 def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """`others` are (path prefix, document). A model that this server has already under the same name, but otherwise,
-    gets a new name: NAME_v2 and so on, as upstream's aggregator does."""
+    """`others` are (path prefix, document). A model that this server has already under the same
+    name, but otherwise, gets a new name: NAME_v2 and so on, as upstream's aggregator does."""
     paths, models, parameters = (
         dict(own["paths"]),
         dict(own["definitions"]),

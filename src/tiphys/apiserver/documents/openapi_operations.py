@@ -1,4 +1,5 @@
-"""The operations of OpenAPI documents: paths of the catalogue, with their parameters, bodies and responses."""
+"""The operations of OpenAPI documents: paths of the catalogue, with their parameters, bodies and
+responses."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "limit": (
         _INTEGER,
-        "How many objects to return at most; `continue` in the list's metadata asks for the next ones.",
+        "How many objects to return at most; `continue` in the list's metadata asks for the next "
+        "ones.",
     ),
     "continue": (_STRING, "The token of a list that was limited, to go on where it ended."),
     "resourceVersion": (_STRING, "How new the answer has to be at least, or where a watch begins."),
@@ -80,7 +82,8 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "ignoreStoreReadErrorWithClusterBreakingPotential": (
         _BOOLEAN,
-        "Deletes an object that cannot be read from the store, without finalizers and preconditions.",
+        "Deletes an object that cannot be read from the store, without finalizers and "
+        "preconditions.",
     ),
     "pretty": (_STRING, "true: the answer is indented."),
     "namespace": (_STRING, "The namespace of the object."),
@@ -116,7 +119,8 @@ _QUERY: dict[str, tuple[str, ...]] = {
 _MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
-# (resource, subresource's name or "", verb) → the model of what is sent or answered; "" when it has none
+# (resource, subresource's name or "", verb) → the model of what is sent or answered; "" when it has
+# none
 Models = Callable[[Resource, str, str], str]
 
 
@@ -171,9 +175,10 @@ def _operation(
     ]
     group = resource.group.split(".")[0]
     last = path.rpartition("/")[2].strip("{}").title()
+    where = f"{group.title() or 'Core'}{resource.version.title()}"
     operation: dict[str, Any] = {
         "description": sentence.format(kind=resource.kind, sub=f": its {sub}" if sub else ""),
-        "operationId": f"{verb}{group.title() or 'Core'}{resource.version.title()}{kind}{path.count('/')}{last}",
+        "operationId": f"{verb}{where}{kind}{path.count('/')}{last}",
         "tags": [f"{group or 'core'}_{resource.version}"],
         "parameters": [
             {"$ref": f"#/parameters/{name}"} if v2 else _parameter(name, v2=False) for name in names

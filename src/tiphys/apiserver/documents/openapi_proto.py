@@ -1,4 +1,5 @@
-"""The v2 document in the protobuf form that older kubectl asks for (openapi.v2.Document of gnostic)."""
+"""The v2 document in the protobuf form that older kubectl asks for (openapi.v2.Document of
+gnostic)."""
 
 from __future__ import annotations
 

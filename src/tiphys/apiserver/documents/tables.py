@@ -35,7 +35,8 @@ def columns_of(resource: Resource) -> Sequence[Column]:
 
 
 def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
-    """A column that a definition asks for. Values that are not there are null, as upstream prints them."""
+    """A column that a definition asks for. Values that are not there are null, as upstream prints
+    them."""
     find = compile_path(column.json_path)
     about = (
         column.description
@@ -67,7 +68,8 @@ def _shown(value: Any, kind: str) -> Any:
 
 
 class Printer:
-    """Makes Tables of one resource. `include` is Metadata, Object or None: what stands beside each row."""
+    """Makes Tables of one resource. `include` is Metadata, Object or None: what stands beside each
+    row."""
 
     def __init__(self, resource: Resource, include: str, version: bytes = META) -> None:
         self._columns = columns_of(resource)
@@ -76,7 +78,8 @@ class Printer:
         self._include, self._version = include, version
 
     def head(self, meta: dict[str, Any], header: bool = True) -> bytes:
-        """Everything before the first row. Without a header the columns are null, not none, as Go writes it."""
+        """Everything before the first row. Without a header the columns are null, not none, as Go
+        writes it."""
         definitions = [column.definition() for column in self._columns] if header else None
         version = self._version.decode()
         head = {

@@ -1,4 +1,4 @@
-"""Bodies of requests: what they are written in, what object they hold, and what is wrong with them."""
+"""Bodies of requests: their encoding, the object they hold, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def input_type(call: Call) -> str:
     media, *parameters = [part.strip() for part in header.split(";")]
     if media not in _READ or not all("=" in parameter for parameter in parameters if parameter):
         raise errors.unsupported_media_type(
-            f"the body of the request was in an unknown format - accepted media types include: {respond.OFFERED}"
+            f"the body of the request was in an unknown format - accepted media types include: "
+            f"{respond.OFFERED}"
         )
     return media
 
@@ -107,7 +108,8 @@ def _unreadable(
             " ..." if len(data) > _SHOWN else ""
         )
         return errors.bad_request(
-            f"the object provided is unrecognized (must be of type {kind.__name__}): {why} ({summary or '<empty>'})"
+            f"the object provided is unrecognized (must be of type {kind.__name__}): {why} "
+            f"({summary or '<empty>'})"
         )
     name = kind.__name__
     return errors.bad_request(
@@ -149,7 +151,7 @@ def field_validation(call: Call) -> FieldValidation:
 
 
 def _schema_of(resource: Resource, kind: Any) -> Schema | None:
-    """The schema of a custom resource's objects; what its subresources take is of built-in types."""
+    """The schema of a custom resource's objects; its subresources take built-in types."""
     schema: Schema | None = resource.schema
     return schema if schema is not None and kind is resource.type else None
 
@@ -188,14 +190,20 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
     if meta.get("managedFields") is not None:
         raise errors.bad_request("metadata.managedFields must be nil")
     if meta.setdefault("name", call.info.name) != call.info.name:
-        why = f"the name of the object ({meta['name']}) does not match the name on the URL ({call.info.name})"
+        why = (
+            f"the name of the object ({meta['name']}) does not match the name on the URL "
+            f"({call.info.name})"
+        )
         raise errors.bad_request(why)
     said = meta.get("namespace") or ""
     if (
         resource.namespaced
         and meta.setdefault("namespace", call.info.namespace) != call.info.namespace
     ):
-        why = f"the namespace of the object ({meta['namespace']}) does not match the namespace on the URL ({call.info.namespace})"
+        why = (
+            f"the namespace of the object ({meta['namespace']}) does not match the namespace on "
+            f"the URL ({call.info.namespace})"
+        )
         raise errors.bad_request(why)
     unknown = decoding.field_problems(b"", config, resource.type, resource.schema)
     if unknown:

@@ -35,8 +35,8 @@ _QUEUED = 2  # answers that wait to be compressed; further ones go out as they a
 
 
 class Body:
-    """The bytes of an answer: a head, parts with `between` between them, and a tail. The first `skipped` bytes of each
-    part are left out as it is written: no part is copied for that."""
+    """The bytes of an answer: a head, parts with `between` between them, and a tail. The first
+    `skipped` bytes of each part are left out as it is written: no part is copied for that."""
 
     __slots__ = ("_between", "_ends", "_head", "_parts", "_skipped", "_tail", "length")
 
@@ -88,7 +88,7 @@ def compressed(body: Body) -> Body:
 
 
 class Patience:
-    """Ends a connection whose client takes nothing of what is being written for `PATIENCE` seconds."""
+    """Ends a connection whose client has taken nothing for `PATIENCE` seconds."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport

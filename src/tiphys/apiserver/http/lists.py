@@ -40,7 +40,8 @@ class Listing:
         """Raises 406 for what a list cannot be."""
         if want.shape == "PartialObjectMetadata":
             raise errors.not_acceptable(
-                f"you requested PartialObjectMetadata, but the requested object is a list ({resource.list_kind})"
+                f"you requested PartialObjectMetadata, but the requested object is a list "
+                f"({resource.list_kind})"
             )
         self._include = call.query.get("includeObject", "") if want.shape == "Table" else ""
         check_included(self._include)

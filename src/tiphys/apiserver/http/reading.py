@@ -231,10 +231,14 @@ class Reader:
             # The list can go on from here, but what it shows is of another time: the client must
             # agree to that.
             failure = errors.gone(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new"
-                " list without the continue parameter, or use the continue token in this response to retrieve the"
-                " remainder of the results. Continuing with the provided token results in an inconsistent list - objects"
-                " that were created, modified, or deleted between the time the first chunk was returned and now may show"
+                "The provided continue parameter is too old to display a consistent list result. "
+                "You can start a new"
+                " list without the continue parameter, or use the continue token in this response "
+                "to retrieve the"
+                " remainder of the results. Continuing with the provided token results in an "
+                "inconsistent list - objects"
+                " that were created, modified, or deleted between the time the first chunk was "
+                "returned and now may show"
                 " up in the list."
             )
             failure.status.metadata = ListMeta(continue_=write_token(0, start))

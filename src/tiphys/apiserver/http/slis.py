@@ -24,16 +24,19 @@ class HealthRecord:
         ones.
         """
         lines = [
-            "# HELP kubernetes_healthcheck [STABLE] This metric records the result of a single healthcheck.",
+            "# HELP kubernetes_healthcheck [STABLE] This metric records the result of a single "
+            "healthcheck.",
             "# TYPE kubernetes_healthcheck gauge",
             *(
                 f'kubernetes_healthcheck{{name="{name}",type="{page}"}} {int(healthy)}'
                 for (name, page), healthy in sorted(self._last.items())
             ),
-            "# HELP kubernetes_healthchecks_total [STABLE] This metric records the results of all healthcheck.",
+            "# HELP kubernetes_healthchecks_total [STABLE] This metric records the results of all "
+            "healthcheck.",
             "# TYPE kubernetes_healthchecks_total counter",
             *(
-                f'kubernetes_healthchecks_total{{name="{name}",status="{status}",type="{page}"}} {count}'
+                f'kubernetes_healthchecks_total{{name="{name}",status="{status}",type="{page}"}} '
+                f"{count}"
                 for (name, page, status), count in sorted(self._seen.items())
             ),
         ]

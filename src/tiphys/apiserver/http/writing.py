@@ -1,4 +1,4 @@
-"""POST, PUT, PATCH and DELETE: bodies to objects, objects through the registry, entries to answers."""
+"""POST, PUT, PATCH and DELETE: from bodies to objects, through the registry, to answers."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def conversion_of(resource: Resource) -> Conversion:
 
 
 def shown(resource: Resource, entry: Entry) -> bytes | None:
-    """An object's bytes as the served version shows them; None when a webhook must be asked first."""
+    """An object's bytes in the served version; None when a webhook must be asked first."""
     return conversion_of(resource).shown(entry)
 
 

@@ -44,7 +44,7 @@ class Lookups(Protocol):
 
 
 class Allocations(Lookups, Protocol):
-    """For rules that take something cluster-wide for an object: a Service's address, a node port."""
+    """For rules that take something cluster-wide: a Service's address, a node port."""
 
     @property
     def store(self) -> Store:

@@ -130,7 +130,10 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
             continue
         name = f"{owner.kind}/{owner.name}"
         if controller:
-            why = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
+            why = (
+                f'Only one reference can have Controller set to true. Found "true" in references '
+                f"for {controller} and {name}"
+            )
             problems.append(invalid_value(path, meta.owner_references, why))
         controller = controller or name
     return problems
@@ -148,8 +151,10 @@ def drop_double_owners(meta: ObjectMeta) -> None:
     if double:
         meta.owner_references = list(kept.values())
         warn(
-            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may"
-            f" reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {', '.join(double)}"
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner "
+            "references in 1.20+, and may"
+            f" reject such requests as early as 1.24; please fix your requests; duplicate UID(s) "
+            f"observed: {', '.join(double)}"
         )
 
 
@@ -171,6 +176,9 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
             problems.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
     if old.deletion_timestamp and (added := set(new.finalizers) - set(old.finalizers)):
         shown = ", ".join(f'"{name}"' for name in sorted(added))
-        why = f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
+        why = (
+            f"no new finalizers can be added if the object is being deleted, found new finalizers "
+            f"[]string{{{shown}}}"
+        )
         problems.append(forbidden_field("metadata.finalizers", why))
     return problems

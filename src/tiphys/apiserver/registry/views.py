@@ -1,4 +1,4 @@
-"""Which objects a list, a watch or a deletion of a collection is about: the selectors of a request."""
+"""Which objects a list, watch or deletion of a collection is about: a request's selectors."""
 
 from __future__ import annotations
 

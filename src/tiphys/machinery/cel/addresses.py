@@ -41,7 +41,8 @@ def parse_url(text: str) -> URL:
         raise CelError(f"URL parse error during conversion from string: {error}") from None
     if not parts.scheme and not text.startswith("/"):
         raise CelError(
-            f'URL parse error during conversion from string: parse "{text}": invalid URI for request'
+            f'URL parse error during conversion from string: parse "{text}": invalid URI for '
+            f"request"
         )
     return URL(parts.scheme, host, parts.path, parts.query)
 

@@ -17,7 +17,8 @@ class OutOfBudget(CostExceeded):
 
     def __init__(self) -> None:
         super().__init__(
-            "validation failed due to running out of cost budget, no further validation rules will be run"
+            "validation failed due to running out of cost budget, no further validation rules "
+            "will be run"
         )
 
 

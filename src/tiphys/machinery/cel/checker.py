@@ -302,7 +302,10 @@ class _Checker:
         found = self._applied("format", node.at, [target, Type("list", (DYN,))], method=True)
         wanted = len(_CLAUSE.findall(str(node.target.value).replace("%%", "")))
         if len(given.args) > wanted:
-            why = f"too many arguments supplied to string.format (expected {wanted}, got {len(given.args)})"
+            why = (
+                f"too many arguments supplied to string.format (expected {wanted}, got "
+                f"{len(given.args)})"
+            )
             raise self._fail(given.at, why)
         if len(given.args) < wanted:
             raise self._fail(given.at, f"index {len(given.args)} out of range")
@@ -338,7 +341,10 @@ class _Checker:
         assert node.target is not None
         over = self.visit(node.target, known)
         if over.name not in ("list", "map", "dyn"):
-            why = f"expression of type '{over}' cannot be range of a comprehension (must be list, map, or dynamic)"
+            why = (
+                f"expression of type '{over}' cannot be range of a comprehension (must be list, "
+                f"map, or dynamic)"
+            )
             raise self._fail(node.target.at, why)
         names = [arg.value for arg in node.args[:count]]
         if over.name == "dyn":

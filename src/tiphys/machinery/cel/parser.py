@@ -84,7 +84,8 @@ def explain(why: str, at: int, text: str, label: str = "") -> str:
     line = text.count("\n", 0, at) + 1
     start = text.rfind("\n", 0, at) + 1
     shown = text[start:].split("\n", 1)[0]
-    return f"ERROR: <input>:{line}:{at - start + 1}: {label}{why}\n | {shown}\n | {'.' * (at - start)}^"
+    column = at - start
+    return f"ERROR: <input>:{line}:{column + 1}: {label}{why}\n | {shown}\n | {'.' * column}^"
 
 
 def _tokens(text: str) -> list[_Token]:

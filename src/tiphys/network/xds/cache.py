@@ -1,4 +1,5 @@
-"""The resources that an xDS server serves: serialised once, with versions by their content, and who waits for which."""
+"""The resources that an xDS server serves: serialised once, with versions by their content, and who
+waits for which."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ class _Type:
 
 
 class Cache:
-    """Resources by type and name. Changes are announced once each, in the order of `ORDER` within one `update`."""
+    """Resources by type and name. Changes are announced once each, in the order of `ORDER` within
+    one `update`."""
 
     def __init__(self) -> None:
         self._types: dict[str, _Type] = {}
@@ -92,7 +94,8 @@ class Cache:
     def update(
         self, changes: Mapping[str, Mapping[str, Message | None]]
     ) -> dict[str, frozenset[str]]:
-        """Puts messages by type and name; None removes one. Returns the names whose content changed, by type."""
+        """Puts messages by type and name; None removes one. Returns the names whose content
+        changed, by type."""
         changed: dict[str, frozenset[str]] = {}
         for type_url, messages in changes.items():
             names = self._put(type_url, messages)

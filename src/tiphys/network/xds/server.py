@@ -26,7 +26,7 @@ _OPTIONS = (
 
 
 class Connection:
-    """One client's stream. What changes while an answer is being sent waits here, each name once."""
+    """One client's stream. What changes while an answer is sent waits here, each name once."""
 
     def __init__(self, conversation: Conversation, on_request: Callable[[], None]) -> None:
         self.conversation = conversation
@@ -153,10 +153,11 @@ class XdsServer:
             self._heard.set()
 
     async def settled(self, names: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
-        """Waits until every client has said what it makes of the named resources, by type, as they are in the cache;
-        of those that are not there, that it has heard so.
+        """Waits until every client has said what it makes of the named resources, by type, as they
+        are in the cache; of those that are not there, that it has heard so.
 
-        A client that is new counts once it has asked for them. Returns what was refused: why, by type and name.
+        A client that is new counts once it has asked for them. Returns what was refused: why, by
+        type and name.
         """
         wanted = {type_url: list(listed) for type_url, listed in names.items()}
         while True:
@@ -174,7 +175,8 @@ class XdsServer:
             await self._heard.wait()
 
     def send_again(self, type_url: str, names: Collection[str]) -> None:
-        """Resources that clients refused for what may have changed on their side, such as a port that was taken."""
+        """Resources that clients refused for what may have changed on their side, such as a port
+        that was taken."""
         for connection in self.connections:
             subscription = connection.conversation.subscriptions.get(type_url)
             if subscription is None:

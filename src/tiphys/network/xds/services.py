@@ -1,7 +1,9 @@
-"""Services and endpoint slices as xDS resources: the one compiler of what both gRPC clients and Envoy use.
+"""Services and endpoint slices as xDS resources: the one compiler of what both gRPC clients and
+Envoy use.
 
-A port of a service is a cluster named ``NAME.NAMESPACE:PORT`` with its endpoints by zone, and for gRPC clients that
-resolve ``xds:///NAME.NAMESPACE:PORT`` a listener and a route of the same name (gRFC A27).
+A port of a service is a cluster named ``NAME.NAMESPACE:PORT`` with its endpoints by zone, and for
+gRPC clients that resolve ``xds:///NAME.NAMESPACE:PORT`` a listener and a route of the same name
+(gRFC A27).
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ def endpoints_of(
 ) -> Iterator[Endpoint]:
     """The endpoints of a named port. Of a dual-stack service the IPv4 ones are used: each pod once.
 
-    What is ready is healthy. What terminates and still serves is kept, unhealthy, so that calls to it may end.
+    What is ready is healthy. What terminates and still serves is kept, unhealthy, so that calls to
+    it may end.
     """
     listed = [one for one in slices if one.address_type in ("IPv4", "IPv6")]
     if any(one.address_type == "IPv4" for one in listed):
@@ -90,7 +93,8 @@ def endpoints_of(
 
 
 def assignment(name: str, endpoints: Iterable[Endpoint]) -> endpoint_pb2.ClusterLoadAssignment:
-    """Endpoints by zone. A zone weighs as much as it has healthy endpoints, so that every pod gets the same."""
+    """Endpoints by zone. A zone weighs as much as it has healthy endpoints, so that every pod gets
+    the same."""
     by_zone: dict[str, set[Endpoint]] = {}
     for endpoint in endpoints:
         by_zone.setdefault(endpoint.zone, set()).add(endpoint)
@@ -140,8 +144,8 @@ def cluster(name: str) -> cluster_pb2.Cluster:
         lb_policy=cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN,
         connect_timeout=_CONNECT,
     )
-    # Named as such, round robin takes all endpoints of all zones in turn (gRFC A52). By `lb_policy` alone gRPC would
-    # first choose a zone by lot.
+    # Named as such, round robin takes all endpoints of all zones in turn (gRFC A52). By `lb_policy`
+    # alone gRPC would first choose a zone by lot.
     evenly = made.load_balancing_policy.policies.add().typed_extension_config
     evenly.name = "envoy.load_balancing_policies.round_robin"
     evenly.typed_config.CopyFrom(packed(round_robin_pb2.RoundRobin()))

@@ -1,4 +1,5 @@
-"""Keeps an xDS cache as the services and endpoint slices of a cluster are: a change costs its own service."""
+"""Keeps an xDS cache as the services and endpoint slices of a cluster are: a change costs its own
+service."""
 
 from __future__ import annotations
 

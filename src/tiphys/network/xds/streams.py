@@ -1,7 +1,8 @@
 """The two conversations of xDS with one client, without its socket: requests in, answers out.
 
-Both follow the protocol's documentation (envoyproxy.io, "xDS REST and gRPC protocol"): subscriptions by name or for
-everything, acknowledgements by nonce, refusals that leave the version as it was.
+Both follow the protocol's documentation (envoyproxy.io, "xDS REST and gRPC protocol"):
+subscriptions by name or for everything, acknowledgements by nonce, refusals that leave the version
+as it was.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _EVERYTHING = "*"
 class Subscription:
     """What one client wants of one type, and what it has.
 
-    `sent`, `acknowledged` and `refused` are versions by name; `unanswered` has those of each answer, by its nonce,
-    until the client says what it makes of it. `error` is the client's last refusal, empty once it has accepted
-    something newer.
+    `sent`, `acknowledged` and `refused` are versions by name; `unanswered` has those of each
+    answer, by its nonce, until the client says what it makes of it. `error` is the client's last
+    refusal, empty once it has accepted something newer.
     """
 
     wildcard: bool = False
@@ -43,7 +44,8 @@ class Subscription:
         return self.wildcard or name in self.names
 
     def expect(self, versions: dict[str, str]) -> None:
-        """Notes an answer with these versions, "" for what is gone. What was said of the names before holds no more."""
+        """Notes an answer with these versions, "" for what is gone. What was said of the names
+        before holds no more."""
         for earlier in (self.acknowledged, *self.unanswered.values()):
             for name in versions:
                 earlier.pop(name, None)
@@ -70,7 +72,8 @@ class Conversation:
         return str(self._answers)
 
     def _acknowledge(self, subscription: Subscription, request: Any) -> None:
-        """Takes the client's word for an answer. It has one for each; others it may say what it likes of."""
+        """Takes the client's word for an answer. It has one for each; others it may say what it
+        likes of."""
         versions = subscription.unanswered.pop(request.response_nonce, None)
         if versions is None:
             return
@@ -90,7 +93,7 @@ class Conversation:
 
 
 class StateOfTheWorld(Conversation):
-    """Answers hold whole resources; those of listeners and clusters all that the client may have."""
+    """Answers hold whole resources; those of listeners and clusters all there are."""
 
     def request(self, request: Any) -> bytes | None:
         """What to answer to a DiscoveryRequest; None: nothing now."""
@@ -202,7 +205,8 @@ class Incremental(Conversation):
         names: set[str],
         is_first: bool = False,
     ) -> bytes | None:
-        """`is_first` says of a name that there is no such resource; later only what was there is said to be gone."""
+        """`is_first` says of a name that there is no such resource; later only what was there is
+        said to be gone."""
         found = [
             one
             for one in self._cache.select(type_url, sorted(names))
@@ -231,7 +235,7 @@ def _version(resources: list[Resource]) -> str:
     return digest.hexdigest()
 
 
-# --- the wire: DiscoveryResponse and DeltaDiscoveryResponse, written by hand so that a resource is serialised once ---
+# --- the wire: responses are written by hand, so that a resource is serialised once ---
 
 
 def response(type_url: str, version: str, nonce: str, resources: Iterable[Resource]) -> bytes:

@@ -51,7 +51,8 @@ def inside(route: Route, metadata: Metadata, options: Options) -> Route:
 
 
 def backend_of(endpoints: tuple[Endpoint, ...], algorithm: str) -> Backend:
-    """One endpoint is an address; several are chosen from. None: the caller answers with NO_ENDPOINTS."""
+    """One endpoint is an address; several are chosen from. None: the caller answers with
+    NO_ENDPOINTS."""
     if not endpoints:
         return Backend("shunt")
     if len(endpoints) == 1:

@@ -18,7 +18,7 @@ from tiphys.addons.routeserver.compiling.objects import (
 from tiphys.addons.routeserver.eskip import Endpoint
 
 LEAST_IN_ZONE = 3
-"""Endpoints that a zone must have so that requests stay in it: fewer are one update away from none."""
+"""Endpoints a zone must have so that requests stay in it: fewer are one update away from none."""
 
 _SERVICE_NAME = "kubernetes.io/service-name"
 _H2C = "kubernetes.io/h2c"
@@ -27,7 +27,8 @@ _Key = tuple[str, str]  # namespace, name
 
 @dataclass(frozen=True)
 class Scheme:
-    """How pods are spoken to. What is not `said` by an annotation, the port of an EndpointSlice may know better."""
+    """How pods are spoken to. What is not `said` by an annotation, the port of an EndpointSlice may
+    know better."""
 
     name: str = "http"
     said: bool = False

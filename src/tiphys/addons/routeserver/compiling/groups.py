@@ -30,7 +30,8 @@ class _NoRoute(Exception):
 
 @dataclass
 class _Group:
-    """One RouteGroup with its hosts of one side. `complete` grows: hosts that have a route for every path."""
+    """One RouteGroup with its hosts of one side. `complete` grows: hosts that have a route for
+    every path."""
 
     group: RouteGroup
     hosts: list[str]

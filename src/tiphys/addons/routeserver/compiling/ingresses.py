@@ -1,7 +1,7 @@
 """Routes of Ingress objects.
 
-Routes are kept by host until all objects have given theirs: a host of which nothing takes every path gets a route that
-answers the rest with 404, and only all of its routes together tell.
+Routes are kept by host until all objects have given theirs: a host of which nothing takes every
+path gets a route that answers the rest with 404, and only all of its routes together tell.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _PATHS = ("Path", "PathSubtree")
 
 @dataclass
 class _Host:
-    """What all objects together have for one host. `redirect` is the code that one of them sends http away with."""
+    """What all objects together have for one host. `redirect` is the code that one of them sends
+    http away with."""
 
     routes: list[Route] = field(default_factory=list)
     takes_all: bool = False
@@ -102,7 +103,8 @@ class Ingresses:
     def _backend(
         self, ingress: Ingress, said: Said, backend: IngressBackend
     ) -> tuple[Service, Backend, tuple[Call, ...]] | None:
-        """The service, where its requests go, and the filters that go with that; None for no route at all."""
+        """The service, where its requests go, and the filters that go with that; None for no route
+        at all."""
         metadata = said.metadata
         wanted = backend.service
         service = self._cluster.service(metadata.namespace, wanted.name)
@@ -322,13 +324,15 @@ def _path(mode: str, path: IngressPath) -> tuple[Call, ...]:
 
 
 def _takes_all(route: Route) -> bool:
-    """Whether the route may answer any path of its host. PathSubtree counts: it says what it does not take with 404."""
+    """Whether the route may answer any path of its host. PathSubtree counts: it says what it does
+    not take with 404."""
     patterns = [call.args for call in route.predicates if call.name == "PathRegexp"]
     return not patterns or ("^/",) in patterns
 
 
 def _where_said(route: Route, said: Said) -> Route:
-    """With the predicates of the annotation. In path-prefix mode a path of theirs stands for the rule's."""
+    """With the predicates of the annotation. In path-prefix mode a path of theirs stands for the
+    rule's."""
     for call in said.predicates:
         if said.path_mode == "path-prefix" and call.name in _PATHS:
             route = route.without(*_PATHS)

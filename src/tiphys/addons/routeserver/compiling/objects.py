@@ -179,7 +179,8 @@ class _Items(Struct):
 
 
 def read_list(answer: bytes, kind: type[T], problems: list[Problem]) -> list[T]:
-    """The items of a list. One that is not what it should be is left out, so that it harms itself alone."""
+    """The items of a list. One that is not what it should be is left out, so that it harms itself
+    alone."""
     items = msgspec.json.decode(answer, type=_Items).items or []
     return list(_read_items(items, kind, problems))
 

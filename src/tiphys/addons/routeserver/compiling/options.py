@@ -24,7 +24,7 @@ class Options:
     """
     ingress_class, route_group_class: expressions; objects of another class are not looked at
     *_labels: labels that objects must have, with an empty value for any
-    path_mode: of Ingress paths whose type is not said: kubernetes-ingress, path-regexp or path-prefix
+    path_mode: of Ingress paths without a type: kubernetes-ingress, path-regexp or path-prefix
     endpoint_slices: whether pods are taken from EndpointSlices rather than from Endpoints
     zone: endpoints of this zone alone, where it has 3 at least
     traffic: traffic-predicate or traffic-segment-predicate

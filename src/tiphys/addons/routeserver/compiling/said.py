@@ -49,7 +49,8 @@ class Said:
 
 
 def said_of(ingress: Ingress, options: Options, problems: list[Problem]) -> Said:
-    """Of an Ingress that `validating` has found in order. What is wrong nonetheless is passed over, and a problem."""
+    """Of an Ingress that `validating` has found in order. What is wrong nonetheless is passed over,
+    and a problem."""
     metadata = ingress.metadata
     protocol = metadata.annotation(annotating.PROTOCOL)
     return Said(

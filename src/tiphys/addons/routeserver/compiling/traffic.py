@@ -1,7 +1,8 @@
 """Several backends share the traffic of a path by weights: which predicates give each its share.
 
-With ``Traffic(p)`` each share is of what the routes before it have left, and ``True()`` makes those be asked first. With
-``TrafficSegment(from, to)`` each has its piece of the line from 0 to 1, so that a request stays with its number.
+With ``Traffic(p)`` each share is of what the routes before it have left, and ``True()`` makes those
+be asked first. With ``TrafficSegment(from, to)`` each has its piece of the line from 0 to 1, so
+that a request stays with its number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Objects that mean nothing sensible, before routes are made of them. Each function returns what is wrong, or nothing."""
+"""Objects that mean nothing sensible, before routes are made of them. Each function returns what is
+wrong, or nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ ROUTES = "zalando.org/skipper-routes"
 BALANCER = "zalando.org/skipper-loadbalancer"
 
 _MOST = 10 << 20
-"""Characters of routes that one object may make. What stands once in an object is in each of its routes: an object of a
-megabyte could make gigabytes of them, and nobody's routes would be served any more."""
+"""Characters of routes that one object may make. What stands once in an object is in each of its
+routes: an object of a megabyte could make gigabytes of them, and nobody's routes would be served
+any more."""
 
 _KNOWN_TYPES = ("", "forward", *BACKEND_TYPES)
 _KNOWN_ALGORITHMS = ("", *ALGORITHMS)

@@ -1,6 +1,8 @@
-"""eskip, the text in which Skipper's routes are written: `reading` takes it apart, `writing` puts it together.
+"""eskip, the text in which Skipper's routes are written: `reading` takes it apart, `writing` puts
+it together.
 
-The grammar and the meaning of equality are those of Skipper's own package of that name. Pure; imports nothing of ours.
+The grammar and the meaning of equality are those of Skipper's own package of that name. Pure;
+imports nothing of ours.
 """
 
 from tiphys.addons.routeserver.eskip.reading import (

@@ -101,7 +101,8 @@ def _unquoted(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    """Only the delimiter and the backslash lose their backslash: the rest is the regular expression's own."""
+    """Only the delimiter and the backslash lose their backslash: the rest is the regular
+    expression's own."""
     return _ESCAPED.sub(lambda match: match[1] if match[1] in "/\\" else match[0], text[1:-1])
 
 

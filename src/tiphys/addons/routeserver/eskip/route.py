@@ -9,7 +9,7 @@ Argument = str | float
 
 
 class Call(NamedTuple):
-    """A predicate or a filter. Numbers are floats, as in Skipper; a regular expression is a string."""
+    """A predicate or a filter. Numbers are floats, as in Skipper; regular expressions strings."""
 
     name: str
     args: tuple[Argument, ...] = ()
@@ -24,7 +24,8 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`kind` is network, shunt, loopback, dynamic, lb or forward. `address` is of network alone, the rest of lb."""
+    """`kind` is network, shunt, loopback, dynamic, lb or forward. `address` is of network alone,
+    the rest of lb."""
 
     kind: str
     address: str = ""
@@ -37,7 +38,8 @@ SHUNT = Backend("shunt")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Predicates must all hold; filters work in their order. A route without predicates takes every request."""
+    """Predicates must all hold; filters work in their order. A route without predicates takes every
+    request."""
 
     id: str
     predicates: tuple[Call, ...] = ()
@@ -45,7 +47,8 @@ class Route:
     backend: Backend = SHUNT
 
     def canonical(self) -> Route:
-        """Equal for routes that mean the same: the order of predicates and of endpoints means nothing."""
+        """Equal for routes that mean the same: the order of predicates and of endpoints means
+        nothing."""
         predicates = sorted(self.predicates, key=lambda predicate: predicate.name)
         endpoints = sorted(self.backend.endpoints)
         backend = replace(self.backend, endpoints=tuple(endpoints))

@@ -133,7 +133,8 @@ def _gated() -> PodCondition:
 
 
 def _keep_observed_generations(new: PodStatus, old: PodStatus) -> None:
-    """A writer that leaves `observedGeneration` out does not know the field: what was observed stays.
+    """A writer that leaves `observedGeneration` out does not know the field: what was observed
+    stays.
 
     Conditions of one type are matched in their order, since there may be several.
     """
