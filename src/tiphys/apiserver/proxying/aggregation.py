@@ -24,11 +24,14 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
+from tiphys.apiserver.documents import openapi_proto
+from tiphys.apiserver.documents.openapi_merge import merged
 from tiphys.apiserver.http.request import SYSTEM, Call
 from tiphys.apiserver.proxying.forwarding import Backend, new_session, raw_target, relay, tunnel
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
+from tiphys.client.answers import TooLong, body_of
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.addresses import authority
@@ -43,7 +46,27 @@ _EVERY, _AGAIN = (
 )  # seconds between checks of a server that answers, and of one that does not
 _HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+_LONGEST_RESOURCES = 1 << 20  # bytes of what another server says that it serves
+_LONGEST_OPENAPI = 16 << 20
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+class _Resource(msgspec.Struct, rename="camel", omit_defaults=True):
+    name: str
+    singular_name: str = ""
+    namespaced: bool = False
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+    verbs: list[str] | None = None
+    short_names: list[str] | None = None
+    categories: list[str] | None = None
+
+
+class _Resources(msgspec.Struct):
+    """An APIResourceList that another server answered, as far as it is shown on."""
+
+    resources: list[_Resource] | None = None
 
 
 @dataclass(frozen=True)
@@ -219,20 +242,22 @@ class Aggregator:
                     headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")],
                 ) as answer,
             ):
-                body = await answer.read()
                 if answer.status != 200:
                     raise WebhookError(f"bad status from {path}: {answer.status}")
+                body = await body_of(answer, _LONGEST_RESOURCES)
                 return (
                     "Passed",
                     "all checks passed",
-                    list(msgspec.json.decode(body).get("resources") or ()),
+                    _resources(body),
                 )
         except (
             TimeoutError,
             aiohttp.ClientError,
             OSError,
             WebhookError,
+            TooLong,
             msgspec.DecodeError,
+            RecursionError,
         ) as error:
             return (
                 "FailedDiscoveryCheck",
@@ -254,7 +279,12 @@ class Aggregator:
                     allow_redirects=False,
                 ) as answer,
             ):
-                document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
+                if answer.status != 200:
+                    return {}
+                body = await body_of(answer, _LONGEST_OPENAPI)
+            document: dict[str, Any] = await asyncio.to_thread(
+                _swagger_of, body, f"/apis/{service.spec.group}/{service.spec.version}"
+            )
         except (
             TimeoutError,
             aiohttp.ClientError,
@@ -262,10 +292,11 @@ class Aggregator:
             ValueError,
             WebhookError,
             msgspec.DecodeError,
+            RecursionError,
         ) as error:
             log.info("APIService %s has no OpenAPI v2 document: %s", service.metadata.name, error)
             return {}
-        return document if isinstance(document, dict) else {}
+        return document
 
     async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
         """Keeps the condition Available."""
@@ -349,6 +380,24 @@ class Aggregator:
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 log.warning("APIService %s: %s", made.metadata.name, error)
+
+
+def _resources(body: bytes) -> list[dict[str, Any]]:
+    listed = msgspec.json.decode(body, type=_Resources).resources or []
+    return [msgspec.to_builtins(one) for one in listed]
+
+
+def _swagger_of(body: bytes, prefix: str) -> dict[str, Any]:
+    """The document that another server answered. Raises ValueError for one that cannot be joined to ours: tried here,
+    or it would take everybody's with it."""
+    document: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    info = {"title": "", "version": ""}
+    empty = {"info": info, "paths": {}, "definitions": {}}
+    try:
+        openapi_proto.v2(merged(empty, [(prefix, document)]))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"no OpenAPI v2 document: {error}") from None
+    return document
 
 
 _SYSTEM_IDENTITY = [

@@ -162,7 +162,10 @@ class Connector:
         await socket.prepare(call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
             async with self._http().get(
-                url, ssl=self._tls or self._plain_tls, server_hostname=node
+                url,
+                ssl=self._tls or self._plain_tls,
+                server_hostname=node,
+                allow_redirects=False,  # a node does not send this server, and its certificate, elsewhere
             ) as answer:
                 async for chunk in answer.content.iter_any():
                     if socket.ws_protocol == _BASE64:
