@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tiphys.api import core_v1
+from tiphys.client.front import Front, Site, room_for_connections
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.query import truth
 from tiphys.node.access import Access, AccessError
@@ -19,7 +20,8 @@ from tiphys.node.runtime import RuntimeFault, Streams
 from tiphys.node.spdybridge import TUNNEL, V5, channels_of, join, offers, translate, tunnel
 from tiphys.node.states import RUNNING, PodIdentity, PodState
 
-_HEAD_LIMIT = 1 << 20  # bytes of a request line: it has the command to run
+_MOST_CONNECTIONS = 2000  # every pod can reach the node's server
+_BACKLOG = 256
 _SHUTDOWN = 1  # seconds that connections have when the server stops
 
 
@@ -40,14 +42,13 @@ class StreamingServer:
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # clients without one come with a token
-        server = web.Server(
-            self._handle, access_log=None, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT
-        )
+        most = room_for_connections(_MOST_CONNECTIONS)
+        server = Front(self._handle, most=most)
         self._runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_SHUTDOWN)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, address, port, ssl_context=context)
+        site = Site(self._runner, address, port, ssl_context=context, backlog=_BACKLOG)
         await site.start()
-        return int(self._runner.addresses[0][1])
+        return site.port
 
     async def stop(self) -> None:
         if self._runner is not None:
