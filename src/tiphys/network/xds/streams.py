@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _WHOLE = frozenset((LISTENER, CLUSTER))
 """Types of which an answer of the state of the world is all there is: what is missing is gone."""
 _EVERYTHING = "*"
+_LONGEST_ERROR = 1000  # characters of a client's refusal that are kept
 
 
 @dataclass
@@ -61,12 +62,12 @@ class Conversation:
             return
         if request.HasField("error_detail"):
             self.refusals += 1
-            subscription.error = request.error_detail.message
+            subscription.error = request.error_detail.message[:_LONGEST_ERROR]
             log.warning(
                 "xDS client %s refused %s: %s",
-                self.client or "?",
-                request.type_url.rpartition(".")[2],
-                subscription.error,
+                repr(self.client[:_LONGEST_ERROR]),  # its own words: no lines of the log
+                repr(request.type_url.rpartition(".")[2][:_LONGEST_ERROR]),
+                repr(subscription.error),
             )
             return
         subscription.error = ""
