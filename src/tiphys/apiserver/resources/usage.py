@@ -130,6 +130,7 @@ class Usage:
             TypeError,
             ValueError,
             AttributeError,
+            RecursionError,
         ) as error:
             log.debug("metrics of %s: %s", name, error)
 

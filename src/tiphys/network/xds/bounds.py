@@ -17,9 +17,10 @@ STREAMS = 2000  # at a time
 MOST_WAITING = 4  # requests of one stream that are read before the answer to the first is taken
 MOST_TYPES = 32  # that one stream asks for
 MOST_NAMES = 20_000  # in one request: more would hold the loop
-_HELD_EACH = 4 << 20  # bytes that are kept for what one stream wants
-_HELD = 64 << 20  # and for all of them
+_HELD_EACH = 8 << 20  # bytes that are kept for what one stream wants
+_HELD = 256 << 20  # and for all of them
 _NAME = 64  # bytes that a name takes beside its text
+VERSION = 100  # bytes that it takes to know which version of a resource a client has
 _ON_THE_WAY = 128 << 20  # bytes of answers that clients have not taken yet
 _SLOW = 1.0  # seconds after which an answer that is not taken may be given up for others
 _PAUSE = 0.05
@@ -74,6 +75,14 @@ class OnTheWay:
     def __init__(self) -> None:
         self._answers: dict[_Answer, None] = {}
         self._size = 0
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One answer is made in each round of the loop: a thousand clients that are told of one change hold nobody up."""
+        async with self._turn:
+            yield
+            await asyncio.sleep(0)
 
     @asynccontextmanager
     async def sending(self, size: int) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from tiphys.network.xds.bounds import (
     MOST_TYPES,
     MOST_WAITING,
     STREAMS,
+    VERSION,
     Held,
     OnTheWay,
     Share,
@@ -73,15 +74,17 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 while not inbox.empty():
-                    answer = self._asked(inbox.get_nowait())
+                    async with self._on_the_way.turn():
+                        answer = self._asked(inbox.get_nowait())
                     if answer is not None:
                         async with self._on_the_way.sending(len(answer)):
                             yield answer
                 if self._has_ended:
                     return
                 for type_url in sorted(self._changed, key=_rank):
-                    names = self._changed.pop(type_url)
-                    answer = self.conversation.change(type_url, names)  # type: ignore[attr-defined]
+                    async with self._on_the_way.turn():
+                        names = self._changed.pop(type_url)
+                        answer = self.conversation.change(type_url, names)  # type: ignore[attr-defined]
                     if answer is not None:
                         async with self._on_the_way.sending(len(answer)):
                             yield answer
@@ -105,6 +108,10 @@ class Connection:
             self.node = request.node
             self.conversation.client = request.node.id
         answer: bytes | None = self.conversation.request(request)  # type: ignore[attr-defined]
+        if isinstance(self.conversation, Incremental):  # what the others have, they share
+            subscriptions = self.conversation.subscriptions.values()
+            self._weights["sent"] = VERSION * sum(len(one.sent) for one in subscriptions)
+            self._held.keep(self._share, sum(self._weights.values()))
         return answer
 
 
@@ -208,7 +215,7 @@ def _rank(type_url: str) -> int:
 
 
 def _status(cache: Cache, connection: Connection, most: int) -> Any:
-    rows = []
+    rows: list[Any] = []
     for type_url, subscription in connection.conversation.subscriptions.items():
         names = itertools.chain(subscription.names, subscription.sent)
         shown = set(itertools.islice(names, max(most - len(rows), 0)))

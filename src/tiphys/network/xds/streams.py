@@ -71,7 +71,11 @@ class Conversation:
             )
             return
         subscription.error = ""
-        subscription.acknowledged |= subscription.pending
+        # Both may be shared with other clients: neither is changed.
+        if subscription.pending is subscription.sent or not subscription.acknowledged:
+            subscription.acknowledged = subscription.pending
+        else:
+            subscription.acknowledged = {**subscription.acknowledged, **subscription.pending}
         subscription.pending = {}
 
 
@@ -93,14 +97,12 @@ class StateOfTheWorld(Conversation):
         subscription.wildcard = _EVERYTHING in names or (not names and type_url in _WHOLE)
         removed = subscription.names - names
         subscription.names = names
-        for name in removed:
-            subscription.sent.pop(name, None)
-        if is_first:
-            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+        if removed:
+            subscription.sent = {n: v for n, v in subscription.sent.items() if n not in removed}
+        if is_first or (added and type_url in _WHOLE):
+            return self._everything(type_url, subscription)
         if not added:
             return None
-        if type_url in _WHOLE:
-            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
         return self._answer(type_url, subscription, self._cache.select(type_url, sorted(added)))
 
     def change(self, type_url: str, names: Iterable[str]) -> bytes | None:
@@ -112,16 +114,21 @@ class StateOfTheWorld(Conversation):
         if not concerned:
             return None
         if type_url in _WHOLE:
-            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+            return self._everything(type_url, subscription)
         found = self._cache.select(type_url, concerned)
         if not found:
             return None  # nothing says that it is gone: the cluster or listener that names it goes
         return self._answer(type_url, subscription, found)
 
-    def _wanted(self, type_url: str, subscription: Subscription) -> list[Resource]:
-        if subscription.wildcard:
-            return list(self._cache.all(type_url).values())
-        return self._cache.select(type_url, sorted(subscription.names))
+    def _everything(self, type_url: str, subscription: Subscription) -> bytes | None:
+        """All that the client wants of a type. That of who wants everything is made once for all of them."""
+        if not subscription.wildcard:
+            wanted = self._cache.select(type_url, sorted(subscription.names))
+            return self._answer(type_url, subscription, wanted)
+        whole = self._cache.once(type_url, lambda resources: _whole(type_url, resources))
+        subscription.nonce = whole.nonce
+        subscription.pending = subscription.sent = whole.versions
+        return whole.body
 
     def _answer(
         self, type_url: str, subscription: Subscription, resources: list[Resource]
@@ -130,7 +137,7 @@ class StateOfTheWorld(Conversation):
             return None  # it will be sent when it is there
         subscription.nonce = self._nonce()
         subscription.pending = {one.name: one.version for one in resources}
-        subscription.sent |= subscription.pending
+        subscription.sent = {**subscription.sent, **subscription.pending}
         return response(type_url, _version(resources), subscription.nonce, resources)
 
 
@@ -225,6 +232,25 @@ def response(type_url: str, version: str, nonce: str, resources: Iterable[Resour
     parts += [_field(2, one.body) for one in resources]
     parts += [_field(4, type_url.encode()), _field(5, nonce.encode())]
     return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Every resource of a type in one answer, the same for all clients who want everything: a thousand of them hold one.
+
+    Its nonce says what is in it, and so is the same for all of them, too.
+    """
+
+    nonce: str
+    versions: dict[str, str]
+    body: bytes
+
+
+def _whole(type_url: str, resources: dict[str, Resource]) -> _Whole:
+    listed = list(resources.values())
+    version = _version(listed)
+    versions = {one.name: one.version for one in listed}
+    return _Whole(version, versions, response(type_url, version, version, listed))
 
 
 def delta_response(
