@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.apiserver.test_aggregation import SWAGGER
 from tests.apiserver.test_custom import call
+from tests.apiserver.test_rights import grant, rule
 from tests.builders import machine_address, pod
 from tiphys.api import core_v1
 from tiphys.apiserver.documents import openapi_proto
@@ -28,8 +29,10 @@ from tiphys.apiserver.proxying import aggregation
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.client import front, listening
 from tiphys.client.answers import TooLong, body_of
+from tiphys.client.client import JSON, MERGE, Client
 from tiphys.client.upgrade import _body, _head
 from tiphys.controllers.signing import subject_of
+from tiphys.machinery.errors import StatusError
 from tiphys.node.access import Access, caller_of
 from tiphys.node.pages import Host
 from tiphys.node.streaming import StreamingServer
@@ -315,3 +318,74 @@ def test_a_refusal_has_the_length_that_it_says() -> None:
     assert _body(b"HTTP/1.1 403 x\r\nContent-Length: 5\r\n\r\n").length == 5
     assert _body(b"HTTP/1.1 403 x\r\nContent-Length: \xb2\r\n\r\n").length == 1 << 20
     assert _body(b"HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\n").length == 0
+
+
+# --- what an expression is shown ---
+
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+SECRETS = {"apiVersion": "v1", "kind": "Secret"}
+
+
+def policy(kind: str, param_kind: dict[str, str] | None) -> dict[str, Any]:
+    """One that tells whoever it refuses what its parameter holds."""
+    rules = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["configmaps"],
+    }
+    spec: dict[str, Any] = {"matchConstraints": {"resourceRules": [rules]}}
+    if param_kind is not None:
+        spec["paramKind"] = param_kind
+    spec["validations"] = [{"expression": "false", "messageExpression": "string(params.data.k)"}]
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": "p"},
+        "spec": spec,
+    }
+
+
+def binding(**ref: Any) -> dict[str, Any]:
+    ref["parameterNotFoundAction"] = "Deny"
+    spec = {"policyName": "p", "paramRef": ref, "validationActions": ["Deny"]}
+    return {"metadata": {"name": "b"}, "spec": spec}
+
+
+async def refused(
+    client: Client, method: str, path: str, body: dict[str, Any], media: str = JSON
+) -> str:
+    with pytest.raises(StatusError) as raised:
+        await client.request(method, path, json.dumps(body).encode(), content=media)
+    assert raised.value.code == 422
+    return str(raised.value)
+
+
+async def test_nobody_reads_through_a_policy_what_they_may_not(server: LocalCluster) -> None:
+    kind, plural = "ValidatingAdmissionPolicy", f"{ADMISSION}/validatingadmissionpolicies"
+    policies = rule("*", "validatingadmissionpolicies", group="admissionregistration.k8s.io")
+    await grant(server, "jane", policies)
+    jane = server.client_as("jane")
+    why = 'spec.paramKind: Forbidden: user jane must have "get" permission on all objects'
+    assert why in await refused(jane, "POST", plural, policy(kind, SECRETS))
+    await call(server, "POST", plural, policy(kind, None))
+    changed = {"spec": {"paramKind": SECRETS}}
+    assert why in await refused(jane, "PATCH", f"{plural}/p", changed, MERGE)
+    await call(server, "PATCH", f"{plural}/p", changed, content=MERGE)
+    labels = {"metadata": {"labels": {"a": "b"}}}
+    await jane.request("PATCH", f"{plural}/p", json.dumps(labels).encode(), content=MERGE)
+
+
+async def test_nobody_binds_a_policy_to_what_they_may_not_read(server: LocalCluster) -> None:
+    plural = f"{ADMISSION}/validatingadmissionpolicybindings"
+    bindings = rule("*", "validatingadmissionpolicybindings", group="admissionregistration.k8s.io")
+    await grant(server, "jane", bindings, rule("get", "secrets", "mine"))
+    jane = server.client_as("jane")
+    theirs, mine = binding(name="gold", namespace="kube-system"), binding(name="mine")
+    assert "unable to get policy p" in await refused(jane, "POST", plural, mine)
+    made = policy("ValidatingAdmissionPolicy", SECRETS)
+    await call(server, "POST", f"{ADMISSION}/validatingadmissionpolicies", made)
+    why = 'user jane does not have "{}" permission on the object referenced by paramRef'
+    assert why.format("get") in await refused(jane, "POST", plural, theirs)
+    assert why.format("list") in await refused(jane, "POST", plural, binding(selector={}))
+    await jane.request("POST", plural, json.dumps(mine).encode())
