@@ -8,7 +8,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import pytest
@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.apiserver.test_aggregation import SWAGGER
 from tests.apiserver.test_custom import call
 from tests.apiserver.test_rights import grant, rule
+from tests.attack.wire import ask
 from tests.builders import machine_address, pod
 from tiphys.api import core_v1
 from tiphys.apiserver.documents import openapi_proto
@@ -34,6 +35,7 @@ from tiphys.client.upgrade import _body, _head
 from tiphys.controllers.signing import subject_of
 from tiphys.machinery.errors import StatusError
 from tiphys.node.access import Access, caller_of
+from tiphys.node.logserver import log_options
 from tiphys.node.pages import Host
 from tiphys.node.streaming import StreamingServer
 from tiphys.testing import LocalCluster
@@ -389,3 +391,34 @@ async def test_nobody_binds_a_policy_to_what_they_may_not_read(server: LocalClus
     assert why.format("get") in await refused(jane, "POST", plural, theirs)
     assert why.format("list") in await refused(jane, "POST", plural, binding(selector={}))
     await jane.request("POST", plural, json.dumps(mine).encode())
+
+
+# --- options of logs ---
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("tailLines=x", 400),
+        ("tailLines=²", 400),
+        ("limitBytes=" + "9" * 5000, 400),
+        ("tailLines=-1", 422),
+        ("limitBytes=0", 422),
+        ("sinceSeconds=0", 422),
+        ("sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z", 422),
+        ("tailLines=0&limitBytes=1", 200),
+    ],
+)
+async def test_options_of_logs_are_judged_before_a_node_is_asked(
+    server: LocalCluster, query: str, code: int
+) -> None:
+    await call(server, "POST", "/api/v1/namespaces/default/serviceaccounts", DEFAULT_ACCOUNT)
+    await server.client.create(pod("p"))
+    path = f"/api/v1/namespaces/default/pods/p/log?{quote(query, safe='=&:')}"
+    assert (await ask(server.client, "GET", path)).status == code
+
+
+def test_a_node_reads_no_nonsense_either() -> None:
+    for query in ({"tailLines": "x"}, {"sinceSeconds": "9" * 5000}, {"limitBytes": "1e5"}):
+        with pytest.raises(ValueError):
+            log_options(query, 0.0)

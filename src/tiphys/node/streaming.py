@@ -14,7 +14,13 @@ from tiphys.client.front import Front, Site, room_for_connections
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.query import truth
 from tiphys.node.access import Access, AccessError
-from tiphys.node.logserver import ContainerLog, attempt_of, serve_log, waiting_reason
+from tiphys.node.logserver import (
+    ContainerLog,
+    attempt_of,
+    log_options,
+    serve_log,
+    waiting_reason,
+)
 from tiphys.node.pages import Host, page
 from tiphys.node.runtime import RuntimeFault, Streams
 from tiphys.node.spdybridge import TUNNEL, V5, channels_of, join, offers, translate, tunnel
@@ -94,7 +100,12 @@ class StreamingServer:
         pod, state = self._find(namespace, name)
         attempt = attempt_of(state, container, request.query)
         if attempt is not None:
-            return await serve_log(request, ContainerLog(self._host, PodIdentity.of(pod), attempt))
+            try:
+                options = log_options(request.query, time.time())
+            except ValueError as error:
+                return _bad_request(f"invalid options of a log: {error}")
+            log = ContainerLog(self._host, PodIdentity.of(pod), attempt)
+            return await serve_log(request, log, options)
         where = f'container "{container}" in pod "{name}"'
         if truth(request.query.get("previous")):
             return _bad_request(f"previous terminated {where} not found")
@@ -126,7 +137,10 @@ class StreamingServer:
         if sandbox is None:
             return _bad_request(f'pod "{name}" is not running')
         listed = request.query.getall("ports", []) + request.query.getall("port", [])
-        ports = [int(port) for port in ",".join(listed).split(",") if port]
+        words = [word for word in ",".join(listed).split(",") if word]
+        if not all(word.isascii() and word.isdigit() and len(word) <= 5 for word in words):
+            return _bad_request("ports are numbers")
+        ports = [int(word) for word in words]
         url = await self._host.runtime.port_forward_url(sandbox.id, ports)
         if offers(request, TUNNEL):
             return await tunnel(request, url, self._tasks)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -57,6 +59,8 @@ _PROXIES = {
     "services": core_v1.ServiceProxyOptions,
     "nodes": core_v1.NodeProxyOptions,
 }
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_LEAST_OF_LOGS = {"tailLines": 0, "sinceSeconds": 1, "limitBytes": 1}
 _BASE64 = "base64.binary.k8s.io"
 
 
@@ -131,6 +135,7 @@ class Connector:
 
     async def log(self, call: Call, resource: Resource) -> web.StreamResponse:
         pod = self._pod(call)
+        _check_log_options(call.query, pod.metadata.name)
         container = self._container(pod, call.query.get("container", ""))
         if not pod.spec.node_name:
             return web.Response(body=b"", content_type="text/plain")
@@ -310,6 +315,26 @@ class _Target:
     port: int
     tls: ssl.SSLContext
     server_name: str | None = None
+
+
+def _check_log_options(query: Mapping[str, str], pod: str) -> None:
+    """Raises 400 for what is no number, 422 for one that is too small, as upstream's `ValidatePodLogOptions`."""
+    found = []
+    for name, least in _LEAST_OF_LOGS.items():
+        text = query.get(name)
+        if text is None:
+            continue
+        if _INTEGER.fullmatch(text) is None:
+            why = f"strconv.ParseInt: parsing {errors.quoted(text[:100])}: invalid syntax"
+            raise errors.bad_request(why)
+        if int(text) < least:
+            rule = "greater than 0" if least else "greater than or equal to 0"
+            found.append(errors.invalid_value(name, int(text), f"must be {rule}"))
+    if "sinceSeconds" in query and "sinceTime" in query:
+        why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        found.append(errors.forbidden_field("", why))
+    if found:
+        raise errors.invalid("PodLogOptions", "", pod, found)
 
 
 def _check_address(host: str) -> None:
