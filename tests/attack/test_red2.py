@@ -24,6 +24,7 @@ from tests.apiserver.test_rights import grant, rule
 from tests.attack.wire import ask
 from tests.builders import machine_address, pod
 from tiphys.api import core_v1
+from tiphys.api.apiregistration_v1 import APIServiceSpec
 from tiphys.apiserver.documents import openapi_proto
 from tiphys.apiserver.http.pages import resident_memory
 from tiphys.apiserver.proxying import aggregation
@@ -269,6 +270,14 @@ def test_what_an_aggregated_server_says_of_itself_is_read_as_what_it_is() -> Non
     ):
         with pytest.raises(ValueError):
             aggregation._resources(nonsense)
+
+
+def test_a_request_passed_on_costs_no_new_tls_context(server: LocalCluster) -> None:
+    aggregator = server.server._aggregator
+    skip = APIServiceSpec(insecure_skip_tls_verify=True)
+    assert aggregator._tls_for(skip) is aggregator._tls_for(skip)
+    checked = aggregator._tls_for(APIServiceSpec())
+    assert checked is not aggregator._tls_for(skip) and checked.verify_mode == ssl.CERT_REQUIRED
 
 
 @pytest.mark.parametrize(
