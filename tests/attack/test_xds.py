@@ -54,10 +54,11 @@ async def test_names_are_weighed_over_all_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bounds, "_HELD", 50_000)
-    cache, _, channel = served
+    cache, server, channel = served
     put(cache, ENDPOINTS, a="1")
     first, second, modest = (Client(channel, name) for name in "abc")
     await first.ask(ENDPOINTS, "x" * 30_000)
+    await eventually(lambda: server._held._all > 30_000)
     await second.ask(ENDPOINTS, "y" * 30_000)
     assert "subscribe to too much" in await refusal(second)
     await modest.ask(ENDPOINTS, "a")
