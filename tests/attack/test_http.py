@@ -15,9 +15,9 @@ import pytest
 from tests.apiserver.test_custom import CRDS, call, definition
 from tests.fuzz.sockets import LONGEST_HOLD, attack
 from tiphys.apiserver.eventloop import aside, watchdog
-from tiphys.apiserver.http import serving
 from tiphys.apiserver.http.pages import Pages, resident_memory
 from tiphys.apiserver.http.respond import shortened
+from tiphys.client import front
 from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.patch import PatchError, json_patch
@@ -74,8 +74,8 @@ async def test_a_head_of_a_thousand_headers_is_the_most(server: LocalCluster) ->
 async def test_a_head_that_never_ends_ends_its_connection(
     server: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(serving, "_SWEEP", 0.1)
+    monkeypatch.setattr(front, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(front, "_SWEEP", 0.1)
     silent, slow = await connected(server), await connected(server)
     slow[1].write(b"GET /livez HTTP/1.1\r\nHost")
     async with asyncio.timeout(10):
@@ -99,7 +99,7 @@ async def test_beyond_the_limit_of_connections_the_one_that_has_waited_longest_g
 async def test_a_connection_without_requests_is_closed_after_upstreams_90_seconds(
     server: LocalCluster,
 ) -> None:
-    assert serving.IDLE_SECONDS == 90 and serving.HEAD_SECONDS == 32
+    assert front.IDLE_SECONDS == 90 and front.HEAD_SECONDS == 32
     reader, writer = await connected(server)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
     await reader.readuntil(b"ok")

@@ -16,8 +16,8 @@ from tests.apiserver.test_custom import call, definition, established
 from tests.fuzz.sockets import LONGEST_HOLD
 from tiphys.api import core_v1
 from tiphys.apiserver.eventloop import aside
-from tiphys.apiserver.http import listening
 from tiphys.apiserver.registry.mirrors import Mirror
+from tiphys.client import listening
 from tiphys.machinery import patience
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.cel.values import CostExceeded

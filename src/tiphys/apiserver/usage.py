@@ -36,6 +36,7 @@ from tiphys.apiserver.http.lists import short_list
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
+from tiphys.client.answers import body_of
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.addresses import authority
 from tiphys.machinery.names import is_ip
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 _EVERY = 10.0  # seconds
 _DECLARED = 0.0  # what hollow pods use is said by them, not measured over a time
 _FEW = 20  # nodes that are asked whether anybody wants to know or not
+_LONGEST_SUMMARY = 16 << 20  # bytes: that of a thousand pods is under two
 _NODES, _PODS = resource_of(core_v1.Node), resource_of(core_v1.Pod)
 GROUP = "metrics.k8s.io"
 
@@ -112,18 +114,31 @@ class Usage:
         )
         if not is_ip(host) or not 0 < port < 1 << 16 or self._tls is None:
             return
+        name = node.metadata.name
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
         try:
-            url, name = f"https://{authority(host, port)}/stats/summary", node.metadata.name
+            url = f"https://{authority(host, port)}/stats/summary"
             async with self._session.get(
                 url, ssl=self._tls, server_hostname=name, allow_redirects=False
             ) as answer:
-                summary = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
-        except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
-            log.debug("metrics of %s: %s", node.metadata.name, error)
-            return
-        now, name = time.time(), node.metadata.name
+                body = await body_of(answer, _LONGEST_SUMMARY) if answer.status == 200 else b"{}"
+            self._summarized(name, msgspec.json.decode(body))
+        # A node that says nonsense loses its own numbers, and nobody else's.
+        except (
+            TimeoutError,
+            aiohttp.ClientError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            log.debug("metrics of %s: %s", name, error)
+
+    def _summarized(self, name: str, summary: Any) -> None:
+        now = time.time()
         if (whole := summary.get("node")) and (sample := self._sample((name, "", ""), whole, now)):
             self._machines[name] = sample
         self._note(name, summary.get("pods") or (), now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ _LONGEST_REFUSAL = 1 << 20  # bytes of an answer that neither upgrades nor says 
 _UNLIMITED = 1 << 62  # bytes
 _OURS_ALONE = ("host", "authorization")  # headers between the client and us
 _SWITCHING = b"101"
+_STATUS = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9][ \r]")
 
 
 class _ClientSide:
@@ -37,6 +39,7 @@ class _ClientSide:
         self._tasks = tasks
         self._paused = False
         self._waiting: list[bytes] | None = []
+        self._waits = 0  # bytes
 
     def open(self) -> None:
         """From now on the client's bytes go through, those that waited first."""
@@ -50,7 +53,8 @@ class _ClientSide:
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         if self._waiting is not None:
             self._waiting.append(bytes(data))
-            if sum(map(len, self._waiting)) > _LONGEST_HEAD:
+            self._waits += len(data)
+            if self._waits > _LONGEST_HEAD:
                 self._transport.pause_reading()
         elif not self._writer.is_closing():
             self._writer.write(bytes(data))
@@ -124,7 +128,7 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
             head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         raise ConnectionError("the server behind gave no answer") from error
-    if not head.startswith(b"HTTP/1.") or len(head) > _LONGEST_HEAD:
+    if len(head) > _LONGEST_HEAD or _STATUS.match(head) is None:
         raise ConnectionError("the server behind gave no answer")
     return head
 

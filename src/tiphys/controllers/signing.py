@@ -61,7 +61,8 @@ def subject_of(pem: bytes) -> Subject:
     except x509.ExtensionNotFound:
         alternatives = []
     else:
-        alternatives = list(extension.value)
+        # Others than these four Go does not know: they are in no certificate of upstream's signers.
+        alternatives = [name for name in extension.value if type(name) in _WORDS]
     return Subject(common[-1] if common else "", groups, alternatives)
 
 

@@ -81,14 +81,16 @@ def subresources(path: Sequence[str]) -> list[str]:
 
 
 def caller_of(certificate: Mapping[str, Any] | None) -> Caller | None:
-    """The user that a verified certificate names (`ssl.SSLSocket.getpeercert`)."""
+    """The user that a verified certificate names (`ssl.SSLSocket.getpeercert`).
+
+    Of several common names the last one counts, as for the API server and for whoever signs:
+    somebody who may ask for a certificate of his own name must not come with another's in front.
+    """
     subject = (certificate or {}).get("subject", ())
     attributes = [attribute for names in subject for attribute in names]
     groups = tuple(value for key, value in attributes if key == "organizationName")
-    for key, value in attributes:
-        if key == "commonName":
-            return Caller(value, groups) if value else None
-    return None
+    names = [value for key, value in attributes if key == "commonName"]
+    return Caller(names[-1], groups) if names and names[-1] else None
 
 
 class Access:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from tiphys.node.states import RUNNING, ContainerState, PodIdentity, PodState
 
 
 def log_options(query: Mapping[str, str], now: float) -> LogOptions:
-    """Of the parameters of PodLogOptions; `now` is in seconds since the epoch."""
+    """Of the parameters of PodLogOptions; `now`: seconds since the epoch. Raises ValueError."""
     since = timestamps.parse(query.get("sinceTime"))
     if not since and "sinceSeconds" in query:
         since = now - int(query["sinceSeconds"])
@@ -79,9 +78,10 @@ def attempt_of(state: PodState, container: str, query: Mapping[str, str]) -> Con
     return attempts.get(container)
 
 
-async def serve_log(request: web.BaseRequest, log: ContainerLog) -> web.StreamResponse:
+async def serve_log(
+    request: web.BaseRequest, log: ContainerLog, options: LogOptions
+) -> web.StreamResponse:
     """Sends a log, and what is written to it while the container runs if the client follows it."""
-    options = log_options(request.query, time.time())
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(request)
     with contextlib.suppress(OSError):  # there is no log yet, or the client has gone

@@ -10,16 +10,24 @@ from pathlib import Path
 from aiohttp import web
 
 from tiphys.api import core_v1
+from tiphys.client.front import Front, Site, room_for_connections
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.query import truth
 from tiphys.node.access import Access, AccessError
-from tiphys.node.logserver import ContainerLog, attempt_of, serve_log, waiting_reason
+from tiphys.node.logserver import (
+    ContainerLog,
+    attempt_of,
+    log_options,
+    serve_log,
+    waiting_reason,
+)
 from tiphys.node.pages import Host, page
 from tiphys.node.runtime import RuntimeFault, Streams
 from tiphys.node.spdybridge import TUNNEL, V5, channels_of, join, offers, translate, tunnel
 from tiphys.node.states import RUNNING, PodIdentity, PodState
 
-_HEAD_LIMIT = 1 << 20  # bytes of a request line: it has the command to run
+_MOST_CONNECTIONS = 2000  # every pod can reach the node's server
+_BACKLOG = 256
 _SHUTDOWN = 1  # seconds that connections have when the server stops
 
 
@@ -40,14 +48,13 @@ class StreamingServer:
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # clients without one come with a token
-        server = web.Server(
-            self._handle, access_log=None, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT
-        )
+        most = room_for_connections(_MOST_CONNECTIONS)
+        server = Front(self._handle, most=most)
         self._runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_SHUTDOWN)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, address, port, ssl_context=context)
+        site = Site(self._runner, address, port, ssl_context=context, backlog=_BACKLOG)
         await site.start()
-        return int(self._runner.addresses[0][1])
+        return site.port
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -93,7 +100,12 @@ class StreamingServer:
         pod, state = self._find(namespace, name)
         attempt = attempt_of(state, container, request.query)
         if attempt is not None:
-            return await serve_log(request, ContainerLog(self._host, PodIdentity.of(pod), attempt))
+            try:
+                options = log_options(request.query, time.time())
+            except ValueError as error:
+                return _bad_request(f"invalid options of a log: {error}")
+            log = ContainerLog(self._host, PodIdentity.of(pod), attempt)
+            return await serve_log(request, log, options)
         where = f'container "{container}" in pod "{name}"'
         if truth(request.query.get("previous")):
             return _bad_request(f"previous terminated {where} not found")
@@ -125,7 +137,10 @@ class StreamingServer:
         if sandbox is None:
             return _bad_request(f'pod "{name}" is not running')
         listed = request.query.getall("ports", []) + request.query.getall("port", [])
-        ports = [int(port) for port in ",".join(listed).split(",") if port]
+        words = [word for word in ",".join(listed).split(",") if word]
+        if not all(word.isascii() and word.isdigit() and len(word) <= 5 for word in words):
+            return _bad_request("ports are numbers")
+        ports = [int(word) for word in words]
         url = await self._host.runtime.port_forward_url(sandbox.id, ports)
         if offers(request, TUNNEL):
             return await tunnel(request, url, self._tasks)

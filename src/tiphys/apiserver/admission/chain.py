@@ -21,6 +21,7 @@ from tiphys.apiserver.admission.namespaces import NamespaceLifecycle
 from tiphys.apiserver.admission.noderestriction import NodeRestriction
 from tiphys.apiserver.admission.nodetaints import TaintNodesByCondition
 from tiphys.apiserver.admission.owners import OwnerReferencesPermissionEnforcement
+from tiphys.apiserver.admission.parameters import PolicyParameters
 from tiphys.apiserver.admission.podsecurity import PodSecurity
 from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
 from tiphys.apiserver.admission.priority import Priority
@@ -69,6 +70,7 @@ def admission_chain(
         ),
         "CertificateApproval": Certificates(authorizer),
         "RBACEscalation": RBACEscalation(authorizer),
+        "PolicyParameters": PolicyParameters(registry, authorizer),
         "MutatingAdmissionPolicy": MutatingPolicies(registry, authorizer),
         "MutatingAdmissionWebhook": MutatingWebhooks(registry, authorizer, caller),
         "ValidatingAdmissionPolicy": ValidatingPolicies(registry, authorizer),
@@ -82,5 +84,8 @@ def admission_chain(
             f"{', '.join(sorted(plugins))}"
         )
     off = (set(disable) | OPTIONAL) - set(enable)
-    off -= {"RBACEscalation"}  # no plugin upstream: its storage does this, always
+    off -= {
+        "RBACEscalation",
+        "PolicyParameters",
+    }  # no plugins upstream: its storage does this, always
     return Admission([plugin for name, plugin in plugins.items() if name not in off])

@@ -42,7 +42,9 @@ def _schema(schema: dict[str, Any]) -> bytes:
     )
     out += b"".join(_text(19, name) for name in schema.get("required", ()))
     if "additionalProperties" in schema:
-        out += _bytes(21, _bytes(1, _schema(schema["additionalProperties"])))
+        others = schema["additionalProperties"]
+        is_any = isinstance(others, bool)
+        out += _bytes(21, varint(2 << 3) + varint(others) if is_any else _bytes(1, _schema(others)))
     if "type" in schema:
         out += _bytes(22, _text(1, schema["type"]))
     if "items" in schema:
@@ -76,8 +78,9 @@ def _path(item: dict[str, Any], shared: dict[str, Any]) -> bytes:
 
 def _operation(operation: dict[str, Any], shared: dict[str, Any]) -> bytes:
     """Parameters are written out: readers of this form look for their names."""
-    out = _text(3, operation["description"]) + _text(5, operation["operationId"])
-    for parameter in operation["parameters"]:
+    # Documents of other servers, which are joined to ours, need not say all of this.
+    out = _text(3, operation.get("description", "")) + _text(5, operation.get("operationId", ""))
+    for parameter in operation.get("parameters") or ():
         parameter = shared.get(parameter.get("$ref", "").removeprefix("#/parameters/"), parameter)
         if parameter.get("in") == "query":
             words = _text(3, parameter.get("description", ""))

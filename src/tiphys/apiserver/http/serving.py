@@ -1,46 +1,28 @@
 """The socket: TLS, connections that know the client's certificate, limits of what a request may be
 and how long it takes.
 
-A head is whole within 32 s and 1 MiB, or its connection ends; one that waits for its next request
-ends after 90 s, as upstream's does. A process has a limit of connections, below what it may have of
-open files: who has not asked for anything yet makes room for who has come last.
+What a head may be, and how many connections there are, `client/front` says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import resource
 import ssl
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMethod
 
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.handshakes import Handshake
-from tiphys.apiserver.http.listening import Listener
 from tiphys.apiserver.http.request import MAX_BODY
+from tiphys.client.front import Connection, Front, Site, room_for_connections
 from tiphys.machinery import errors
 
-HEAD_LIMIT = 1 << 20  # bytes of a head: commands go in its request line, tokens in its headers
-HEAD_SECONDS = 32.0  # as upstream's ReadHeaderTimeout
-IDLE_SECONDS = 90.0  # as upstream's IdleTimeout
-HANDSHAKE_SECONDS = 10.0
-_SWEEP = 2.0  # seconds between two looks at those who are late
-_MOST_HEADERS = 1000
-_MOST_PIECES = 4096  # that a head comes in: each costs a copy of what came before it
-_MOST_QUEUED = 4 << 20  # bytes of heads that one connection sends ahead of the answers
 _LINGERING = 1.0  # seconds in which the rest of a refused body is thrown away
-_MOST_CONNECTIONS = 20_000
-_SPARE_FILES = 512  # for what is not a client: the store, webhooks, nodes
 # Forward secrecy and authenticated encryption only: no CBC. TLS 1.3 has its own, all of that kind.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-_UNREAD = 64 << 10  # bytes
 
 
 class _Request(web.BaseRequest):
@@ -63,87 +45,10 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     return context
 
 
-def raise_file_limit() -> int:
-    """Lets this process have as many files as it is allowed to have at all; returns how many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+class _Connection(Connection):
+    """Answers as the API does where no request can be read."""
 
-
-class _Connection(web.RequestHandler):
-    """One client's connection.
-
-    `certificate`: what it proved to be in the handshake, DER, or None. `gone` is called when it
-    ends: a watch that waits for changes would not notice.
-    """
-
-    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate", "gone")
-
-    def __init__(self, front: _Front, **kwargs: Any) -> None:
-        self._front = front
-        super().__init__(front, **kwargs)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._head = self._pieces = self._ahead = 0
-        self._body: Any = None  # of the request that came last
-        self.gone: Callable[[], None] | None = None
-        super().connection_made(transport)
-        # Whoever writes to a client that does not read waits from here on: a thousand of them take
-        # 64 MiB.
-        transport.set_write_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
-        tls = transport.get_extra_info("ssl_object")
-        self.certificate = tls.getpeercert(True) if tls else None
-        self._front.opened(self)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._front.late.pop(self, None)
-        super().connection_lost(exc)
-        if self.gone is not None:
-            self.gone()
-
-    def data_received(self, data: bytes) -> None:
-        """Counts what belongs to a head that is not whole.
-
-        Nearly all come in one piece, and no account is kept of them.
-        """
-        in_head = (self._body is None or self._body.is_eof()) and not self._upgraded
-        before = len(self._messages)
-        super().data_received(data)
-        if len(self._messages) > before:
-            self._arrived(len(data))
-        elif in_head and data and not self._force_close and not self._upgraded:
-            self._head += len(data)
-            self._pieces += 1
-            self._front.late.setdefault(self, time.monotonic() + HEAD_SECONDS)
-            if self._head > HEAD_LIMIT or self._pieces > _MOST_PIECES:
-                self._refuse_head()
-
-    def _arrived(self, size: int) -> None:
-        """One head, or several, are whole."""
-        self._ahead = self._ahead + size if len(self._messages) > 1 else 0
-        self._body = self._messages[-1][1]
-        self._head = self._pieces = 0
-        self._front.late.pop(self, None)
-        if self._ahead > _MOST_QUEUED:
-            self.force_close()
-
-    def _refuse_head(self) -> None:
-        """431 as Go's server says it, and nothing more is read."""
-        transport = self.transport
-        if transport is not None and not self._force_close:
-            transport.write(_TOO_LARGE)
-        self._front.late.pop(self, None)
-        self.force_close()
-
-    def abort(self) -> None:
-        """Ends without a word, whatever was on its way."""
-        self._front.late.pop(self, None)
-        transport = self.transport
-        self.force_close()
-        if transport is not None:
-            transport.abort()
+    __slots__ = ()
 
     def handle_error(
         self,
@@ -153,8 +58,7 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """A method that no parser knows is one that no path has; who has gone needs no answer, and
-        the log no word of it.
-        """
+        the log no word of it."""
         if isinstance(exc, ConnectionError):
             gone = web.Response(status=499)
             gone.force_close()
@@ -168,71 +72,6 @@ class _Connection(web.RequestHandler):
         return super().handle_error(request, status, exc, message)
 
 
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Connection: close\r\n\r\n431 Request Header Fields Too Large"
-)
-
-
-class _Front(web.Server):
-    """Makes connections.
-
-    `late`: those whose head is not whole → when it has to be (monotonic), the oldest first.
-    """
-
-    def __init__(self, *args: Any, most: int = _MOST_CONNECTIONS, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.late: dict[_Connection, float] = {}
-        self.most = most
-        self._sweeper: asyncio.TimerHandle | None = None
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-    def room(self) -> int:
-        """How many more connections there may be."""
-        return self.most - len(self._connections)
-
-    def opened(self, connection: _Connection) -> None:
-        """A new connection has to ask for something soon.
-
-        Beyond the limit, the one that has waited longest goes.
-        """
-        self.late[connection] = time.monotonic() + HEAD_SECONDS
-        if len(self._connections) > self.most:
-            next(iter(self.late)).abort()
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
-
-    def _sweep(self) -> None:
-        now = time.monotonic()
-        for connection in [one for one, until in self.late.items() if until < now]:
-            connection.abort()
-        self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self.late else None
-
-
-class _Site(web.TCPSite):
-    """A listener whose handshakes have a deadline, and follow one another."""
-
-    async def start(self) -> None:
-        await web.BaseSite.start(self)
-        front = self._runner.server
-        assert isinstance(front, _Front) and self._ssl_context is not None
-        self._listener = Listener(front, self._ssl_context, HANDSHAKE_SECONDS, front.room)
-        await self._listener.open(self._host or "", self._port, self._backlog)
-
-    async def stop(self) -> None:
-        self._listener.close()
-        await self._listener.wait_closed()
-        await super().stop()
-
-
-def _worth_telling(record: logging.LogRecord) -> bool:
-    """What is no HTTP at all has had its answer; it needs no traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
-
-
 class Answering(Protocol):
     """Who answers requests."""
 
@@ -243,23 +82,17 @@ async def serve(
     server: Answering, host: str, port: int, context: ssl.SSLContext
 ) -> web.ServerRunner:
     """Listens; returns what `cleanup()` stops."""
-    logging.getLogger("aiohttp.server").addFilter(_worth_telling)
-    most = max(min(_MOST_CONNECTIONS, raise_file_limit() - _SPARE_FILES), 64)
-    front = _Front(
+    front = Front(
         server.handle,
+        connection=_Connection,
+        most=room_for_connections(),
         request_factory=_request_factory,
-        keepalive_timeout=IDLE_SECONDS,
-        access_log=None,
-        max_line_size=HEAD_LIMIT,
-        max_field_size=HEAD_LIMIT,
-        max_headers=_MOST_HEADERS,
         lingering_time=_LINGERING,
-        auto_decompress=False,
-        most=most,  # upstream takes bodies as they come, too
+        auto_decompress=False,  # upstream takes bodies as they come, too
     )
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await _Site(runner, host, port, ssl_context=context, backlog=1024).start()
+    await Site(runner, host, port, ssl_context=context, backlog=1024).start()
     return runner
 
 

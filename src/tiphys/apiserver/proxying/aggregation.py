@@ -26,6 +26,8 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APISe
 from tiphys.api.base import decode
 from tiphys.api.catalog import GroupVersion, resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
+from tiphys.apiserver.documents import openapi_proto
+from tiphys.apiserver.documents.openapi_merge import merged
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.proxying.forwarding import Backend, new_session, raw_target, relay, tunnel
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
@@ -33,6 +35,7 @@ from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
 from tiphys.apiserver.registry.writes import Write
+from tiphys.client.answers import TooLong, body_of
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.addresses import authority
@@ -46,7 +49,28 @@ _AGAIN = 1.0  # seconds between checks of one that does not
 # What a header's name may hold beside letters and digits; the rest is percent-encoded.
 _HEADER_SAFE = "!#$&'*+-.^_`|~"
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
+_LONGEST_RESOURCES = 1 << 20  # bytes of what another server says that it serves
+_MOST_CONTEXTS = 100
+_LONGEST_OPENAPI = 16 << 20
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+class _Resource(msgspec.Struct, rename="camel", omit_defaults=True):
+    name: str
+    singular_name: str = ""
+    namespaced: bool = False
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+    verbs: list[str] | None = None
+    short_names: list[str] | None = None
+    categories: list[str] | None = None
+
+
+class _Resources(msgspec.Struct):
+    """An APIResourceList that another server answered, as far as it is shown on."""
+
+    resources: list[_Resource] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +109,7 @@ class Aggregator:
         self._session: aiohttp.ClientSession | None = None
         self._wake = asyncio.Event()
         self._due: dict[str, float] = {}
+        self._contexts: dict[tuple[bool, bytes, int], ssl.SSLContext] = {}
         self.remotes: dict[tuple[str, str], Remote] = {}
         self.generation = 0
 
@@ -133,15 +158,23 @@ class Aggregator:
         target = service.spec.service
         assert target is not None
         host, port = self._caller.endpoint(target.namespace, target.name, target.port or 443)
-        if service.spec.insecure_skip_tls_verify:
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        else:
-            bundle = service.spec.ca_bundle.decode()
-            context = ssl.create_default_context(cadata=bundle or None)
-        if self._proxy is not None:
-            context.load_cert_chain(self._proxy.certificate, self._proxy.key)
+        context = self._tls_for(service.spec)
         return f"https://{authority(host, port)}", f"{target.name}.{target.namespace}.svc", context
+
+    def _tls_for(self, spec: APIServiceSpec) -> ssl.SSLContext:
+        """Made once: reading the authorities of the system takes 15 to 50 ms of the event loop, and
+        a context that is new for each request has no connections to use again."""
+        written = self._proxy.certificate.stat().st_mtime_ns if self._proxy is not None else 0
+        key = (spec.insecure_skip_tls_verify, spec.ca_bundle, written)
+        context = self._contexts.get(key)
+        if context is None:
+            context = _client_context(spec)
+            if self._proxy is not None:
+                context.load_cert_chain(self._proxy.certificate, self._proxy.key)
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.clear()
+            self._contexts[key] = context
+        return context
 
     # --- the loop ---
 
@@ -227,20 +260,22 @@ class Aggregator:
                     headers=[*_SYSTEM_IDENTITY, ("Accept", "application/json")],
                 ) as answer,
             ):
-                body = await answer.read()
                 if answer.status != 200:
                     raise WebhookError(f"bad status from {path}: {answer.status}")
+                body = await body_of(answer, _LONGEST_RESOURCES)
                 return (
                     "Passed",
                     "all checks passed",
-                    list(msgspec.json.decode(body).get("resources") or ()),
+                    _resources(body),
                 )
         except (
             TimeoutError,
             aiohttp.ClientError,
             OSError,
             WebhookError,
+            TooLong,
             msgspec.DecodeError,
+            RecursionError,
         ) as error:
             return (
                 "FailedDiscoveryCheck",
@@ -262,7 +297,12 @@ class Aggregator:
                     allow_redirects=False,
                 ) as answer,
             ):
-                document = msgspec.json.decode(await answer.read()) if answer.status == 200 else {}
+                if answer.status != 200:
+                    return {}
+                body = await body_of(answer, _LONGEST_OPENAPI)
+            document: dict[str, Any] = await asyncio.to_thread(
+                _swagger_of, body, f"/apis/{service.spec.group}/{service.spec.version}"
+            )
         except (
             TimeoutError,
             aiohttp.ClientError,
@@ -270,10 +310,11 @@ class Aggregator:
             ValueError,
             WebhookError,
             msgspec.DecodeError,
+            RecursionError,
         ) as error:
             log.info("APIService %s has no OpenAPI v2 document: %s", service.metadata.name, error)
             return {}
-        return document if isinstance(document, dict) else {}
+        return document
 
     async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
         """Keeps the condition Available."""
@@ -357,6 +398,32 @@ class Aggregator:
         except StatusError as error:
             if not is_already_exists(error):
                 log.warning("APIService %s: %s", service.metadata.name, error)
+
+
+def _client_context(spec: APIServiceSpec) -> ssl.SSLContext:
+    if spec.insecure_skip_tls_verify:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    return ssl.create_default_context(cadata=spec.ca_bundle.decode() or None)
+
+
+def _resources(body: bytes) -> list[dict[str, Any]]:
+    listed = msgspec.json.decode(body, type=_Resources).resources or []
+    return [msgspec.to_builtins(one) for one in listed]
+
+
+def _swagger_of(body: bytes, prefix: str) -> dict[str, Any]:
+    """The document that another server answered. Raises ValueError for one that cannot be joined to
+    ours: tried here, or it would take everybody's with it."""
+    document: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    info = {"title": "", "version": ""}
+    empty = {"info": info, "paths": {}, "definitions": {}}
+    try:
+        openapi_proto.v2(merged(empty, [(prefix, document)]))
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"no OpenAPI v2 document: {error}") from None
+    return document
 
 
 _SYSTEM_IDENTITY = [

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -40,7 +42,7 @@ from tiphys.apiserver.proxying.webhooks import endpoint_of
 from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.client.upgrade import is_upgrade
-from tiphys.machinery import errors
+from tiphys.machinery import errors, goformat
 from tiphys.machinery.addresses import authority, is_global_unicast
 from tiphys.machinery.names import is_ip
 from tiphys.machinery.query import truth
@@ -59,6 +61,8 @@ _PROXIES = {
     "services": core_v1.ServiceProxyOptions,
     "nodes": core_v1.NodeProxyOptions,
 }
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_LEAST_OF_LOGS = {"tailLines": 0, "sinceSeconds": 1, "limitBytes": 1}
 _BASE64 = "base64.binary.k8s.io"
 
 
@@ -131,6 +135,7 @@ class Connector:
 
     async def log(self, call: Call, resource: Resource) -> web.StreamResponse:
         pod = self._pod(call)
+        _check_log_options(call.query, pod.metadata.name)
         container = self._container(pod, call.query.get("container", ""))
         if not pod.spec.node_name:
             return web.Response(body=b"", content_type="text/plain")
@@ -163,7 +168,11 @@ class Connector:
         await socket.prepare(call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
             async with self._http().get(
-                url, ssl=self._tls or self._plain_tls, server_hostname=node
+                url,
+                ssl=self._tls or self._plain_tls,
+                server_hostname=node,
+                # a node does not send this server, and its certificate, elsewhere
+                allow_redirects=False,
             ) as answer:
                 async for chunk in answer.content.iter_any():
                     if socket.ws_protocol == _BASE64:
@@ -312,6 +321,27 @@ class _Target:
     port: int
     tls: ssl.SSLContext
     server_name: str | None = None
+
+
+def _check_log_options(query: Mapping[str, str], pod: str) -> None:
+    """Raises 400 for what is no number, 422 for one that is too small, as upstream's
+    `ValidatePodLogOptions`."""
+    found = []
+    for name, least in _LEAST_OF_LOGS.items():
+        text = query.get(name)
+        if text is None:
+            continue
+        if _INTEGER.fullmatch(text) is None:
+            why = f"strconv.ParseInt: parsing {goformat.quoted(text[:100])}: invalid syntax"
+            raise errors.bad_request(why)
+        if int(text) < least:
+            rule = "greater than 0" if least else "greater than or equal to 0"
+            found.append(errors.invalid_value(name, int(text), f"must be {rule}"))
+    if "sinceSeconds" in query and "sinceTime" in query:
+        why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        found.append(errors.forbidden_field("", why))
+    if found:
+        raise errors.invalid("PodLogOptions", "", pod, found)
 
 
 def _check_address(host: str) -> None:

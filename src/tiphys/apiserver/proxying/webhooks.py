@@ -15,6 +15,7 @@ import msgspec
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.client.answers import body_of
 from tiphys.machinery.addresses import authority, is_global_unicast
 from tiphys.store.cache import Filter, ResourceCache
 from tiphys.store.store import Store
@@ -80,9 +81,7 @@ class WebhookCaller:
                     allow_redirects=False,  # a webhook does not send this server elsewhere
                 ) as answer,
             ):
-                body = await answer.content.read(_LIMIT)
-                while chunk := await answer.content.read(_LIMIT - len(body)):
-                    body += chunk
+                body = await body_of(answer, _LIMIT)
                 if answer.status != 200:
                     raise WebhookError(
                         f"the server responded with status {answer.status}: "

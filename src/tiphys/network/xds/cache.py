@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 _PREFIX = "type.googleapis.com/"
 LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
@@ -62,6 +64,8 @@ Listener = Callable[[str, frozenset[str]], None]  # (type URL, names that change
 class _Type:
     resources: dict[str, Resource] = field(default_factory=dict)
     generation: int = 0
+    made: Any = None  # what was made of all of them, in this generation
+    made_in: int = -1
 
 
 class Cache:
@@ -85,6 +89,15 @@ class Cache:
         """Every resource of a type by name. Not to be changed."""
         found = self._types.get(type_url)
         return found.resources if found is not None else {}
+
+    def once(self, type_url: str, make: Callable[[dict[str, Resource]], T]) -> T:
+        """What `make` makes of every resource of a type, made anew only when one has changed. There
+        is one such `make`."""
+        held = self._types.setdefault(type_url, _Type())
+        if held.made_in != held.generation:
+            held.made = make(held.resources)
+            held.made_in = held.generation
+        return held.made  # type: ignore[no-any-return]
 
     def select(self, type_url: str, names: Iterable[str]) -> list[Resource]:
         """Those of the names that there are."""

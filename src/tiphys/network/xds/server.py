@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -11,14 +12,29 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.status.v3 import csds_pb2
 
+from tiphys.network.xds.bounds import (
+    LONGEST_REQUEST,
+    MOST_NAMES,
+    MOST_TYPES,
+    MOST_WAITING,
+    STREAMS,
+    VERSION,
+    Held,
+    OnTheWay,
+    Share,
+    TooMuch,
+    weight,
+)
 from tiphys.network.xds.cache import ORDER, Cache
 from tiphys.network.xds.streams import Conversation, Incremental, StateOfTheWorld, Subscription
 
 log = logging.getLogger(__name__)
 
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_MOST_ROWS = 4000  # of what CSDS shows: each takes ten microseconds
 _CSDS = "envoy.service.status.v3.ClientStatusDiscoveryService"
 _OPTIONS = (
+    ("grpc.max_receive_message_length", LONGEST_REQUEST),
     ("grpc.keepalive_time_ms", 30_000),  # a client that is gone without a word is noticed
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -28,9 +44,20 @@ _OPTIONS = (
 class Connection:
     """One client's stream. What changes while an answer is sent waits here, each name once."""
 
-    def __init__(self, conversation: Conversation, on_request: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        held: Held,
+        on_the_way: OnTheWay,
+        on_request: Callable[[], None],
+    ) -> None:
         self.conversation = conversation
         self._on_request = on_request
+        self._held = held
+        self._share = Share()
+        self._weights: dict[str, int] = {}  # of what is wanted, by type
+        self._on_the_way = on_the_way
+        self._has_ended = False
         self.node: Any = None
         self._changed: dict[str, set[str]] = {}
         self._wake = asyncio.Event()
@@ -49,8 +76,8 @@ class Connection:
     async def answers(
         self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]
     ) -> AsyncIterator[bytes]:
-        """What to send, until the client ends the stream."""
-        inbox: asyncio.Queue[Any] = asyncio.Queue()
+        """What to send, until the client ends the stream. Raises TooMuch."""
+        inbox: asyncio.Queue[Any] = asyncio.Queue(MOST_WAITING)
         reading = asyncio.get_running_loop().create_task(self._read(requests, inbox))
         tasks.add(reading)
         try:
@@ -58,37 +85,64 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 while not inbox.empty():
-                    request = inbox.get_nowait()
-                    if request is None:
-                        return
-                    answer = self._asked(request)
+                    async with self._on_the_way.turn():
+                        answer = self._asked(inbox.get_nowait())
                     if answer is not None:
-                        yield answer
+                        async with self._on_the_way.sending(len(answer)):
+                            yield answer
+                if self._has_ended:
+                    return
                 for type_url in sorted(self._changed, key=_rank):
-                    names = self._changed.pop(type_url)
-                    answer = self.conversation.change(type_url, names)  # type: ignore[attr-defined]
+                    async with self._on_the_way.turn():
+                        names = self._changed.pop(type_url)
+                        answer = self.conversation.change(type_url, names)  # type: ignore[attr-defined]
                     if answer is not None:
-                        yield answer
+                        async with self._on_the_way.sending(len(answer)):
+                            yield answer
         finally:
+            self._held.release(self._share)
             reading.cancel()
             tasks.discard(reading)
 
     async def _read(self, requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None:
         try:
             async for request in requests:
-                inbox.put_nowait(request)
+                await inbox.put(request)  # who does not take his answers is not read further
                 self._wake.set()
         finally:
-            inbox.put_nowait(None)
+            self._has_ended = True
             self._wake.set()
 
     def _asked(self, request: Any) -> bytes | None:
+        self._check(request)
         if request.HasField("node"):  # in the first request at least
             self.node = request.node
             self.conversation.client = request.node.id
         answer: bytes | None = self.conversation.request(request)  # type: ignore[attr-defined]
+        if isinstance(self.conversation, Incremental):  # what the others have, they share
+            subscriptions = self.conversation.subscriptions.values()
+            self._weights["sent"] = VERSION * sum(len(one.sent) for one in subscriptions)
+            self._held.keep(self._share, sum(self._weights.values()))
         self._on_request()
         return answer
+
+    def _check(self, request: Any) -> None:
+        """Raises TooMuch for what a server should not do for a client, nor keep for it."""
+        type_url = request.type_url
+        known = self.conversation.subscriptions.get(type_url)
+        if known is None and len(self.conversation.subscriptions) >= MOST_TYPES:
+            raise TooMuch(f"a stream may ask for {MOST_TYPES} types")
+        is_whole = isinstance(request, discovery_pb2.DiscoveryRequest)
+        names = request.resource_names if is_whole else request.resource_names_subscribe
+        further = () if is_whole else request.initial_resource_versions
+        dropped = () if is_whole else request.resource_names_unsubscribe
+        if len(names) + len(further) + len(dropped) > MOST_NAMES:
+            raise TooMuch(f"a request may have {MOST_NAMES} names")
+        kept = 0 if is_whole or known is None else weight(known.names)
+        self._weights[type_url] = kept + weight(names) + weight(further) + len(type_url)
+        if request.HasField("node"):
+            self._weights["node"] = int(request.node.ByteSize())
+        self._held.keep(self._share, sum(self._weights.values()))
 
 
 class XdsServer:
@@ -100,6 +154,8 @@ class XdsServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections: set[Connection] = set()
         self._refused = 0  # by clients that are gone
+        self._held = Held()
+        self._on_the_way = OnTheWay()
         self._heard = asyncio.Event()  # something from some client
 
     @property
@@ -110,7 +166,7 @@ class XdsServer:
 
     async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listens at ``host:port`` and returns the port. Raises OSError when it is taken."""
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS)
         server.add_generic_rpc_handlers((_ads(self), _csds(self)))
         try:
             if credentials is None:
@@ -129,23 +185,25 @@ class XdsServer:
 
     async def aggregated(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
         """StreamAggregatedResources: the state of the world."""
-        async for answer in self._stream(StateOfTheWorld(self._cache), requests):
+        async for answer in self._stream(StateOfTheWorld(self._cache), requests, context):
             yield answer
 
     async def incremental(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
         """DeltaAggregatedResources."""
-        async for answer in self._stream(Incremental(self._cache), requests):
+        async for answer in self._stream(Incremental(self._cache), requests, context):
             yield answer
 
     async def _stream(
-        self, conversation: Conversation, requests: AsyncIterator[Any]
+        self, conversation: Conversation, requests: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[bytes]:
-        connection = Connection(conversation, self._heard.set)
+        connection = Connection(conversation, self._held, self._on_the_way, self._heard.set)
         self.connections.add(connection)
         forget = self._cache.listen(connection.announce)
         try:
             async for answer in connection.answers(requests, self._tasks):
                 yield answer
+        except TooMuch as refusal:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refusal))
         finally:
             forget()
             self.connections.discard(connection)
@@ -181,9 +239,11 @@ class XdsServer:
             subscription = connection.conversation.subscriptions.get(type_url)
             if subscription is None:
                 continue
-            for name in names:
-                subscription.sent.pop(name, None)
-                subscription.refused.pop(name, None)
+            forgotten = set(names)
+            for held in ("sent", "refused"):  # which other clients may share: not changed in place
+                versions: dict[str, str] = getattr(subscription, held)
+                kept = {name: one for name, one in versions.items() if name not in forgotten}
+                setattr(subscription, held, kept)
             connection.announce(type_url, frozenset(names))
 
     def _is_settled(
@@ -207,21 +267,29 @@ class XdsServer:
         return subscription.acknowledged.get(name) == current.version
 
     def statuses(self) -> Any:
-        """A `ClientStatusResponse`: what every client has, and what it refused."""
-        return csds_pb2.ClientStatusResponse(
-            config=[_status(self._cache, connection) for connection in self.connections]
-        )
+        """A `ClientStatusResponse`: what every client has, and what it refused, in as many rows as
+        can be made at once."""
+        left = _MOST_ROWS
+        configs = []
+        for connection in self.connections:
+            config = _status(self._cache, connection, left)
+            configs.append(config)
+            left -= len(config.generic_xds_configs) + 1
+            if left <= 0:
+                break
+        return csds_pb2.ClientStatusResponse(config=configs)
 
 
 def _rank(type_url: str) -> int:
     return ORDER.index(type_url) if type_url in ORDER else len(ORDER)
 
 
-def _status(cache: Cache, connection: Connection) -> Any:
-    rows = []
+def _status(cache: Cache, connection: Connection, most: int) -> Any:
+    rows: list[Any] = []
     for type_url, subscription in connection.conversation.subscriptions.items():
-        names = set(subscription.names) | set(subscription.sent)
-        for name in sorted(names - {"*"}):
+        names = itertools.chain(subscription.names, subscription.sent)
+        shown = set(itertools.islice(names, max(most - len(rows), 0)))
+        for name in sorted(shown - {"*"}):
             rows.append(_row(cache, type_url, name, subscription))
     return csds_pb2.ClientConfig(node=connection.node, generic_xds_configs=rows)
 

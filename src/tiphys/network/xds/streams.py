@@ -20,15 +20,18 @@ log = logging.getLogger(__name__)
 _WHOLE = frozenset((LISTENER, CLUSTER))
 """Types of which an answer of the state of the world is all there is: what is missing is gone."""
 _EVERYTHING = "*"
+_LONGEST_ERROR = 1000  # characters of a client's refusal that are kept
+_MOST_UNANSWERED = 100  # answers of a stream that wait for what the client makes of them
 
 
 @dataclass
 class Subscription:
     """What one client wants of one type, and what it has.
 
-    `sent`, `acknowledged` and `refused` are versions by name; `unanswered` has those of each
-    answer, by its nonce, until the client says what it makes of it. `error` is the client's last
-    refusal, empty once it has accepted something newer.
+    `sent`, `acknowledged` and `refused` are versions by name, and in the state of the world may be
+    shared with other clients: they are replaced there, never changed; `unanswered` has those of
+    each answer, by its nonce, until the client says what it makes of it. `error` is the client's
+    last refusal, empty once it has accepted something newer.
     """
 
     wildcard: bool = False
@@ -50,6 +53,8 @@ class Subscription:
             for name in versions:
                 earlier.pop(name, None)
         self.unanswered[self.nonce] = versions
+        if len(self.unanswered) > _MOST_UNANSWERED:
+            del self.unanswered[next(iter(self.unanswered))]
         self.sent |= {name: version for name, version in versions.items() if version}
 
     def is_awaited(self, name: str) -> bool:
@@ -79,17 +84,21 @@ class Conversation:
             return
         if request.HasField("error_detail"):
             self.refusals += 1
-            subscription.refused |= versions
-            subscription.error = request.error_detail.message
+            subscription.refused = {**subscription.refused, **versions}
+            subscription.error = request.error_detail.message[:_LONGEST_ERROR]
             log.warning(
                 "xDS client %s refused %s: %s",
-                self.client or "?",
-                request.type_url.rpartition(".")[2],
-                subscription.error,
+                repr(self.client[:_LONGEST_ERROR]),  # its own words: no lines of the log
+                repr(request.type_url.rpartition(".")[2][:_LONGEST_ERROR]),
+                repr(subscription.error),
             )
             return
         subscription.error = ""
-        subscription.acknowledged |= {name: one for name, one in versions.items() if one}
+        self._accept(subscription, versions)
+
+    def _accept(self, subscription: Subscription, versions: dict[str, str]) -> None:
+        """The client has taken these versions over."""
+        raise NotImplementedError
 
 
 class StateOfTheWorld(Conversation):
@@ -110,14 +119,12 @@ class StateOfTheWorld(Conversation):
         subscription.wildcard = _EVERYTHING in names or (not names and type_url in _WHOLE)
         removed = subscription.names - names
         subscription.names = names
-        for name in removed:
-            subscription.sent.pop(name, None)
-        if is_first:
-            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+        if removed:
+            subscription.sent = {n: v for n, v in subscription.sent.items() if n not in removed}
+        if is_first or (added and type_url in _WHOLE):
+            return self._everything(type_url, subscription)
         if not added:
             return None
-        if type_url in _WHOLE:
-            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
         return self._answer(type_url, subscription, self._cache.select(type_url, sorted(added)))
 
     def change(self, type_url: str, names: Iterable[str]) -> bytes | None:
@@ -129,16 +136,29 @@ class StateOfTheWorld(Conversation):
         if not concerned:
             return None
         if type_url in _WHOLE:
-            return self._answer(type_url, subscription, self._wanted(type_url, subscription))
+            return self._everything(type_url, subscription)
         found = self._cache.select(type_url, concerned)
         if not found:
             return None  # nothing says that it is gone: the cluster or listener that names it goes
         return self._answer(type_url, subscription, found)
 
-    def _wanted(self, type_url: str, subscription: Subscription) -> list[Resource]:
-        if subscription.wildcard:
-            return list(self._cache.all(type_url).values())
-        return self._cache.select(type_url, sorted(subscription.names))
+    def _everything(self, type_url: str, subscription: Subscription) -> bytes | None:
+        """All that the client wants of a type. That of who wants everything is made once for all of
+        them."""
+        if not subscription.wildcard:
+            wanted = self._cache.select(type_url, sorted(subscription.names))
+            return self._answer(type_url, subscription, wanted)
+        whole = self._cache.once(type_url, lambda resources: _whole(type_url, resources))
+        subscription.nonce = whole.nonce
+        subscription.unanswered = {whole.nonce: whole.versions}
+        subscription.sent = whole.versions
+        return whole.body
+
+    def _accept(self, subscription: Subscription, versions: dict[str, str]) -> None:
+        if versions is subscription.sent or not subscription.acknowledged:
+            subscription.acknowledged = versions
+        else:
+            subscription.acknowledged = {**subscription.acknowledged, **versions}
 
     def _answer(
         self, type_url: str, subscription: Subscription, resources: list[Resource]
@@ -148,7 +168,7 @@ class StateOfTheWorld(Conversation):
         subscription.nonce = self._nonce()
         versions = {one.name: one.version for one in resources}
         subscription.unanswered = {subscription.nonce: versions}  # what went before is overtaken
-        subscription.sent |= versions
+        subscription.sent = {**subscription.sent, **versions}
         return response(type_url, _version(resources), subscription.nonce, resources)
 
 
@@ -191,6 +211,9 @@ class Incremental(Conversation):
             return None
         concerned = {name for name in names if subscription.wants(name)}
         return self._answer(type_url, subscription, concerned) if concerned else None
+
+    def _accept(self, subscription: Subscription, versions: dict[str, str]) -> None:
+        subscription.acknowledged |= {name: one for name, one in versions.items() if one}
 
     def _all_names(self, type_url: str, subscription: Subscription) -> set[str]:
         names = set(subscription.names) | set(subscription.sent)
@@ -244,6 +267,26 @@ def response(type_url: str, version: str, nonce: str, resources: Iterable[Resour
     parts += [_field(2, one.body) for one in resources]
     parts += [_field(4, type_url.encode()), _field(5, nonce.encode())]
     return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Every resource of a type in one answer, the same for all clients who want everything: a
+    thousand of them hold one.
+
+    Its nonce says what is in it, and so is the same for all of them, too.
+    """
+
+    nonce: str
+    versions: dict[str, str]
+    body: bytes
+
+
+def _whole(type_url: str, resources: dict[str, Resource]) -> _Whole:
+    listed = list(resources.values())
+    version = _version(listed)
+    versions = {one.name: one.version for one in listed}
+    return _Whole(version, versions, response(type_url, version, version, listed))
 
 
 def delta_response(

@@ -24,7 +24,7 @@ from tiphys.client.tasks import TaskGroup
 log = logging.getLogger(__name__)
 
 _BEGUN = 4  # handshakes in one round of the event loop
-_UNDER_WAY = 32  # handshakes at a time: clients answer in bursts, too
+_UNDER_WAY = 8  # handshakes at a time: clients answer in bursts, which are heard in one round
 _SLOW = (
     0.25  # seconds after which one does not count any more: who is slow on purpose keeps out nobody
 )
