@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
 from tiphys.api import flowcontrol_v1 as v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
@@ -325,17 +328,24 @@ class Fairness:
                 while other.waiting and self._serve_next(other):
                     pass
 
-    def metrics(self) -> Iterator[str]:
-        for name, kind, value in (
-            ("nominal_limit_seats", "gauge", "nominal"),
-            ("current_executing_requests", "gauge", "used"),
-            ("current_inqueue_requests", "gauge", "waiting"),
-            ("dispatched_requests_total", "counter", "served"),
-            ("rejected_requests_total", "counter", "refused"),
-        ):
-            yield f"# TYPE apiserver_flowcontrol_{name} {kind}"
-            for level in self.levels.values():
-                yield f'apiserver_flowcontrol_{name}{{priority_level="{level.name}"}} {getattr(level, value)}'
+    def metrics(self) -> Iterator[Metric]:
+        """What each level has and does. May be called on any thread."""
+        levels = list(self.levels.values())
+        for name, kind, help_text, attribute in _METRICS:
+            family = kind(f"apiserver_flowcontrol_{name}", help_text, labels=("priority_level",))
+            for level in levels:
+                family.add_metric((level.name,), getattr(level, attribute))
+            yield family
+
+
+# Upstream's names: (name, kind, help, attribute of `Level`)
+_METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
+    ("nominal_limit_seats", GaugeMetricFamily, "Seats of a level's own.", "nominal"),
+    ("current_executing_requests", GaugeMetricFamily, "Seats that are taken.", "used"),
+    ("current_inqueue_requests", GaugeMetricFamily, "Requests that wait for seats.", "waiting"),
+    ("dispatched_requests_total", CounterMetricFamily, "Requests that got seats.", "served"),
+    ("rejected_requests_total", CounterMetricFamily, "Requests that got none.", "refused"),
+)
 
 
 def _shares(one: v1.PriorityLevelConfiguration) -> int:
