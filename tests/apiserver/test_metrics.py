@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tiphys.api import core_v1
 from tiphys.apiserver.http.metrics import InFlight
 from tiphys.client.client import APPLY, Client
-from tiphys.client.metrics import render
+from tiphys.client.exposition import render
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 

@@ -36,7 +36,7 @@ from tiphys.apiserver.resources.core import EventStrategy
 from tiphys.apiserver.resources.services import ServiceStrategy
 from tiphys.apiserver.resources.usage import Usage
 from tiphys.apiserver.server import APIServer
-from tiphys.client.metrics import component_registry
+from tiphys.client.exposition import component_registry
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics

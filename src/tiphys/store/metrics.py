@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from tiphys.client.metrics import LATENCY_BUCKETS
+from tiphys.client.exposition import LATENCY_BUCKETS
 
 _LABELS = ("operation", "group", "resource")
 

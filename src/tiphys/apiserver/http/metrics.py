@@ -22,7 +22,7 @@ from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.registry.served import ServedResources
-from tiphys.client.metrics import LATENCY_BUCKETS
+from tiphys.client.exposition import LATENCY_BUCKETS
 from tiphys.store.store import Store
 
 if TYPE_CHECKING:

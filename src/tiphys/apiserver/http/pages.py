@@ -20,7 +20,7 @@ from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.slis import HealthRecord
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.client.metrics import render
+from tiphys.client.exposition import render
 from tiphys.machinery import errors
 
 VERSION = {
