@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from tests.builders import pod as bare_pod
+from tests.scheduler.builders import default_account
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.main import Scheduler
@@ -33,8 +34,7 @@ async def test_attempts_are_counted_by_their_result() -> None:
     async with LocalCluster(nodes=1) as cluster:
         scheduler = Scheduler(cluster.client, cluster.tasks, [Profile("own")], registry=registry)
         cluster.tasks.start(scheduler.run(), "own", vital=True)
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-        await cluster.eventually(lambda: cluster.client.get(account, "default", "default"))
+        await default_account(cluster)
         await cluster.client.create(pod("fits", "1m"))
         await cluster.eventually(lambda: attempts("scheduled") == 1)
         await cluster.client.create(pod("large", "1000"))

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.cluster import containerd, images, kubeconfig, sandboxes, state
 from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
@@ -73,6 +73,8 @@ def _certificates(cluster: Cluster) -> None:
         "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)
     )
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
+    # What controllers, scheduler and add-ons serve their metrics with.
+    authority.ensure("components", "tiphys-components", (), ("localhost", "127.0.0.1"), server=True)
     # An authority of its own: servers behind the API server believe whoever it signs, whatever user they name.
     Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
     rows = [
@@ -124,10 +126,40 @@ def etcd_ports(port: int) -> tuple[int, int]:
     return base, base + 1
 
 
+class MonitoringPorts(NamedTuple):
+    """Where the components of a cluster serve their metrics, on 127.0.0.1."""
+
+    controllers: int
+    scheduler: int
+    addons: int
+
+
+def monitoring_ports(port: int) -> MonitoringPorts:
+    """Upstream's for a cluster at 6443; apart from those for its neighbours on the machine."""
+    first = etcd_ports(port)[0] + 2
+    if port == 6443:
+        return MonitoringPorts(10257, 10259, first)
+    return MonitoringPorts(first, first + 1, first + 2)
+
+
+def _monitoring_flags(cluster: Cluster, port: int) -> list[str]:
+    return [
+        "--secure-port",
+        str(port),
+        "--tls-cert-file",
+        str(cluster.pki / "components.crt"),
+        "--tls-private-key-file",
+        str(cluster.pki / "components.key"),
+        "--client-ca-file",
+        str(cluster.pki / "ca.crt"),
+    ]
+
+
 def components(cluster: Cluster) -> list[dict[str, Any]]:
     """The processes of a cluster, in the order of their start."""
     pki, me = cluster.pki, [sys.executable, "-m", "tiphys.cli.main"]
     rows: list[dict[str, Any]] = []
+    ports = monitoring_ports(cluster.port)
     store = cluster.store
     if store == "etcd":
         client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
@@ -201,7 +233,7 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
     rows.append(
         {
             "name": "controllers",
-            "address": "",
+            "address": f"https://127.0.0.1:{ports.controllers}",
             "command": [
                 *me,
                 "controllers",
@@ -214,6 +246,9 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
                 "--ca-key",
                 str(pki / "ca.key"),
                 "--leader-elect=false",
+                *_monitoring_flags(cluster, ports.controllers),
+                "--scheduler-secure-port",
+                str(ports.scheduler),
                 *profiles,
             ],
         }
@@ -244,6 +279,7 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": "addons",
+                "address": f"https://127.0.0.1:{ports.addons}",
                 "command": [
                     *me,
                     "addons",
@@ -251,6 +287,7 @@ def components(cluster: Cluster) -> list[dict[str, Any]]:
                     str(pki / "addons.kubeconfig"),
                     "--data-dir",
                     str(cluster.root / "addons"),
+                    *_monitoring_flags(cluster, ports.addons),
                 ],
             }
         )
