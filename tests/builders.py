@@ -48,3 +48,13 @@ def deployment(
 
 def config_map(name: str = "c", namespace: str = "default", **data: str) -> core_v1.ConfigMap:
     return core_v1.ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace), data=data)
+
+
+def service(
+    name: str = "web", namespace: str = "default", cluster_ip: str = "", port: int = 80
+) -> core_v1.Service:
+    """A service of one port."""
+    made = core_v1.Service(metadata=ObjectMeta(name=name, namespace=namespace))
+    made.spec.cluster_ip = cluster_ip
+    made.spec.ports = [core_v1.ServicePort(port=port)]
+    return made

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
+import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tiphys.api.catalog import RESOURCES, Resource
+from tiphys.machinery.patch import merge
+from tiphys.testing import LocalCluster
 
 TEMPLATE = {
     "metadata": {"labels": {"a": "b"}},
@@ -180,3 +186,47 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
         "spec.accessModes",
     ),
 ]
+
+
+# The first version of each resource, by ``plural.group``.
+SERVED = {resource.group_resource: resource for resource in reversed(RESOURCES)}
+
+
+def body_of(resource: Resource, name: str) -> dict[str, Any]:
+    """A valid object, as JSON."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": name},
+        **BODIES.get(resource.group_resource, {}),
+    }
+
+
+def changed(body: Any, parts: dict[str, Any]) -> Any:
+    """A copy of a body with some fields replaced, as by a merge patch."""
+    return merge(json.loads(json.dumps(body)), parts)
+
+
+async def warnings_of(server: LocalCluster, method: str, path: str, body: Any = None) -> list[str]:
+    """The sentences of an answer's Warning headers."""
+    tls = server.client.config.ssl_context()
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
+        session.request(method, server.url + path, json=body) as answer,
+    ):
+        assert answer.status < 300, await answer.text()
+        headers = answer.headers.getall("Warning", [])
+        return [json.loads(header.partition(" - ")[2]) for header in headers]
+
+
+# --- pods with something in their spec, or in that of their only container ---
+
+CONTAINER = {"name": "c", "image": "i"}
+
+
+def spec(**parts: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [CONTAINER], **parts}}
+
+
+def container(**parts: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{**CONTAINER, **parts}]}}

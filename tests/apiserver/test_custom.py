@@ -395,7 +395,7 @@ async def test_bad_rules_are_refused_with_their_place(server: LocalCluster) -> N
 
 def test_schemas_are_refused_for_what_they_cannot_mean() -> None:
     from tests.apiserver.schemas import REFUSED
-    from tiphys.apiserver.resources.schemas import schema_errors
+    from tiphys.apiserver.resources.customresourcedefinitions.schemas import schema_errors
 
     assert len(REFUSED) > 60
     for is_root, facts, told in REFUSED:

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.apiserver.kit import warnings_of
 from tests.apiserver.test_custom import CRDS, CRONS, call, cron, definition, established, refused
-from tests.apiserver.test_warnings import told
 from tiphys.client.client import APPLY
 from tiphys.testing import LocalCluster
 
@@ -176,12 +176,12 @@ async def test_a_finalizer_without_a_domain_is_taken_with_a_warning(
     await established(server, definition())
     body = cron()
     body["metadata"]["finalizers"] = [finalizer]
-    warnings = await told(server, "POST", CRONS, body)
+    warnings = await warnings_of(server, "POST", CRONS, body)
     assert [
         text.startswith(f'metadata.finalizers: "{finalizer}": {says}') for text in warnings
     ] == [True] * bool(says)
     made = await call(server, "GET", f"{CRONS}/a")
-    assert not await told(server, "PUT", f"{CRONS}/a", made)
+    assert not await warnings_of(server, "PUT", f"{CRONS}/a", made)
 
 
 async def test_a_failure_is_written_as_upstream_writes_it(server: LocalCluster) -> None:
@@ -203,4 +203,4 @@ async def test_an_old_version_names_the_one_to_use(server: LocalCluster) -> None
     crd["spec"]["versions"].append(old)
     await established(server, crd)
     said = "stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab"
-    assert await told(server, "GET", CRONS.replace("/v1/", "/v1beta1/")) == [said]
+    assert await warnings_of(server, "GET", CRONS.replace("/v1/", "/v1beta1/")) == [said]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from tests.apiserver.test_resources import body_of
-from tests.apiserver.test_validation import SERVED, whole
-from tests.apiserver.test_warnings import container, spec, told
+from tests.apiserver.kit import SERVED, body_of, changed, container, spec, warnings_of
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.testing import LocalCluster
@@ -46,13 +43,13 @@ ROWS: list[tuple[str, Any, str]] = [
 ]
 
 
-async def test_a_create_is_told(server: LocalCluster) -> None:
+async def test_who_creates_such_an_object_is_warned(server: LocalCluster) -> None:
     await server.client.create(
         core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
     )
     for number, (kind, parts, starts) in enumerate(ROWS):
-        body = whole(json.dumps(body_of(SERVED[kind], f"one-{number}")), parts)
-        says = await told(server, "POST", SERVED[kind].path("default"), body)
+        body = changed(body_of(SERVED[kind], f"one-{number}"), parts)
+        says = await warnings_of(server, "POST", SERVED[kind].path("default"), body)
         assert len(says) == 1 and says[0].startswith(starts), (parts, says)
 
 
@@ -60,7 +57,7 @@ async def test_policies_are_told_not_to_hold_on_hollow_nodes_where_there_are_any
     cluster: LocalCluster,
 ) -> None:
     resource = SERVED["networkpolicies.networking.k8s.io"]
-    says = await told(cluster, "POST", resource.path("default"), body_of(resource, "one"))
+    says = await warnings_of(cluster, "POST", resource.path("default"), body_of(resource, "one"))
     assert says == ["network policies are not enforced on hollow nodes: their pods have no network"]
 
 
@@ -68,4 +65,6 @@ async def test_policies_of_a_cluster_without_hollow_nodes_are_taken_silently(
     server: LocalCluster,
 ) -> None:
     resource = SERVED["networkpolicies.networking.k8s.io"]
-    assert await told(server, "POST", resource.path("default"), body_of(resource, "one")) == []
+    assert (
+        await warnings_of(server, "POST", resource.path("default"), body_of(resource, "one")) == []
+    )

@@ -10,11 +10,12 @@ import pytest
 from tests.apiserver.test_custom import call, refused
 from tests.builders import config_map, deployment, pod
 from tests.e2e.clusters import available, ready
-from tiphys.api import core_v1, policy_v1
-from tiphys.api.base import to_builtins
+from tiphys.api import core_v1, policy_v1, resource_v1
+from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.quota import in_scope, shown, usage_of
 from tiphys.testing import LocalCluster
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -198,3 +199,95 @@ async def test_a_pod_that_gets_a_deadline_moves_between_quotas_at_once(
         core_v1.Pod, "a", {"spec": {"activeDeadlineSeconds": 100}}, "default", media=MERGE
     )
     await controlled.eventually(lambda: counted(controlled, {"pods": "0"}))
+
+
+def for_class(name: str) -> dict[str, Any]:
+    wanted = {"scopeName": "VolumeAttributesClass", "operator": "In", "values": [name]}
+    return {"scopeSelector": {"matchExpressions": [wanted]}}
+
+
+async def test_a_claim_counts_for_each_class_of_its_attributes(controlled: LocalCluster) -> None:
+    await quota(controlled, {"persistentvolumeclaims": "1"}, **for_class("gold"))
+    claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "",
+        "volumeAttributesClassName": "silver",
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+    await call(controlled, "POST", claims, {"metadata": {"name": "a"}, "spec": spec})
+    assert await counted(controlled, {"persistentvolumeclaims": "0"})
+    has = {"status": {"currentVolumeAttributesClassName": "gold"}}
+    await call(controlled, "PATCH", f"{claims}/a/status", has, MERGE)
+    await controlled.eventually(lambda: counted(controlled, {"persistentvolumeclaims": "1"}))
+    golden = {"metadata": {"name": "b"}, "spec": spec | {"volumeAttributesClassName": "gold"}}
+    assert "exceeded quota: q" in str(await refused(call(controlled, "POST", claims, golden)))
+
+
+def test_a_claim_counts_for_the_devices_that_it_may_be_given() -> None:
+    asked = [
+        {
+            "name": "a",
+            "exactly": {"deviceClassName": "gold", "allocationMode": "ExactCount", "count": 2},
+        },
+        {"name": "b", "exactly": {"deviceClassName": "gold", "allocationMode": "All"}},
+        {
+            "name": "c",
+            "firstAvailable": [
+                {
+                    "name": "x",
+                    "deviceClassName": "gold",
+                    "allocationMode": "ExactCount",
+                    "count": 3,
+                },
+                {
+                    "name": "y",
+                    "deviceClassName": "gold",
+                    "allocationMode": "ExactCount",
+                    "count": 1,
+                },
+                {"name": "z", "deviceClassName": "tin", "allocationMode": "ExactCount", "count": 8},
+            ],
+        },
+    ]
+    claim = from_builtins({"spec": {"devices": {"requests": asked}}}, resource_v1.ResourceClaim)
+    used = usage_of("resourceclaims.resource.k8s.io", claim)
+    by_class = {name: shown(amount) for name, amount in used.items()}
+    assert by_class == {
+        "count/resourceclaims.resource.k8s.io": "1",
+        "gold.deviceclass.resource.k8s.io/devices": "37",  # 2 + 32, the most of one claim, + 3
+        "tin.deviceclass.resource.k8s.io/devices": "8",
+    }
+
+
+async def test_a_quota_of_devices_refuses_claims(controlled: LocalCluster) -> None:
+    await quota(controlled, {"gold.deviceclass.resource.k8s.io/devices": "1"})
+    claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
+    spec = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gold"}}]}}
+    await call(controlled, "POST", claims, {"metadata": {"name": "a"}, "spec": spec})
+    assert await counted(controlled, {"gold.deviceclass.resource.k8s.io/devices": "1"})
+    second = call(controlled, "POST", claims, {"metadata": {"name": "b"}, "spec": spec})
+    assert "exceeded quota: q" in str(await refused(second))
+    await call(controlled, "DELETE", f"{claims}/a")
+    await controlled.eventually(
+        lambda: counted(controlled, {"gold.deviceclass.resource.k8s.io/devices": "0"})
+    )
+
+
+@pytest.mark.parametrize(
+    "operator, values, classes",
+    [
+        ("In", ["high"], {"high"}),
+        ("NotIn", ["high"], {"", "low"}),
+        ("Exists", [], {"high", "low"}),
+        ("DoesNotExist", [], {""}),
+    ],
+)
+def test_a_scope_selects_classes_as_labels_are_selected(
+    operator: str, values: list[str], classes: set[str]
+) -> None:
+    wanted = core_v1.ScopedResourceSelectorRequirement("PriorityClass", operator, values)
+    found = core_v1.ResourceQuota()
+    found.spec.scope_selector = core_v1.ScopeSelector([wanted])
+    pods = {name: pod("a", priorityClassName=name) for name in ("", "high", "low")}
+    assert {name for name, a in pods.items() if in_scope(found, "pods", a)} == classes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.kit import BODIES, INVALID, KEPT_BY_THE_SERVER, NAMES
+from tests.apiserver.kit import INVALID, KEPT_BY_THE_SERVER, NAMES, body_of
 from tiphys.api.catalog import RESOURCES, Resource
 from tiphys.client.client import MERGE, STRATEGIC
 from tiphys.machinery.errors import StatusError
@@ -20,15 +20,6 @@ STORED = [
     if r.stored and r.is_storage_version and r.group_resource not in KEPT_BY_THE_SERVER
 ]
 BY_NAME = {r.group_resource: r for r in STORED}
-
-
-def body_of(resource: Resource, name: str) -> dict[str, Any]:
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        **BODIES.get(resource.group_resource, {}),
-    }
 
 
 async def call(
@@ -83,6 +74,7 @@ async def _live(server: LocalCluster, resource: Resource) -> None:
     listed = await call(server, "GET", items, query={"labelSelector": "m=strat"})
     assert [i["metadata"]["name"] for i in listed["items"]] == [name], what
     assert listed["kind"] == resource.kind + "List", what
+    assert not any({"kind", "apiVersion"} & set(item) for item in listed["items"]), what
     table = await call(server, "GET", items, accept=TABLE)
     assert table["kind"] == "Table" and all(
         len(r["cells"]) == len(table["columnDefinitions"]) for r in table["rows"]

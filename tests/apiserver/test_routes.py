@@ -102,6 +102,31 @@ async def test_openapi_v3_names_the_patches_that_can_be_had(server: LocalCluster
     assert answered == {"$ref": "#/components/schemas/io.k8s.api.apps.v1.Deployment"}
 
 
+async def test_openapi_v3_publishes_no_empty_keyword(server: LocalCluster) -> None:
+    for path in json.loads(await server.client.request("GET", "/openapi/v3"))["paths"]:
+        document = json.loads(await server.client.request("GET", f"/openapi/v3/{path}"))
+        for name, schema in document.get("components", {}).get("schemas", {}).items():
+            empty = [key for key, value in schema.items() if value in ({}, [], "")]
+            assert not empty, name
+
+
+# The checks that kubeadm, dashboards and upstream's own tests of an API server look for.
+STARTED = (
+    "start-apiserver-admission-initializer",
+    "start-system-namespaces-controller",
+    "start-service-ip-repair-controllers",
+    "apiservice-status-local-available-controller",
+    "apiservice-status-remote-available-controller",
+    "storage-readiness",
+)
+
+
+@pytest.mark.parametrize("kind", ["healthz", "livez", "readyz"])
+async def test_health_checks_bear_the_names_of_the_release(server: LocalCluster, kind: str) -> None:
+    page = (await server.client.request("GET", f"/{kind}?verbose")).decode().splitlines()
+    assert not {f"[+]poststarthook/{name} ok" for name in STARTED} - set(page)
+
+
 async def test_health_checks_are_counted_by_name(server: LocalCluster) -> None:
     told = (await server.client.request("GET", "/readyz?verbose")).decode()
     assert "[+]poststarthook/rbac/bootstrap-roles ok\n" in told and told.endswith(

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.apiserver.test_custom import call
 from tests.builders import config_map, deployment, pod
@@ -109,6 +110,32 @@ async def test_a_watch_list_ends_its_initial_events_with_a_bookmark(server: Loca
     events = [json.loads(line) for line in lines]
     assert [e["type"] for e in events[:2]] == ["ADDED", "BOOKMARK"]
     assert events[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+@pytest.mark.parametrize("form", ["application/json", "application/yaml"])
+@pytest.mark.parametrize("pretty", ["", "true"])
+async def test_items_of_a_list_leave_their_type_to_it(
+    server: LocalCluster, form: str, pretty: str
+) -> None:
+    await server.client.create(config_map("a"))
+    await server.client.create(config_map("b"))
+    path, query = "/api/v1/namespaces/default/configmaps", {"pretty": pretty}
+    listed = await server.client.request("GET", path, query=query, accept=form)
+    one = json.loads(await server.client.request("GET", f"{path}/a"))
+    assert (one.pop("apiVersion"), one.pop("kind")) == ("v1", "ConfigMap")
+    found = yaml.safe_load(listed)  # JSON is YAML
+    assert [found["items"][0], found["items"][1]["metadata"]["name"]] == [one, "b"]
+
+
+async def test_only_the_first_row_of_a_watched_table_brings_columns(server: LocalCluster) -> None:
+    await server.client.create(config_map("a"))
+    await server.client.create(config_map("b"))
+    path, query = "/api/v1/namespaces/default/configmaps", {"watch": "1", "timeoutSeconds": "1"}
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    lines = await server.client.request("GET", path, query=query, accept=table)
+    first, second = (json.loads(line)["object"] for line in lines.splitlines()[:2])
+    assert [column["name"] for column in first["columnDefinitions"]] == ["Name", "Data", "Age"]
+    assert second["columnDefinitions"] is None and second["rows"]
 
 
 async def test_a_version_from_the_future_times_out_with_its_reason(server: LocalCluster) -> None:

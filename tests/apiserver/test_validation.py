@@ -7,18 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.apiserver.test_resources import body_of
+from tests.apiserver.kit import SERVED, body_of, changed
 from tests.apiserver.validation import TABLE, Case, document
 from tiphys.api import core_v1
-from tiphys.api.catalog import RESOURCES
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.patch import merge
 from tiphys.testing import LocalCluster
 
-SERVED = {
-    resource.group_resource: resource for resource in reversed(RESOURCES)
-}  # the first version of each
 PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
 
 
@@ -31,28 +26,24 @@ async def answered(server: LocalCluster, method: str, path: str, body: Any, **qu
     return json.loads(data)
 
 
-def whole(text: str, parts: dict[str, Any]) -> Any:
-    return merge(json.loads(text), parts)
-
-
 async def broken(server: LocalCluster, case: Case, number: int) -> str:
     """What the server says of the case; "" when it takes it."""
     resource = SERVED[case.resource]
     name = f"case-{number}"
-    valid = json.dumps(body_of(resource, name))
+    valid = body_of(resource, name)
     space = "default" if resource.namespaced else ""
     if case.before is None:
         found = await answered(
-            server, "POST", resource.path(space), whole(valid, case.parts), dryRun="All"
+            server, "POST", resource.path(space), changed(valid, case.parts), dryRun="All"
         )
     else:
-        made = await answered(server, "POST", resource.path(space), whole(valid, case.before))
+        made = await answered(server, "POST", resource.path(space), changed(valid, case.before))
         assert "metadata" in made, (case, made)
         found = await answered(
             server,
             "PUT",
             resource.path(space, name),
-            whole(json.dumps(made), case.parts),
+            changed(made, case.parts),
             dryRun="All",
         )
     return f"{found['code']} {found['message']}" if "code" in found else ""

@@ -5,37 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.apiserver.kit import BODIES
-from tests.apiserver.test_resources import body_of
-from tests.apiserver.test_validation import SERVED, whole
+from tests.apiserver.kit import (
+    BODIES,
+    SERVED,
+    body_of,
+    changed,
+    container,
+    spec,
+    warnings_of,
+)
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.testing import LocalCluster
 
-CONTAINER = {"name": "c", "image": "i"}
 OLD_OS = 'deprecated since v1.14; use "kubernetes.io/os" instead'
-
-
-async def told(server: LocalCluster, method: str, path: str, body: Any = None) -> list[str]:
-    """The sentences of an answer's Warning headers."""
-    tls = server.client.config.ssl_context()
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
-        session.request(method, server.url + path, json=body) as answer,
-    ):
-        assert answer.status < 300, await answer.text()
-        return [json.loads(one.partition(" - ")[2]) for one in answer.headers.getall("Warning", [])]
-
-
-def spec(**parts: Any) -> dict[str, Any]:
-    return {"spec": {"containers": [CONTAINER], **parts}}
-
-
-def container(**parts: Any) -> dict[str, Any]:
-    return {"spec": {"containers": [{**CONTAINER, **parts}]}}
 
 
 NEAR = {"topologyKey": "zone"}
@@ -140,21 +125,21 @@ async def test_a_create_is_taken_with_a_warning(
     )
     assert kind in BODIES or kind == "endpoints"
     resource = SERVED[kind]
-    body = whole(json.dumps(body_of(resource, "one")), parts)
-    assert await told(server, "POST", resource.path("default"), body) == says
+    body = changed(body_of(resource, "one"), parts)
+    assert await warnings_of(server, "POST", resource.path("default"), body) == says
 
 
 async def test_templates_warn_when_they_change(server: LocalCluster) -> None:
     resource = SERVED["deployments.apps"]
     old = {"spec": {"template": {"spec": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}}}
-    body = whole(json.dumps(body_of(resource, "one.two")), old)
-    first = await told(server, "POST", resource.path("default"), body)
+    body = changed(body_of(resource, "one.two"), old)
+    first = await warnings_of(server, "POST", resource.path("default"), body)
     assert len(first) == 2 and first[0].startswith(
         "metadata.name: this is used in Pod names and hostnames, which can result in"
     )
     made = json.loads(await server.client.request("GET", resource.path("default", "one.two")))
     made["spec"]["replicas"] = 5
-    assert not await told(server, "PUT", resource.path("default", "one.two"), made)
+    assert not await warnings_of(server, "PUT", resource.path("default", "one.two"), made)
     made = json.loads(await server.client.request("GET", resource.path("default", "one.two")))
     made["spec"]["template"]["metadata"]["annotations"] = {"a": "b"}
-    assert len(await told(server, "PUT", resource.path("default", "one.two"), made)) == 1
+    assert len(await warnings_of(server, "PUT", resource.path("default", "one.two"), made)) == 1

@@ -11,6 +11,7 @@ import pytest
 
 from tests.builders import config_map
 from tiphys.api import core_v1
+from tiphys.client.client import Unreachable
 from tiphys.client.informer import Informer, Informers, key_of
 from tiphys.testing import LocalCluster
 
@@ -173,3 +174,17 @@ async def test_one_informer_serves_all_who_ask_for_a_kind(server: LocalCluster) 
     made = informers.made(core_v1.Namespace)
     assert made is not None and informers.held == len(made) > 0
     assert made.get("default") is not None, "what has no namespace goes by its name"
+
+
+async def test_an_informer_gives_up_a_watch_that_falls_silent(
+    server: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiphys.client.client._SILENCE", 0.05)
+    await server.client.create(config_map("a"))
+    listed = await server.client.list(core_v1.ConfigMap)
+    with pytest.raises(Unreachable):
+        async for event in server.client.watch(core_v1.ConfigMap, revision=listed.revision):
+            raise AssertionError(event)
+    informer = Informers(server.client, server.tasks).of(core_v1.ConfigMap)
+    await server.client.create(config_map("b"))
+    await server.eventually(lambda: informer.get("default/b"))

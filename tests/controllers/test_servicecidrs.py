@@ -10,7 +10,7 @@ from tests.e2e.clusters import gone
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.networking_v1 import IPAddress, ServiceCIDR
-from tiphys.apiserver.resources.serviceranges import candidates
+from tiphys.apiserver.resources.services.ranges import candidates
 from tiphys.controllers import servicecidrs
 from tiphys.testing import LocalCluster
 

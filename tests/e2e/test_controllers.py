@@ -18,7 +18,7 @@ from tiphys.api import (
     discovery_v1,
     storage_v1,
 )
-from tiphys.api.base import encode, from_builtins
+from tiphys.api.base import Quantity, encode, from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
 from tiphys.client.config import Config
@@ -389,3 +389,62 @@ async def test_an_autoscaler_gives_the_reason_of_a_new_size(cluster: LocalCluste
         await says(cluster, "SucceededRescale")
         == "the HPA controller was able to update the target scale to 1"
     )
+
+
+def of_claim(name: str, **spec: Any) -> core_v1.Pod:
+    mounted = {"name": "v", "persistentVolumeClaim": {"claimName": name}}
+    return pod(f"of-{name}", volumes=[mounted], **spec)
+
+
+async def test_only_pods_with_a_node_keep_a_claim_and_finished_ones_do(
+    cluster: LocalCluster,
+) -> None:
+    await ready(cluster)
+    client = cluster.client
+    for name in ("kept", "free"):
+        claim = core_v1.PersistentVolumeClaim(metadata=ObjectMeta(name=name, namespace="default"))
+        claim.spec.access_modes = ["ReadWriteOnce"]
+        claim.spec.resources.requests = {"storage": Quantity("1Gi")}
+        await client.create(claim)
+    finished = await client.create(of_claim("kept", nodeName="n"))  # there is no such node
+    finished.status.phase = "Succeeded"
+    await client.update_status(finished)
+    await client.create(of_claim("free", nodeSelector={"there": "is-none"}))
+    for name in ("kept", "free"):
+        await client.delete(core_v1.PersistentVolumeClaim, name, "default")
+    await gone(cluster, core_v1.PersistentVolumeClaim, "free")
+    assert await client.get(core_v1.PersistentVolumeClaim, "kept", "default")
+    await client.delete(core_v1.Pod, "of-kept", "default", grace=0)
+    await gone(cluster, core_v1.PersistentVolumeClaim, "kept")
+
+
+async def test_a_stateful_set_makes_the_claim_again_that_its_pod_waits_for(
+    cluster: LocalCluster,
+) -> None:
+    await ready(cluster)
+    client, Claim = cluster.client, core_v1.PersistentVolumeClaim
+    wish = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    nowhere = {"containers": [{"name": "c", "image": "i"}], "nodeSelector": {"there": "is-none"}}
+    spec = {
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": {"metadata": {"labels": {"app": "db"}}, "spec": nowhere},
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": wish}],
+    }
+    wanted = apps_v1.StatefulSet(metadata=ObjectMeta(name="db", namespace="default"))
+    wanted.spec = from_builtins(spec, apps_v1.StatefulSetSpec)
+    await client.create(wanted)
+
+    async def claims() -> list[core_v1.PersistentVolumeClaim]:
+        return (await client.list(Claim, "default")).items
+
+    async def pods() -> list[core_v1.Pod]:
+        return (await client.list(core_v1.Pod, "default")).items
+
+    [first] = await cluster.eventually(claims)
+    await cluster.eventually(pods)
+    await client.delete(Claim, "data-db-0", "default")
+
+    async def is_anew() -> bool:
+        return [c.metadata.uid != first.metadata.uid for c in await claims()] == [True]
+
+    await cluster.eventually(is_anew)

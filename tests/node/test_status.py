@@ -9,7 +9,7 @@ import pytest
 from tests.builders import pod
 from tests.node.builders import container, lasting_pod, records, state, status_of
 from tiphys.api import core_v1
-from tiphys.apiserver.resources.printers import _pod_reason
+from tiphys.apiserver.resources.pods.columns import pod_reason
 from tiphys.node.admission import Rejection
 from tiphys.node.records import WaitingReason
 from tiphys.node.states import CREATED, EXITED, ContainerState, PodState
@@ -189,7 +189,7 @@ def test_a_completed_pod_is_shown_as_completed_although_a_sidecar_failed() -> No
     one = lasting_pod("side")
     one.spec.restart_policy = "Never"
     one.status = status_of(one, state(container("c", EXITED), container("side", EXITED, 137)))
-    assert _pod_reason(one) == "Completed"
+    assert pod_reason(one) == "Completed"
 
 
 # --- the final status ---

@@ -134,8 +134,8 @@ class Resource:
 
     @cached_property
     def deprecation(self) -> str:
-        """The warning that requests of this version are answered with; empty: none."""
-        return _DEPRECATED.get((self.group, self.version, self.plural), "")
+        """The warning that requests of this version are answered with, beside what its slice says."""
+        return ""
 
     @property
     def schema(self) -> Any:
@@ -189,12 +189,6 @@ def _r(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 CLUSTER = {"namespaced": False}
-
-_DEPRECATED = {
-    ("", "v1", "endpoints"): (
-        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-    ),
-}
 
 RESOURCES: tuple[Resource, ...] = (
     *_group(

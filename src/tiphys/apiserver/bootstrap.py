@@ -417,8 +417,6 @@ async def bootstrap(
             registry,
             scheduling_v1.PriorityClass(metadata=_meta(name), value=value, description=text),
         )
-    from tiphys.apiserver.resources.services import ServiceStrategy
-
     if volumes:
         default = {"storageclass.kubernetes.io/is-default-class": "true"}
         standard = storage_v1.StorageClass(
@@ -427,11 +425,12 @@ async def bootstrap(
         standard.parameters, standard.allow_volume_expansion = {"path": volumes}, True
         standard.volume_binding_mode, standard.reclaim_policy = "WaitForFirstConsumer", "Delete"
         await _ensure(registry, standard)
+    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
     cidr = networking_v1.ServiceCIDR(metadata=_meta("kubernetes"))
-    cidr.spec.cidrs = [str(ServiceStrategy.cidr)]
+    cidr.spec.cidrs = [str(service_range)]
     await _ensure(registry, cidr)
     await _kubernetes(registry, address, port)
-    await _ensure(registry, _dns_service(dns or str(ServiceStrategy.cidr[10])), "kube-system")
+    await _ensure(registry, _dns_service(dns or str(service_range[10])), "kube-system")
 
 
 def _meta(name: str, **kwargs: Any) -> Any:
@@ -556,12 +555,11 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:
-    from tiphys.apiserver.resources.services import ServiceStrategy
-
+    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
     service = core_v1.Service(
         metadata=_meta("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})
     )
-    service.spec.cluster_ip = str(ServiceStrategy.cidr[1])
+    service.spec.cluster_ip = str(service_range[1])
     service.spec.ports = [
         core_v1.ServicePort(name="https", port=443, target_port=port, protocol="TCP")
     ]

@@ -31,11 +31,11 @@ from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.resources import selectable_fields, strategy_of
-from tiphys.apiserver.resources.core import EventStrategy
-from tiphys.apiserver.resources.services import ServiceStrategy
-from tiphys.apiserver.resources.usage import Usage
+from tiphys.apiserver.resources import Strategies, selectable_fields
+from tiphys.apiserver.resources.base import Settings
+from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
+from tiphys.apiserver.usage import Usage
 from tiphys.client.exposition import component_registry
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
@@ -104,7 +104,6 @@ class RunningServer:
     async def start(self) -> None:
         options = self.options
         await self.store.open()
-        ServiceStrategy.cidr = ipaddress.ip_network(options.service_cidr)  # type: ignore[assignment]
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         admission: Admission = admission_chain(
@@ -115,7 +114,8 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
-        self.registry = Registry(self.store, admission, strategy_of, self._caller)
+        strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
+        self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         authenticator = Authenticator(tokens, options.token_file)

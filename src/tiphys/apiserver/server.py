@@ -19,12 +19,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
 from prometheus_client import CollectorRegistry
 
-from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.catalog import Resource, Subresource, storage_of
 from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
@@ -34,6 +36,8 @@ from tiphys.apiserver.documents import discovery, openapi
 from tiphys.apiserver.eventloop.aside import aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
+from tiphys.apiserver.http.actions import Actions
+from tiphys.apiserver.http.components import ComponentStatuses
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
 from tiphys.apiserver.http.pages import VERSION, Pages, no_page
 from tiphys.apiserver.http.reading import Reader
@@ -48,6 +52,7 @@ from tiphys.apiserver.http.request import (
     parse_query,
 )
 from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_path
+from tiphys.apiserver.http.scales import Scales
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
@@ -55,11 +60,9 @@ from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
-from tiphys.apiserver.resources.actions import Actions
-from tiphys.apiserver.resources.componentstatuses import ComponentStatuses
-from tiphys.apiserver.resources.parts import PARTS
-from tiphys.apiserver.resources.scales import Scales
-from tiphys.apiserver.resources.usage import Usage
+from tiphys.apiserver.resources.actions import Action
+from tiphys.apiserver.resources.subresources import Connection, Part
+from tiphys.apiserver.usage import Usage
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
@@ -103,7 +106,7 @@ class APIServer:
         self._aggregator = aggregator
         self._usage = usage
         self._connector = connector
-        actions = Actions(registry, authenticator, authorizer)
+        self._actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
         self.watchdog = Watchdog()
         self.workers = registry.workers
@@ -116,7 +119,7 @@ class APIServer:
             )
         )
         self._pages = Pages(self)
-        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk, PARTS)
+        reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk)
         scales = Scales(registry, writer)
         self._components = ComponentStatuses(reader, registry.store)
         self._verbs: dict[str, Handler] = {
@@ -129,37 +132,20 @@ class APIServer:
             "delete": writer.delete,
             "deletecollection": writer.delete_collection,
         }
-        stored: dict[str, Handler] = {
+        self._parts: dict[str, Handler] = {
             "get": reader.get,
             "update": writer.update,
             "patch": writer.patch,
         }
-        self._subresources: dict[str, dict[str, Handler]] = {
-            "status": stored,
-            "finalize": {"update": writer.update},
-            "approval": stored,
-            "ephemeralcontainers": stored,
-            "resize": stored,
-            "scale": {"get": scales.get, "update": scales.update, "patch": scales.patch},
-            "binding": {"create": actions.bind},
-            "eviction": {"create": actions.evict},
-            "token": {"create": actions.token},
-            "log": {"get": connector.log},
-            "exec": dict.fromkeys(("get", "create"), connector.stream),
-            "attach": dict.fromkeys(("get", "create"), connector.stream),
-            "portforward": dict.fromkeys(("get", "create"), connector.stream),
-            "proxy": dict.fromkeys(
-                ("get", "create", "update", "patch", "delete", ""), connector.proxy
-            ),
+        self._scale: dict[str, Handler] = {
+            "get": scales.get,
+            "update": scales.update,
+            "patch": scales.patch,
         }
-        self._virtual: dict[str, Handler] = {
-            "bindings": actions.bind,
-            "tokenreviews": actions.token_review,
-            "selfsubjectreviews": actions.self_subject,
-            "subjectaccessreviews": actions.access_review,
-            "localsubjectaccessreviews": actions.access_review,
-            "selfsubjectaccessreviews": actions.access_review,
-            "selfsubjectrulesreviews": actions.rules_review,
+        self._connections: dict[Connection, Handler] = {
+            Connection.LOG: connector.log,
+            Connection.STREAM: connector.stream,
+            Connection.PROXY: connector.proxy,
         }
 
     # --- one request ---
@@ -362,8 +348,9 @@ class APIServer:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
-        if resource.deprecation and (resource.built_in or info.verb != "watch"):
-            call.warnings.append(resource.deprecation)
+        deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
+        if deprecation and (resource.built_in or info.verb != "watch"):
+            call.warnings.append(deprecation)
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
@@ -395,9 +382,9 @@ class APIServer:
                 )
             if info.verb == "watch" and not custom:
                 raise errors.page_not_found()
-            handler = self._subresources.get(sub.name, {}).get(info.verb)
-        elif resource.plural in self._virtual:
-            handler = self._virtual[resource.plural] if info.verb == "create" else None
+            handler = self._subresource(resource, sub, info.verb)
+        elif (action := self.registry.strategy_of(resource).action) is not None:
+            handler = self._action(action) if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
             handler = self._components.answer if info.verb in ("get", "list") else None
         elif resource.group == "metrics.k8s.io":
@@ -419,6 +406,24 @@ class APIServer:
                 else errors.method_refused()
             )
         return handler
+
+    def _subresource(self, resource: Resource, sub: Subresource, verb: str) -> Handler | None:
+        """Who answers on a path below an object; None for a verb that it does not have."""
+        declared = self.registry.strategy_of(resource).subresources.get(sub.name)
+        if isinstance(declared, Connection):
+            # A proxy is there for any method: the verb of those that have no name here is "".
+            offered = verb in sub.verbs or (declared is Connection.PROXY and not verb)
+            return self._connections[declared] if offered else None
+        if verb not in sub.verbs:
+            return None
+        if isinstance(declared, Action):
+            return self._action(declared)
+        if isinstance(declared, Part) or sub.name == "status":
+            return self._parts.get(verb)
+        return self._scale.get(verb) if sub.name == "scale" else None
+
+    def _action(self, action: Action[Any]) -> Handler:
+        return partial(self._actions.run, action=action)
 
 
 _UPGRADED = frozenset(("exec", "attach", "portforward"))

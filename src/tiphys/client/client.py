@@ -48,6 +48,7 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 _IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server
 _ATTEMPTS = 10  # of one request; client-go's with.retry makes as many
 _BUSY = (429, 500, 502, 503, 504)  # answers whose Retry-After counts
+_SILENCE = 150.0  # seconds without a byte until a watch is given up: bookmarks come every minute
 _TOKEN_LASTS = 60.0  # seconds after which a token file is read again, as by client-go
 
 
@@ -374,7 +375,7 @@ class Client:
                 if response.status >= 400:
                     raise StatusError(_status(await response.read(), response.status))
                 rest = b""
-                async for chunk in response.content.iter_any():
+                async for chunk in _chunks(response):
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         event = _event.decode(line)
@@ -539,3 +540,17 @@ def _status(data: bytes, code: int) -> Status:
         reason="Unknown",
         message=data[:500].decode(errors="replace") or f"HTTP {code}",
     )
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The bytes of a watch as they come. Raises TimeoutError when none come for `_SILENCE`.
+
+    A connection that ended was seen to leave its reader waiting, without an error: the agents of a
+    busy machine heard of no pod any more (aiohttp 3.14).
+    """
+    while True:
+        async with asyncio.timeout(_SILENCE):
+            chunk = await response.content.readany()
+        if not chunk:
+            return
+        yield chunk

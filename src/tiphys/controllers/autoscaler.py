@@ -96,8 +96,9 @@ class AutoscalerController(Controller):
         decision = await self._decide(hpa, target, record, now)
         if decision.replicas != target.current:
             await self._rescale(hpa, path, decision)
-            record.scaled(decision.replicas - target.current, now)
-            hpa.status.last_scale_time = timestamps.rfc3339(now)
+            done = self.context.now()  # the period of a policy lasts from the write on
+            record.scaled(decision.replicas - target.current, done)
+            hpa.status.last_scale_time = timestamps.rfc3339(done)
         hpa.status.desired_replicas = decision.replicas
 
     async def _decide(

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, resource_v1
 from tiphys.api.catalog import RESOURCES, Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.client.informer import Informer
@@ -25,11 +25,14 @@ from tiphys.machinery.quantity import nano
 _RESYNC = 300.0  # seconds, as upstream's resource-quota-sync-period
 _SECOND_LOOK = 1.0  # seconds
 _AFTER_CONFLICT = 0.1  # seconds
+_DEVICE_CLAIMS = "resourceclaims.resource.k8s.io"
 _TYPED: dict[str, Any] = {
     "pods": core_v1.Pod,
     "services": core_v1.Service,
     "persistentvolumeclaims": core_v1.PersistentVolumeClaim,
+    _DEVICE_CLAIMS: resource_v1.ResourceClaim,
 }
+_SCOPED = ("pods", "persistentvolumeclaims")  # what moves into a scope or out of it
 _BUILT_IN = {
     resource.group_resource: resource
     for resource in RESOURCES
@@ -51,6 +54,8 @@ def counted_by(key: str) -> str:
         return "services"
     if key == "requests.storage" or key.endswith(_OF_CLAIMS):
         return "persistentvolumeclaims"
+    if key.endswith(quota.DEVICE_CLASS):
+        return _DEVICE_CLAIMS
     return "pods"
 
 
@@ -144,7 +149,7 @@ class QuotaController(Controller):
             if old is None or not len(self._quotas):
                 return
             freed = new is None or is_freed(name, old, new)
-            if not freed and name != "pods":  # only pods move into a scope or out of it
+            if not freed and name not in _SCOPED:
                 return
             namespace = (new or old).metadata.namespace
             for limits in self._quotas:

@@ -16,12 +16,13 @@ from tiphys.client.client import MERGE
 from tiphys.controllers import retention
 from tiphys.controllers.claiming import claim
 from tiphys.controllers.history import HASH_LABEL, REVISION_LABEL, History, template_of
-from tiphys.controllers.ordinals import Plan, member, ordinal, plan, revision_of
+from tiphys.controllers.ordinals import Plan, member, ordinal, ordinals_of, plan, revision_of
 from tiphys.controllers.pods import FailureBackoff, from_template, is_active
 from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Context, Controller, owner_index, sooner
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.selectors import from_label_selector
+from tiphys.machinery.volumes import claim_index
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
@@ -77,6 +78,14 @@ def new_claim(
     return PersistentVolumeClaim(metadata=meta, spec=spec)
 
 
+def _waits(owner: StatefulSet, pod: core_v1.Pod) -> bool:
+    """Whether a pod that the set wants may be waiting for a claim that somebody has deleted: it
+    would never be scheduled."""
+    if owner.metadata.deletion_timestamp or pod.metadata.deletion_timestamp:
+        return False
+    return pod.status.phase == "Pending" and ordinal(pod, owner) in ordinals_of(owner)
+
+
 # --- the shell ---
 
 
@@ -98,6 +107,14 @@ class StatefulSetController(Controller):
         self._sets.on_change(self.enqueue)
         self._pods.on_change(self.enqueue_owner("StatefulSet"))
         self._pods.on_change(self._orphan_changed)
+        self._pods.index("claim", claim_index)
+        self._claims.on_change(self._claim_changed)
+
+    def _claim_changed(self, old: Any, new: Any) -> None:
+        """A claim that is gone is created anew for the pod that waits for it."""
+        if new is None:
+            for pod in self._pods.by("claim", f"{old.metadata.namespace}/{old.metadata.name}"):
+                self.enqueue_owner("StatefulSet")(None, pod)
 
     def _orphan_changed(self, old: Any, new: Any) -> None:
         """Some set may adopt a pod that has no owner: the one that its name says it is of."""
@@ -119,6 +136,9 @@ class StatefulSetController(Controller):
         todo = plan(owner, pods, current.metadata.name, update.metadata.name, now)
         todo.status.collision_count = collisions
         await self._retain_claims(owner, pods, todo)
+        for pod in pods:
+            if _waits(owner, pod):
+                await self._create_claims(owner, pod)
         for number, revision in todo.create:
             if not self._waits_for_claims(owner, number):
                 template = template_of(known.get(revision, update))
@@ -149,12 +169,15 @@ class StatefulSetController(Controller):
 
     async def _create(self, owner: StatefulSet, pod: core_v1.Pod) -> None:
         """Creates a pod, and the claims of it that are not there, before it."""
+        await self._create_claims(owner, pod)
+        await self._create_one(owner, pod, f"Pod {pod.metadata.name}")
+
+    async def _create_claims(self, owner: StatefulSet, pod: core_v1.Pod) -> None:
         name = pod.metadata.name
         for template in owner.spec.volume_claim_templates:
             wanted = new_claim(owner, template, pod)
             if self._claims.get(f"{wanted.metadata.namespace}/{wanted.metadata.name}") is None:
                 await self._create_one(owner, wanted, f"Claim {wanted.metadata.name} Pod {name}")
-        await self._create_one(owner, pod, f"Pod {name}")
 
     async def _create_one(self, owner: StatefulSet, obj: Any, noun: str) -> None:
         action = f"create {noun} in StatefulSet {owner.metadata.name}"

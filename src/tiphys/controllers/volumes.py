@@ -17,7 +17,6 @@ from tiphys.controllers.pods import is_active, owner_reference
 from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.finished import pod_finished
 
 BOUND_BY = "pv.kubernetes.io/bound-by-controller"
 COMPLETE = "pv.kubernetes.io/bind-completed"
@@ -197,7 +196,7 @@ class VolumeController(Controller):
             return
         meta = claim.metadata
         pods = self._pods.by("claim", f"{meta.namespace}/{meta.name}")
-        if all(map(pod_finished, pods)):
+        if not any(_keeps(pod, meta.name) for pod in pods):
             kept = [name for name in meta.finalizers if name != CLAIM_PROTECTION]
             change = {"finalizers": kept or None, "resourceVersion": meta.resource_version}
             await self._patch_metadata(claim, change)
@@ -303,3 +302,19 @@ def _waits_for_consumer(storage_class: StorageClass | None) -> bool:
     if storage_class is None:
         return False
     return storage_class.volume_binding_mode == "WaitForFirstConsumer"
+
+
+def _keeps(pod: core_v1.Pod, name: str) -> bool:
+    """Whether a pod that mounts a claim of that name keeps it: as soon as it has a node, and until it
+    is deleted. One that its node is done with no longer keeps the claims of its ephemeral volumes,
+    which go with it."""
+    if not pod.spec.node_name:
+        return False
+    meta = pod.metadata
+    is_shut_down = meta.deletion_timestamp is not None and meta.deletion_grace_period_seconds == 0
+    named = {
+        volume.persistent_volume_claim.claim_name
+        for volume in pod.spec.volumes
+        if volume.persistent_volume_claim is not None
+    }
+    return name in named or not is_shut_down

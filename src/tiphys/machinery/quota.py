@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, resource_v1
 from tiphys.api.base import Quantity, parse_quantity
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import NANO, add, format_quantity, maximum, nano, total
@@ -30,6 +30,8 @@ COUNTED = frozenset(
 )
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
+DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices"
+_MOST_DEVICES = 32  # that one claim can be given: what a request for all of them counts for
 
 
 def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
@@ -67,6 +69,8 @@ def usage_of(group_resource: str, obj: Any) -> Usage:
         used |= _service_usage(obj)
     elif group_resource == "persistentvolumeclaims":
         used |= _claim_usage(obj)
+    elif group_resource == "resourceclaims.resource.k8s.io":
+        used |= _device_usage(obj)
     return used
 
 
@@ -97,7 +101,9 @@ def _service_usage(service: core_v1.Service) -> Usage:
 
 
 def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
-    size = nano(claim.spec.resources.requests.get("storage", "0"))
+    allocated = claim.status.allocated_resources.get("storage", "0")  # more, while it shrinks again
+    requested = claim.spec.resources.requests.get("storage", "0")
+    size = max(nano(requested), nano(allocated))
     used = {"requests.storage": size}
     name = claim.spec.storage_class_name
     if name:
@@ -106,12 +112,29 @@ def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
     return used
 
 
+def _device_usage(claim: resource_v1.ResourceClaim) -> Usage:
+    """Devices by class: of alternatives the most that any wants of a class."""
+    used: Usage = {}
+    for request in claim.spec.devices.requests:
+        most: dict[str, int] = {}
+        for wanted in [request.exactly] if request.exactly else request.first_available:
+            name = f"{wanted.device_class_name}{DEVICE_CLASS}"
+            most[name] = max(most.get(name, 0), _devices(wanted))
+        for name, count in most.items():
+            used[name] = used.get(name, 0) + count * NANO
+    return used
+
+
+def _devices(wanted: resource_v1.ExactDeviceRequest | resource_v1.DeviceSubRequest) -> int:
+    return _MOST_DEVICES if wanted.allocation_mode == "All" else wanted.count
+
+
 # --- scopes ---
 
 
 def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> bool:
-    """Whether a quota is about an object. One with scopes is about pods alone (and claims, for
-    their class)."""
+    """Whether a quota is about an object. One with scopes is about pods, or about claims by the
+    class of their volume's attributes."""
     wanted = [
         core_v1.ScopedResourceSelectorRequirement(scope_name=name, operator="Exists")
         for name in quota.spec.scopes
@@ -120,12 +143,14 @@ def in_scope(quota: core_v1.ResourceQuota, group_resource: str, obj: Any) -> boo
         wanted += quota.spec.scope_selector.match_expressions
     if not wanted:
         return True
-    if group_resource != "pods":
-        return False
-    return all(_in_scope(requirement, obj) for requirement in wanted)
+    if group_resource == "pods":
+        return all(_pod_in_scope(requirement, obj) for requirement in wanted)
+    if group_resource == "persistentvolumeclaims":
+        return all(_claim_in_scope(requirement, obj) for requirement in wanted)
+    return False
 
 
-def _in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Pod) -> bool:
+def _pod_in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Pod) -> bool:
     deadline = pod.spec.active_deadline_seconds
     match wanted.scope_name:
         case "Terminating":
@@ -140,12 +165,39 @@ def _in_scope(wanted: core_v1.ScopedResourceSelectorRequirement, pod: core_v1.Po
             return _crosses_namespaces(pod.spec)
         case "PriorityClass":
             name = pod.spec.priority_class_name
-            return {
-                "In": name in wanted.values,
-                "NotIn": bool(name) and name not in wanted.values,
-                "Exists": bool(name),
-                "DoesNotExist": not name,
-            }.get(wanted.operator, False)
+            return _selects(wanted, {name} if name else set())
+    return False
+
+
+def _claim_in_scope(
+    wanted: core_v1.ScopedResourceSelectorRequirement, claim: core_v1.PersistentVolumeClaim
+) -> bool:
+    return wanted.scope_name == "VolumeAttributesClass" and _selects(wanted, attributes_of(claim))
+
+
+def attributes_of(claim: core_v1.PersistentVolumeClaim) -> set[str]:
+    """The classes of a claim's attributes: the one that is wanted, the one it has, and the one it is
+    on its way to. It counts for each of them."""
+    names = {
+        claim.spec.volume_attributes_class_name,
+        claim.status.current_volume_attributes_class_name,
+    }
+    if claim.status.modify_volume_status is not None:
+        names.add(claim.status.modify_volume_status.target_volume_attributes_class_name)
+    return {name for name in names if name}
+
+
+def _selects(wanted: core_v1.ScopedResourceSelectorRequirement, names: set[str]) -> bool:
+    """As a selector of labels selects: what has no class is in none, and so is `NotIn` any."""
+    match wanted.operator:
+        case "In":
+            return not names.isdisjoint(wanted.values)
+        case "NotIn":
+            return not names or not names <= set(wanted.values)
+        case "Exists":
+            return bool(names)
+        case "DoesNotExist":
+            return not names
     return False
 
 

@@ -15,7 +15,7 @@ from tiphys.api.catalog import BY_PATH
 from tiphys.api.resource_v1 import ResourceSlice
 from tiphys.apiserver.access.authorization import Asked, rule_allows
 from tiphys.apiserver.http.request import LONG_SELECTOR, User
-from tiphys.apiserver.resources.pods import MIRROR
+from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.machinery.podrefs import References, references
 from tiphys.machinery.selectors import SelectorError, parse_fields
 from tiphys.store.cache import Filter

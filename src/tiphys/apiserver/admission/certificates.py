@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.http.request import MASTERS
-from tiphys.apiserver.resources.certificates import organizations, parse_request
+from tiphys.apiserver.resources.certificatesigningrequests import organizations, parse_request
 from tiphys.machinery import errors
 
 _GROUP = "certificates.k8s.io"

@@ -15,8 +15,8 @@ from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.access.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
 from tiphys.apiserver.admission import Attributes, Base
-from tiphys.apiserver.resources.certificates import common_name, parse_request
-from tiphys.apiserver.resources.pods import MIRROR
+from tiphys.apiserver.resources.certificatesigningrequests import common_name, parse_request
+from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.machinery import errors
 from tiphys.machinery.podrefs import first_reference
 

@@ -324,7 +324,9 @@ class MutatingPolicies(_Policies):
                 self._failed(policy, bound.binding, str(error), attributes)
                 continue
             if after != seen.plain("obj"):
-                attributes.obj = replaced(attributes, after, f"policy {policy.metadata.name}")
+                strategy = self._registry().strategy_of(attributes.resource)
+                by = f"policy {policy.metadata.name}"
+                attributes.obj = replaced(attributes, after, strategy, by)
         changed = seen.plain("obj") != before
         rounds.done(attributes, policy.metadata.name, policy.spec.reinvocation_policy, changed)
 

@@ -32,7 +32,7 @@ class ResourceQuotas(Base):
         a = attributes
         if (
             a.dry_run
-            or a.subresource not in ("", "resize")
+            or not self._counts(a)
             or not a.namespace
             or a.operation not in ("CREATE", "UPDATE")
         ):
@@ -47,6 +47,14 @@ class ResourceQuotas(Base):
             found = decode(entry.data, ResourceQuota)
             if quota.in_scope(found, name, a.obj):
                 await self._take(found, a)
+
+    @staticmethod
+    def _counts(a: Attributes) -> bool:
+        """Whether a write may change what its object counts for: a claim's size and class stand in its status, too."""
+        claim_status = (
+            a.subresource == "status" and a.resource.group_resource == "persistentvolumeclaims"
+        )
+        return claim_status or a.subresource in ("", "resize")
 
     async def _take(self, found: ResourceQuota, a: Attributes) -> None:
         name = a.resource.group_resource

@@ -9,7 +9,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.admission import Asking, Attributes
-from tiphys.apiserver.resources.pods import MIRROR
+from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.machinery import errors, names
 from tiphys.machinery.podrefs import references
 from tiphys.store.cache import Filter

@@ -32,7 +32,7 @@ from tiphys.apiserver.eventloop.turns import Steps
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.mirrors import Mirror
-from tiphys.apiserver.resources import strategy_of
+from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import decoding, errors, patch
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.errors import StatusError
@@ -208,7 +208,8 @@ class MutatingWebhooks(_Webhooks):
         own = attributes.resource
         if isinstance(own, CustomResource) and resource is not own:
             after = (await convert(own, [after], own.api_version, self._caller()))[0]
-        attributes.obj = replaced(attributes, after, f'webhook "{hook.name}"')
+        strategy = self._registry().strategy_of(own)
+        attributes.obj = replaced(attributes, after, strategy, f'webhook "{hook.name}"')
         return True
 
 
@@ -230,13 +231,13 @@ class ValidatingWebhooks(_Webhooks):
                 raise outcome
 
 
-def replaced(attributes: Attributes, after: Any, by: str) -> Any:
+def replaced(attributes: Attributes, after: Any, strategy: Strategy[Any], by: str) -> Any:
     """The object that somebody's patch made, typed and defaulted like one that a client sent. Raises StatusError."""
     try:
         made = decoding.convert(after, type(attributes.obj))
     except decoding.DecodeError as error:
         raise errors.internal(f"{by} made an object that cannot be read: {error}") from None
     if not attributes.subresource or attributes.subresource == "status":
-        strategy_of(attributes.resource).default(made)
+        strategy.default(made)
     made.metadata.managed_fields = copy.copy(attributes.obj.metadata.managed_fields)
     return made

@@ -24,7 +24,7 @@ from tiphys.apiserver.registry.changes import LongMutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import NAMES, ServedResources
 from tiphys.apiserver.registry.writes import Write
-from tiphys.apiserver.resources.definitions import FINALIZER, approval
+from tiphys.apiserver.resources.customresourcedefinitions.rules import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found

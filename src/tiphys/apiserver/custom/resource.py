@@ -202,9 +202,7 @@ class CustomResource(Resource):
     @_once
     def strategy(self) -> CustomStrategy:
         has_status = self.subresource("status") is not None
-        return CustomStrategy(
-            self.schema, has_status, self.selectable, self.deprecation, self.scale
-        )
+        return CustomStrategy(self.schema, has_status, self.selectable, self.scale)
 
     @cached_property
     def deprecation(self) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tiphys.api.autoscaling_v1 import Scale
 from tiphys.api.custom import CustomObject
+from tiphys.apiserver.registry.metadata import STANDARD_FINALIZERS
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.machinery import gowords, rules, structural
+from tiphys.apiserver.resources.scaleviews import ScaleView
+from tiphys.machinery import errors, gowords, rules, structural
 from tiphys.machinery.errors import FieldError, invalid_value
-from tiphys.machinery.jsonpath import get_field
+from tiphys.machinery.jsonpath import get_field, set_field
+from tiphys.machinery.names import label_key_errors
 from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Selectable
 
@@ -36,15 +41,32 @@ _MOST = 2**31 - 1  # replicas
 _LONG = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class ScalePaths:
+@dataclass(frozen=True)
+class ScalePaths(ScaleView[CustomObject]):
     """Where a custom resource keeps what its scale subresource shows."""
 
     replicas: tuple[str, ...]
     observed: tuple[str, ...]
     selector: tuple[str, ...] | None
 
-    def errors(self, content: dict[str, Any], status: bool) -> list[FieldError]:
+    @property
+    def path(self) -> tuple[str, ...]:
+        return self.replicas
+
+    def fill(self, scale: Scale, obj: CustomObject) -> None:
+        wanted = get_field(obj.content, self.replicas)
+        if wanted is None:
+            field = "." + ".".join(self.replicas)
+            raise errors.internal(f'the spec replicas field "{field}" does not exist')
+        scale.spec.replicas = int(wanted)
+        scale.status.replicas = int(get_field(obj.content, self.observed) or 0)
+        if self.selector is not None:
+            scale.status.selector = str(get_field(obj.content, self.selector) or "")
+
+    def put(self, obj: CustomObject, scale: Scale) -> None:
+        set_field(obj.content, self.replicas, scale.spec.replicas)
+
+    def content_errors(self, content: dict[str, Any], status: bool) -> list[FieldError]:
         """What a Scale could not show, in the specification or in the status."""
         if not status:
             return _replica_errors(content, self.replicas)
@@ -81,7 +103,7 @@ def _accessor(path: tuple[str, ...], zero: Any, value: Any, wanted: str) -> Fiel
     )
 
 
-class CustomStrategy(Strategy):
+class CustomStrategy(Strategy[CustomObject]):
     generation = True
     unconditional_update = False
 
@@ -90,14 +112,13 @@ class CustomStrategy(Strategy):
         schema: Schema,
         has_status: bool,
         fields: tuple[Selectable, ...],
-        deprecation: str,
         scale: ScalePaths | None = None,
     ) -> None:
         self.schema = schema
-        self._scale = scale
+        self.scale = scale
+        self._paths = scale
         self.fields = fields
         self._has_status = has_status
-        self._deprecation = deprecation
 
     def default(self, obj: CustomObject) -> None:
         """Prunes, drops nulls that mean nothing, fills in defaults."""
@@ -145,9 +166,9 @@ class CustomStrategy(Strategy):
         value = rules.as_seen(obj, self.schema)
         before = rules.as_seen(old, self.schema) if old is not None else structural.UNSET
         found = structural.validate(value, self.schema, "", before)
-        if self._scale is not None:
+        if self._paths is not None:
             for part in (True,) if status else (False, True):
-                found += self._scale.errors(obj.content, part)
+                found += self._paths.content_errors(obj.content, part)
         if not self.schema.has_rules:
             return found
         if any(error.reason in _BLOCKING for error in found):
@@ -163,8 +184,17 @@ class CustomStrategy(Strategy):
             return obj.content
         return {key: value for key, value in obj.content.items() if key != "status"}
 
-    def warnings(self, obj: Any) -> list[str]:
-        return [self._deprecation] if self._deprecation else []
+    def warnings(self, new: CustomObject, old: CustomObject | None) -> Iterator[str]:
+        """Of finalizers that are new: upstream only recommends what it demands of built-in resources."""
+        known = old.metadata.finalizers if old is not None else []
+        for finalizer in sorted(set(new.metadata.finalizers).difference(known)):
+            field = f'metadata.finalizers: "{finalizer}"'
+            for problem in label_key_errors(finalizer):
+                yield f"{field}: {problem}"
+            if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+                path = " including a path (/)" if "." in finalizer else ""
+                advice = f"prefer a domain-qualified finalizer name{path}"
+                yield f"{field}: {advice} to avoid accidental conflicts with other finalizer writers"
 
 
 def _keep(new: dict[str, Any], old: dict[str, Any], name: str) -> None:

@@ -60,14 +60,9 @@ def definition(kind: type[Struct]) -> dict[str, Any]:
         properties[name] = _property(kind, name, field)
         if field.facts.req:
             required.append(name)
-    schema: dict[str, Any] = {
-        "type": "object",
-        "description": docs.of_type(kind),
-        "properties": properties,
-    }
-    if required:
-        schema["required"] = required
-    return schema
+    keywords = {"description": docs.of_type(kind), "properties": properties, "required": required}
+    # No empty ones: they would not survive a client that reads the document and writes it again.
+    return {"type": "object", **{key: value for key, value in keywords.items() if value}}
 
 
 def _property(kind: type, name: str, field: Field) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,72 +12,26 @@ from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.apiserver.custom.resource import CustomResource
-from tiphys.apiserver.resources import printers
-from tiphys.machinery import timestamps
+from tiphys.apiserver.resources import facts_of
+from tiphys.apiserver.resources.columns import NAME, Column, since
 from tiphys.machinery.jsonpath import compile_path
-from tiphys.machinery.timestamps import human_duration
 
 META = b"meta.k8s.io/v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    name: str
-    cell: Callable[[Any], Any]
-    type: str = "string"
-    format: str = ""
-    priority: int = 0
-    description: str = ""
-
-    def definition(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "type": self.type,
-            "format": self.format,
-            "description": self.description or f"{self.name} of the object.",
-            "priority": self.priority,
-        }
-
-
-def age(text: str | None) -> str:
-    return human_duration(time.time() - timestamps.parse(text)) if text else "<unknown>"
-
-
-NAME = Column(
-    "Name",
-    lambda obj: obj.metadata.name,
-    format="name",
-    description="Name must be unique within a namespace.",
-)
-AGE = Column(
-    "Age",
-    lambda obj: age(obj.metadata.creation_timestamp),
-    description="Time since the object was made.",
-)
 _AGE_OF_CUSTOM = v1.CustomResourceColumnDefinition(
     name="Age",
     type="date",
     json_path=".metadata.creationTimestamp",
     description="Time since the object was made.",
 )
-CREATED = Column("Created At", lambda obj: obj.metadata.creation_timestamp, format="date")
 
 
-def columns_of(resource: Resource) -> list[Column]:
+def columns_of(resource: Resource) -> Sequence[Column]:
     if isinstance(resource, CustomResource):
-        asked = resource.columns or (_AGE_OF_CUSTOM,)
-        return [NAME, *map(_custom_column, asked)]
-    rows = printers.COLUMNS.get(resource.kind)
-    if rows is None:
-        return [NAME, CREATED]
-    # An event's name says nothing: it stands last, and only with -o wide.
-    columns = [] if resource.kind == "Event" else [NAME]
-    for row in rows:
-        if row == "AGE":
-            columns.append(AGE)
-        else:
-            columns.append(Column(*row))
-    return columns
+        declared = resource.columns or (_AGE_OF_CUSTOM,)
+        return [NAME, *map(_custom_column, declared)]
+    return facts_of(resource).columns
 
 
 def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
@@ -100,7 +52,7 @@ def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
 
 def _shown(value: Any, kind: str) -> Any:
     if kind == "date":
-        return age(value) if isinstance(value, str) else "<unknown>"
+        return since(value) if isinstance(value, str) else "<unknown>"
     if kind == "string":
         if isinstance(value, str):
             return value
@@ -119,14 +71,13 @@ class Printer:
 
     def __init__(self, resource: Resource, include: str, version: bytes = META) -> None:
         self._columns = columns_of(resource)
-        # The table of definitions asks for their metadata alone, and their schemas take long to read.
-        brief = resource.kind == "CustomResourceDefinition"
+        brief = not isinstance(resource, CustomResource) and facts_of(resource).table_of_metadata
         self._type = PartialObjectMetadata if brief else resource.type
         self._include, self._version = include, version
 
     def head(self, meta: dict[str, Any], header: bool = True) -> bytes:
-        """Everything before the first row."""
-        definitions = [column.definition() for column in self._columns] if header else []
+        """Everything before the first row. Without a header the columns are null, not none, as Go writes it."""
+        definitions = [column.definition() for column in self._columns] if header else None
         version = self._version.decode()
         head = {
             "kind": "Table",

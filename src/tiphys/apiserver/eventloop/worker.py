@@ -60,7 +60,7 @@ def judge_definition(data: bytes) -> bytes:
     from tiphys.api.apiextensions_v1 import CustomResourceDefinition
     from tiphys.api.base import decode
     from tiphys.apiserver.http.request import collect_warnings
-    from tiphys.apiserver.resources.definitions import judged
+    from tiphys.apiserver.resources.customresourcedefinitions.rules import judged
 
     warnings: list[str] = []
     collect_warnings(warnings)

@@ -35,14 +35,21 @@ _QUEUED = 2  # answers that wait to be compressed; further ones go out as they a
 
 
 class Body:
-    """The bytes of an answer: a head, parts with `between` between them, and a tail."""
+    """The bytes of an answer: a head, parts with `between` between them, and a tail. The first `skipped` bytes of each
+    part are left out as it is written: no part is copied for that."""
 
-    __slots__ = ("_between", "_ends", "_head", "_parts", "_tail", "length")
+    __slots__ = ("_between", "_ends", "_head", "_parts", "_skipped", "_tail", "length")
 
     def __init__(
-        self, head: bytes, parts: list[bytes], between: bytes = b",", tail: bytes = b""
+        self,
+        head: bytes,
+        parts: list[bytes],
+        between: bytes = b",",
+        tail: bytes = b"",
+        skipped: int = 0,
     ) -> None:
         self._head, self._parts, self._between, self._tail = head, parts, between, tail
+        self._skipped = skipped
         self._ends: list[int] = []  # for each piece, which part is the first that it does not have
         total = size = 0
         for number, part in enumerate(parts, 1):
@@ -53,14 +60,17 @@ class Body:
                 size = 0
         if size or not self._ends:
             self._ends.append(len(parts))
-        gaps = len(between) * max(len(parts) - 1, 0)
+        gaps = len(between) * max(len(parts) - 1, 0) - skipped * len(parts)
         self.length = len(head) + total + size + gaps + len(tail)
 
     def pieces(self) -> Iterator[bytes]:
         before, start = self._head, 0
         for end in self._ends:
             last = self._tail if end == len(self._parts) else b""
-            yield b"".join((before, self._between.join(self._parts[start:end]), last))
+            parts: list[bytes] | list[memoryview] = self._parts[start:end]
+            if self._skipped:
+                parts = [memoryview(part)[self._skipped :] for part in parts]
+            yield b"".join((before, self._between.join(parts), last))
             before, start = self._between, end
 
     def whole(self) -> bytes:

@@ -386,7 +386,7 @@ class Stream:
                 "kind": "Table",
                 "apiVersion": shaped,
                 "metadata": {"resourceVersion": str(revision)},
-                "columnDefinitions": [],
+                "columnDefinitions": None,
                 "rows": [row],
             }
         return self._framed("BOOKMARK", msgspec.json.encode(obj))

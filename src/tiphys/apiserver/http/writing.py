@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -29,7 +28,8 @@ from tiphys.apiserver.http.bulk import Bulk
 from tiphys.apiserver.http.lists import Listing, list_meta, media_of
 from tiphys.apiserver.http.options import check_list, check_write, complete_delete
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.registry.changes import Apply, Change, Part, Patched, Replace, whole
+from tiphys.apiserver.registry.changes import Apply, Change, Patched, Replace, whole
+from tiphys.apiserver.registry.changes import Part as Merge
 from tiphys.apiserver.registry.conversion import as_stored
 from tiphys.apiserver.registry.metadata import check_identity
 from tiphys.apiserver.registry.ownership import Author
@@ -37,27 +37,12 @@ from tiphys.apiserver.registry.patches import APPLY, offered, read_patch
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.apiserver.registry.writes import SubresourceView, Write
+from tiphys.apiserver.resources.subresources import Part
 from tiphys.machinery import decoding, errors, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.query import truth
 from tiphys.store.cache import Entry
 
-# Resources whose deletion answers with the object that was deleted; others answer with a Status.
-_ANSWER_WITH_OBJECT = frozenset(
-    (
-        "pods",
-        "services",
-        "serviceaccounts",
-        "persistentvolumeclaims",
-        "persistentvolumes",
-        "podtemplates",
-        "resourcequotas",
-        "storageclasses",
-        "csidrivers",
-        "csinodes",
-        "volumeattachments",
-    )
-)
 _UNSAFE_DELETE = "unsafe-delete-ignore-read-errors"
 
 
@@ -86,10 +71,7 @@ class Writer:
         registry: Registry,
         authorizer: Authorizer,
         bulk: Bulk,
-        parts: Mapping[str, Part],
     ) -> None:
-        """`parts` says what of an object a subresource may change; others may change it all."""
-        self._parts = parts
         self._registry = registry
         self._bulk = bulk
         self._authorizer = authorizer
@@ -111,8 +93,10 @@ class Writer:
             check_create=partial(self._check_create, call, resource),
         )
 
-    def _part(self, call: Call) -> Part:
-        return self._parts.get(call.info.subresource, whole)
+    def _part(self, call: Call, resource: Resource) -> Merge:
+        """(new, old) → what is written through the path."""
+        declared = self._registry.strategy_of(resource).subresources.get(call.info.subresource)
+        return declared.merge if isinstance(declared, Part) else whole
 
     def _check_create(self, call: Call, resource: Resource) -> None:
         """A write that would create the object needs that right, too. Raises 403."""
@@ -156,7 +140,7 @@ class Writer:
         check_write(call, "UpdateOptions")
         obj = await aside(self._read, call, data, resource)
         check_identity(obj.metadata, resource, call.info.namespace, call.info.name)
-        part = self._part(call)
+        part = self._part(call, resource)
         return await self._change(call, resource, Replace(obj, part))
 
     # --- patch ---
@@ -178,7 +162,7 @@ class Writer:
             weigh_body(LARGE + 1)
         validation = field_validation(call)
         problems = await aside(patch_problems, validation, patch, data)
-        part = self._part(call)
+        part = self._part(call, resource)
         write = self.write_of(call, resource)
         change = Patched(write, patch, part, validation, problems)
         return await self._change(call, resource, change)
@@ -187,7 +171,7 @@ class Writer:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         config = await aside(configuration, call, resource, data)
-        part = self._part(call) if call.info.subresource else None
+        part = self._part(call, resource) if call.info.subresource else None
         write = self.write_of(call, resource)
         change = Apply(write.resource, config, author_of(call), part)
         return await self._change(call, resource, change)
@@ -202,7 +186,7 @@ class Writer:
             await self._registry.delete_corrupt(write)
             return respond.status(call, Status(status="Success"))
         entry, gone = await self._registry.delete(write, options)
-        if gone and resource.plural not in _ANSWER_WITH_OBJECT:
+        if gone and not self._registry.strategy_of(resource).returns_deleted:
             meta = decode(entry.data, PartialObjectMetadata).metadata
             details = StatusDetails(
                 name=call.info.name, group=resource.group, kind=resource.plural, uid=meta.uid

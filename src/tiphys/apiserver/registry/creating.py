@@ -18,7 +18,6 @@ from tiphys.apiserver.registry.metadata import (
 from tiphys.apiserver.registry.objects import Objects, outage, unwritten
 from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.apiserver.resources.warnings import warnings_of
 from tiphys.machinery import errors, names
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.cache import Entry
@@ -54,7 +53,7 @@ async def create(objects: Objects, write: Write, obj: Any, fields_known: bool = 
 
 
 async def _admit(
-    objects: Objects, write: Write, strategy: Strategy, obj: Any, fields_known: bool
+    objects: Objects, write: Write, strategy: Strategy[Any], obj: Any, fields_known: bool
 ) -> Any:
     """Defaults, the owners of fields, and what admission changes. Returns the object."""
     meta = obj.metadata
@@ -72,7 +71,7 @@ async def _admit(
     return attributes.obj
 
 
-async def _create(objects: Objects, write: Write, strategy: Strategy, obj: Any) -> Entry:
+async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: Any) -> Entry:
     """The steps after mutating admission. Raises AlreadyExists when the name is taken."""
     resource = write.resource
     meta = obj.metadata
@@ -112,7 +111,7 @@ def _attributes(write: Write, obj: Any) -> Attributes:
     )
 
 
-def _set_system_fields(objects: Objects, strategy: Strategy, meta: ObjectMeta) -> None:
+def _set_system_fields(objects: Objects, strategy: Strategy[Any], meta: ObjectMeta) -> None:
     """What only the server says of a new object."""
     meta.uid = names.new_uid()
     meta.creation_timestamp = objects.stamp()
@@ -122,14 +121,14 @@ def _set_system_fields(objects: Objects, strategy: Strategy, meta: ObjectMeta) -
     meta.generation = 1 if strategy.generation else 0
 
 
-def _validate(objects: Objects, resource: Resource, strategy: Strategy, obj: Any) -> None:
+def _validate(objects: Objects, resource: Resource, strategy: Strategy[Any], obj: Any) -> None:
     """Raises 422, or warns."""
     meta = obj.metadata
-    problems = validate_metadata(meta, resource, strategy)
+    problems = validate_metadata(meta, resource, strategy.name_errors)
     problems += strategy.validate_new(obj, objects)
     if problems:
         raise errors.invalid(resource.kind, resource.group, meta.name, problems)
-    for text in warnings_of(resource, obj, None):
+    for text in strategy.warnings(obj, None):
         warn(text)
 
 

@@ -80,7 +80,7 @@ def _check_preconditions(
 async def _delete(
     objects: Objects,
     resource: Resource,
-    strategy: Strategy,
+    strategy: Strategy[Any],
     obj: Any,
     entry: Entry,
     options: DeleteOptions,
@@ -114,7 +114,7 @@ async def _delete(
     return Deleted(written, gone=False)
 
 
-def _finalizers(strategy: Strategy, meta: ObjectMeta, options: DeleteOptions) -> list[str]:
+def _finalizers(strategy: Strategy[Any], meta: ObjectMeta, options: DeleteOptions) -> list[str]:
     """The finalizers that the propagation policy leaves on the object."""
     policy = options.propagation_policy
     if policy is None and options.orphan_dependents is not None:
@@ -126,12 +126,12 @@ def _finalizers(strategy: Strategy, meta: ObjectMeta, options: DeleteOptions) ->
         return [*others, FOREGROUND]
     if policy is not None:
         return others
-    if strategy.orphans and FOREGROUND not in meta.finalizers:
+    if strategy.orphans_dependents and FOREGROUND not in meta.finalizers:
         return [*others, ORPHAN]
     return list(meta.finalizers)
 
 
-def _mark(objects: Objects, strategy: Strategy, obj: Any, seconds: int) -> None:
+def _mark(objects: Objects, strategy: Strategy[Any], obj: Any, seconds: int) -> None:
     """Marks the object as being deleted, `seconds` from now."""
     meta = obj.metadata
     meta.deletion_timestamp = objects.stamp(after=seconds)
@@ -141,7 +141,7 @@ def _mark(objects: Objects, strategy: Strategy, obj: Any, seconds: int) -> None:
     strategy.mark_deleted(obj)
 
 
-def waits_for_its_keeper(strategy: Strategy, obj: Any) -> bool:
+def waits_for_its_keeper(strategy: Strategy[Any], obj: Any) -> bool:
     """Whether an object that is marked waits for others (the node), not for finalizers alone."""
     return bool(obj.metadata.deletion_grace_period_seconds) or strategy.held(obj)
 
@@ -149,7 +149,7 @@ def waits_for_its_keeper(strategy: Strategy, obj: Any) -> bool:
 async def remove(
     objects: Objects,
     resource: Resource,
-    strategy: Strategy,
+    strategy: Strategy[Any],
     obj: Any,
     entry: Entry,
     dry_run: bool,

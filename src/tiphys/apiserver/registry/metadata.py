@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -12,9 +13,6 @@ from tiphys.apiserver.http.request import warn
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
 from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
-
-if TYPE_CHECKING:
-    from tiphys.apiserver.resources.base import Strategy
 
 _ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
@@ -43,7 +41,10 @@ def check_identity(meta: ObjectMeta, resource: Resource, namespace: str, name: s
         )
 
 
-def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) -> list[FieldError]:
+def validate_metadata(
+    meta: ObjectMeta, resource: Resource, name_errors: Callable[[str], list[str]]
+) -> list[FieldError]:
+    """`name_errors` gives the problems of a name (`Strategy.name_errors`)."""
     problems: list[FieldError] = []
     if meta.generate_name:
         probe = (
@@ -53,14 +54,13 @@ def validate_metadata(meta: ObjectMeta, resource: Resource, strategy: Strategy) 
         )
         problems += [
             invalid_value("metadata.generateName", meta.generate_name, e)
-            for e in strategy.name_errors(probe)
+            for e in name_errors(probe)
         ]
     if not meta.name:
         problems.append(required("metadata.name", "name or generateName is required"))
     else:
         problems += [
-            invalid_value("metadata.name", meta.name, problem)
-            for problem in strategy.name_errors(meta.name)
+            invalid_value("metadata.name", meta.name, problem) for problem in name_errors(meta.name)
         ]
     if resource.namespaced:
         if not meta.namespace:

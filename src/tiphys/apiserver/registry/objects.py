@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
 from tiphys.api.base import decode
-from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.api.catalog import BY_PATH, Resource, resource_of
 from tiphys.apiserver.eventloop.turns import Turns
 from tiphys.apiserver.eventloop.workers import Workers
 from tiphys.apiserver.registry.admission import Admission
@@ -27,6 +27,7 @@ from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
 from tiphys.store.engine import StoreError, StoreTimeout
 from tiphys.store.store import Store
 
+T = TypeVar("T")
 _NAMESPACES = BY_PATH["", "v1", "namespaces"]
 
 
@@ -40,7 +41,7 @@ class Objects(ABC):
         self,
         store: Store,
         admission: Admission,
-        strategies: Callable[[Resource], Strategy],
+        strategies: Callable[[Resource], Strategy[Any]],
         caller: Caller,
         served: ServedResources | None = None,
         now: Callable[[], float] = time.time,
@@ -74,6 +75,18 @@ class Objects(ABC):
         resource = BY_PATH[group, version, plural]
         entry = self.cache(resource).get(resource.key(namespace, name))
         return decode(entry.data, resource.type) if entry else None
+
+    def find(self, kind: type[T], namespace: str, name: str) -> T | None:
+        """A stored object, decoded; None when there is none of that name."""
+        resource = resource_of(kind)
+        entry = self.cache(resource).get(resource.key(namespace, name))
+        return decode(entry.data, kind) if entry is not None else None
+
+    def entries(self, kind: type[Any], namespace: str = "") -> Iterable[Entry]:
+        """The objects of a kind as they are stored, all or those of one namespace."""
+        resource = resource_of(kind)
+        prefix = f"{resource.prefix}{namespace}/" if namespace else resource.prefix
+        return self.cache(resource).select(Filter(prefix, EVERYTHING))
 
     def select_plain(
         self, resource: Resource, namespace: str, name: str, labels: Selector | None

@@ -21,7 +21,6 @@ from tiphys.apiserver.registry.metadata import (
 from tiphys.apiserver.registry.objects import Objects, outage, unwritten
 from tiphys.apiserver.registry.writes import Write, Written
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.apiserver.resources.warnings import warnings_of
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.cache import Entry, with_revision
@@ -68,7 +67,7 @@ async def update(objects: Objects, write: Write, change: Change) -> Written:
     raise errors.conflict(resource.group_resource, write.name, errors.MODIFIED)
 
 
-async def _create(objects: Objects, write: Write, strategy: Strategy, change: Change) -> Entry:
+async def _create(objects: Objects, write: Write, strategy: Strategy[Any], change: Change) -> Entry:
     """Creates what is not there, where the change and the resource have it so. Raises 404."""
     by_strategy = change.upsert is Upsert.BY_STRATEGY and strategy.create_on_update
     creates = change.upsert is Upsert.ALWAYS or by_strategy
@@ -89,7 +88,7 @@ async def _changed(change: Change, old: Any | None, stamp: str) -> Any:
     return await aside(change.new, old, stamp) if change.long else change.new(old, stamp)
 
 
-def _check_preconditions(resource: Resource, strategy: Strategy, new: Any, old: Any) -> bool:
+def _check_preconditions(resource: Resource, strategy: Strategy[Any], new: Any, old: Any) -> bool:
     """Whether the new object carries a version, which is the one that stands.
 
     Raises 409 and 422.
@@ -117,7 +116,7 @@ def _check_preconditions(resource: Resource, strategy: Strategy, new: Any, old: 
 async def _update(
     objects: Objects,
     write: Write,
-    strategy: Strategy,
+    strategy: Strategy[Any],
     fields_known: bool,
     entry: Entry,
     old: Any,
@@ -202,7 +201,7 @@ def _admitted(write: Write, attributes: Attributes, new: Any) -> Any:
     return new
 
 
-def _prepare(strategy: Strategy, new: Any, old: Any, subresource: str) -> None:
+def _prepare(strategy: Strategy[Any], new: Any, old: Any, subresource: str) -> None:
     if subresource == "status":
         strategy.prepare_for_status(new, old)
     elif not subresource:
@@ -213,9 +212,11 @@ def _prepare(strategy: Strategy, new: Any, old: Any, subresource: str) -> None:
         new.metadata.generation = old.metadata.generation + 1
 
 
-def _validate(resource: Resource, strategy: Strategy, new: Any, old: Any, subresource: str) -> None:
+def _validate(
+    resource: Resource, strategy: Strategy[Any], new: Any, old: Any, subresource: str
+) -> None:
     """Raises 422, or warns."""
-    problems = validate_metadata(new.metadata, resource, strategy)
+    problems = validate_metadata(new.metadata, resource, strategy.name_errors)
     problems += validate_metadata_update(new.metadata, old.metadata)
     if subresource == "status":
         problems += strategy.validate_status(new, old)
@@ -226,12 +227,12 @@ def _validate(resource: Resource, strategy: Strategy, new: Any, old: Any, subres
     if problems:
         raise errors.invalid(resource.kind, resource.group, old.metadata.name, problems)
     if not subresource:
-        for text in warnings_of(resource, new, old):
+        for text in strategy.warnings(new, old):
             warn(text)
 
 
 async def _store(
-    objects: Objects, write: Write, strategy: Strategy, entry: Entry, old: Any, new: Any
+    objects: Objects, write: Write, strategy: Strategy[Any], entry: Entry, old: Any, new: Any
 ) -> Entry:
     resource = write.resource
     if await aside(ownership.same_but_for_times, new, old):

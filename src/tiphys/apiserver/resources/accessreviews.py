@@ -1,102 +1,158 @@
-"""Access reviews: what their specs may say, and the question that they put to the authorizers."""
+"""Access reviews, in their three kinds: what one of them may say, and the question that it puts
+to the authorizers.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
-from tiphys.api import authorization_v1 as v1
+from tiphys.api.authorization_v1 import (
+    FieldSelectorAttributes,
+    LabelSelectorAttributes,
+    LocalSubjectAccessReview,
+    ResourceAttributes,
+    SelfSubjectAccessReview,
+    SelfSubjectAccessReviewSpec,
+    SubjectAccessReview,
+    SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus,
+)
+from tiphys.api.base import Struct
+from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement
 from tiphys.apiserver.access.authorization import Asked
+from tiphys.apiserver.http.request import User
+from tiphys.apiserver.resources.actions import Action, ActionContext
+from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 
 _ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+AnyReview = SubjectAccessReview | LocalSubjectAccessReview | SelfSubjectAccessReview
+AnySpec = SubjectAccessReviewSpec | SelfSubjectAccessReviewSpec
+R = TypeVar("R", SubjectAccessReview, LocalSubjectAccessReview, SelfSubjectAccessReview)
 
 
-def review_errors(review: Any, kind: str, namespace: str) -> list[FieldError]:
-    """What is wrong with a review of any of the three kinds; `namespace` is that of the request."""
-    spec, found = review.spec, []
-    resource, other = spec.resource_attributes, spec.non_resource_attributes
-    if resource is not None and other is not None:
-        why = "cannot be specified in combination with resourceAttributes"
-        found.append(errors.invalid_value("spec.nonResourceAttributes", other, why))
-    if resource is None and other is None:
-        found.append(errors.invalid_value("spec.resourceAttributes", None, _ONE_OF))
-    if kind != "SelfSubjectAccessReview" and not spec.user and not spec.groups:
-        found.append(
-            errors.invalid_value("spec.user", "", "at least one of user or group must be specified")
-        )
+async def review_access(review: R, context: ActionContext) -> Struct:
+    resource = context.resource
+    if violations := review_errors(review, context.namespace):
+        raise errors.invalid(resource.kind, resource.group, "", violations)
+    user = context.user
+    spec = review.spec
+    if isinstance(spec, SubjectAccessReviewSpec):
+        user = User(spec.user, tuple(spec.groups), spec.uid, spec.extra)
+    allowed, reason = context.authorizer.authorize(user, question_of(spec))
+    review.status = SubjectAccessReviewStatus(allowed=allowed, reason=reason)
+    return review
+
+
+class SubjectAccessReviewStrategy(Strategy[SubjectAccessReview]):
+    action = Action(SubjectAccessReview, review_access)
+
+
+class LocalSubjectAccessReviewStrategy(Strategy[LocalSubjectAccessReview]):
+    action = Action(LocalSubjectAccessReview, review_access)
+
+
+class SelfSubjectAccessReviewStrategy(Strategy[SelfSubjectAccessReview]):
+    action = Action(SelfSubjectAccessReview, review_access)
+
+
+def review_errors(review: AnyReview, namespace: str) -> list[FieldError]:
+    """What is wrong with a review of any kind; `namespace` is that of the request."""
+    violations = []
+    spec = review.spec
+    resource = spec.resource_attributes
+    path = spec.non_resource_attributes
+    if resource is not None and path is not None:
+        detail = "cannot be specified in combination with resourceAttributes"
+        violations.append(errors.invalid_value("spec.nonResourceAttributes", path, detail))
+    if resource is None and path is None:
+        violations.append(errors.invalid_value("spec.resourceAttributes", None, _ONE_OF))
+    if isinstance(spec, SubjectAccessReviewSpec) and not spec.user and not spec.groups:
+        detail = "at least one of user or group must be specified"
+        violations.append(errors.invalid_value("spec.user", "", detail))
     if resource is not None:
         at = "spec.resourceAttributes"
-        found += _selector_errors(resource.field_selector, f"{at}.fieldSelector")
-        found += _selector_errors(resource.label_selector, f"{at}.labelSelector")
-    if kind == "LocalSubjectAccessReview":
-        if resource is not None and resource.namespace != namespace:
-            where = "spec.resourceAttributes.namespace"
-            found.append(
-                errors.invalid_value(where, resource.namespace, "must match metadata.namespace")
-            )
-        if other is not None:
-            found.append(
-                errors.invalid_value(
-                    "spec.nonResourceAttributes", other, "disallowed on this kind of request"
-                )
-            )
-    return found
+        violations += _selector_errors(resource.field_selector, f"{at}.fieldSelector")
+        violations += _selector_errors(resource.label_selector, f"{at}.labelSelector")
+    if isinstance(review, LocalSubjectAccessReview):
+        violations += _local_errors(spec, namespace)
+    return violations
+
+
+def _local_errors(spec: AnySpec, namespace: str) -> list[FieldError]:
+    violations = []
+    resource = spec.resource_attributes
+    path = spec.non_resource_attributes
+    if resource is not None and resource.namespace != namespace:
+        field = "spec.resourceAttributes.namespace"
+        detail = "must match metadata.namespace"
+        violations.append(errors.invalid_value(field, resource.namespace, detail))
+    if path is not None:
+        detail = "disallowed on this kind of request"
+        violations.append(errors.invalid_value("spec.nonResourceAttributes", path, detail))
+    return violations
+
+
+def _requirements(
+    selector: FieldSelectorAttributes | LabelSelectorAttributes,
+) -> Sequence[FieldSelectorRequirement | LabelSelectorRequirement]:
+    return selector.requirements
 
 
 def _selector_errors(
-    selector: v1.FieldSelectorAttributes | v1.LabelSelectorAttributes | None, at: str
+    selector: FieldSelectorAttributes | LabelSelectorAttributes | None, path: str
 ) -> list[FieldError]:
     if selector is None:
         return []
-    found = []
+    violations = []
     if selector.raw_selector and selector.requirements:
-        why = "may not specified at the same time as requirements"
-        found.append(errors.invalid_value(f"{at}.rawSelector", selector.raw_selector, why))
-    if not selector.raw_selector and not selector.requirements:
-        why = f"when {at} is specified, requirements or rawSelector is required"
-        found.append(errors.required(f"{at}.requirements", why))
-    requirements: list[Any] = list(selector.requirements)
-    for index, requirement in enumerate(requirements):
-        where = f"{at}.requirements[{index}]"
-        if not requirement.key:
-            found.append(errors.required(f"{where}.key", "must be specified"))
-        if requirement.operator in ("In", "NotIn") and not requirement.values:
-            found.append(
-                errors.required(
-                    f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'"
-                )
-            )
-        if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
-            why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            found.append(errors.forbidden_field(f"{where}.values", why))
-    return found
-
-
-def asked_of(spec: Any) -> Asked:
-    """The question of a review's spec."""
-    if spec.non_resource_attributes is not None:
-        return Asked(
-            spec.non_resource_attributes.verb, path=spec.non_resource_attributes.path or "/"
+        detail = "may not specified at the same time as requirements"
+        violations.append(
+            errors.invalid_value(f"{path}.rawSelector", selector.raw_selector, detail)
         )
-    a = spec.resource_attributes
-    fields = _fields(a.field_selector)
+    if not selector.raw_selector and not selector.requirements:
+        detail = f"when {path} is specified, requirements or rawSelector is required"
+        violations.append(errors.required(f"{path}.requirements", detail))
+    for index, requirement in enumerate(_requirements(selector)):
+        at = f"{path}.requirements[{index}]"
+        if not requirement.key:
+            violations.append(errors.required(f"{at}.key", "must be specified"))
+        if requirement.operator in ("In", "NotIn") and not requirement.values:
+            detail = "must be specified when `operator` is 'In' or 'NotIn'"
+            violations.append(errors.required(f"{at}.values", detail))
+        if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
+            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            violations.append(errors.forbidden_field(f"{at}.values", detail))
+    return violations
+
+
+def question_of(spec: AnySpec) -> Asked:
+    """What a review asks."""
+    path = spec.non_resource_attributes
+    if path is not None:
+        return Asked(path.verb, path=path.path or "/")
+    resource = spec.resource_attributes or ResourceAttributes()
     return Asked(
-        a.verb,
-        a.group,
-        a.resource,
-        a.subresource,
-        a.namespace,
-        a.name,
-        version=a.version,
-        fields=fields,
+        resource.verb,
+        resource.group,
+        resource.resource,
+        resource.subresource,
+        resource.namespace,
+        resource.name,
+        version=resource.version,
+        fields=_fields(resource.field_selector),
     )
 
 
-def _fields(selector: v1.FieldSelectorAttributes | None) -> str:
-    """A field selector as text. What field selectors cannot say is left out, which asks for more, never for less."""
-    if selector is None or selector.raw_selector:
-        return selector.raw_selector if selector is not None else ""
+def _fields(selector: FieldSelectorAttributes | None) -> str:
+    """A field selector as text. What field selectors cannot say is left out, which asks for
+    more, never for less."""
+    if selector is None:
+        return ""
+    if selector.raw_selector:
+        return selector.raw_selector
     signs = {"In": "=", "NotIn": "!="}
     return ",".join(
         _escaped(requirement.key) + signs[requirement.operator] + _escaped(requirement.values[0])

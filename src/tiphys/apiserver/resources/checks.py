@@ -1,4 +1,6 @@
-"""Checks that rules of many types have in common. Each gives the errors of one value."""
+"""Checks that rules of many types have in common. Each gives the errors of one value at its
+`path`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tiphys.api.core_v1 import NodeSelectorRequirement
+from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from tiphys.apiserver.registry.metadata import validate_labels
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
@@ -22,188 +26,231 @@ PORT_RANGE = "must be between 1 and 65535, inclusive"
 NATURAL = "must be greater than or equal to 0"
 IP_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-_PATH_WORDS = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
-_PATH = re.compile(_PATH_WORDS + r"\Z")
+_FILE_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
+_LONGEST_DRIVER = 63
+_LEAST_TOKEN_SECONDS = 600
+_MOST_TOKEN_SECONDS = 1 << 32
+_PATH_PATTERN = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+_PATH = re.compile(_PATH_PATTERN + r"\Z")
+
+Rule = Callable[[str], list[str]]
+"""Gives the problems of a text (`machinery.names`)."""
+
+# --- presence and choice ---
 
 
-def natural(value: int | None, at: str) -> list[FieldError]:
-    return [errors.invalid_value(at, value, NATURAL)] if value is not None and value < 0 else []
+def given(value: Any, path: str, detail: str = "") -> list[FieldError]:
+    """It must be there."""
+    return [] if value else [errors.required(path, detail)]
 
 
-def one_of(value: Any, allowed: Iterable[str], at: str) -> list[FieldError]:
+def one_of(value: Any, allowed: Iterable[str], path: str) -> list[FieldError]:
     """What is absent is no error."""
-    return [] if not value or value in allowed else [errors.not_supported(at, value, allowed)]
+    if not value or value in allowed:
+        return []
+    return [errors.not_supported(path, value, allowed)]
 
 
-def given(value: Any, at: str, why: str = "") -> list[FieldError]:
-    return [] if value else [errors.required(at, why)]
+# --- numbers ---
 
 
-def within(value: int | None, least: int, most: int, at: str) -> list[FieldError]:
-    bad = value is not None and not least <= value <= most
-    return (
-        [errors.invalid_value(at, value, f"must be between {least} and {most}, inclusive")]
-        if bad
-        else []
-    )
+def natural(value: int | None, path: str) -> list[FieldError]:
+    if value is None or value >= 0:
+        return []
+    return [errors.invalid_value(path, value, NATURAL)]
 
 
-def port(value: Any, at: str) -> list[FieldError]:
-    """A number; names are not looked at."""
-    bad = isinstance(value, int) and not 0 < value < 65536
-    return [errors.invalid_value(at, value, PORT_RANGE)] if bad else []
+def within(value: int | None, least: int, most: int, path: str) -> list[FieldError]:
+    if value is None or least <= value <= most:
+        return []
+    detail = f"must be between {least} and {most}, inclusive"
+    return [errors.invalid_value(path, value, detail)]
 
 
-def named(value: str, problems: Callable[[str], list[str]], at: str) -> list[FieldError]:
-    """A name that is absent is no error."""
-    return (
-        [errors.invalid_value(at, value, problem) for problem in problems(value)] if value else []
-    )
+def port(value: Any, path: str) -> list[FieldError]:
+    """A number; names of ports are not looked at."""
+    if isinstance(value, int) and not 0 < value < 65536:
+        return [errors.invalid_value(path, value, PORT_RANGE)]
+    return []
 
 
-def qualified_name(value: str, at: str) -> list[FieldError]:
-    """A name that has to be there, with, maybe, a domain before it; one that is absent is wrong in every way."""
-    return [errors.invalid_value(at, value, problem) for problem in label_key_errors(value)]
-
-
-def qualified(value: str | None, at: str) -> list[FieldError]:
-    """A name with, maybe, a domain before it. What is absent is no error."""
-    return named(value or "", label_key_errors, at)
-
-
-def subdomain(value: str | None, at: str) -> list[FieldError]:
-    return named(value or "", dns_subdomain_errors, at)
-
-
-def segment(value: str, at: str) -> list[FieldError]:
-    """What can stand between the slashes of a path."""
-    return given(value, at) + named(value, path_segment_errors, at)
-
-
-def driver(value: str, at: str) -> list[FieldError]:
-    """The name of a driver of volumes or of devices."""
-    found = given(value, at) + [
-        errors.invalid_value(at, value, why) for why in dns_subdomain_errors(value.lower())
-    ]
-    return found + ([errors.too_long(at, 63)] if len(value) > 63 else [])
-
-
-def domain_path(value: str, at: str) -> list[FieldError]:
-    if not value:
-        return [errors.required(at)]
-    host, slash, path = value.partition("/")
-    if not (host and slash and path):
-        return [
-            errors.invalid_value(
-                at, value, 'must be a domain-prefixed path (such as "acme.io/foo")'
-            )
-        ]
-    found = [errors.invalid_value(at, host, why) for why in dns_subdomain_errors(host)]
-    if not _PATH.match(path):
-        why = f"Invalid path (regex used for validation is '{_PATH_WORDS}')"
-        found.append(errors.invalid_value(at, path, why))
-    return found
-
-
-def address(value: str, at: str) -> list[FieldError]:
-    return [] if is_ip(value) else [errors.invalid_value(at, value, IP_ADDRESS)]
-
-
-def network(value: str, at: str) -> list[FieldError]:
-    try:
-        ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        return [errors.invalid_value(at, value, CIDR)]
-    return [] if "/" in value else [errors.invalid_value(at, value, CIDR)]
-
-
-def file_mode(value: int | None, at: str) -> list[FieldError]:
-    why = "must be a number between 0 and 0777 (octal), both inclusive"
-    return (
-        [errors.invalid_value(at, value, why)]
-        if value is not None and not 0 <= value <= 0o777
-        else []
-    )
-
-
-def local_path(path: str, at: str) -> list[FieldError]:
-    """A path below something: not absolute, and never up."""
-    if not path:
-        return [errors.required(at)]
-    if path.startswith("/"):
-        return [errors.invalid_value(at, path, "must be a relative path")]
-    return (
-        []
-        if ".." not in path.split("/")
-        else [errors.invalid_value(at, path, "must not contain '..'")]
-    )
-
-
-def unreserved_path(path: str, at: str) -> list[FieldError]:
-    """A path of a file in a volume that the node fills: names that begin with two dots are the node's own."""
-    found = local_path(path, at)
-    if path.startswith("..") and not path.startswith("../"):
-        found.append(errors.invalid_value(at, path, "must not start with '..'"))
-    return found
+def file_mode(value: int | None, path: str) -> list[FieldError]:
+    if value is None or 0 <= value <= 0o777:
+        return []
+    return [errors.invalid_value(path, value, _FILE_MODE)]
 
 
 def amounts(
-    values: Mapping[str, str], at: str, whole: Callable[[str], bool] = lambda name: False
+    values: Mapping[str, str], path: str, whole: Callable[[str], bool] | None = None
 ) -> list[FieldError]:
-    """Quantities that are not negative, and whole numbers where they have to be."""
-    found = []
+    """Quantities that are not negative, and whole numbers of what `whole` says."""
+    violations = []
     for name, value in values.items():
-        if quantity.nano(value) < 0:
-            found.append(errors.invalid_value(f"{at}[{name}]", value, NATURAL))
-        elif whole(name) and quantity.nano(value) % quantity.NANO:
-            found.append(errors.invalid_value(f"{at}[{name}]", value, "must be an integer"))
-    return found
+        nano = quantity.nano(value)
+        if nano < 0:
+            violations.append(errors.invalid_value(f"{path}[{name}]", value, NATURAL))
+        elif whole is not None and whole(name) and nano % quantity.NANO:
+            detail = "must be an integer"
+            violations.append(errors.invalid_value(f"{path}[{name}]", value, detail))
+    return violations
 
 
-_LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+# --- names ---
+
+
+def obeys(value: str, rule: Rule, path: str) -> list[FieldError]:
+    """Every problem that a rule has with a text, "" included."""
+    return [errors.invalid_value(path, value, problem) for problem in rule(value)]
+
+
+def named(value: str, rule: Rule, path: str) -> list[FieldError]:
+    """A name that is absent is no error."""
+    return obeys(value, rule, path) if value else []
+
+
+def qualified_name(value: str, path: str) -> list[FieldError]:
+    """A name that has to be there, perhaps with a domain before it; one that is absent is wrong
+    in every way."""
+    return obeys(value, label_key_errors, path)
+
+
+def qualified(value: str | None, path: str) -> list[FieldError]:
+    """A name, perhaps with a domain before it. What is absent is no error."""
+    return named(value or "", label_key_errors, path)
+
+
+def subdomain(value: str | None, path: str) -> list[FieldError]:
+    """What is absent is no error."""
+    return named(value or "", dns_subdomain_errors, path)
+
+
+def segment(value: str, path: str) -> list[FieldError]:
+    """What can stand between the slashes of a URL's path. It must be there."""
+    return given(value, path) + named(value, path_segment_errors, path)
+
+
+def driver(value: str, path: str) -> list[FieldError]:
+    """The name of a driver of volumes or of devices. It must be there."""
+    violations = given(value, path)
+    for problem in dns_subdomain_errors(value.lower()):
+        violations.append(errors.invalid_value(path, value, problem))
+    if len(value) > _LONGEST_DRIVER:
+        violations.append(errors.too_long(path, _LONGEST_DRIVER))
+    return violations
+
+
+def domain_path(value: str, path: str) -> list[FieldError]:
+    """A domain and a path: ``acme.io/foo``. It must be there."""
+    if not value:
+        return [errors.required(path)]
+    host, slash, rest = value.partition("/")
+    if not (host and slash and rest):
+        detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        return [errors.invalid_value(path, value, detail)]
+    violations = obeys(host, dns_subdomain_errors, path)
+    if not _PATH.match(rest):
+        detail = f"Invalid path (regex used for validation is '{_PATH_PATTERN}')"
+        violations.append(errors.invalid_value(path, rest, detail))
+    return violations
+
+
+# --- addresses ---
+
+
+def address(value: str, path: str) -> list[FieldError]:
+    return [] if is_ip(value) else [errors.invalid_value(path, value, IP_ADDRESS)]
+
+
+def network(value: str, path: str) -> list[FieldError]:
+    """A range of addresses: ``10.0.0.0/8``."""
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return [errors.invalid_value(path, value, CIDR)]
+    # A single address is a network to Python.
+    return [] if "/" in value else [errors.invalid_value(path, value, CIDR)]
+
+
+# --- paths of files ---
+
+
+def local_path(value: str, path: str) -> list[FieldError]:
+    """A path below something: not absolute, and never up. It must be there."""
+    if not value:
+        return [errors.required(path)]
+    if value.startswith("/"):
+        return [errors.invalid_value(path, value, "must be a relative path")]
+    if ".." in value.split("/"):
+        return [errors.invalid_value(path, value, "must not contain '..'")]
+    return []
+
+
+def unreserved_path(value: str, path: str) -> list[FieldError]:
+    """A path of a file in a volume that the node fills: names that begin with two dots are the
+    node's own."""
+    violations = local_path(value, path)
+    if value.startswith("..") and not value.startswith("../"):
+        violations.append(errors.invalid_value(path, value, "must not start with '..'"))
+    return violations
+
+
+# --- selectors ---
+
+Requirement = LabelSelectorRequirement | NodeSelectorRequirement
+LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def requirement(
-    e: Any,
-    at: str,
-    found: list[FieldError],
-    operators: tuple[str, ...] = _LABEL_OPERATORS,
-    strict: bool = True,
-) -> None:
-    """One requirement of a selector; `strict`: its values must be such as labels have."""
-    if e.operator not in operators:
-        found.append(
-            errors.invalid_value(f"{at}.operator", e.operator, "not a valid selector operator")
-        )
-    elif e.operator in ("In", "NotIn") and not e.values:
-        found.append(
-            errors.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        )
-    elif e.operator in ("Exists", "DoesNotExist") and e.values:
-        found.append(
-            errors.forbidden_field(
-                f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            )
-        )
-    elif e.operator in ("Gt", "Lt") and len(e.values) != 1:
-        found.append(
-            errors.required(
-                f"{at}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"
-            )
-        )
-    found += [
-        errors.invalid_value(f"{at}.key", e.key, problem) for problem in label_key_errors(e.key)
-    ]
+    wanted: Requirement, operators: tuple[str, ...], path: str, strict: bool = True
+) -> list[FieldError]:
+    """One requirement of a selector that may use the `operators`; `strict`: its values must be
+    such as labels have."""
+    violations = _operator(wanted, operators, path)
+    violations += qualified_name(wanted.key, f"{path}.key")
     if strict:
-        for index, value in enumerate(e.values):
-            found += named(value, label_value_errors, f"{at}.values[{index}]")
+        for index, value in enumerate(wanted.values):
+            violations += named(value, label_value_errors, f"{path}.values[{index}]")
+    return violations
 
 
-def label_selector(selector: Any, at: str) -> list[FieldError]:
+def _operator(wanted: Requirement, operators: tuple[str, ...], path: str) -> list[FieldError]:
+    """Whether the operator is known, and there are as many values as it takes."""
+    operator = wanted.operator
+    if operator not in operators:
+        detail = "not a valid selector operator"
+        return [errors.invalid_value(f"{path}.operator", operator, detail)]
+    field = f"{path}.values"
+    if operator in ("In", "NotIn") and not wanted.values:
+        detail = "must be specified when `operator` is 'In' or 'NotIn'"
+        return [errors.required(field, detail)]
+    if operator in ("Exists", "DoesNotExist") and wanted.values:
+        detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+        return [errors.forbidden_field(field, detail)]
+    if operator in ("Gt", "Lt") and len(wanted.values) != 1:
+        detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+        return [errors.required(field, detail)]
+    return []
+
+
+def label_selector(selector: LabelSelector | None, path: str) -> list[FieldError]:
     """What is absent is no error."""
     if selector is None:
         return []
-    found = validate_labels(selector.match_labels, f"{at}.matchLabels")
-    for index, e in enumerate(selector.match_expressions):
-        requirement(e, f"{at}.matchExpressions[{index}]", found)
-    return found
+    violations = validate_labels(selector.match_labels, f"{path}.matchLabels")
+    for index, wanted in enumerate(selector.match_expressions):
+        violations += requirement(wanted, LABEL_OPERATORS, f"{path}.matchExpressions[{index}]")
+    return violations
+
+
+# --- tokens ---
+
+
+def token_seconds(value: int | None, path: str) -> list[FieldError]:
+    """How long a token is to last. What is absent is no error."""
+    if value is not None and value < _LEAST_TOKEN_SECONDS:
+        detail = "may not specify a duration less than 10 minutes"
+        return [errors.invalid_value(path, value, detail)]
+    if value is not None and value > _MOST_TOKEN_SECONDS:
+        detail = "may not specify a duration larger than 2^32 seconds"
+        return [errors.invalid_value(path, value, detail)]
+    return []

@@ -1,0 +1,71 @@
+"""APIServices: which server answers for a group and version."""
+
+from __future__ import annotations
+
+from tiphys.api.apiregistration_v1 import APIService, APIServiceSpec
+from tiphys.apiserver.resources import checks
+from tiphys.apiserver.resources.base import Strategy
+from tiphys.apiserver.resources.columns import AGE, NAME, Column
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import path_segment_errors
+
+_HIGHEST_GROUP_PRIORITY = 20000
+_HIGHEST_VERSION_PRIORITY = 1000
+
+
+def _service(api_service: APIService) -> str:
+    service = api_service.spec.service
+    return f"{service.namespace}/{service.name}" if service is not None else "Local"
+
+
+def _available(api_service: APIService) -> str:
+    for condition in api_service.status.conditions:
+        if condition.type == "Available":
+            available = condition.status == "True"
+            return "True" if available else f"{condition.status} ({condition.reason})"
+    return "Unknown"
+
+
+class APIServiceStrategy(Strategy[APIService]):
+    """The name says what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
+
+    columns = (NAME, Column("Service", _service), Column("Available", _available), AGE)
+    name_errors = staticmethod(path_segment_errors)
+    status_alone = True
+
+    def default(self, obj: APIService) -> None:
+        if obj.spec.service is not None:
+            obj.spec.service.port = obj.spec.service.port or 443
+
+    def validate(self, obj: APIService) -> list[FieldError]:
+        spec = obj.spec
+        violations = []
+        name = f"{spec.version}.{spec.group}"
+        if obj.metadata.name != name:
+            detail = f'must be `spec.version+"."+spec.group`: "{name}"'
+            violations.append(errors.invalid_value("metadata.name", obj.metadata.name, detail))
+        priority = spec.group_priority_minimum
+        if not 0 < priority <= _HIGHEST_GROUP_PRIORITY:
+            detail = "must be positive and less than 20000"
+            violations.append(errors.invalid_value("spec.groupPriorityMinimum", priority, detail))
+        priority = spec.version_priority
+        if not 0 < priority <= _HIGHEST_VERSION_PRIORITY:
+            detail = "must be positive and less than 1000"
+            violations.append(errors.invalid_value("spec.versionPriority", priority, detail))
+        return violations + _service_errors(spec)
+
+
+def _service_errors(spec: APIServiceSpec) -> list[FieldError]:
+    if spec.service is None:
+        if spec.ca_bundle or spec.insecure_skip_tls_verify:
+            detail = "local APIServices may not have a caBundle"
+            return [errors.invalid_value("spec.caBundle", "", detail)]
+        return []
+    violations = checks.given(spec.service.namespace, "spec.service.namespace")
+    violations += checks.given(spec.service.name, "spec.service.name")
+    if spec.insecure_skip_tls_verify and spec.ca_bundle:
+        detail = "may not be true if caBundle is present"
+        field = "spec.insecureSkipTLSVerify"
+        violations.append(errors.invalid_value(field, True, detail))
+    return violations

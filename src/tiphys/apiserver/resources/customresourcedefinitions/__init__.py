@@ -1,0 +1,1 @@
+"""Custom resource definitions, and the rules of the schemas in them."""

@@ -1,0 +1,1 @@
+"""Pods: their rules are those of every pod template (`podspec`), and what is here."""

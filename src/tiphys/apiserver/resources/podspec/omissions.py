@@ -1,0 +1,80 @@
+"""What the API accepts of pods and nodes of ours do not carry out: its author is warned, for an
+object that does nothing is a trap.
+
+A node that carries one of them out takes its line away. Volumes of kinds that nodes do not know,
+unsafe sysctls, users of the pod's own and the like are not here: nodes refuse such pods, and say
+so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tiphys.api.core_v1 import (
+    Container,
+    EmptyDirVolumeSource,
+    PodSecurityContext,
+    PodSpec,
+    SecurityContext,
+)
+
+NOT_CARRIED_OUT = "is not carried out by nodes of Tiphys"
+
+
+def omissions(spec: PodSpec, path: str) -> Iterator[str]:
+    """Of a pod, or of a template of pods."""
+    if spec.runtime_class_name:
+        reason = "every pod runs on the same runtime"
+        yield f"{path}.runtimeClassName: {NOT_CARRIED_OUT}: {reason}"
+    if spec.security_context is not None:
+        yield from _security(spec.security_context, f"{path}.securityContext")
+    for index, volume in enumerate(spec.volumes):
+        if volume.empty_dir is not None:
+            yield from _empty_dir(volume.empty_dir, f"{path}.volumes[{index}].emptyDir")
+    for kind, containers in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+    ):
+        for index, container in enumerate(containers):
+            if not _is_plain(container):
+                yield from _container(container, f"{path}.{kind}[{index}]")
+
+
+def _security(context: PodSecurityContext | SecurityContext, path: str) -> Iterator[str]:
+    """Of a pod or a container."""
+    if context.se_linux_options is not None:
+        yield f"{path}.seLinuxOptions: {NOT_CARRIED_OUT}"
+    if context.app_armor_profile is not None and context.app_armor_profile.type != "Unconfined":
+        yield f"{path}.appArmorProfile: {NOT_CARRIED_OUT}"
+    if context.seccomp_profile is not None and context.seccomp_profile.type == "Localhost":
+        reason = "RuntimeDefault is, instead"
+        yield f"{path}.seccompProfile: Localhost {NOT_CARRIED_OUT}: {reason}"
+
+
+def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Iterator[str]:
+    if source.medium.startswith("HugePages"):
+        yield f"{path}.medium: {source.medium} {NOT_CARRIED_OUT}"
+
+
+def _is_plain(container: Container) -> bool:
+    """Whether there is nothing to warn of, as of nearly all: asked of every container that is
+    created."""
+    if container.security_context is not None or container.lifecycle is not None:
+        return False
+    return not (container.volume_devices or container.restart_policy_rules)
+
+
+def _container(container: Container, path: str) -> Iterator[str]:
+    context = container.security_context
+    if context is not None:
+        yield from _security(context, f"{path}.securityContext")
+        if context.proc_mount == "Unmasked":
+            yield f"{path}.securityContext.procMount: Unmasked {NOT_CARRIED_OUT}"
+    if container.volume_devices:
+        reason = "the container has no such device"
+        yield f"{path}.volumeDevices: {NOT_CARRIED_OUT}: {reason}"
+    if any(rule.action == "RestartAllContainers" for rule in container.restart_policy_rules):
+        reason = "the container alone is started again"
+        yield (f"{path}.restartPolicyRules: RestartAllContainers {NOT_CARRIED_OUT}: {reason}")
+    if container.lifecycle is not None and container.lifecycle.stop_signal:
+        yield f"{path}.lifecycle.stopSignal: {NOT_CARRIED_OUT}: the image's signal is sent"

@@ -1,0 +1,19 @@
+"""Self subject reviews: who the server takes somebody for."""
+
+from __future__ import annotations
+
+from tiphys.api.authentication_v1 import SelfSubjectReview
+from tiphys.api.base import Struct
+from tiphys.apiserver.resources.actions import Action, ActionContext
+from tiphys.apiserver.resources.base import Strategy
+from tiphys.apiserver.resources.userinfo import user_info
+
+
+async def review_self(review: SelfSubjectReview, context: ActionContext) -> Struct:
+    review.metadata.creation_timestamp = context.now()
+    review.status.user_info = user_info(context.user)
+    return review
+
+
+class SelfSubjectReviewStrategy(Strategy[SelfSubjectReview]):
+    action = Action(SelfSubjectReview, review_self)

@@ -1,0 +1,1 @@
+"""Services, and the addresses and node ports that they take."""

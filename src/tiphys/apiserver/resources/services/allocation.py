@@ -1,0 +1,208 @@
+"""Cluster IPs and node ports of services. They are taken before a service is written, and given
+back when it is gone.
+
+What takes one writes a record under the address or the port: of two services that want the same,
+the store lets one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import random
+from collections.abc import Iterable
+from enum import Enum
+
+from tiphys.api.base import encode
+from tiphys.api.catalog import resource_of
+from tiphys.api.core_v1 import Service, ServiceSpec
+from tiphys.api.networking_v1 import IPAddress, ParentReference
+from tiphys.apiserver.registry.writes import Write
+from tiphys.apiserver.resources.lookups import Allocator
+from tiphys.apiserver.resources.services import ranges
+from tiphys.machinery import errors
+from tiphys.machinery.errors import StatusError
+from tiphys.store.engine import Conflict
+
+NODE_PORTS = range(30000, 32768)
+_PORTS_TRIED = 64  # at random, before there seem to be none
+_PORT_RECORDS = "/internal/nodeports/"
+_ADDRESSES = resource_of(IPAddress)
+_LABELS = {
+    "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+    "ipaddress.kubernetes.io/ip-family": "IPv4",
+}
+
+# --- addresses ---
+
+
+async def take_address(
+    objects: Allocator, service: Service, own_range: ipaddress.IPv4Network, taken: list[str]
+) -> None:
+    """Gives the service the address that it asks for, or any. The key of the record is added to
+    `taken`. Raises 422 for an address that cannot be had, 500 when there are none left."""
+    spec = service.spec
+    if spec.type == "ExternalName" or spec.cluster_ip == "None":
+        spec.cluster_ips = [spec.cluster_ip] if spec.cluster_ip else []
+        return
+    networks = ranges.service_ranges(objects, own_range)
+    if spec.cluster_ip:
+        await _take_requested(objects, service, networks, taken)
+        return
+    for network in networks:
+        for address in ranges.candidates(network):
+            if await _claim(objects, address, service, taken) is not _Claim.FOREIGN:
+                spec.cluster_ip = address
+                spec.cluster_ips = [address]
+                return
+    raise errors.internal("failed to allocate a serviceIP: range is full")
+
+
+async def _take_requested(
+    objects: Allocator,
+    service: Service,
+    networks: Iterable[ipaddress.IPv4Network],
+    taken: list[str],
+) -> None:
+    address = service.spec.cluster_ip
+    if not any(ipaddress.ip_address(address) in network for network in networks):
+        raise _not_allocated(service, "the provided network does not match the current range")
+    if await _claim(objects, address, service, taken) is _Claim.FOREIGN:
+        raise _not_allocated(service, "provided IP is already allocated")
+    service.spec.cluster_ips = [address]
+
+
+def _not_allocated(service: Service, reason: str) -> StatusError:
+    address = service.spec.cluster_ip
+    detail = f"failed to allocate IP {address}: {reason}"
+    violation = errors.invalid_value("spec.clusterIPs", [address], detail)
+    return errors.invalid("Service", "", service.metadata.name, [violation])
+
+
+class _Claim(Enum):
+    """Whose an address is after a service has tried to take it."""
+
+    NEW = "taken now"
+    OWN = "the service has it already"
+    FOREIGN = "another service has it"
+
+
+async def _claim(objects: Allocator, address: str, service: Service, taken: list[str]) -> _Claim:
+    owner = ParentReference(
+        resource="services", namespace=service.metadata.namespace, name=service.metadata.name
+    )
+    existing = objects.find(IPAddress, "", address)
+    if existing is not None:
+        return _Claim.OWN if existing.spec.parent_ref == owner else _Claim.FOREIGN
+    record = IPAddress()
+    record.metadata.name = address
+    record.metadata.labels = dict(_LABELS)
+    record.spec.parent_ref = owner
+    try:
+        await objects.create(Write(_ADDRESSES), record)
+    except StatusError as error:
+        if error.reason == "AlreadyExists":
+            return _Claim.FOREIGN
+        raise
+    taken.append(_ADDRESSES.key("", address))
+    return _Claim.NEW
+
+
+# --- node ports ---
+
+
+def node_port_key(port: int, protocol: str = "") -> str:
+    """The key of the record that a node port is taken, for all protocols. Older clusters have
+    one for each protocol."""
+    return f"{_PORT_RECORDS}{protocol}-{port}" if protocol else f"{_PORT_RECORDS}{port}"
+
+
+def _older_keys(port: int) -> list[str]:
+    return [node_port_key(port, protocol) for protocol in ("TCP", "UDP", "SCTP")]
+
+
+async def take_ports(
+    objects: Allocator, new: Service, old: Service | None, taken: list[str]
+) -> None:
+    """Gives each of the service's ports the node port that it asks for, or any. The keys of the
+    records are added to `taken`. Raises 422 for a port that cannot be had."""
+    spec = new.spec
+    if spec.type not in ("NodePort", "LoadBalancer"):
+        return
+    if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is False:
+        return
+    own = {port.node_port for port in old.spec.ports} if old is not None else set()
+    chosen: dict[int, int] = {}  # by port number: TCP and UDP of one share one node port
+    for index, port in enumerate(spec.ports):
+        if not port.node_port and old is None:
+            port.node_port = chosen.get(port.port) or _requested(spec, port.port)
+        if not port.node_port or port.node_port not in {*own, chosen.get(port.port)}:
+            await _take_port(objects, new, index, taken)
+        chosen[port.port] = port.node_port
+        if old is not None:
+            own.add(port.node_port)
+
+
+def _requested(spec: ServiceSpec, number: int) -> int:
+    """The node port that is asked for of a port number, with whatever protocol; 0 for none."""
+    return next((p.node_port for p in spec.ports if p.port == number and p.node_port), 0)
+
+
+async def _take_port(objects: Allocator, service: Service, index: int, taken: list[str]) -> None:
+    port = service.spec.ports[index]
+    detail = "provided port is already allocated"
+    if port.node_port and port.node_port not in NODE_PORTS:
+        bounds = f"{NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+        detail = f"provided port is not in the valid range. The range of valid ports is {bounds}"
+    else:
+        requested = [port.node_port] if port.node_port else None
+        for candidate in requested or random.sample(NODE_PORTS, _PORTS_TRIED):
+            if await _record_port(objects, service, candidate):
+                taken.append(node_port_key(candidate))
+                port.node_port = candidate
+                return
+    violation = errors.invalid_value(f"spec.ports[{index}].nodePort", port.node_port, detail)
+    raise errors.invalid("Service", "", service.metadata.name, [violation])
+
+
+async def _record_port(objects: Allocator, service: Service, port: int) -> bool:
+    """Whether the port was free, and is the service's now."""
+    cache = objects.store.cache(_PORT_RECORDS)
+    if any(cache.get(key) is not None for key in _older_keys(port)):
+        return False
+    meta = service.metadata
+    record = encode({"metadata": {"service": f"{meta.namespace}/{meta.name}"}})
+    try:
+        await objects.store.put(cache, node_port_key(port), record, 0)
+    except Conflict:
+        return False
+    return True
+
+
+# --- giving back ---
+
+
+async def release(objects: Allocator, key: str) -> None:
+    """Removes a record. One that is gone already is no error."""
+    with contextlib.suppress(Conflict):
+        await objects.store.delete(key, None)
+
+
+async def release_unused(objects: Allocator, new: ServiceSpec | None, old: ServiceSpec) -> None:
+    """Gives back what a service had and has no more; `new` is None when it is gone."""
+    addresses = set(old.cluster_ips) - {"None"}
+    ports = {port.node_port for port in old.ports} - {0}
+    if new is not None:
+        addresses -= set(new.cluster_ips)
+        ports -= {port.node_port for port in new.ports}
+    for address in addresses:
+        await release(objects, _ADDRESSES.key("", address))
+    for port in ports:
+        await _release_port(objects, port)
+
+
+async def _release_port(objects: Allocator, port: int) -> None:
+    cache = objects.store.cache(_PORT_RECORDS)
+    for key in (node_port_key(port), *_older_keys(port)):
+        if cache.get(key) is not None:
+            await release(objects, key)

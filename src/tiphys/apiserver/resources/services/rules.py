@@ -1,0 +1,151 @@
+"""What is wrong with a service's spec."""
+
+from __future__ import annotations
+
+from tiphys.api.core_v1 import ServicePort, ServiceSpec
+from tiphys.apiserver.registry.metadata import validate_labels
+from tiphys.apiserver.resources import checks
+from tiphys.machinery import errors
+from tiphys.machinery.errors import FieldError
+from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, port_name_errors
+
+_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+_AFFINITIES = ("ClientIP", "None")
+_TRAFFIC_POLICIES = ("Cluster", "Local")
+_FAMILIES = ("IPv4", "IPv6")
+_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_MOST_ADDRESSES = 2  # one of each family
+_LONGEST_AFFINITY = 86400  # seconds
+
+
+def service_errors(spec: ServiceSpec) -> list[FieldError]:
+    violations = []
+    if spec.type not in _TYPES:
+        violations.append(errors.not_supported("spec.type", spec.type, _TYPES))
+    if spec.type == "ExternalName":
+        violations += _external_name(spec.external_name, "spec.externalName")
+    elif not spec.ports and spec.cluster_ip != "None":
+        violations.append(errors.required("spec.ports"))
+    violations += _addresses(spec, "spec.clusterIPs")
+    if spec.session_affinity not in _AFFINITIES:
+        field = "spec.sessionAffinity"
+        violations.append(errors.not_supported(field, spec.session_affinity, _AFFINITIES))
+    violations += _ports(spec, "spec.ports")
+    for index, address in enumerate(spec.external_ips):
+        violations += checks.address(address, f"spec.externalIPs[{index}]")
+    violations += validate_labels(spec.selector, "spec.selector")
+    violations += _traffic(spec)
+    violations += _load_balancer(spec)
+    return violations + _affinity_seconds(spec)
+
+
+def _external_name(name: str, path: str) -> list[FieldError]:
+    if not name:
+        return [errors.required(path)]
+    problems = dns_subdomain_errors(name.rstrip("."))
+    return [errors.invalid_value(path, name, problem) for problem in problems]
+
+
+def _addresses(spec: ServiceSpec, path: str) -> list[FieldError]:
+    """Of the service itself, as far as its author chooses them."""
+    addresses = spec.cluster_ips
+    if not addresses and spec.cluster_ip:
+        addresses = [spec.cluster_ip]
+    violations = []
+    if spec.cluster_ips and spec.cluster_ips[0] != spec.cluster_ip:
+        detail = "first value must match `clusterIP`"
+        violations.append(errors.invalid_value(path, spec.cluster_ips, detail))
+    if "None" in addresses and len(addresses) > 1:
+        detail = "'None' must be the first and only value"
+        violations.append(errors.invalid_value(path, addresses, detail))
+    if len(addresses) > _MOST_ADDRESSES:
+        detail = "may only hold up to 2 values"
+        violations.append(errors.invalid_value(path, addresses, detail))
+    for index, address in enumerate(addresses):
+        if address != "None":
+            violations += checks.address(address, f"{path}[{index}]")
+    return violations
+
+
+def _ports(spec: ServiceSpec, path: str) -> list[FieldError]:
+    violations = []
+    names: set[str] = set()
+    numbers: set[tuple[int, str]] = set()
+    for index, port in enumerate(spec.ports):
+        at = f"{path}[{index}]"
+        if len(spec.ports) > 1 or port.name:
+            violations += _port_name(port.name, names, f"{at}.name")
+        violations += _port(port, at)
+        number = (port.port, port.protocol)
+        if number in numbers:
+            shown = {"port": port.port, "protocol": port.protocol}
+            violations.append(errors.duplicate(at, shown))
+        numbers.add(number)
+        if port.node_port and spec.type in ("ClusterIP", "ExternalName"):
+            detail = "may not be used when `type` is 'ClusterIP'"
+            violations.append(errors.forbidden_field(f"{at}.nodePort", detail))
+    return violations
+
+
+def _port_name(name: str, seen: set[str], path: str) -> list[FieldError]:
+    """Of one of several ports, or of one that has a name."""
+    if not name:
+        return [errors.required(path)]
+    violations = checks.obeys(name, dns_label_errors, path)
+    if name in seen:
+        violations.append(errors.duplicate(path, name))
+    seen.add(name)
+    return violations
+
+
+def _port(port: ServicePort, path: str) -> list[FieldError]:
+    violations = checks.port(port.port, f"{path}.port")
+    violations += checks.qualified(port.app_protocol, f"{path}.appProtocol")
+    if isinstance(port.target_port, str):
+        violations += checks.named(port.target_port, port_name_errors, f"{path}.targetPort")
+    if port.protocol not in _PROTOCOLS:
+        violations.append(errors.not_supported(f"{path}.protocol", port.protocol, _PROTOCOLS))
+    return violations + checks.port(port.target_port, f"{path}.targetPort")
+
+
+def _traffic(spec: ServiceSpec) -> list[FieldError]:
+    """Which addresses there are, and where what comes to them goes."""
+    policy = spec.external_traffic_policy
+    violations = checks.one_of(policy, _TRAFFIC_POLICIES, "spec.externalTrafficPolicy")
+    policy = spec.internal_traffic_policy or ""
+    violations += checks.one_of(policy, _TRAFFIC_POLICIES, "spec.internalTrafficPolicy")
+    violations += checks.one_of(spec.ip_family_policy, _FAMILY_POLICIES, "spec.ipFamilyPolicy")
+    for index, family in enumerate(spec.ip_families):
+        violations += checks.one_of(family, _FAMILIES, f"spec.ipFamilies[{index}]")
+    for index, source in enumerate(spec.load_balancer_source_ranges):
+        violations += checks.network(source.strip(), f"spec.loadBalancerSourceRanges[{index}]")
+    field = "spec.trafficDistribution"
+    return violations + checks.one_of(spec.traffic_distribution, _DISTRIBUTIONS, field)
+
+
+def _load_balancer(spec: ServiceSpec) -> list[FieldError]:
+    violations = []
+    balanced = spec.type == "LoadBalancer"
+    port = spec.health_check_node_port
+    if port and not (balanced and spec.external_traffic_policy == "Local"):
+        detail = (
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        )
+        violations.append(errors.invalid_value("spec.healthCheckNodePort", port, detail))
+    if spec.load_balancer_class is not None and not balanced:
+        detail = "may only be used when `type` is 'LoadBalancer'"
+        violations.append(errors.forbidden_field("spec.loadBalancerClass", detail))
+    return violations
+
+
+def _affinity_seconds(spec: ServiceSpec) -> list[FieldError]:
+    config = spec.session_affinity_config
+    if spec.session_affinity != "ClientIP" or config is None or config.client_ip is None:
+        return []
+    seconds = config.client_ip.timeout_seconds
+    if seconds is None or 0 < seconds <= _LONGEST_AFFINITY:
+        return []
+    field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+    return [errors.invalid_value(field, seconds, "must be greater than 0 and less than 86400")]

@@ -1,0 +1,129 @@
+"""Rules that stand by themselves, as rows."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from tiphys.api.core_v1 import Service, ServicePort, ServiceSpec
+from tiphys.apiserver.resources import checks
+from tiphys.apiserver.resources.base import Settings, immutable
+from tiphys.apiserver.resources.columns import shortened
+from tiphys.apiserver.resources.jobspec import parse_indexes
+from tiphys.apiserver.resources.services.ranges import candidates
+from tiphys.apiserver.resources.services.strategy import ServiceStrategy
+from tiphys.apiserver.resources.workloads import count_or_percent, is_zero
+
+
+@pytest.mark.parametrize(
+    ("text", "completions", "result"),
+    [
+        ("", 5, 0),
+        ("0", 5, 1),
+        ("1,3-4", 5, 3),
+        ("4", 5, 1),
+        ("5", 5, 'too large index: "5"'),
+        ("3-5", 5, 'too large index: "5"'),
+        ("3-3", 5, "non-increasing order, previous: 3, current: 3"),
+        ("2,2", 5, "non-increasing order, previous: 2, current: 2"),
+        ("3,1", 5, "non-increasing order, previous: 3, current: 1"),
+        ("a", 5, 'cannot convert string to integer for index: "a"'),
+    ],
+)
+def test_indexes_are_counted(text: str, completions: int, result: int | str) -> None:
+    assert parse_indexes(text, completions) == result
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [(0, True), (3, True), (-1, False), ("25%", True), ("100%", True), ("25", False), (None, True)],
+)
+def test_counts_and_percentages(value: int | str | None, right: bool) -> None:
+    assert (count_or_percent(value, "p") == []) == right
+
+
+def test_zero_is_zero_in_both_spellings() -> None:
+    assert is_zero(0) and is_zero("0%") and not is_zero(1) and not is_zero("10%")
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [("10.0.0.0/8", True), ("fd00::/64", True), ("10.0.0.1", False), ("x/8", False)],
+)
+def test_networks_have_a_length(value: str, right: bool) -> None:
+    assert (checks.network(value, "p") == []) == right
+
+
+@pytest.mark.parametrize(
+    ("value", "right"), [(0, False), (1, True), (65535, True), (65536, False), ("http", True)]
+)
+def test_ports(value: int | str, right: bool) -> None:
+    assert (checks.port(value, "p") == []) == right
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [(None, True), (599, False), (600, True), (1 << 32, True), ((1 << 32) + 1, False)],
+)
+def test_how_long_a_token_may_last(value: int | None, right: bool) -> None:
+    assert (checks.token_seconds(value, "p") == []) == right
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [("a/b", True), ("..a", False), ("../a", False), ("a/../b", False), ("/a", False), ("", False)],
+)
+def test_paths_of_files_in_volumes(value: str, right: bool) -> None:
+    assert (checks.unreserved_path(value, "p") == []) == right
+
+
+def test_a_long_list_is_shortened() -> None:
+    assert shortened([], "none") == "none"
+    assert shortened(["a", "b", "c"], "none") == "a,b,c"
+    assert shortened(["a", "b", "c", "d", "e"], "none") == "a,b,c + 2 more..."
+
+
+def test_what_may_not_change() -> None:
+    assert immutable("p", 1, 1) == []
+    assert [error.field for error in immutable("p", 2, 1)] == ["p"]
+
+
+def test_addresses_for_who_asks_for_none_come_from_the_upper_band_first() -> None:
+    network = ipaddress.IPv4Network("10.0.0.0/24")
+    tried = [int(address.split(".")[3]) for address in candidates(network)]
+    assert sorted(tried) == list(range(1, 255))
+    assert all(number > 16 for number in tried[:238]) and max(tried[238:]) == 16
+
+
+def spec(kind: str, *ports: ServicePort, address: str = "") -> ServiceSpec:
+    return ServiceSpec(type=kind, ports=list(ports), cluster_ip=address)
+
+
+def updated(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
+    strategy = ServiceStrategy(Settings())
+    service = Service(spec=new)
+    strategy.prepare_for_update(service, Service(spec=old))
+    return service.spec
+
+
+def test_a_service_keeps_its_address_and_its_node_ports_by_name() -> None:
+    old = spec("NodePort", ServicePort(name="a", port=80, node_port=30001), address="10.96.0.9")
+    new = spec("NodePort", ServicePort(name="b", port=81), ServicePort(name="a", port=80))
+    kept = updated(new, old)
+    assert kept.cluster_ip == "10.96.0.9" and kept.cluster_ips == ["10.96.0.9"]
+    assert [port.node_port for port in kept.ports] == [0, 30001]
+
+
+def test_a_node_port_that_moves_to_another_name_is_not_given_twice() -> None:
+    old = spec("NodePort", ServicePort(name="a", port=80, node_port=30001))
+    new = spec(
+        "NodePort", ServicePort(name="b", port=81, node_port=30001), ServicePort(name="a", port=80)
+    )
+    assert [port.node_port for port in updated(new, old).ports] == [30001, 0]
+
+
+def test_a_service_without_node_ports_any_more_drops_those_it_had() -> None:
+    old = spec("NodePort", ServicePort(name="a", port=80, node_port=30001))
+    assert updated(spec("ClusterIP", *old.ports), old).ports[0].node_port == 0
+    assert updated(spec("ExternalName"), old).cluster_ip == ""
