@@ -135,8 +135,8 @@ class MonitoringPorts(NamedTuple):
 
 
 def monitoring_ports(port: int) -> MonitoringPorts:
-    """Upstream's for a cluster at 6443; apart from those for its neighbours on the machine."""
-    first = etcd_ports(port)[0] + 2
+    """Upstream's for a cluster at 6443; for its neighbours on the machine those after etcd's."""
+    first = port + 10002 if port + 10004 <= 65535 else port - 9998
     if port == 6443:
         return MonitoringPorts(10257, 10259, first)
     return MonitoringPorts(first, first + 1, first + 2)
