@@ -1,5 +1,5 @@
-"""A bare aiohttp server over TLS that answers every request with 2.6 kB: the floor below any server here, and the scale by
-which machines are compared. `bare.py PKI PORT`."""
+"""A bare aiohttp server over TLS that answers every request with 2.6 kB: the floor below any server
+here, and the scale by which machines are compared. `bare.py PKI PORT`."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Measures the API server against the figures to reach, and prints the table. `make bench`.
 
-CPU is the server process's own, read from /proc, per operation: wall time on a shared machine says little. Machines
-differ, too: the figures to reach were set on one where a bare handler (bare.py) takes 0.046 ms for a request. What it takes
-here is measured first, and the column "there" is what our CPU would be on that machine.
-`--quick` uses a tenth of the objects. `--profile FILE` writes a profile of the server during the creates.
-`--peer KUBECONFIG [PID,...]`, last, measures a server that runs already beside ours, in a column of its own (`make bench
-PEER="KUBECONFIG PID,PID"`): its processes on this machine, store included, are named for their CPU and memory. It should
-have neither nodes nor a scheduler; what the bench makes is deleted.
+CPU is the server process's own, read from /proc, per operation: wall time on a shared machine says
+little. Machines differ, too: the figures to reach were set on one where a bare handler (bare.py)
+takes 0.046 ms for a request. What it takes here is measured first, and the column "there" is what
+our CPU would be on that machine. `--quick` uses a tenth of the objects. `--profile FILE` writes a
+profile of the server during the creates. `--peer KUBECONFIG [PID,...]`, last, measures a server
+that runs already beside ours, in a column of its own (`make bench PEER="KUBECONFIG PID,PID"`): its
+processes on this machine, store included, are named for their CPU and memory. It should have
+neither nodes nor a scheduler; what the bench makes is deleted.
 """
 
 from __future__ import annotations
@@ -255,8 +256,9 @@ def watch_cost(server: Server | Peer, watchers: int = 100, events: int = 100) ->
 
 
 class Peer:
-    """A server that runs already, as the current context of a kubeconfig describes it. `pids` are its processes on this
-    machine, whose CPU and memory are counted; without them only the wall time is known."""
+    """A server that runs already, as the current context of a kubeconfig describes it. `pids` are
+    its processes on this machine, whose CPU and memory are counted; without them only the wall time
+    is known."""
 
     def __init__(self, file: Path, pids: list[int]) -> None:
         self.config = load(file)

@@ -1,8 +1,10 @@
-"""Measures what one account's rush costs another, and what clients that do not read cost the server. `make bench-isolation`.
+"""Measures what one account's rush costs another, and what clients that do not read cost the
+server. `make bench-isolation`.
 
-One account asks a hundred times at once for all of 10,000 pods, again and again; another gets one pod at a time. Printed are
-the other's p99 alone and meanwhile, and the server's memory before, at its peak and a while after. Then watchers that
-never read, and lists that nobody reads. `--quick` uses a tenth of everything. `--only WORD` takes the cases with the word.
+One account asks a hundred times at once for all of 10,000 pods, again and again; another gets one
+pod at a time. Printed are the other's p99 alone and meanwhile, and the server's memory before, at
+its peak and a while after. Then watchers that never read, and lists that nobody reads. `--quick`
+uses a tenth of everything. `--only WORD` takes the cases with the word.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def context(ca: Path, pair: Pair) -> ssl.SSLContext:
 
 
 def rush(port: int, ca: Path, pair: Pair, wanted: bytes, count: int, ends: float) -> None:
-    """A process of its own: `count` clients that ask again as soon as they have their answer. Prints how many they got."""
+    """A process of its own: `count` clients that ask again as soon as they have their answer.
+    Prints how many they got."""
     tls = context(ca, pair)
     done = [0, 0]
 
@@ -143,7 +146,8 @@ def measure_rush(server: Server, name: str, rusher: Pair, other: Pair) -> None:
         process.join()
     ratio = p99(meanwhile) / alone
     print(
-        f"{name}: p99 {alone:.1f} ms alone, {p99(meanwhile):.1f} ms meanwhile ({ratio:.1f} times; goal 5),"
+        f"{name}: p99 {alone:.1f} ms alone, {p99(meanwhile):.1f} ms meanwhile ({ratio:.1f} times; "
+        "goal 5),"
         f" worst {max(meanwhile):.0f} ms; memory {mib(before)}, {mib(peak.most)} at its peak, "
         + rested(server, before * 5 // 4),
         flush=True,
@@ -182,7 +186,8 @@ def measure_silent(server: Server, name: str, path: str, rusher: Pair, other: Pa
     with Peak(server) as peak:
         asyncio.run(everyone())
     print(
-        f"{name}: memory {mib(before)}, {mib(peak.most)} at its peak, {rested(server, before * 5 // 4)};"
+        f"{name}: memory {mib(before)}, {mib(peak.most)} at its peak, "
+        f"{rested(server, before * 5 // 4)};"
         f" p99 of another {alone:.1f} ms alone, {p99(taken):.1f} ms meanwhile",
         flush=True,
     )

@@ -1,5 +1,5 @@
-"""How long pods take on a real node: one, many at once, and their removal. Needs a running cluster with the hello image
-(`make demo`). Prints the table beside upstream's figures on a like machine."""
+"""How long pods take on a real node: one, many at once, and their removal. Needs a running cluster
+with the hello image (`make demo`). Prints the table beside upstream's figures on a like machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def pod(name: str) -> core_v1.Pod:
 
 
 async def timed(client: Client, names: list[str]) -> tuple[list[float], float]:
-    """(seconds from create to Running of each, seconds until all were gone after their deletion)."""
+    """(seconds from create to Running of each, seconds until all were gone after their
+    deletion)."""
     began, took = {}, {}
     revision = (await client.list(core_v1.Pod, "default", labels="bench=pods")).revision
 
@@ -72,10 +73,12 @@ async def main() -> None:
             singles += took
         many, gone = await timed(client, [f"many-{number}" for number in range(MANY)])
     print(
-        f"one pod, created until Running:        {statistics.median(singles):.2f} s   (to reach 0.4; upstream 0.61)"
+        f"one pod, created until Running:        {statistics.median(singles):.2f} s   (to reach "
+        "0.4; upstream 0.61)"
     )
     print(
-        f"each of {MANY} at once, median / slowest:   {statistics.median(many):.2f} / {max(many):.2f} s   (to reach 3; upstream 6.1)"
+        f"each of {MANY} at once, median / slowest:   {statistics.median(many):.2f} / "
+        f"{max(many):.2f} s   (to reach 3; upstream 6.1)"
     )
     print(
         f"{MANY} deleted until gone, grace 1 s:       {gone:.2f} s   (to reach 2.5; upstream 6.9)"

@@ -1,7 +1,8 @@
-"""Measures the scheduler: the core alone, and pods created and bound through a real API server. `make bench-scheduler`.
+"""Measures the scheduler: the core alone, and pods created and bound through a real API server.
+`make bench-scheduler`.
 
-CPU is this process's own for the core; end to end it is that of the API server and of the scheduler's process.
-`--quick` uses fewer nodes and pods.
+CPU is this process's own for the core; end to end it is that of the API server and of the
+scheduler's process. `--quick` uses fewer nodes and pods.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ STRICT: dict[str, Any] = {
         }
     },
 }
-# What pods ask for: (label, what their specs have besides containers, how many fit on a node at most).
+# What pods ask for: (label, what their specs have besides containers, how many fit on a node at
+# most).
 KINDS: tuple[tuple[str, dict[str, Any], int | None], ...] = (
     ("resources only", {}, None),
     ("zone spread, preferred hostname anti-affinity", SPREAD, None),
@@ -115,7 +117,8 @@ def cpu_of(pid: int) -> float:
 
 
 async def end_to_end(nodes: int, pods: int, wishes: dict[str, Any]) -> tuple[float, float, float]:
-    """(pods bound per second from the first create on, CPU ms of the scheduler for each, CPU ms of the server)."""
+    """(pods bound per second from the first create on, CPU ms of the scheduler for each, CPU ms of
+    the server)."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
         server.start()

@@ -1,6 +1,6 @@
-"""Deployments through the whole cluster on hollow nodes: how long until what was asked for is there.
-`make bench-workloads`. Starts a cluster of its own in a temporary folder and takes it down. `--quick` asks for less,
-`--large` for 50,000 pods on 5,000 nodes (some ten minutes).
+"""Deployments through the whole cluster on hollow nodes: how long until what was asked for is
+there. `make bench-workloads`. Starts a cluster of its own in a temporary folder and takes it down.
+`--quick` asks for less, `--large` for 50,000 pods on 5,000 nodes (some ten minutes).
 
 CPU is that of each process of the cluster, in seconds.
 """

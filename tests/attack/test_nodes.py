@@ -14,8 +14,8 @@ from tests.attack.wire import ask
 from tests.builders import pod
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
-from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.client.client import Client
+from tiphys.machinery.podrefs import MIRROR
 from tiphys.testing import LocalCluster
 
 # --- certificates ---

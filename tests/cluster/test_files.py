@@ -15,8 +15,8 @@ import yaml
 
 from tiphys.cluster import images, kubeconfig, stored
 from tiphys.cluster.certificates import Authority
+from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.cluster.up import etcd_ports
 from tiphys.store.engine import Write
 from tiphys.store.sqlite import SQLiteEngine
 

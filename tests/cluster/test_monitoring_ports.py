@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiphys.cluster.up import etcd_ports, monitoring_ports
+from tiphys.cluster.plan import etcd_ports, monitoring_ports
 
 
 def test_a_cluster_at_the_usual_port_has_upstreams_ports() -> None:

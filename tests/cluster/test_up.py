@@ -15,8 +15,15 @@ import yaml
 from click.testing import CliRunner
 
 from tiphys.cli.main import cli
-from tiphys.cluster import certificates, kubeconfig, preflight, state
-from tiphys.cluster import up as cluster_up
+from tiphys.cluster import (
+    certificates,
+    components,
+    kubeconfig,
+    preflight,
+    readiness,
+    removal,
+    state,
+)
 from tiphys.cluster.certificates import Authority
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.testing.cluster import free_port
@@ -113,10 +120,10 @@ def node(heartbeat: str, status: str = "True", taint: str = "") -> dict[str, Any
 
 
 def test_a_node_is_ready_by_what_it_said_since_its_agent_started() -> None:
-    assert cluster_up.is_node_ready(node(STAMP), NOW)
-    assert not cluster_up.is_node_ready(node(EARLIER), NOW)
-    assert not cluster_up.is_node_ready(node(STAMP, "Unknown"), NOW)
-    assert not cluster_up.is_node_ready(node(STAMP, taint="node.kubernetes.io/not-ready"), NOW)
+    assert readiness.is_node_ready(node(STAMP), NOW)
+    assert not readiness.is_node_ready(node(EARLIER), NOW)
+    assert not readiness.is_node_ready(node(STAMP, "Unknown"), NOW)
+    assert not readiness.is_node_ready(node(STAMP, taint="node.kubernetes.io/not-ready"), NOW)
 
 
 def pod(state_: dict[str, Any], ready: str = "True", **other: Any) -> dict[str, Any]:
@@ -129,13 +136,13 @@ def pod(state_: dict[str, Any], ready: str = "True", **other: Any) -> dict[str, 
 
 
 def test_pods_of_an_earlier_life_are_awaited_and_hopeless_ones_are_not() -> None:
-    assert cluster_up.is_awaited(pod({"running": {"startedAt": EARLIER}}), NOW)
-    assert cluster_up.is_awaited(pod({"running": {"startedAt": STAMP}}, ready="False"), NOW)
-    assert not cluster_up.is_awaited(pod({"running": {"startedAt": STAMP}}), NOW)
-    assert not cluster_up.is_awaited(
+    assert readiness.is_awaited(pod({"running": {"startedAt": EARLIER}}), NOW)
+    assert readiness.is_awaited(pod({"running": {"startedAt": STAMP}}, ready="False"), NOW)
+    assert not readiness.is_awaited(pod({"running": {"startedAt": STAMP}}), NOW)
+    assert not readiness.is_awaited(
         pod({"waiting": {"reason": "CrashLoopBackOff"}}, ready="False"), NOW
     )
-    assert not cluster_up.is_awaited(pod({}, ready="False", phase="Succeeded"), NOW)
+    assert not readiness.is_awaited(pod({}, ready="False", phase="Succeeded"), NOW)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_a_component_that_dies_again_and_again_is_in_a_crash_loop(
     pid: int | None, failures: int, age: float, words: str
 ) -> None:
     row = {"pid": pid, "failures": failures, "started": NOW - age, "last_exit": 1}
-    assert cluster_up.health(row, NOW) == words
+    assert components.health(row, NOW) == words
 
 
 def test_down_chooses_another_context_when_there_is_one(cluster: Cluster) -> None:
@@ -195,7 +202,7 @@ def test_a_running_cluster_keeps_its_options_and_an_interrupted_up_leaves_nothin
     up.send_signal(signal.SIGTERM)
     _, said = up.communicate(timeout=60)
     assert up.returncode == 1 and "Nothing of mine is left running" in said
-    assert not cluster_up.is_running(cluster)
+    assert not components.is_running(cluster)
     assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     try:
         again = subprocess.run(
@@ -206,4 +213,4 @@ def test_a_running_cluster_keeps_its_options_and_an_interrupted_up_leaves_nothin
             and "running without --port 1, and nothing was changed" in again.stderr
         )
     finally:
-        cluster_up.down(cluster, purge=True)
+        removal.down(cluster, purge=True)

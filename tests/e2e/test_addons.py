@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import EXAMPLE
 from tests.e2e.machine import Machine
 from tiphys.addons import ADDONS, OPTIONAL
+from tiphys.testing.cluster import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,15 +27,21 @@ def commands(readme: Path) -> str:
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """A PATH on which `tiphys` is this one."""
-    program = tmp_path / "tiphys"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tiphys.cli.main "$@"\n')
-    program.chmod(0o755)
+    """A PATH on which `tiphys` is this one, and `python` the one that runs it."""
+    for name, arguments in (("tiphys", "-m tiphys.cli.main"), ("python", "")):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
+        program.chmod(0o755)
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
+SLOWER = pytest.param("gateway", marks=pytest.mark.slow)
+
+
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their own.
-@pytest.mark.parametrize("addon", [*(addon.name for addon in ADDONS), "echo", "endpoints"])
+@pytest.mark.parametrize(
+    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", SLOWER]
+)
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
     script = commands(ROOT / "src/tiphys/addons" / addon / "README.md")
     assert "kubectl" in script
@@ -68,3 +79,40 @@ def test_an_add_on_survives_a_restart_of_the_cluster(machine: Machine) -> None:
     machine.kubectl("wait", "echo/again", "--for=jsonpath={.status.said}=hi", "--timeout=60s")
     machine.tiphys("addon", "disable", "echo", "--purge", "--context", machine.name)
     assert "addons" not in [row["name"] for row in machine.status()["components"]]
+
+
+@pytest.mark.slow
+def test_an_ingress_is_served_by_pods_in_containers(machine: Machine) -> None:
+    http_port = free_port()
+    machine.kubectl("apply", "-f", str(EXAMPLE / "hello.yaml"))
+    settings = ("--set", "addresses=127.0.82.0/28", "--set", f"httpPort={http_port}")
+    machine.tiphys("addon", "enable", "gateway", *settings, "--context", machine.name)
+    service = machine.get("service/hello")
+    port = {"number": service["spec"]["ports"][0]["port"]}
+    path = {
+        "path": "/",
+        "pathType": "Prefix",
+        "backend": {"service": {"name": "hello", "port": port}},
+    }
+    ingress = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "hello"},
+        "spec": {"rules": [{"host": "hello.example", "http": {"paths": [path]}}]},
+    }
+    machine.kubectl("apply", "-f", "-", stdin=json.dumps(ingress))
+    machine.kubectl("rollout", "status", "deploy/hello", "--timeout=60s")
+    request = urllib.request.Request(
+        f"http://127.0.82.1:{http_port}/", headers={"Host": "hello.example"}
+    )
+    seen: set[bytes] = set()
+
+    def by_two_pods() -> bool:
+        with contextlib.suppress(OSError):
+            seen.add(urllib.request.urlopen(request, timeout=2).read())
+        return len(seen) >= 2
+
+    machine.eventually(by_two_pods)
+    machine.kubectl("delete", "ingress/hello")
+    machine.kubectl("delete", "-f", str(EXAMPLE / "hello.yaml"))
+    machine.tiphys("addon", "disable", "gateway", "--purge", "--context", machine.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from msgspec import Meta
@@ -10,7 +10,7 @@ from msgspec import Meta
 from tests.operator.echo import Echo, EchoSpec
 from tiphys.api.base import JSON, Int32, Quantity, Struct, Time, to_builtins
 from tiphys.api.meta_v1 import Object
-from tiphys.operator import custom_resource, definition
+from tiphys.operator import Rule, custom_resource, definition
 from tiphys.operator.schema import NoSchema, schema_of
 
 
@@ -138,3 +138,24 @@ def test_a_resource_is_written_as_what_it_is() -> None:
         custom_resource("other.dev")(EchoSpec)
     with pytest.raises(TypeError, match="not declared"):
         definition(EchoSpec)
+
+
+class Ruled(Struct):
+    """A field of the name that rules of a struct have, and rules at fields."""
+
+    rules: Annotated[list[str], Rule("self.size() < 3", message="few")] = []
+    inner: Annotated[Inner | None, Rule("has(self.a)")] = None
+
+
+class Inner(Struct):
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("self.a != ''"),)
+    a: str = ""
+
+
+def test_a_rule_may_stand_at_a_field_beside_those_of_its_struct() -> None:
+    made = properties(Ruled)
+    assert made["rules"]["x-kubernetes-validations"] == [
+        {"rule": "self.size() < 3", "message": "few"}
+    ]
+    rules = [one["rule"] for one in made["inner"]["x-kubernetes-validations"]]
+    assert rules == ["self.a != ''", "has(self.a)"]

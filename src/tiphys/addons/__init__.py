@@ -8,7 +8,7 @@ component around it. May import every room below `cluster`; no room below import
 
 from __future__ import annotations
 
-from tiphys.addons import dns, echo, endpoints, local_volumes
+from tiphys.addons import dns, echo, endpoints, gateway, local_volumes, routeserver
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
 from tiphys.controllers.shell import Controller
@@ -37,6 +37,10 @@ OPTIONAL: dict[str, OptionalAddon] = {
         echo.ADDON,
         # gRPC clients that know every pod of a service
         endpoints.ADDON,
+        # requests from outside, by host and path
+        gateway.ADDON,
+        # routes for hundreds of routers
+        routeserver.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""

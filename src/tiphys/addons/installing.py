@@ -19,6 +19,7 @@ from tiphys.api import (
     apps_v1,
     batch_v1,
     core_v1,
+    networking_v1,
     rbac_v1,
 )
 from tiphys.api.base import Struct, from_builtins, to_builtins
@@ -44,6 +45,7 @@ _KINDS: tuple[type[Struct], ...] = (
     core_v1.ConfigMap,
     core_v1.Secret,
     core_v1.ServiceAccount,
+    networking_v1.IngressClass,
     rbac_v1.ClusterRoleBinding,
     rbac_v1.ClusterRole,
     rbac_v1.RoleBinding,

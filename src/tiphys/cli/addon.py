@@ -54,11 +54,11 @@ def status(name: str | None, context: str | None, kubeconfig: Path | None) -> No
     if not enabled:
         click.echo(f"{name} is not enabled." if name else "No add-on is enabled.")
         raise SystemExit(1 if name else 0)
-    for one, found in enabled.items():
-        ready = _ready(found)
+    for one, instance in enabled.items():
+        ready = _ready(instance)
         words = f"{ready.reason}: {ready.message}" if ready is not None else "has not started yet"
-        click.echo(f"{one:<16} {_state(found):<12} {words}")
-    if any(_state(found) != "ready" for found in enabled.values()):
+        click.echo(f"{one:<16} {_state(instance):<12} {words}")
+    if any(_state(instance) != "ready" for instance in enabled.values()):
         raise SystemExit(1)
 
 
@@ -81,8 +81,8 @@ def enable(
 ) -> None:
     """Enable an add-on, or change its settings.
 
-    In a cluster of `tiphys up` it runs beside the other components. In any other cluster it runs as a pod, from an
-    image of this release (`tiphys image build --self`).
+    In a cluster of `tiphys up` it runs beside the other components. In any other cluster it runs as
+    a pod, from an image of this release (`tiphys image build --self`).
     """
     from tiphys.addons import installing
 
@@ -188,7 +188,8 @@ def _ask(
     work: Callable[[Client], Awaitable[T]],
     unreachable: Any = _NEVER,
 ) -> T:
-    """What `work` returns. Errors that the user can mend are a line, unless there is an answer for `unreachable`."""
+    """What `work` returns. Errors that the user can mend are a line, unless there is an answer for
+    `unreachable`."""
     from tiphys.addons.installing import AddonError
     from tiphys.client.client import Client, Unreachable
     from tiphys.machinery.errors import StatusError
@@ -224,36 +225,37 @@ async def _enabled(client: Client) -> dict[str, Any]:
     return {one.metadata.name: one for one in listed.items}
 
 
-def _ready(found: Any) -> Any:
+def _ready(enabled: Any) -> Any:
     from tiphys.machinery import conditions
 
-    ready = conditions.find(found.status.conditions, "Ready")
-    is_current = ready is not None and ready.observed_generation == found.metadata.generation
+    ready = conditions.find(enabled.status.conditions, "Ready")
+    is_current = ready is not None and ready.observed_generation == enabled.metadata.generation
     return ready if is_current else None
 
 
-def _state(found: Any) -> str:
-    if found is None:
+def _state(enabled: Any) -> str:
+    if enabled is None:
         return "-"
-    ready = _ready(found)
+    ready = _ready(enabled)
     if ready is None:
         return "starting"
     return "ready" if ready.status == "True" else "failing"
 
 
 async def _until_ready(client: Client, name: str, generation: int, timeout: float) -> str:
-    """The message of the add-on's condition once it is ready with these settings. Raises AddonError."""
+    """The message of the add-on's condition once it is ready with these settings. Raises
+    AddonError."""
     from tiphys.addons.installing import AddonError
 
     last = "it has not started yet"
     try:
         async with asyncio.timeout(timeout):
             while True:
-                found = (await _enabled(client)).get(name)
-                if found is None:
+                instance = (await _enabled(client)).get(name)
+                if instance is None:
                     raise AddonError(f"{name} was disabled meanwhile")
-                ready = _ready(found)
-                if ready is not None and found.metadata.generation >= generation:
+                ready = _ready(instance)
+                if ready is not None and instance.metadata.generation >= generation:
                     if ready.status == "True":
                         return str(ready.message)
                     last = f"{ready.reason}: {ready.message}"

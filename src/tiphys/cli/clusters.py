@@ -17,13 +17,14 @@ cluster_name = click.option(
 def existing(name: str) -> Any:
     from tiphys.cluster import state
 
-    found = state.load(name)
-    if found is None:
+    cluster = state.load(name)
+    if cluster is None:
         known = ", ".join(c.name for c in state.everyone()) or "none"
         raise state.ClusterError(
-            f"there is no cluster named {name} (there are: {known}); make one with: tiphys up --name {name}"
+            f"there is no cluster named {name} (there are: {known}); make one with: tiphys up "
+            f"--name {name}"
         )
-    return found
+    return cluster
 
 
 class explained:

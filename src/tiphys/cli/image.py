@@ -60,22 +60,22 @@ def build(
 ) -> None:
     """Build an image from Debian packages and PyPI projects.
 
-    RECIPE is an image.yaml; the options add to it. No registry and no Dockerfile is needed, and the same packages
-    give the same digest.
+    RECIPE is an image.yaml; the options add to it. No registry and no Dockerfile is needed, and the
+    same packages give the same digest.
     """
     from tiphys.cluster import images, recipes
 
     with explained(), tempfile.TemporaryDirectory() as scratch:
-        made = _recipe(recipe, tag, own)
-        made.packages += packages
-        made.python += python
-        made.entrypoint = entrypoint.split() or made.entrypoint
+        wanted = _recipe(recipe, tag, own)
+        wanted.packages += packages
+        wanted.python += python
+        wanted.entrypoint = entrypoint.split() or wanted.entrypoint
         if own:
-            made.python.append(str(recipes.own_wheel(Path(scratch))))
+            wanted.python.append(str(recipes.own_wheel(Path(scratch))))
         cluster = existing(into) if into else None
-        file = output or Path(f"{made.name.replace('/', '_').replace(':', '_')}.tar")
-        digest = recipes.build(made, file, _cache())
-        click.echo(f"{made.name} {digest} in {file}")
+        file = output or Path(f"{wanted.name.replace('/', '_').replace(':', '_')}.tar")
+        digest = recipes.build(wanted, file, _cache())
+        click.echo(f"{wanted.name} {digest} in {file}")
         if cluster is not None:
             click.echo(images.load(cluster, file))
 
@@ -85,9 +85,9 @@ def _recipe(file: Path | None, tag: str, own: bool) -> Recipe:
     from tiphys.cluster import recipes
 
     if file is not None:
-        made = recipes.read(file)
-        made.name = tag or made.name
-        return made
+        read = recipes.read(file)
+        read.name = tag or read.name
+        return read
     if own:
         name = tag or f"tiphys:{tiphys.__version__}"
         return recipes.Recipe(name, packages=["python3", "ca-certificates"], entrypoint=_OWN)

@@ -16,6 +16,7 @@ import click
 from tiphys.cli.addon import addon
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
+from tiphys.cli.logs import configure, log_format
 from tiphys.cli.monitoring import monitored, serving
 from tiphys.cli.policy import policy
 
@@ -77,7 +78,7 @@ def cli() -> None:
 @click.option(
     "--wait",
     is_flag=True,
-    help="Wait until the nodes are ready and the pods that were there run again.",
+    help="Wait until the nodes are ready and earlier pods run again.",
 )
 def up(
     name: str,
@@ -111,15 +112,13 @@ def down(name: str, purge: bool) -> None:
 
     Its data stays, so that `tiphys up` continues where it was; --purge removes it.
     """
-    from tiphys.cluster import up as cluster_up
+    from tiphys.cluster import removal
 
     with explained():
         cluster = existing(name)
-        context = cluster_up.down(cluster, purge)
-    click.echo(
-        f"Cluster {name} is down."
-        + (" Its data is gone." if purge else f" Its data stays in {cluster.data_dir}.")
-    )
+        context = removal.down(cluster, purge)
+    data = "Its data is gone." if purge else f"Its data stays in {cluster.data_dir}."
+    click.echo(f"Cluster {name} is down. {data}")
     if context:
         click.echo(f"Your kubectl context is now {context}.")
 
@@ -129,22 +128,26 @@ def down(name: str, purge: bool) -> None:
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def status(name: str, output: str) -> None:
     """Show the status of a cluster and its components."""
-    from tiphys.cluster import up as cluster_up
+    from tiphys.cluster import status as cluster_status
 
     with explained():
-        found = cluster_up.status(existing(name))
+        summary = cluster_status.summary(existing(name))
     if output == "json":
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(summary, indent=2))
         return
-    click.echo(
-        f"{name}: {'running' if found['running'] else 'stopped'}, {found['server']}, {found['nodesReady']}/{found['nodes']} nodes ready"
-    )
-    click.echo(f"context {name} in {found['kubeconfig']}, data in {found['dataDir']}")
-    for row in found["components"]:
-        restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
-        click.echo(
-            f"  {row['name']:<12} {row['health']:<19} pid {row['pid'] or '-':<8} {row['memory'] >> 20:>4} MiB  {row['address']}{restarts}"
-        )
+    running = "running" if summary["running"] else "stopped"
+    nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
+    click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
+    click.echo(f"context {name} in {summary['kubeconfig']}, data in {summary['dataDir']}")
+    for row in summary["components"]:
+        click.echo(f"  {_status_line(row)}")
+
+
+def _status_line(row: dict[str, Any]) -> str:
+    memory = f"{row['memory'] >> 20:>4} MiB"
+    restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
+    process = f"pid {row['pid'] or '-':<8} {memory}"
+    return f"{row['name']:<12} {row['health']:<19} {process}  {row['address']}{restarts}"
 
 
 @cli.command()
@@ -172,8 +175,8 @@ def store_check(name: str) -> None:
 
     with explained():
         corrupt = stored.check(existing(name))
-    for found in corrupt:
-        click.echo(f"{found.key}\trevision {found.revision}\t{found.fault}")
+    for value in corrupt:
+        click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
     if corrupt:
         raise SystemExit(1)
     click.echo("Every key holds an object.")
@@ -194,14 +197,6 @@ def store_remove(name: str, key: str) -> None:
 # --- components ---
 
 
-def _logging(level: str = "INFO") -> None:
-    import logging
-
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
-    )
-
-
 def _run(main: Coroutine[Any, Any, T]) -> T:
     import gc
 
@@ -215,7 +210,7 @@ def _run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _end(ending: Ending) -> None:
-    """Exits as the component ended, or runs the same command again in this process."""
+    """Exits with a status for how the component ended, or restarts its command in this process."""
     import logging
 
     from tiphys.client.component import Ending
@@ -261,6 +256,7 @@ def _end(ending: Ending) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@log_format
 def apiserver(
     pki: Path,
     data_dir: Path,
@@ -276,23 +272,15 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    log_format: str,
 ) -> None:
     """Run the API server."""
-
-    def _names(text: str) -> tuple[str, ...]:
-        return tuple(name.strip() for name in text.split(",") if name.strip())
-
-    def _front_proxy(folder: Path) -> tuple[Path, Path, Path] | None:
-        stem = folder / "front-proxy" / "front-proxy-client"
-        found = (stem.with_name("ca.crt"), stem.with_suffix(".crt"), stem.with_suffix(".key"))
-        return found if all(path.exists() for path in found) else None
-
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
-    _logging()
-    stem = pki / "apiserver-kubelet-client"
-    certificate, key = stem.with_suffix(".crt"), stem.with_suffix(".key")
+    configure(log_format)
+    kubelet_certificate = pki / "apiserver-kubelet-client.crt"
+    kubelet_key = pki / "apiserver-kubelet-client.key"
     options = Options(
         pki / "apiserver.crt",
         pki / "apiserver.key",
@@ -305,8 +293,8 @@ def apiserver(
         store,
         (etcd_ca, etcd_cert, etcd_key) if etcd_ca else None,
         token_auth_file,
-        certificate if certificate.exists() else None,
-        key if key.exists() else None,
+        kubelet_certificate if kubelet_certificate.exists() else None,
+        kubelet_key if kubelet_key.exists() else None,
         service_cidr=service_cidr,
         front_proxy=_front_proxy(pki),
         enable_admission=_names(enable_admission_plugins),
@@ -317,6 +305,18 @@ def apiserver(
         _run(run(options))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _front_proxy(folder: Path) -> tuple[Path, Path, Path] | None:
+    """(CA, certificate, key) for requests to aggregated servers, when they are all there."""
+    stem = folder / "front-proxy" / "front-proxy-client"
+    files = (stem.with_name("ca.crt"), stem.with_suffix(".crt"), stem.with_suffix(".key"))
+    return files if all(path.exists() for path in files) else None
 
 
 def _profiles(config: Path | None) -> Any:
@@ -353,6 +353,7 @@ def _profiles(config: Path | None) -> Any:
     help="Where the metrics of the scheduler in this process are served.",
 )
 @monitored(10257)
+@log_format
 def controllers(
     kubeconfig: Path,
     scheduler_kubeconfig: Path | None,
@@ -360,6 +361,7 @@ def controllers(
     leader_elect: bool,
     ca_key: Path | None,
     scheduler_config: Path | None,
+    log_format: str,
     scheduler_secure_port: int,
     endpoint: Endpoint | None,
 ) -> None:
@@ -372,7 +374,7 @@ def controllers(
     from tiphys.client.metrics import ComponentMetrics
     from tiphys.controllers.main import run_controllers
 
-    _logging()
+    configure(log_format)
     profiles = _profiles(scheduler_config) if scheduler_kubeconfig is not None else []
 
     async def main() -> Ending:
@@ -410,8 +412,14 @@ def controllers(
 )
 @click.option("--settings", default="{}", help="Its settings as JSON, with --only.")
 @monitored(0)
+@log_format
 def addons(
-    kubeconfig: Path | None, data_dir: Path, only: str, settings: str, endpoint: Endpoint | None
+    kubeconfig: Path | None,
+    data_dir: Path,
+    only: str,
+    settings: str,
+    log_format: str,
+    endpoint: Endpoint | None,
 ) -> None:
     """Run the enabled add-ons."""
     from tiphys.addons import OPTIONAL, host
@@ -422,7 +430,7 @@ def addons(
     from tiphys.client.informer import Informers
     from tiphys.client.metrics import ComponentMetrics
 
-    _logging()
+    configure(log_format)
 
     async def main() -> Ending:
         metrics = ComponentMetrics(component_registry())
@@ -446,8 +454,13 @@ def addons(
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 @click.option("--config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
 @monitored(10259)
+@log_format
 def scheduler(
-    kubeconfig: Path, leader_elect: bool, config: Path | None, endpoint: Endpoint | None
+    kubeconfig: Path,
+    leader_elect: bool,
+    config: Path | None,
+    log_format: str,
+    endpoint: Endpoint | None,
 ) -> None:
     """Run the scheduler."""
     from tiphys.client.client import Client
@@ -458,7 +471,7 @@ def scheduler(
     from tiphys.client.metrics import ComponentMetrics
     from tiphys.scheduler.main import Scheduler
 
-    _logging()
+    configure(log_format)
     wanted = _profiles(config)
 
     async def main() -> Ending:
@@ -519,11 +532,12 @@ def scheduler(
     type=FOLDER,
     help="Who may watch all pods, for network policies [default: the node].",
 )
-def node(**options: Any) -> None:
+@log_format
+def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
     from tiphys.cluster.nodeprocess import NodeProcess, run
 
-    _logging()
+    configure(log_format)
     _run(run(NodeProcess(**options)))
 
 

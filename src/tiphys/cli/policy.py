@@ -55,7 +55,8 @@ def explain(
 ) -> None:
     """Explain what may reach POD and what it may reach, and which policy rule says so.
 
-    With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot be told."""
+    With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot
+    be told."""
     from tiphys.network.policy import explain as words
 
     if source and target:
@@ -80,7 +81,8 @@ def _answer(view: View, ends: tuple[Party, Party], port: str | None, protocol: s
     source, target = ends
     if view.neighbours(source, target):
         click.echo(
-            f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods always reach each other"
+            f"{words.name_of(source)} to {words.name_of(target)}: allowed, a node and its pods "
+            "always reach each other"
         )
         return True
     if port is None:
@@ -116,10 +118,10 @@ class View:
     def pod(self, name: str) -> PodFacts:
         from tiphys.network.policy.model import facts_of
 
-        found = self.pods.get(self._key(name))
-        if found is None:
+        pod = self.pods.get(self._key(name))
+        if pod is None:
             raise Trouble(f"there is no pod {self._key(name)}")
-        return facts_of(found)
+        return facts_of(pod)
 
     def party(self, name: str) -> Party:
         """A pod, or an address. A pod in its node's network is its node's address to policies."""

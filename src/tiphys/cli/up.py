@@ -1,4 +1,5 @@
-"""`tiphys up`: what it was asked for, beside what is there; and nothing left running when it fails."""
+"""`tiphys up`: applies what was asked for to the cluster there is; leaves nothing running when it
+fails."""
 
 from __future__ import annotations
 
@@ -15,7 +16,16 @@ from pathlib import Path
 import click
 
 from tiphys.cli.progress import Steps
-from tiphys.cluster import containerd, kubeconfig, preflight, sandboxes, state
+from tiphys.cluster import (
+    components,
+    containerd,
+    kubeconfig,
+    preflight,
+    readiness,
+    removal,
+    sandboxes,
+    state,
+)
 from tiphys.cluster import up as cluster_up
 from tiphys.cluster.state import Cluster, ClusterError
 
@@ -40,18 +50,19 @@ def run(asked: Asked, wait: bool) -> None:
     """Raises ClusterError; then nothing of the cluster is running, unless it was before."""
     if not _NAME.fullmatch(asked.name):
         raise ClusterError(
-            f"{asked.name!r} cannot be a cluster's name: use up to 32 lower case letters, digits and hyphens"
+            f"{asked.name!r} cannot be a cluster's name: "
+            "use up to 32 lower case letters, digits and hyphens"
         )
-    with _alone(asked.name):
+    with _locked(asked.name):
         existing = state.load(asked.name, asked.data_dir)
         cluster = configured(existing, asked)
-        if existing is not None and cluster_up.is_running(existing):
+        if existing is not None and components.is_running(existing):
             preflight.check_unchanged(existing, cluster)
             _already_running(existing, wait)
             return
-        preflight.check(cluster)  # what cannot be is not remembered
-        _say_how_pods_run(cluster, asked)
-        with _nothing_left_on_failure(cluster):
+        preflight.check(cluster)  # before it is recorded
+        _report_hollow(cluster, asked)
+        with _down_on_failure(cluster):
             _start(cluster, wait)
 
 
@@ -76,16 +87,17 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
-            f"at most {sandboxes.MOST} nodes can run containers on one machine; use --runtime hollow for more"
+            f"at most {sandboxes.MOST} nodes can run containers on one machine; "
+            "use --runtime hollow for more"
         )
     return cluster
 
 
 def _default_runtime() -> str:
-    return "hollow" if _why_hollow() else "containerd"
+    return "hollow" if _hollow_reason() else "containerd"
 
 
-def _why_hollow() -> str:
+def _hollow_reason() -> str:
     """Why containers cannot run here; empty when they can."""
     if os.geteuid() != 0:
         return "containers need root"
@@ -93,18 +105,19 @@ def _why_hollow() -> str:
     return f"{', '.join(missing)} must be installed to run containers" if missing else ""
 
 
-def _say_how_pods_run(cluster: Cluster, asked: Asked) -> None:
+def _report_hollow(cluster: Cluster, asked: Asked) -> None:
     if cluster.runtime != "hollow" or asked.runtime == "hollow":
         return
-    reason = _why_hollow() or "this cluster was made so; --runtime containerd changes it"
+    reason = _hollow_reason() or "this cluster was made so; --runtime containerd changes it"
     click.echo(
         f"Nodes are hollow: pods go through their life, but nothing runs in them ({reason})."
     )
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Two commands that bring the same cluster up at once: the second waits, and then finds it running."""
+def _locked(name: str) -> Iterator[None]:
+    """Holds the lock of a cluster's `up`. A second command waits for it, and then finds the cluster
+    running."""
     state.home().mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(state.home() / f"{name}.up.lock", "w") as lock:
         try:
@@ -116,34 +129,38 @@ def _alone(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _nothing_left_on_failure(cluster: Cluster) -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _down_on_failure(cluster: Cluster) -> Iterator[None]:
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except BaseException:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # an impatient second Ctrl-C must not leave half of it
-        cluster_up.down(cluster, purge=False)
+        # An impatient second Ctrl-C must not leave half of it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        removal.down(cluster, purge=False)
         click.echo(
             f"Nothing of {cluster.name} is left running; its data is in {cluster.data_dir}.",
             err=True,
         )
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Puts an interruption off: a supervisor that was started and not written down would be found by nobody."""
-    interrupted = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: interrupted.append(True)) for number in numbers]
+    """Defers an interruption: a supervisor that was started and not recorded would be found by
+    nobody."""
+    interrupted = False
+
+    def note(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in previous.items():
             signal.signal(number, handler)
     if interrupted:
         raise KeyboardInterrupt
@@ -158,8 +175,8 @@ def _start(cluster: Cluster, wait: bool) -> None:
         with _uninterrupted():
             cluster_up.start(cluster)
         if cluster.runtime == "containerd":
-            cluster_up.load_pause(cluster)
-        cluster_up.wait_ready(cluster)
+            readiness.load_pause(cluster)
+        readiness.wait_for_server(cluster)
     path = kubeconfig.merge(cluster)
     if wait:
         _wait(cluster, steps)
@@ -172,7 +189,7 @@ def _start(cluster: Cluster, wait: bool) -> None:
 def _already_running(cluster: Cluster, wait: bool) -> None:
     path = kubeconfig.merge(cluster)
     if wait:
-        cluster_up.wait_ready(cluster)
+        readiness.wait_for_server(cluster)
         _wait(cluster, Steps())
     click.echo(
         f"{cluster.name} is already running at {cluster.server} (context {cluster.name} in {path})"
@@ -182,9 +199,10 @@ def _already_running(cluster: Cluster, wait: bool) -> None:
 def _wait(cluster: Cluster, steps: Steps) -> None:
     if cluster.runtime == "none":
         return
-    with steps.step(f"{cluster.nodes} node{'s' if cluster.nodes > 1 else ''} on {cluster.runtime}"):
-        cluster_up.wait_nodes(cluster)
+    plural = "s" if cluster.nodes > 1 else ""
+    with steps.step(f"{cluster.nodes} node{plural} on {cluster.runtime}"):
+        readiness.wait_for_nodes(cluster)
     if cluster.runtime == "containerd":
-        pending = cluster_up.wait_pods(cluster)
+        pending = readiness.wait_for_pods(cluster)
         if pending:
             click.echo(f"These pods do not run yet: {', '.join(pending)}")

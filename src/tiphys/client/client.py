@@ -97,6 +97,25 @@ class _Token(NamedTuple):
     read: float
 
 
+@dataclass(slots=True)
+class Known:
+    """The last answer to a request that is made again and again: see `Client.request`.
+
+    unchanged: whether the answer is still `data`, so that nothing of it was sent again
+    """
+
+    etag: str = ""
+    data: bytes = b""
+    unchanged: bool = False
+
+    def take(self, status: int, etag: str, data: bytes) -> bytes:
+        self.unchanged = status == 304
+        if not self.unchanged:
+            self.etag = etag
+            self.data = data if etag else b""
+        return self.data if self.unchanged else data
+
+
 class Client:
     """Calls as one identity. Close it when done, or use it as a context manager.
 
@@ -205,6 +224,7 @@ class Client:
         content: str = JSON,
         timeout: float = 60.0,
         accept: str = JSON,
+        known: Known | None = None,
     ) -> bytes:
         """The raw bytes of an answer.
 
@@ -213,10 +233,14 @@ class Client:
         timeout: seconds for everything. When the server is busy and says when to come again
                  (Retry-After), it is asked again then, as often as fits, at most ten times
         accept:  media types of the answer
+        known:   the last answer: a server that gave it an ETag need not send it again
 
         Raises StatusError as the server answers, Unreachable when it does not answer.
         """
         refusal: StatusError | None = None
+        headers = self._headers(content if body else "", accept)
+        if known is not None and known.etag:
+            headers["If-None-Match"] = known.etag
         try:
             async with asyncio.timeout(timeout), self._seats:
                 for _ in range(_ATTEMPTS):
@@ -225,11 +249,13 @@ class Client:
                         self.config.server + path,
                         data=body,
                         params=query,
-                        headers=self._headers(content if body else "", accept),
+                        headers=headers,
                     ) as response:
                         data = await response.read()
                     if response.status < 400:
-                        return data
+                        if known is None:
+                            return data
+                        return known.take(response.status, response.headers.get("ETag", ""), data)
                     refusal = StatusError(_status(data, response.status))
                     retry_after = response.headers.get("Retry-After", "")
                     if response.status not in _BUSY or not retry_after.isdigit():

@@ -1,5 +1,8 @@
-"""A cluster on this machine: certificates, kubeconfig, supervision of the components, clean removal.
+"""A cluster on this machine: certificates, kubeconfig, supervision of the components, clean
+removal.
 
-`up` and `down` are its verbs; `state` is what a cluster remembers of itself in its data directory; `sandboxes` are the
+`up` prepares and starts one, `readiness` waits for it, `status` shows it, `removal` takes it down.
+`plan` lists its processes, which `supervisor` keeps running and reports in a file that `components`
+reads. `state` is what a cluster remembers of itself in its data directory; `sandboxes` are the
 places of its nodes on this machine.
 """

@@ -50,7 +50,8 @@ def _builder(
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    # An hour back: a client whose clock is a little behind must not find the certificate not valid yet.
+    # An hour back: a client whose clock is a little behind must not find the certificate not valid
+    # yet.
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - _DAY / 24)
     return builder.not_valid_after(now + days * _DAY)
 
@@ -110,7 +111,8 @@ class Authority:
         names: tuple[str, ...] = (),
         server: bool = False,
     ) -> Pair:
-        """A certificate for a user (`organizations` are the groups) or a server reached under `names`."""
+        """A certificate for a user (`organizations` are the groups) or a server reached under
+        `names`."""
         key = new_key()
         builder = _builder(
             _name(common, organizations), self._certificate.subject, key.public_key(), 365
@@ -140,7 +142,8 @@ class Authority:
         names: tuple[str, ...] = (),
         server: bool = False,
     ) -> tuple[Path, Path]:
-        """(certificate file, key file) of `stem`, made when they are missing, for other names, or about to end."""
+        """(certificate file, key file) of `stem`, made when they are missing, for other names, or
+        about to end."""
         certificate, key = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
         if not self._is_good(certificate, key, names):
             pair = self.issue(common, organizations, names, server)
@@ -149,24 +152,27 @@ class Authority:
         return certificate, key
 
     def _is_good(self, certificate: Path, key: Path, names: tuple[str, ...]) -> bool:
-        """Whether what is there is ours, for these names, and lasts another month. What is damaged is made again."""
+        """Whether what is there is ours, for these names, and lasts another month. What is damaged
+        is made again."""
         try:
-            found, _ = _read_pair(certificate, key)
-            found.verify_directly_issued_by(self._certificate)
+            existing, _ = _read_pair(certificate, key)
+            existing.verify_directly_issued_by(self._certificate)
         except (OSError, ValueError, TypeError, InvalidSignature):
             return False
-        if found.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
+        if existing.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
             return False
         if not names:
             return True
-        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return {str(item.value) for item in alternatives} >= set(names)
+        extension = existing.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return {str(item.value) for item in extension.value} >= set(names)
 
 
 def check(folder: Path) -> None:
-    """Whether what cannot be made again is whole: the authorities and the key that signs tokens. Raises ClusterError."""
+    """Whether what cannot be made again is whole: the authorities and the key that signs tokens.
+    Raises ClusterError."""
     for authority in (folder, folder / "front-proxy"):
-        certificate, key = authority / "ca.crt", authority / "ca.key"
+        certificate = authority / "ca.crt"
+        key = authority / "ca.key"
         if not (certificate.exists() or key.exists()):
             continue
         try:
@@ -185,21 +191,22 @@ def _damaged(file: Path, key: Path, error: Exception) -> ClusterError:
     files = str(file) if file == key else f"{file} and {key.name}"
     reason = error.strerror if isinstance(error, OSError) else str(error).partition(". ")[0]
     return ClusterError(
-        f"{files} cannot be used ({reason}); restore them from a backup, or remove them: then they are made again, and "
-        "every certificate or token that they signed is worthless"
+        f"{files} cannot be used ({reason}); restore them from a backup, or remove them: then "
+        "they are made again, and every certificate or token that they signed is worthless"
     )
 
 
 def _read_pair(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Raises OSError when one is missing, ValueError when one is damaged or they do not belong together."""
-    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    """Raises OSError when one is missing, ValueError when one is damaged or they do not belong
+    together."""
+    public = x509.load_pem_x509_certificate(certificate.read_bytes())
     private = serialization.load_pem_private_key(key.read_bytes(), None)
-    if (
-        not isinstance(private, ec.EllipticCurvePrivateKey)
-        or private.public_key() != found.public_key()
-    ):
-        raise ValueError(f"{key.name} is not the key of {certificate.name}")
-    return found, private
+    mismatch = ValueError(f"{key.name} is not the key of {certificate.name}")
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise mismatch
+    if private.public_key() != public.public_key():
+        raise mismatch
+    return public, private
 
 
 def _alternative(name: str) -> x509.GeneralName:

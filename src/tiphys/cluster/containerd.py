@@ -1,4 +1,5 @@
-"""The cluster's own containerds, one for each node: their configuration, and the removal of all they leave behind."""
+"""The cluster's own containerds, one for each node: their configuration, and the removal of all
+they leave behind."""
 
 from __future__ import annotations
 
@@ -27,10 +28,10 @@ _PROGRAMS = {
 
 def missing() -> list[str]:
     """Debian packages that containers need and that are not here."""
-    found = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
+    packages = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
     if not any(Path(folder, "ptp").exists() for folder in PLUGINS):
-        found.add("containernetworking-plugins")
-    return sorted(found)
+        packages.add("containernetworking-plugins")
+    return sorted(packages)
 
 
 def check() -> None:
@@ -42,7 +43,8 @@ def check() -> None:
     lacking = missing()
     if lacking:
         raise ClusterError(
-            f"not installed: {', '.join(lacking)}. On Debian: apt-get install {' '.join(lacking)}; or use --runtime hollow"
+            f"not installed: {', '.join(lacking)}. On Debian: apt-get install "
+            f"{' '.join(lacking)}; or use --runtime hollow"
         )
 
 
@@ -58,13 +60,20 @@ def _has_resource_capability() -> bool:
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
     restrict = "false" if _has_resource_capability() else "true"
-    # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not be asked.
+    # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not
+    # be asked.
     apparmor = "false" if Path("/sys/kernel/security/apparmor").exists() else "true"
     place.containerd_config.write_text(f"""version = 2
 root = "{place.containerd_root}"
 state = "{place.run}/containerd"
 oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt"]
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.internal.v1.opt",
+]
 [grpc]
   address = "{place.socket}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -102,20 +111,14 @@ def remove_everything(cluster: Cluster) -> None:
 
 
 def _processes() -> list[tuple[int, str]]:
-    found = []
+    """(pid, command line) of every process of the machine."""
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                found.append(
-                    (
-                        int(entry.name),
-                        (entry / "cmdline")
-                        .read_bytes()
-                        .replace(b"\0", b" ")
-                        .decode(errors="replace"),
-                    )
-                )
-    return found
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                processes.append((int(entry.name), words.decode(errors="replace")))
+    return processes
 
 
 def _end_shims(place: NodePlace) -> None:

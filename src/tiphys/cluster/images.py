@@ -16,7 +16,8 @@ PAUSE = "tiphys.local/pause:1"
 
 
 def pause_program() -> bytes:
-    """A program that does nothing for ever, as a static ELF file of under 200 bytes: what holds a pod's namespaces."""
+    """A program that does nothing for ever, as a static ELF file of under 200 bytes: what holds a
+    pod's namespaces."""
     if platform.machine() == "aarch64":
         # mov x8, #73 (ppoll); mov x0..x4, #0; svc 0; b .-24
         code = struct.pack(
@@ -55,7 +56,8 @@ def build(
 ) -> str:
     """Writes an image of a few files (path → content, or a link's target) and returns its digest.
 
-    Programs and scripts are executable, ``tmp`` is everybody's. The same input gives the same bytes.
+    Programs and scripts are executable, ``tmp`` is everybody's. The same input gives the same
+    bytes.
     """
     with LayerFiles() as gathered, tempfile.TemporaryDirectory() as scratch:
         for folder in folders:
@@ -75,7 +77,8 @@ def load(cluster: Cluster, path: Path) -> str:
     """Imports an image tar into the runtime of every node; returns what the first said."""
     if cluster.runtime != "containerd":
         raise ClusterError(
-            f"cluster {cluster.name} runs no containers (runtime {cluster.runtime}); images are for clusters on containerd"
+            f"cluster {cluster.name} runs no containers (runtime {cluster.runtime}); images are "
+            "for clusters on containerd"
         )
     if not path.exists():
         raise ClusterError(f"{path} does not exist")

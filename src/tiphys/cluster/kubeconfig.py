@@ -1,4 +1,5 @@
-"""kubeconfig files: one for each component, and the user's own, in which only our entries are touched."""
+"""kubeconfig files: one for each component, and the user's own, in which only our entries are
+touched."""
 
 from __future__ import annotations
 
@@ -41,13 +42,16 @@ def document(name: str, server: str, ca: bytes, certificate: bytes, key: bytes) 
 
 
 def component(path: Path, server: str, ca: Path, certificate: Path, key: Path) -> None:
-    """A component's kubeconfig, which names files. Written by hand: a YAML library is slow to load."""
+    """A component's kubeconfig, which names files. Written by hand: a YAML library is slow to
+    load."""
     lines = [
         "apiVersion: v1",
         "kind: Config",
         "current-context: default",
-        f'clusters: [{{name: default, cluster: {{server: "{server}", certificate-authority: "{ca}"}}}}]',
-        f'users: [{{name: default, user: {{client-certificate: "{certificate}", client-key: "{key}"}}}}]',
+        f'clusters: [{{name: default, cluster: {{server: "{server}", certificate-authority: '
+        f'"{ca}"}}}}]',
+        f'users: [{{name: default, user: {{client-certificate: "{certificate}", client-key: '
+        f'"{key}"}}}}]',
         "contexts: [{name: default, context: {cluster: default, user: default}}]",
     ]
     write_private(path, ("\n".join(lines) + "\n").encode())
@@ -120,8 +124,8 @@ def merge(cluster: Cluster) -> Path:
 
 
 def remove(cluster: Cluster) -> str | None:
-    """Takes the cluster's entries out again. If it was the current context, another one becomes it, and its name is
-    returned."""
+    """Takes the cluster's entries out again. If it was the current context, another one becomes it,
+    and its name is returned."""
     path = user_file()
     content = _load(path)
     if not any(row.get("name") == cluster.name for key in _LISTS for row in content.get(key) or []):

@@ -1,4 +1,5 @@
-"""Image layers: tars that are the same bytes whenever they hold the same files, and the OCI layout around them."""
+"""Image layers: tars that are the same bytes whenever they hold the same files, and the OCI layout
+around them."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ _CHUNK = 1 << 20
 class LayerFiles:
     """The files of a layer, gathered from many places and written in the order of their paths.
 
-    Contents lie in a temporary file. A path that is added twice keeps what came last. Times are zero and owners are
-    numbers, so that nothing of the machine that builds gets into the image. `merged` leads paths such as bin/sh
-    through usr, as Debian does.
+    Contents lie in a temporary file. A path that is added twice keeps what came last. Times are
+    zero and owners are numbers, so that nothing of the machine that builds gets into the image.
+    `merged` leads paths such as bin/sh through usr, as Debian does.
     """
 
     def __init__(self, merged: bool = False) -> None:
@@ -123,7 +124,8 @@ class LayerFiles:
         self._entries[info.name] = (info, start)
 
     def write(self, file: Path) -> None:
-        """The layer as a tar: parents before their children, targets of hard links before the links."""
+        """The layer as a tar: parents before their children, targets of hard links before the
+        links."""
         for name in list(self._entries):
             for parent in _parents(name):
                 if parent not in self._entries:
@@ -157,7 +159,8 @@ class Config:
 
 
 def write_image(file: Path, name: str, layer: Path, config: Config) -> str:
-    """Writes an OCI layout in a tar, as `tiphys image load`, ctr and docker read it. Returns the image's digest."""
+    """Writes an OCI layout in a tar, as `tiphys image load`, ctr and docker read it. Returns the
+    image's digest."""
     layer_digest = _digest_of(layer)
     settings = {
         "Entrypoint": config.entrypoint,

@@ -1,4 +1,5 @@
-"""`tiphys node`: the agent, the service proxy and the add-ons of one node in one process; or many hollow nodes."""
+"""`tiphys node`: the agent, the service proxy and the add-ons of one node in one process; or many
+hollow nodes."""
 
 from __future__ import annotations
 
@@ -223,9 +224,9 @@ def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> P
             await pods.run()
 
     tasks.start(watch_pods(), "informer-all-pods", vital=True)
-    made = PolicyEnforcer(informers, pods, options.name, table_name(options.table))
-    tasks.start(made.run(), "network-policies", vital=True)
-    return made
+    enforcer = PolicyEnforcer(informers, pods, options.name, table_name(options.table))
+    tasks.start(enforcer.run(), "network-policies", vital=True)
+    return enforcer
 
 
 async def _runtime_ready(agent: Agent) -> None:
@@ -235,6 +236,6 @@ async def _runtime_ready(agent: Agent) -> None:
         try:
             return await agent.start()
         except (RuntimeFault, TimeoutError) as error:
-            log.debug("waiting for the runtime: %s", error)
+            log.debug("Waiting for the container runtime: %s", error)
             await asyncio.sleep(0.05)
     raise TimeoutError("the container runtime does not answer")

@@ -1,4 +1,5 @@
-"""What is looked at before anything starts, so that a user's mistake costs a line and not a broken cluster.
+"""What is looked at before anything starts, so that a user's mistake costs a line and not a broken
+cluster.
 
 Every check raises ClusterError with a sentence that says what to do.
 """
@@ -23,7 +24,8 @@ def check(cluster: Cluster) -> None:
         containerd.check()
     if time.time() < _BEFORE_OUR_TIME:
         raise ClusterError(
-            "the clock of this machine is years behind: certificates would not be valid; set it and try again"
+            "the clock of this machine is years behind: certificates would not be valid; set it "
+            "and try again"
         )
     _check_store(cluster)
     if cluster.scheduler_config:
@@ -34,7 +36,8 @@ def check(cluster: Cluster) -> None:
 
 
 def changed_options(running: Cluster, asked: Cluster) -> list[str]:
-    """The options of `tiphys up` by which `asked` differs from the running cluster, as a user would write them."""
+    """The options of `tiphys up` by which `asked` differs from the running cluster, as a user would
+    write them."""
     pairs = (
         ("--port", running.port, asked.port),
         ("--runtime", running.runtime, asked.runtime),
@@ -53,7 +56,8 @@ def check_unchanged(running: Cluster, asked: Cluster) -> None:
         return
     options = " ".join(changed)
     raise ClusterError(
-        f"{running.name} is running without {options}, and nothing was changed; to restart it so (the data stays): "
+        f"{running.name} is running without {options}, and nothing was changed; to restart it so "
+        "(the data stays): "
         f"tiphys down --name {running.name} && tiphys up --name {running.name} {options}"
     )
 
@@ -74,7 +78,8 @@ def _check_store(cluster: Cluster) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ClusterError(
-                f"--store {store} is not a store: use sqlite, etcd (a local one), or the addresses of an etcd cluster "
+                f"--store {store} is not a store: use sqlite, etcd (a local one), or the "
+                "addresses of an etcd cluster "
                 "(https://HOST:2379,...)"
             )
     for file in cluster.etcd_tls:

@@ -1,8 +1,8 @@
 """Images from Debian packages and PyPI projects, without a registry and without a Dockerfile.
 
-A recipe names packages; apt finds everything that they depend on, fetches and verifies it. The files are unpacked into
-one layer. Scripts of packages do not run: the accounts, links and folders that a program needs are in the recipe. The
-same packages give the same digest, on every machine.
+A recipe names packages; apt finds everything that they depend on, fetches and verifies it. The
+files are unpacked into one layer. Scripts of packages do not run: the accounts, links and folders
+that a program needs are in the recipe. The same packages give the same digest, on every machine.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ _USERS = {"root": 0, "nobody": 65534}
 class Recipe(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """An `image.yaml`.
 
-    `packages` are Debian's, `without` are patterns of those in their closure that only their scripts need
-    (``perl*``). `python` are PyPI projects (which need `python3` among the packages). `users` are
-    accounts by name with their number, `folders` are empty ones by path with their owner's name, `links` are symbolic
-    links by path with their target, `files` are texts by path.
+    `packages` are Debian's, `without` are patterns of those in their closure that only their
+    scripts need (``perl*``). `python` are PyPI projects (which need `python3` among the packages).
+    `users` are accounts by name with their number, `folders` are empty ones by path with their
+    owner's name, `links` are symbolic links by path with their target, `files` are texts by path.
     """
 
     name: Annotated[str, Meta(min_length=1)]
@@ -86,7 +86,8 @@ def read(file: Path) -> Recipe:
 
 
 def build(recipe: Recipe, out: Path, cache: Path) -> str:
-    """Writes the image to `out` and returns its digest. Packages are kept in `cache`. Raises ClusterError."""
+    """Writes the image to `out` and returns its digest. Packages are kept in `cache`. Raises
+    ClusterError."""
     _check(recipe)
     with (
         LayerFiles(merged=True) as files,
@@ -205,7 +206,8 @@ def _pip(projects: list[str], folder: Path) -> None:
 
 
 def own_wheel(folder: Path) -> Path:
-    """The wheel of the Tiphys that runs, built from its source. Raises ClusterError where there is no source."""
+    """The wheel of the Tiphys that runs, built from its source. Raises ClusterError where there is
+    no source."""
     root = Path(__file__).parents[3]
     if not (root / "pyproject.toml").exists():
         raise ClusterError(
@@ -232,7 +234,8 @@ def own_wheel(folder: Path) -> Path:
 
 
 def _accounts(recipe: Recipe, files: LayerFiles) -> None:
-    """passwd and group, for programs that ask for names: packages make accounts in scripts, which do not run here."""
+    """passwd and group, for programs that ask for names: packages make accounts in scripts, which
+    do not run here."""
     users = {**_USERS, **recipe.users}
     rows = [f"{name}:x:{number}:{number}::/:/bin/sh" for name, number in users.items()]
     groups = [f"{name}:x:{number}:" for name, number in users.items()]

@@ -1,8 +1,10 @@
-"""The nodes of a cluster on this machine. The first is the machine itself; each further one is a network namespace with
-a containerd, an agent, a proxy and a DNS server of its own, a route away from the first.
+"""The nodes of a cluster on this machine. The first is the machine itself; each further one is a
+network namespace with a containerd, an agent, a proxy and a DNS server of its own, a route away
+from the first.
 
-Routes lead from the machine to each sandbox, and from each sandbox to the machine for everything else; so a pod reaches
-a pod of another node without any translation, as Kubernetes asks of a network.
+Routes lead from the machine to each sandbox, and from each sandbox to the machine for everything
+else; so a pod reaches a pod of another node without any translation, as Kubernetes asks of a
+network.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class NodePlace:
 
     @property
     def network(self) -> str:
-        """The first three numbers of the node's addresses: 10.244.N for the machine, 10.225.N to 10.239.N after it."""
+        """The first three numbers of the node's addresses: 10.244.N for the machine, 10.225.N to
+        10.239.N after it."""
         return f"10.{244 if not self.index else 224 + self.index}.{self.cluster.number}"
 
     @property
@@ -56,7 +59,8 @@ class NodePlace:
 
     @property
     def link(self) -> str:
-        """The device on the machine: what holds its address among pods, or what leads to the sandbox."""
+        """The device on the machine: what holds its address among pods, or what leads to the
+        sandbox."""
         return f"tiphys{self.cluster.number}{self.suffix}"
 
     @property
@@ -96,8 +100,9 @@ class NodePlace:
         return self.cluster.pki / f"node{self.suffix}.kubeconfig"
 
     def inside(self, *command: str) -> list[str]:
-        """The command as it runs in the node. (`ip netns exec` would hide the control groups behind a new /sys.) What starts
-        there, and pods on the node's network, see the node's name as the host's."""
+        """The command as it runs in the node. (`ip netns exec` would hide the control groups behind
+        a new /sys.) What starts there, and pods on the node's network, see the node's name as the
+        host's."""
         if not self.index:
             return list(command)
         named = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"'
@@ -163,14 +168,16 @@ def pod_links(place: NodePlace) -> list[tuple[str, str]]:
     ip = ("ip", "-n", place.namespace) if place.index else ("ip",)
     if place.index and not Path("/run/netns", place.namespace).exists():
         return []
-    found = []
+    links = []
     for line in run(*ip, "-o", "route", "show", "root", place.pod_cidr, check=False).splitlines():
-        words = line.split()
-        link = words[words.index("dev") + 1] if "dev" in words else ""
-        shown = run(*ip, "-o", "link", "show", link, check=False).split() if link else []
+        route = line.split()
+        if "dev" not in route:
+            continue
+        link = route[route.index("dev") + 1]
+        shown = run(*ip, "-o", "link", "show", link, check=False).split()
         if "link-netns" in shown:
-            found.append((link, shown[shown.index("link-netns") + 1]))
-    return found
+            links.append((link, shown[shown.index("link-netns") + 1]))
+    return links
 
 
 def tear_down(place: NodePlace) -> None:

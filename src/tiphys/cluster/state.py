@@ -1,4 +1,5 @@
-"""What a cluster remembers of itself: one JSON file in its data directory, and where everything else lies."""
+"""What a cluster remembers of itself: one JSON file in its data directory, and where everything
+else lies."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ class Cluster:
 
 
 def load(name: str, data_dir: Path | None = None) -> Cluster | None:
-    """The cluster of that name, if there is one. Raises ClusterError when its file cannot be read."""
+    """The cluster of that name, if there is one. Raises ClusterError when its file cannot be
+    read."""
     known = _registry().get(name)
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
@@ -117,7 +119,8 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
         ) from None
     except (OSError, ValueError, TypeError) as error:
         raise ClusterError(
-            f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin afresh without its data"
+            f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
+            "afresh without its data"
         ) from None
 
 
@@ -127,10 +130,10 @@ def _registry_file() -> Path:
 
 def _registry() -> dict[str, str]:
     try:
-        found = json.loads(_registry_file().read_text())
+        known = json.loads(_registry_file().read_text())
     except (OSError, ValueError):
         return {}
-    return {str(k): str(v) for k, v in found.items()}
+    return {str(k): str(v) for k, v in known.items()}
 
 
 @contextmanager
@@ -138,10 +141,10 @@ def _registry_lock() -> Iterator[dict[str, str]]:
     home().mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(home() / "clusters.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _registry()
-        yield found
+        known = _registry()
+        yield known
         temporary = _registry_file().with_suffix(".new")
-        temporary.write_text(json.dumps(found, indent=1))
+        temporary.write_text(json.dumps(known, indent=1))
         temporary.rename(_registry_file())
 
 

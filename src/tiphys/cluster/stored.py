@@ -1,4 +1,5 @@
-"""Values in a cluster's store that are not objects, found and removed whether or not a server can start on it."""
+"""Values in a cluster's store that are not objects, found and removed whether or not a server can
+start on it."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.cluster.up import etcd_ports
 from tiphys.store.corruption import Corrupt, corrupt_of
 from tiphys.store.engine import Change, Conflict, StoreError, Write
 
@@ -54,7 +55,7 @@ async def _current(cluster: Cluster) -> list[Change]:
         await engine.close()
 
 
-async def _remove(cluster: Cluster, found: Corrupt) -> None:
+async def _remove(cluster: Cluster, value: Corrupt) -> None:
     from tiphys.store.sqlite import SQLiteEngine
 
     engine: EtcdEngine | SQLiteEngine
@@ -63,7 +64,7 @@ async def _remove(cluster: Cluster, found: Corrupt) -> None:
     )
     await engine.open(lambda changes: None)
     try:
-        await engine.commit(Write(found.key, None, found.revision))
+        await engine.commit(Write(value.key, None, value.revision))
     finally:
         await engine.close()
 

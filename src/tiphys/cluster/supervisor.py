@@ -1,6 +1,7 @@
-"""The supervisor: starts a cluster's components, starts again what dies, tells in a file how they are.
+"""The supervisor: starts a cluster's components, restarts those that exit, and reports them in a
+file (`status.json`).
 
-It imports little on purpose: it lives as long as the cluster does.
+It imports little on purpose: it runs as long as the cluster does, and its memory counts.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FIRST = 0.2  # seconds between a death and the next start
+FIRST = 0.2  # seconds between an exit and the restart
 LIMIT = 30.0  # seconds of the longest such pause
-CALM = 60.0  # seconds of life that clear the record
+CALM = 60.0  # seconds after which a component that runs counts as healthy again
 
 
 @dataclass
@@ -30,14 +31,16 @@ class Component:
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
-    failures: int = 0  # deaths in a row, each before it had lived for CALM seconds
-    started: float = 0.0
-    due: float = 0.0
-    pause: float = 0.0
+    failures: int = 0  # exits in a row, each within CALM seconds of the start
+    started: float = 0.0  # on the monotonic clock
+    due: float = 0.0  # when it is to be restarted, on the same clock
+    pause: float = 0.0  # seconds before the last restart
     last_exit: int | None = None
 
 
 class Supervisor:
+    """Runs components in the order of the plan. SIGHUP has it read the plan again."""
+
     def __init__(self, root: Path, components: list[Component]) -> None:
         self._root = root
         self._components = components
@@ -56,9 +59,8 @@ class Supervisor:
         import select
 
         while not self._stopping:
-            changed = self._look()
-            if changed:
-                self._write()
+            if self._restart_exited():
+                self._report()
             due = [c.due - time.monotonic() for c in self._components if c.process is None]
             ready, _, _ = select.select([reader], [], [], max(0.01, min([*due, 5.0])))
             if ready:
@@ -75,11 +77,12 @@ class Supervisor:
         self._reloading = True
 
     def _reload(self) -> None:
-        """Reads the plan again: ends what is in it no more, and starts what is new. What stays is not touched."""
+        """Reads the plan again: ends what is no longer in it, and adds what is new. The rest is
+        not touched."""
         try:
             wanted = read_plan(self._root / "components.json")
         except (OSError, ValueError, TypeError, KeyError) as error:
-            print(f"the plan cannot be read and stays as it was: {error}", file=sys.stderr)
+            print(f"The plan cannot be read, nothing is changed: {error}", file=sys.stderr)
             return
         names = {component.name for component in wanted}
         known = {component.name for component in self._components}
@@ -88,21 +91,16 @@ class Supervisor:
                 _end(component)
         kept = [component for component in self._components if component.name in names]
         self._components = kept + [c for c in wanted if c.name not in known]
-        self._write()
+        self._report()
 
-    def _look(self) -> bool:
-        """Starts what is due, notes what died. True when something changed."""
-        changed, now = False, time.monotonic()
+    def _restart_exited(self) -> bool:
+        """Notes which components have exited, and starts those that are due. Whether anything
+        changed."""
+        changed = False
+        now = time.monotonic()
         for component in self._components:
             if component.process is not None and component.process.poll() is not None:
-                component.last_exit = component.process.returncode
-                calm = now - component.started > CALM
-                component.pause = (
-                    FIRST if calm or not component.pause else min(component.pause * 2, LIMIT)
-                )
-                component.due, component.process = now + component.pause, None
-                component.restarts += 1
-                component.failures = 1 if calm else component.failures + 1
+                _note_exit(component, component.process.returncode, now)
                 changed = True
             if component.process is None and now >= component.due:
                 self._start(component)
@@ -123,7 +121,7 @@ class Supervisor:
             )
         component.started = time.monotonic()
 
-    def _write(self) -> None:
+    def _report(self) -> None:
         rows = [
             {
                 "name": c.name,
@@ -146,8 +144,22 @@ class Supervisor:
         (self._root / "status.json").unlink(missing_ok=True)
 
 
+def _note_exit(component: Component, code: int, now: float) -> None:
+    """Sets when the component is restarted: after a pause that doubles while it keeps exiting."""
+    was_healthy = now - component.started > CALM
+    if was_healthy or not component.pause:
+        component.pause = FIRST
+    else:
+        component.pause = min(component.pause * 2, LIMIT)
+    component.due = now + component.pause
+    component.process = None
+    component.last_exit = code
+    component.restarts += 1
+    component.failures = 1 if was_healthy else component.failures + 1
+
+
 def _end(component: Component) -> None:
-    """SIGTERM, and SIGKILL for what still lives ten seconds later."""
+    """Sends SIGTERM, and SIGKILL to what still runs ten seconds later."""
     process = component.process
     if process is None:
         return
@@ -161,7 +173,8 @@ def _end(component: Component) -> None:
 
 
 def read_plan(file: Path) -> list[Component]:
-    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is none."""
+    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is
+    none."""
     return [Component(**row) for row in json.loads(file.read_text())["components"]]
 
 

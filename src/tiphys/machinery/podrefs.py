@@ -1,25 +1,37 @@
-"""What a pod names of other objects in its namespace: nodes may read that and nothing else, and
-mirror pods name nothing."""
+"""What a pod, or a volume, names of other objects.
+
+Nodes may read what their pods name and nothing else, and mirror pods may name nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 
+MIRROR = "kubernetes.io/config.mirror"  # the annotation of a mirror pod, which a node makes
+
 References = dict[str, set[str]]
+
+
+class SecretName(NamedTuple):
+    """Which secret."""
+
+    namespace: str
+    name: str
 
 
 def references(pod: core_v1.Pod) -> References:
     """Plural of a resource → names: secrets, configmaps, persistentvolumeclaims, serviceaccounts,
     resourceclaims."""
-    spec, found = pod.spec, References()
+    spec = pod.spec
+    named = References()
 
     def note(plural: str, name: str | None) -> None:
         if name:
-            found.setdefault(plural, set()).add(name)
+            named.setdefault(plural, set()).add(name)
 
     note("serviceaccounts", spec.service_account_name)
     for reference in spec.image_pull_secrets:
@@ -41,13 +53,47 @@ def references(pod: core_v1.Pod) -> References:
             note(plural, name)
         if volume.ephemeral is not None:
             note("persistentvolumeclaims", f"{pod.metadata.name}-{volume.name}")
-    for status in pod.status.resource_claim_statuses:
-        note("resourceclaims", status.resource_claim_name)
+    # A claim that is made from a template is named in the status, under the name that the pod's own
+    # spec has for it.
+    made = {
+        status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses
+    }
     for claim in spec.resource_claims:
-        note("resourceclaims", claim.resource_claim_name)
+        note("resourceclaims", claim.resource_claim_name or made.get(claim.name))
     if (extended := pod.status.extended_resource_claim_status) is not None:
         note("resourceclaims", extended.resource_claim_name)
-    return found
+    return named
+
+
+def volume_secrets(volume: core_v1.PersistentVolume) -> Iterator[SecretName]:
+    """The secrets that a volume names for a node's use; those of a CSI driver's controller are not
+    among them.
+
+    Upstream's VisitPVSecretNames, `kubeletVisible`: a reference without a namespace means the
+    claim's, except for Cinder, StorageOS and CSI.
+    """
+    spec = volume.spec
+    claim_namespace = spec.claim_ref.namespace if spec.claim_ref is not None else ""
+    if (azure := spec.azure_file) is not None and azure.secret_name:
+        yield SecretName(azure.secret_namespace or claim_namespace, azure.secret_name)
+    for source in (spec.cephfs, spec.flex_volume, spec.rbd, spec.scale_io, spec.iscsi):
+        if source is not None:
+            yield from _secret(source.secret_ref, claim_namespace)
+    for other in (spec.cinder, spec.storageos):
+        if other is not None:
+            yield from _secret(other.secret_ref)
+    if spec.csi is not None:
+        yield from _secret(spec.csi.node_publish_secret_ref)
+        yield from _secret(spec.csi.node_stage_secret_ref)
+        yield from _secret(spec.csi.node_expand_secret_ref)
+
+
+def _secret(
+    reference: core_v1.SecretReference | core_v1.ObjectReference | None, namespace: str = ""
+) -> Iterator[SecretName]:
+    """The secret of a reference, in `namespace` when it names none."""
+    if reference is not None and reference.name:
+        yield SecretName(reference.namespace or namespace, reference.name)
 
 
 def first_reference(pod: core_v1.Pod) -> str:

@@ -36,7 +36,8 @@ class Scale:
 class Rule:
     """A CEL rule (`x-kubernetes-validations`), of a resource or of any struct within it.
 
-    A nested struct carries its own as ``rules: ClassVar[tuple[Rule, ...]]``.
+    A nested struct carries its own as ``rules: ClassVar[tuple[Rule, ...]]``; those of one field stand in its
+    annotation: ``Annotated[list[str], Rule("...")]``.
     """
 
     rule: str

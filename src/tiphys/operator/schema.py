@@ -61,7 +61,8 @@ def _struct(
             property_.default = default
         schema.properties[name] = property_
     own = kind.__dict__.get("rules", ())
-    schema.x_kubernetes_validations = [_rule(rule) for rule in own]
+    if isinstance(own, tuple):  # and not a field of that name
+        schema.x_kubernetes_validations = [_rule(rule) for rule in own]
     return _constrained(schema, constraints)
 
 
@@ -167,6 +168,8 @@ def _facts(extras: list[Any]) -> dict[str, Any]:
             facts["x_kubernetes_list_map_keys"] = list(extra.keys)
         elif isinstance(extra, F) and extra.atomic:
             facts["x_kubernetes_map_type"] = "atomic"
+        elif isinstance(extra, Rule):
+            facts.setdefault("rules", []).append(_rule(extra))
     return facts
 
 
@@ -199,6 +202,9 @@ _LENGTHS = {
 
 def _constrained(schema: JSONSchemaProps, facts: dict[str, Any]) -> JSONSchemaProps:
     for name, value in facts.items():
+        if name == "rules":  # beside those of the struct itself
+            schema.x_kubernetes_validations = [*schema.x_kubernetes_validations, *value]
+            continue
         if name != "length":
             setattr(schema, name, value)
             continue

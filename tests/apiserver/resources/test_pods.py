@@ -13,10 +13,11 @@ from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.pods.binding import _why_not
 from tiphys.apiserver.resources.pods.columns import pod_reason
 from tiphys.apiserver.resources.pods.ephemeral import with_ephemeral_containers
-from tiphys.apiserver.resources.pods.mirror import MIRROR, mirror_errors, mirror_update_errors
+from tiphys.apiserver.resources.pods.mirror import mirror_errors, mirror_update_errors
 from tiphys.apiserver.resources.pods.quality import qos_class
 from tiphys.apiserver.resources.pods.strategy import PodStrategy
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.podrefs import MIRROR
 
 STRATEGY = PodStrategy(Settings())
 

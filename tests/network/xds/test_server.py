@@ -110,3 +110,20 @@ async def test_a_port_that_is_taken_is_an_error(served: Any) -> None:
     other = XdsServer(Cache())
     with pytest.raises(OSError, match="xDS cannot listen"):
         await other.start("192.0.2.1:18000")
+
+
+async def test_a_change_is_settled_when_every_client_has_had_its_word(served: Any) -> None:
+    cache, server, channel = served
+    put(cache, ENDPOINTS, a="1", b="1")
+    client = Client(channel, "c")
+    await client.ask(ENDPOINTS, "a", "b")
+    answer = await client.answer()
+    waiting = asyncio.ensure_future(server.settled({ENDPOINTS: ["a", "b"]}))
+    await client.ask(ENDPOINTS, "a", "b", nonce=answer.nonce)
+    assert await asyncio.wait_for(waiting, 10) == {}
+    put(cache, ENDPOINTS, a="2")
+    answer = await client.answer()
+    await client.ask(ENDPOINTS, "a", "b", nonce=answer.nonce, error="no")
+    refused = await asyncio.wait_for(server.settled({ENDPOINTS: ["a", "b"]}), 10)
+    assert refused == {ENDPOINTS: {"a": "no"}}
+    client.cancel()

@@ -197,3 +197,30 @@ def test_who_asks_once_more_is_sent_it_once_more() -> None:
     stream.request(subscribe(ENDPOINTS, "a"))
     again = delta(stream.request(subscribe(ENDPOINTS, "a")))
     assert [one.name for one in again.resources] == ["a"]
+
+
+def test_of_two_answers_each_has_its_own_acknowledgement() -> None:
+    made = cache(a="1")
+    client = Incremental(made)
+    first = delta(client.request(subscribe(CLUSTER, "*")))
+    put(made, b="1")
+    second = delta(client.change(CLUSTER, ["b"]))
+    client.request(subscribe(CLUSTER, nonce=first.nonce))
+    subscription = client.subscriptions[CLUSTER]
+    assert set(subscription.acknowledged) == {"a"} and subscription.is_awaited("b")
+    client.request(subscribe(CLUSTER, nonce=second.nonce))
+    assert set(subscription.acknowledged) == {"a", "b"}
+
+
+def test_what_went_and_came_back_is_acknowledged_anew() -> None:
+    made = cache(a="1")
+    client = Incremental(made)
+    first = delta(client.request(subscribe(CLUSTER, "*")))
+    client.request(subscribe(CLUSTER, nonce=first.nonce))
+    put(made, a=None)
+    delta(client.change(CLUSTER, ["a"]))
+    put(made, a="1")
+    again = delta(client.change(CLUSTER, ["a"]))
+    assert "a" not in client.subscriptions[CLUSTER].acknowledged
+    client.request(subscribe(CLUSTER, nonce=again.nonce))
+    assert "a" in client.subscriptions[CLUSTER].acknowledged

@@ -66,15 +66,22 @@ class Balancer:
         self._zone = zone
         self._dice = dice or random.Random()
         self._members: dict[Address, Member] = {}
+        self._began: float | None = None  # when the first endpoint was known
 
     @property
     def members(self) -> list[Member]:
         return list(self._members.values())
 
     def update(self, addresses: Iterable[Address], now: float) -> list[Address]:
-        """Takes the endpoints over and returns those that are gone. The first ones need no slow start: all are new."""
+        """Takes the endpoints over and returns those that are gone.
+
+        Those that come while all are new need no slow start: there is nobody else to take their share.
+        """
         wanted = dict.fromkeys(addresses)
-        since = now if self._members else now - SLOW_START
+        if self._began is None and wanted:
+            self._began = now
+        is_new_client = self._began is None or now - self._began < SLOW_START
+        since = now - SLOW_START if is_new_client else now
         gone = [address for address in self._members if address not in wanted]
         for address in gone:
             del self._members[address]

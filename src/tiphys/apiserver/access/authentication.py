@@ -25,10 +25,14 @@ from tiphys.store.store import Store
 
 AUTHENTICATED = "system:authenticated"
 _ALGORITHM = "ES256"
-_LEEWAY = 60  # seconds that clocks may differ, and that what a token ends with is still good after its deletion
-_POD, _ACCOUNT, _SECRET, _NODE = (
-    BY_PATH["", "v1", p] for p in ("pods", "serviceaccounts", "secrets", "nodes")
-)
+# Seconds that clocks may differ, and that a token outlives the deletion of what it is bound to.
+_LEEWAY = 60
+_POD = BY_PATH["", "v1", "pods"]
+_ACCOUNT = BY_PATH["", "v1", "serviceaccounts"]
+_SECRET = BY_PATH["", "v1", "secrets"]
+_NODE = BY_PATH["", "v1", "nodes"]
+_MOST_REMEMBERED = 4096  # tokens, and certificates, that are not read again
+_CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 
 class InvalidToken(Exception):
@@ -71,6 +75,13 @@ def _listed(names: list[str]) -> str:
     return "[" + " ".join(goformat.quoted(name) for name in names) + "]"
 
 
+def _extra(kind: str, reference: _Reference) -> dict[str, list[str]]:
+    return {
+        f"authentication.kubernetes.io/{kind}-name": [reference.name],
+        f"authentication.kubernetes.io/{kind}-uid": [reference.uid],
+    }
+
+
 class _Meta(msgspec.Struct):
     uid: str = ""
     deletionTimestamp: str | None = None
@@ -84,8 +95,8 @@ _identity = msgspec.json.Decoder(_Identity).decode
 
 
 class ServiceAccountTokens:
-    """Signs and checks the tokens of service accounts. A token is bound to its account and, when it says so, to a
-    pod, secret or node: it ends with them."""
+    """Signs and checks the tokens of service accounts. A token is bound to its account and, when it
+    says so, to a pod, secret or node: it ends with them."""
 
     def __init__(
         self, key: bytes, issuer: str, store: Store, now: Callable[[], float] = time.time
@@ -138,73 +149,68 @@ class ServiceAccountTokens:
         claims = self._claims(token)
         self._check_times(claims)
         wanted = audiences or [self.issuer]
-        meant = [audience for audience in claims.aud or [self.issuer] if audience in wanted]
-        if not meant:
+        shared = [audience for audience in claims.aud or [self.issuer] if audience in wanted]
+        if not shared:
             raise InvalidToken(
-                f"token audiences {_listed(claims.aud)} is invalid for the target audiences {_listed(wanted)}"
+                f"token audiences {_listed(claims.aud)} is invalid "
+                f"for the target audiences {_listed(wanted)}"
             )
         private = claims.private
         self._check(_ACCOUNT, private.namespace, private.serviceaccount)
-        extra = (
-            {"authentication.kubernetes.io/credential-id": [f"JTI={claims.jti}"]}
-            if claims.jti
-            else {}
-        )
-        for kind, resource, bound in (
-            ("pod", _POD, private.pod),
-            ("secret", _SECRET, private.secret),
-            ("node", _NODE, private.node),
-        ):
-            if bound is None:
-                continue
-            if kind != "node" or private.pod is None:
-                self._check(resource, private.namespace if resource.namespaced else "", bound)
-            if kind != "secret":
-                extra[f"authentication.kubernetes.io/{kind}-name"] = [bound.name]
-                extra[f"authentication.kubernetes.io/{kind}-uid"] = [bound.uid]
+        extra = {_CREDENTIAL: [f"JTI={claims.jti}"]} if claims.jti else {}
+        if private.pod is not None:
+            self._check(_POD, private.namespace, private.pod)
+            extra |= _extra("pod", private.pod)
+        if private.secret is not None:
+            self._check(_SECRET, private.namespace, private.secret)
+        if private.node is not None:
+            # A pod's token names its node as well; it ends with the pod.
+            if private.pod is None:
+                self._check(_NODE, "", private.node)
+            extra |= _extra("node", private.node)
         groups = (
             "system:serviceaccounts",
             f"system:serviceaccounts:{private.namespace}",
             AUTHENTICATED,
         )
-        return User(claims.sub, groups, private.serviceaccount.uid, extra), meant
+        return User(claims.sub, groups, private.serviceaccount.uid, extra), shared
 
     def _claims(self, token: str) -> _Claims:
         claims = self._known.get(token)
         if claims is None:
-            try:
-                read = jwt.decode(
-                    token,
-                    self.public,
-                    [_ALGORITHM],
-                    issuer=self.issuer,
-                    options={
-                        "verify_aud": False,
-                        "verify_exp": False,
-                        "verify_nbf": False,
-                        "verify_iat": False,
-                        "require": ["exp", "sub"],
-                    },
-                )
-                claims = msgspec.convert({**read, "aud": _audiences(read.get("aud"))}, _Claims)
-            # What is no token at all makes the decoder stumble in many ways: none of them is the server's fault.
-            except (
-                jwt.PyJWTError,
-                ValueError,
-                TypeError,
-                KeyError,
-                AttributeError,
-                RecursionError,
-            ) as error:
-                raise InvalidToken(str(error)) from None
-            if (
-                claims.sub
-                != f"system:serviceaccount:{claims.private.namespace}:{claims.private.serviceaccount.name}"
-            ):
-                raise InvalidToken("the token's subject is not its service account")
-            if len(self._known) > 4096:
+            claims = self._read(token)
+            if len(self._known) > _MOST_REMEMBERED:
                 self._known.clear()
             self._known[token] = claims
+        return claims
+
+    def _read(self, token: str) -> _Claims:
+        """The claims of a token that we signed. Its times are checked with each use."""
+        options: Any = {
+            "verify_aud": False,
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+            "require": ["exp", "sub"],
+        }
+        try:
+            read = jwt.decode(token, self.public, [_ALGORITHM], issuer=self.issuer, options=options)
+            claims = msgspec.convert({**read, "aud": _audiences(read.get("aud"))}, _Claims)
+        # The decoder raises many exceptions for what is no token: none of them is an error of the
+        # server's.
+        except (
+            jwt.PyJWTError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise InvalidToken(str(error)) from None
+        private = claims.private
+        account = f"system:serviceaccount:{private.namespace}:{private.serviceaccount.name}"
+        if claims.sub != account:
+            raise InvalidToken("the token's subject is not its service account")
         return claims
 
     def _check_times(self, claims: _Claims) -> None:
@@ -217,7 +223,8 @@ class ServiceAccountTokens:
             raise InvalidToken("service account token is issued in the future")
 
     def _check(self, resource: Resource, namespace: str, claim: _Reference) -> None:
-        """What a token ends with must be there, the very same, and not marked as deleted for longer than the leeway."""
+        """What a token ends with must be there, the very same, and not marked as deleted for longer
+        than the leeway."""
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, claim.name))
         meta = _identity(entry.data).metadata if entry else None
         if meta is None or not claim.uid or meta.uid != claim.uid:
@@ -256,26 +263,14 @@ class Authenticator:
         self._certificates: dict[bytes, tuple[User, float]] = {}
 
     def certificate(self, der: bytes) -> User | None:
-        """The user named by a client certificate that TLS has already verified: CN and O. None when it names nobody.
-        Raises InvalidToken when it has ended since: connections live longer."""
+        """The user named by a client certificate that TLS has already verified: CN and O. None when
+        it names nobody. Raises InvalidToken when it has ended since: connections live longer."""
         user, ends = self._certificates.get(der, (None, 0.0))
         if user is None:
-            certificate = x509.load_der_x509_certificate(der)
-            subject, ends = certificate.subject, certificate.not_valid_after_utc.timestamp()
-            names = [str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
-            if not names or not names[-1]:
+            user, ends = _read_certificate(der)
+            if user is None:
                 return None
-            groups = [
-                str(a.value) for a in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
-            ]
-            extra = {
-                "authentication.kubernetes.io/credential-id": [
-                    f"X509SHA256={hashlib.sha256(der).hexdigest()}"
-                ]
-            }
-            # Of several names the last one counts, as for everybody who reads certificates with Go.
-            user = User(names[-1], _with_authenticated(groups), extra=extra)
-            if len(self._certificates) > 4096:
+            if len(self._certificates) > _MOST_REMEMBERED:
                 self._certificates.clear()
             self._certificates[der] = user, ends
         if self.tokens.now() > ends:
@@ -287,7 +282,8 @@ class Authenticator:
         return self.review(token)[0]
 
     def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
-        """(user behind a bearer token, those of `audiences` that it is for; none: this server). Raises InvalidToken."""
+        """(user behind a bearer token, those of `audiences` that it is for; none: this server).
+        Raises InvalidToken."""
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         here = self.tokens.issuer
         for known, user in self._static:
@@ -296,18 +292,36 @@ class Authenticator:
         return self.tokens.review(token, audiences)
 
 
+def _read_certificate(der: bytes) -> tuple[User | None, float]:
+    """(user, end in seconds since the epoch). None when it names nobody."""
+    certificate = x509.load_der_x509_certificate(der)
+    names = _values(certificate, x509.NameOID.COMMON_NAME)
+    # Of several names the last one counts, as for everybody who reads certificates with Go.
+    name = names[-1] if names else ""
+    if not name:
+        return None, 0.0
+    groups = _with_authenticated(_values(certificate, x509.NameOID.ORGANIZATION_NAME))
+    extra = {_CREDENTIAL: [f"X509SHA256={hashlib.sha256(der).hexdigest()}"]}
+    return User(name, groups, extra=extra), certificate.not_valid_after_utc.timestamp()
+
+
+def _values(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[str]:
+    return [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(oid)]
+
+
 def _with_authenticated(groups: list[str]) -> tuple[str, ...]:
     return tuple(groups) if AUTHENTICATED in groups else (*groups, AUTHENTICATED)
 
 
 def _read_static(path: Path) -> list[tuple[bytes, User]]:
+    """(SHA-256 of a token, its user) of each line. Lines with less than three values are none."""
     users = []
     for row in csv.reader(path.read_text().splitlines()):
         if len(row) < 3:
             continue
         token, name, uid = (item.strip() for item in row[:3])
-        groups = tuple(g.strip() for g in row[3].split(",") if g.strip()) if len(row) > 3 else ()
-        users.append(
-            (hashlib.sha256(token.encode()).digest(), User(name, (*groups, AUTHENTICATED), uid))
-        )
+        listed = row[3].split(",") if len(row) > 3 else []
+        groups = [group.strip() for group in listed if group.strip()]
+        digest = hashlib.sha256(token.encode()).digest()
+        users.append((digest, User(name, (*groups, AUTHENTICATED), uid)))
     return users

@@ -1,4 +1,8 @@
-"""May they: system:masters, RBAC, and what `nodeauthorizer` allows nodes. Nothing else allows anything."""
+"""Who may do what: system:masters everything, others what RBAC allows, and nodes what
+`nodeauthorizer` does.
+
+There are no rules that deny: what nothing allows is refused.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ from tiphys.store.cache import ResourceCache
 from tiphys.store.store import Store
 
 B = TypeVar("B", rbac_v1.RoleBinding, rbac_v1.ClusterRoleBinding)
-_MOST_ROLES = 20_000  # whose rules are remembered, those that are gone among them
+_MOST_ROLES = 20_000  # whose rules are remembered, deleted ones included
+_MOST_ANSWERS = 50_000  # that are remembered until a role or binding changes
 _G = "rbac.authorization.k8s.io"
 _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
     BY_PATH[_G, "v1", plural]
@@ -28,7 +33,8 @@ _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question to the authorizers. `path` is set for what is no resource."""
+    """One question to the authorizers: upstream's authorizer.Attributes without the user. `path`
+    is set for requests that are not about a resource."""
 
     verb: str
     group: str = ""
@@ -42,7 +48,8 @@ class Asked:
 
 
 def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
-    """The 403 for a user who may not do what was asked, with the `reason` where there is more to say."""
+    """The 403 for a user who may not do what was asked, with the `reason` where there is more to
+    say."""
     if asked.path:
         error = errors.forbidden("", "", "")
         error.status.message = (
@@ -64,7 +71,8 @@ def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
 
 @dataclass(slots=True)
 class Grant:
-    """Rules that hold in one namespace, or everywhere (namespace None), and where they come from."""
+    """Rules that hold in one namespace, or everywhere (namespace None). `source` says which
+    binding gives them."""
 
     namespace: str | None
     rules: list[rbac_v1.PolicyRule]
@@ -72,54 +80,64 @@ class Grant:
 
 
 class _Bindings(Generic[B]):
-    """The bindings of one kind, by whom they are about."""
+    """The bindings of one kind, indexed by subject."""
 
     def __init__(self, cache: ResourceCache, kind: type[B]) -> None:
         self._mirror: Mirror[B] = Mirror(cache, kind)
-        self._about: dict[
-            tuple[str, str], dict[str, B]
-        ] = {}  # (kind, name) of a subject → bindings by key
+        # (kind, name) of a subject → bindings by their key in the store
+        self._about: dict[tuple[str, str], dict[str, B]] = {}
 
     def refresh(self) -> bool:
         """Whether anything changed."""
-        gone, come = self._mirror.refresh()
-        for key, binding in gone:
+        removed, added = self._mirror.refresh()
+        for key, binding in removed:
             for subject in _subjects(binding):
                 self._about.get(subject, {}).pop(key, None)
-        for key, binding in come:
+        for key, binding in added:
             for subject in _subjects(binding):
                 self._about.setdefault(subject, {})[key] = binding
-        return bool(gone or come)
+        return bool(removed or added)
 
     def about(self, user: User) -> list[B]:
         """Those that name the user or one of his groups, in the order of their keys."""
-        found = dict(self._about.get(("User", user.name), ()))
+        bindings = dict(self._about.get(("User", user.name), ()))
         for group in user.groups:
-            found |= self._about.get(("Group", group), {})
-        return [found[key] for key in sorted(found)]
+            bindings |= self._about.get(("Group", group), {})
+        return [bindings[key] for key in sorted(bindings)]
 
 
-def _subjects(binding: Any) -> Iterable[tuple[str, str]]:
+def _subjects(
+    binding: rbac_v1.RoleBinding | rbac_v1.ClusterRoleBinding,
+) -> Iterable[tuple[str, str]]:
+    """(User or Group, name) of each subject; a service account is a user."""
     for subject in binding.subjects:
         if subject.kind == "ServiceAccount":
-            where = subject.namespace or binding.metadata.namespace
-            yield "User", f"system:serviceaccount:{where}:{subject.name}"
+            namespace = subject.namespace or binding.metadata.namespace
+            yield "User", _account_user(namespace, subject.name)
         else:
             yield subject.kind, subject.name
 
 
+def _account_user(namespace: str, name: str) -> str:
+    """The user that a service account is."""
+    return f"system:serviceaccount:{namespace}:{name}"
+
+
 class _Granted:
-    """What one user has. `within` are the grants of each namespace, None for those that hold everywhere; a role that several
-    bindings give is there once."""
+    """What one user has.
+
+    `within` has the grants of each namespace, and under None those that hold everywhere. A role
+    that several bindings give is there once.
+    """
 
     def __init__(self, grants: list[Grant]) -> None:
         self.all = grants
         self.within: dict[str | None, list[Grant]] = {}
-        once = set[tuple[str | None, int]]()
+        seen = set[tuple[str | None, int]]()
         for grant in grants:
             role = (grant.namespace, id(grant.rules))
-            if role not in once:
-                once.add(role)
+            if role not in seen:
+                seen.add(role)
                 self.within.setdefault(grant.namespace, []).append(grant)
         self._named = {
             grant.namespace for grant in grants if any(rule.resource_names for rule in grant.rules)
@@ -130,12 +148,15 @@ class _Granted:
         return None in self._named or namespace in self._named
 
 
-class Authorizer:
-    """`nodes` says what a node may do."""
+def _no_node(user: User, asked: Asked) -> bool:
+    return False
 
-    def __init__(
-        self, store: Store, nodes: Callable[[User, Asked], bool] = lambda user, asked: False
-    ) -> None:
+
+class Authorizer:
+    """Answers from the roles and bindings in the store. `nodes` decides for users in the group
+    system:nodes what RBAC does not allow."""
+
+    def __init__(self, store: Store, nodes: Callable[[User, Asked], bool] = _no_node) -> None:
         self._store = store
         self._nodes = nodes
         self._seen: tuple[int, ...] = ()
@@ -146,13 +167,14 @@ class Authorizer:
         ]
         self._scoped = _Bindings(self._caches[2], rbac_v1.RoleBinding)
         self._wide = _Bindings(self._caches[3], rbac_v1.ClusterRoleBinding)
-        self._rules: dict[
-            str, tuple[int, list[rbac_v1.PolicyRule]]
-        ] = {}  # by key of a role, with its revision
+        # Rules of a role by its key in the store, with the role's revision.
+        self._rules: dict[str, tuple[int, list[rbac_v1.PolicyRule]]] = {}
 
     def authorize(self, user: User, asked: Asked) -> tuple[bool, str]:
-        """(allowed, why)."""
-        self.refresh()  # whoever asks: many changes at once would take long
+        """(allowed, reason)."""
+        # For masters as well: changes that nobody has asked about would pile up until they take
+        # long.
+        self.refresh()
         if MASTERS in user.groups:
             return True, ""
         # Where no rule speaks of names, one answer holds for every object: those about 20,000 pods
@@ -172,7 +194,7 @@ class Authorizer:
         answer = self._answers.get(key)
         if answer is None:
             answer = self._decide(user, asked)
-            if len(self._answers) > 50_000:
+            if len(self._answers) > _MOST_ANSWERS:
                 self._answers.clear()
             self._answers[key] = answer
         if not answer[0] and "system:nodes" in user.groups:
@@ -180,7 +202,7 @@ class Authorizer:
         return answer
 
     def refresh(self) -> None:
-        """Takes note of roles and bindings that changed."""
+        """Applies changes of roles and bindings since the last call."""
         seen = tuple([cache.revision for cache in self._caches])
         if seen != self._seen:
             self._seen = seen
@@ -193,7 +215,9 @@ class Authorizer:
 
     def _decide(self, user: User, asked: Asked) -> tuple[bool, str]:
         within = self._of(user).within
-        for namespace in (None,) if asked.path else (None, asked.namespace):
+        # A grant in a namespace opens no paths, which are in none.
+        namespaces = (None,) if asked.path else (None, asked.namespace)
+        for namespace in namespaces:
             for grant in within.get(namespace, ()):
                 if any(rule_allows(rule, asked) for rule in grant.rules):
                     return True, f"RBAC: allowed by {grant.source}"
@@ -206,20 +230,26 @@ class Authorizer:
 
     def _of(self, user: User) -> _Granted:
         key = (user.name, user.groups)
-        found = self._granted.get(key)
-        if found is None:
-            found = self._granted[key] = _Granted(list(self._collect(user)))
-        return found
+        granted = self._granted.get(key)
+        if granted is None:
+            granted = self._granted[key] = _Granted(list(self._collect(user)))
+        return granted
 
     def _collect(self, user: User) -> Iterable[Grant]:
         for binding in self._wide.about(user):
             subject = _applies(binding.subjects, user, "")
-            source = f'ClusterRoleBinding "{binding.metadata.name}" of ClusterRole "{binding.role_ref.name}" to {subject}'
+            source = (
+                f'ClusterRoleBinding "{binding.metadata.name}" '
+                f'of ClusterRole "{binding.role_ref.name}" to {subject}'
+            )
             yield Grant(None, self.rules("", binding.role_ref), source)
         for scoped in self._scoped.about(user):
             namespace = scoped.metadata.namespace
             subject = _applies(scoped.subjects, user, namespace)
-            source = f'RoleBinding "{scoped.metadata.name}/{namespace}" of {scoped.role_ref.kind} "{scoped.role_ref.name}" to {subject}'
+            source = (
+                f'RoleBinding "{scoped.metadata.name}/{namespace}" '
+                f'of {scoped.role_ref.kind} "{scoped.role_ref.name}" to {subject}'
+            )
             yield Grant(namespace, self.rules(namespace, scoped.role_ref), source)
 
     def rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule]:
@@ -227,22 +257,25 @@ class Authorizer:
         return self.find_rules(namespace, ref) or []
 
     def find_rules(self, namespace: str, ref: rbac_v1.RoleRef) -> list[rbac_v1.PolicyRule] | None:
-        """The same, but None when the role is missing. Nobody changes them."""
-        resource, kind = (
-            (_CLUSTER_ROLES, rbac_v1.ClusterRole)
-            if ref.kind == "ClusterRole"
-            else (_ROLES, rbac_v1.Role)
-        )
+        """The same, but None when the role is missing. The list is shared: callers must not change
+        it."""
+        kind: type[rbac_v1.ClusterRole] | type[rbac_v1.Role]
+        if ref.kind == "ClusterRole":
+            resource, kind = _CLUSTER_ROLES, rbac_v1.ClusterRole
+        else:
+            resource, kind = _ROLES, rbac_v1.Role
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, ref.name))
         if entry is None:
             return None
         known = self._rules.get(entry.key)
         if known is None or known[0] != entry.revision:
-            known = self._rules[entry.key] = (entry.revision, decode(entry.data, kind).rules)  # type: ignore[attr-defined]
+            known = self._rules[entry.key] = (entry.revision, decode(entry.data, kind).rules)
         return known[1]
 
 
 def _applies(subjects: list[rbac_v1.Subject], user: User, namespace: str) -> str:
+    """The first subject that the user is, in words; empty when there is none. `namespace` is that
+    of service accounts that name none."""
     for subject in subjects:
         if subject.kind == "User" and subject.name == user.name:
             return f'User "{subject.name}"'
@@ -250,40 +283,50 @@ def _applies(subjects: list[rbac_v1.Subject], user: User, namespace: str) -> str
             return f'Group "{subject.name}"'
         if subject.kind == "ServiceAccount":
             where = subject.namespace or namespace
-            if user.name == f"system:serviceaccount:{where}:{subject.name}":
+            if user.name == _account_user(where, subject.name):
                 return f'ServiceAccount "{subject.name}/{where}"'
     return ""
 
 
 def rule_allows(rule: rbac_v1.PolicyRule, asked: Asked) -> bool:
+    """Whether one rule allows what is asked: upstream's RuleAllows."""
     if "*" not in rule.verbs and asked.verb not in rule.verbs:
         return False
     if asked.path:
-        return any(
-            url in ("*", asked.path) or (url.endswith("*") and asked.path.startswith(url[:-1]))
-            for url in rule.non_resource_urls
-        )
+        return any(_is_path(url, asked.path) for url in rule.non_resource_urls)
     if "*" not in rule.api_groups and asked.group not in rule.api_groups:
         return False
+    # A request without a name (list, create) is not about one of the names.
     if rule.resource_names and asked.name not in rule.resource_names:
         return False
-    wanted = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-    return any(
-        r in ("*", wanted) or (asked.subresource and r == f"*/{asked.subresource}")
-        for r in rule.resources
-    )
+    if "*" in rule.resources:
+        return True
+    if not asked.subresource:
+        return asked.resource in rule.resources
+    whole = f"{asked.resource}/{asked.subresource}"
+    return whole in rule.resources or f"*/{asked.subresource}" in rule.resources
 
 
-def aggregated(role: rbac_v1.ClusterRole, roles: Iterable[rbac_v1.ClusterRole]) -> list[Any]:
-    """The rules an aggregating role gathers from the roles its selectors choose."""
+def _is_path(url: str, path: str) -> bool:
+    """Whether a rule's URL, which may end with a wildcard, covers a path."""
+    return url == path or (url.endswith("*") and path.startswith(url[:-1]))
+
+
+def aggregated(
+    role: rbac_v1.ClusterRole, roles: Iterable[rbac_v1.ClusterRole]
+) -> list[rbac_v1.PolicyRule]:
+    """The rules an aggregating role gathers from the roles its selectors choose, in the order of
+    their names, each rule once."""
+    if role.aggregation_rule is None:
+        return []
     selectors = [
-        from_label_selector(s)
-        for s in (role.aggregation_rule.cluster_role_selectors if role.aggregation_rule else [])
+        from_label_selector(selector) for selector in role.aggregation_rule.cluster_role_selectors
     ]
-    rules: list[Any] = []
-    for other in sorted(roles, key=lambda r: r.metadata.name):
-        if other.metadata.name != role.metadata.name and any(
-            s and s.matches(other.metadata.labels) for s in selectors
-        ):
+    rules: list[rbac_v1.PolicyRule] = []
+    for other in sorted(roles, key=lambda role: role.metadata.name):
+        if other.metadata.name == role.metadata.name:
+            continue
+        labels = other.metadata.labels
+        if any(selector and selector.matches(labels) for selector in selectors):
             rules += [rule for rule in other.rules if rule not in rules]
     return rules

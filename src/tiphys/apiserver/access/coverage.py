@@ -1,7 +1,8 @@
 """Which rules give everything that others give.
 
-A rule stands for each of its verbs on each of its resources in each of its groups under each of its names: a body of a few
-kilobytes for millions of them. They are not counted out: values that the same owned rules give are looked at as one.
+A rule stands for each of its verbs on each of its resources in each of its groups under each of its
+names: a body of a few kilobytes for millions of them. They are not counted out: values that the
+same owned rules give are looked at as one.
 """
 
 from __future__ import annotations
@@ -60,10 +61,12 @@ class Owned:
         """What of the rules is not given, one verb on one thing at a time."""
         for rule in rules:
             verbs = _classes(rule.verbs, self._verbs.of)
-            for found, urls in _uncovered(verbs, _classes(rule.non_resource_urls, self._of_url)):
+            for verb_class, urls in _uncovered(
+                verbs, _classes(rule.non_resource_urls, self._of_url)
+            ):
                 yield from (
                     rbac_v1.PolicyRule(verbs=[verb], non_resource_urls=[url])
-                    for verb, url in itertools.product(found, urls)
+                    for verb, url in itertools.product(verb_class, urls)
                 )
             groups = _classes(rule.api_groups, self._groups.of)
             resources = _classes(rule.resources, self._of_resource)
@@ -84,19 +87,19 @@ class Owned:
         return self._resources.of(resource) | wildcard
 
     def _of_url(self, url: str) -> int:
-        found = self._urls.of(url)
+        rules = self._urls.of(url)
         for prefix, mask in self._prefixes:
             if url.startswith(prefix):
-                found |= mask
-        return found
+                rules |= mask
+        return rules
 
 
 def _classes(values: list[str], rules_with: Callable[[str], int]) -> list[tuple[int, list[str]]]:
     """Values by the rules that give them."""
-    found: dict[int, list[str]] = {}
+    classes: dict[int, list[str]] = {}
     for value in dict.fromkeys(values):
-        found.setdefault(rules_with(value), []).append(value)
-    return list(found.items())
+        classes.setdefault(rules_with(value), []).append(value)
+    return list(classes.items())
 
 
 def _uncovered(*dimensions: list[tuple[int, list[str]]]) -> Iterator[list[list[str]]]:

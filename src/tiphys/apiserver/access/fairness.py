@@ -1,8 +1,10 @@
-"""Priority and fairness: to which flow a request belongs, and how many of each priority level are served at a time.
+"""Priority and fairness: to which flow a request belongs, and how many of each priority level are
+served at a time.
 
-A flow schema says who and what it is about and which level that has; the first in order of precedence decides. A level has
-seats, a share of the server's. What finds none waits in one of the level's queues, chosen so that flows do not crowd each
-other out (shuffle sharding), or is told to come again. Levels lend seats that they do not use.
+A flow schema says who and what it is about and which level that has; the first in order of
+precedence decides. A level has seats, a share of the server's. What finds none waits in one of the
+level's queues, chosen so that flows do not crowd each other out (shuffle sharding), or is asked to
+retry later. Levels lend seats that they do not use.
 """
 
 from __future__ import annotations
@@ -25,14 +27,22 @@ from tiphys.apiserver.http.request import RequestInfo, User
 from tiphys.machinery import errors
 from tiphys.store.store import Store
 
-SEATS = (
-    600  # requests served at a time, all levels together: upstream's limits for reads and writes
-)
+# Requests served at a time, all levels together: upstream's limits for reads, 400, and writes, 200.
+SEATS = 600
 PATIENCE = 15.0  # seconds that a request waits for a seat: a quarter of its time
 _PER_SEAT = 100  # objects read for each seat that a list takes, as upstream's estimate has it
 _MOST_SEATS = 10  # of one request
 _MOST_SHARE = 0.15  # of its level's seats, likewise
 _ACCOUNT = "system:serviceaccount:"
+_MOST_KNOWN = 20_000  # kinds of requests whose flows are remembered
+# (name, type, help, attribute of a level) of each metric
+_METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
+    ("nominal_limit_seats", GaugeMetricFamily, "Seats of a level's own.", "nominal"),
+    ("current_executing_requests", GaugeMetricFamily, "Seats that are taken.", "used"),
+    ("current_inqueue_requests", GaugeMetricFamily, "Requests that wait for seats.", "waiting"),
+    ("dispatched_requests_total", CounterMetricFamily, "Requests that got seats.", "served"),
+    ("rejected_requests_total", CounterMetricFamily, "Requests that got none.", "refused"),
+)
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
 
 
@@ -41,8 +51,8 @@ _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConf
 
 @dataclass(eq=False)
 class Level:
-    """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`. Without queues whatever finds
-    no seat is refused."""
+    """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`.
+    Without queues whatever finds no seat is refused."""
 
     name: str
     uid: str = ""
@@ -62,20 +72,20 @@ class Level:
 
     def shard(self, flow: str) -> int:
         """The queue for a flow: of the few that its hash deals to it, the shortest."""
-        value, count = (
-            int.from_bytes(hashlib.blake2b(flow.encode(), digest_size=16).digest(), "big"),
-            len(self.queues),
-        )
+        digest = hashlib.blake2b(flow.encode(), digest_size=16).digest()
+        value = int.from_bytes(digest, "big")
+        count = len(self.queues)
         dealt: list[int] = []
         for number in range(min(self.hand, count)):
             value, card = divmod(value, count - number)
             for earlier in sorted(dealt):
                 card += card >= earlier
             dealt.append(card)
-        return min(dealt, key=lambda at: len(self.queues[at]))
+        return min(dealt, key=lambda number: len(self.queues[number]))
 
     def width(self, objects: int) -> int:
-        """How many seats a request takes that reads so many objects: upstream's estimate, and its limits."""
+        """How many seats a request takes that reads so many objects: upstream's estimate, and its
+        limits."""
         share = math.ceil(self.nominal * _MOST_SHARE)
         most = max(1, min(_MOST_SEATS, share, self.nominal // max(self.hand, 1)))
         return max(1, min(most, math.ceil(objects / _PER_SEAT)))
@@ -84,9 +94,9 @@ class Level:
         """The queues, beginning with the one after that which was looked at last."""
         count = len(self.queues)
         for _ in range(count):
-            at = self._next % count
-            self._next = at + 1
-            yield self.queues[at]
+            number = self._next % count
+            self._next = number + 1
+            yield self.queues[number]
 
     def take(self, seats: int) -> None:
         self.used += seats
@@ -104,7 +114,8 @@ class Waiter:
 
 
 class Seat:
-    """What a request holds while it is served. It may give it back before it ends, when what is left costs little."""
+    """What a request holds while it is served. It may give it back before it ends, when what is
+    left costs little."""
 
     __slots__ = ("_fairness", "_level", "_seats")
 
@@ -119,7 +130,8 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a request was found to be. `headers` tell the client, `key` tells flows of one schema apart."""
+    """How a request is classified. `headers` are for the client; `key` distinguishes flows of one
+    schema apart."""
 
     schema: str
     level: Level
@@ -148,30 +160,35 @@ def _is_subject(subject: v1.Subject, user: User) -> bool:
 
 
 def _is_about(rule: v1.PolicyRulesWithSubjects, info: RequestInfo) -> bool:
-    if not info.is_resource:
-        return any(
-            _has(r.verbs, info.verb)
-            and any(
-                url in ("*", info.path) or (url.endswith("*") and info.path.startswith(url[:-1]))
-                for url in r.non_resource_urls
-            )
-            for r in rule.non_resource_rules
-        )
-    what = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-    return any(
-        _has(r.verbs, info.verb)
-        and _has(r.api_groups, info.group)
-        and _has(r.resources, what)
-        and (_has(r.namespaces, info.namespace) if info.namespace else bool(r.cluster_scope))
-        for r in rule.resource_rules
-    )
+    if info.is_resource:
+        return any(_is_about_resource(one, info) for one in rule.resource_rules)
+    return any(_is_about_path(one, info) for one in rule.non_resource_rules)
+
+
+def _is_about_resource(rule: v1.ResourcePolicyRule, info: RequestInfo) -> bool:
+    resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    if not _has(rule.verbs, info.verb) or not _has(rule.api_groups, info.group):
+        return False
+    if not _has(rule.resources, resource):
+        return False
+    return _has(rule.namespaces, info.namespace) if info.namespace else bool(rule.cluster_scope)
+
+
+def _is_about_path(rule: v1.NonResourcePolicyRule, info: RequestInfo) -> bool:
+    if not _has(rule.verbs, info.verb):
+        return False
+    for url in rule.non_resource_urls:
+        if url in ("*", info.path) or (url.endswith("*") and info.path.startswith(url[:-1])):
+            return True
+    return False
 
 
 def matches(schema: v1.FlowSchema, user: User, info: RequestInfo) -> bool:
-    return any(
-        any(_is_subject(subject, user) for subject in rule.subjects) and _is_about(rule, info)
-        for rule in schema.spec.rules
-    )
+    """Whether a schema is about a request."""
+    for rule in schema.spec.rules:
+        if _is_about(rule, info) and any(_is_subject(one, user) for one in rule.subjects):
+            return True
+    return False
 
 
 # --- the whole ---
@@ -193,42 +210,39 @@ class Fairness:
         if seen != self._seen:
             self._read()
             self._seen = seen
-        what = (
-            (info.group, info.resource, info.subresource, info.namespace)
-            if info.is_resource
-            else info.path
-        )
-        key = (user.name, user.groups, info.verb, what)
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) > 20_000:
+        about: Any = info.path
+        if info.is_resource:
+            about = (info.group, info.resource, info.subresource, info.namespace)
+        key = (user.name, user.groups, info.verb, about)
+        flow = self._known.get(key)
+        if flow is None:
+            if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
-            found = self._known[key] = self._classify(user, info)
-        return found
+            flow = self._known[key] = self._classify(user, info)
+        return flow
 
     def _classify(self, user: User, info: RequestInfo) -> Flow:
         for schema in self._schemas:
             level = self.levels.get(schema.spec.priority_level_configuration.name)
-            if level is not None and matches(schema, user, info):
-                by = (
-                    schema.spec.distinguisher_method.type
-                    if schema.spec.distinguisher_method
-                    else ""
-                )
-                distinguished = {"ByUser": user.name, "ByNamespace": info.namespace}.get(by, "")
-                headers = (
-                    ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
-                    ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
-                )
-                return Flow(
-                    schema.metadata.name, level, f"{schema.metadata.name}/{distinguished}", headers
-                )
-        return Flow(
-            "", Level("exempt", exempt=True), "", ()
-        )  # before the first schemas are written
+            if level is None or not matches(schema, user, info):
+                continue
+            method = schema.spec.distinguisher_method
+            distinguisher = ""
+            if method is not None and method.type == "ByUser":
+                distinguisher = user.name
+            elif method is not None and method.type == "ByNamespace":
+                distinguisher = info.namespace
+            name = schema.metadata.name
+            headers = (
+                ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
+                ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
+            )
+            return Flow(name, level, f"{name}/{distinguisher}", headers)
+        # Before the first schemas are written.
+        return Flow("", Level("exempt", exempt=True), "", ())
 
     def _read(self) -> None:
-        """The schemas and levels as they stand; what runs and waits goes on where it is."""
+        """Reads schemas and levels again. Requests that are served or wait keep their place."""
         self._known.clear()
         schemas = [decode(entry.data, v1.FlowSchema) for entry in self._caches[0]]
         self._schemas = sorted(schemas, key=lambda s: (s.spec.matching_precedence, s.metadata.name))
@@ -236,9 +250,10 @@ class Fairness:
             decode(entry.data, v1.PriorityLevelConfiguration) for entry in self._caches[1]
         ]
         total = sum(_shares(one) for one in configured) or 1
-        standing, self.levels = self.levels, {}
+        previous = self.levels
+        self.levels = {}
         for one in configured:
-            level = standing.get(one.metadata.name) or Level(one.metadata.name)
+            level = previous.get(one.metadata.name) or Level(one.metadata.name)
             _configure(level, one, self._seats, total)
             self.levels[level.name] = level
 
@@ -252,15 +267,15 @@ class Fairness:
         return True
 
     def _has_room(self, level: Level, seats: int) -> bool:
-        """Whether there are seats, the level's own or such as others do not need. What takes several leaves half of the
-        level to what takes one, whoever may lend."""
+        """Whether there are seats, the level's own or such as others do not need. What takes
+        several leaves half of the level to what takes one, whoever may lend."""
         if seats > 1 and level.wide + seats > max(level.nominal // 2, 1):
             return False
         return level.used + seats <= level.nominal or self._may_borrow(level, seats)
 
     def _serve_next(self, level: Level) -> bool:
-        """Gives seats to who has waited longest in the queue whose turn it is, or in the next whose first has enough.
-        Whether there was one."""
+        """Gives seats to who has waited longest in the queue whose turn it is, or in the next whose
+        first has enough. Whether there was one."""
         for queue in level.in_turn():
             while queue and queue[0].future.done():
                 queue.popleft()
@@ -271,7 +286,8 @@ class Fairness:
 
     async def seat(self, flow: Flow, objects: int) -> Seat:
         """The seats of a request that reads so many objects, once they are free. Raises 429."""
-        level, seats = flow.level, flow.level.width(objects) if objects > _PER_SEAT else 1
+        level = flow.level
+        seats = level.width(objects) if objects > _PER_SEAT else 1
         if not self.enter(level, seats):
             await self.queue(flow, seats)
         return Seat(self, level, seats)
@@ -288,7 +304,8 @@ class Fairness:
         return free - lent >= seats
 
     async def queue(self, flow: Flow, seats: int = 1) -> None:
-        """Waits for seats and takes them. Raises 429 when the queue is full, or when none gets free in time."""
+        """Waits for seats and takes them. Raises 429 when the queue is full, or when none gets free
+        in time."""
         level = flow.level
         if not level.queues:
             raise self._refusal(level)
@@ -316,10 +333,10 @@ class Fairness:
     @staticmethod
     def _refusal(level: Level) -> errors.StatusError:
         level.refused += 1
-        return errors.too_many_requests("Too many requests, please try again later.", 1)
+        return _too_many()
 
     def leave(self, level: Level, seats: int = 1) -> None:
-        """Gives seats back; whoever waits may have them."""
+        """Returns seats, and gives them to requests that wait."""
         level.used -= seats
         if seats > 1:
             level.wide -= seats
@@ -338,27 +355,20 @@ class Fairness:
             yield family
 
 
-# Upstream's names: (name, kind, help, attribute of `Level`)
-_METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
-    ("nominal_limit_seats", GaugeMetricFamily, "Seats of a level's own.", "nominal"),
-    ("current_executing_requests", GaugeMetricFamily, "Seats that are taken.", "used"),
-    ("current_inqueue_requests", GaugeMetricFamily, "Requests that wait for seats.", "waiting"),
-    ("dispatched_requests_total", CounterMetricFamily, "Requests that got seats.", "served"),
-    ("rejected_requests_total", CounterMetricFamily, "Requests that got none.", "refused"),
-)
-
-
 def _shares(one: v1.PriorityLevelConfiguration) -> int:
+    """Upstream's defaults: none for an exempt level, 30 for a limited one."""
     if one.spec.type == "Exempt":
-        return (
-            (one.spec.exempt.nominal_concurrency_shares or 0) if one.spec.exempt is not None else 0
-        )
-    shares = one.spec.limited.nominal_concurrency_shares if one.spec.limited is not None else None
+        exempt = one.spec.exempt
+        return (exempt.nominal_concurrency_shares or 0) if exempt is not None else 0
+    limited = one.spec.limited
+    shares = limited.nominal_concurrency_shares if limited is not None else None
     return 30 if shares is None else shares
 
 
 def _configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, total: int) -> None:
-    level.uid, level.exempt = one.metadata.uid, one.spec.type == "Exempt"
+    """Sets a level as it is configured. `total` are the shares of all levels."""
+    level.uid = one.metadata.uid
+    level.exempt = one.spec.type == "Exempt"
     level.nominal = math.ceil(seats * _shares(one) / total)
     limited = one.spec.limited
     if limited is None:
@@ -366,20 +376,31 @@ def _configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, tot
     level.lendable = level.nominal * (limited.lendable_percent or 0) // 100
     percent = limited.borrowing_limit_percent
     level.borrowing = seats if percent is None else level.nominal * percent // 100
-    queuing = limited.limit_response.queuing if limited.limit_response.type == "Queue" else None
-    count = queuing.queues if queuing is not None else 0
-    level.hand, level.length = (
-        (queuing.hand_size, queuing.queue_length_limit) if queuing is not None else (1, 0)
-    )
-    if len(level.queues) != count:
-        waiting = [waiter for queue in level.queues for waiter in queue]
-        level.queues = [deque() for _ in range(count)]
-        for at, waiter in enumerate(
-            waiting
-        ):  # nobody who waits is forgotten when the queues change
-            if count:
-                level.queues[at % count].append(waiter)
-            elif not waiter.future.done():
-                waiter.future.set_exception(
-                    errors.too_many_requests("Too many requests, please try again later.", 1)
-                )
+    response = limited.limit_response
+    queuing = response.queuing if response.type == "Queue" else None
+    if queuing is None:
+        level.hand = 1
+        level.length = 0
+        _requeue(level, 0)
+    else:
+        level.hand = queuing.hand_size
+        level.length = queuing.queue_length_limit
+        _requeue(level, queuing.queues)
+
+
+def _requeue(level: Level, count: int) -> None:
+    """Gives a level `count` queues. Who waits is spread over the new ones, or refused when there
+    are none."""
+    if len(level.queues) == count:
+        return
+    waiting = [waiter for queue in level.queues for waiter in queue]
+    level.queues = [deque() for _ in range(count)]
+    for number, waiter in enumerate(waiting):
+        if count:
+            level.queues[number % count].append(waiter)
+        elif not waiter.future.done():
+            waiter.future.set_exception(_too_many())
+
+
+def _too_many() -> errors.StatusError:
+    return errors.too_many_requests("Too many requests, please try again later.", 1)

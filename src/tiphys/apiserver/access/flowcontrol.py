@@ -47,7 +47,7 @@ def priority_levels() -> list[PriorityLevelConfiguration]:
     exempt.exempt = ExemptPriorityLevelConfiguration(
         nominal_concurrency_shares=0, lendable_percent=0
     )
-    found = [
+    levels = [
         PriorityLevelConfiguration(
             metadata=ObjectMeta(name="exempt", annotations=dict(_NOTE)), spec=exempt
         )
@@ -63,12 +63,9 @@ def priority_levels() -> list[PriorityLevelConfiguration]:
             nominal_concurrency_shares=shares, lendable_percent=lendable, limit_response=response
         )
         spec = PriorityLevelConfigurationSpec(type="Limited", limited=limited)
-        found.append(
-            PriorityLevelConfiguration(
-                metadata=ObjectMeta(name=name, annotations=dict(_NOTE)), spec=spec
-            )
-        )
-    return found
+        metadata = ObjectMeta(name=name, annotations=dict(_NOTE))
+        levels.append(PriorityLevelConfiguration(metadata=metadata, spec=spec))
+    return levels
 
 
 def _user(name: str) -> Subject:
@@ -118,7 +115,7 @@ _MANAGER, _SCHEDULER = _user("system:kube-controller-manager"), _user("system:ku
 _ALL = (_group("system:unauthenticated"), _group("system:authenticated"))
 _PROBES = NonResourcePolicyRule(verbs=["get"], non_resource_urls=["/healthz", "/readyz", "/livez"])
 
-# name, precedence, level, how flows are told apart, subjects, resource rules, other rules
+# name, precedence, level, how flows are distinguished, subjects, resource rules, other rules
 _SCHEMAS: tuple[tuple[str, int, str, str, tuple[Subject, ...], list[Any], list[Any]], ...] = (
     ("exempt", 1, "exempt", "", (_group("system:masters"),), [_EVERYTHING], [_URLS]),
     ("probes", 2, "exempt", "", _ALL, [], [_PROBES]),
@@ -193,7 +190,7 @@ _SCHEMAS: tuple[tuple[str, int, str, str, tuple[Subject, ...], list[Any], list[A
 
 
 def flow_schemas() -> list[FlowSchema]:
-    found = []
+    schemas = []
     for name, precedence, level, by, subjects, resources, others in _SCHEMAS:
         spec = FlowSchemaSpec(
             priority_level_configuration=PriorityLevelConfigurationReference(name=level),
@@ -205,5 +202,6 @@ def flow_schemas() -> list[FlowSchema]:
                 )
             ],
         )
-        found.append(FlowSchema(metadata=ObjectMeta(name=name, annotations=dict(_NOTE)), spec=spec))
-    return found
+        metadata = ObjectMeta(name=name, annotations=dict(_NOTE))
+        schemas.append(FlowSchema(metadata=metadata, spec=spec))
+    return schemas

@@ -1,7 +1,8 @@
-"""Who somebody acts as: the Impersonate headers, each part of which the user has to be allowed to take on.
+"""Who somebody acts as: the Impersonate headers, each part of which the user has to be allowed to
+take on.
 
-Five modes are tried, the narrowest first (KEP-5284). The four constrained ones ask two questions: may the
-user take that identity on (`impersonate:MODE`), and may they make this request with it
+Five modes are tried, the narrowest first (KEP-5284). The four constrained ones ask two questions:
+may the user take that identity on (`impersonate:MODE`), and may they make this request with it
 (`impersonate-on:MODE:VERB`). The old one asks for the verb `impersonate` alone.
 """
 
@@ -39,8 +40,8 @@ class Impersonation:
     def user(self, headers: CIMultiDictProxy[str], user: User, request: Asked) -> User:
         """The user that the headers name, `user` when they name none.
 
-        `request` is what `user` wants to do as somebody else. Raises 400 for headers without a user's
-        name, and the 403 of the mode that was tried first when none allows it.
+        `request` is what `user` wants to do as somebody else. Raises 400 for headers without a
+        user's name, and the 403 of the mode that was tried first when none allows it.
         """
         wanted = _wanted(headers)
         if not wanted.name:

@@ -1,4 +1,5 @@
-"""Certificate signing requests: who asks is noted, and only those who may approve, sign, or become masters do."""
+"""Certificate signing requests: records who makes one, and checks who approves, denies or signs
+it."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ class Certificates(Base):
     async def mutate(self, a: Attributes) -> None:
         if a.operation == "CREATE" and not a.subresource:
             spec = a.obj.spec
-            spec.username, spec.groups, spec.uid = a.user.name, list(a.user.groups), a.user.uid
+            spec.username = a.user.name
+            spec.groups = list(a.user.groups)
+            spec.uid = a.user.uid
             spec.extra = dict(a.user.extra)
 
     async def validate(self, a: Attributes) -> None:
@@ -32,20 +35,21 @@ class Certificates(Base):
         elif a.operation == "UPDATE" and a.subresource == "approval":
             self._check_signer(a, "approve")
         elif a.operation == "UPDATE" and a.subresource == "status":
-            now, before = a.obj.status, a.old.status
-            if (now.certificate, now.conditions) != (before.certificate, before.conditions):
+            new = a.obj.status
+            old = a.old.status
+            if new.certificate != old.certificate or new.conditions != old.conditions:
                 self._check_signer(a, "sign")
 
     def _check_signer(self, a: Attributes, verb: str) -> None:
         signer = a.old.spec.signer_name
         domain = signer.partition("/")[0]
         for name in (signer, f"{domain}/*"):
-            if self._authorizer().authorize(a.user, Asked(verb, _GROUP, "signers", "", "", name))[
-                0
-            ]:
+            asked = Asked(verb, _GROUP, "signers", "", "", name)
+            allowed, _ = self._authorizer().authorize(a.user, asked)
+            if allowed:
                 return
-        why = f'user not permitted to {verb} requests with signerName "{signer}"'
-        raise errors.forbidden(a.resource.group_resource, a.name, why)
+        reason = f'user not permitted to {verb} requests with signerName "{signer}"'
+        raise errors.forbidden(a.resource.group_resource, a.name, reason)
 
     @staticmethod
     def _check_subject(a: Attributes) -> None:
@@ -54,5 +58,6 @@ class Certificates(Base):
             return
         request = parse_request(a.obj.spec.request)
         if request is not None and MASTERS in organizations(request):
-            why = f"use of {CLIENT} signer with {MASTERS} group is not allowed"
-            raise errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
+            reason = f"use of {CLIENT} signer with {MASTERS} group is not allowed"
+            name = a.name or a.obj.metadata.name
+            raise errors.forbidden(a.resource.group_resource, name, reason)

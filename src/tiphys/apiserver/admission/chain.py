@@ -46,8 +46,9 @@ def admission_chain(
     disable: Collection[str] = (),
     pod_security: PodSecurityConfiguration | None = None,
 ) -> Admission:
-    """The plugins by upstream's names and in its order. What they need is asked for when they need it: it is made after
-    them. Raises ValueError for a name in `enable` or `disable` that is none."""
+    """The plugins by upstream's names and in its order. What they need is asked for when they need
+    it: it is made after them. Raises ValueError for a name in `enable` or `disable` that is
+    none."""
     plugins: dict[str, Plugin] = {
         "NamespaceLifecycle": NamespaceLifecycle(registry),
         "TaintNodesByCondition": TaintNodesByCondition(),
@@ -77,7 +78,8 @@ def admission_chain(
     unknown = sorted({*enable, *disable} - set(plugins) - _IMPLIED)
     if unknown:
         raise ValueError(
-            f"unknown admission plugins: {', '.join(unknown)}; there are {', '.join(sorted(plugins))}"
+            f"unknown admission plugins: {', '.join(unknown)}; there are "
+            f"{', '.join(sorted(plugins))}"
         )
     off = (set(disable) | OPTIONAL) - set(enable)
     off -= {"RBACEscalation"}  # no plugin upstream: its storage does this, always

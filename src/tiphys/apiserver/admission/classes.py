@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.api import core_v1, node_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.apiserver.admission import Asking, Attributes, Base
 from tiphys.machinery import errors, quantity
 
 _STORAGE = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
+_NO_OVERHEAD = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
 _INGRESS = BY_PATH["networking.k8s.io", "v1", "ingressclasses"]
 
 
@@ -21,47 +23,57 @@ class RuntimeClass(Asking):
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or a.subresource:
             return
-        spec = a.obj.spec
-        found = self._class(a, spec.runtime_class_name) if spec.runtime_class_name else None
-        fixed = found.overhead.pod_fixed if found is not None and found.overhead is not None else {}
-        if found is None or not fixed:
+        spec: core_v1.PodSpec = a.obj.spec
+        if not spec.runtime_class_name:
             if spec.overhead:
-                raise self._rejected(
-                    a, "Pod Overhead set without corresponding RuntimeClass defined Overhead"
-                )
-        elif spec.overhead and spec.overhead != fixed:
+                raise self._rejected(a, _NO_OVERHEAD)
+            return
+        runtime_class = self._class(a, spec.runtime_class_name)
+        overhead = runtime_class.overhead.pod_fixed if runtime_class.overhead is not None else {}
+        if spec.overhead and not overhead:
+            raise self._rejected(a, _NO_OVERHEAD)
+        if spec.overhead and spec.overhead != overhead:
             raise self._rejected(a, "Pod's Overhead doesn't match RuntimeClass's defined Overhead")
-        else:
-            spec.overhead = dict(fixed)
-        if found is not None and found.scheduling is not None:
-            for key, value in found.scheduling.node_selector.items():
-                if spec.node_selector.setdefault(key, value) != value:
-                    why = f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; pod.spec.nodeSelector[{key}] = {spec.node_selector[key]}"
-                    raise self._rejected(a, why)
-            spec.tolerations += [
-                t for t in found.scheduling.tolerations if t not in spec.tolerations
-            ]
+        if overhead:
+            spec.overhead = dict(overhead)
+        if runtime_class.scheduling is not None:
+            self._place(a, runtime_class.scheduling)
 
-    def _class(self, a: Attributes, name: str) -> Any:
-        found = self._registry().lookup("runtimeclasses", "", name, "node.k8s.io")
-        if found is None:
+    def _place(self, a: Attributes, scheduling: node_v1.Scheduling) -> None:
+        """Gives a pod the node selector and the tolerations of its class."""
+        spec: core_v1.PodSpec = a.obj.spec
+        for key, value in scheduling.node_selector.items():
+            chosen = spec.node_selector.setdefault(key, value)
+            if chosen != value:
+                raise self._rejected(
+                    a,
+                    f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; "
+                    f"pod.spec.nodeSelector[{key}] = {chosen}",
+                )
+        for toleration in scheduling.tolerations:
+            if toleration not in spec.tolerations:
+                spec.tolerations.append(toleration)
+
+    def _class(self, a: Attributes, name: str) -> node_v1.RuntimeClass:
+        runtime_class = self._registry().lookup("runtimeclasses", "", name, "node.k8s.io")
+        if not isinstance(runtime_class, node_v1.RuntimeClass):
             raise self._rejected(a, f'RuntimeClass "{name}" not found')
-        return found
+        return runtime_class
 
     @staticmethod
-    def _rejected(a: Attributes, why: str) -> errors.StatusError:
-        return errors.forbidden("pods", a.name or a.obj.metadata.name, f"pod rejected: {why}")
+    def _rejected(a: Attributes, reason: str) -> errors.StatusError:
+        return errors.forbidden("pods", a.name or a.obj.metadata.name, f"pod rejected: {reason}")
 
 
-def default_class(registry: Any, resource: Resource, mark: str) -> str | None:
-    """The name of the class that the annotation `mark` makes the default, the newest when there are several."""
+def default_class(registry: Any, resource: Resource, annotation: str) -> str | None:
+    """The name of the class that the annotation makes the default, the newest when there are
+    several."""
     classes = [decode(entry.data, resource.type) for entry in registry.cache(resource)]
-    defaults = [c.metadata for c in classes if c.metadata.annotations.get(mark) == "true"]
-    return (
-        max(defaults, key=lambda meta: (meta.creation_timestamp or "", meta.name)).name
-        if defaults
-        else None
-    )
+    defaults = [
+        one.metadata for one in classes if one.metadata.annotations.get(annotation) == "true"
+    ]
+    defaults.sort(key=lambda meta: (meta.creation_timestamp or "", meta.name))
+    return defaults[-1].name if defaults else None
 
 
 class DefaultIngressClass(Asking):
@@ -96,26 +108,29 @@ class PersistentVolumeClaimResize(Asking):
     async def validate(self, a: Attributes) -> None:
         if a.operation != "UPDATE" or a.subresource:
             return
-        wanted, had = (each.spec.resources.requests.get("storage", "0") for each in (a.obj, a.old))
-        if wanted == had or quantity.nano(wanted) <= quantity.nano(had):
+        new_size = a.obj.spec.resources.requests.get("storage", "0")
+        old_size = a.old.spec.resources.requests.get("storage", "0")
+        if new_size == old_size or quantity.nano(new_size) <= quantity.nano(old_size):
             return
         if a.old.status.phase != "Bound":
             raise self._refused(a, "Only bound persistent volume claims can be expanded")
+        if not self._may_grow(a):
+            raise self._refused(
+                a,
+                "only dynamically provisioned pvc can be resized and the storageclass that "
+                "provisions the pvc must support resize",
+            )
+
+    def _may_grow(self, a: Attributes) -> bool:
         name = a.obj.spec.storage_class_name
-        found = (
-            self._registry().lookup("storageclasses", "", name, "storage.k8s.io") if name else None
-        )
-        if (
-            found is None
-            or name != a.old.spec.storage_class_name
-            or not found.allow_volume_expansion
-        ):
-            why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
-            raise self._refused(a, why)
+        if not name or name != a.old.spec.storage_class_name:
+            return False
+        storage_class = self._registry().lookup("storageclasses", "", name, "storage.k8s.io")
+        return storage_class is not None and bool(storage_class.allow_volume_expansion)
 
     @staticmethod
-    def _refused(a: Attributes, why: str) -> errors.StatusError:
-        return errors.forbidden("persistentvolumeclaims", a.name, why)
+    def _refused(a: Attributes, reason: str) -> errors.StatusError:
+        return errors.forbidden("persistentvolumeclaims", a.name, reason)
 
 
 class StorageObjectInUseProtection(Base):
@@ -125,10 +140,7 @@ class StorageObjectInUseProtection(Base):
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation == "CREATE" and not a.subresource:
-            name = (
-                "kubernetes.io/pvc-protection"
-                if a.resource.namespaced
-                else "kubernetes.io/pv-protection"
-            )
-            if name not in a.obj.metadata.finalizers:
-                a.obj.metadata.finalizers.append(name)
+            kind = "pvc" if a.resource.plural == "persistentvolumeclaims" else "pv"
+            finalizer = f"kubernetes.io/{kind}-protection"
+            if finalizer not in a.obj.metadata.finalizers:
+                a.obj.metadata.finalizers.append(finalizer)

@@ -1,6 +1,7 @@
-"""The file of `--admission-control-config-file`: an AdmissionConfiguration, and in it what a plugin is told.
+"""The file of `--admission-control-config-file`: an AdmissionConfiguration with the configurations
+of plugins.
 
-PodSecurity is the one plugin here that takes any: levels for namespaces that say nothing, and who is exempt.
+PodSecurity is the only plugin that has one: levels for namespaces without labels, and exemptions.
 """
 
 from __future__ import annotations
@@ -31,13 +32,12 @@ class PodSecurityConfiguration:
 
 
 def read(file: Path | None) -> PodSecurityConfiguration:
-    """Raises ConfigurationError, OSError."""
+    """The configuration of PodSecurity in a file. Raises ConfigurationError, OSError."""
+    configuration = PodSecurityConfiguration()
     if file is None:
-        return PodSecurityConfiguration()
-    found = PodSecurityConfiguration()
-    for plugin in (
-        _document(file, "AdmissionConfiguration", "apiserver.config.k8s.io/").get("plugins") or []
-    ):
+        return configuration
+    document = _document(file, "AdmissionConfiguration", "apiserver.config.k8s.io/")
+    for plugin in document.get("plugins") or []:
         if plugin.get("name") != "PodSecurity":
             raise ConfigurationError(
                 f"{file}: no configuration is known for plugin {plugin.get('name')!r}"
@@ -47,26 +47,25 @@ def read(file: Path | None) -> PodSecurityConfiguration:
             inner = _document(
                 file.parent / plugin["path"], "PodSecurityConfiguration", "pod-security.admission."
             )
-        found = _pod_security(file, inner or {})
-    return found
+        configuration = _pod_security(file, inner or {})
+    return configuration
 
 
 def _document(file: Path, kind: str, group: str) -> dict[str, Any]:
     try:
-        made = yaml.safe_load(file.read_text())
+        document = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{file}: {error}") from None
-    if (
-        not isinstance(made, dict)
-        or made.get("kind") != kind
-        or not str(made.get("apiVersion")).startswith(group)
-    ):
+    if not isinstance(document, dict) or document.get("kind") != kind:
         raise ConfigurationError(f"{file}: a {kind} is needed")
-    return made
+    if not str(document.get("apiVersion")).startswith(group):
+        raise ConfigurationError(f"{file}: a {kind} is needed")
+    return document
 
 
-def _pod_security(file: Path, made: dict[str, Any]) -> PodSecurityConfiguration:
-    given, exempt = made.get("defaults") or {}, made.get("exemptions") or {}
+def _pod_security(file: Path, document: dict[str, Any]) -> PodSecurityConfiguration:
+    given = document.get("defaults") or {}
+    exempt = document.get("exemptions") or {}
     defaults = {}
     for mode in MODES:
         level = given.get(mode, "privileged")

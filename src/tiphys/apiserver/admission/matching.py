@@ -1,4 +1,5 @@
-"""What webhooks and policies have in common: which requests they are about, and what CEL sees of a request."""
+"""What webhooks and policies have in common: which requests they are about, and what CEL sees of a
+request."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tiphys.apiserver.eventloop.aside import aside
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
 
-EXEMPT = "admissionregistration.k8s.io"  # nobody may lock the door to the locks
+# Policies and webhooks are not asked about themselves: a bad one could not be removed any more.
+EXEMPT = "admissionregistration.k8s.io"
 
 
 def _fits(values: list[str], value: str) -> bool:
@@ -59,7 +61,8 @@ def matching_resource(
     policy: str | None,
     equivalents: Callable[[Resource], list[Resource]],
 ) -> Resource | None:
-    """The resource as which the rules see the request: its own, or an equivalent version of it; None: no match."""
+    """The resource as which the rules see the request: its own, or an equivalent version of it;
+    None: no match."""
     rules = list(rules)
     if any(rule_matches(rule, attributes, attributes.resource) for rule in rules):
         return attributes.resource
@@ -91,8 +94,11 @@ def selects_object(selector: LabelSelector | None, attributes: Attributes) -> bo
     chosen = from_label_selector(selector)
     if chosen is None or not chosen.requirements:
         return True
-    seen = [o for o in (attributes.obj, attributes.old) if o is not None and hasattr(o, "metadata")]
-    return any(chosen.matches(o.metadata.labels) for o in seen)
+    for obj in (attributes.obj, attributes.old):
+        metadata = getattr(obj, "metadata", None)
+        if metadata is not None and chosen.matches(metadata.labels):
+            return True
+    return False
 
 
 @dataclass
@@ -114,13 +120,14 @@ class Seen:
     def request(self, resource: Resource | None = None) -> dict[str, Any]:
         """The AdmissionRequest without its objects; `resource` is the one it was matched as."""
         a = self.attributes
-        own, matched = a.resource, resource or a.resource
+        own = a.resource
+        matched = resource or own
         user: dict[str, Any] = {"username": a.user.name, "groups": list(a.user.groups)}
         if a.user.uid:
             user["uid"] = a.user.uid
         if a.user.extra:
             user["extra"] = a.user.extra
-        made: dict[str, Any] = {
+        request: dict[str, Any] = {
             "uid": self.uid,
             "kind": _gvk(matched, a),
             "resource": _gvr(matched),
@@ -133,10 +140,11 @@ class Seen:
             "options": _options(a),
         }
         if a.namespace or own.group_resource == "namespaces":
-            made["namespace"] = a.namespace if own.group_resource != "namespaces" else a.name
+            request["namespace"] = a.namespace if own.group_resource != "namespaces" else a.name
         if a.subresource:
-            made["subResource"] = made["requestSubResource"] = a.subresource
-        return made
+            request["subResource"] = a.subresource
+            request["requestSubResource"] = a.subresource
+        return request
 
     def variables(self, resource: Resource | None = None) -> dict[str, Any]:
         """What match conditions and policies may name."""
@@ -150,8 +158,9 @@ class Seen:
 
 
 class Rounds:
-    """Which webhooks, or policies, have seen an object, and which are to see it once more because it changed since: only
-    those that asked for it (`reinvocationPolicy: IfNeeded`), and at most once."""
+    """Which webhooks, or policies, have seen an object, and which are to see it once more because
+    it changed since: only those that asked for it (`reinvocationPolicy: IfNeeded`), and at most
+    once."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -161,12 +170,12 @@ class Rounds:
     @classmethod
     def of(cls, attributes: Attributes, who: Any, obj: Any) -> Rounds:
         """Those of a write for one plugin; `obj` is the object as the plugin finds it, plain."""
-        found: Rounds | None = attributes.notes.get(who)
-        if found is None:
-            found = attributes.notes[who] = cls()
-        elif attributes.second and obj != found._left:  # a built-in plugin changed it
-            found._again()
-        return found
+        rounds: Rounds | None = attributes.notes.get(who)
+        if rounds is None:
+            rounds = attributes.notes[who] = cls()
+        elif attributes.second and obj != rounds._left:  # a built-in plugin changed it
+            rounds._again()
+        return rounds
 
     def wanted(self, attributes: Attributes, name: str) -> bool:
         return not attributes.second or name in self._due
@@ -212,23 +221,21 @@ def _options(a: Attributes) -> dict[str, Any] | None:
     kind = _OPTIONS[a.operation]
     if not kind:
         return None
-    given = (
-        to_builtins(a.options)
-        if a.options is not None
-        else {"dryRun": ["All"]}
-        if a.dry_run
-        else {}
-    )
-    return {**given, "kind": kind, "apiVersion": "meta.k8s.io/v1"}
+    options: dict[str, Any] = {}
+    if a.options is not None:
+        options = to_builtins(a.options)
+    elif a.dry_run:
+        options = {"dryRun": ["All"]}
+    return {**options, "kind": kind, "apiVersion": "meta.k8s.io/v1"}
 
 
-CONDITIONS_BUDGET = (
-    2_500_000  # units of cost that the match conditions of one webhook or binding have together
-)
+# Units of CEL's cost that the match conditions of one webhook or policy have together.
+CONDITIONS_BUDGET = 2_500_000
 
 
 async def conditions_hold(conditions: Sequence[Any], variables: dict[str, Any]) -> bool:
-    """Whether every match condition is true. Raises CelError when none is false and one cannot be evaluated."""
+    """Whether every match condition is true. Raises CelError when none is false and one cannot be
+    evaluated."""
     return not conditions or await aside(_conditions_hold, conditions, variables)
 
 

@@ -11,7 +11,8 @@ IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 
 
 class NamespaceLifecycle(Asking):
-    """Nothing is created in a namespace that is missing or going away; the system's namespaces stay."""
+    """Nothing is created in a namespace that is missing or going away; the system's namespaces
+    stay."""
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation != "CREATE" or not a.resource.namespaced or not a.namespace:

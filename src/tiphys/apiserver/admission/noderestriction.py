@@ -1,4 +1,5 @@
-"""NodeRestriction: a node changes its own Node, Lease, CSINode and ResourceSlices and the pods bound to it, nothing of its neighbours'.
+"""NodeRestriction: a node changes its own Node, Lease, CSINode and ResourceSlices and the pods
+bound to it, nothing of its neighbours'.
 
 The node authorizer lets through what only the object can decide; here the object is looked at.
 """
@@ -16,9 +17,8 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.access.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.resources.certificatesigningrequests import common_name, parse_request
-from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.machinery import errors
-from tiphys.machinery.podrefs import first_reference
+from tiphys.machinery.podrefs import MIRROR, first_reference
 
 _PODS = BY_PATH["", "v1", "pods"]
 _RESTRICTED = "node-restriction.kubernetes.io"
@@ -41,9 +41,9 @@ _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 _SIGNERS = frozenset(
     ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 )
-_REQUEST_AUDIENCE = (
-    "request-serviceaccounts-token-audience"  # the verb; the resource is the audience
-)
+# The verb of the right to a token for an audience, which is the resource.
+_REQUEST_AUDIENCE = "request-serviceaccounts-token-audience"
+_TO_ITSELF = "spec.nodeName set to itself"
 
 
 class NodeRestriction(Base):
@@ -71,18 +71,8 @@ class NodeRestriction(Base):
         if not node:
             raise _refused(a, f'could not determine node from user "{a.user.name}"')
         match a.resource.plural, a.subresource:
-            case "pods", "":
-                self._pod(a, node)
-            case "pods", "status":
-                self._pod_status(a, node)
-            case "pods", "eviction":
-                if self._pod_named(a).spec.node_name != node:
-                    raise _refused(
-                        a, f"node {node} can only evict pods with spec.nodeName set to itself"
-                    )
-            case "pods", other:
-                why = f"unexpected pod subresource \"{other}\", only 'status' and 'eviction' are allowed"
-                raise _refused(a, why)
+            case "pods", subresource:
+                self._pods(a, node, subresource)
             case "nodes", _:
                 _own_node(a, node)
             case "persistentvolumeclaims", _:
@@ -90,29 +80,30 @@ class NodeRestriction(Base):
             case "serviceaccounts", "token":
                 self._token(a, node)
             case "leases", _:
-                if a.namespace != LEASES:
-                    raise _refused(a, f'can only access leases in the "{LEASES}" system namespace')
-                if a.name != node:
-                    raise _refused(
-                        a, "can only access node lease with the same name as the requesting node"
-                    )
+                _lease(a, node)
             case "csinodes", _:
                 if a.name != node:
-                    raise _refused(
-                        a, "can only access CSINode with the same name as the requesting node"
-                    )
+                    same = "the same name as the requesting node"
+                    raise _refused(a, f"can only access CSINode with {same}")
             case "certificatesigningrequests", "":
                 _signing_request(a, node)
             case "resourceslices", _:
-                slice_ = a.old if a.operation == "DELETE" else a.obj
-                if a.operation in ("CREATE", "DELETE") and (
-                    slice_ is None or slice_.spec.node_name != node
-                ):
-                    verb = a.operation.lower()
-                    raise _refused(
-                        a,
-                        f"can only {verb} ResourceSlice with the same NodeName as the requesting node",
-                    )
+                _slice(a, node)
+
+    def _pods(self, a: Attributes, node: str, subresource: str) -> None:
+        if subresource == "":
+            self._pod(a, node)
+        elif subresource == "status":
+            self._pod_status(a, node)
+        elif subresource == "eviction":
+            if self._pod_named(a).spec.node_name != node:
+                raise _refused(a, f"node {node} can only evict pods with {_TO_ITSELF}")
+        else:
+            raise _refused(
+                a,
+                f'unexpected pod subresource "{subresource}", '
+                "only 'status' and 'eviction' are allowed",
+            )
 
     def _pod_named(self, a: Attributes) -> core_v1.Pod:
         return decode(self._registry().entry(_PODS, a.namespace, a.name).data, core_v1.Pod)
@@ -122,51 +113,42 @@ class NodeRestriction(Base):
     def _pod(self, a: Attributes, node: str) -> None:
         if a.operation == "DELETE":
             if a.old.spec.node_name != node:
-                raise _refused(
-                    a, f'node "{node}" can only delete pods with spec.nodeName set to itself'
-                )
+                raise _refused(a, f'node "{node}" can only delete pods with {_TO_ITSELF}')
         elif a.operation == "CREATE":
             self._mirror(a, node)
         else:
             raise _refused(
                 a,
-                f'unexpected operation "{a.operation}", node "{node}" can only create and delete mirror pods',
+                f'unexpected operation "{a.operation}", '
+                f'node "{node}" can only create and delete mirror pods',
             )
 
     def _mirror(self, a: Attributes, node: str) -> None:
+        """A node creates pods that show what it runs by itself: bound to it, owned by it, and
+        without references, which would open what they name to the node."""
         pod = a.obj
+        only = f'node "{node}" can only create'
         if MIRROR not in pod.metadata.annotations:
-            raise _refused(
-                a,
-                f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods',
-            )
+            raise _refused(a, f'pod does not have "{MIRROR}" annotation, {only} mirror pods')
         if pod.spec.node_name != node:
-            raise _refused(
-                a, f'node "{node}" can only create pods with spec.nodeName set to itself'
-            )
+            raise _refused(a, f"{only} pods with {_TO_ITSELF}")
         owners = pod.metadata.owner_references
         if len(owners) != 1:
             which = "a single owner reference" if owners else "an owner reference"
-            raise _refused(a, f'node "{node}" can only create pods with {which} set to itself')
+            raise _refused(a, f"{only} pods with {which} set to itself")
         owner = owners[0]
+        not_itself = f"{only} pods with an owner reference set to itself"
         if (owner.api_version, owner.kind, owner.name) != ("v1", "Node", node):
-            raise _refused(
-                a, f'node "{node}" can only create pods with an owner reference set to itself'
-            )
+            raise _refused(a, not_itself)
         if not owner.controller:
-            raise _refused(
-                a,
-                f'node "{node}" can only create pods with a controller owner reference set to itself',
-            )
+            raise _refused(a, f"{only} pods with a controller owner reference set to itself")
         if owner.block_owner_deletion:
             raise _refused(
                 a, f'node "{node}" must not set blockOwnerDeletion on an owner reference'
             )
-        found = self._registry().lookup("nodes", "", node)
-        if found is None or found.metadata.uid != owner.uid:
-            raise _refused(
-                a, f'node "{node}" can only create pods with an owner reference set to itself'
-            )
+        owning_node = self._registry().lookup("nodes", "", node)
+        if owning_node is None or owning_node.metadata.uid != owner.uid:
+            raise _refused(a, not_itself)
         if noun := first_reference(pod):
             raise _refused(a, f'node "{node}" can not create pods that reference {noun}')
 
@@ -176,18 +158,16 @@ class NodeRestriction(Base):
             raise _refused(a, f'unexpected operation "{a.operation}"')
         if a.old.spec.node_name != node:
             raise _refused(
-                a,
-                f'node "{node}" can only update pod status for pods with spec.nodeName set to itself',
+                a, f'node "{node}" can only update pod status for pods with {_TO_ITSELF}'
             )
         if a.old.metadata.labels != a.obj.metadata.labels:
             raise _refused(a, f'node "{node}" cannot update labels through pod status')
-        # What a pod's claims are called opens them to the node.
-        if a.old.status.resource_claim_statuses != a.obj.status.resource_claim_statuses:
+        old = a.old.status
+        new = a.obj.status
+        # A node may read the claims that the status of its pods names.
+        if old.resource_claim_statuses != new.resource_claim_statuses:
             raise _refused(a, f'node "{node}" cannot update resource claim statues')
-        if (
-            a.old.status.extended_resource_claim_status
-            != a.obj.status.extended_resource_claim_status
-        ):
+        if old.extended_resource_claim_status != new.extended_resource_claim_status:
             raise _refused(a, f'node "{node}" cannot update extended resource claim status')
 
     # --- tokens ---
@@ -204,8 +184,11 @@ class NodeRestriction(Base):
         if pod is None:
             raise errors.not_found("pods", ref.name)
         if pod.metadata.uid != ref.uid:
-            why = f"the UID in the bound object reference ({ref.uid}) does not match the UID in record."
-            raise _refused(a, f"{why} The object might have been deleted and then recreated")
+            raise _refused(
+                a,
+                f"the UID in the bound object reference ({ref.uid}) does not match the UID in "
+                "record. The object might have been deleted and then recreated",
+            )
         if pod.spec.node_name != node:
             raise _refused(a, "node requested token bound to a pod scheduled on a different node")
         if len(spec.audiences) > 1:
@@ -215,43 +198,46 @@ class NodeRestriction(Base):
             return
         asked = Asked(_REQUEST_AUDIENCE, "", audience, "", a.namespace, a.name, version="v1")
         if not self._authorizer().authorize(a.user, asked)[0]:
-            why = f"{a.user.name} is not authorized to request tokens for this audience"
-            raise _refused(a, f'audience "{audience}" not found in pod spec volume, {why}')
+            raise _refused(
+                a,
+                f'audience "{audience}" not found in pod spec volume, '
+                f"{a.user.name} is not authorized to request tokens for this audience",
+            )
 
     def _audiences(self, pod: core_v1.Pod) -> set[str]:
-        """The audiences of the tokens that a pod's volumes hold, those which CSI drivers get for it among them."""
-        found = set()
+        """The audiences of the tokens that a pod's volumes hold, those which CSI drivers get for it
+        among them."""
+        audiences = set[str]()
         for volume in pod.spec.volumes:
-            for part in volume.projected.sources if volume.projected is not None else ():
-                if part.service_account_token is not None:
-                    found.add(part.service_account_token.audience)
-            driver = self._registry().lookup(
-                "csidrivers", "", self._driver(pod, volume), "storage.k8s.io"
-            )
-            found.update(
-                request.audience
-                for request in (driver.spec.token_requests if driver is not None else ())
-            )
-        return found
+            for source in volume.projected.sources if volume.projected is not None else ():
+                if source.service_account_token is not None:
+                    audiences.add(source.service_account_token.audience)
+            driver_name = self._driver(pod, volume)
+            driver = self._registry().lookup("csidrivers", "", driver_name, "storage.k8s.io")
+            if driver is not None:
+                audiences.update(request.audience for request in driver.spec.token_requests)
+        return audiences
 
     def _driver(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
-        """The CSI driver behind a volume: its own, or that of the claim it names."""
+        """The CSI driver behind a volume: its own, or that of the claim it names. Empty when there
+        is none."""
         if volume.csi is not None:
             return volume.csi.driver
-        name = f"{pod.metadata.name}-{volume.name}" if volume.ephemeral is not None else ""
-        if volume.persistent_volume_claim is not None:
-            name = volume.persistent_volume_claim.claim_name
-        claim = (
-            self._registry().lookup("persistentvolumeclaims", pod.metadata.namespace, name)
-            if name
-            else None
-        )
-        bound = (
-            self._registry().lookup("persistentvolumes", "", claim.spec.volume_name)
-            if claim is not None
-            else None
-        )
-        return bound.spec.csi.driver if bound is not None and bound.spec.csi is not None else ""
+        claim_name = ""
+        if volume.ephemeral is not None:
+            claim_name = f"{pod.metadata.name}-{volume.name}"
+        elif volume.persistent_volume_claim is not None:
+            claim_name = volume.persistent_volume_claim.claim_name
+        if not claim_name:
+            return ""
+        lookup = self._registry().lookup
+        claim = lookup("persistentvolumeclaims", pod.metadata.namespace, claim_name)
+        if claim is None:
+            return ""
+        bound = lookup("persistentvolumes", "", claim.spec.volume_name)
+        if bound is None or bound.spec.csi is None:
+            return ""
+        return str(bound.spec.csi.driver)
 
 
 def _own_node(a: Attributes, node: str) -> None:
@@ -260,34 +246,50 @@ def _own_node(a: Attributes, node: str) -> None:
         raise _refused(a, f'node "{node}" is not allowed to modify node "{name}"')
     if a.obj is None:
         return
+    not_allowed = f'node "{node}" is not allowed to'
     source = a.obj.spec.config_source
     if source is not None and a.old is None:
-        raise _refused(
-            a, f'node "{node}" is not allowed to create pods with a non-nil configSource'
-        )
+        # Upstream's sentence speaks of pods.
+        raise _refused(a, f"{not_allowed} create pods with a non-nil configSource")
     if source is not None and source != a.old.spec.config_source:
-        raise _refused(
-            a, f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
-        )
-    now, before = a.obj.metadata.labels, a.old.metadata.labels if a.old is not None else {}
-    changed = {key for key in {*now, *before} if now.get(key) != before.get(key)}
+        raise _refused(a, f"{not_allowed} update configSource to a new non-nil configSource")
+    labels = a.obj.metadata.labels
+    old_labels = a.old.metadata.labels if a.old is not None else {}
+    changed = [key for key in {*labels, *old_labels} if labels.get(key) != old_labels.get(key)]
     forbidden = ", ".join(sorted(key for key in changed if _is_forbidden(key)))
     if a.old is None:
         if forbidden:
-            raise _refused(
-                a, f'node "{node}" is not allowed to set the following labels: {forbidden}'
-            )
+            raise _refused(a, f"{not_allowed} set the following labels: {forbidden}")
         return
     if forbidden:
-        raise _refused(a, f'node "{node}" is not allowed to modify labels: {forbidden}')
+        raise _refused(a, f"{not_allowed} modify labels: {forbidden}")
     if a.obj.spec.taints != a.old.spec.taints:
-        raise _refused(a, f'node "{node}" is not allowed to modify taints')
+        raise _refused(a, f"{not_allowed} modify taints")
     if a.obj.metadata.owner_references != a.old.metadata.owner_references:
-        raise _refused(a, f'node "{node}" is not allowed to modify ownerReferences')
+        raise _refused(a, f"{not_allowed} modify ownerReferences")
+
+
+def _lease(a: Attributes, node: str) -> None:
+    if a.namespace != LEASES:
+        raise _refused(a, f'can only access leases in the "{LEASES}" system namespace')
+    if a.name != node:
+        raise _refused(a, "can only access node lease with the same name as the requesting node")
+
+
+def _slice(a: Attributes, node: str) -> None:
+    """The authorizer has looked at what is updated."""
+    if a.operation not in ("CREATE", "DELETE"):
+        return
+    resource_slice = a.old if a.operation == "DELETE" else a.obj
+    if resource_slice is None or resource_slice.spec.node_name != node:
+        verb = a.operation.lower()
+        same = "the same NodeName as the requesting node"
+        raise _refused(a, f"can only {verb} ResourceSlice with {same}")
 
 
 def _is_forbidden(label: str) -> bool:
-    """Whether a label is not a node's own to set: restricted, or of Kubernetes and not known to be the kubelet's."""
+    """Whether a label is not a node's own to set: restricted, or of Kubernetes and not known to be
+    the kubelet's."""
     domain = label.partition("/")[0] if "/" in label else ""
 
     def under(*names: str) -> bool:
@@ -307,17 +309,21 @@ def _claim(a: Attributes, node: str) -> None:
     if _unresized(a.old) != _unresized(a.obj):
         raise _refused(
             a,
-            f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions',
+            f'node "{node}" is not allowed to update fields other than '
+            "status.quantity and status.conditions",
         )
 
 
 def _unresized(claim: core_v1.PersistentVolumeClaim) -> core_v1.PersistentVolumeClaim:
-    """A claim without what a node may write: relabelled, owned or held by finalizers it is another claim."""
+    """A claim without what a node may write: relabelled, owned or held by finalizers it is another
+    claim."""
     kept = copy.deepcopy(claim)
-    kept.metadata.resource_version, kept.metadata.managed_fields = "", []
-    status = kept.status
-    status.capacity, status.conditions = {}, []
-    status.allocated_resources, status.allocated_resource_statuses = {}, {}
+    kept.metadata.resource_version = ""
+    kept.metadata.managed_fields = []
+    kept.status.capacity = {}
+    kept.status.conditions = []
+    kept.status.allocated_resources = {}
+    kept.status.allocated_resource_statuses = {}
     return kept
 
 
@@ -332,6 +338,6 @@ def _signing_request(a: Attributes, node: str) -> None:
         raise _refused(a, f"can only create a node CSR with CN={PREFIX}{node}")
 
 
-def _refused(a: Attributes, why: str) -> errors.StatusError:
+def _refused(a: Attributes, message: str) -> errors.StatusError:
     obj = a.obj if a.obj is not None else a.old
-    return errors.forbidden(a.resource.group_resource, a.name or obj.metadata.name, why)
+    return errors.forbidden(a.resource.group_resource, a.name or obj.metadata.name, message)

@@ -1,4 +1,5 @@
-"""Owner references as a matter of rights: who sets one decides when things go, and whether they can."""
+"""Owner references as a matter of rights: who sets one decides when things go, and whether they
+can."""
 
 from __future__ import annotations
 
@@ -12,21 +13,22 @@ from tiphys.machinery import errors
 
 
 class OwnerReferencesPermissionEnforcement(Base):
-    """Owners are changed by those who may delete the object; the deletion of an owner is held up by those who may change
-    the owner's finalizers."""
+    """Owners are changed by those who may delete the object; the deletion of an owner is held up by
+    those who may change the owner's finalizers."""
 
     def __init__(self, registry: Callable[[], Any], authorizer: Callable[[], Authorizer]) -> None:
         self._registry = registry
         self._authorizer = authorizer
 
     async def validate(self, a: Attributes) -> None:
-        if a.operation not in ("CREATE", "UPDATE") or (
-            a.resource.group_resource,
-            a.subresource,
-        ) == ("pods", "status"):
+        if a.operation not in ("CREATE", "UPDATE"):
             return
-        now, before = _owners(a.obj), _owners(a.old)
-        if now == before:
+        # Upstream's exception: nodes write the status of pods.
+        if a.resource.group_resource == "pods" and a.subresource == "status":
+            return
+        owners = _owners(a.obj)
+        old_owners = _owners(a.old)
+        if owners == old_owners:
             return
         if a.operation == "UPDATE":
             row = a.resource
@@ -36,29 +38,34 @@ class OwnerReferencesPermissionEnforcement(Base):
                 raise self._refused(
                     a, f"cannot set an ownerRef on a resource you can't delete: {reason}, <nil>"
                 )
-        held = {owner.uid for owner in before if owner.block_owner_deletion}
-        for owner in now:
-            if owner.block_owner_deletion and owner.uid not in held:
+        blocking = {owner.uid for owner in old_owners if owner.block_owner_deletion}
+        for owner in owners:
+            if owner.block_owner_deletion and owner.uid not in blocking:
                 self._may_block(a, owner)
 
     def _may_block(self, a: Attributes, owner: OwnerReference) -> None:
         row = self._registry().served.of_kind(owner.api_version, owner.kind)
         if row is None:
-            why = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for"
             raise self._refused(
                 a,
-                f'{why} APIVersion {owner.api_version} Kind {owner.kind}: no matches for kind "{owner.kind}"',
+                "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for "
+                f"APIVersion {owner.api_version} Kind {owner.kind}: "
+                f'no matches for kind "{owner.kind}"',
             )
         namespace = a.namespace if row.namespaced else ""
         asked = Asked("update", row.group, row.plural, "finalizers", namespace, owner.name)
         allowed, reason = self._authorizer().authorize(a.user, asked)
         if not allowed:
-            why = "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on"
-            raise self._refused(a, f"{why}: {reason}, <nil>")
+            raise self._refused(
+                a,
+                "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't "
+                f"set finalizers on: {reason}, <nil>",
+            )
 
     @staticmethod
-    def _refused(a: Attributes, why: str) -> errors.StatusError:
-        return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
+    def _refused(a: Attributes, reason: str) -> errors.StatusError:
+        name = a.name or a.obj.metadata.name
+        return errors.forbidden(a.resource.group_resource, name, reason)
 
 
 def _owners(obj: Any) -> list[OwnerReference]:

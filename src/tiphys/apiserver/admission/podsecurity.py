@@ -1,4 +1,5 @@
-"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned about."""
+"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned
+about."""
 
 from __future__ import annotations
 
@@ -8,15 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import resource_of
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.configuration import MODES, PodSecurityConfiguration
 from tiphys.apiserver.http.request import warn
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.podsecurity import LEVELS, violations
+from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
 PREFIX = "pod-security.kubernetes.io/"
+_PODS = resource_of(core_v1.Pod)
+_MOST_CHECKED = 3000  # existing pods of a namespace, as upstream
+_MOST_WARNINGS = 10  # about them
 _VERSION = re.compile(r"latest|v1\.\d+")
 _TEMPLATES = frozenset(
     (
@@ -34,29 +41,30 @@ _TEMPLATES = frozenset(
 
 def policy_of(labels: dict[str, str]) -> dict[str, tuple[str, str]]:
     """Mode → (level, version). A level nobody knows counts as the strictest."""
-    found = {}
+    policy = {}
     for mode in MODES:
         level = labels.get(PREFIX + mode)
         if level is not None:
             version = labels.get(f"{PREFIX}{mode}-version", "latest")
-            found[mode] = (level if level in LEVELS else "restricted", version)
-    return found
+            policy[mode] = (level if level in LEVELS else "restricted", version)
+    return policy
 
 
 def label_errors(labels: dict[str, str]) -> list[FieldError]:
     """What is wrong with a namespace's labels."""
-    found = []
+    problems = []
     for mode in MODES:
         key = PREFIX + mode
-        if (level := labels.get(key)) is not None and level not in LEVELS:
-            why = "must be one of privileged, baseline, restricted"
-            found.append(errors.invalid_value(f"metadata.labels[{key}]", level, why))
-        if (version := labels.get(f"{key}-version")) is not None and not _VERSION.fullmatch(
-            version
-        ):
-            why = 'must be "latest" or "v1.x"'
-            found.append(errors.invalid_value(f"metadata.labels[{key}-version]", version, why))
-    return found
+        level = labels.get(key)
+        if level is not None and level not in LEVELS:
+            allowed = "must be one of privileged, baseline, restricted"
+            problems.append(errors.invalid_value(f"metadata.labels[{key}]", level, allowed))
+        key = f"{key}-version"
+        version = labels.get(key)
+        if version is not None and not _VERSION.fullmatch(version):
+            allowed = 'must be "latest" or "v1.x"'
+            problems.append(errors.invalid_value(f"metadata.labels[{key}]", version, allowed))
+    return problems
 
 
 class PodSecurity(Base):
@@ -95,20 +103,19 @@ class PodSecurity(Base):
         if pod.spec.runtime_class_name in self._config.runtime_classes:
             return
         for mode, (level, version) in policy.items():
-            found = violations(pod, level)
-            if not found:
+            broken = violations(pod, level)
+            if not broken:
                 continue
-            told = (
-                f'violate{"s" if mode != "warn" else ""} PodSecurity "{level}:{version}": '
-                + ", ".join(map(str, found))
-            )
+            rules = f'PodSecurity "{level}:{version}": {", ".join(map(str, broken))}'
+            name = a.name or a.obj.metadata.name
             if mode == "enforce":
                 if enforce:
-                    raise errors.forbidden("pods", a.name or a.obj.metadata.name, told)
+                    raise errors.forbidden("pods", name, f"violates {rules}")
             elif mode == "warn":
-                warn("would " + told)
+                warn(f"would violate {rules}")
             else:
-                log.info("audit: %s %s/%s %s", a.resource.group_resource, a.namespace, a.name, told)
+                kind = a.resource.group_resource
+                log.info("Audit: %s %s/%s violates %s", kind, a.namespace, name, rules)
 
     def _namespace(self, a: Attributes) -> None:
         problems = label_errors(a.obj.metadata.labels)
@@ -120,25 +127,21 @@ class PodSecurity(Base):
         self._warn_of_existing(a.name, *new)
 
     def _warn_of_existing(self, namespace: str, level: str, version: str) -> None:
-        """Pods that are there already stay; whoever tightens the level is told of them."""
-        from tiphys.api.base import decode
-        from tiphys.api.catalog import resource_of
-        from tiphys.store.cache import Filter
-
-        resource = resource_of(core_v1.Pod)
-        bad: dict[str, str] = {}
-        for entry in (
-            self._registry().cache(resource).select(Filter(f"{resource.prefix}{namespace}/"))[:3000]
-        ):
+        """Existing pods stay; who tightens the level is warned of them."""
+        cache = self._registry().cache(_PODS)
+        entries = cache.select(Filter(f"{_PODS.prefix}{namespace}/"))
+        violating: dict[str, str] = {}
+        for entry in entries[:_MOST_CHECKED]:
             pod = decode(entry.data, core_v1.Pod)
-            found = violations(pod, level)
-            if found:
-                bad[pod.metadata.name] = ", ".join(v.reason for v in found)
-        if bad:
+            broken = violations(pod, level)
+            if broken:
+                violating[pod.metadata.name] = ", ".join(rule.reason for rule in broken)
+        if violating:
             warn(
-                f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce level "{level}:{version}"'
+                f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce '
+                f'level "{level}:{version}"'
             )
-            for name, reasons in sorted(bad.items())[:10]:
+            for name, reasons in sorted(violating.items())[:_MOST_WARNINGS]:
                 warn(f"{name}: {reasons}")
 
 

@@ -1,4 +1,5 @@
-"""ValidatingAdmissionPolicy and MutatingAdmissionPolicy: CEL in the path of a write, bound by their bindings."""
+"""ValidatingAdmissionPolicy and MutatingAdmissionPolicy: CEL in the path of a write, bound by their
+bindings."""
 
 from __future__ import annotations
 
@@ -105,7 +106,8 @@ class _Policies(Base):
     async def _evaluations(
         self, attributes: Attributes, seen: Seen, rounds: Rounds | None = None
     ) -> AsyncGenerator[Bound | tuple[Any, Any, PolicyError], None]:
-        """Every policy, binding and parameter that is about the request, or why it cannot be evaluated."""
+        """Every policy, binding and parameter that is about the request, or why it cannot be
+        evaluated."""
         steps = Steps()
         for policy, bindings in self._bound_policies():
             await steps.next()
@@ -128,7 +130,8 @@ class _Policies(Base):
     async def _bound(
         self, policy: Any, binding: Any, params: Any, attributes: Attributes, seen: Seen
     ) -> Bound | None:
-        """The policy with one parameter, None when its match conditions do not hold. Raises CelError."""
+        """The policy with one parameter, None when its match conditions do not hold. Raises
+        CelError."""
         variables = {
             **seen.variables(),
             "params": params,
@@ -143,35 +146,33 @@ class _Policies(Base):
     def _namespace(self, attributes: Attributes) -> Any:
         if not attributes.resource.namespaced:
             return None
-        found = self._registry().lookup("namespaces", "", attributes.namespace)
-        return to_builtins(found) if found is not None else None
+        namespace = self._registry().lookup("namespaces", "", attributes.namespace)
+        return to_builtins(namespace) if namespace is not None else None
 
     def _params(self, policy: Any, binding: Any, attributes: Attributes) -> list[Any]:
         """The parameters a binding names, plain; [None] when the policy takes none."""
-        kind, ref = policy.spec.param_kind, binding.spec.param_ref
-        if kind is None:
-            return [None]
-        if ref is None:
+        kind = policy.spec.param_kind
+        ref = binding.spec.param_ref
+        if kind is None or ref is None:
             return [None]
         registry = self._registry()
         resource = registry.served.of_kind(kind.api_version, kind.kind)
         if resource is None:
-            raise PolicyError(
-                f"failed to find resource referenced by paramKind: '{kind.api_version}, Kind={kind.kind}'"
-            )
+            referenced = f"'{kind.api_version}, Kind={kind.kind}'"
+            raise PolicyError(f"failed to find resource referenced by paramKind: {referenced}")
         namespace = ref.namespace or attributes.namespace if resource.namespaced else ""
         if resource.namespaced and not namespace:
             raise PolicyError(
-                "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
+                "cannot use namespaced paramRef in policy binding that matches cluster-scoped "
+                "resources"
             )
-        found = registry.select_plain(
-            resource, namespace, ref.name, from_label_selector(ref.selector)
-        )
-        if not found and ref.parameter_not_found_action != "Allow":
+        selector = from_label_selector(ref.selector)
+        parameters = registry.select_plain(resource, namespace, ref.name, selector)
+        if not parameters and ref.parameter_not_found_action != "Allow":
             raise PolicyError(
                 "no params found for policy binding with `Deny` parameterNotFoundAction"
             )
-        return list(found)
+        return list(parameters)
 
 
 class Composed:
@@ -181,16 +182,15 @@ class Composed:
         self._budget = budget
         self._declared = {variable.name: variable.expression for variable in declared}
         self._given = given
-        self._made: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
 
     def cel_field(self, name: str) -> Any:
-        if name not in self._made:
+        if name not in self._values:
             if name not in self._declared:
                 raise CelError(f"no such key: {name}")
-            self._made[name] = self._budget.run(
-                self._declared[name], {**self._given, "variables": self}
-            )
-        return self._made[name]
+            variables = {**self._given, "variables": self}
+            self._values[name] = self._budget.run(self._declared[name], variables)
+        return self._values[name]
 
 
 class ValidatingPolicies(_Policies):
@@ -202,14 +202,13 @@ class ValidatingPolicies(_Policies):
             return
         seen = Seen(attributes, self._authorizer())
         denials: list[errors.StatusError] = []
-        async for found in self._evaluations(attributes, seen):
-            if isinstance(found, Bound):
-                await self._judge_all(found, attributes, denials)
+        async for evaluation in self._evaluations(attributes, seen):
+            if isinstance(evaluation, Bound):
+                await self._judge_all(evaluation, attributes, denials)
             else:
-                policy, binding, error = found
-                self._failed(
-                    policy, binding, f"failed to configure binding: {error}", attributes, denials
-                )
+                policy, binding, error = evaluation
+                reason = f"failed to configure binding: {error}"
+                self._failed(policy, binding, reason, attributes, denials)
         if denials:
             raise denials[0]
 
@@ -226,56 +225,48 @@ class ValidatingPolicies(_Policies):
     ) -> None:
         text = validation.expression
         try:
-            good = bound.budget.run(text, bound.variables)
+            result = bound.budget.run(text, bound.variables)
         except OutOfBudget:
             raise
         except CelError as error:
-            why = f"expression '{text.strip()}' resulted in error: {error}"
-            self._failed(bound.policy, bound.binding, why, attributes, denials)
+            message = f"expression '{text.strip()}' resulted in error: {error}"
+            self._failed(bound.policy, bound.binding, message, attributes, denials)
             return
-        if good is not True:
-            self._acted(
-                bound.policy,
-                bound.binding,
-                _message(validation, bound),
-                validation.reason,
-                attributes,
-                denials,
-            )
+        if result is not True:
+            message = _message(validation, bound)
+            reason = validation.reason
+            self._act(bound.policy, bound.binding, message, reason, attributes, denials)
 
     def _failed(
-        self, policy: Any, binding: Any, why: str, attributes: Attributes, denials: list[Any]
+        self, policy: Any, binding: Any, message: str, attributes: Attributes, denials: list[Any]
     ) -> None:
         if policy.spec.failure_policy == "Ignore":
             return
-        self._acted(policy, binding, why, None, attributes, denials)
+        self._act(policy, binding, message, None, attributes, denials)
 
-    def _acted(
+    def _act(
         self,
         policy: Any,
         binding: Any,
-        why: str,
+        message: str,
         reason: str | None,
         attributes: Attributes,
         denials: list[Any],
     ) -> None:
-        """What the binding says is to be done about a broken rule."""
-        name, bound = policy.metadata.name, binding.metadata.name
-        if "Warn" in binding.spec.validation_actions:
-            warn(
-                f"Validation failed for ValidatingAdmissionPolicy '{name}' with binding '{bound}': {why}"
-            )
-        if "Audit" in binding.spec.validation_actions:
-            log.info("ValidatingAdmissionPolicy %s with binding %s: %s", name, bound, why)
-        if "Deny" in binding.spec.validation_actions:
-            text = (
-                f"ValidatingAdmissionPolicy '{name}' with binding '{bound}' denied request: {why}"
-            )
+        """Warns, logs or denies, as the binding says."""
+        name = f"'{policy.metadata.name}' with binding '{binding.metadata.name}'"
+        actions = binding.spec.validation_actions
+        if "Warn" in actions:
+            warn(f"Validation failed for ValidatingAdmissionPolicy {name}: {message}")
+        if "Audit" in actions:
+            log.info("Audit: validation failed for ValidatingAdmissionPolicy %s: %s", name, message)
+        if "Deny" in actions:
+            text = f"ValidatingAdmissionPolicy {name} denied request: {message}"
             refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
             refusal.status.reason = reason or "Invalid"
             refusal.status.code = _CODES.get(refusal.status.reason, 422)
             if refusal.status.details is not None:
-                refusal.status.details.causes.append(StatusCause(message=why))
+                refusal.status.details.causes.append(StatusCause(message=message))
             denials.append(refusal)
 
 
@@ -304,18 +295,20 @@ class MutatingPolicies(_Policies):
         seen = Seen(attributes, self._authorizer())
         rounds = Rounds.of(attributes, self.policy_kind, seen.plain("obj"))
         async with contextlib.aclosing(self._evaluations(attributes, seen, rounds)) as evaluations:
-            async for found in evaluations:
-                if isinstance(found, Bound):
-                    await self._mutate(found, attributes, seen, rounds)
+            async for evaluation in evaluations:
+                if isinstance(evaluation, Bound):
+                    await self._mutate(evaluation, attributes, seen, rounds)
                 else:
-                    self._failed(found[0], found[1], str(found[2]), attributes)
+                    policy, binding, error = evaluation
+                    self._failed(policy, binding, str(error), attributes)
         rounds.left(seen.plain("obj"))
 
     async def _mutate(
         self, bound: Bound, attributes: Attributes, seen: Seen, rounds: Rounds
     ) -> None:
         """Every mutation of one policy, each on what the one before it has left."""
-        before, policy = seen.plain("obj"), bound.policy
+        before = seen.plain("obj")
+        policy = bound.policy
         for mutation in policy.spec.mutations:
             bound.variables["object"] = seen.plain("obj")
             try:
@@ -330,12 +323,16 @@ class MutatingPolicies(_Policies):
         changed = seen.plain("obj") != before
         rounds.done(attributes, policy.metadata.name, policy.spec.reinvocation_policy, changed)
 
-    def _failed(self, policy: Any, binding: Any, why: str, attributes: Attributes) -> None:
+    def _failed(self, policy: Any, binding: Any, message: str, attributes: Attributes) -> None:
         if policy.spec.failure_policy == "Ignore":
             return
-        text = f"policy '{policy.metadata.name}' with binding '{binding.metadata.name}' denied request: {why}"
+        text = (
+            f"policy '{policy.metadata.name}' with binding '{binding.metadata.name}' denied "
+            f"request: {message}"
+        )
         refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
-        refusal.status.reason, refusal.status.code = "Invalid", 422
+        refusal.status.reason = "Invalid"
+        refusal.status.code = 422
         raise refusal
 
 

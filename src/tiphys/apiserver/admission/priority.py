@@ -48,7 +48,8 @@ class Priority(Asking):
             raise errors.forbidden(
                 "pods",
                 a.name,
-                f"the integer value of priority ({spec.priority}) must not be provided in pod spec; "
+                f"the integer value of priority ({spec.priority}) "
+                "must not be provided in pod spec; "
                 f"priority admission controller computed {value} from the given PriorityClass name",
             )
         spec.priority = value
@@ -57,7 +58,8 @@ class Priority(Asking):
             raise errors.forbidden(
                 "pods",
                 a.name,
-                f"the string value of PreemptionPolicy ({spec.preemption_policy}) must not be provided "
+                f"the string value of PreemptionPolicy ({spec.preemption_policy}) "
+                "must not be provided "
                 f"in pod spec; priority admission controller computed {policy} from the given "
                 "PriorityClass name",
             )

@@ -1,7 +1,8 @@
-"""ResourceQuota: what a new or changed object would use is taken from the quotas of its namespace before it is written.
+"""ResourceQuota: what a new or changed object would use is taken from the quotas of its namespace
+before it is written.
 
-It stands last in the chain. What is taken and then not used, because the write fails after all, the quota controller
-gives back.
+It is the last plugin of the chain. What is taken and then not used, because the write fails after
+all, the quota controller returns.
 """
 
 from __future__ import annotations
@@ -29,95 +30,117 @@ class ResourceQuotas(Base):
         self._registry = registry
 
     async def validate(self, attributes: Attributes) -> None:
-        a = attributes
-        if (
-            a.dry_run
-            or not self._counts(a)
-            or not a.namespace
-            or a.operation not in ("CREATE", "UPDATE")
-        ):
+        if not _counts(attributes):
             return
-        name = a.resource.group_resource
-        if a.operation == "UPDATE" and name not in _CHANGING:
-            return
+        namespace = attributes.namespace
+        name = attributes.resource.group_resource
         cache = self._registry().cache(_QUOTAS)
-        if not len(cache) or name == "events":
+        if not len(cache):
             return
-        for entry in cache.select(Filter(f"{_QUOTAS.prefix}{a.namespace}/")):
-            found = decode(entry.data, ResourceQuota)
-            if quota.in_scope(found, name, a.obj):
-                await self._take(found, a)
+        for entry in cache.select(Filter(f"{_QUOTAS.prefix}{namespace}/")):
+            resource_quota = decode(entry.data, ResourceQuota)
+            if quota.in_scope(resource_quota, name, attributes.obj):
+                await self._take(resource_quota, attributes)
 
-    @staticmethod
-    def _counts(a: Attributes) -> bool:
-        """Whether a write may change what its object counts for: a claim's size and class stand in its status, too."""
-        claim_status = (
-            a.subresource == "status" and a.resource.group_resource == "persistentvolumeclaims"
-        )
-        return claim_status or a.subresource in ("", "resize")
-
-    async def _take(self, found: ResourceQuota, a: Attributes) -> None:
+    async def _take(self, resource_quota: ResourceQuota, a: Attributes) -> None:
+        """Adds to the quota's use what the write adds. Raises 403 when there is not so much
+        left."""
         name = a.resource.group_resource
-        before = (
-            quota.usage_of(name, a.old)
-            if a.old is not None and quota.in_scope(found, name, a.old)
-            else {}
-        )
-        wanted = {
-            key: amount - before.get(key, 0)
-            for key, amount in quota.usage_of(name, a.obj).items()
-            if key in found.spec.hard and amount != before.get(key, 0)
-        }
         if name == "pods" and a.operation == "CREATE":
-            self._check_amounts(found, a)
-        if not wanted:
+            self._check_amounts(resource_quota, a)
+        added = _added(resource_quota, a)
+        if not added:
             return
-        unknown = [
-            key for key in wanted if key not in found.status.hard or key not in found.status.used
-        ]
+        hard = resource_quota.status.hard
+        used = resource_quota.status.used
+        unknown = sorted(key for key in added if key not in hard or key not in used)
         if unknown:
-            why = f"status unknown for quota: {found.metadata.name}, resources: {','.join(sorted(unknown))}"
-            raise errors.forbidden(name, a.name or a.obj.metadata.name, why)
+            raise _refused(
+                a,
+                f"status unknown for quota: {resource_quota.metadata.name}, "
+                f"resources: {','.join(unknown)}",
+            )
 
         def change(old: ResourceQuota) -> ResourceQuota:
+            # Called again with the newest quota when another write came between.
+            if _exceeded(old, added):
+                raise _refused(a, _excess(old, added))
             new = copy.deepcopy(old)
-            for key, amount in wanted.items():
-                hard, used = new.status.hard.get(key), new.status.used.get(key, "0")
-                if hard is None:
-                    continue
-                after = nano(used) + amount
-                if amount > 0 and after > nano(hard):
-                    raise self._exceeded(old, wanted, a)
-                new.status.used[key] = quota.shown(after, hard)
+            for key, amount in added.items():
+                limit = new.status.hard.get(key)
+                if limit is not None:
+                    after = nano(new.status.used.get(key, "0")) + amount
+                    new.status.used[key] = quota.shown(after, limit)
             return new
 
         write = Write(
-            _QUOTAS, a.namespace, found.metadata.name, subresource="status", admitted=True
+            _QUOTAS, a.namespace, resource_quota.metadata.name, subresource="status", admitted=True
         )
         await self._registry().update(write, Mutation(change))
 
-    def _check_amounts(self, found: ResourceQuota, a: Attributes) -> None:
-        missing = quota.missing_amounts(found, a.obj)
-        if missing:
-            told = "; ".join(
-                f"{key} for: {','.join(names)}" for key, names in sorted(missing.items())
-            )
-            why = f"failed quota: {found.metadata.name}: must specify {told}"
-            raise errors.forbidden("pods", a.name or a.obj.metadata.name, why)
-
     @staticmethod
-    def _exceeded(
-        found: ResourceQuota, wanted: dict[str, int], a: Attributes
-    ) -> errors.StatusError:
-        hard, used = found.status.hard, found.status.used
-        over = [
-            k
-            for k, amount in wanted.items()
-            if k in hard and amount > 0 and nano(used.get(k, "0")) + amount > nano(hard[k])
-        ]
-        asked = {key: quota.shown(wanted[key], hard[key]) for key in over}
-        why = (
-            f"exceeded quota: {found.metadata.name}, requested: {quota.listed(asked)},"
-            f" used: {quota.listed({k: used.get(k, '0') for k in over})}, limited: {quota.listed({k: hard[k] for k in over})}"
+    def _check_amounts(resource_quota: ResourceQuota, a: Attributes) -> None:
+        """Raises 403 for a pod that does not say how much it needs of what the quota limits."""
+        missing = quota.missing_amounts(resource_quota, a.obj)
+        if not missing:
+            return
+        listed = "; ".join(
+            f"{key} for: {','.join(names)}" for key, names in sorted(missing.items())
         )
-        return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
+        raise _refused(a, f"failed quota: {resource_quota.metadata.name}: must specify {listed}")
+
+
+def _counts(a: Attributes) -> bool:
+    """Whether a write may use more of a quota."""
+    name = a.resource.group_resource
+    if a.dry_run or not a.namespace or name == "events":
+        return False
+    # A claim's size and class are in its status, too.
+    counted = ("", "resize", "status") if name == "persistentvolumeclaims" else ("", "resize")
+    if a.subresource not in counted:
+        return False
+    return a.operation == "CREATE" or (a.operation == "UPDATE" and name in _CHANGING)
+
+
+def _added(resource_quota: ResourceQuota, a: Attributes) -> dict[str, int]:
+    """How much more the object uses than before, in billionths, of what the quota limits."""
+    name = a.resource.group_resource
+    before: dict[str, int] = {}
+    if a.old is not None and quota.in_scope(resource_quota, name, a.old):
+        before = quota.usage_of(name, a.old)
+    added = {}
+    for key, amount in quota.usage_of(name, a.obj).items():
+        difference = amount - before.get(key, 0)
+        if difference and key in resource_quota.spec.hard:
+            added[key] = difference
+    return added
+
+
+def _exceeded(resource_quota: ResourceQuota, added: dict[str, int]) -> list[str]:
+    """What there is too little left of. Who uses less than before is not refused."""
+    hard = resource_quota.status.hard
+    used = resource_quota.status.used
+    exceeded = []
+    for key, amount in added.items():
+        if amount > 0 and key in hard and nano(used.get(key, "0")) + amount > nano(hard[key]):
+            exceeded.append(key)
+    return exceeded
+
+
+def _excess(resource_quota: ResourceQuota, added: dict[str, int]) -> str:
+    """What is exceeded, in upstream's words."""
+    hard = resource_quota.status.hard
+    used = resource_quota.status.used
+    exceeded = _exceeded(resource_quota, added)
+    requested = quota.listed({key: quota.shown(added[key], hard[key]) for key in exceeded})
+    in_use = quota.listed({key: used.get(key, "0") for key in exceeded})
+    limited = quota.listed({key: hard[key] for key in exceeded})
+    return (
+        f"exceeded quota: {resource_quota.metadata.name}, requested: {requested}, "
+        f"used: {in_use}, limited: {limited}"
+    )
+
+
+def _refused(a: Attributes, reason: str) -> errors.StatusError:
+    name = a.name or a.obj.metadata.name
+    return errors.forbidden(a.resource.group_resource, name, reason)

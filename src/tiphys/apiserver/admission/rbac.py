@@ -1,6 +1,6 @@
-"""Nobody gives away more than they have: roles and bindings are held against what their writer may do.
+"""Nobody gives away more than they have: a role's rules are compared with what its writer may do.
 
-Who has the verb `escalate` (on roles) or `bind` (on the role that is bound) may all the same.
+The verbs `escalate` (on roles) and `bind` (on the role that is bound) lift this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tiphys.machinery import errors
 
 _GROUP = "rbac.authorization.k8s.io"
 _LARGE = 5_000  # names and words in rules that take some milliseconds to look at
-_MOST_TOLD = 200  # rules that an error lists
+_MOST_LISTED = 200  # rules that an error lists
 _FULL = [
     rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]),
     rbac_v1.PolicyRule(verbs=["*"], non_resource_urls=["*"]),
@@ -49,22 +49,24 @@ class RBACEscalation(Base):
     async def _check_role(self, a: Attributes) -> None:
         authorizer = self._authorizer()
         name = "" if a.operation == "CREATE" else a.name  # a path that creates names nothing
-        if authorizer.authorize(
-            a.user, Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, name)
-        )[0]:
+        asked = Asked("escalate", _GROUP, a.resource.plural, "", a.namespace, name)
+        allowed, _ = authorizer.authorize(a.user, asked)
+        if allowed:
             return
         await self._confirm(a, list(a.obj.rules))
-        # It gathers anything, and what it gathered cannot be tightened.
+        # An aggregating role may gather anything, also later.
         if (_gathers(a.obj) or _gathers(a.old)) and await self._missing(authorizer, a, _FULL):
             raise _forbidden(a, "must have cluster-admin privileges to use the aggregationRule")
 
     async def _check_binding(self, a: Attributes) -> None:
-        """Raises 403, and 404 for a role that is not there: who could bind it once it is, could bind anything."""
-        authorizer, ref = self._authorizer(), a.obj.role_ref
+        """Raises 403, and 404 for a role that does not exist: it could be created with any rules
+        afterwards."""
+        authorizer = self._authorizer()
+        ref = a.obj.role_ref
         plural = "clusterroles" if ref.kind == "ClusterRole" else "roles"
-        if authorizer.authorize(a.user, Asked("bind", _GROUP, plural, "", a.namespace, ref.name))[
-            0
-        ]:
+        asked = Asked("bind", _GROUP, plural, "", a.namespace, ref.name)
+        allowed, _ = authorizer.authorize(a.user, asked)
+        if allowed:
             return
         rules = authorizer.find_rules(a.namespace, ref)
         if rules is None:
@@ -75,28 +77,31 @@ class RBACEscalation(Base):
         missing = await self._missing(self._authorizer(), a, rules)
         if missing:
             groups = ", ".join(f'"{g}"' for g in a.user.groups)
-            why = f'user "{a.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
-            raise _forbidden(a, why + "\n".join(missing))
+            heading = (
+                f'user "{a.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions '
+                "not currently held:"
+            )
+            raise _forbidden(a, "\n".join([heading, *missing]))
 
     @staticmethod
     async def _missing(
         authorizer: Authorizer, a: Attributes, rules: list[rbac_v1.PolicyRule]
     ) -> list[str]:
-        """What of the rules their writer does not have, as users are told it: the first of it, when it is much."""
-        owned = [
-            rule
-            for grant in authorizer.grants(a.user)
-            if grant.namespace is None or (a.namespace and grant.namespace == a.namespace)
-            for rule in grant.rules
-        ]
-        if sum(map(size, rules)) > _LARGE:  # on a thread: the event loop answers others meanwhile
-            return await asyncio.to_thread(_told, owned, rules)
-        return _told(owned, rules)
+        """What the writer does not have of some rules, in words; the first of it, when it is
+        much."""
+        owned: list[rbac_v1.PolicyRule] = []
+        for grant in authorizer.grants(a.user):
+            if grant.namespace is None or (a.namespace and grant.namespace == a.namespace):
+                owned += grant.rules
+        if sum(map(size, rules)) > _LARGE:
+            # On a thread: the event loop answers others meanwhile.
+            return await asyncio.to_thread(_missing_rules, owned, rules)
+        return _missing_rules(owned, rules)
 
 
-def _told(owned: list[rbac_v1.PolicyRule], rules: list[rbac_v1.PolicyRule]) -> list[str]:
+def _missing_rules(owned: list[rbac_v1.PolicyRule], rules: list[rbac_v1.PolicyRule]) -> list[str]:
     missing = Owned(owned).missing(rules)
-    return list(dict.fromkeys(_shown(rule) for rule in itertools.islice(missing, _MOST_TOLD)))
+    return list(dict.fromkeys(_shown(rule) for rule in itertools.islice(missing, _MOST_LISTED)))
 
 
 def _gathers(role: Any) -> bool:
@@ -105,17 +110,18 @@ def _gathers(role: Any) -> bool:
 
 
 def _without_bookkeeping(obj: Any) -> Any:
-    """The object without what the garbage collector changes to delete it, which gives nobody anything. Labels count:
-    they carry a role's rules into the roles that gather them."""
+    """The object without what the garbage collector changes to delete it, which gives nobody
+    anything. Labels count: they carry a role's rules into the roles that gather them."""
     kept = copy.deepcopy(obj)
-    meta = kept.metadata
-    meta.owner_references, meta.finalizers, meta.managed_fields = [], [], []
-    meta.resource_version = ""
+    kept.metadata.owner_references = []
+    kept.metadata.finalizers = []
+    kept.metadata.managed_fields = []
+    kept.metadata.resource_version = ""
     return kept
 
 
-def _forbidden(a: Attributes, why: str) -> errors.StatusError:
-    return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, why)
+def _forbidden(a: Attributes, reason: str) -> errors.StatusError:
+    return errors.forbidden(a.resource.group_resource, a.name or a.obj.metadata.name, reason)
 
 
 def _shown(rule: rbac_v1.PolicyRule) -> str:

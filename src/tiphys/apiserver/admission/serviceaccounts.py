@@ -9,9 +9,8 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.admission import Asking, Attributes
-from tiphys.apiserver.resources.pods.mirror import MIRROR
 from tiphys.machinery import errors, names
-from tiphys.machinery.podrefs import references
+from tiphys.machinery.podrefs import MIRROR, references
 from tiphys.store.cache import Filter
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -53,7 +52,8 @@ class ServiceAccount(Asking):
             pod.spec.image_pull_secrets = list(account.image_pull_secrets)
 
     async def _awaited(self, namespace: str) -> Any | None:
-        """The default account of a namespace that may be so new that a controller has yet to make it."""
+        """The default account of a namespace that may be so new that a controller has yet to make
+        it."""
         registry = self._registry()
         view = Filter(_ACCOUNTS.key(namespace, "default"))
         changed = asyncio.Event()
@@ -68,7 +68,8 @@ class ServiceAccount(Asking):
         return registry.lookup("serviceaccounts", namespace, "default")
 
     async def validate(self, a: Attributes) -> None:
-        """Nobody but the node writes a mirror pod's token or secrets into it, so it may have none."""
+        """Nobody but the node writes a mirror pod's token or secrets into it, so it may have
+        none."""
         if a.operation != "CREATE" or a.subresource or MIRROR not in a.obj.metadata.annotations:
             return
         problem = ""

@@ -10,7 +10,8 @@ _SECONDS = 300  # upstream's default-not-ready-toleration-seconds, and that of u
 
 
 class DefaultTolerationSeconds(Base):
-    """A pod stays five minutes on a node that is not ready or out of reach, unless it says otherwise."""
+    """A pod stays five minutes on a node that is not ready or out of reach, unless it says
+    otherwise."""
 
     resources = frozenset(("pods",))
 

@@ -71,13 +71,13 @@ class _Webhooks(Base):
 
     async def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
         """The webhooks that want this request, each with the resource as which it sees it."""
-        found, steps = [], Steps()
+        matching, steps = [], Steps()
         for _, hook in self._configured():
             await steps.next()
             resource = await self._wants(hook, attributes, seen)
             if resource is not None:
-                found.append((hook, resource))
-        return found
+                matching.append((hook, resource))
+        return matching
 
     async def _wants(self, hook: Any, attributes: Attributes, seen: Seen) -> Resource | None:
         resource = matching_resource(
@@ -97,16 +97,17 @@ class _Webhooks(Base):
         except CelError as error:
             if hook.failure_policy == "Ignore":
                 return None
-            why = f"failed to evaluate match conditions of webhook {hook.name}: {error}"
+            reason = f"failed to evaluate match conditions of webhook {hook.name}: {error}"
             raise errors.forbidden(
-                attributes.resource.group_resource, attributes.name, why
+                attributes.resource.group_resource, attributes.name, reason
             ) from None
         return resource
 
     async def _ask(
         self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen
     ) -> dict[str, Any]:
-        """The webhook's response. Raises StatusError when it refuses; {} when it failed and may be ignored."""
+        """The webhook's response. Raises StatusError when it refuses; {} when it failed and may be
+        ignored."""
         if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise errors.bad_request(f'admission webhook "{hook.name}" does not support dry run')
         version = next((v for v in hook.admission_review_versions if v in ("v1", "v1beta1")), "v1")
@@ -131,7 +132,9 @@ class _Webhooks(Base):
                 )
         except WebhookError as error:
             if hook.failure_policy == "Ignore":
-                log.warning("webhook %s failed open: %s", hook.name, error)
+                log.warning(
+                    "Webhook %s failed and is ignored, as its policy says: %s", hook.name, error
+                )
                 return {}
             raise errors.internal(
                 f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
@@ -160,15 +163,16 @@ def _refusal(name: str, given: dict[str, Any]) -> StatusError:
     except msgspec.ValidationError:
         status = Status()
     denied = f'admission webhook "{name}" denied the request'
-    why = status.message or status.reason
-    status.message = f"{denied}: {why}" if why else f"{denied} without explanation"
+    reason = status.message or status.reason
+    status.message = f"{denied}: {reason}" if reason else f"{denied} without explanation"
     status.code = status.code if status.code >= 400 else 400
     status.status = "Failure"
     return StatusError(status)
 
 
 class MutatingWebhooks(_Webhooks):
-    """One after the other; those that ask for it once more when somebody changed the object after them."""
+    """One after the other; those that ask for it once more when somebody changed the object after
+    them."""
 
     kind = v1.MutatingWebhookConfiguration
 
@@ -232,12 +236,13 @@ class ValidatingWebhooks(_Webhooks):
 
 
 def replaced(attributes: Attributes, after: Any, strategy: Strategy[Any], by: str) -> Any:
-    """The object that somebody's patch made, typed and defaulted like one that a client sent. Raises StatusError."""
+    """The object that somebody's patch made, typed and defaulted like one that a client sent.
+    Raises StatusError."""
     try:
-        made = decoding.convert(after, type(attributes.obj))
+        patched = decoding.convert(after, type(attributes.obj))
     except decoding.DecodeError as error:
         raise errors.internal(f"{by} made an object that cannot be read: {error}") from None
     if not attributes.subresource or attributes.subresource == "status":
-        strategy.default(made)
-    made.metadata.managed_fields = copy.copy(attributes.obj.metadata.managed_fields)
-    return made
+        strategy.default(patched)
+    patched.metadata.managed_fields = copy.copy(attributes.obj.metadata.managed_fields)
+    return patched

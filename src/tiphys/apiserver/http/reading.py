@@ -16,6 +16,7 @@ from tiphys.apiserver.http.openwatches import OpenWatches
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.respond import HEADERS, Accepted, answer, one, wanted, warn_of
+from tiphys.apiserver.http.validators import is_known, list_etag, not_modified
 from tiphys.apiserver.http.watching import Stream
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
@@ -86,17 +87,25 @@ class Reader:
         listing = Listing(call, resource, want, self.registry)
         if not call.query.get("continue"):
             await fresh(self.store, call.query.get("resourceVersion", ""), _LISTING)
+        # Before the list is made: what changes meanwhile may be in it, and is not in the ETag.
+        etag = list_etag(call, resource, want, self.registry.cache(resource).version)
+        if is_known(call, etag):
+            self.registry.check_readable(resource, view.prefix)
+            return not_modified(etag)
         gzip = "gzip" in call.http.headers.get("Accept-Encoding", "") and want.form != "protobuf"
         if self.examined(call, resource) <= _FEW:
             body = await self._listed(call, resource, listing, view, limit)
             if body.length <= (COMPRESSED if gzip else LARGE):
-                return answer(body.whole(), 200, call.warnings, media_of(want))
+                response = answer(body.whole(), 200, call.warnings, media_of(want))
+                if etag:
+                    response.headers["ETag"] = etag
+                return response
         place = self.bulk.place(call.user.name)
         if place.locked():
             # who waits for clients of its own to read keeps no other user from a seat
             call.seat.release()
         async with place:
-            return await self._large(call, resource, listing, view, limit, want, gzip)
+            return await self._large(call, resource, listing, view, limit, want, gzip, etag)
 
     async def _large(
         self,
@@ -107,6 +116,7 @@ class Reader:
         limit: int,
         want: Accepted,
         gzip: bool,
+        etag: str,
     ) -> web.StreamResponse:
         """A list that takes long, shared with whoever asks for the same at one revision."""
         query, info = call.query, call.info
@@ -129,6 +139,8 @@ class Reader:
         response = web.StreamResponse(headers=HEADERS)
         response.headers["Content-Type"] = media_of(want)
         warn_of(response, call.warnings)
+        if etag:
+            response.headers["ETag"] = etag
         if (
             gzip
             and body.length > COMPRESSED

@@ -1,7 +1,9 @@
-"""Other API servers behind this one: APIServices, whether they answer, and requests passed on to them.
+"""Other API servers behind this one: APIServices, whether they answer, and requests passed on to
+them.
 
-A request for a group and version that an APIService claims goes, once it is authenticated and authorized here, to the
-service behind it, with the user's name in headers that the other server believes because of our client certificate.
+A request for a group and version that an APIService claims goes, once it is authenticated and
+authorized here, to the service behind it, with the user's name in headers that the other server
+believes because of our client certificate.
 """
 
 from __future__ import annotations
@@ -39,11 +41,10 @@ from tiphys.store.cache import Filter
 
 log = logging.getLogger(__name__)
 _SERVICES = resource_of(APIService)
-_EVERY, _AGAIN = (
-    30.0,
-    1.0,
-)  # seconds between checks of a server that answers, and of one that does not
-_HEADER_SAFE = "!#$&'*+-.^_`|~"  # what a header's name may hold beside letters and digits; the rest is percent-encoded
+_EVERY = 30.0  # seconds between checks of a server that answers
+_AGAIN = 1.0  # seconds between checks of one that does not
+# What a header's name may hold beside letters and digits; the rest is percent-encoded.
+_HEADER_SAFE = "!#$&'*+-.^_`|~"
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -58,8 +59,9 @@ class FrontProxy:
 
 @dataclass(slots=True)
 class Remote:
-    """One served group and version of another server. `resources` is what it said of itself, as an APIResourceList;
-    `swagger` the part of its OpenAPI v2 document that is about them, {} when it has none."""
+    """One served group and version of another server. `resources` is what it said of itself, as an
+    APIResourceList; `swagger` the part of its OpenAPI v2 document that is about them, {} when it
+    has none."""
 
     service: APIService
     available: bool = False
@@ -72,7 +74,8 @@ class Remote:
 
 
 class Aggregator:
-    """`remotes` are those that have been looked at; `changed` is called when what they serve has changed."""
+    """`remotes` are those that have been looked at; `changed` is called when what they serve has
+    changed."""
 
     def __init__(self, registry: Registry, caller: WebhookCaller, proxy: FrontProxy | None) -> None:
         self._registry = registry
@@ -184,16 +187,19 @@ class Aggregator:
         reason, message, resources = await self._state(service)
         key = (service.spec.group, service.spec.version)
         known = self.remotes.get(key)
-        made = Remote(service, reason == "Passed", resources or (known.resources if known else []))
-        if known is not None and known.resources == made.resources and known.available:
-            made.swagger = known.swagger
-        elif made.available:
-            made.swagger = await self._swagger(service)
-        if known is None or (known.available, known.resources) != (made.available, made.resources):
+        if not resources and known is not None:
+            resources = known.resources
+        remote = Remote(service, reason == "Passed", resources)
+        unchanged = known is not None and known.resources == remote.resources
+        if known is not None and unchanged and known.available:
+            remote.swagger = known.swagger
+        elif remote.available:
+            remote.swagger = await self._swagger(service)
+        if known is None or not unchanged or known.available != remote.available:
             self.generation += 1
-        self.remotes[key] = made
-        await self._say(service, made.available, reason, message)
-        return made.available
+        self.remotes[key] = remote
+        await self._say(service, remote.available, reason, message)
+        return remote.available
 
     async def _state(self, service: APIService) -> tuple[str, str, list[dict[str, Any]]]:
         target = service.spec.service
@@ -311,7 +317,8 @@ class Aggregator:
     # --- what is served here ---
 
     async def _keep_local(self) -> None:
-        """An APIService for each group and version that this server serves itself, and none of those it made before."""
+        """An APIService for each group and version that this server serves itself, and none of
+        those it made before."""
         if getattr(self, "_kept", -1) == self._registry.served.generation:
             return
         self._kept = self._registry.served.generation
@@ -326,15 +333,15 @@ class Aggregator:
                 )
         for name, (gv, rank, mode) in wanted.items():
             if self._cache.get(_SERVICES.key("", name)) is None:
-                made = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
+                service = APIService(metadata=ObjectMeta(name=name, labels={AUTOMANAGED: mode}))
                 priority = PRIORITIES.get(gv.group, CUSTOM_PRIORITY)
-                made.spec = APIServiceSpec(
+                service.spec = APIServiceSpec(
                     group=gv.group,
                     version=gv.version,
                     group_priority_minimum=priority,
                     version_priority=rank,
                 )
-                await self._create(made)
+                await self._create(service)
         for entry in list(self._cache):
             name = entry.key.rpartition("/")[2]
             if entry.labels.get(AUTOMANAGED) and name not in wanted:
@@ -344,12 +351,12 @@ class Aggregator:
                     if not is_not_found(error):
                         log.warning("APIService %s: %s", name, error)
 
-    async def _create(self, made: APIService) -> None:
+    async def _create(self, service: APIService) -> None:
         try:
-            await self._registry.create(Write(_SERVICES), made)
+            await self._registry.create(Write(_SERVICES), service)
         except StatusError as error:
             if not is_already_exists(error):
-                log.warning("APIService %s: %s", made.metadata.name, error)
+                log.warning("APIService %s: %s", service.metadata.name, error)
 
 
 _SYSTEM_IDENTITY = [

@@ -1,6 +1,8 @@
-"""Streams to where the containers are: logs, exec, attach, port-forward, and HTTP proxies to pods, services, nodes.
+"""Streams to where the containers are: logs, exec, attach, port-forward, and HTTP proxies to pods,
+services, nodes.
 
-An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's streaming server speaks both.
+An upgrade (WebSocket or SPDY) is passed to the node byte for byte: the node's streaming server
+speaks both.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ class Connector:
         )
 
     def _node_address(self, name: str) -> tuple[str, int]:
-        """Where a node's own server listens. Names are not resolved: a node says its address. Raises 404 and 503."""
+        """Where a node's own server listens. Names are not resolved: a node says its address.
+        Raises 404 and 503."""
         node = decode(self._registry.entry(_NODES, "", name).data, core_v1.Node)
         addresses = {a.type: a.address for a in node.status.addresses}
         known = (addresses.get(kind, "") for kind in ("InternalIP", "ExternalIP"))
@@ -100,10 +103,10 @@ class Connector:
         return address, port
 
     def _container(self, pod: core_v1.Pod, asked: str) -> str:
+        """The container that was asked for, or the pod's only or default one. Raises 400."""
         spec = pod.spec
-        names = [c.name for c in (*spec.containers, *spec.init_containers)] + [
-            c.name for c in spec.ephemeral_containers
-        ]
+        names = [container.name for container in (*spec.containers, *spec.init_containers)]
+        names += [container.name for container in spec.ephemeral_containers]
         if asked:
             if asked not in names:
                 raise errors.bad_request(
@@ -115,16 +118,13 @@ class Connector:
             return spec.containers[0].name
         if annotated in names:
             return str(annotated)
-        listed = "[" + " ".join(c.name for c in spec.containers) + "]"
-        init = (
-            " or one of the init containers: ["
-            + " ".join(c.name for c in spec.init_containers)
-            + "]"
-            if spec.init_containers
-            else ""
-        )
+        choices = f"[{' '.join(container.name for container in spec.containers)}]"
+        if spec.init_containers:
+            init = " ".join(container.name for container in spec.init_containers)
+            choices += f" or one of the init containers: [{init}]"
         raise errors.bad_request(
-            f"a container name must be specified for pod {pod.metadata.name}, choose one of: {listed}{init}"
+            f"a container name must be specified for pod {pod.metadata.name}, "
+            f"choose one of: {choices}"
         )
 
     # --- logs ---
@@ -157,7 +157,8 @@ class Connector:
         )
 
     async def _over_socket(self, call: Call, url: yarl.URL, node: str) -> web.StreamResponse:
-        """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that have no others."""
+        """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that
+        have no others."""
         socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
         await socket.prepare(call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
@@ -175,20 +176,23 @@ class Connector:
     # --- upgrades ---
 
     async def stream(self, call: Call, resource: Resource) -> web.StreamResponse:
-        pod, kind = self._pod(call), call.info.subresource
+        pod = self._pod(call)
+        kind = call.info.subresource
         await self._admit(call, resource, _STREAMS[kind])
         if not pod.spec.node_name:
             raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
         if kind == "attach" or kind == "exec":
             if pod.status.phase in ("Succeeded", "Failed"):
                 raise errors.bad_request(
-                    f"cannot {kind} a container in a completed pod; current phase is {pod.status.phase}"
+                    f"cannot {kind} a container in a completed pod; current phase is "
+                    f"{pod.status.phase}"
                 )
             container = "/" + self._container(pod, call.query.get("container", ""))
         else:
             container = ""
         host, port = self._node_address(pod.spec.node_name)
-        path = f"/{ {'portforward': 'portForward'}.get(kind, kind) }/{pod.metadata.namespace}/{pod.metadata.name}{container}"
+        verb = "portForward" if kind == "portforward" else kind
+        path = f"/{verb}/{pod.metadata.namespace}/{pod.metadata.name}{container}"
         target = path + ("?" + call.query_text if call.query_text else "")
         if not is_upgrade(call.http.headers):
             raise errors.bad_request("Upgrade request required")
@@ -241,8 +245,8 @@ class Connector:
         links = Rewriter(quoted_path(prefix), host, call.http.headers.get("Host", ""))
         extra = [("X-Forwarded-Uri", quoted_path(prefix + path))]
         if (peer := call.http.remote) is not None:
-            told = call.http.headers.getall("X-Forwarded-For", [])
-            extra.append(("X-Forwarded-For", ", ".join([*told, peer])))
+            forwarded = call.http.headers.getall("X-Forwarded-For", [])
+            extra.append(("X-Forwarded-For", ", ".join([*forwarded, peer])))
         if is_upgrade(call.http.headers):
             tls = target.tls if target.scheme == "https" else None
             there = Backend(target.host, target.port, tls, target.server_name)
@@ -250,7 +254,8 @@ class Connector:
         return await relay(self._http(), call, url, extra, target.tls, target.server_name, links)
 
     def _target(self, info: RequestInfo, named: Named) -> _Target:
-        """Where a proxied request goes: never back to this machine, or to what only it can reach. Raises 400 and 503."""
+        """Where a proxied request goes: never back to this machine, or to what only it can reach.
+        Raises 400 and 503."""
         if info.resource == "services":
             host, port = self._endpoint(info.namespace, named.name, named.port)
             return _Target(named.scheme, host, port, self._plain_tls)
@@ -286,8 +291,8 @@ class Connector:
         return found
 
     def _is_a_pods(self, namespace: str, endpoint: discovery_v1.Endpoint) -> bool:
-        """Whether an endpoint is a pod of the namespace: whoever writes endpoints does not choose where this server
-        connects to."""
+        """Whether an endpoint is a pod of the namespace: the author of endpoints does not choose
+        where this server connects to."""
         reference = endpoint.target_ref
         if reference is None or reference.kind != "Pod" or reference.namespace != namespace:
             return False
@@ -315,7 +320,8 @@ def _check_address(host: str) -> None:
 
 
 def _pod_port(pod: core_v1.Pod, named: Named) -> int:
-    """A port by number or by its name in the pod; none asked for: the first there is, or the scheme's own."""
+    """A port by number or by its name in the pod; none asked for: the first there is, or the
+    scheme's own."""
     ports = [port for container in pod.spec.containers for port in container.ports]
     if named.port:
         by_name = next((port.container_port for port in ports if port.name == named.port), 0)

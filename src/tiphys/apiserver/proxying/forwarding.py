@@ -1,4 +1,5 @@
-"""Requests passed on to other servers: which headers go along, what of a name is a port, how answers come back."""
+"""Requests passed on to other servers: which headers go along, what of a name is a port, how
+answers come back."""
 
 from __future__ import annotations
 
@@ -22,9 +23,10 @@ from tiphys.machinery import errors, goformat
 from tiphys.machinery.addresses import authority
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."  # a WebSocket's way to carry a token, as its subprotocol
+# A WebSocket client may carry its token in a subprotocol with this prefix.
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
-# What is between the client and this server alone: the connection's own matters, and who the client is.
+# Headers between the client and this server alone: the connection's, and who the client is.
 _HOP = frozenset(
     (
         "connection",
@@ -49,7 +51,8 @@ _SAFE = "/%:@!$&()*+,;=~-._'"  # of a path, beside letters and digits
 
 
 def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those which say who the client is, or whom it acts as: nobody further on may become it."""
+    """The headers without those which say who the client is, or whom it acts as: the server behind
+    the proxy must not be able to act as the client."""
     kept = []
     for name, value in headers:
         lower = name.lower()
@@ -67,7 +70,8 @@ def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
 
 
 def passed_headers(call: Call) -> list[tuple[str, str]]:
-    """What of a request's headers goes along: not what is between the client and this server alone."""
+    """What of a request's headers goes along: not what is between the client and this server
+    alone."""
     listed = call.http.headers.getall("Connection", [])
     named = {name.strip().lower() for value in listed for name in value.split(",")}
     kept = without_identity(call.http.headers.items())
@@ -90,10 +94,10 @@ class Named:
 def split_name(text: str, kind: str) -> Named:
     """Raises 400. `kind` is pod, service or node."""
     parts = text.split(":")
-    scheme, name, port = "", parts[0], parts[1] if len(parts) > 1 else ""
-    if len(parts) == 3:
-        scheme, name, port = parts
-    if len(parts) > 3 or not name or scheme not in ("", "http", "https"):
+    scheme = parts.pop(0) if len(parts) == 3 else ""
+    name = parts.pop(0)
+    port = parts.pop(0) if parts else ""
+    if parts or not name or scheme not in ("", "http", "https"):
         raise errors.bad_request(f"invalid {kind} request {goformat.quoted(text)}")
     return Named(scheme or "http", name, port)
 
@@ -115,9 +119,8 @@ def split_path(info: RequestInfo) -> tuple[str, str]:
     """(path of the proxy, path behind it as it was written, with its slash). Raises 404."""
     segments = (3 if info.group else 2) + info.by_path + (2 if info.namespace else 0) + 3
     head = re.match(rf"(?:/+[^/]+){{{segments}}}", info.path)
-    if head is None or not head[0].endswith(
-        "/proxy"
-    ):  # an encoded slash, or something else a name cannot hold
+    # It ends otherwise after an encoded slash, or something else that a name cannot hold.
+    if head is None or not head[0].endswith("/proxy"):
         raise errors.page_not_found()
     return head[0], info.path[head.end() :]
 
@@ -127,13 +130,14 @@ def quoted_path(path: str) -> str:
 
 
 def raw_target(text: str) -> str:
-    """A path with its query as it goes into a request. What follows a `#` is a part of it, as here, and no fragment, which
-    would stay behind."""
+    """A path with its query as it goes into a request. What follows a `#` is a part of it, as here,
+    and no fragment, which would stay behind."""
     return text.replace("#", "%23")
 
 
 def new_session() -> aiohttp.ClientSession:
-    """Connections of the server for its clients. It keeps no cookies: those of one would be sent for another."""
+    """Connections of the server for its clients. It keeps no cookies: those of one would be sent
+    for another."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         auto_decompress=False,
@@ -155,10 +159,11 @@ class Backend:
 async def tunnel(
     call: Call, backend: Backend, target: str, extra: list[tuple[str, str]]
 ) -> web.StreamResponse:
-    """Passes a request for an upgrade (WebSocket, SPDY) on, and joins the connections when it is granted.
+    """Passes a request for an upgrade (WebSocket, SPDY) on, and joins the connections when it is
+    granted.
 
-    `target` is the path with its query, `extra` are headers that this server adds. Raises 500 when there is
-    nobody at the other end.
+    `target` is the path with its query, `extra` are headers that this server adds. Raises 500 when
+    there is nobody at the other end.
     """
     server_name = backend.server_name if backend.tls is not None else None
     try:
@@ -186,8 +191,9 @@ async def relay(
     server_name: str | None,
     links: Rewriter | None = None,
 ) -> web.StreamResponse:
-    """Passes a request on and its answer back, as it comes, but for the links that `links` rewrites. `extra` are headers
-    that this server adds: who asks, for servers that believe it. Redirects are the client's to follow. Raises 503."""
+    """Passes a request on and its answer back, as it comes, but for the links that `links`
+    rewrites. `extra` are headers that this server adds: who asks, for servers that believe it.
+    Redirects are the client's to follow. Raises 503."""
     method = call.http.method
     data = await call.http.read() if method not in ("GET", "HEAD") else None
     try:

@@ -1,7 +1,7 @@
 """Links in what a proxied server answers, made to lead through the proxy again.
 
-Only what names the proxied server itself, by its host or by a path from the root, is changed: the rest of a page stays
-as it is, byte for byte.
+Only what names the proxied server itself, by its host or by a path from the root, is changed: the
+rest of a page stays as it is, byte for byte.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ _ATTRIBUTES = {
     "source": {"src"},
     "video": {"poster", "src"},
 }
-_RAW = frozenset(
-    ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
-)  # hold text, no tags
+# Elements that hold text, not tags.
+_RAW = frozenset(("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"))
 _NAME = re.compile(r"[A-Za-z][^\s/>]*")
 _ATTRIBUTE = re.compile(
     r"""[\s/]*([^\s/>=][^\s/>=]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s>"'][^\s>]*|(?=>)))?"""
@@ -55,7 +54,8 @@ _SPACE = re.compile(r"[\s/]*")
 
 @dataclass(frozen=True)
 class Rewriter:
-    """`prefix` is the path of the proxy, `host` the proxied server's host and port, `asked` those that the client asked."""
+    """`prefix` is the path of the proxy, `host` the proxied server's host and port, `asked` those
+    that the client asked."""
 
     prefix: str
     host: str
@@ -67,11 +67,14 @@ class Rewriter:
             parts = urlsplit(text)
         except ValueError:
             return text
-        if (
-            parts.netloc and parts.netloc not in (self.host, self.asked)
-        ) or not parts.path.startswith("/"):
+        if parts.netloc and parts.netloc not in (self.host, self.asked):
             return text
-        scheme, netloc = (parts.scheme, parts.netloc) if parts.netloc == self.asked else ("", "")
+        if not parts.path.startswith("/"):
+            return text
+        scheme = netloc = ""
+        if parts.netloc == self.asked:
+            scheme = parts.scheme
+            netloc = parts.netloc
         path = parts.path
         if path != self.prefix and not path.startswith(self.prefix + "/"):
             joined = posixpath.normpath(f"{self.prefix}/{path}")
@@ -124,7 +127,8 @@ def _end_of_raw(text: str, element: str, at: int) -> int:
 
 
 def unpacked(data: bytes, encoding: str) -> bytes | None:
-    """A body without its Content-Encoding; None for an encoding that is not known, and for what is larger than `MOST`."""
+    """A body without its Content-Encoding; None for an encoding that is not known, and for what is
+    larger than `MOST`."""
     windows = {"gzip": 31, "deflate": -15}
     if not encoding:
         return data

@@ -1,4 +1,5 @@
-"""Calls to webhooks, for admission and for conversion: where they are, what they may take, what went wrong."""
+"""Calls to webhooks, for admission and for conversion: where they are, what they may take, what
+went wrong."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from tiphys.store.store import Store
 _SERVICES = BY_PATH["", "v1", "services"]
 _SLICES = BY_PATH["discovery.k8s.io", "v1", "endpointslices"]
 _LIMIT = 16 << 20  # bytes of an answer
+_MOST_CONTEXTS = 100  # of TLS, one for each bundle of certificates, that are kept
 
 
 class WebhookError(Exception):
@@ -49,20 +51,19 @@ class WebhookCaller:
         return self._session
 
     def _context(self, bundle: bytes) -> ssl.SSLContext:
-        found = self._contexts.get(bundle)
-        if found is None:
-            found = (
-                ssl.create_default_context(cadata=_pem(bundle).decode())
-                if bundle
-                else ssl.create_default_context()
-            )
-            if len(self._contexts) > 100:
+        """TLS that trusts the certificates of a bundle, or the system's when there is none."""
+        context = self._contexts.get(bundle)
+        if context is None:
+            authorities = _pem(bundle).decode() if bundle else None
+            context = ssl.create_default_context(cadata=authorities)
+            if len(self._contexts) > _MOST_CONTEXTS:
                 self._contexts.clear()
-            self._contexts[bundle] = found
-        return found
+            self._contexts[bundle] = context
+        return context
 
     async def call(self, config: Any, review: Any, seconds: float) -> dict[str, Any]:
-        """The webhook's answer. `config` has `url` or `service`, and `ca_bundle`. Raises WebhookError."""
+        """The webhook's answer. `config` has `url` or `service`, and `ca_bundle`. Raises
+        WebhookError."""
         url, server_name, shown = self.locate(config)
         query = {"timeout": f"{seconds:g}s"}
         shown = f"{shown}?timeout={seconds:g}s"
@@ -84,7 +85,8 @@ class WebhookCaller:
                     body += chunk
                 if answer.status != 200:
                     raise WebhookError(
-                        f"the server responded with status {answer.status}: {body[:200].decode(errors='replace')}"
+                        f"the server responded with status {answer.status}: "
+                        f"{body[:200].decode(errors='replace')}"
                     )
                 decoded = msgspec.json.decode(body)
         except TimeoutError:
@@ -96,7 +98,8 @@ class WebhookCaller:
         return decoded
 
     def locate(self, config: Any) -> tuple[str, str, str]:
-        """(URL to post to, name its certificate must carry when that is not the URL's host, URL as users are told it)."""
+        """(URL to post to, name its certificate must carry when that is not the URL's host, URL as
+        users are told it)."""
         if config.url:
             return config.url, "", config.url
         service = config.service
@@ -110,22 +113,22 @@ class WebhookCaller:
         )
 
     def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
-        """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises WebhookError."""
+        """(address, port) of a ready pod behind a service: no detour over its cluster IP. Raises
+        WebhookError."""
         entry = self._store.cache(_SERVICES.prefix).get(_SERVICES.key(namespace, name))
         if entry is None:
             raise WebhookError(f'service "{name}" not found')
         service = decode(entry.data, core_v1.Service)
         if service.spec.type == "ExternalName":
-            raise WebhookError(
-                f'unsupported service type "{service.spec.type}"'
-            )  # names are not resolved for anybody
+            # Names are not resolved for anybody: they could lead anywhere.
+            raise WebhookError(f'unsupported service type "{service.spec.type}"')
         wanted = next((p for p in service.spec.ports if p.port == port), None)
         if wanted is None:
             raise WebhookError(f'no service port {port} found for service "{name}"')
-        found = endpoint_of(self._store.cache(_SLICES.prefix), namespace, name, wanted.name)
-        if found is None:
+        address = endpoint_of(self._store.cache(_SLICES.prefix), namespace, name, wanted.name)
+        if address is None:
             raise WebhookError(f'no endpoints available for service "{name}"')
-        return found
+        return address
 
 
 def endpoint_of(
@@ -135,15 +138,15 @@ def endpoint_of(
     port: str,
     fits: Callable[[discovery_v1.Endpoint], bool] = lambda endpoint: True,
 ) -> tuple[str, int] | None:
-    """The address and port of a ready endpoint behind a service's port, by the port's name. Addresses that lead back to
-    this machine are none, whoever wrote them, and neither are names."""
+    """The address and port of a ready endpoint behind a service's port, by the port's name.
+    Addresses that lead back to this machine are none, whoever wrote them, and neither are names."""
     for row in slices.select(Filter(f"{_SLICES.prefix}{namespace}/")):
-        found = decode(row.data, discovery_v1.EndpointSlice)
-        if found.metadata.labels.get("kubernetes.io/service-name") != service:
+        slice_ = decode(row.data, discovery_v1.EndpointSlice)
+        if slice_.metadata.labels.get("kubernetes.io/service-name") != service:
             continue
-        for candidate in found.ports:
+        for candidate in slice_.ports:
             if (candidate.name or "") == port and candidate.port:
-                for endpoint in found.endpoints:
+                for endpoint in slice_.endpoints:
                     address = endpoint.addresses[0] if endpoint.addresses else ""
                     if (
                         endpoint.conditions.ready is not False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -28,8 +28,9 @@ _OPTIONS = (
 class Connection:
     """One client's stream. What changes while an answer is being sent waits here, each name once."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, on_request: Callable[[], None]) -> None:
         self.conversation = conversation
+        self._on_request = on_request
         self.node: Any = None
         self._changed: dict[str, set[str]] = {}
         self._wake = asyncio.Event()
@@ -40,6 +41,10 @@ class Connection:
             return
         self._changed.setdefault(type_url, set()).update(names)
         self._wake.set()
+
+    def has_to_tell(self, type_url: str, name: str) -> bool:
+        """Whether the client has not been sent the last change of a resource yet."""
+        return name in self._changed.get(type_url, ())
 
     async def answers(
         self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]
@@ -82,6 +87,7 @@ class Connection:
             self.node = request.node
             self.conversation.client = request.node.id
         answer: bytes | None = self.conversation.request(request)  # type: ignore[attr-defined]
+        self._on_request()
         return answer
 
 
@@ -94,6 +100,7 @@ class XdsServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections: set[Connection] = set()
         self._refused = 0  # by clients that are gone
+        self._heard = asyncio.Event()  # something from some client
 
     @property
     def refusals(self) -> int:
@@ -133,7 +140,7 @@ class XdsServer:
     async def _stream(
         self, conversation: Conversation, requests: AsyncIterator[Any]
     ) -> AsyncIterator[bytes]:
-        connection = Connection(conversation)
+        connection = Connection(conversation, self._heard.set)
         self.connections.add(connection)
         forget = self._cache.listen(connection.announce)
         try:
@@ -143,6 +150,59 @@ class XdsServer:
             forget()
             self.connections.discard(connection)
             self._refused += conversation.refusals
+            self._heard.set()
+
+    async def settled(self, names: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
+        """Waits until every client has said what it makes of the named resources, by type, as they are in the cache;
+        of those that are not there, that it has heard so.
+
+        A client that is new counts once it has asked for them. Returns what was refused: why, by type and name.
+        """
+        wanted = {type_url: list(listed) for type_url, listed in names.items()}
+        while True:
+            self._heard.clear()
+            refused: dict[str, dict[str, str]] = {}
+            waiting = [
+                (type_url, name)
+                for connection in self.connections
+                for type_url, listed in wanted.items()
+                for name in listed
+                if not self._is_settled(connection, type_url, name, refused)
+            ]
+            if not waiting:
+                return refused
+            await self._heard.wait()
+
+    def send_again(self, type_url: str, names: Collection[str]) -> None:
+        """Resources that clients refused for what may have changed on their side, such as a port that was taken."""
+        for connection in self.connections:
+            subscription = connection.conversation.subscriptions.get(type_url)
+            if subscription is None:
+                continue
+            for name in names:
+                subscription.sent.pop(name, None)
+                subscription.refused.pop(name, None)
+            connection.announce(type_url, frozenset(names))
+
+    def _is_settled(
+        self,
+        connection: Connection,
+        type_url: str,
+        name: str,
+        refused: dict[str, dict[str, str]],
+    ) -> bool:
+        current = self._cache.get(type_url, name)
+        subscription = connection.conversation.subscriptions.get(type_url)
+        if connection.has_to_tell(type_url, name):
+            return False
+        if current is None:
+            return subscription is None or not subscription.is_awaited(name)
+        if subscription is None:
+            return False
+        if subscription.refused.get(name) == current.version:
+            refused.setdefault(type_url, {})[name] = subscription.error
+            return True
+        return subscription.acknowledged.get(name) == current.version
 
     def statuses(self) -> Any:
         """A `ClientStatusResponse`: what every client has, and what it refused."""
@@ -169,7 +229,7 @@ def _row(cache: Cache, type_url: str, name: str, subscription: Subscription) -> 
     accepted = subscription.acknowledged.get(name, "")
     if current is None:
         state = csds_pb2.NOT_SENT
-    elif subscription.error and name in subscription.pending:
+    elif subscription.error and subscription.refused.get(name) == current.version:
         state = csds_pb2.ERROR
     elif accepted == current.version:
         state = csds_pb2.SYNCED

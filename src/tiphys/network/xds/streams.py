@@ -25,20 +25,34 @@ _EVERYTHING = "*"
 class Subscription:
     """What one client wants of one type, and what it has.
 
-    `sent` and `acknowledged` are versions by name (incremental) or under "" (state of the world); `error` is the
-    client's last refusal, empty once it has accepted something newer.
+    `sent`, `acknowledged` and `refused` are versions by name; `unanswered` has those of each answer, by its nonce,
+    until the client says what it makes of it. `error` is the client's last refusal, empty once it has accepted
+    something newer.
     """
 
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
     sent: dict[str, str] = field(default_factory=dict)
     acknowledged: dict[str, str] = field(default_factory=dict)
-    pending: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unanswered: dict[str, dict[str, str]] = field(default_factory=dict)
     nonce: str = ""
     error: str = ""
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
+
+    def expect(self, versions: dict[str, str]) -> None:
+        """Notes an answer with these versions, "" for what is gone. What was said of the names before holds no more."""
+        for earlier in (self.acknowledged, *self.unanswered.values()):
+            for name in versions:
+                earlier.pop(name, None)
+        self.unanswered[self.nonce] = versions
+        self.sent |= {name: version for name, version in versions.items() if version}
+
+    def is_awaited(self, name: str) -> bool:
+        """Whether the client has not said yet what it makes of a name."""
+        return any(name in versions for versions in self.unanswered.values())
 
 
 class Conversation:
@@ -56,11 +70,13 @@ class Conversation:
         return str(self._answers)
 
     def _acknowledge(self, subscription: Subscription, request: Any) -> None:
-        """Takes the client's word for its last answer. Of older ones it may say what it likes."""
-        if not request.response_nonce or request.response_nonce != subscription.nonce:
+        """Takes the client's word for an answer. It has one for each; others it may say what it likes of."""
+        versions = subscription.unanswered.pop(request.response_nonce, None)
+        if versions is None:
             return
         if request.HasField("error_detail"):
             self.refusals += 1
+            subscription.refused |= versions
             subscription.error = request.error_detail.message
             log.warning(
                 "xDS client %s refused %s: %s",
@@ -70,8 +86,7 @@ class Conversation:
             )
             return
         subscription.error = ""
-        subscription.acknowledged |= subscription.pending
-        subscription.pending = {}
+        subscription.acknowledged |= {name: one for name, one in versions.items() if one}
 
 
 class StateOfTheWorld(Conversation):
@@ -128,8 +143,9 @@ class StateOfTheWorld(Conversation):
         if not resources and type_url not in _WHOLE:
             return None  # it will be sent when it is there
         subscription.nonce = self._nonce()
-        subscription.pending = {one.name: one.version for one in resources}
-        subscription.sent |= subscription.pending
+        versions = {one.name: one.version for one in resources}
+        subscription.unanswered = {subscription.nonce: versions}  # what went before is overtaken
+        subscription.sent |= versions
         return response(type_url, _version(resources), subscription.nonce, resources)
 
 
@@ -154,6 +170,7 @@ class Incremental(Conversation):
         subscription.names = (subscription.names | asked) - dropped
         for name in dropped:
             subscription.sent.pop(name, None)
+            subscription.acknowledged.pop(name, None)
         if is_first:
             return self._answer(
                 type_url, subscription, self._all_names(type_url, subscription), is_first
@@ -202,8 +219,7 @@ class Incremental(Conversation):
         for name in gone:
             subscription.sent.pop(name, None)
         subscription.nonce = self._nonce()
-        subscription.pending = {one.name: one.version for one in found}
-        subscription.sent |= subscription.pending
+        subscription.expect({**dict.fromkeys(gone, ""), **{one.name: one.version for one in found}})
         return delta_response(type_url, subscription.nonce, found, gone)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from tiphys.api.core_v1 import Pod
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.podrefs import MIRROR
 
-MIRROR = "kubernetes.io/config.mirror"
-"""The annotation of a pod that shows what a node runs by itself."""
 _FIELD = f"metadata.annotations[{MIRROR}]"
 
 

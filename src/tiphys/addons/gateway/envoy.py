@@ -1,0 +1,209 @@
+"""The model as Envoy's resources: listeners, clusters and secrets. Routes are in `envoy_routes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import base_pb2, protocol_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2,
+)
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.matcher.v3 import string_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from tiphys.addons.gateway.envoy_routes import route_configuration
+from tiphys.addons.gateway.model import Backend, Certificate, Port, Site, Target, World
+from tiphys.network.xds import services
+from tiphys.network.xds.cache import CLUSTER, LISTENER, ROUTE, SECRET, Message
+
+_MANAGER = http_connection_manager_pb2.HttpConnectionManager
+_NOWHERE = "nowhere"
+"""A cluster that there is not: connections to it are closed."""
+_TLS = "envoy.transport_sockets.tls"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def resources_of(world: World) -> dict[str, dict[str, Message]]:
+    """Every resource by type and name but for the endpoints, which services have."""
+    made: dict[str, dict[str, Message]] = {CLUSTER: {}, LISTENER: {}, ROUTE: {}, SECRET: {}}
+    for name, certificate in world.secrets:
+        made[SECRET][name] = secret(name, certificate)
+    for target in sorted(world.targets(), key=lambda one: one.cluster):
+        made[CLUSTER][target.cluster] = cluster(target)
+    for port in world.ports:
+        made[LISTENER][port.name] = listener(port)
+        for site in port.sites:
+            if site.hosts is not None:
+                name = route_name(port, site)
+                made[ROUTE][name] = route_configuration(name, port.port, site)
+    return made
+
+
+def route_name(port: Port, site: Site) -> str:
+    return f"{port.name}/{site.name}"
+
+
+# --- listeners ---
+
+
+def listener(port: Port) -> listener_pb2.Listener:
+    made = listener_pb2.Listener(
+        name=port.name,
+        address=services.socket(port.address, port.port),
+        filter_chains=[_chain(port, site) for site in port.sites],
+        per_connection_buffer_limit_bytes=UInt32Value(
+            value=32 * 1024
+        ),  # as Envoy advises at an edge
+    )
+    if any(site.names or site.secrets for site in port.sites):
+        inspector = made.listener_filters.add(name="envoy.filters.listener.tls_inspector")
+        inspector.typed_config.CopyFrom(services.packed(tls_inspector_pb2.TlsInspector()))
+    return made
+
+
+def _chain(port: Port, site: Site) -> listener_components_pb2.FilterChain:
+    made = listener_components_pb2.FilterChain(name=site.name)
+    if site.names:
+        made.filter_chain_match.server_names.extend(site.names)
+    elif site.hosts is None and not site.secrets and len(port.sites) > 1:
+        made.filter_chain_match.transport_protocol = "tls"
+    if site.secrets:
+        made.transport_socket.name = _TLS
+        made.transport_socket.typed_config.CopyFrom(services.packed(_downstream(site)))
+    if site.hosts is None:
+        proxy = services.packed(_tcp_proxy(site))
+        made.filters.add(name="envoy.filters.network.tcp_proxy").typed_config.CopyFrom(proxy)
+    else:
+        manager = services.packed(_http_manager(route_name(port, site)))
+        filter_ = made.filters.add(name="envoy.filters.network.http_connection_manager")
+        filter_.typed_config.CopyFrom(manager)
+    return made
+
+
+def _http_manager(route: str) -> Any:
+    """As Envoy's documentation advises for an edge: clients are not believed, and slow ones do not hold anything."""
+    made = _MANAGER(
+        stat_prefix="http",
+        rds=http_connection_manager_pb2.Rds(
+            route_config_name=route, config_source=services.over_ads()
+        ),
+        use_remote_address=BoolValue(value=True),
+        normalize_path=BoolValue(value=True),
+        request_headers_timeout=Duration(seconds=10),
+        stream_idle_timeout=Duration(seconds=300),
+        http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
+            max_concurrent_streams=UInt32Value(value=100),
+            initial_stream_window_size=UInt32Value(value=64 * 1024),
+            initial_connection_window_size=UInt32Value(value=1024 * 1024),
+        ),
+        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
+            idle_timeout=Duration(seconds=3600),
+        ),
+    )
+    made.upgrade_configs.add(upgrade_type="websocket")
+    for name, message in (("cors", cors_pb2.Cors()), ("router", router_pb2.Router())):
+        filter_ = made.http_filters.add(name=f"envoy.filters.http.{name}")
+        filter_.typed_config.CopyFrom(services.packed(message))
+    return made
+
+
+def _tcp_proxy(site: Site) -> tcp_proxy_pb2.TcpProxy:
+    made = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp")
+    shares = [one for one in site.backends if one.weight]
+    if len(shares) == 1:
+        made.cluster = _cluster_of(shares[0])
+    for one in shares if len(shares) > 1 else ():
+        made.weighted_clusters.clusters.add(name=_cluster_of(one), weight=one.weight)
+    if not shares:
+        made.cluster = _NOWHERE
+    return made
+
+
+def _cluster_of(backend: Backend) -> str:
+    return backend.target.cluster if backend.target is not None else _NOWHERE
+
+
+def _downstream(site: Site) -> tls_pb2.DownstreamTlsContext:
+    common = tls_pb2.CommonTlsContext(
+        tls_certificate_sds_secret_configs=[_by_name(name) for name in site.secrets]
+    )
+    common.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
+    if site.hosts is not None:
+        common.alpn_protocols.extend(("h2", "http/1.1"))
+    made = tls_pb2.DownstreamTlsContext()
+    if site.clients is not None:
+        context = common.validation_context
+        context.trusted_ca.inline_string = site.clients.authorities
+        if site.clients.is_optional:
+            context.trust_chain_verification = (
+                common_pb2.CertificateValidationContext.ACCEPT_UNTRUSTED
+            )
+        made.require_client_certificate.value = not site.clients.is_optional
+    made.common_tls_context.CopyFrom(common)
+    return made
+
+
+def _by_name(secret_name: str) -> secret_pb2.SdsSecretConfig:
+    return secret_pb2.SdsSecretConfig(name=secret_name, sds_config=services.over_ads())
+
+
+def secret(name: str, certificate: Certificate) -> secret_pb2.Secret:
+    pair = common_pb2.TlsCertificate(
+        certificate_chain=base_pb2.DataSource(inline_string=certificate.chain),
+        private_key=base_pb2.DataSource(inline_string=certificate.key),
+    )
+    return secret_pb2.Secret(name=name, tls_certificate=pair)
+
+
+# --- clusters ---
+
+
+def cluster(target: Target) -> cluster_pb2.Cluster:
+    made = services.cluster(target.cluster)
+    # Endpoints that end are never used, however few others there are.
+    made.common_lb_config.healthy_panic_threshold.value = 0.0
+    options = http_protocol_options_pb2.HttpProtocolOptions()
+    # Below what servers wait for the next request on a connection (aiohttp and nginx: 75 s, gunicorn and Go: longer).
+    options.common_http_protocol_options.idle_timeout.seconds = 60
+    if target.protocol == "h2c":
+        options.explicit_http_config.http2_protocol_options.SetInParent()
+    else:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+    made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(services.packed(options))
+    if target.tls is not None:
+        made.transport_socket.name = _TLS
+        made.transport_socket.typed_config.CopyFrom(services.packed(_upstream(target)))
+    return made
+
+
+def _upstream(target: Target) -> tls_pb2.UpstreamTlsContext:
+    tls = target.tls
+    assert tls is not None
+    made = tls_pb2.UpstreamTlsContext(sni=tls.hostname)
+    context = made.common_tls_context.validation_context
+    if tls.authorities:
+        context.trusted_ca.inline_string = tls.authorities
+    else:
+        context.system_root_certs.SetInParent()
+    matcher = common_pb2.SubjectAltNameMatcher
+    for kind, name in tls.names or (("Hostname", tls.hostname),):
+        san_type = matcher.URI if kind == "URI" else matcher.DNS
+        context.match_typed_subject_alt_names.add(
+            san_type=san_type, matcher=string_pb2.StringMatcher(exact=name)
+        )
+    if target.protocol == "h2c":
+        made.common_tls_context.alpn_protocols.append("h2")
+    if tls.client_secret:
+        made.common_tls_context.tls_certificate_sds_secret_configs.append(
+            _by_name(tls.client_secret)
+        )
+    return made

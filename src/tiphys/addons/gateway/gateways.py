@@ -1,0 +1,232 @@
+"""Gateway API as ports and sites of the model, with what is to be said of every object of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tiphys.addons.gateway import CONTROLLER
+from tiphys.addons.gateway.addresses import Pool
+from tiphys.addons.gateway.attachment import RouteState, attach, owner
+from tiphys.addons.gateway.backends import PolicyState, Resolver
+from tiphys.addons.gateway.listeners import State, states
+from tiphys.addons.gateway.model import (
+    EVERYTHING,
+    Certificate,
+    Host,
+    Port,
+    Rule,
+    Site,
+    covering,
+    precedence,
+    specificity,
+)
+from tiphys.addons.gateway.snapshot import Objects, Verdict, oldest_first
+from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
+
+_MISDIRECTED = 421
+_INSECURE = "InsecureFrontendValidationMode"
+
+
+@dataclass
+class GatewayState:
+    """A Gateway of ours; without an `address` it cannot be served."""
+
+    gateway: Gateway
+    address: str
+    listeners: list[State]
+    verdicts: list[Verdict]
+
+
+@dataclass
+class Report:
+    """Ports and secrets to serve, and what is to be said of classes, Gateways, routes and policies."""
+
+    ports: list[Port] = field(default_factory=list)
+    secrets: dict[str, Certificate] = field(default_factory=dict)
+    classes: list[tuple[GatewayClass, Verdict]] = field(default_factory=list)
+    gateways: list[GatewayState] = field(default_factory=list)
+    routes: list[RouteState] = field(default_factory=list)
+    policies: list[PolicyState] = field(default_factory=list)
+
+
+def compile_gateways(objects: Objects, pool: Pool, taken: set[tuple[str, int]]) -> Report:
+    """`taken` are addresses and ports that Ingresses have."""
+    made = Report()
+    for one in objects.gateway_classes:
+        if one.spec.controller_name == CONTROLLER:
+            made.classes.append((one, _class_verdict(one)))
+    ours = {one.metadata.name for one, verdict in made.classes if verdict.ok}
+    gateways = oldest_first(one for one in objects.gateways if one.spec.gateway_class_name in ours)
+    addresses = pool.assign([(_key(one), _asked(one), _had(one)) for one in gateways])
+    by_key: dict[str, list[State]] = {}
+    claimed = dict.fromkeys(taken, "")
+    for gateway in gateways:
+        key = _key(gateway)
+        address = addresses.get(key, "")
+        unavailable = {port for (at, port), who in claimed.items() if at == address and who != key}
+        listeners = states(gateway, objects, unavailable)
+        by_key[key] = listeners
+        claimed |= {(address, one.listener.port): key for one in listeners if not one.accepted}
+        made.gateways.append(GatewayState(gateway, address, listeners, []))
+    resolver = Resolver(objects)
+    for route in oldest_first(objects.routes):
+        state, _ = attach(route, by_key, objects, resolver)
+        made.routes.append(state)
+    for gateway_state in made.gateways:
+        judge(gateway_state)
+        if gateway_state.address and gateway_state.verdicts[0].ok:
+            _serve(gateway_state, made)
+    made.policies = resolver.policies
+    return made
+
+
+def _class_verdict(one: GatewayClass) -> Verdict:
+    if one.spec.parameters_ref is not None:
+        message = "parameters of a class are not read"
+        return Verdict("Accepted", False, "InvalidParameters", message)
+    return Verdict("Accepted", True, "Accepted")
+
+
+def _key(gateway: Gateway) -> str:
+    return f"{gateway.metadata.namespace}/{gateway.metadata.name}"
+
+
+def _asked(gateway: Gateway) -> str | None:
+    """The address that the spec names: the first, for each has one."""
+    values = [one.value for one in gateway.spec.addresses if one.type == "IPAddress"]
+    return values[0] if values else None
+
+
+def _had(gateway: Gateway) -> str | None:
+    return gateway.status.addresses[0].value if gateway.status.addresses else None
+
+
+# --- conditions ---
+
+
+def judge(state: GatewayState) -> None:
+    """Its conditions, from those of its listeners and its address."""
+    accepted = _accepted(state)
+    state.verdicts = [accepted, _programmed(state, accepted)]
+    if any(one.clients is not None and one.clients.is_optional for one in state.listeners):
+        message = "clients without a certificate of the named authorities are let in"
+        insecure = Verdict(_INSECURE, True, "ConfigurationChanged", message)
+        state.verdicts.append(insecure)
+
+
+def refuse(report: Report, ports: dict[str, str]) -> None:
+    """Notes what Envoy has against ports, by their names: what is served there is not programmed."""
+    for state in report.gateways:
+        for one in state.listeners:
+            one.refused = ports.get(f"{state.address}:{one.listener.port}", "")
+        judge(state)
+
+
+def _accepted(state: GatewayState) -> Verdict:
+    spec = state.gateway.spec
+    if any(one.type != "IPAddress" for one in spec.addresses):
+        return Verdict("Accepted", False, "UnsupportedAddress", "only IP addresses are served")
+    if spec.infrastructure is not None and spec.infrastructure.parameters_ref is not None:
+        return Verdict("Accepted", False, "InvalidParameters", "parameters are not read")
+    if spec.tls is not None and spec.tls.backend is not None:
+        message = "certificates that a Gateway shows to its backends are not served"
+        return Verdict("Accepted", False, "InvalidParameters", message)
+    bad = [one for one in state.listeners if one.accepted or one.conflict]
+    if not bad:
+        return Verdict("Accepted", True, "Accepted")
+    names = ", ".join(one.listener.name for one in bad)
+    is_any = len(bad) < len(state.listeners)
+    return Verdict("Accepted", is_any, "ListenersNotValid", f"not valid: {names}")
+
+
+def _programmed(state: GatewayState, accepted: Verdict) -> Verdict:
+    if not accepted.ok:
+        return Verdict("Programmed", False, "Invalid", accepted.message)
+    if not state.address:
+        asked = _asked(state.gateway)
+        if asked:
+            message = f"{asked} is not ours to give, or another Gateway's"
+            return Verdict("Programmed", False, "AddressNotUsable", message)
+        return Verdict("Programmed", False, "AddressNotAssigned", "no address is left")
+    refused = [one.refused for one in state.listeners if one.refused]
+    if refused:
+        return Verdict("Programmed", False, "Invalid", refused[0])
+    return Verdict("Programmed", True, "Programmed")
+
+
+# --- serving ---
+
+
+def _serve(state: GatewayState, made: Report) -> None:
+    by_port: dict[int, list[State]] = {}
+    for one in state.listeners:
+        if one.is_served:
+            by_port.setdefault(one.listener.port, []).append(one)
+            made.secrets |= one.secrets
+    for number, listeners in sorted(by_port.items()):
+        sites = _sites(state, listeners)
+        if sites:
+            made.ports.append(Port(state.address, number, sites))
+
+
+def _sites(state: GatewayState, listeners: list[State]) -> tuple[Site, ...]:
+    protocol = listeners[0].listener.protocol
+    name = _key(state.gateway)
+    if protocol == "HTTP":
+        hosts = [host for one in listeners for host in _hosts(one, listeners)]
+        return (Site(name, hosts=tuple(sorted(hosts, key=lambda host: specificity(host.name)))),)
+    if protocol == "TCP":
+        backends = listeners[0].streams.get(EVERYTHING)
+        return (Site(name, backends=tuple(backends)),) if backends else ()
+    sites = []
+    for one in sorted(listeners, key=lambda one: specificity(one.hostname)):
+        site_name = f"{name}/{one.listener.name}"
+        if one.listener.protocol == "HTTPS":
+            sites.append(_https(site_name, one, listeners))
+        else:
+            sites.extend(_tls(site_name, one, listeners))
+    return tuple(sites)
+
+
+def _hosts(state: State, listeners: list[State]) -> list[Host]:
+    """The hosts of a listener: a rule of a wider name is for what no rule of a narrower one matches."""
+    mine = {name for name in state.rules if owner(name, listeners) is state}
+    made = []
+    for name in mine | {state.hostname}:
+        rules: list[Rule] = []
+        for one in covering(name):
+            rules += sorted(state.rules.get(one, ()), key=precedence)
+        made.append(Host(name, tuple(rules)))
+    return made
+
+
+def _https(name: str, state: State, listeners: list[State]) -> Site:
+    """A request that came over the connection of another host name is misdirected."""
+    hosts = _hosts(state, listeners)
+    known = {host.name for host in hosts}
+    for other in listeners:
+        if other is not state and other.hostname not in known:
+            hosts.append(Host(other.hostname, status=_MISDIRECTED))
+            known.add(other.hostname)
+    hosts.sort(key=lambda host: specificity(host.name))
+    names = () if state.hostname == EVERYTHING else (state.hostname,)
+    return Site(name, names, tuple(state.secrets), tuple(hosts), clients=state.clients)
+
+
+def _tls(name: str, state: State, listeners: list[State]) -> list[Site]:
+    sites = []
+    for hostname in sorted(state.streams, key=specificity):
+        if owner(hostname, listeners) is not state:
+            continue
+        names = () if hostname == EVERYTHING else (hostname,)
+        secrets = tuple(state.secrets) if state.terminates else ()
+        sites.append(
+            Site(
+                f"{name}/{hostname}",
+                names,
+                secrets,
+                backends=tuple(state.streams[hostname]),
+                clients=state.clients,
+            )
+        )
+    return sites

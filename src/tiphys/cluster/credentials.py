@@ -1,0 +1,87 @@
+"""The certificates and kubeconfigs of a cluster's components, made once and renewed when due."""
+
+from __future__ import annotations
+
+import socket
+
+from tiphys.cluster import kubeconfig
+from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
+from tiphys.cluster.sandboxes import NodePlace, places
+from tiphys.cluster.state import Cluster
+
+# (file stem, user) of the components that every cluster has.
+_COMPONENTS = (
+    ("controllers", "system:kube-controller-manager"),
+    ("scheduler", "system:kube-scheduler"),
+    ("addons", "tiphys:addons"),
+)
+
+
+def ensure(cluster: Cluster) -> None:
+    """Writes below the cluster's `pki` what is missing there or about to expire."""
+    pki = cluster.pki
+    authority = Authority(pki)
+    authority.ensure("apiserver", "kube-apiserver", (), _server_names(cluster), server=True)
+    authority.ensure(
+        "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)
+    )
+    authority.ensure("admin", "kubernetes-admin", ("system:masters",))
+    # What controllers, scheduler and add-ons serve their metrics with.
+    local = ("localhost", "127.0.0.1")
+    authority.ensure("components", "tiphys-components", (), local, server=True)
+    # An authority of its own: servers behind the API server believe whoever it signs, whatever
+    # user they name.
+    Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
+    for stem, user in _COMPONENTS:
+        _kubeconfig(cluster, authority, stem, user)
+    if cluster.runtime == "hollow":
+        _kubeconfig(cluster, authority, "node", "tiphys:hollow-nodes")
+    if cluster.runtime == "containerd":
+        policy_host = cluster.address
+        _kubeconfig(cluster, authority, "network-policy", "tiphys:network-policy", host=policy_host)
+    for place in places(cluster):
+        _of_node(cluster, authority, place)
+    if not (pki / "sa.key").exists():
+        write_private(pki / "sa.key", key_pem(new_key()))
+
+
+def _server_names(cluster: Cluster) -> tuple[str, ...]:
+    """The names and addresses under which clients know the API server."""
+    service_network = cluster.service_cidr.rsplit(".", 1)[0]
+    return (
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "127.0.0.1",
+        f"{service_network}.1",
+        cluster.node_address,
+        socket.gethostname().lower(),
+    )
+
+
+def _of_node(cluster: Cluster, authority: Authority, place: NodePlace) -> None:
+    """A node's client certificate, and the one its own server shows."""
+    user = f"system:node:{place.name}"
+    groups = ("system:nodes",)
+    names = (place.name, place.address, "127.0.0.1")
+    host = place.cluster.address
+    _kubeconfig(cluster, authority, place.kubeconfig.stem, user, groups, host)
+    authority.ensure(f"kubelet{place.suffix}", user, groups, names, server=True)
+
+
+def _kubeconfig(
+    cluster: Cluster,
+    authority: Authority,
+    stem: str,
+    user: str,
+    groups: tuple[str, ...] = (),
+    host: str = "127.0.0.1",
+) -> None:
+    """A client certificate and a kubeconfig with it, for a component that finds the API server at
+    `host`."""
+    certificate, key = authority.ensure(stem, user, groups)
+    server = f"https://{host}:{cluster.port}"
+    file = cluster.pki / f"{stem}.kubeconfig"
+    kubeconfig.component(file, server, authority.path, certificate, key)

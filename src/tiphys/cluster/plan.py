@@ -1,0 +1,202 @@
+"""The processes of a cluster: what the supervisor starts, with which flags, in which order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from tiphys.cluster.sandboxes import NodePlace, places
+from tiphys.cluster.state import Cluster
+
+_TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of the plan: a row of the file that `supervisor.read_plan` reads. `address` is
+    what `tiphys status` shows, `env` is added to the supervisor's environment."""
+
+    name: str
+    command: list[str]
+    address: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def write(cluster: Cluster) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path."""
+    file = cluster.root / "components.json"
+    rows = [asdict(process) for process in processes(cluster)]
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps({"components": rows}))
+    temporary.rename(file)
+    return file
+
+
+def processes(cluster: Cluster) -> list[Process]:
+    """The processes of a cluster, in the order of their start."""
+    return list(_processes(cluster))
+
+
+def _processes(cluster: Cluster) -> Iterator[Process]:
+    if cluster.store == "etcd":
+        yield _etcd(cluster)
+    yield _apiserver(cluster)
+    for place in places(cluster):
+        yield _containerd(place)
+    yield _controllers(cluster)
+    if cluster.runtime == "hollow":
+        yield _hollow_nodes(cluster)
+    for place in places(cluster):
+        yield _node(place)
+    if cluster.addons:
+        yield _addons(cluster)
+
+
+def etcd_ports(port: int) -> tuple[int, int]:
+    """(client, peer) ports of a cluster's own etcd, apart from those of its neighbours: 16443 and
+    16444 for 6443."""
+    base = port + 10000 if port + 10001 <= 65535 else port - 10000
+    return base, base + 1
+
+
+class MonitoringPorts(NamedTuple):
+    """Where the components of a cluster serve their metrics, on 127.0.0.1."""
+
+    controllers: int
+    scheduler: int
+    addons: int
+
+
+def monitoring_ports(port: int) -> MonitoringPorts:
+    """Upstream's for a cluster at 6443; for its neighbours on the machine those after etcd's."""
+    first = port + 10002 if port + 10004 <= 65535 else port - 9998
+    if port == 6443:
+        return MonitoringPorts(10257, 10259, first)
+    return MonitoringPorts(first, first + 1, first + 2)
+
+
+def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
+    return {
+        "--secure-port": str(port),
+        "--tls-cert-file": str(cluster.pki / "components.crt"),
+        "--tls-private-key-file": str(cluster.pki / "components.key"),
+        "--client-ca-file": str(cluster.pki / "ca.crt"),
+    }
+
+
+def _etcd(cluster: Cluster) -> Process:
+    client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
+    flags = {
+        "--data-dir": str(cluster.root / "etcd"),
+        "--listen-client-urls": client,
+        "--advertise-client-urls": client,
+        "--listen-peer-urls": peer,
+        "--initial-advertise-peer-urls": peer,
+        "--initial-cluster": f"default={peer}",
+        "--log-level": "warn",
+    }
+    return Process("etcd", ["etcd", *_words(flags)], client)
+
+
+def _apiserver(cluster: Cluster) -> Process:
+    store = cluster.store
+    if store == "etcd":
+        client_port, _ = etcd_ports(cluster.port)
+        store = f"http://127.0.0.1:{client_port}"
+    flags = {
+        "--pki": str(cluster.pki),
+        "--data-dir": str(cluster.root),
+        "--port": str(cluster.port),
+        "--address": cluster.address,
+        "--store": store,
+        "--service-cidr": cluster.service_cidr,
+    }
+    # Of a cluster without TLS to etcd there are no files.
+    flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
+    return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)
+
+
+def _containerd(place: NodePlace) -> Process:
+    flags = {"--config": str(place.containerd_config), "--log-level": "warn"}
+    command = place.inside("containerd", *_words(flags))
+    # Go's garbage collector returns memory sooner, for a little more work.
+    environment = {"GOGC": "50"}
+    return Process(f"containerd{place.suffix}", command, str(place.socket), environment)
+
+
+def _controllers(cluster: Cluster) -> Process:
+    ports = monitoring_ports(cluster.port)
+    flags = {
+        "--kubeconfig": str(cluster.pki / "controllers.kubeconfig"),
+        "--scheduler-kubeconfig": str(cluster.pki / "scheduler.kubeconfig"),
+        "--ca": str(cluster.pki / "ca.crt"),
+        "--ca-key": str(cluster.pki / "ca.key"),
+        "--leader-elect": "false",
+        "--scheduler-secure-port": str(ports.scheduler),
+        **_monitoring_flags(cluster, ports.controllers),
+    }
+    if cluster.scheduler_config:
+        flags["--scheduler-config"] = cluster.scheduler_config
+    address = f"https://127.0.0.1:{ports.controllers}"
+    return Process("controllers", [*_TIPHYS, "controllers", *_words(flags)], address)
+
+
+def _hollow_nodes(cluster: Cluster) -> Process:
+    flags = {
+        "--kubeconfig": str(cluster.pki / "node.kubeconfig"),
+        "--runtime": "hollow",
+        "--data-dir": str(cluster.root / "node"),
+        "--nodes": str(cluster.nodes),
+    }
+    return Process("node", [*_TIPHYS, "node", *_words(flags)])
+
+
+def _node(place: NodePlace) -> Process:
+    cluster = place.cluster
+    flags = {
+        "--kubeconfig": str(place.kubeconfig),
+        "--runtime": "containerd",
+        "--data-dir": str(place.data),
+        "--name": place.name,
+        "--ca": str(cluster.pki / "ca.crt"),
+        "--certificate": str(cluster.pki / f"kubelet{place.suffix}.crt"),
+        "--key": str(cluster.pki / f"kubelet{place.suffix}.key"),
+        "--address": place.address,
+        "--socket": str(place.socket),
+        "--logs": str(place.pod_logs),
+        "--cgroup": place.cgroup,
+        "--pod-cidr": place.pod_cidr,
+        "--cluster-cidr": ",".join(other.pod_cidr for other in places(cluster)),
+        "--service-cidr": cluster.service_cidr,
+        "--dns": cluster.dns_address,
+        "--table": cluster.table,
+        "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
+    }
+    if place.index:
+        # The machine's name server may listen on its loopback, which a sandbox cannot reach: it
+        # asks the machine's DNS server instead.
+        flags["--forward-dns"] = cluster.node_address
+    command = place.inside(*_TIPHYS, "node", *_words(flags))
+    return Process(f"node{place.suffix}", command, place.address)
+
+
+def _addons(cluster: Cluster) -> Process:
+    port = monitoring_ports(cluster.port).addons
+    flags = {
+        "--kubeconfig": str(cluster.pki / "addons.kubeconfig"),
+        "--data-dir": str(cluster.root / "addons"),
+        **_monitoring_flags(cluster, port),
+    }
+    address = f"https://127.0.0.1:{port}"
+    return Process("addons", [*_TIPHYS, "addons", *_words(flags)], address)
+
+
+def _words(flags: dict[str, str]) -> Iterator[str]:
+    """Flags and their values as words of a command."""
+    for flag, value in flags.items():
+        yield flag
+        yield value

@@ -1,0 +1,74 @@
+"""Which processes a cluster has, and what they are started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiphys.cluster import plan
+from tiphys.cluster.plan import Process
+from tiphys.cluster.state import Cluster
+from tiphys.cluster.supervisor import read_plan
+
+
+def processes(**options: Any) -> dict[str, Process]:
+    return {process.name: process for process in plan.processes(Cluster("c", "/d", **options))}
+
+
+def flag(process: Process, name: str) -> str:
+    return process.command[process.command.index(name) + 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, "apiserver containerd controllers node"),
+        ({"nodes": 2}, "apiserver containerd containerd-2 controllers node node-2"),
+        ({"runtime": "hollow", "nodes": 9}, "apiserver controllers node"),
+        ({"runtime": "none"}, "apiserver controllers"),
+        ({"runtime": "none", "addons": True}, "apiserver controllers addons"),
+        ({"runtime": "none", "store": "etcd"}, "etcd apiserver controllers"),
+        ({"runtime": "none", "store": "https://e:2379"}, "apiserver controllers"),
+    ],
+)
+def test_processes_in_the_order_of_their_start(options: dict[str, Any], names: str) -> None:
+    assert list(processes(**options)) == names.split()
+
+
+def test_the_server_asks_the_clusters_own_etcd() -> None:
+    started = processes(runtime="none", store="etcd", port=7000)
+    assert flag(started["apiserver"], "--store") == "http://127.0.0.1:17000"
+    assert flag(started["etcd"], "--listen-client-urls") == "http://127.0.0.1:17000"
+    assert flag(started["etcd"], "--listen-peer-urls") == "http://127.0.0.1:17001"
+    assert not [word for word in started["etcd"].command if "fsync" in word]
+
+
+def test_the_server_shows_its_certificate_to_another_etcd() -> None:
+    files = ["ca", "cert", "key"]
+    server = processes(runtime="none", store="https://e:2379", etcd_tls=files)["apiserver"]
+    assert [flag(server, f"--etcd-{name}") for name in ("ca", "cert", "key")] == files
+    assert "--etcd-ca" not in processes(runtime="none")["apiserver"].command
+
+
+def test_only_a_node_in_a_sandbox_asks_the_machine_for_other_names() -> None:
+    started = processes(nodes=2)
+    assert "--forward-dns" not in started["node"].command
+    assert flag(started["node-2"], "--forward-dns") == "10.244.0.1"
+    assert flag(started["node-2"], "--cluster-cidr") == "10.244.0.0/24,10.225.0.0/24"
+
+
+def test_a_scheduler_configuration_is_passed_on() -> None:
+    started = processes(runtime="none", scheduler_config="/s.yaml")
+    assert flag(started["controllers"], "--scheduler-config") == "/s.yaml"
+    assert "--scheduler-config" not in processes(runtime="none")["controllers"].command
+
+
+def test_the_supervisor_reads_what_is_written(tmp_path: Path) -> None:
+    cluster = Cluster("c", str(tmp_path))
+    components = read_plan(plan.write(cluster))
+    assert [component.command for component in components] == [
+        process.command for process in plan.processes(cluster)
+    ]
+    assert {component.name: component.env for component in components}["containerd"]
