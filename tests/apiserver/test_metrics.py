@@ -21,8 +21,14 @@ from tiphys.testing import LocalCluster
 MAPS = "/api/v1/namespaces/default/configmaps"
 COUNT = "apiserver_request_total"
 CREATED = {
-    "verb": "POST", "dry_run": "", "group": "", "version": "v1", "resource": "configmaps",
-    "subresource": "", "scope": "resource", "component": "apiserver",
+    "verb": "POST",
+    "dry_run": "",
+    "group": "",
+    "version": "v1",
+    "resource": "configmaps",
+    "subresource": "",
+    "scope": "resource",
+    "component": "apiserver",
 }
 
 

@@ -43,7 +43,7 @@ def configuration(cluster: LocalCluster, targets: dict[str, int]) -> dict[str, A
         for job, port in targets.items()
     ]
     return {
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
         "scrape_configs": jobs,
     }
 
@@ -88,7 +88,7 @@ async def prometheus(cluster: LocalCluster, tmp_path: Path) -> AsyncIterator[Pro
         "--log.level=error",
     )
     running = Prometheus(port)
-    await cluster.eventually(running.is_up, 30)
+    await cluster.eventually(running.is_up, 60)
     yield running
     process.terminate()
     await process.wait()
