@@ -103,7 +103,7 @@ async def test_what_is_remembered_keeps_within_bounds(server: LocalCluster) -> N
     access = Access(server.client, "n")
     for number in range(30):
         await code(access, "pods", token=f"t{number}")
-    assert not access._callers, "tokens that are none are not kept"
+    assert not len(access.delegation.callers), "tokens that are none are not kept"
 
 
 def test_paths_are_about_the_subresources_that_upstream_says() -> None:

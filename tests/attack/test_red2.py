@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tiphys.apiserver.usage import Usage
 
 from tests.apiserver.test_aggregation import SWAGGER
 from tests.apiserver.test_custom import call
@@ -28,15 +27,17 @@ from tests.builders import machine_address, pod
 from tiphys.api import core_v1
 from tiphys.api.apiregistration_v1 import APIServiceSpec
 from tiphys.apiserver.documents import openapi_proto
-from tiphys.apiserver.http.pages import resident_memory
+from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.proxying import aggregation
+from tiphys.apiserver.usage import Usage
 from tiphys.client import front, listening
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.client import JSON, MERGE, Client
+from tiphys.client.delegation import caller_of
 from tiphys.client.upgrade import _body, _head
 from tiphys.controllers.signing import subject_of
 from tiphys.machinery.errors import StatusError
-from tiphys.node.access import Access, caller_of
+from tiphys.node.access import Access
 from tiphys.node.logserver import log_options
 from tiphys.node.pages import Host
 from tiphys.node.streaming import StreamingServer

@@ -72,3 +72,23 @@ def test_the_supervisor_reads_what_is_written(tmp_path: Path) -> None:
         process.command for process in plan.processes(cluster)
     ]
     assert {component.name: component.env for component in components}["containerd"]
+
+
+def test_components_serve_their_metrics_with_the_clusters_certificate() -> None:
+    started = processes(runtime="none", addons=True, port=7000)
+    controllers = started["controllers"]
+    assert controllers.address == "https://127.0.0.1:17002"
+    assert flag(controllers, "--secure-port") == "17002"
+    assert flag(controllers, "--scheduler-secure-port") == "17003"
+    assert flag(controllers, "--tls-cert-file").endswith("/pki/components.crt")
+    assert flag(started["addons"], "--secure-port") == "17004"
+
+
+def test_a_cluster_at_the_usual_port_has_upstreams_ports_for_metrics() -> None:
+    assert plan.monitoring_ports(6443)[:2] == (10257, 10259)
+
+
+@pytest.mark.parametrize("port", [6443, 6500, 55_531, 55_533, 65_535])
+def test_no_two_components_have_one_port(port: int) -> None:
+    ports = [port, *plan.etcd_ports(port), *plan.monitoring_ports(port)]
+    assert len(set(ports)) == len(ports) and max(ports) <= 65_535

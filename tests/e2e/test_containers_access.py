@@ -133,6 +133,10 @@ def test_a_nodes_own_server_is_asked_with_rights_only(machine: Machine) -> None:
     running(machine, "metered")
     shown = 'container_memory_working_set_bytes{container="c",namespace="default",pod="metered"}'
     machine.eventually(lambda: shown in ask("/metrics/resource", token)[1])
+    counted = ask("/metrics", token)[1]
+    assert 'kubelet_runtime_operations_total{operation_type="start_container"}' in counted
+    assert 'kubelet_running_containers{container_state="running"}' in counted
+    assert "kubelet_pod_start_sli_duration_seconds_count 0.0" not in counted
 
     def raw(path: str) -> str:
         return machine.kubectl("get", "--raw", f"/api/v1/nodes/{name}/proxy/{path}")

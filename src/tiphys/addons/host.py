@@ -27,6 +27,7 @@ from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.config import Config
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers
+from tiphys.client.metrics import ComponentMetrics
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
@@ -145,7 +146,7 @@ class Host:
                 self._report(enabled, True, "Running", message, restarts), f"ready-{addon.name}"
             )
 
-        async with _own_client(config, addon) as client:
+        async with _own_client(config, addon, self._client.metrics) as client:
             informers = Informers(client, tasks)
             recorder = EventRecorder(client, addon.name)
             context = Context(
@@ -218,8 +219,8 @@ async def report(
         log.warning("the status of add-on %s was not written: %s", name, error)
 
 
-def _own_client(config: Config, addon: OptionalAddon) -> Client:
-    return Client(config, agent=f"tiphys-addon/{addon.name}")
+def _own_client(config: Config, addon: OptionalAddon, metrics: ComponentMetrics) -> Client:
+    return Client(config, f"tiphys-addon/{addon.name}", metrics)
 
 
 async def run_alone(

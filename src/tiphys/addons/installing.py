@@ -153,6 +153,9 @@ def host_rights() -> list[Struct]:
             rules=[
                 rule("get list watch", "addons", types.GROUP),
                 rule("patch update", "addons/status", types.GROUP),
+                # who may read its metrics
+                rule("create", "tokenreviews", "authentication.k8s.io"),
+                rule("create", "subjectaccessreviews", "authorization.k8s.io"),
             ],
         ),
         rbac_v1.ClusterRoleBinding(

@@ -229,6 +229,9 @@ _SCHEDULER = [
     ),
     _rule(READ, "resource.k8s.io", "deviceclasses", "resourceclaims", "resourceslices"),
     _rule(["patch", "update"], "resource.k8s.io", "resourceclaims", "resourceclaims/status"),
+    # who may read its metrics
+    _rule(["create"], "authentication.k8s.io", "tokenreviews"),
+    _rule(["create"], "authorization.k8s.io", "subjectaccessreviews"),
 ]
 # One identity for all controllers: they run in one process.
 _CONTROLLERS = [rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]), _urls("*")]

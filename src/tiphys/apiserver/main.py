@@ -36,8 +36,10 @@ from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.usage import Usage
+from tiphys.client.exposition import component_registry
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
+from tiphys.store.metrics import StoreMetrics
 from tiphys.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,8 @@ class RunningServer:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.store = Store(engine_of(options), selectable_fields)
+        self.collectors = component_registry()
+        self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
         self.registry: Registry
         self._tasks = TaskGroup("apiserver")
 
@@ -128,6 +131,7 @@ class RunningServer:
             self._aggregator,
             self._usage,
             address,
+            self.collectors,
         )
         definitions = DefinitionController(
             self.registry, self.server.reader.watches.end_of, self._tasks

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
+from prometheus_client import CollectorRegistry
 
 from tiphys.api.catalog import Resource, Subresource, storage_of
 from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
@@ -36,7 +38,8 @@ from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
 from tiphys.apiserver.http.components import ComponentStatuses
-from tiphys.apiserver.http.pages import Pages, no_page
+from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
+from tiphys.apiserver.http.pages import VERSION, Pages, no_page
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import (
     ANONYMOUS,
@@ -85,14 +88,17 @@ class APIServer:
         aggregator: Aggregator,
         usage: Usage,
         address: str,
+        collectors: CollectorRegistry,
     ) -> None:
+        self.collectors = collectors
         self.authenticator = authenticator
         self._authorizer = authorizer
         self._impersonation = Impersonation(authorizer)
         self.registry = registry
         self.address = address
-        self.reader = Reader(registry)
         self._served = registry.served
+        self.metrics = RequestMetrics(collectors, self._served)
+        self.reader = Reader(registry, self.metrics)
         self.discovery, self.documents = (
             discovery.Discovery(self._served, aggregator),
             openapi.OpenAPI(self._served, aggregator),
@@ -107,8 +113,12 @@ class APIServer:
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self.ready = False
+        collectors.register(
+            StateCollector(
+                VERSION, registry.store, self.reader.watches, self.fairness, self.watchdog
+            )
+        )
         self._pages = Pages(self)
-        self.requests: dict[tuple[str, str, int], int] = {}
         reader, writer = self.reader, Writer(registry, authorizer, self.reader.bulk)
         scales = Scales(registry, writer)
         self._components = ComponentStatuses(reader, registry.store)
@@ -143,6 +153,7 @@ class APIServer:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         info: RequestInfo | None = None
         call: Call | None = None
+        began = time.perf_counter()
         self.watchdog.touch(request._message)
         try:
             path, _, query_text = request._message.path.partition("?")
@@ -186,9 +197,8 @@ class APIServer:
             response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
-        if info is not None:
-            key = (info.verb, info.resource, response.status)
-            self.requests[key] = self.requests.get(key, 0) + 1
+        if call is not None:
+            self.metrics.answered(call, response.status, time.perf_counter() - began)
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:
@@ -197,10 +207,13 @@ class APIServer:
         """
         if _is_long(call.info):
             self._authorize(call)
-            if begins_with_list(call):
-                return await self._seated(call, known=True)
-            return await self._route(call)
+            with self.metrics.long_running(call).track_inprogress():
+                if begins_with_list(call):
+                    return await self._seated(call, known=True)
+                return await self._route(call)
         seconds = _deadline(call.query["timeout"]) if "timeout" in call.query else _PATIENCE
+        in_flight = self.metrics.in_flight(call.info.verb)
+        in_flight.enter()
         try:
             async with asyncio.timeout(seconds):
                 return await self._seated(call)
@@ -208,6 +221,8 @@ class APIServer:
             raise errors.timeout(
                 "Timeout: request did not complete within the allotted timeout"
             ) from None
+        finally:
+            in_flight.leave()
 
     async def _seated(self, call: Call, known: bool = False) -> web.StreamResponse:
         """The answer, once the body is here and there is a seat.

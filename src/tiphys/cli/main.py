@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,11 +17,13 @@ from tiphys.cli.addon import addon
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
+from tiphys.cli.monitoring import monitored, serving
 from tiphys.cli.policy import policy
 
 if TYPE_CHECKING:
     from tiphys.client.component import Ending
     from tiphys.client.informer import Informers
+    from tiphys.client.monitoring import Endpoint
     from tiphys.client.tasks import TaskGroup
 
 T = TypeVar("T")
@@ -342,6 +346,13 @@ def _profiles(config: Path | None) -> Any:
     help="The key of the CA, which signs certificate requests.",
 )
 @click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
+@click.option(
+    "--scheduler-secure-port",
+    default=10259,
+    show_default=True,
+    help="Where the metrics of the scheduler in this process are served.",
+)
+@monitored(10257)
 @log_format
 def controllers(
     kubeconfig: Path,
@@ -351,19 +362,25 @@ def controllers(
     ca_key: Path | None,
     scheduler_config: Path | None,
     log_format: str,
+    scheduler_secure_port: int,
+    endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
     from tiphys import addons
     from tiphys.client.client import Client
     from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
+    from tiphys.client.exposition import component_registry
+    from tiphys.client.metrics import ComponentMetrics
     from tiphys.controllers.main import run_controllers
 
     configure(log_format)
     profiles = _profiles(scheduler_config) if scheduler_kubeconfig is not None else []
 
     async def main() -> Ending:
-        async with Client(load(kubeconfig), "tiphys-controllers") as client:
+        metrics = ComponentMetrics(component_registry())
+        client = Client(load(kubeconfig), "tiphys-controllers", metrics)
+        async with client, serving(client, endpoint), contextlib.AsyncExitStack() as stack:
 
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
@@ -373,10 +390,13 @@ def controllers(
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
 
-                    other = Client(load(scheduler_kubeconfig), "tiphys-scheduler")
-                    tasks.start(
-                        Scheduler(other, tasks, profiles, informers).run(), "scheduler", vital=True
-                    )
+                    metrics = ComponentMetrics(component_registry())
+                    other = Client(load(scheduler_kubeconfig), "tiphys-scheduler", metrics)
+                    if endpoint is not None:
+                        place = replace(endpoint, port=scheduler_secure_port)
+                        await stack.enter_async_context(serving(other, place))
+                    scheduler = Scheduler(other, tasks, profiles, informers, metrics.registry)
+                    tasks.start(scheduler.run(), "scheduler", vital=True)
                 return informers
 
             return await lead_and_run(client, "kube-controller-manager", leader_elect, start)
@@ -391,21 +411,31 @@ def controllers(
     "--only", default="", help="Run this add-on alone, with the identity of the kubeconfig."
 )
 @click.option("--settings", default="{}", help="Its settings as JSON, with --only.")
+@monitored(0)
 @log_format
 def addons(
-    kubeconfig: Path | None, data_dir: Path, only: str, settings: str, log_format: str
+    kubeconfig: Path | None,
+    data_dir: Path,
+    only: str,
+    settings: str,
+    log_format: str,
+    endpoint: Endpoint | None,
 ) -> None:
     """Run the enabled add-ons."""
     from tiphys.addons import OPTIONAL, host
     from tiphys.client.client import Client
     from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
+    from tiphys.client.exposition import component_registry
     from tiphys.client.informer import Informers
+    from tiphys.client.metrics import ComponentMetrics
 
     configure(log_format)
 
     async def main() -> Ending:
-        async with Client(load(kubeconfig), "tiphys-addons") as client:
+        metrics = ComponentMetrics(component_registry())
+        client = Client(load(kubeconfig), "tiphys-addons", metrics)
+        async with client, serving(client, endpoint):
 
             async def start(tasks: TaskGroup) -> Informers:
                 if not only:
@@ -423,26 +453,36 @@ def addons(
 @click.option("--kubeconfig", type=FOLDER, required=True)
 @click.option("--leader-elect", type=bool, default=True, show_default=True)
 @click.option("--config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
+@monitored(10259)
 @log_format
-def scheduler(kubeconfig: Path, leader_elect: bool, config: Path | None, log_format: str) -> None:
+def scheduler(
+    kubeconfig: Path,
+    leader_elect: bool,
+    config: Path | None,
+    log_format: str,
+    endpoint: Endpoint | None,
+) -> None:
     """Run the scheduler."""
     from tiphys.client.client import Client
     from tiphys.client.component import lead_and_run
     from tiphys.client.config import load
+    from tiphys.client.exposition import component_registry
     from tiphys.client.informer import Informers
+    from tiphys.client.metrics import ComponentMetrics
     from tiphys.scheduler.main import Scheduler
 
     configure(log_format)
     wanted = _profiles(config)
 
     async def main() -> Ending:
-        async with Client(load(kubeconfig), "tiphys-scheduler") as client:
+        metrics = ComponentMetrics(component_registry())
+        client = Client(load(kubeconfig), "tiphys-scheduler", metrics)
+        async with client, serving(client, endpoint):
 
             async def start(tasks: TaskGroup) -> Informers:
                 informers = Informers(client, tasks)
-                tasks.start(
-                    Scheduler(client, tasks, wanted, informers).run(), "scheduler", vital=True
-                )
+                scheduler = Scheduler(client, tasks, wanted, informers, metrics.registry)
+                tasks.start(scheduler.run(), "scheduler", vital=True)
                 return informers
 
             return await lead_and_run(client, "kube-scheduler", leader_elect, start)

@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from tiphys.api.base import Struct, decode, decoder, encode
 from tiphys.api.catalog import Resource
@@ -29,6 +31,7 @@ from tiphys.api.meta_v1 import (
 )
 from tiphys.client.config import Config
 from tiphys.client.kinds import Kinds, Manifest, Named, name_of, namespace_of
+from tiphys.client.metrics import ComponentMetrics
 from tiphys.machinery.errors import StatusError
 
 T = TypeVar("T", bound=Struct)
@@ -116,14 +119,19 @@ class Known:
 class Client:
     """Calls as one identity. Close it when done, or use it as a context manager.
 
-    agent: the User-Agent, by which the server's log and metrics tell clients apart
+    agent:   the User-Agent, by which the server's log and metrics tell clients apart
+    metrics: of the component that it is the client of
 
     Every call raises StatusError as the server answers, and Unreachable when it does not answer
     within a minute.
     """
 
-    def __init__(self, config: Config, agent: str = "tiphys") -> None:
+    def __init__(
+        self, config: Config, agent: str = "tiphys", metrics: ComponentMetrics | None = None
+    ) -> None:
         self.config = config
+        self.metrics = metrics or ComponentMetrics(CollectorRegistry())
+        self._host = urlsplit(config.server).netloc
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
         self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
@@ -162,7 +170,15 @@ class Client:
         self, method: str, url: str, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response whose body can be read. Raises what aiohttp raises."""
-        async with self._http().request(method, url, **options) as response:
+        began = time.monotonic()
+        try:
+            opening = await self._http().request(method, url, **options)
+        except (aiohttp.ClientError, OSError):
+            self.metrics.not_answered(method, self._host)
+            raise
+        async with opening as response:
+            seconds = time.monotonic() - began
+            self.metrics.answered(method, self._host, response.status, seconds)
             self._responses.add(response)
             try:
                 yield response

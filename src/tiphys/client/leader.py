@@ -60,8 +60,10 @@ class LeaderElection:
         self._renewed = 0.0  # when (monotonic) the attempt began that renewed the lease last
 
     async def acquire(self) -> None:
+        self._client.metrics.set_leading(self._name, False)
         while True:
             if await self._attempt(RENEW):
+                self._client.metrics.set_leading(self._name, True)
                 return
             await asyncio.sleep(RETRY)
 
@@ -74,6 +76,7 @@ class LeaderElection:
         while True:
             left = self._seconds_left()
             if left <= 0:
+                self._client.metrics.set_leading(self._name, False)
                 return
             await asyncio.sleep(min(RETRY, left))
             await self._attempt(self._seconds_left())
@@ -84,6 +87,7 @@ class LeaderElection:
     async def release(self) -> None:
         """Lets another copy take over at once. A lease that cannot be released expires by
         itself."""
+        self._client.metrics.set_leading(self._name, False)
         try:
             lease = await self._client.get(coordination_v1.Lease, self._name, self._namespace)
             if lease.spec.holder_identity != self._identity:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
+from tiphys.client.metrics import ComponentMetrics
+
 K = TypeVar("K", bound=Hashable)
 
 BASE = 0.005  # seconds of back-off, doubled before the first retry; client-go's base delay
@@ -26,9 +28,15 @@ class WorkQueue(Generic[K]):
     """Keys that wait to be worked on.
 
     call_later: of the event loop, or of a virtual clock in tests
+    name:       under which `metrics` count what happens to it; without, nothing is counted
     """
 
-    def __init__(self, call_later: Callable[..., asyncio.TimerHandle] | None = None) -> None:
+    def __init__(
+        self,
+        call_later: Callable[..., asyncio.TimerHandle] | None = None,
+        name: str = "",
+        metrics: ComponentMetrics | None = None,
+    ) -> None:
         self._ready: deque[K] = deque()
         self._queued: set[K] = set()  # what is in `_ready`
         self._active: set[K] = set()  # what is worked on
@@ -38,6 +46,7 @@ class WorkQueue(Generic[K]):
         self._wake = asyncio.Event()
         self._call_later = call_later
         self._closed = False
+        self._metrics = metrics.queue(name, self.__len__) if metrics is not None else None
 
     def __len__(self) -> int:
         """How many keys could be worked on now."""
@@ -45,14 +54,25 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         if key in self._active:
+            if key in self._added_meanwhile:
+                return
             self._added_meanwhile.add(key)
         elif key not in self._queued:
-            self._queued.add(key)
-            self._ready.append(key)
-            self._wake.set()
+            self._make_ready(key)
+        else:
+            return
+        if self._metrics is not None:
+            self._metrics.added(key)
+
+    def _make_ready(self, key: K) -> None:
+        self._queued.add(key)
+        self._ready.append(key)
+        self._wake.set()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Adds the key in some seconds. Of several appointments of one key the earliest counts."""
+        if self._metrics is not None:
+            self._metrics.retried()
         if seconds <= 0:
             self.add(key)
             return
@@ -99,6 +119,8 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         self._queued.discard(key)
         self._active.add(key)
+        if self._metrics is not None:
+            self._metrics.taken(key)
         appointment = self._appointments.pop(key, None)
         if appointment is not None:
             appointment.timer.cancel()
@@ -107,9 +129,11 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The key is no longer worked on. If it was added meanwhile, it is next."""
         self._active.discard(key)
+        if self._metrics is not None:
+            self._metrics.done(key)
         if key in self._added_meanwhile:
             self._added_meanwhile.discard(key)
-            self.add(key)
+            self._make_ready(key)
 
     def close(self) -> None:
         """Ends every `get` that waits, and all appointments."""

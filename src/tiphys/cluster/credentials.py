@@ -26,6 +26,9 @@ def ensure(cluster: Cluster) -> None:
         "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)
     )
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
+    # What controllers, scheduler and add-ons serve their metrics with.
+    local = ("localhost", "127.0.0.1")
+    authority.ensure("components", "tiphys-components", (), local, server=True)
     # An authority of its own: servers behind the API server believe whoever it signs, whatever
     # user they name.
     Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import CollectorRegistry
+
 from tiphys.api import core_v1
 from tiphys.api.catalog import resource_of
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
 from tiphys.client.events import EventBudget
+from tiphys.client.exposition import component_registry
 from tiphys.client.informer import Informer, Informers
+from tiphys.client.metrics import ComponentMetrics
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions
 from tiphys.node.hollow import HollowRuntime
+from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
@@ -61,7 +66,8 @@ async def run(options: NodeProcess) -> None:
     stop = stop_event()
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
-    client = Client(load(options.kubeconfig), "tiphys-node")
+    metrics = ComponentMetrics(component_registry())
+    client = Client(load(options.kubeconfig), "tiphys-node", metrics)
     agents: list[Agent] = []
     starting = tasks.start(_start(options, client, tasks, agents), "start", vital=True)
     waits = TaskGroup("node-lifecycle")
@@ -108,6 +114,7 @@ async def _hollow(
 ) -> None:
     by_name: dict[str, Agent] = {}
     events = EventBudget()
+    metrics = KubeletMetrics(CollectorRegistry())  # of all: no server shows them
     for number in range(options.nodes):
         name = f"hollow-{number}"
         own = NodeOptions(
@@ -120,7 +127,7 @@ async def _hollow(
             10250,
             labels={"type": "hollow"},
         )
-        agent = Agent(client, HollowRuntime(number), own, list, tasks, events)
+        agent = Agent(client, HollowRuntime(number), own, list, tasks, events, metrics=metrics)
         by_name[name] = agent
         agents.append(agent)
     for start in range(0, len(agents), 32):
@@ -185,8 +192,11 @@ async def _containers(
             own.resolver.servers,
         )
     )
-    runtime = CRIRuntime(options.socket, options.logs, options.cgroup)
-    agent = Agent(client, runtime, own, lambda: list(services), tasks, isolation=policies)
+    metrics = KubeletMetrics(client.metrics.registry)
+    runtime = CRIRuntime(options.socket, options.logs, options.cgroup, metrics)
+    agent = Agent(
+        client, runtime, own, lambda: list(services), tasks, isolation=policies, metrics=metrics
+    )
     agents.append(agent)
     await _runtime_ready(agent)
     pods = Informer(client, core_v1.Pod, fields=f"spec.nodeName={options.name}")

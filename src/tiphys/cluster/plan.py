@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster
@@ -62,6 +63,31 @@ def etcd_ports(port: int) -> tuple[int, int]:
     return base, base + 1
 
 
+class MonitoringPorts(NamedTuple):
+    """Where the components of a cluster serve their metrics, on 127.0.0.1."""
+
+    controllers: int
+    scheduler: int
+    addons: int
+
+
+def monitoring_ports(port: int) -> MonitoringPorts:
+    """Upstream's for a cluster at 6443; for its neighbours on the machine those after etcd's."""
+    first = port + 10002 if port + 10004 <= 65535 else port - 9998
+    if port == 6443:
+        return MonitoringPorts(10257, 10259, first)
+    return MonitoringPorts(first, first + 1, first + 2)
+
+
+def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
+    return {
+        "--secure-port": str(port),
+        "--tls-cert-file": str(cluster.pki / "components.crt"),
+        "--tls-private-key-file": str(cluster.pki / "components.key"),
+        "--client-ca-file": str(cluster.pki / "ca.crt"),
+    }
+
+
 def _etcd(cluster: Cluster) -> Process:
     client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
     flags = {
@@ -103,16 +129,20 @@ def _containerd(place: NodePlace) -> Process:
 
 
 def _controllers(cluster: Cluster) -> Process:
+    ports = monitoring_ports(cluster.port)
     flags = {
         "--kubeconfig": str(cluster.pki / "controllers.kubeconfig"),
         "--scheduler-kubeconfig": str(cluster.pki / "scheduler.kubeconfig"),
         "--ca": str(cluster.pki / "ca.crt"),
         "--ca-key": str(cluster.pki / "ca.key"),
         "--leader-elect": "false",
+        "--scheduler-secure-port": str(ports.scheduler),
+        **_monitoring_flags(cluster, ports.controllers),
     }
     if cluster.scheduler_config:
         flags["--scheduler-config"] = cluster.scheduler_config
-    return Process("controllers", [*_TIPHYS, "controllers", *_words(flags)])
+    address = f"https://127.0.0.1:{ports.controllers}"
+    return Process("controllers", [*_TIPHYS, "controllers", *_words(flags)], address)
 
 
 def _hollow_nodes(cluster: Cluster) -> Process:
@@ -155,11 +185,14 @@ def _node(place: NodePlace) -> Process:
 
 
 def _addons(cluster: Cluster) -> Process:
+    port = monitoring_ports(cluster.port).addons
     flags = {
         "--kubeconfig": str(cluster.pki / "addons.kubeconfig"),
         "--data-dir": str(cluster.root / "addons"),
+        **_monitoring_flags(cluster, port),
     }
-    return Process("addons", [*_TIPHYS, "addons", *_words(flags)])
+    address = f"https://127.0.0.1:{port}"
+    return Process("addons", [*_TIPHYS, "addons", *_words(flags)], address)
 
 
 def _words(flags: dict[str, str]) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Controller:
         source = self.event_source or f"{self.name}-controller"
         self.context = replace(context, recorder=context.recorder.as_component(source))
         self.client = context.client
-        self.queue: WorkQueue[str] = WorkQueue()
+        self.queue: WorkQueue[str] = WorkQueue(name=self.name, metrics=self.client.metrics)
         self.reconciled = 0
         self.failed = 0
 

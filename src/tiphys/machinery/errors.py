@@ -216,6 +216,12 @@ def forbidden(resource: str, name: str, explanation: str) -> StatusError:
     return _error(403, "Forbidden", message, _details(resource, name))
 
 
+def path_forbidden(user: str, verb: str, path: str) -> StatusError:
+    """The 403 for a path that is no resource."""
+    message = f'forbidden: User "{user}" cannot {verb} path "{path}"'
+    return _error(403, "Forbidden", message)
+
+
 def unauthorized() -> StatusError:
     return _error(401, "Unauthorized", "Unauthorized")
 

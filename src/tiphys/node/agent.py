@@ -7,8 +7,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
@@ -21,6 +24,7 @@ from tiphys.node.capacity import PODS
 from tiphys.node.eviction import is_limited
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.lifecycle import TERMINAL
+from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.orphans import OrphanCollector
@@ -28,7 +32,7 @@ from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
 from tiphys.node.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
-from tiphys.node.states import PodState, Usage
+from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage
 from tiphys.node.streaming import StreamingServer
 from tiphys.node.worker import PodWorker
 
@@ -70,9 +74,11 @@ class Agent:
         tasks: TaskGroup,
         events: EventBudget | None = None,
         isolation: Isolation | None = None,
+        metrics: KubeletMetrics | None = None,
     ) -> None:
         """`services` gives those that containers get variables of; agents of one process share
         `events`."""
+        self.metrics = metrics or KubeletMetrics(CollectorRegistry())
         self.name = options.name
         self.runtime = runtime
         self._client = client
@@ -96,11 +102,15 @@ class Agent:
             starting=asyncio.Semaphore(runtime.parallel_starts),
             isolation=isolation or NoIsolation(),
             shortage=self._shortage,
+            metrics=self.metrics,
         )
         self._workers: dict[str, PodWorker] = {}
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._server = StreamingServer(self, Access(client, options.name))
         self._stale = asyncio.Event()
+        states = (CREATED, RUNNING, EXITED)
+        counts = {state: partial(self._count_containers, state) for state in states}
+        self.metrics.show_node(self.name, self._count_running_pods, counts)
 
     # --- start and end ---
 
@@ -273,6 +283,18 @@ class Agent:
                     await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
             except (RuntimeFault, TimeoutError, OSError) as error:
                 log.info("Housekeeping of node %s is put off: %s", self.name, error)
+
+    # --- metrics ---
+
+    def _count_running_pods(self) -> int:
+        return sum(bool(worker.state.running()) for worker in list(self._workers.values()))
+
+    def _count_containers(self, state: str) -> int:
+        return sum(
+            container.state == state
+            for worker in list(self._workers.values())
+            for container in list(worker.state.containers.values())
+        )
 
     # --- for the streaming server ---
 

@@ -82,7 +82,7 @@ class ContainerStarter:
         managed, node = self._managed, self._managed.node
         pod = managed.pod
         request = ImageRequest(pod, container.image, container.image_pull_policy, container.name)
-        await self._images.ensure(request, managed.event)
+        await self._pull(request)
         paths = await managed.set_up_volumes()
         await self._mount_images(container, paths)
         managed.records[container.name].start_failures.reset()
@@ -104,6 +104,14 @@ class ContainerStarter:
         await node.isolation.isolate(pod, sandbox.ip)
         async with node.starting:
             return await node.runtime.start_container(pod, sandbox, plan)
+
+    async def _pull(self, request: ImageRequest) -> None:
+        """Raises RuntimeFault."""
+        managed = self._managed
+        seconds = await self._images.ensure(request, managed.event)
+        if seconds:
+            now = managed.node.now()
+            managed.startup.pulled(now - seconds, now)
 
     def _note_start(self, container: Any, state: ContainerState, record: ContainerRecord) -> None:
         managed = self._managed
@@ -133,7 +141,7 @@ class ContainerStarter:
             image = volume.image.reference
             request = ImageRequest(managed.pod, image, volume.image.pull_policy)
             try:
-                await self._images.ensure(request, managed.event)
+                await self._pull(request)
             except RuntimeFault as fault:
                 raise RuntimeFault(fault.reason, str(fault), image) from None
             place = Path(paths[volume.name])

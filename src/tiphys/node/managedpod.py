@@ -13,6 +13,7 @@ from tiphys.node.nodecontext import NodeContext
 from tiphys.node.probemanager import ProbeManager
 from tiphys.node.records import ContainerRecord, ContainerRecords
 from tiphys.node.resize import Resources
+from tiphys.node.startup import PodStartup
 from tiphys.node.states import EXITED, ContainerState, PodIdentity, PodState
 from tiphys.node.terminationmessage import message_of
 from tiphys.node.waiting import WaitingReasons
@@ -26,6 +27,7 @@ class ManagedPod:
     holds_room: the node counts the pod's footprint
     failure: why the node fails the pod, whatever its containers do
     gone: nothing of the pod is left for this node to do
+    startup: how long it takes until the containers have started
     """
 
     def __init__(self, node: NodeContext, pod: core_v1.Pod, state: PodState | None = None) -> None:
@@ -44,6 +46,7 @@ class ManagedPod:
         self.holds_room = False
         self.failure: Rejection | None = None
         self.gone = False
+        self.startup = PodStartup(pod, node.now())
         self._changed = asyncio.Event()
         self._is_stale = state is not None
         self._ended_starts = 0

@@ -1,113 +1,99 @@
-"""The usage of containers for Prometheus: `/metrics/resource` with the names of upstream's kubelet,
-and `/metrics/cadvisor` with those of cAdvisor."""
+"""The metrics of a node, by the names, labels and buckets of upstream's `pkg/kubelet/metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
 
-from tiphys.api import core_v1
-from tiphys.machinery import timestamps
-from tiphys.node.states import Usage
-from tiphys.node.summary import this_machine
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-Labels = dict[str, str]
-Sample = tuple[Labels, float]
-UsageByPod = Mapping[str, Mapping[str, Usage]]  # by pod uid and container name
+from tiphys.client.exposition import exponential_buckets
 
-_NANOSECONDS = 1e9
-
-
-class _Row(NamedTuple):
-    """One container. `started_at` is in seconds since the epoch, 0 if it does not run."""
-
-    labels: Labels
-    usage: Usage
-    started_at: float
+_START_BUCKETS = (
+    *(0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 180.0, 240.0),
+    *(300.0, 360.0, 480.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
+)
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
-def resource_metrics(pods: Sequence[core_v1.Pod], usage: UsageByPod) -> str:
-    """Of containers, pods and the machine."""
-    machine = this_machine()
-    rows = list(_rows(pods, usage))
-    cpu: list[Sample] = [(row.labels, row.usage.cpu / _NANOSECONDS) for row in rows]
-    memory: list[Sample] = [(row.labels, row.usage.working_set) for row in rows]
-    starts: list[Sample] = [(row.labels, row.started_at) for row in rows if row.started_at]
-    pod_cpu: list[Sample] = []
-    pod_memory: list[Sample] = []
-    for pod in pods:
-        used = usage.get(pod.metadata.uid, {}).values()
-        if used:
-            pod_cpu.append((_labels(pod), sum(one.cpu for one in used) / _NANOSECONDS))
-            pod_memory.append((_labels(pod), sum(one.working_set for one in used)))
-    families = (
-        _family("container_cpu_usage_seconds_total", "counter", cpu),
-        _family("container_memory_working_set_bytes", "gauge", memory),
-        _family("container_start_time_seconds", "gauge", starts),
-        _family("node_cpu_usage_seconds_total", "counter", [({}, machine.cpu / _NANOSECONDS)]),
-        _family("node_memory_working_set_bytes", "gauge", [({}, machine.working_set)]),
-        _family("pod_cpu_usage_seconds_total", "counter", pod_cpu),
-        _family("pod_memory_working_set_bytes", "gauge", pod_memory),
-        _family("resource_scrape_error", "gauge", [({}, 0)]),
-    )
-    return "".join(families)
+def operation_type(method: str) -> str:
+    """Upstream's label of a method of CRI: ``run_podsandbox`` for
+    ``RuntimeService/RunPodSandbox``."""
+    words = _CAPITAL.sub("_", method.rpartition("/")[2]).lower()
+    return words.replace("pod_sandbox", "podsandbox").replace("_container_resources", "_container")
 
 
-def container_metrics(pods: Sequence[core_v1.Pod], usage: UsageByPod) -> str:
-    """Of containers, with their images."""
-    rows = list(_rows(pods, usage, with_images=True))
-    cpu: list[Sample] = [(row.labels, row.usage.cpu / _NANOSECONDS) for row in rows]
-    disk: list[Sample] = [(row.labels, row.usage.disk) for row in rows]
-    rss: list[Sample] = [(row.labels, row.usage.rss) for row in rows]
-    used: list[Sample] = [(row.labels, row.usage.usage or row.usage.working_set) for row in rows]
-    working_set: list[Sample] = [(row.labels, row.usage.working_set) for row in rows]
-    families = (
-        _family("container_cpu_usage_seconds_total", "counter", cpu),
-        _family("container_fs_usage_bytes", "gauge", disk),
-        _family("container_memory_rss", "gauge", rss),
-        _family("container_memory_usage_bytes", "gauge", used),
-        _family("container_memory_working_set_bytes", "gauge", working_set),
-    )
-    return "".join(families)
+class KubeletMetrics:
+    """Of one node, in its `registry`."""
 
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._node_name = Gauge(
+            "kubelet_node_name", "The node's name; always 1.", ("node",), registry=registry
+        )
+        self._running_pods = Gauge(
+            "kubelet_running_pods", "Pods that have a sandbox that runs.", registry=registry
+        )
+        self._running_containers = Gauge(
+            "kubelet_running_containers",
+            "Containers by their state.",
+            ("container_state",),
+            registry=registry,
+        )
+        self.start = Histogram(
+            "kubelet_pod_start_duration_seconds",
+            "Seconds from when the node saw a pod first until its containers had started.",
+            buckets=_START_BUCKETS,
+            registry=registry,
+        )
+        self.start_total = Histogram(
+            "kubelet_pod_start_total_duration_seconds",
+            "Seconds from a pod's creation until its containers had started.",
+            buckets=_START_BUCKETS,
+            registry=registry,
+        )
+        self.start_sli = Histogram(
+            "kubelet_pod_start_sli_duration_seconds",
+            "Seconds from a pod's creation until its containers had started, without those in which"
+            " images were pulled and init containers ran.",
+            buckets=_START_BUCKETS,
+            registry=registry,
+        )
+        self._operations = Counter(
+            "kubelet_runtime_operations_total",
+            "Calls to the container runtime, by operation.",
+            ("operation_type",),
+            registry=registry,
+        )
+        self._operation_durations = Histogram(
+            "kubelet_runtime_operations_duration_seconds",
+            "Seconds that calls to the container runtime took, by operation.",
+            ("operation_type",),
+            buckets=exponential_buckets(0.005, 2.5, 14),
+            registry=registry,
+        )
+        self._operation_errors = Counter(
+            "kubelet_runtime_operations_errors_total",
+            "Calls that the container runtime refused or did not answer, by operation.",
+            ("operation_type",),
+            registry=registry,
+        )
 
-def _rows(
-    pods: Sequence[core_v1.Pod], usage: UsageByPod, with_images: bool = False
-) -> Iterable[_Row]:
-    for pod in pods:
-        status = pod.status
-        statuses = {
-            one.name: one for one in (*status.init_container_statuses, *status.container_statuses)
-        }
-        for name, used in usage.get(pod.metadata.uid, {}).items():
-            container = statuses.get(name)
-            labels = {"container": name}
-            if with_images:
-                labels["image"] = container.image if container is not None else ""
-            yield _Row({**labels, **_labels(pod)}, used, _started_at(container))
+    def show_node(
+        self, name: str, pods: Callable[[], int], containers: Mapping[str, Callable[[], int]]
+    ) -> None:
+        """pods: how many run; containers: how many are in each state. They are called on a
+        thread."""
+        self._node_name.labels(name).set(1)
+        self._running_pods.set_function(pods)
+        for state, count in containers.items():
+            self._running_containers.labels(state).set_function(count)
 
+    def called(self, method: str, seconds: float) -> None:
+        """method: of CRI, such as ``RuntimeService/Version``"""
+        operation = operation_type(method)
+        self._operations.labels(operation).inc()
+        self._operation_durations.labels(operation).observe(seconds)
 
-def _started_at(status: core_v1.ContainerStatus | None) -> float:
-    if status is None or status.state.running is None:
-        return 0.0
-    return timestamps.parse(status.state.running.started_at) or 0.0
-
-
-def _labels(pod: core_v1.Pod) -> Labels:
-    return {"namespace": pod.metadata.namespace, "pod": pod.metadata.name}
-
-
-def _family(name: str, kind: str, samples: Sequence[Sample]) -> str:
-    """One metric in the text format; nothing without samples."""
-    if not samples:
-        return ""
-    lines = [f"# TYPE {name} {kind}"]
-    for labels, value in samples:
-        pairs = [f'{label}="{_escaped(text)}"' for label, text in labels.items()]
-        shown = f"{{{','.join(pairs)}}}" if pairs else ""
-        lines.append(f"{name}{shown} {value:.15g}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    def failed(self, method: str) -> None:
+        self._operation_errors.labels(operation_type(method)).inc()

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry
+
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.node.admission import Footprint, Rejection
 from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.references import References
 from tiphys.node.runtime import PodVolumes, Runtime
@@ -30,6 +33,7 @@ class NodeContext:
     starting: bounds how many sandboxes and containers are started at the same time
     now: seconds since the epoch
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
+    metrics: what the node counts
     """
 
     name: str
@@ -47,3 +51,4 @@ class NodeContext:
     now: Callable[[], float] = time.time
     isolation: Isolation = field(default_factory=NoIsolation)
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
+    metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))

@@ -3,6 +3,7 @@ logs."""
 
 from __future__ import annotations
 
+import asyncio
 import html
 import os
 import stat
@@ -15,8 +16,10 @@ from aiohttp import web
 
 from tiphys.api import core_v1
 from tiphys.api.base import encode
+from tiphys.client.exposition import render
 from tiphys.machinery import handles
-from tiphys.node import metrics
+from tiphys.node import usagemetrics
+from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.runtime import Runtime
 from tiphys.node.states import PodState
 from tiphys.node.summary import summary
@@ -30,6 +33,7 @@ class Host(Protocol):
 
     name: str
     runtime: Runtime
+    metrics: KubeletMetrics
 
     def pods(self) -> list[core_v1.Pod]: ...
 
@@ -60,20 +64,25 @@ async def page(
             body = summary(host.name, started_at, host.pods(), usage, time.time())
             return web.json_response(body)
         case ["metrics"]:
-            count = len(host.pods())
-            text = f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {count}\n"
-            return web.Response(text=text)
+            return await _metrics(host, request)
         case ["metrics", "resource"]:
             usage = await host.runtime.usage()
-            return web.Response(text=metrics.resource_metrics(host.pods(), usage))
+            return web.Response(text=usagemetrics.resource_metrics(host.pods(), usage))
         case ["metrics", "cadvisor"]:
             usage = await host.runtime.usage()
-            return web.Response(text=metrics.container_metrics(host.pods(), usage))
+            return web.Response(text=usagemetrics.container_metrics(host.pods(), usage))
         case ["metrics", "probes"]:
             return web.Response(text="")
         case ["logs", *path]:
             return await _log(request, "/".join(path))
     return None
+
+
+async def _metrics(host: Host, request: web.BaseRequest) -> web.Response:
+    accept = request.headers.get("Accept", "")
+    accept_encoding = request.headers.get("Accept-Encoding", "")
+    shown = await asyncio.to_thread(render, host.metrics.registry, accept, accept_encoding)
+    return web.Response(body=shown.body, headers=shown.headers)
 
 
 def _pod_list(pods: list[core_v1.Pod]) -> web.Response:

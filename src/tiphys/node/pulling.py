@@ -42,8 +42,9 @@ class ImagePuller:
         self._runtime = runtime
         self._references = references
 
-    async def ensure(self, wanted: ImageRequest, event: RecordEvent) -> None:
-        """Pulls the image if its policy says so. Raises RuntimeFault with one of PULL_FAULTS."""
+    async def ensure(self, wanted: ImageRequest, event: RecordEvent) -> float:
+        """Pulls the image if its policy says so; returns the seconds that it took, 0 if the image
+        was there. Raises RuntimeFault with one of PULL_FAULTS."""
         image = wanted.image
         container = wanted.container
         try:
@@ -63,7 +64,7 @@ class ImagePuller:
         if is_present and (wanted.policy != "Always" or image.startswith(_LOCAL_REGISTRIES)):
             text = "already present on machine and can be accessed by the pod"
             event("Normal", "Pulled", f'Container image "{image}" {text}', container)
-            return
+            return 0.0
         event("Normal", "Pulling", f'Pulling image "{image}"', container)
         started_at = time.monotonic()
         try:
@@ -75,6 +76,7 @@ class ImagePuller:
         size = await self._runtime.image_size(tagged)
         text = f"{took:.3f}s ({took:.3f}s including waiting). Image size: {size} bytes."
         event("Normal", "Pulled", f'Successfully pulled image "{image}" in {text}', container)
+        return took
 
     async def _pull(self, pod: core_v1.Pod, image: str) -> None:
         """Tries each login that the pod's pull secrets have for the image, or none if they have

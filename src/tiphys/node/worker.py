@@ -60,6 +60,8 @@ class PodWorker:
 
     def update(self, pod: core_v1.Pod) -> None:
         """The pod's object changed."""
+        node = self.managed.node
+        self.managed.startup.observe(pod, node.now(), node.metrics)
         self.managed.pod = pod
         if pod.status.phase in TERMINAL:
             self.managed.holds_room = False

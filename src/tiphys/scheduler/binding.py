@@ -68,17 +68,18 @@ class Binder:
         """Event handlers call this: a claim that a pod waits for may be bound now."""
         self._storage_changed.set()
 
-    async def run(self, pod: PodInfo, node_name: str) -> None:
-        """The binding cycle of an assumed pod."""
+    async def run(self, pod: PodInfo, node_name: str) -> bool:
+        """The binding cycle of an assumed pod. Returns whether it is bound."""
         try:
             await self._pre_bind(pod, node_name)
             await self._bind(pod, node_name)
         except BindingError as error:
             self._unreserve(pod)
             self._handle_error(pod, node_name, error)
-            return
+            return False
         self._nominator.withdraw(pod.uid)
         self._reporter.scheduled(pod, node_name)
+        return True
 
     # --- pre-bind ---
 

@@ -28,9 +28,11 @@ from tiphys.scheduler.binding import Binder
 from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.extenders.chain import ExtenderVerdict
 from tiphys.scheduler.framework import Evaluation
+from tiphys.scheduler.metrics import Result
 from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.postfilter import PostFilter
+from tiphys.scheduler.queue import Attempt
 from tiphys.scheduler.reporting import FailureReason, Reporter
 from tiphys.scheduler.state import SchedulerState
 from tiphys.scheduler.timeslice import TimeSlice
@@ -50,6 +52,7 @@ class SchedulingCycle:
         tasks: TaskGroup,
     ) -> None:
         self._now = state.now
+        self._metrics = state.metrics
         self._wake = state.wake
         self._queue = state.queue
         self._snapshot = state.snapshot
@@ -85,23 +88,29 @@ class SchedulingCycle:
 
     async def schedule(self, pod: PodInfo) -> None:
         profile = self._profiles[pod.spec.scheduler_name]
+        began = self._now()
+        attempt = self._queue.attempt_at(pod)
 
         # Pre-filter, filter, score. Room that is kept for the pod itself, or for pods of lower
         # priority, is free for it.
         self._nominator.release(pod.uid)
         with self._nominator.without_lower_priority(pod):
             placement = await self._find_node(pod, profile)
+        self._metrics.algorithm.observe(self._now() - began)
         if placement.error:
             self._handle_error(pod, placement)
+            self._attempted(pod, Result.ERROR, began)
             return
         if not placement.node:
             await self._handle_unschedulable(pod, placement, profile)
+            self._attempted(pod, Result.UNSCHEDULABLE, began)
             return
 
         # Assume, reserve.
         self._cache.assume(pod, placement.node)
         if not self._reserve(pod, placement.node):
             self._unreserve(pod)
+            self._attempted(pod, Result.ERROR, began)
             return
 
         # Permit. No plugin of upstream's waits here; this keeps bindings from piling up at the API
@@ -109,7 +118,11 @@ class SchedulingCycle:
         await self._binding_slots.acquire()
 
         # Pre-bind, bind; unreserve on failure.
-        self._tasks.start(self._run_binding_cycle(pod, placement.node), "bind")
+        binding_cycle = self._run_binding_cycle(pod, placement.node, began, attempt)
+        self._tasks.start(binding_cycle, "bind")
+
+    def _attempted(self, pod: PodInfo, result: Result, began: float) -> None:
+        self._metrics.attempted(result, pod.spec.scheduler_name, self._now() - began)
 
     # --- pre-filter, filter, score ---
 
@@ -200,8 +213,13 @@ class SchedulingCycle:
 
     # --- bind ---
 
-    async def _run_binding_cycle(self, pod: PodInfo, node_name: str) -> None:
+    async def _run_binding_cycle(
+        self, pod: PodInfo, node_name: str, began: float, attempt: Attempt
+    ) -> None:
         try:
-            await self._binder.run(pod, node_name)
+            is_bound = await self._binder.run(pod, node_name)
         finally:
             self._binding_slots.release()
+        self._attempted(pod, Result.SCHEDULED if is_bound else Result.ERROR, began)
+        if is_bound:
+            self._metrics.scheduled(attempt.number, self._now() - attempt.queued_at)

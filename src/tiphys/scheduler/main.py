@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from tiphys.api import core_v1, storage_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.api.policy_v1 import PodDisruptionBudget
@@ -26,6 +28,7 @@ from tiphys.scheduler.event_handlers import EventHandlers
 from tiphys.scheduler.eviction import Evictor
 from tiphys.scheduler.extenders.chain import ExtenderChain
 from tiphys.scheduler.framework import Framework
+from tiphys.scheduler.metrics import SchedulerMetrics
 from tiphys.scheduler.plugins.registry import Listers, plugins_of
 from tiphys.scheduler.plugins.volume_lister import VolumeLister
 from tiphys.scheduler.postfilter import PostFilter
@@ -37,7 +40,8 @@ class Scheduler:
     """Schedules the pods that name one of its profiles. Raises ConfigurationError for a profile
     that cannot be run.
 
-    In a process with other components it may share their `informers`.
+    In a process with other components it may share their `informers`. Its metrics go to
+    `registry`.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Scheduler:
         tasks: TaskGroup,
         profiles: Sequence[Profile] = (Profile(),),
         informers: Informers | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         informers = informers or Informers(client, tasks)
         self._informers = informers
@@ -54,7 +59,8 @@ class Scheduler:
         self._nodes = informers.of(core_v1.Node)
         self._pods = informers.of(core_v1.Pod)
 
-        state = SchedulerState(time.monotonic)
+        metrics = SchedulerMetrics(registry if registry is not None else CollectorRegistry())
+        state = SchedulerState(time.monotonic, metrics)
         claims = informers.of(v1.ResourceClaim)
         classes = informers.of(v1.DeviceClass)
         slices = informers.of(v1.ResourceSlice)

@@ -45,6 +45,7 @@ class PostFilter:
         tasks: TaskGroup,
     ) -> None:
         self._now = state.now
+        self._metrics = state.metrics
         self._snapshot = state.snapshot
         self._nominator = state.nominator
         self._evictor = evictor
@@ -112,6 +113,7 @@ class PostFilter:
             placement.post_filter_message = f"preemption: {reason}"
             self._nominator.renominate(pod)
             return None
+        self._metrics.preempts(len(candidate.victims))
         self._nominator.nominate(pod, candidate.node_name)
         return candidate
 

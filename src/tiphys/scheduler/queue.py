@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import NamedTuple
 
-from tiphys.scheduler.cluster_events import ClusterEvent
+from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.podinfo import PodInfo
 
 # Whether an event may make a pod schedulable.
@@ -38,17 +39,65 @@ class _BackoffEntry(NamedTuple):
     uid: str
 
 
+class Part(StrEnum):
+    """Where in the queue a pod is, as upstream's metrics have it."""
+
+    ACTIVE = "active"
+    BACKOFF = "backoff"
+    UNSCHEDULABLE = "unschedulable"
+
+
+# What brings a pod to a part of the queue: upstream's labels of events.
+_POD_ADDED = "UnscheduledPodAdd"
+_POD_UPDATED = "UnscheduledPodUpdate"
+_ATTEMPT_FAILED = "ScheduleAttemptFailure"
+_BACKOFF_ENDED = "BackoffComplete"
+_UNSCHEDULABLE_TIMEOUT = "UnschedulableTimeout"
+_FORCED = "ForceActivate"
+_EVENT_LABELS = {
+    EventKind.NODE_ADDED: "NodeAdd",
+    EventKind.NODE_DELETED: "NodeDelete",
+    EventKind.NODE_ALLOCATABLE: "NodeAllocatableChange",
+    EventKind.NODE_LABELS: "NodeLabelChange",
+    EventKind.NODE_TAINTS: "NodeTaintChange",
+    EventKind.POD_ASSIGNED: "AssignedPodAdd",
+    EventKind.POD_DELETED: "AssignedPodDelete",
+    EventKind.POD_LABELS: "AssignedPodUpdate",
+    EventKind.POD_REQUESTS: "AssignedPodUpdate",
+    EventKind.STORAGE: "StorageChange",
+    EventKind.NAMESPACE_LABELS: "NamespaceLabelChange",
+    EventKind.DEVICES: "DeviceChange",
+}
+
+
+class Attempt(NamedTuple):
+    """An attempt to schedule a pod: the how manieth, and since when the pod is in the queue."""
+
+    number: int
+    queued_at: float
+
+
 def _ignore() -> None:
+    return None
+
+
+def _ignore_incoming(part: str, event: str) -> None:
     return None
 
 
 class SchedulingQueue:
     """`now` is a monotonic clock in seconds; `on_active` is called when pods may have become
-    active."""
+    active, `on_incoming` with the part of the queue that a pod comes into, and why."""
 
-    def __init__(self, now: Callable[[], float], on_active: Callable[[], None] = _ignore) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        on_active: Callable[[], None] = _ignore,
+        on_incoming: Callable[[str, str], None] = _ignore_incoming,
+    ) -> None:
         self._now = now
         self._on_active = on_active
+        self._on_incoming = on_incoming
         self._pods: dict[str, PodInfo] = {}
         self._queued_at: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
@@ -71,7 +120,7 @@ class SchedulingQueue:
         self._queued_at.setdefault(pod.uid, self._now())
         if not is_known or pod.uid in self._unschedulable:
             self._unschedulable.pop(pod.uid, None)
-            self._activate(pod.uid)
+            self._activate(pod.uid, _POD_UPDATED if is_known else _POD_ADDED)
         self._on_active()
 
     def delete(self, uid: str) -> None:
@@ -104,7 +153,7 @@ class SchedulingQueue:
         while self._backoff and self._backoff[0].ends_at <= self._now():
             uid = heapq.heappop(self._backoff).uid
             if uid in self._pods:
-                self._activate(uid)
+                self._activate(uid, _BACKOFF_ENDED)
 
     def _flush_unschedulable(self) -> None:
         now = self._now()
@@ -115,13 +164,14 @@ class SchedulingQueue:
         ]
         for uid in expired:
             del self._unschedulable[uid]
-            self._activate(uid)
+            self._activate(uid, _UNSCHEDULABLE_TIMEOUT)
 
-    def _activate(self, uid: str) -> None:
+    def _activate(self, uid: str, event: str) -> None:
         entry = _ActiveEntry(
             -self._pods[uid].priority, self._queued_at[uid], next(self._arrival), uid
         )
         heapq.heappush(self._active, entry)
+        self._on_incoming(Part.ACTIVE, event)
 
     def add_unschedulable(self, pod: PodInfo, hint: QueueingHint | None = None) -> None:
         """The pod fits nowhere now. Without a `hint` any event may help it."""
@@ -129,6 +179,7 @@ class SchedulingQueue:
         if uid in self._pods:
             self._attempts[uid] = self._attempts.get(uid, 0) + 1
             self._unschedulable[uid] = self._now()
+            self._on_incoming(Part.UNSCHEDULABLE, _ATTEMPT_FAILED)
             if hint is None:
                 self._hints.pop(uid, None)
             else:
@@ -144,16 +195,17 @@ class SchedulingQueue:
         uid = pod.uid
         if uid in self._pods:
             self._attempts[uid] = self._attempts.get(uid, 0) + 1
-            self._push_backoff(uid, self._now() + self._backoff_of(uid))
+            self._push_backoff(uid, self._now() + self._backoff_of(uid), _ATTEMPT_FAILED)
 
     def activate(self, uid: str) -> None:
         """An unschedulable pod becomes active at once, whatever it waits for."""
         if self._unschedulable.pop(uid, None) is not None:
-            self._activate(uid)
+            self._activate(uid, _FORCED)
             self._on_active()
 
-    def _push_backoff(self, uid: str, ends_at: float) -> None:
+    def _push_backoff(self, uid: str, ends_at: float, event: str) -> None:
         heapq.heappush(self._backoff, _BackoffEntry(ends_at, uid))
+        self._on_incoming(Part.BACKOFF, event)
 
     def _backoff_of(self, uid: str) -> float:
         """Seconds: doubled with each attempt, up to the maximum."""
@@ -175,10 +227,11 @@ class SchedulingQueue:
             if hint is not None and not hint(event):
                 continue
             backoff_ends_at = self._unschedulable.pop(uid) + self._backoff_of(uid)
+            label = _EVENT_LABELS[event.kind]
             if backoff_ends_at <= self._now():
-                self._activate(uid)
+                self._activate(uid, label)
             else:
-                self._push_backoff(uid, backoff_ends_at)
+                self._push_backoff(uid, backoff_ends_at, label)
         self._on_active()
 
     def seconds_until_next(self) -> float | None:
@@ -190,3 +243,24 @@ class SchedulingQueue:
         if self._unschedulable:
             ends.append(min(self._unschedulable.values()) + MAX_UNSCHEDULABLE_SECONDS)
         return max(0.0, min(ends) - self._now()) if ends else None
+
+    # --- metrics ---
+
+    def attempt_at(self, pod: PodInfo) -> Attempt:
+        """The attempt to schedule a pod that was popped."""
+        uid = pod.uid
+        return Attempt(self._attempts.get(uid, 0) + 1, self._queued_at.get(uid, self._now()))
+
+    def count_active(self) -> int:
+        """May be called on any thread, as the other counts."""
+        return self._count_waiting(entry.uid for entry in list(self._active))
+
+    def count_backoff(self) -> int:
+        return self._count_waiting(entry.uid for entry in list(self._backoff))
+
+    def count_unschedulable(self) -> int:
+        return len(self._unschedulable)
+
+    def _count_waiting(self, uids: Iterable[str]) -> int:
+        """Entries stay in the heaps after their pods are gone, or have become unschedulable."""
+        return sum(uid in self._pods and uid not in self._unschedulable for uid in set(uids))

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry
 
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.cache import ResourceCache
 from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 from tiphys.store.entries import Entry, Selectable, with_revision
+from tiphys.store.metrics import StoreMetrics
 from tiphys.store.packing import pack, packed_alike
 
 log = logging.getLogger(__name__)
@@ -44,13 +48,18 @@ class Retention:
 class Store:
     """Every resource of one engine.
 
-    fields: gives, for the prefix of a resource, what its field selectors may name
+    fields:  gives, for the prefix of a resource, what its field selectors may name
+    metrics: where writes are counted
     """
 
     def __init__(
-        self, engine: Engine, fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: ()
+        self,
+        engine: Engine,
+        fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: (),
+        metrics: StoreMetrics | None = None,
     ) -> None:
         self._engine = engine
+        self._metrics = metrics or StoreMetrics(CollectorRegistry())
         self._fields = fields
         self._caches: dict[str, ResourceCache] = {}
         self._tasks = TaskGroup("store")
@@ -120,8 +129,8 @@ class Store:
         return cache
 
     def counts(self) -> dict[str, int]:
-        """Number of objects under each prefix."""
-        return {prefix: len(cache) for prefix, cache in self._caches.items()}
+        """Number of objects under each prefix. May be called on any thread."""
+        return {prefix: len(cache) for prefix, cache in dict(self._caches).items()}
 
     async def fresh(self) -> int:
         """Waits until the caches show every write acknowledged anywhere before the call; returns
@@ -176,7 +185,9 @@ class Store:
         Raises Conflict, StoreError, or StoreTimeout after `DEADLINE` seconds; the write may still
         happen then.
         """
-        revision = await self._commit(Write(key, value, expected, seconds))
+        operation = "create" if expected == 0 else "update"
+        write = Write(key, value, expected, seconds)
+        revision = await self._commit(write, operation, cache.prefix)
         self.commits += 1
         entry = cache.get(key)
         if entry is not None and entry.revision == revision:
@@ -187,14 +198,22 @@ class Store:
     async def delete(self, key: str, expected: int | None) -> int:
         """Deletes an object and returns the revision of the deletion. Raises as `put` does."""
         self.commits += 1
-        return await self._commit(Write(key, None, expected))
+        prefix = prefix_of(key) if is_resource_key(key) else ""
+        return await self._commit(Write(key, None, expected), "delete", prefix)
 
-    async def _commit(self, write: Write) -> int:
+    async def _commit(self, write: Write, operation: str, prefix: str) -> int:
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self._engine.commit(write)
         except TimeoutError:
+            self._metrics.failed(operation, prefix)
             raise StoreTimeout(f"the store did not answer in {DEADLINE:g} s") from None
+        except StoreError:
+            self._metrics.failed(operation, prefix)
+            raise
+        finally:
+            self._metrics.written(operation, prefix, time.perf_counter() - began)
 
     # --- compaction ---
 

@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
 from tiphys.api import flowcontrol_v1 as v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
@@ -32,13 +35,13 @@ _MOST_SEATS = 10  # of one request
 _MOST_SHARE = 0.15  # of its level's seats, likewise
 _ACCOUNT = "system:serviceaccount:"
 _MOST_KNOWN = 20_000  # kinds of requests whose flows are remembered
-# (name, type, attribute of a level) of each metric
-_METRICS = (
-    ("nominal_limit_seats", "gauge", "nominal"),
-    ("current_executing_requests", "gauge", "used"),
-    ("current_inqueue_requests", "gauge", "waiting"),
-    ("dispatched_requests_total", "counter", "served"),
-    ("rejected_requests_total", "counter", "refused"),
+# (name, type, help, attribute of a level) of each metric
+_METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
+    ("nominal_limit_seats", GaugeMetricFamily, "Seats of a level's own.", "nominal"),
+    ("current_executing_requests", GaugeMetricFamily, "Seats that are taken.", "used"),
+    ("current_inqueue_requests", GaugeMetricFamily, "Requests that wait for seats.", "waiting"),
+    ("dispatched_requests_total", CounterMetricFamily, "Requests that got seats.", "served"),
+    ("rejected_requests_total", CounterMetricFamily, "Requests that got none.", "refused"),
 )
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
 
@@ -342,12 +345,14 @@ class Fairness:
                 while other.waiting and self._serve_next(other):
                     pass
 
-    def metrics(self) -> Iterator[str]:
-        for name, kind, attribute in _METRICS:
-            metric = f"apiserver_flowcontrol_{name}"
-            yield f"# TYPE {metric} {kind}"
-            for level in self.levels.values():
-                yield f'{metric}{{priority_level="{level.name}"}} {getattr(level, attribute)}'
+    def metrics(self) -> Iterator[Metric]:
+        """What each level has and does. May be called on any thread."""
+        levels = list(self.levels.values())
+        for name, kind, help_text, attribute in _METRICS:
+            family = kind(f"apiserver_flowcontrol_{name}", help_text, labels=("priority_level",))
+            for level in levels:
+                family.add_metric((level.name,), getattr(level, attribute))
+            yield family
 
 
 def _shares(one: v1.PriorityLevelConfiguration) -> int:

@@ -17,6 +17,9 @@ import traceback
 from collections.abc import Iterator
 from types import FrameType
 
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+
 log = logging.getLogger(__name__)
 
 LIMIT = 0.05  # seconds that nothing may hold the loop
@@ -132,20 +135,26 @@ class Watchdog:
 
     # --- metrics ---
 
-    def metrics(self) -> Iterator[str]:
-        name = "tiphys_event_loop_hold_seconds"
-        yield f"# HELP {name} Processor time for which one thing held the event loop."
-        yield f"# TYPE {name} histogram"
+    def metrics(self) -> Iterator[Metric]:
+        """Every hold, and the longest. May be called on any thread."""
         total = 0
-        for limit, count in zip((*_BUCKETS, "+Inf"), self.counts, strict=True):
+        buckets = []
+        for limit, count in zip((*_BUCKETS, "+Inf"), list(self.counts), strict=True):
             total += count
-            yield f'{name}_bucket{{le="{limit}"}} {total}'
-        yield f"{name}_sum {self.total:.6f}"
-        yield f"{name}_count {total}"
-        longest = "tiphys_event_loop_longest_hold_seconds"
-        yield f"# TYPE {longest} gauge"
-        during = self.during.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-        yield f'{longest}{{during="{during}"}} {self.longest:.6f}'
+            buckets.append((str(limit), float(total)))
+        holds = HistogramMetricFamily(
+            "tiphys_event_loop_hold_seconds",
+            "Processor time for which one thing held the event loop.",
+        )
+        holds.add_metric((), buckets, self.total)
+        yield holds
+        longest = GaugeMetricFamily(
+            "tiphys_event_loop_longest_hold_seconds",
+            "The longest time for which one thing held the event loop, and which it was.",
+            labels=("during",),
+        )
+        longest.add_metric((self.during,), self.longest)
+        yield longest
 
 
 def _what_runs(frame: FrameType) -> str:

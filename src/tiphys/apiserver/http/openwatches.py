@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tiphys.api.catalog import Resource
 from tiphys.apiserver.eventloop.turns import Rounds
+from tiphys.apiserver.http.metrics import RequestMetrics
 from tiphys.client.tasks import TaskGroup
 
 
@@ -23,8 +24,9 @@ class OpenWatch(Protocol):
 class OpenWatches:
     """`rounds` are those in which watchers are sent what happened, `tasks` what they wait for."""
 
-    def __init__(self, tasks: TaskGroup) -> None:
+    def __init__(self, tasks: TaskGroup, metrics: RequestMetrics) -> None:
         self.tasks = tasks
+        self.metrics = metrics
         self.rounds = Rounds()
         self.closing = asyncio.Event()
         self.requests = 0

@@ -4,25 +4,23 @@ tokens.
 
 from __future__ import annotations
 
-import resource as resources
-import time
+import asyncio
 from typing import Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from tiphys.apiserver.access.authentication import Authenticator
-from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.documents import discovery
 from tiphys.apiserver.documents.openapi import OpenAPI
-from tiphys.apiserver.eventloop.memory import resident_memory
-from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.slis import HealthRecord
 from tiphys.apiserver.registry.registry import Registry
+from tiphys.client.exposition import render
 from tiphys.machinery import errors
 
 VERSION = {
@@ -41,7 +39,6 @@ VERSION = {
     "minCompatibilityMinor": "35",
 }
 
-_STARTED = time.time()
 # Parts of a server as upstream names them, as far as ours has the like. They are there when it is
 # ready, all at once.
 _STARTED_PARTS = (
@@ -91,14 +88,11 @@ class ServerState(Protocol):
     address: str
     ready: bool
     authenticator: Authenticator
+    collectors: CollectorRegistry
     discovery: discovery.Discovery
     documents: OpenAPI
-    fairness: Fairness
     reader: Reader
     registry: Registry
-    requests: dict[tuple[str, str, int], int]
-    """How many were answered, by verb, resource and status."""
-    watchdog: Watchdog
 
 
 class Pages:
@@ -107,12 +101,15 @@ class Pages:
     def __init__(self, server: ServerState) -> None:
         self._server = server
         self._checked = HealthRecord()
+        self._rendering = asyncio.Lock()
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Raises 405 for methods that a page does not have."""
         parts = call.info.path.strip("/").split("/")
         if parts[0] in _HEALTH:
             return await self._health(call, parts[0], parts[1:])
+        if parts == ["metrics"]:
+            return await self._metrics(call)
         found = self._found(call, parts)
         if call.http.method != "GET" and parts[0] not in _ANY_METHOD and found.status == 200:
             raise errors.method_refused()
@@ -124,8 +121,6 @@ class Pages:
                 return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
             case ["metrics", "slis"]:
                 return web.Response(text=self._checked.text(), content_type="text/plain")
-            case ["metrics"]:
-                return web.Response(text=self._metrics(), content_type="text/plain")
             case ["api"] | ["apis"]:
                 return self._groups(call, core=parts[0] == "api")
             case ["api", version] if body := self._server.discovery.api_resources("", version):
@@ -265,36 +260,16 @@ class Pages:
             text="\n".join(lines) + "\n", status=200 if healthy else 500, content_type="text/plain"
         )
 
-    def _metrics(self) -> str:
-        lines = [
-            "# HELP apiserver_request_total Requests by verb, resource and code.",
-            "# TYPE apiserver_request_total counter",
-        ]
-        lines += [
-            f'apiserver_request_total{{verb="{v}",resource="{r}",code="{c}"}} {n}'
-            for (v, r, c), n in sorted(self._server.requests.items())
-        ]
-        lines += [
-            "# HELP apiserver_storage_objects Objects stored, by prefix.",
-            "# TYPE apiserver_storage_objects gauge",
-        ]
-        lines += [
-            f'apiserver_storage_objects{{resource="{prefix}"}} {n}'
-            for prefix, n in sorted(self._server.registry.store.counts().items())
-        ]
-        usage = resources.getrusage(resources.RUSAGE_SELF)
-        for name, kind, value in (
-            ("apiserver_registered_watchers", "gauge", self._server.reader.watches.requests),
-            ("apiserver_storage_commits_total", "counter", self._server.registry.store.commits),
-            ("process_cpu_seconds_total", "counter", round(usage.ru_utime + usage.ru_stime, 3)),
-            ("process_resident_memory_bytes", "gauge", resident_memory()),
-            ("process_start_time_seconds", "gauge", round(_STARTED, 3)),
-        ):
-            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
-        return (
-            "\n".join([*lines, *self._server.fairness.metrics(), *self._server.watchdog.metrics()])
-            + "\n"
-        )
+    async def _metrics(self, call: Call) -> web.Response:
+        """On a thread, one at a time: the page of a server that has been asked for everything has
+        thousands of lines, and would hold the event loop for 50 ms.
+        """
+        headers = call.http.headers
+        accept = headers.get("Accept", "")
+        accept_encoding = headers.get("Accept-Encoding", "")
+        async with self._rendering:
+            page = await asyncio.to_thread(render, self._server.collectors, accept, accept_encoding)
+        return web.Response(body=page.body, headers=page.headers)
 
 
 def no_page() -> web.Response:

@@ -11,6 +11,7 @@ from tiphys.apiserver.http.bulk import COMPRESSED, LARGE, Body, Bulk
 from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.freshness import revision as revision_number
 from tiphys.apiserver.http.lists import Listing, list_meta, media_of, read_token, write_token
+from tiphys.apiserver.http.metrics import RequestMetrics
 from tiphys.apiserver.http.openwatches import OpenWatches
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
@@ -40,11 +41,11 @@ _LISTING = "invalid resource version: "  # how a list begins to tell of one
 
 
 class Reader:
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, metrics: RequestMetrics) -> None:
         self.registry = registry
         self.store = registry.store
         self.tasks = TaskGroup("reads")
-        self.watches = OpenWatches(self.tasks)
+        self.watches = OpenWatches(self.tasks, metrics)
         self.bulk = Bulk(registry.turns, self.tasks)
 
     # --- get ---

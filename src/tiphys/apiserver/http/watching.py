@@ -67,6 +67,7 @@ class Stream:
         as_stored = resource.built_in and resource.is_storage_version
         self._plain = as_stored and not self._want.shape and not self._binary
         self._converting = resource.webhook is not None
+        self._events_sent = watches.metrics.watch_events(resource)
 
     async def run(self) -> web.StreamResponse:
         query, store = self._call.query, self._registry.store
@@ -148,6 +149,7 @@ class Stream:
             if self._converting:  # a webhook is asked once for all
                 await self._converter.present(self.resource, present)
             async for some in turns.sliced(user, present, _REPLAYED):
+                self._events_sent.inc(len(some))
                 for piece in self._pieces(some):
                     await response.write(piece)
                     patience.written += 1
@@ -256,6 +258,8 @@ class Stream:
             self._wait(self._room())
             return
         taken = watcher.take(_AT_ONCE, _PIECE)
+        if taken:
+            self._events_sent.inc(len(taken))
         if len(taken) == 1 and self._plain:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
         elif taken and self._converting:
@@ -361,6 +365,7 @@ class Stream:
         )
 
     def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
+        self._events_sent.inc()
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, TypeVar
 
 import grpc
@@ -9,6 +10,7 @@ import grpc.aio
 
 from tiphys.api.base import Struct
 from tiphys.machinery import protobuf
+from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.runtime import RuntimeFault
 
 T = TypeVar("T", bound=Struct)
@@ -18,9 +20,10 @@ _OPTIONS = [("grpc.max_receive_message_length", 16 << 20), ("grpc.enable_http_pr
 
 
 class CRIClient:
-    """`socket` is the path of containerd's."""
+    """`socket` is the path of containerd's; calls are counted in `metrics`."""
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, metrics: KubeletMetrics) -> None:
+        self._metrics = metrics
         self._channel = grpc.aio.insecure_channel(f"unix://{socket}", options=_OPTIONS)
         self._calls: dict[str, Any] = {}
 
@@ -37,12 +40,16 @@ class CRIClient:
                 response_deserializer=lambda data: protobuf.decode(data, response),
             )
             self._calls[method] = call
+        began = time.monotonic()
         try:
             return await call(request, timeout=timeout)  # type: ignore[no-any-return]
         except grpc.aio.AioRpcError as error:
+            self._metrics.failed(method)
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimeoutError(method) from None
             raise _fault(error) from None
+        finally:
+            self._metrics.called(method, time.monotonic() - began)
 
     async def snapshots(self, method: str, request: Struct, response: type[T]) -> list[T]:
         """Calls a method such as ``View`` of containerd's own interface to the layers of CRI's

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc.aio
+from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
@@ -21,6 +22,7 @@ from tiphys.node.cri.client import CRIClient
 from tiphys.node.cri.config import UID_LABEL, container_config, container_resources, sandbox_config
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs
+from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
@@ -41,14 +43,16 @@ _NO_RESOLVER = Resolver([], [], [])
 
 class CRIRuntime(CRIImages, CRILogs):
     """`socket` is containerd's, `logs` the folder of container logs, `cgroup` the parent of every
-    pod's control group."""
+    pod's control group. Calls are counted in `metrics`."""
 
     runs_processes = True
     prepares_devices = False
     parallel_starts = 6
 
-    def __init__(self, socket: str, logs: Path, cgroup: str) -> None:
-        client = CRIClient(socket)
+    def __init__(
+        self, socket: str, logs: Path, cgroup: str, metrics: KubeletMetrics | None = None
+    ) -> None:
+        client = CRIClient(socket, metrics or KubeletMetrics(CollectorRegistry()))
         CRIImages.__init__(self, client)
         CRILogs.__init__(self, client, logs)
         self._cgroup = cgroup

@@ -1,0 +1,80 @@
+"""The flags of components that serve their metrics: names and ports are upstream's."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tiphys.client.client import Client
+    from tiphys.client.monitoring import Endpoint
+
+_FILE = click.Path(path_type=Path)
+
+
+def monitored(port: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the flags, and its function an `endpoint`: None without a certificate."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--secure-port",
+            default=port,
+            show_default=True,
+            help="Where metrics and health are served, with --tls-cert-file; 0: nowhere.",
+        )
+        @click.option("--bind-address", default="127.0.0.1", show_default=True)
+        @click.option(
+            "--tls-cert-file", type=_FILE, default=None, help="Certificate of that server."
+        )
+        @click.option("--tls-private-key-file", type=_FILE, default=None, help="Its key.")
+        @click.option(
+            "--client-ca-file",
+            type=_FILE,
+            default=None,
+            help="The CA whose client certificates that server accepts.",
+        )
+        @functools.wraps(command)
+        def with_endpoint(
+            secure_port: int,
+            bind_address: str,
+            tls_cert_file: Path | None,
+            tls_private_key_file: Path | None,
+            client_ca_file: Path | None,
+            **options: Any,
+        ) -> None:
+            from tiphys.client.monitoring import Endpoint
+
+            files = (tls_cert_file, tls_private_key_file, client_ca_file)
+            given = [file for file in files if file is not None]
+            if given and len(given) < len(files):
+                raise click.UsageError(
+                    "--tls-cert-file, --tls-private-key-file and --client-ca-file go together"
+                )
+            endpoint = None
+            if given and secure_port:
+                endpoint = Endpoint(bind_address, secure_port, *given)
+            command(endpoint=endpoint, **options)
+
+        return with_endpoint
+
+    return decorate
+
+
+@contextlib.asynccontextmanager
+async def serving(client: Client, endpoint: Endpoint | None) -> AsyncIterator[None]:
+    """Serves the metrics of the component whose client this is, before it leads, too."""
+    from tiphys.client.monitoring import MonitoringServer
+    from tiphys.client.tasks import TaskGroup
+
+    tasks = TaskGroup("monitoring")
+    if endpoint is not None:
+        tasks.start(MonitoringServer(client).run(endpoint), "monitoring")
+    try:
+        yield
+    finally:
+        await tasks.stop()
