@@ -18,6 +18,7 @@ import grpc
 
 from tiphys.addons.endpoints.balancing import Address, Balancer, Member
 from tiphys.addons.endpoints.discovery import follow
+from tiphys.client.tasks import TaskGroup
 
 _ATTEMPTS = 3
 # seconds that a connection to an endpoint which is gone stays, for what is under way there
@@ -47,23 +48,18 @@ class Channel:
         self._balancer = Balancer(zone)
         self._channels: dict[Address, grpc.aio.Channel] = {}
         self._known = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks = TaskGroup(f"channel to {service}")
 
     async def __aenter__(self) -> Channel:
-        loop = asyncio.get_running_loop()
         work = follow(self._server, self._service, f"tiphys-{uuid.uuid4()}", self._update)
-        self._following = loop.create_task(work, name=f"follow {self._service}")
+        self._tasks.start(work, "follow")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        tasks = [*self._closing, *([self._following] if self._following else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
         self._channels.clear()
 
@@ -71,9 +67,7 @@ class Channel:
         for address in self._balancer.update(addresses, time.monotonic()):
             channel = self._channels.pop(address, None)
             if channel is not None:
-                closing = asyncio.get_running_loop().create_task(channel.close(_LINGER))
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
+                self._tasks.start(channel.close(_LINGER), f"close {address.target}")
         if addresses:
             self._known.set()
         else:

@@ -12,6 +12,7 @@ import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.status.v3 import csds_pb2
 
+from tiphys.client.tasks import TaskGroup
 from tiphys.network.xds.bounds import (
     LONGEST_REQUEST,
     MOST_NAMES,
@@ -73,13 +74,10 @@ class Connection:
         """Whether the client has not been sent the last change of a resource yet."""
         return name in self._changed.get(type_url, ())
 
-    async def answers(
-        self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]
-    ) -> AsyncIterator[bytes]:
+    async def answers(self, requests: AsyncIterator[Any], tasks: TaskGroup) -> AsyncIterator[bytes]:
         """What to send, until the client ends the stream. Raises TooMuch."""
         inbox: asyncio.Queue[Any] = asyncio.Queue(MOST_WAITING)
-        reading = asyncio.get_running_loop().create_task(self._read(requests, inbox))
-        tasks.add(reading)
+        reading = tasks.start(self._read(requests, inbox), "read")
         try:
             while True:
                 await self._wake.wait()
@@ -102,7 +100,6 @@ class Connection:
         finally:
             self._held.release(self._share)
             reading.cancel()
-            tasks.discard(reading)
 
     async def _read(self, requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None:
         try:
@@ -151,7 +148,7 @@ class XdsServer:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._server: grpc.aio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskGroup("xds")
         self.connections: set[Connection] = set()
         self._refused = 0  # by clients that are gone
         self._held = Held()
@@ -182,6 +179,7 @@ class XdsServer:
     async def stop(self) -> None:
         if self._server is not None:
             await self._server.stop(grace=None)
+        await self._tasks.stop()
 
     async def aggregated(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
         """StreamAggregatedResources: the state of the world."""
