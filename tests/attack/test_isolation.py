@@ -161,9 +161,8 @@ async def test_a_watcher_that_reads_nothing_is_let_go(
 ) -> None:
     monkeypatch.setattr(bulk, "PATIENCE", 0.5)
     writer = await silent(full, f"{MAPS}?watch=1&allowWatchBookmarks=1{since}")
-    await full.eventually(
-        lambda: full.server.server.requests.get(("watch", "configmaps", 200)) == 1
-    )
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 1)
+    await full.eventually(lambda: full.server.server.reader.watches.requests == 0)
     assert unread(full) == 0
     writer.transport.abort()
 
