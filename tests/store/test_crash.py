@@ -1,5 +1,5 @@
 """SIGKILL at any moment during writes: no acknowledged write is lost, no revision is given twice,
-no watcher that resumes misses an event. Fifty times on SQLite and on etcd, with the real server
+no watcher that resumes misses an event. Twenty times on SQLite and on etcd, with the real server
 process."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pytest
 
 from tests.store.crashes import check_kills
 
-ROUNDS = 50
+ROUNDS = 20
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "etcd"])
