@@ -23,6 +23,7 @@ from tiphys.client.tasks import TaskGroup
 _ATTEMPTS = 3
 # seconds that a connection to an endpoint which is gone stays, for what is under way there
 _LINGER = 30.0
+_LOOK = 0.05  # seconds between two looks whether a connection is still in use
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200),)
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 """Nobody was there, or a server that is stopping dropped the request: a client that cancels its own
@@ -64,10 +65,11 @@ class Channel:
         self._channels.clear()
 
     def _update(self, addresses: list[Address]) -> None:
+        members = {member.address: member for member in self._balancer.members}
         for address in self._balancer.update(addresses, time.monotonic()):
             channel = self._channels.pop(address, None)
             if channel is not None:
-                self._tasks.start(channel.close(_LINGER), f"close {address.target}")
+                self._tasks.start(_retire(channel, members[address]), f"close {address.target}")
         if addresses:
             self._known.set()
         else:
@@ -127,3 +129,14 @@ class Channel:
             raise failure
 
         return call
+
+
+async def _retire(channel: grpc.aio.Channel, member: Member) -> None:
+    """Closes the connection to an endpoint that is gone once nothing is under way there.
+
+    gRPC's own grace does not see calls that another task waits for, and would cancel them.
+    """
+    end = time.monotonic() + _LINGER
+    while member.under_way and time.monotonic() < end:  # noqa: ASYNC110 (calls end one by one)
+        await asyncio.sleep(_LOOK)
+    await channel.close()
