@@ -20,7 +20,7 @@ from tiphys.addons.endpoints.balancing import Address, Balancer, Member
 from tiphys.addons.endpoints.discovery import follow
 from tiphys.client.tasks import TaskGroup
 
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 # seconds that a connection to an endpoint which is gone stays, for what is under way there
 _LINGER = 30.0
 _LOOK = 0.05  # seconds between two looks whether a connection is still in use
@@ -39,7 +39,7 @@ class Channel:
     client's own.
 
     A request that no endpoint answered (UNAVAILABLE, or CANCELLED by a server that is stopping) is
-    tried on up to two others. `wait` is how many seconds the first request waits for endpoints.
+    tried on up to four others. `wait` is how many seconds the first request waits for endpoints.
     """
 
     def __init__(self, service: str, server: str, zone: str = "", wait: float = 5.0) -> None:
