@@ -46,7 +46,7 @@ def wish(
         (wish(2, "100%", 5), (2, 2)),
         (wish(0, 1, 3), (1, 3)),
         (wish(0, 0, 0), (0, 0)),
-        (wish(5, kind="Recreate"), (0, 5)),
+        (wish(5, kind="Recreate"), (0, 0)),
     ],
 )
 def test_surge_rounds_up_and_unavailable_down(asked: Deployment, bounds: tuple[int, int]) -> None:

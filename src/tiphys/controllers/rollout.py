@@ -66,12 +66,12 @@ def by_age(sets: Iterable[ReplicaSet]) -> list[ReplicaSet]:
 
 
 def bounds(deployment: Deployment) -> Bounds:
-    """The bounds of a rollout; never both zero, or nothing could ever move."""
+    """The bounds of a rollout; never both zero, or nothing could ever move. Only rolling updates
+    have any: with Recreate, too, a Deployment is available when all of its pods are (upstream's
+    `MaxUnavailable`)."""
     strategy = deployment.spec.strategy
     replicas = wanted_size(deployment)
     rolling = strategy.rolling_update
-    if strategy.type == "Recreate":
-        return Bounds(0, replicas)
     if strategy.type != "RollingUpdate" or rolling is None:
         return Bounds(0, 0)
     surge = scaled(rolling.max_surge, replicas, round_up=True)
