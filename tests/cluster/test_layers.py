@@ -85,6 +85,8 @@ def test_an_image_says_what_it_starts(tmp_path: Path) -> None:
 
         index = blob("index.json")
         assert index["manifests"][0]["digest"] == digest  # type: ignore[index]
+        names = index["manifests"][0]["annotations"]  # type: ignore[index]
+        assert names["io.containerd.image.name"] == "docker.io/library/hello:1"
         manifest = blob(f"blobs/sha256/{digest.removeprefix('sha256:')}")
         reference = manifest["config"]["digest"].removeprefix("sha256:")  # type: ignore[index]
         config_of = blob(f"blobs/sha256/{reference}")["config"]

@@ -60,6 +60,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, message: str) -
 @pytest.mark.parametrize(
     ("made", "message"),
     [
+        (Recipe("X!", packages=["a"]), "X! cannot be the name of an image"),
         (Recipe("x"), "there is nothing in it"),
         (Recipe("x", packages=["a"], folders={"/d": "redis"}), "redis, who is not among users"),
         (Recipe("x", packages=["a"], python=["b"]), "need python3"),

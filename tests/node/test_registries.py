@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tiphys.api import core_v1
-from tiphys.node.imagenames import ImageNameError, repository_of, with_tag
+from tiphys.node.imagenames import ImageNameError, full_name, repository_of, with_tag
 from tiphys.node.registries import logins
 
 
@@ -89,3 +89,22 @@ def test_names_of_images_are_completed_or_refused() -> None:
             ImageNameError, match="^" + why.replace("(", r"\(").replace(")", r"\)") + "$"
         ):
             with_tag(name)
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("redis:7", "docker.io/library/redis:7"),
+        ("acme/redis", "docker.io/acme/redis:latest"),
+        ("tiphys.local/hello:1", "tiphys.local/hello:1"),
+        ("localhost:5000/a/b:c", "localhost:5000/a/b:c"),
+    ],
+)
+def test_an_image_is_kept_under_its_whole_name(image: str, name: str) -> None:
+    assert full_name(image) == name
+
+
+@pytest.mark.parametrize("image", ["", "Redis:7", "redis:", "redis@sha256:" + "a" * 64])
+def test_what_cannot_be_a_name_is_refused(image: str) -> None:
+    with pytest.raises(ImageNameError):
+        full_name(image)

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from tiphys.node.imagenames import full_name
+
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Folders that are links into usr, as on every Debian since 12."""
 _CHUNK = 1 << 20
@@ -159,8 +161,12 @@ class Config:
 
 
 def write_image(file: Path, name: str, layer: Path, config: Config) -> str:
-    """Writes an OCI layout in a tar, as `tiphys image load`, ctr and docker read it. Returns the
-    image's digest."""
+    """Writes an OCI layout in a tar, as `tiphys image load`, ctr and docker read it.
+
+    It holds the whole name: pods that name ``redis:7`` look for ``docker.io/library/redis:7``.
+    Returns the image's digest. Raises ImageNameError.
+    """
+    name = full_name(name)
     layer_digest = _digest_of(layer)
     settings = {
         "Entrypoint": config.entrypoint,

@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from tiphys.cluster.layers import MERGED, Config, LayerFiles, write_image
 from tiphys.cluster.state import ClusterError
+from tiphys.node.imagenames import ImageNameError, full_name
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PYTHON = "usr/local/lib/python3.11/dist-packages"  # where Debian 12's Python looks first
@@ -118,6 +119,10 @@ def build(recipe: Recipe, out: Path, cache: Path) -> str:
 
 
 def _check(recipe: Recipe) -> None:
+    try:
+        full_name(recipe.name)
+    except ImageNameError as error:
+        raise ClusterError(f"{recipe.name} cannot be the name of an image: {error}") from None
     unknown = set(recipe.folders.values()) - {*_USERS, *recipe.users}
     if unknown:
         raise ClusterError(

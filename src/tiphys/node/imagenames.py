@@ -35,6 +35,15 @@ def with_tag(image: str) -> str:
     return image if match["tag"] or match["digest"] else f"{image}:latest"
 
 
+def full_name(image: str) -> str:
+    """The name under which a runtime keeps the image: ``docker.io/library/redis:7`` of ``redis:7``.
+    Raises ImageNameError, also for a name with a digest: it is what the image is, not its name."""
+    match = _read(image)
+    if match["digest"]:
+        raise ImageNameError("a name to give has no digest")
+    return f"{match['repository']}:{match['tag'] or 'latest'}"
+
+
 def _split_domain(image: str) -> tuple[str, str]:
     """(registry, rest) of a name. What comes before the first slash is a registry if it looks like
     a host."""
