@@ -88,8 +88,8 @@ def test_everything_but_the_namespace_goes_with_the_add_on() -> None:
 
 def test_a_manifest_runs_it_as_a_pod_elsewhere() -> None:
     objects: list[Any] = whole_manifest(echo.ADDON, echo.Settings(prefix="x"), "registry/t:1")
-    assert kinds(objects)[-2:] == ["Deployment", "Addon"]
-    pod = objects[-2].spec.template.spec
+    assert kinds(objects)[0] == "Namespace" and kinds(objects)[-1] == "Deployment"
+    pod = objects[-1].spec.template.spec
     assert pod.service_account_name == "echo"
     assert pod.containers[0].image == "registry/t:1"
     assert pod.containers[0].args == [

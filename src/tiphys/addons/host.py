@@ -30,7 +30,7 @@ from tiphys.client.informer import Informers
 from tiphys.client.metrics import ComponentMetrics
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,8 @@ async def report(
         patch = {"status": to_builtins(status)}
         await client.patch(types.Addon, name, patch, "", "status", media=MERGE)
     except (StatusError, Unreachable) as error:
-        log.warning("the status of add-on %s was not written: %s", name, error)
+        if not is_not_found(error):  # a pod of `tiphys addon manifest` has none
+            log.warning("the status of add-on %s was not written: %s", name, error)
 
 
 def _own_client(config: Config, addon: OptionalAddon, metrics: ComponentMetrics) -> Client:

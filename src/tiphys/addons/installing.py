@@ -211,13 +211,9 @@ async def _apply(client: Client, objects: Sequence[Struct]) -> None:
 
 def whole_manifest(addon: OptionalAddon, settings: Any, image: str = "") -> list[Struct]:
     """Everything that runs the add-on on any Kubernetes, in an order in which `kubectl apply` takes
-    it."""
-    objects = manifest(addon, settings)
-    enabled = types.Addon(
-        metadata=ObjectMeta(name=addon.name),
-        spec=types.AddonSpec(settings=to_builtins(settings)),
-    )
-    return [definition(types.Addon), *objects, deployment(addon, settings, image), enabled]
+    it. Without the object of kind Addon, which is for `tiphys addon status`: kubectl looks its kind
+    up before it has created the definition."""
+    return [*manifest(addon, settings), deployment(addon, settings, image)]
 
 
 def deployment(addon: OptionalAddon, settings: Any, image: str = "") -> apps_v1.Deployment:

@@ -229,6 +229,20 @@ async def test_unchanged_clients_resolve_services(monkeypatch: pytest.MonkeyPatc
         assert len(counted) == 6 and max(counted.values()) - min(counted.values()) <= 6
 
 
+@pytest.mark.slow  # six thousand calls
+async def test_unchanged_clients_reach_each_pod_within_a_hundredth_of_the_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world(monkeypatch) as made, made.channel() as channel:
+        await all_known(channel)
+        counted = await unchanged(made, "xds:///who.default:80", 6000)
+        print("calls by pod:", counted)
+        assert len(counted) == 6 and all(abs(count - 1000) <= 10 for count in counted.values())
+        ours = await calls(channel, 6000)
+        print("of our channel:", dict(ours))
+        assert all(abs(count - 1000) <= 100 for count in ours.values())
+
+
 @pytest.mark.slow  # gRPC waits fifteen seconds before it believes that there is no such service
 async def test_unchanged_clients_are_told_which_service_there_is_not(
     monkeypatch: pytest.MonkeyPatch,
