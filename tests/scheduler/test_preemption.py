@@ -40,7 +40,11 @@ def outcome(
 ) -> preemption.PreemptionResult:
     scheduling = framework(snapshot)
     placement = scheduling.evaluate(pod).placement
-    return preemption.Preemptor(snapshot, scheduling).find_candidates(pod, placement, budgets or [])
+    result = preemption.PreemptionResult(node_count=placement.node_count)
+    preemptor = preemption.Preemptor(snapshot, scheduling)
+    for _ in preemptor.dry_run(pod, placement, budgets or [], result):
+        pass
+    return result
 
 
 def victims(

@@ -111,10 +111,6 @@ def _is_installed(module: str) -> bool:
 # --- the objects ---
 
 
-def account_name(addon: OptionalAddon) -> str:
-    return f"system:serviceaccount:{NAMESPACE}:{addon.name}"
-
-
 def manifest(addon: OptionalAddon, settings: Any) -> list[Struct]:
     """Every object that enabling creates, in order: definitions, account, rights, and the add-on's
     own."""

@@ -131,16 +131,6 @@ class Preemptor:
         self._snapshot = snapshot
         self._framework = framework
 
-    def find_candidates(
-        self, pod: PodInfo, placement: Placement, budgets: Iterable[PodDisruptionBudget]
-    ) -> PreemptionResult:
-        """The candidates for a pod that fits nowhere, as its `placement` says. Raises
-        PluginError."""
-        result = PreemptionResult(node_count=placement.node_count)
-        for _ in self.dry_run(pod, placement, budgets, result):
-            pass
-        return result
-
     def dry_run(
         self,
         pod: PodInfo,

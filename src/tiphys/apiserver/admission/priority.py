@@ -11,6 +11,8 @@ from tiphys.api.catalog import BY_PATH
 from tiphys.api.scheduling_v1 import PriorityClass
 from tiphys.apiserver.admission import Asking, Attributes
 from tiphys.machinery import errors
+from tiphys.machinery.derived import Derived
+from tiphys.store.cache import ResourceCache
 
 _CLASSES = BY_PATH["scheduling.k8s.io", "v1", "priorityclasses"]
 
@@ -22,8 +24,7 @@ class Priority(Asking):
 
     def __init__(self, registry: Callable[[], Any]) -> None:
         super().__init__(registry)
-        self._revision = -1
-        self._cached: PriorityClass | None = None
+        self._default = Derived(lambda: self._classes().revision, self._read_default)
 
     async def mutate(self, a: Attributes) -> None:
         if a.subresource or a.resource.plural != "pods" or a.operation not in ("CREATE", "UPDATE"):
@@ -41,7 +42,7 @@ class Priority(Asking):
                 reason = f"no PriorityClass with name {spec.priority_class_name} was found"
                 raise errors.forbidden("pods", a.name, reason)
         else:
-            chosen = self._default()
+            chosen = self._default.get()
             spec.priority_class_name = chosen.metadata.name if chosen else ""
         value = chosen.value if chosen else 0
         if spec.priority is not None and spec.priority != value:
@@ -73,7 +74,7 @@ class Priority(Asking):
             or not a.obj.global_default
         ):
             return
-        standing = self._default()
+        standing = self._default.get()
         if standing is not None and (a.operation == "CREATE" or standing.metadata.name != a.name):
             reason = (
                 f"PriorityClass {standing.metadata.name} is already marked as default. "
@@ -81,15 +82,15 @@ class Priority(Asking):
             )
             raise errors.forbidden(a.resource.group_resource, a.name, reason)
 
-    def _default(self) -> PriorityClass | None:
+    def _classes(self) -> ResourceCache:
+        cache: ResourceCache = self._registry().cache(_CLASSES)
+        return cache
+
+    def _read_default(self) -> PriorityClass | None:
         """The class of pods that name none: of several, as older clusters may have, the lowest."""
-        cache = self._registry().cache(_CLASSES)
-        if self._revision != cache.revision:
-            classes = [decode(entry.data, PriorityClass) for entry in cache]
-            defaults = [c for c in classes if c.global_default]
-            self._cached = min(defaults, key=lambda c: c.value) if defaults else None
-            self._revision = cache.revision
-        return self._cached
+        classes = [decode(entry.data, PriorityClass) for entry in self._classes()]
+        defaults = [c for c in classes if c.global_default]
+        return min(defaults, key=lambda c: c.value) if defaults else None
 
 
 def _keep(spec: core_v1.PodSpec, before: core_v1.PodSpec) -> None:

@@ -13,6 +13,7 @@ from tiphys.api.catalog import GroupVersion, Resource, Subresource, storage_of
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES, ServedResources
+from tiphys.machinery.derived import Derived
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -69,17 +70,16 @@ class Discovery:
     def __init__(self, served: ServedResources, aggregator: Aggregator) -> None:
         self._served = served
         self._aggregator = aggregator
-        self._kept: dict[Any, Any] = {}
-        self._generation = (-1, -1)
+        self._kept: Derived[dict[Any, Any]] = Derived(self._generations, dict)
+
+    def _generations(self) -> tuple[int, int]:
+        return self._served.generation, self._aggregator.generation
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        now = (self._served.generation, self._aggregator.generation)
-        if self._generation != now:
-            self._kept.clear()
-            self._generation = now
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+        kept = self._kept.get()
+        if key not in kept:
+            kept[key] = make()
+        return kept[key]
 
     def _versions(self) -> dict[str, list[GroupVersion]]:
         """Group → versions, as upstream lists them: by the priority that their APIServices have,
