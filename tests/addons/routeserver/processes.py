@@ -8,7 +8,6 @@ is, and ends with its input.
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -18,14 +17,13 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
 from tiphys.addons import OPTIONAL, installing
 from tiphys.client.client import Client
 from tiphys.client.config import load
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
-
-_LIST = re.compile(r'apiserver_request_total\{verb="(?:LIST|list)",resource="(\w+)".*?\} (\d+)')
 
 
 class Process:
@@ -67,8 +65,11 @@ class Api:
         """How often each resource has been listed."""
         text = (await self.client.request("GET", "/metrics", accept="text/plain")).decode()
         found: dict[str, int] = {}
-        for resource, count in _LIST.findall(text):
-            found[resource] = found.get(resource, 0) + int(count)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "apiserver_request_total" and sample.labels["verb"] == "LIST":
+                    resource = sample.labels["resource"]
+                    found[resource] = found.get(resource, 0) + int(sample.value)
         return found
 
     async def create(self, path: str, obj: dict[str, Any]) -> None:
