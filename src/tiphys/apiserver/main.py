@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
@@ -17,6 +17,7 @@ from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
+from tiphys.apiserver.audit.options import AuditOptions, auditor_of
 from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
@@ -25,7 +26,8 @@ from tiphys.apiserver.eventloop.memory import (
     settle_allocator,
     settle_collector,
 )
-from tiphys.apiserver.http.serving import serve, tls_context
+from tiphys.apiserver.http.auditing import Audited
+from tiphys.apiserver.http.serving import Answering, serve, tls_context
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
@@ -71,6 +73,7 @@ class Options:
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
+    audit: AuditOptions = field(default_factory=AuditOptions)
 
 
 def engine_of(options: Options) -> Engine:
@@ -103,6 +106,7 @@ class RunningServer:
 
     async def start(self) -> None:
         options = self.options
+        self._auditor = auditor_of(options.audit, self.collectors)
         await self.store.open()
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
@@ -132,6 +136,7 @@ class RunningServer:
             self._usage,
             address,
             self.collectors,
+            self._auditor,
         )
         definitions = DefinitionController(
             self.registry, self.server.reader.watches.end_of, self._tasks
@@ -158,7 +163,11 @@ class RunningServer:
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
         context = tls_context(options.certificate, options.key, options.client_ca)
-        self._runner = await serve(self.server, options.bind, options.port, context)
+        front: Answering = self.server
+        if self._auditor is not None:
+            self._auditor.start()
+            front = Audited(self.server)
+        self._runner = await serve(front, options.bind, options.port, context)
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
@@ -167,6 +176,8 @@ class RunningServer:
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()
+        if self._auditor is not None:
+            await self._auditor.stop()
         await self._connector.close()
         await self._caller.close()
         await self.registry.workers.close()

@@ -1,14 +1,13 @@
 """The HTTP front and the order in which a request passes through it.
 
 1. name the request         request.parse
-2. authenticate             certificate, token, anonymous
+2. authenticate             certificate, token, anonymous; here its audit record begins
 3. impersonate              if asked and allowed
 4. read the body            of whoever may do what he asks for
 5. wait for a seat          priority and fairness
    and authorize            RBAC and the node authorizer
 6. route                    discovery and health, or a resource's verb
 7. answer                   errors become a Status here and nowhere else
-(Audit will stand between 3 and 4.)
 """
 
 from __future__ import annotations
@@ -32,8 +31,9 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
+from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
-from tiphys.apiserver.eventloop.aside import aside, weigh_body
+from tiphys.apiserver.eventloop.aside import answered, aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
@@ -47,6 +47,8 @@ from tiphys.apiserver.http.request import (
     Call,
     RequestInfo,
     User,
+    annotate,
+    collect_annotations,
     collect_warnings,
     parse,
     parse_query,
@@ -89,6 +91,7 @@ class APIServer:
         usage: Usage,
         address: str,
         collectors: CollectorRegistry,
+        audit: Auditor | None = None,
     ) -> None:
         self.collectors = collectors
         self.authenticator = authenticator
@@ -97,6 +100,7 @@ class APIServer:
         self.registry = registry
         self.address = address
         self._served = registry.served
+        self.audit = audit
         self.metrics = RequestMetrics(collectors, self._served)
         self.reader = Reader(registry, self.metrics)
         self.discovery, self.documents = (
@@ -171,10 +175,15 @@ class APIServer:
             )
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
-            call.user = self._impersonate(call, self._authenticate(request))
+            user = await self._authenticate(call)
+            if self.audit is not None:
+                await self._begin_record(self.audit, call, user)
+            call.user = await answered(self._impersonate, call, user)
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._answered(call)
             if isinstance(response, respond.Unwritten):
+                if call.record is not None:
+                    call.record.answers(response.body)
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
         except StatusError as error:
@@ -184,6 +193,8 @@ class APIServer:
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call)
+            if request.record is not None:  # type: ignore[attr-defined]
+                request.record.failed(error.status)  # type: ignore[attr-defined]
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
@@ -194,6 +205,8 @@ class APIServer:
             response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
+            if request.record is not None:  # type: ignore[attr-defined]
+                await request.record.panicked(error)  # type: ignore[attr-defined]
             response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
@@ -206,7 +219,7 @@ class APIServer:
         deadline. A watch takes a seat until it has sent what there is.
         """
         if _is_long(call.info):
-            self._authorize(call)
+            await answered(self._authorize, call)
             with self.metrics.long_running(call).track_inprogress():
                 if begins_with_list(call):
                     return await self._seated(call, known=True)
@@ -233,7 +246,7 @@ class APIServer:
         flow = call.flow
         assert flow is not None
         if call.http.can_read_body and not known:
-            self._authorize(call)
+            await answered(self._authorize, call)
             known = True
             await self._receive(call)
         if flow.level.exempt:
@@ -254,7 +267,7 @@ class APIServer:
 
     async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
         if not known:
-            self._authorize(call)
+            await answered(self._authorize, call)
         return await self._route(call)
 
     async def _receive(self, call: Call) -> None:
@@ -282,18 +295,28 @@ class APIServer:
             if not self._receiving[account]:
                 del self._receiving[account]
 
-    def _authenticate(self, request: web.BaseRequest) -> User:
+    async def _authenticate(self, call: Call) -> User:
         """Certificate, then token, then nobody. One that is not valid is an error, not nobody."""
-        der = request.protocol.certificate  # type: ignore[attr-defined]
+        request = call.http
+        der = request.protocol.certificate
         try:
             if der and (user := self.authenticator.certificate(der)) is not None:
                 return user
             token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(
                 request
             )
-            return self.authenticator.token(token) if token else ANONYMOUS
+            if token:
+                return self.authenticator.token(token)
+            return ANONYMOUS
         except InvalidToken:
+            if self.audit is not None:
+                request.record = await self.audit.refuse(call, _attempted(request))
             raise errors.unauthorized() from None
+
+    async def _begin_record(self, audit: Auditor, call: Call, user: User) -> None:
+        record = await audit.begin(call, user, _is_long(call.info))
+        call.record = call.http.record = record
+        collect_annotations(record)
 
     def _impersonate(self, call: Call, user: User) -> User:
         for name in call.http.headers:  # a plain loop: every request passes here
@@ -304,8 +327,11 @@ class APIServer:
     def _authorize(self, call: Call) -> None:
         info = call.info
         asked = _asked(call, call.user)
-        if not self._authorizer.authorize(call.user, asked)[0]:
-            raise refusal(call.user, asked)
+        allowed, reason = self._authorizer.authorize(call.user, asked)
+        if call.record is not None:
+            call.record.decided(allowed, reason)
+        if not allowed:
+            raise refusal(call.user, asked, reason)
         if info.subresource in _UPGRADED and info.verb == "get" and info.resource == "pods":
             # A WebSocket begins with GET; what it does is no read. Upstream asks both since 1.35.
             asked = replace(asked, verb="create")
@@ -351,6 +377,7 @@ class APIServer:
         deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
         if deprecation and (resource.built_in or info.verb != "watch"):
             call.warnings.append(deprecation)
+            annotate("k8s.io/deprecated", "true")
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
@@ -453,6 +480,13 @@ def _asked(call: Call, user: User) -> Asked:
         version=info.version,
         fields=fields,
     )
+
+
+def _attempted(request: Any) -> list[str]:
+    """The ways in which a request tried to say who sends it, as upstream's audit names them."""
+    header = request.headers.get(hdrs.AUTHORIZATION, "").strip().lower()
+    ways = [way for way in ("basic", "bearer") if header.startswith(f"{way} ")]
+    return [*ways, "x509"] if request.protocol.certificate else ways
 
 
 def _is_long(info: RequestInfo) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tiphys.cli.addon import addon
+from tiphys.cli.auditflags import audit_flags, audit_options
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
@@ -256,6 +257,7 @@ def _end(ending: Ending) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@audit_flags
 @log_format
 def apiserver(
     pki: Path,
@@ -273,6 +275,7 @@ def apiserver(
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
     log_format: str,
+    **more: Any,
 ) -> None:
     """Run the API server."""
     from tiphys.apiserver.main import Options, run
@@ -300,6 +303,7 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        audit=audit_options(more),
     )
     try:
         _run(run(options))

@@ -29,7 +29,7 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.custom.conversion import convert
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.eventloop.turns import Steps
-from tiphys.apiserver.http.request import warn
+from tiphys.apiserver.http.request import annotate, warn
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.mirrors import Mirror
 from tiphys.apiserver.resources.base import Strategy
@@ -44,6 +44,7 @@ class _Webhooks(Base):
     """What both kinds share: `kind` is the configuration's type."""
 
     kind: Any
+    prefix = ""  # of what audit events are told
 
     def __init__(
         self,
@@ -135,15 +136,27 @@ class _Webhooks(Base):
                 log.warning(
                     "Webhook %s failed and is ignored, as its policy says: %s", hook.name, error
                 )
+                annotate(f"failed-open.{self.prefix}{self._place(attributes, hook)}", hook.name)
                 return {}
             raise errors.internal(
                 f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
             ) from None
         for text in response.get("warnings") or ():
             warn(str(text))
+        for key, value in (response.get("auditAnnotations") or {}).items():
+            annotate(f"{hook.name}/{key}", str(value))
         if not response.get("allowed"):
             raise _refusal(hook.name, response.get("status") or {})
         return response
+
+    def _place(self, attributes: Attributes, hook: Any) -> str:
+        """Which call of a webhook it is, as audit events have it."""
+        places = (number for number, (_, other) in enumerate(self._known) if other is hook)
+        return f"round_{int(attributes.second)}_index_{next(places, 0)}"
+
+    def _configuration_of(self, hook: Any) -> str:
+        names = (name for name, other in self._known if other is hook)
+        return next(names, "").removesuffix(f"/{hook.name}").rpartition("/")[2]
 
     async def _as(self, resource: Resource, attributes: Attributes, plain: Any) -> Any:
         """An object in the version the webhook asked for."""
@@ -175,6 +188,7 @@ class MutatingWebhooks(_Webhooks):
     them."""
 
     kind = v1.MutatingWebhookConfiguration
+    prefix = "mutation.webhook.admission.k8s.io/"
 
     async def mutate(self, attributes: Attributes) -> None:
         if attributes.resource.group == EXEMPT or not self._configured():
@@ -189,8 +203,18 @@ class MutatingWebhooks(_Webhooks):
             resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 changed = await self._apply(hook, resource, attributes, seen)
+                self._annotate(hook, attributes, changed)
                 rounds.done(attributes, name, hook.reinvocation_policy, changed)
         rounds.left(seen.plain("obj"))
+
+    def _annotate(self, hook: Any, attributes: Attributes, changed: bool) -> None:
+        told = {
+            "configuration": self._configuration_of(hook),
+            "webhook": hook.name,
+            "mutated": changed,
+        }
+        value = msgspec.json.encode(told).decode()
+        annotate(f"{self.prefix}{self._place(attributes, hook)}", value)
 
     async def _apply(
         self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen
@@ -207,6 +231,14 @@ class MutatingWebhooks(_Webhooks):
             raise errors.internal(
                 f'failed to apply the patch of webhook "{hook.name}": {error}'
             ) from None
+        key = f"patch.webhook.admission.k8s.io/{self._place(attributes, hook)}"
+        told = {
+            "configuration": self._configuration_of(hook),
+            "webhook": hook.name,
+            "patch": operations,
+            "patchType": "JSONPatch",
+        }
+        annotate(key, msgspec.json.encode(told).decode(), with_objects=True)
         if after == before:
             return False
         own = attributes.resource
@@ -221,6 +253,7 @@ class ValidatingWebhooks(_Webhooks):
     """All at once; the first no, in their order, is the answer."""
 
     kind = v1.ValidatingWebhookConfiguration
+    prefix = "validating.webhook.admission.k8s.io/"
 
     async def validate(self, attributes: Attributes) -> None:
         if attributes.resource.group == EXEMPT or not self._configured():
