@@ -12,7 +12,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
+from tiphys.apiserver.access.authentication import ServiceAccountTokens
+from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
@@ -74,6 +75,7 @@ class Options:
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
     audit: AuditOptions = field(default_factory=AuditOptions)
+    authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
 
 
 def engine_of(options: Options) -> Engine:
@@ -122,14 +124,16 @@ class RunningServer:
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
-        authenticator = Authenticator(tokens, options.token_file)
         address = f"{options.address}:{options.port}"
+        self._authentication = Authentication(
+            options.authentication, tokens, options.token_file, self.collectors, address
+        )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
         self._usage = Usage(self.registry, _node_tls(options))
         self.server = APIServer(
             self.registry,
-            authenticator,
+            self._authentication.authenticator,
             authorizer,
             self._connector,
             self._aggregator,
@@ -163,6 +167,7 @@ class RunningServer:
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
         context = tls_context(options.certificate, options.key, options.client_ca)
+        self._authentication.start()
         front: Answering = self.server
         if self._auditor is not None:
             self._auditor.start()
@@ -176,6 +181,7 @@ class RunningServer:
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()
+        await self._authentication.stop()
         if self._auditor is not None:
             await self._auditor.stop()
         await self._connector.close()

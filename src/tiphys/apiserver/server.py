@@ -306,8 +306,8 @@ class APIServer:
                 request
             )
             if token:
-                return self.authenticator.token(token)
-            return ANONYMOUS
+                return await self.authenticator.token(token)
+            return self.authenticator.anonymous(call.info.path)
         except InvalidToken:
             if self.audit is not None:
                 request.record = await self.audit.refuse(call, _attempted(request))

@@ -8,32 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tiphys.cli.durations import Duration
+
 if TYPE_CHECKING:
     from tiphys.apiserver.audit.backends import Batches, Truncation
     from tiphys.apiserver.audit.options import AuditOptions
 
-if TYPE_CHECKING:
-    _Seconds = click.ParamType[float]
-else:
-    _Seconds = click.ParamType  # of older versions it is no generic type
-
 _FILE = click.Path(path_type=Path)
-
-
-class Duration(_Seconds):
-    """Seconds of a duration in Go's syntax."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        from tiphys.machinery.durations import DurationError, seconds
-
-        if isinstance(value, float):
-            return value
-        try:
-            return seconds(str(value))
-        except DurationError as error:
-            self.fail(str(error), param, ctx)
 
 
 # (flag below --audit-log- or --audit-webhook-, type, default of the log, of the webhook, help)

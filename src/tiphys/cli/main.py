@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli.accessflags import authentication_flags, authentication_options
 from tiphys.cli.addon import addon
 from tiphys.cli.auditflags import audit_flags, audit_options
 from tiphys.cli.clusters import cluster_name, existing, explained
@@ -257,6 +258,7 @@ def _end(ending: Ending) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@authentication_flags
 @audit_flags
 @log_format
 def apiserver(
@@ -284,6 +286,10 @@ def apiserver(
     configure(log_format)
     kubelet_certificate = pki / "apiserver-kubelet-client.crt"
     kubelet_key = pki / "apiserver-kubelet-client.key"
+    try:
+        authentication = authentication_options(more)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     options = Options(
         pki / "apiserver.crt",
         pki / "apiserver.key",
@@ -304,6 +310,7 @@ def apiserver(
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
         audit=audit_options(more),
+        authentication=authentication,
     )
     try:
         _run(run(options))
