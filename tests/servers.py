@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
 import tempfile
@@ -77,7 +78,8 @@ async def served(answer: Answer = _nothing) -> AsyncIterator[Behind]:
 def kubeconfig(folder: Path, behind: Behind, path: str = "/hook") -> Path:
     """A file that says where the server is."""
     file = folder / "webhook.kubeconfig"
-    cluster = {"server": behind.url + path, "certificate-authority": str(behind.authority)}
+    authority = base64.b64encode(behind.authority.read_bytes()).decode()
+    cluster = {"server": behind.url + path, "certificate-authority-data": authority}
     content = {
         "clusters": [{"name": "it", "cluster": cluster}],
         "users": [{"name": "us", "user": {}}],

@@ -15,6 +15,7 @@ from pathlib import Path
 from tiphys.apiserver.access.authentication import ServiceAccountTokens
 from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
@@ -75,6 +76,7 @@ class Options:
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
     audit: AuditOptions = field(default_factory=AuditOptions)
+    authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
     authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
 
 
@@ -111,7 +113,11 @@ class RunningServer:
         self._auditor = auditor_of(options.audit, self.collectors)
         await self.store.open()
         nodes = NodeAuthorizer(self.store, NODE_RULES)
+        address = f"{options.address}:{options.port}"
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
+        self._authorization = Authorization(
+            options.authorization, authorizer, self.collectors, address
+        )
         admission: Admission = admission_chain(
             lambda: self.registry,
             lambda: authorizer,
@@ -124,7 +130,6 @@ class RunningServer:
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
-        address = f"{options.address}:{options.port}"
         self._authentication = Authentication(
             options.authentication, tokens, options.token_file, self.collectors, address
         )
@@ -168,6 +173,7 @@ class RunningServer:
         )
         context = tls_context(options.certificate, options.key, options.client_ca)
         self._authentication.start()
+        self._authorization.start()
         front: Answering = self.server
         if self._auditor is not None:
             self._auditor.start()
@@ -182,6 +188,7 @@ class RunningServer:
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()
         await self._authentication.stop()
+        await self._authorization.stop()
         if self._auditor is not None:
             await self._auditor.stop()
         await self._connector.close()

@@ -326,17 +326,27 @@ class APIServer:
 
     def _authorize(self, call: Call) -> None:
         info = call.info
-        asked = _asked(call, call.user)
+        asked = _asked(call, call.user, self._authorizer.chain is not None)
         allowed, reason = self._authorizer.authorize(call.user, asked)
         if call.record is not None:
             call.record.decided(allowed, reason)
         if not allowed:
-            raise refusal(call.user, asked, reason)
+            raise self._refusal(call, asked, reason)
         if info.subresource in _UPGRADED and info.verb == "get" and info.resource == "pods":
             # A WebSocket begins with GET; what it does is no read. Upstream asks both since 1.35.
             asked = replace(asked, verb="create")
             if not self._authorizer.authorize(call.user, asked)[0]:
                 raise refusal(call.user, asked)
+
+    def _refusal(self, call: Call, asked: Asked, reason: str) -> StatusError:
+        """403, or 500 when nobody allows the request and somebody could not be asked."""
+        error = self._authorizer.decide(call.user, asked).error
+        if not error:
+            return refusal(call.user, asked, reason)
+        if call.record is not None:
+            call.record.annotations["authorization.k8s.io/reason"] = "internal error"
+            call.record.annotations.pop("authorization.k8s.io/decision", None)
+        return errors.internal(error)
 
     # --- routing ---
 
@@ -463,13 +473,16 @@ _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
 
-def _asked(call: Call, user: User) -> Asked:
-    """What the authorizers are asked about the request."""
+def _asked(call: Call, user: User, whole: bool = False) -> Asked:
+    """What the authorizers are asked about the request. `whole`: with its selectors, whoever asks;
+    else they matter to the nodes' authorizer alone."""
     info = call.info
     if not info.is_resource:
         return Asked(info.verb, path=info.path)
     selects = info.verb in _SELECTING and not info.by_path
-    fields = call.query.get("fieldSelector", "") if selects and NODES in user.groups else ""
+    fields = ""
+    if selects and (whole or NODES in user.groups):
+        fields = call.query.get("fieldSelector", "")
     return Asked(
         info.verb,
         info.group,
@@ -479,6 +492,7 @@ def _asked(call: Call, user: User) -> Asked:
         info.name,
         version=info.version,
         fields=fields,
+        labels=call.query.get("labelSelector", "") if selects and whole else "",
     )
 
 

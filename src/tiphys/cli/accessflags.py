@@ -13,6 +13,7 @@ from tiphys.cli.durations import Duration
 
 if TYPE_CHECKING:
     from tiphys.apiserver.access.authenticationoptions import AuthenticationOptions
+    from tiphys.apiserver.access.authorizationoptions import AuthorizationOptions
 
 _FILE = click.Path(path_type=Path)
 _OIDC: tuple[tuple[str, Any, Any, str], ...] = (
@@ -86,4 +87,52 @@ def authentication_options(given: dict[str, Any]) -> AuthenticationOptions:
         given.pop("anonymous_auth"),
         OIDCOptions(**oidc, signing_algs=algorithms, required_claims=tuple(claims)),
         TokenWebhookOptions(file, version, ttl) if file is not None else None,
+    )
+
+
+def authorization_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags to a command, which gets them as arguments."""
+    options = [
+        click.option(
+            "--authorization-config",
+            type=_FILE,
+            help="An AuthorizationConfiguration: who decides, in which order.",
+        ),
+        click.option(
+            "--authorization-mode",
+            default="Node,RBAC",
+            show_default=True,
+            help="Comma-separated authorizers, in their order.",
+        ),
+        click.option(
+            "--authorization-webhook-config-file",
+            type=_FILE,
+            help="A kubeconfig: who is asked with mode Webhook.",
+        ),
+        click.option("--authorization-webhook-version", default="v1beta1", show_default=True),
+        click.option(
+            "--authorization-webhook-cache-authorized-ttl", default="5m", show_default=True
+        ),
+        click.option(
+            "--authorization-webhook-cache-unauthorized-ttl", default="30s", show_default=True
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def authorization_options(given: dict[str, Any]) -> AuthorizationOptions:
+    """The options of the flags' values, which are taken out of `given`."""
+    from tiphys.apiserver.access.authorizationoptions import AuthorizationOptions
+
+    modes = given.pop("authorization_mode").split(",")
+    prefix = "authorization_webhook"
+    return AuthorizationOptions(
+        given.pop("authorization_config"),
+        tuple(mode.strip() for mode in modes),
+        given.pop(f"{prefix}_config_file"),
+        given.pop(f"{prefix}_version"),
+        given.pop(f"{prefix}_cache_authorized_ttl"),
+        given.pop(f"{prefix}_cache_unauthorized_ttl"),
     )

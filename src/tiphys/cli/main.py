@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tiphys.cli.accessflags import authentication_flags, authentication_options
+from tiphys.cli.accessflags import (
+    authentication_flags,
+    authentication_options,
+    authorization_flags,
+    authorization_options,
+)
 from tiphys.cli.addon import addon
 from tiphys.cli.auditflags import audit_flags, audit_options
 from tiphys.cli.clusters import cluster_name, existing, explained
@@ -78,6 +83,13 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--audit-policy",
+    type=FOLDER,
+    default=None,
+    help="File with an audit.k8s.io/v1 Policy; what it asks for is written to audit/audit.log in "
+    "the cluster's folder.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -91,6 +103,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    audit_policy: Path | None,
     wait: bool,
 ) -> None:
     """Start a cluster and add it to your kubeconfig.
@@ -101,7 +114,17 @@ def up(
 
     with explained():
         command.run(
-            command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
+            command.Asked(
+                name,
+                data_dir,
+                port,
+                nodes,
+                runtime,
+                store,
+                etcd_tls,
+                scheduler_config,
+                audit_policy,
+            ),
             wait,
         )
 
@@ -259,6 +282,7 @@ def _end(ending: Ending) -> None:
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
 @authentication_flags
+@authorization_flags
 @audit_flags
 @log_format
 def apiserver(
@@ -311,6 +335,7 @@ def apiserver(
         admission_config=admission_control_config_file,
         audit=audit_options(more),
         authentication=authentication,
+        authorization=authorization_options(more),
     )
     try:
         _run(run(options))

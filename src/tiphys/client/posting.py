@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from pathlib import Path
 
 import aiohttp
 
 from tiphys.client.answers import TooLong, body_of
-from tiphys.client.config import Config, load
+from tiphys.client.config import Config
 
 _SECONDS = 30.0  # of a request: upstream's defaultRequestTimeout
 _LIMIT = 4 << 20  # bytes of an answer
@@ -31,9 +30,8 @@ class Poster:
     """One server, over connections that are kept. Its URL is the one that the kubeconfig gives,
     with its path. Redirects are not followed."""
 
-    def __init__(self, file: Path, seconds: float = _SECONDS) -> None:
-        """Raises ConfigError, OSError and ssl.SSLError for a file that cannot be used."""
-        config: Config = load(file)
+    def __init__(self, config: Config, seconds: float = _SECONDS) -> None:
+        """Raises OSError for files that cannot be used."""
         self._config = config
         self._url = config.server
         self._tls: ssl.SSLContext | bool = True

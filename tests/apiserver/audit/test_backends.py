@@ -22,6 +22,7 @@ from tiphys.apiserver.audit.events import Event, UserInfo, written
 from tiphys.apiserver.audit.logfile import LogFile
 from tiphys.apiserver.audit.options import AuditOptions, LogOptions, WebhookOptions, auditor_of
 from tiphys.apiserver.audit.records import Line
+from tiphys.client.config import load
 from tiphys.client.posting import Poster
 
 METADATA = {"level": "Metadata"}
@@ -128,7 +129,7 @@ def _about(behind: Behind, path: str) -> list[dict[str, Any]]:
 
 def webhook_to(behind: Behind, folder: Path, batches: Batches) -> tuple[Webhook, AuditMetrics]:
     metrics = AuditMetrics(CollectorRegistry())
-    poster = Poster(kubeconfig(folder, behind))
+    poster = Poster(load(kubeconfig(folder, behind)))
     return Webhook(poster, "batch", None, batches, metrics, backoff=0.01), metrics
 
 
@@ -158,7 +159,7 @@ async def test_a_webhook_that_is_away_costs_no_more_than_the_buffer(tmp_path: Pa
 async def test_batches_are_as_small_as_they_have_to_be(tmp_path: Path) -> None:
     async with served() as behind:
         metrics = AuditMetrics(CollectorRegistry())
-        poster = Poster(kubeconfig(tmp_path, behind))
+        poster = Poster(load(kubeconfig(tmp_path, behind)))
         bounds = Truncation(most=1000, most_batch=1000)
         webhook = Webhook(poster, "batch", bounds, Batches(most=10, wait=600), metrics)
         webhook.start()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tiphys.apiserver.http.request import User
+from tiphys.client.config import load
 from tiphys.client.posting import Poster, PostError
 
 _MOST_KEPT = 4096
@@ -66,7 +67,7 @@ class TokenWebhook:
                 f'unsupported authentication webhook version "{options.version}", supported '
                 f"versions are {', '.join(VERSIONS)}"
             )
-        self._poster = Poster(options.config_file)
+        self._poster = Poster(load(options.config_file))
         self._version = options.version
         self._ttl = options.cache_ttl
         self._audiences = audiences

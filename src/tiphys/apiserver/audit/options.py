@@ -12,6 +12,7 @@ from tiphys.apiserver.audit.backends import Batches, Log, Truncation, Webhook
 from tiphys.apiserver.audit.logfile import LogFile
 from tiphys.apiserver.audit.policy import Rules, load
 from tiphys.client.config import ConfigError
+from tiphys.client.config import load as load_kubeconfig
 from tiphys.client.posting import Poster
 
 MODES = ("batch", "blocking", "blocking-strict")
@@ -77,7 +78,7 @@ def _log(options: LogOptions, metrics: AuditMetrics) -> Log:
 
 def _webhook(options: WebhookOptions, file: Path, metrics: AuditMetrics) -> Webhook:
     try:
-        poster = Poster(file)
+        poster = Poster(load_kubeconfig(file))
     except (ConfigError, OSError, KeyError, TypeError) as error:
         raise ValueError(f"initializing audit webhook: {error}") from None
     return Webhook(

@@ -11,7 +11,7 @@ from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, PartialObjectMetadata, Status, StatusDetails
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_body
+from tiphys.apiserver.eventloop.aside import LARGE, answered, aside, weigh_body
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import (
     body,
@@ -186,7 +186,7 @@ class Writer:
         options = await self._options(call)
         write = self._deletion(call, resource, options)
         if options.ignore_store_read_error_with_cluster_breaking_potential:
-            self._check_unsafe(call, resource)
+            await answered(self._check_unsafe, call, resource)
             await self._registry.delete_corrupt(write)
             return respond.status(call, Status(status="Success"))
         entry, gone = await self._registry.delete(write, options)

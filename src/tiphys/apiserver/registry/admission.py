@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.eventloop.aside import Unanswered
 from tiphys.apiserver.http.request import User
 
 
@@ -106,4 +107,18 @@ class Admission:
 
     async def validate(self, attributes: Attributes) -> None:
         for plugin in self._chain(attributes.resource.group_resource)[1]:
-            await plugin.validate(attributes)
+            try:
+                await plugin.validate(attributes)
+            except Unanswered as question:
+                await _validate_again(plugin, attributes, question)
+
+
+async def _validate_again(plugin: Plugin, attributes: Attributes, question: Unanswered) -> None:
+    """Lets a plugin go on that wants to know what a user may do, which another server decides. It
+    begins anew: judging changes nothing."""
+    while True:
+        await question.ask()
+        try:
+            return await plugin.validate(attributes)
+        except Unanswered as another:
+            question = another
