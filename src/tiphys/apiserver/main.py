@@ -33,6 +33,7 @@ from tiphys.apiserver.http.serving import Answering, serve, tls_context
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
+from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
@@ -126,6 +127,7 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
+        admission.metrics = AdmissionMetrics(self.collectors)
         strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)

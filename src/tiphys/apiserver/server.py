@@ -119,7 +119,12 @@ class APIServer:
         self.ready = False
         collectors.register(
             StateCollector(
-                VERSION, registry.store, self.reader.watches, self.fairness, self.watchdog
+                VERSION,
+                self.metrics,
+                registry.store,
+                self.reader.watches,
+                self.fairness,
+                self.watchdog,
             )
         )
         self._pages = Pages(self)
@@ -211,7 +216,8 @@ class APIServer:
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
         if call is not None:
-            self.metrics.answered(call, response.status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self.metrics.answered(call, response.status, seconds, _size(request, response))
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:
@@ -494,6 +500,15 @@ def _asked(call: Call, user: User, whole: bool = False) -> Asked:
         fields=fields,
         labels=call.query.get("labelSelector", "") if selects and whole else "",
     )
+
+
+def _size(request: Any, response: web.StreamResponse) -> int:
+    """Bytes of an answer: of its body, or of what has been written if it went in pieces."""
+    body = getattr(response, "body", None)
+    if isinstance(body, bytes):
+        return len(body)
+    size: int = request._payload_writer.output_size
+    return size
 
 
 def _attempted(request: Any) -> list[str]:

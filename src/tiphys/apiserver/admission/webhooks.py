@@ -6,6 +6,7 @@ import asyncio
 import base64
 import copy
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.custom.conversion import convert
 from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.eventloop.turns import Steps
-from tiphys.apiserver.http.request import annotate, warn
+from tiphys.apiserver.http.request import annotate, waited, warn
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.mirrors import Mirror
 from tiphys.apiserver.resources.base import Strategy
@@ -38,6 +39,7 @@ from tiphys.machinery.cel import CelError
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
+_FAILED = 500  # the status of a webhook that did not answer, as upstream counts it
 
 
 class _Webhooks(Base):
@@ -45,6 +47,7 @@ class _Webhooks(Base):
 
     kind: Any
     prefix = ""  # of what audit events are told
+    step = ""  # as metrics name it
 
     def __init__(
         self,
@@ -120,6 +123,9 @@ class _Webhooks(Base):
             "apiVersion": f"admission.k8s.io/{version}",
             "request": request,
         }
+        metrics = self._registry().admission.metrics
+        about = (hook.name, self.step, attributes.operation)
+        began = time.perf_counter()
         try:
             answer = await self._caller().call(
                 hook.client_config, review, float(hook.timeout_seconds or 10)
@@ -132,21 +138,31 @@ class _Webhooks(Base):
                     f'expected response.uid="{seen.uid}", got "{response.get("uid")}"'
                 )
         except WebhookError as error:
-            if hook.failure_policy == "Ignore":
+            spent = waited(began)
+            ignored = hook.failure_policy == "Ignore"
+            metrics.webhook(*about, spent, _FAILED, not ignored)
+            if ignored:
+                metrics.failed_open(hook.name, self.step)
                 log.warning(
                     "Webhook %s failed and is ignored, as its policy says: %s", hook.name, error
                 )
                 annotate(f"failed-open.{self.prefix}{self._place(attributes, hook)}", hook.name)
                 return {}
+            metrics.rejection(*about, "calling_webhook_error", _FAILED)
             raise errors.internal(
                 f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
             ) from None
+        allowed = bool(response.get("allowed"))
+        refusal = None if allowed else _refusal(hook.name, response.get("status") or {})
+        code = 200 if refusal is None else refusal.code
+        metrics.webhook(*about, waited(began), code, not allowed)
         for text in response.get("warnings") or ():
             warn(str(text))
         for key, value in (response.get("auditAnnotations") or {}).items():
             annotate(f"{hook.name}/{key}", str(value))
-        if not response.get("allowed"):
-            raise _refusal(hook.name, response.get("status") or {})
+        if refusal is not None:
+            metrics.rejection(*about, "no_error", refusal.code)
+            raise refusal
         return response
 
     def _place(self, attributes: Attributes, hook: Any) -> str:
@@ -189,6 +205,7 @@ class MutatingWebhooks(_Webhooks):
 
     kind = v1.MutatingWebhookConfiguration
     prefix = "mutation.webhook.admission.k8s.io/"
+    step = "admit"
 
     async def mutate(self, attributes: Attributes) -> None:
         if attributes.resource.group == EXEMPT or not self._configured():
@@ -254,6 +271,7 @@ class ValidatingWebhooks(_Webhooks):
 
     kind = v1.ValidatingWebhookConfiguration
     prefix = "validating.webhook.admission.k8s.io/"
+    step = "validating"
 
     async def validate(self, attributes: Attributes) -> None:
         if attributes.resource.group == EXEMPT or not self._configured():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +18,26 @@ _warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
 _record: ContextVar[Any] = ContextVar("record", default=None)  # of audit.records.Record
 
 
+class Notes(list[str]):
+    """The warnings of a request, and how many seconds it has waited for others: webhooks, and a
+    seat."""
+
+    waited = 0.0
+
+
 def collect_warnings(into: list[str]) -> None:
     """From here on, in this task, `warn` adds to `into`."""
     _warnings.set(into)
+
+
+def waited(began: float) -> float:
+    """Notes that the request has waited for somebody else since then, a time of
+    `time.perf_counter`; returns how long."""
+    spent = time.perf_counter() - began
+    into = _warnings.get()
+    if isinstance(into, Notes):
+        into.waited += spent
+    return spent
 
 
 def warn(text: str) -> None:
@@ -239,7 +257,7 @@ class Call:
     query_text: str
     http: Any  # aiohttp's request, None for calls from within
     resource: Resource | None = None
-    warnings: list[str] = field(default_factory=list)
+    warnings: Notes = field(default_factory=Notes)
     flow: Any = None  # of fairness.Flow
     record: Any = None  # of audit.records.Record, where the request is audited
     document: Document | None = None  # of a body in YAML

@@ -4,13 +4,18 @@ it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from prometheus_client import CollectorRegistry
+
 from tiphys.api.catalog import Resource
 from tiphys.apiserver.eventloop.aside import Unanswered
 from tiphys.apiserver.http.request import User
+from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
+from tiphys.machinery.errors import StatusError
 
 
 @dataclass(slots=True)
@@ -74,43 +79,90 @@ class Asking(Base):
         self._registry = registry
 
 
+Chain = list[tuple[str, Plugin]]
+
+
 class Admission:
-    """The plugins in their order. Which of them care about a resource is worked out once."""
+    """The plugins in their order. Which of them care about a resource is worked out once. `names`
+    are those of plugins, by their identity, where they are not their classes'."""
 
-    def __init__(self, plugins: list[Plugin]) -> None:
+    def __init__(self, plugins: list[Plugin], names: dict[int, str] | None = None) -> None:
         self._plugins = plugins
-        self._chains: dict[str, tuple[list[Plugin], list[Plugin]]] = {}
+        self._names = names or {}
+        self._chains: dict[str, tuple[Chain, Chain]] = {}
+        self.metrics = AdmissionMetrics(CollectorRegistry())
 
-    def _chain(self, name: str) -> tuple[list[Plugin], list[Plugin]]:
+    def _chain(self, name: str) -> tuple[Chain, Chain]:
         chain = self._chains.get(name)
         if chain is None:
             caring = [
-                plugin
+                (self._names.get(id(plugin), type(plugin).__name__), plugin)
                 for plugin in self._plugins
                 if not plugin.resources or name in plugin.resources
             ]
-            mutating = [p for p in caring if getattr(type(p), "mutate", None) is not Base.mutate]
-            validating = [
-                p for p in caring if getattr(type(p), "validate", None) is not Base.validate
-            ]
-            chain = self._chains[name] = (mutating, validating)
+            chain = self._chains[name] = (_with(caring, "mutate"), _with(caring, "validate"))
         return chain
 
     async def mutate(self, attributes: Attributes) -> None:
         chain = self._chain(attributes.resource.group_resource)[0]
-        for plugin in chain:
-            await plugin.mutate(attributes)
-        if attributes.changed:
-            attributes.second = True
-            for plugin in chain:
+        began = time.perf_counter()
+        try:
+            await self._mutate(chain, attributes, began)
+            if attributes.changed:
+                attributes.second = True
+                await self._mutate(chain, attributes, time.perf_counter())
+        except StatusError:
+            self._took("admit", attributes, began, rejected=True)
+            raise
+        self._took("admit", attributes, began)
+
+    async def _mutate(self, chain: Chain, attributes: Attributes, before: float) -> None:
+        operation = attributes.operation
+        plugin_metrics = self.metrics.plugin
+        for name, plugin in chain:
+            try:
                 await plugin.mutate(attributes)
+            except StatusError:
+                spent = time.perf_counter() - before
+                plugin_metrics(name, "admit", operation, True).observe(spent)
+                raise
+            now = time.perf_counter()
+            plugin_metrics(name, "admit", operation).observe(now - before)
+            before = now
 
     async def validate(self, attributes: Attributes) -> None:
-        for plugin in self._chain(attributes.resource.group_resource)[1]:
+        operation = attributes.operation
+        plugin_metrics = self.metrics.plugin
+        began = before = time.perf_counter()
+        for name, plugin in self._chain(attributes.resource.group_resource)[1]:
             try:
                 await plugin.validate(attributes)
             except Unanswered as question:
                 await _validate_again(plugin, attributes, question)
+            except StatusError:
+                spent = time.perf_counter() - before
+                plugin_metrics(name, "validate", operation, True).observe(spent)
+                self._took("validate", attributes, began, rejected=True)
+                raise
+            now = time.perf_counter()
+            plugin_metrics(name, "validate", operation).observe(now - before)
+            before = now
+        self._took("validate", attributes, began)
+
+    def _took(
+        self, kind: str, attributes: Attributes, began: float, rejected: bool = False
+    ) -> None:
+        tally = self.metrics.step(kind, attributes.operation, rejected)
+        tally.observe(time.perf_counter() - began)
+
+
+def _with(chain: Chain, method: str) -> Chain:
+    """The plugins that have a method of their own."""
+    return [
+        (name, plugin)
+        for name, plugin in chain
+        if getattr(type(plugin), method, None) is not getattr(Base, method)
+    ]
 
 
 async def _validate_again(plugin: Plugin, attributes: Attributes, question: Unanswered) -> None:
