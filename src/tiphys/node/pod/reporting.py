@@ -8,14 +8,12 @@ from tiphys.api import core_v1
 from tiphys.api.base import to_builtins
 from tiphys.client.client import Client
 from tiphys.machinery import finished, timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.resources.resize import IN_PROGRESS, PENDING
 from tiphys.node.status.containerstatus import Observation
 from tiphys.node.status.podstatus import pod_status, settle
-
-_GONE_OR_REPLACED = (404, 409)  # the pod is deleted, or another one has its name
 
 
 class StatusReporter:
@@ -98,7 +96,7 @@ async def _patch_status(
     try:
         return await client.patch(core_v1.Pod, meta.name, body, meta.namespace, "status")
     except StatusError as error:
-        if error.code in _GONE_OR_REPLACED:
+        if is_write_overtaken(error):
             return None
         raise
 

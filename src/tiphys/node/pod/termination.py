@@ -10,7 +10,7 @@ import time
 
 from tiphys.api import core_v1
 from tiphys.client.client import Unreachable
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_GRACE = 30.0  # seconds
 _AFTER_HOOK = 2.0  # seconds that a container has after a hook took all the time, as upstream
-_GONE_OR_REPLACED = (404, 409)  # the pod is deleted, or another one has its name
 
 
 class PodTerminator:
@@ -191,7 +190,7 @@ class PodTerminator:
         try:
             await client.delete(core_v1.Pod, meta.name, meta.namespace, grace=0, uid=meta.uid)
         except StatusError as error:
-            if error.code not in _GONE_OR_REPLACED:
+            if not is_write_overtaken(error):
                 raise
 
     async def clean_up(self) -> None:

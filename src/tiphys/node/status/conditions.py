@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tiphys.api import core_v1 as v1
-from tiphys.machinery import timestamps
+from tiphys.machinery.conditions import find, status_of, transition_time
 from tiphys.machinery.finished import is_final
 from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.status.containerstatus import Observation
@@ -31,25 +31,22 @@ def conditions(seen: Observation, status: v1.PodStatus) -> list[v1.PodCondition]
         Condition("PodScheduled", True),
         *(Condition(held.type, True, held.reason, held.message) for held in _resizes(seen)),
     ]
-    before = {condition.type: condition for condition in seen.pod.status.conditions}
-    return [_condition(seen, row, before.get(row.type)) for row in rows]
+    return [_condition(seen, row) for row in rows]
 
 
 def _resizes(seen: Observation) -> list[v1.PodCondition]:
     return seen.resources.conditions(seen.pod, seen.state)
 
 
-def _condition(seen: Observation, row: Condition, old: v1.PodCondition | None) -> v1.PodCondition:
-    value = "True" if row.holds else "False"
-    since = timestamps.rfc3339(seen.now)
-    if old is not None and old.status == value and old.last_transition_time:
-        since = old.last_transition_time
+def _condition(seen: Observation, row: Condition) -> v1.PodCondition:
+    old = find(seen.pod.status.conditions, row.type)
+    value = status_of(row.holds)
     return v1.PodCondition(
         type=row.type,
         status=value,
         reason=row.reason,
         message=row.message,
-        last_transition_time=since,
+        last_transition_time=transition_time(old, value, seen.now),
         observed_generation=seen.pod.metadata.generation,
     )
 
@@ -100,18 +97,18 @@ def _ready(pod: v1.Pod, containers_ready: Condition) -> Condition:
     """A pod is ready when its containers are and its readiness gates are open."""
     if not containers_ready.holds:
         return containers_ready._replace(type="Ready")
-    present = {condition.type: condition for condition in pod.status.conditions}
     closed = []
     for gate in pod.spec.readiness_gates:
-        if message := _closed_gate(gate.condition_type, present.get(gate.condition_type)):
+        if message := _closed_gate(gate.condition_type, pod):
             closed.append(message)
     if not closed:
         return Condition("Ready", True)
     return Condition("Ready", False, "ReadinessGatesNotReady", ", ".join(closed))
 
 
-def _closed_gate(gate: str, condition: v1.PodCondition | None) -> str:
+def _closed_gate(gate: str, pod: v1.Pod) -> str:
     """What keeps a readiness gate closed; "" if it is open."""
+    condition = find(pod.status.conditions, gate)
     if condition is None:
         return f'corresponding condition of pod readiness gate "{gate}" does not exist.'
     if condition.status == "True":
