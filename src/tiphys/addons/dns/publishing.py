@@ -8,7 +8,7 @@ import logging
 from tiphys.api import discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,6 @@ async def _create_or_update(client: Client, published: discovery_v1.EndpointSlic
     try:
         await client.create(published)
     except StatusError as error:
-        if error.reason != "AlreadyExists":
+        if not is_already_exists(error):
             raise
         await client.update(published)
