@@ -37,7 +37,7 @@ class Audited:
 
     def events(self, path: str = "", stage: str = "") -> list[dict[str, Any]]:
         """What was told of requests whose URI begins with a path, of one stage or of all."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        lines = [json.loads(line) for line in self.log.read_bytes().split(b"\n") if line]
         return [
             event
             for event in lines

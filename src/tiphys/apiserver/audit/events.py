@@ -85,7 +85,11 @@ def written(event: Event) -> bytes:
     try:
         return _HEAD + msgspec.json.encode(event)[1:]
     except UnicodeEncodeError:  # bytes of a head that are no UTF-8
-        return _HEAD + msgspec.json.encode(_cleaned(msgspec.to_builtins(event)))[1:]
+        bare = msgspec.structs.replace(event, request_object=UNSET, response_object=UNSET)
+        plain = _cleaned(msgspec.to_builtins(bare))
+        objects = {"requestObject": event.request_object, "responseObject": event.response_object}
+        plain |= {name: value for name, value in objects.items() if value is not UNSET}
+        return _HEAD + msgspec.json.encode(plain)[1:]
 
 
 def _cleaned(value: Any) -> Any:
