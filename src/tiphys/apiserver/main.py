@@ -127,7 +127,7 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
-        admission.metrics = AdmissionMetrics(self.collectors)
+        admission.count_in(AdmissionMetrics(self.collectors))
         strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
