@@ -17,6 +17,7 @@ from tests.e2e.machine import (
     run_pod,
     running,
 )
+from tiphys.node.resources.cgroups import ROOT, is_unified
 
 
 def test_probes_restart_and_hold_back(machine: Machine) -> None:
@@ -295,3 +296,23 @@ def test_a_ready_pod_stays_ready_while_its_agent_is_killed(machine: Machine) -> 
         before["containerStatuses"][0]["ready"]
         and "ContainersNotReady" not in told.split('"deletionTimestamp"')[0]
     )
+
+
+def test_a_pod_has_its_part_of_the_machine_as_a_whole(machine: Machine) -> None:
+    """A group for the pod, with the sum of its containers' requests and limits, below that of its
+    class."""
+    asked = {"requests": {"cpu": "300m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
+    run_pod(machine, "part", "exec sleep 3600", container={"resources": asked})
+    running(machine, "part")
+    uid = machine.get("pod/part")["metadata"]["uid"]
+    assert _group_file(uid, "cpu", "cpu.shares", "cpu.weight") in ("307", "12")
+    assert _group_file(uid, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
+    gone(machine, "part")
+    machine.eventually(lambda: not list(ROOT.glob(f"**/pod{uid}")))
+
+
+def _group_file(uid: str, controller: str, first: str, second: str) -> str:
+    """A file of a burstable pod's group, in version 1 or 2 of control groups."""
+    top, name = (ROOT, second) if is_unified() else (ROOT / controller, first)
+    [group] = top.glob(f"**/burstable/pod{uid}")
+    return (group / name).read_text().strip()

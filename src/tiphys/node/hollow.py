@@ -99,6 +99,10 @@ class HollowRuntime:
 
     # --- sandboxes ---
 
+    async def reserve(
+        self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False
+    ) -> None: ...
+
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> SandboxState:

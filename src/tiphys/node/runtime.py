@@ -172,6 +172,12 @@ class Runtime(Protocol):
         """Lets go of the images that volumes of the pod were mounted from."""
         ...
 
+    async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:
+        """Gives the pod as a whole what `spec` asks for: its own, with the resources that it was
+        granted. Before its sandbox is made, and around a resize of its containers; `growing`:
+        nothing is taken from it yet."""
+        ...
+
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> SandboxState: ...

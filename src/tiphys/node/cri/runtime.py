@@ -25,6 +25,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.resources.capacity import machine_capacity
+from tiphys.node.resources.cgroups import ControlGroups, group_limits
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
 from tiphys.node.volumes.podvolumes import Volumes
@@ -37,7 +38,6 @@ _SANDBOX_TIMEOUT = 240.0  # seconds
 _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container may take
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _EXIT_TOPICS = (b"/tasks/exit", b"/tasks/oom")  # of containerd's events
-_CGROUPS = Path("/sys/fs/cgroup")
 _NO_RESOLVER = Resolver([], [], [])
 
 
@@ -55,7 +55,8 @@ class CRIRuntime(CRIImages, CRILogs):
         client = CRIClient(socket, metrics or KubeletMetrics(CollectorRegistry()))
         CRIImages.__init__(self, client)
         CRILogs.__init__(self, client, logs)
-        self._cgroup = cgroup
+        machine = os.cpu_count() or 1
+        self._groups = ControlGroups(cgroup, 1000 * machine)
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid
         self._tasks = TaskGroup("cri")
         self.name = "containerd://unknown"
@@ -158,6 +159,11 @@ class CRIRuntime(CRIImages, CRILogs):
 
     # --- sandboxes ---
 
+    async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:
+        qos = pod.status.qos_class
+        limits = group_limits(spec, qos)
+        await asyncio.to_thread(self._groups.hold, pod.metadata.uid, qos, limits, growing)
+
     async def run_sandbox(
         self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> SandboxState:
@@ -181,7 +187,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> m.PodSandboxConfig:
         logs = str(self.log_folder(PodIdentity.of(pod)))
-        cgroup = f"{self._cgroup}/pod{pod.metadata.uid}"
+        cgroup = self._groups.path(pod.metadata.uid, pod.status.qos_class)
         return sandbox_config(pod, attempt, resolver, hostname, logs, cgroup)
 
     async def stop_sandbox(self, id: str) -> None:
@@ -195,11 +201,7 @@ class CRIRuntime(CRIImages, CRILogs):
     def forget(self, uid: str) -> None:
         """Removes the pod's control groups."""
         self._configs.pop(uid, None)
-        is_unified = (_CGROUPS / "cgroup.controllers").exists()  # version 2 has one tree
-        roots = [_CGROUPS] if is_unified else list(_CGROUPS.iterdir())
-        for root in roots:
-            with contextlib.suppress(OSError):
-                os.rmdir(root / self._cgroup.lstrip("/") / f"pod{uid}")
+        self._groups.remove(uid)
 
     # --- containers ---
 

@@ -146,6 +146,11 @@ class ManagedPod:
         """Where the pod's containers are reached."""
         return self.pod_ip() or self.node.address
 
+    async def reserve(self, growing: bool = False) -> None:
+        """Gives the pod as a whole what it was granted; see `Runtime.reserve`."""
+        granted = self.resources.allocated_spec(self.pod)
+        await self.node.runtime.reserve(self.pod, granted, growing)
+
     async def set_up_volumes(self) -> dict[str, str]:
         """Volume name -> host path; prepares them if that was not done yet. Raises VolumeError."""
         if self.volume_paths is None:

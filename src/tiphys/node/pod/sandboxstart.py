@@ -75,6 +75,7 @@ class SandboxStarter:
         managed, node = self._managed, self._managed.node
         resolver = resolver_of(managed.pod, node.dns, node.resolver)
         async with node.starting:
+            await managed.reserve()
             return await asyncio.gather(
                 node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname),
                 managed.set_up_volumes(),

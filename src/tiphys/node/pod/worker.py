@@ -95,6 +95,8 @@ class PodWorker:
         """Returns when the pod is gone from this node."""
         managed = self.managed
         refreshed_at = time.monotonic()
+        if managed.state.sandbox is not None:  # an agent before this one has started it
+            await managed.reserve()
         try:
             while not managed.gone:
                 managed.acknowledge()
