@@ -316,3 +316,67 @@ def _group_file(uid: str, controller: str, first: str, second: str) -> str:
     top, name = (ROOT, second) if is_unified() else (ROOT / controller, first)
     [group] = top.glob(f"**/burstable/pod{uid}")
     return (group / name).read_text().strip()
+
+
+RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+
+
+def test_a_rule_restarts_all_containers_in_place(machine: Machine) -> None:
+    """The init container runs again, the address stays, and what is in a volume stays, too."""
+    script = "echo x >> /data/runs; [ $(wc -l < /data/runs) -gt 2 ] && exec sleep 3600; exit 42"
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    shared = {"image": IMAGE, "volumeMounts": mounts}
+    run_pod(
+        machine,
+        "again",
+        "exec sleep 3600",
+        volumes=[{"name": "data", "emptyDir": {}}],
+        initContainers=[
+            {"name": "i", "command": ["sh", "-c", "echo i >> /data/inits"], **shared},
+            {
+                "name": "t",
+                "command": ["sh", "-c", script],
+                "restartPolicy": "Always",
+                "restartPolicyRules": RULES,
+                **shared,
+            },
+        ],
+    )
+    machine.eventually(lambda: restarts(machine, "again") == {"c": 2, "i": 2, "t": 2})
+    running(machine, "again")
+    count = ["exec", "again", "-c", "t", "--", "sh", "-c", "wc -l < /data/inits"]
+    assert machine.kubectl(*count).strip() == "3"
+    [condition] = [
+        one
+        for one in machine.get("pod/again")["status"]["conditions"]
+        if one["type"] == "AllContainersRestarting"
+    ]
+    assert condition["status"] == "False"
+    gone(machine, "again")
+
+
+def restarts(machine: Machine, name: str) -> dict[str, int]:
+    status = machine.get(f"pod/{name}")["status"]
+    statuses = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
+    return {one["name"]: one["restartCount"] for one in statuses}
+
+
+def test_a_runtime_class_chooses_among_the_runtimes_that_are_installed(machine: Machine) -> None:
+    classes = [
+        {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": handler},
+            "handler": handler,
+        }
+        for handler in ("runc", "absent")
+    ]
+    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": classes})
+    machine.kubectl("apply", "-f", "-", stdin=body)
+    run_pod(machine, "chosen", "exec sleep 3600", runtimeClassName="runc")
+    run_pod(machine, "unserved", "exec sleep 3600", runtimeClassName="absent")
+    running(machine, "chosen")
+    reason = 'no runtime for "absent" is configured'
+    machine.eventually(lambda: reason in machine.kubectl("describe", "pod", "unserved"))
+    gone(machine, "chosen", "unserved")
+    machine.kubectl("delete", "runtimeclass", "runc", "absent")

@@ -104,7 +104,12 @@ class HollowRuntime:
     ) -> None: ...
 
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        handler: str = "",
     ) -> SandboxState:
         meta = pod.metadata
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
@@ -195,7 +200,10 @@ class HollowRuntime:
             self._finish(container, 0)
 
     async def remove_container(self, id: str) -> None:
-        self._uids.pop(id, None)
+        container = self._find(id)
+        uid = self._uids.pop(id, "")
+        if container is not None:
+            del self._pods[uid].containers[container.name]
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}

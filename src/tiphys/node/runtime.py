@@ -179,8 +179,15 @@ class Runtime(Protocol):
         ...
 
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
-    ) -> SandboxState: ...
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        handler: str = "",
+    ) -> SandboxState:
+        """`handler` is what the pod's RuntimeClass calls the runtime; "" is the usual one."""
+        ...
 
     async def start_container(
         self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan

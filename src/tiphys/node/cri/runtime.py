@@ -165,7 +165,12 @@ class CRIRuntime(CRIImages, CRILogs):
         await asyncio.to_thread(self._groups.hold, pod.metadata.uid, qos, limits, growing)
 
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        handler: str = "",
     ) -> SandboxState:
         if pod.spec.host_users is False:
             raise _sandbox_fault(
@@ -173,7 +178,7 @@ class CRIRuntime(CRIImages, CRILogs):
             )
         config = self._sandbox_config(pod, attempt, resolver, hostname)
         self.make_log_folder(PodIdentity.of(pod))
-        request = m.RunPodSandboxRequest(config=config)
+        request = m.RunPodSandboxRequest(config=config, runtime_handler=handler)
         try:
             response = await self._runtime(
                 "RunPodSandbox", request, m.RunPodSandboxResponse, _SANDBOX_TIMEOUT

@@ -19,6 +19,7 @@ from tiphys.node.pod.inplaceresize import apply_resources, grant_resources
 from tiphys.node.pod.lifecycle import Kill, PodActions, compute_actions, deadline_exceeded
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
+from tiphys.node.pod.restarting import restart_all
 from tiphys.node.pod.sandboxstart import UNREPORTED, SandboxStarter
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.resources.admission import Rejection
@@ -173,6 +174,9 @@ class PodWorker:
             await self._terminator.kill(self._terminator.grace_period())
         for kill in actions.kill:
             await self._kill_container(kill)
+        if actions.reset:
+            await restart_all(managed, self._reporter, actions.reset)
+            return
         if actions.finished:
             actions.retry_after = None
             await self._finish()
