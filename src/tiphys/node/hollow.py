@@ -92,6 +92,8 @@ class HollowRuntime:
 
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None: ...
 
+    async def remove_image(self, image: str) -> None: ...
+
     async def release_images(self, uid: str) -> None: ...
 
     async def images(self) -> list[tuple[list[str], int]]:
@@ -278,5 +280,7 @@ class NoVolumes:
 
     def pod_uids(self) -> set[str]:
         return set()
+
+    def release(self, uid: str) -> None: ...
 
     def tear_down(self, uid: str) -> None: ...

@@ -98,6 +98,10 @@ class PodVolumes(Protocol):
         """The uids of pods that have something on disk."""
         ...
 
+    def release(self, uid: str) -> None:
+        """Removes the volumes of a pod that has ended. Its object is still there."""
+        ...
+
     def tear_down(self, uid: str) -> None:
         """Removes everything that the pod has on disk."""
         ...
@@ -162,6 +166,10 @@ class Runtime(Protocol):
         ...
 
     async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
+
+    async def remove_image(self, image: str) -> None:
+        """Removes an image of the node, by one of its names, with all of its names."""
+        ...
 
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
         """Mounts the files of an image on the node, read-only, at the folder `place`, for the

@@ -210,6 +210,17 @@ async def test_a_worker_runs_until_its_pod_is_gone() -> None:
     assert node.server.deleted == ["p"]
 
 
+async def test_a_pod_that_has_ended_keeps_no_volumes() -> None:
+    released: list[str] = []
+    node = Node(lasting(restartPolicy="Never"))
+    node.context.volumes.release = released.append  # type: ignore[method-assign]
+    await node.step(2)
+    assert not released
+    end(node, "c", 0)
+    await node.step(3)
+    assert node.phase() == "Succeeded" and len(released) == 1, "once"
+
+
 RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
 TRIGGER = {"name": "t", "image": "i", "restartPolicy": "Never", "restartPolicyRules": RULES}
 

@@ -20,7 +20,7 @@ from tiphys.node.cri import messages as m
 from tiphys.node.cri.client import CRIClient
 from tiphys.node.cri.config import UID_LABEL, container_config, container_resources, sandbox_config
 from tiphys.node.cri.images import CRIImages
-from tiphys.node.cri.logfiles import CRILogs
+from tiphys.node.cri.logfiles import CRILogs, LogLimits
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -50,11 +50,16 @@ class CRIRuntime(CRIImages, CRILogs):
     parallel_starts = 6
 
     def __init__(
-        self, socket: str, logs: Path, cgroup: str, metrics: KubeletMetrics | None = None
+        self,
+        socket: str,
+        logs: Path,
+        cgroup: str,
+        metrics: KubeletMetrics | None = None,
+        log_limits: LogLimits = LogLimits(),
     ) -> None:
         client = CRIClient(socket, metrics or KubeletMetrics(CollectorRegistry()))
         CRIImages.__init__(self, client)
-        CRILogs.__init__(self, client, logs)
+        CRILogs.__init__(self, client, logs, log_limits)
         machine = os.cpu_count() or 1
         self._groups = ControlGroups(cgroup, 1000 * machine)
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid

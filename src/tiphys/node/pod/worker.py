@@ -151,6 +151,7 @@ class PodWorker:
         if managed.failure is not None and managed.failure.reason == _EVICTED:
             await self._terminator.kill(_EVICTION_GRACE)
             await self._reporter.report()
+            await managed.release_volumes()
             return None
         managed.probes.watch(managed.pod, managed.state)
         grant_resources(managed)
@@ -207,6 +208,7 @@ class PodWorker:
             if deadline_exceeded(managed.pod, managed.node.now()):
                 managed.failure = _DEADLINE_EXCEEDED
         await self._reporter.report()
+        await managed.release_volumes()
 
     async def _start_containers(self, actions: PodActions) -> None:
         managed = self.managed
