@@ -67,3 +67,11 @@ def test_others_are_refused_as_go_refuses_them(text: str, message: str) -> None:
 )
 def test_ages_are_shown_as_kubectl_shows_them(age: float, shown: str) -> None:
     assert human(age) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (10.9, "10s"), (59, "59s"), (60, "1m0s"), (160, "2m40s"), (3610, "1h0m10s")],
+)
+def test_whole_seconds_are_written_as_go_writes_them(seconds: float, text: str) -> None:
+    assert durations.go_text(seconds) == text
