@@ -20,7 +20,7 @@ START = "2026-01-01T00:00:00Z"
 
 def event(name: str, **times: str) -> Entry:
     body = {"metadata": {"name": name, "creationTimestamp": START}, **times}
-    return Entry(name, 1, json.dumps(body).encode(), ())
+    return Entry(name, 1, json.dumps(body, separators=(",", ":")).encode(), ())
 
 
 def test_an_event_ends_an_hour_after_it_was_last_seen() -> None:
