@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tiphys.machinery import structural
-from tiphys.machinery.rules import cel_value, check_rules
+from tiphys.machinery.rules import RuleCosts, cel_value, check_rules, node_errors
 from tiphys.machinery.structural import Schema
 
 
@@ -129,3 +129,55 @@ def test_values_are_seen_by_the_type_that_their_schema_gives(
     assert type(result) is type(seen)
     if isinstance(seen, list):
         assert type(result[0]) is float
+
+
+def problems(rule: dict[str, Any], uncorrelated: str = "") -> list[str]:
+    """What is wrong with a rule of an integer, as upstream words it."""
+    of = structural.compile_schema({"type": "integer", "x-kubernetes-validations": [rule]})
+    found = node_errors(of, "p", 1, uncorrelated, RuleCosts())
+    return [f"{error.field.rpartition('.')[2]}: {error.detail}" for error in found]
+
+
+@pytest.mark.parametrize(
+    ("rule", "texts"),
+    [
+        ({"rule": "self > 1"}, []),
+        ({"rule": "self > oldSelf"}, []),
+        (
+            {"rule": "self > 1", "optionalOldSelf": True},
+            ["may not be set if oldSelf is not used in rule"],
+        ),
+        ({"rule": "oldSelf.hasValue()", "optionalOldSelf": True}, []),
+        ({"rule": "1"}, ["cel expression must evaluate to a bool"]),
+        ({"rule": "self >"}, ["compilation failed"]),
+        ({"rule": "true", "messageExpression": "'a'"}, []),
+        (
+            {"rule": "true", "messageExpression": "1"},
+            ["messageExpression must evaluate to a string"],
+        ),
+        ({"rule": "true", "messageExpression": "x"}, ["messageExpression compilation failed"]),
+    ],
+)
+def test_a_rule_is_judged_before_it_is_run(rule: dict[str, Any], texts: list[str]) -> None:
+    found = problems(rule)
+    assert len(found) == len(texts)
+    assert all(text in detail for text, detail in zip(texts, found, strict=True))
+
+
+def test_a_rule_about_changes_needs_a_place_that_tells_old_values_apart() -> None:
+    assert problems({"rule": "self > 1"}, "p") == []
+    [detail] = problems({"rule": "self > oldSelf"}, "p")
+    assert "oldSelf cannot be used on the uncorrelatable portion of the schema within p" in detail
+
+
+def test_the_costs_of_all_rules_are_limited_together() -> None:
+    costs = RuleCosts()
+    costs.add("a", 60_000_000)
+    costs.add("b", 40_000_000)
+    assert costs.total_errors("p") == []
+    costs.add("c", 1)
+    assert [error.field for error in costs.total_errors("p")] == [
+        "a",
+        "b",
+        "p",
+    ]  # the small one is not named
