@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tests.apiserver.registry.builders import created, registry, write_of
-from tests.builders import config_map
+from tests.builders import config_map, service
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.apiserver.registry.changes import Mutation, Replace
 from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery.errors import StatusError
+from tiphys.store.engine import StoreError
 
 MAPS = resource_of(core_v1.ConfigMap)
 
@@ -130,3 +131,32 @@ async def test_what_is_not_there_is_not_changed() -> None:
         with pytest.raises(StatusError) as refused:
             await objects.update(write_of(config_map()), Mutation(lambda obj: obj))
         assert refused.value.reason == "NotFound"
+
+
+async def test_an_update_that_is_a_dry_run_shows_what_would_be_there() -> None:
+    async with registry() as objects:
+        stored = await created(objects, config_map(a="1"))
+        stored.data["a"] = "2"
+        written = await objects.update(write_of(stored, dry_run=True), Replace(stored, whole))
+        shown = decode(written.entry.data, core_v1.ConfigMap)
+        assert shown.data == {"a": "2"}
+        assert shown.metadata.resource_version == stored.metadata.resource_version
+        found = objects.find(core_v1.ConfigMap, "default", "c")
+        assert found is not None and found.data == {"a": "1"}
+
+
+async def test_the_address_of_a_service_is_given_back_when_its_write_fails() -> None:
+    async with registry() as objects:
+        first = service("a")
+        first.spec.cluster_ip = "10.96.0.77"
+        objects.store.put = refuse  # type: ignore[method-assign]
+        with pytest.raises(StatusError):
+            await created(objects, first)
+        del objects.store.put
+        second = service("b")
+        second.spec.cluster_ip = "10.96.0.77"
+        assert (await created(objects, second)).spec.cluster_ip == "10.96.0.77"
+
+
+async def refuse(*args: Any) -> Any:
+    raise StoreError("no space")
