@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
-from tiphys.machinery import timestamps
+from tiphys.machinery import durations, timestamps
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.containers.records import ContainerRecords, WaitingReason
 from tiphys.node.containers.restartpolicy import (
@@ -234,7 +234,7 @@ class _Step:
             self._start_next(container)
             return
         message = (
-            f"back-off {_duration(backoff.delay)} restarting failed "
+            f"back-off {durations.go_text(backoff.delay)} restarting failed "
             f"container={container.name} pod={PodIdentity.of(self.pod)}"
         )
         self.actions.waiting[container.name] = WaitingReason("CrashLoopBackOff", message)
@@ -243,9 +243,3 @@ class _Step:
     def _start_next(self, container: Any) -> None:
         attempt = self.state.containers[container.name].attempt + 1
         self.actions.start.append(Start(container, attempt))
-
-
-def _duration(seconds: float) -> str:
-    """As Go prints whole seconds: ``10s``, ``2m40s``."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
