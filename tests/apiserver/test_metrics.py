@@ -59,7 +59,9 @@ async def test_requests_are_counted_by_upstreams_labels(server: LocalCluster) ->
     assert total(text, "apiserver_request_duration_seconds_count", **CREATED) == 1
     assert total(text, "apiserver_request_duration_seconds_bucket", le="60.0", **CREATED) == 1
     written = {"operation": "create", "group": "", "resource": "configmaps"}
-    assert total(text, "etcd_request_duration_seconds_count", **written) == 2  # kube-root-ca.crt
+    assert (
+        total(text, "etcd_request_duration_seconds_count", **written) == 3
+    )  # kube-root-ca.crt, coredns
 
 
 @pytest.mark.parametrize(
