@@ -35,13 +35,13 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
-SLOWER = pytest.param("gateway", marks=pytest.mark.slow)
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "registry")]
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their
 # own.
 @pytest.mark.parametrize(
-    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", SLOWER]
+    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", *SLOWER]
 )
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
     script = commands(ROOT / "src/tiphys/addons" / addon / "README.md")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from tiphys.addons.registry.access import Access, Door
 from tiphys.addons.registry.serving import RegistryServer
@@ -63,7 +64,8 @@ class Raw:
 
     async def ask(self, method: str, path: str, data: Any = None, **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self._session.request(method, self.url + path, data=data, headers=named) as got:
+        url = URL(self.url + path, encoded=True)
+        async with self._session.request(method, url, data=data, headers=named) as got:
             return Answer(got.status, got.headers, await got.read())
 
     async def push_blob(self, repository: str, data: bytes) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta
 
 from tiphys.addons.registry import naming
 from tiphys.addons.registry.faults import Fault
@@ -16,6 +16,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 _DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 _TYPES = (INDEX, _MANIFEST, _DOCKER, _DOCKER_LIST)
+_MOST_ANNOTATIONS = 64 << 10  # bytes, of a manifest that the referrers API shows
 _ELSEWHERE = ("nondistributable", "foreign")  # in the types of layers that no registry holds
 
 
@@ -36,7 +37,7 @@ class _Document(msgspec.Struct, rename="camel"):
     manifests: list[Descriptor] = []
     subject: Descriptor | None = None
     artifact_type: str = ""
-    annotations: dict[str, str] = {}
+    annotations: msgspec.Raw = msgspec.Raw()  # read only where they are shown
 
 
 class Manifest(msgspec.Struct):
@@ -48,7 +49,7 @@ class Manifest(msgspec.Struct):
     manifests: list[str] = []
     subject: str = ""
     artifact_type: str = ""
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = {}
 
 
 def read(data: bytes, media_type: str) -> Manifest:
@@ -80,8 +81,20 @@ def _manifest(document: _Document, media_type: str) -> Manifest:
         list(dict.fromkeys(naming.digest(one.digest) for one in document.manifests)),
         naming.digest(document.subject.digest) if document.subject is not None else "",
         document.artifact_type or (config.media_type if config is not None else ""),
-        document.annotations,
+        _annotations(document),
     )
+
+
+def _annotations(document: _Document) -> dict[str, str]:
+    """Those that the referrers API shows. Raises Fault."""
+    if document.subject is None or not document.annotations:
+        return {}
+    if len(document.annotations) > _MOST_ANNOTATIONS:
+        raise _invalid(f"annotations have at most {_MOST_ANNOTATIONS} bytes here")
+    try:
+        return msgspec.json.decode(document.annotations, type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise _invalid(f"annotations: {error}") from None
 
 
 def referrer(data: bytes, hexdigest: str, manifest: Manifest) -> dict[str, Any]:
