@@ -9,6 +9,7 @@ import logging
 import signal
 import ssl
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tiphys.apiserver.eventloop.memory import (
     settle_collector,
 )
 from tiphys.apiserver.http.serving import serve, tls_context
+from tiphys.apiserver.parts import Part, ServerContext
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
@@ -35,7 +37,6 @@ from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
-from tiphys.apiserver.usage import Usage
 from tiphys.client.exposition import component_registry
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
@@ -92,10 +93,11 @@ def engine_of(options: Options) -> Engine:
 
 
 class RunningServer:
-    """A started server; `stop()` ends it cleanly."""
+    """A started server; `stop()` ends it cleanly. `parts` are of add-ons."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, parts: Sequence[Part] = ()) -> None:
         self.options = options
+        self._parts = parts
         self.collectors = component_registry()
         self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
         self.registry: Registry
@@ -122,14 +124,15 @@ class RunningServer:
         address = f"{options.address}:{options.port}"
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
-        self._usage = Usage(self.registry, _node_tls(options))
+        place = ServerContext(self.registry, _node_tls(options))
+        self._groups = [part(place) for part in self._parts]
         self.server = APIServer(
             self.registry,
             authenticator,
             authorizer,
             self._connector,
             self._aggregator,
-            self._usage,
+            {group.group: group for group in self._groups},
             address,
             self.collectors,
         )
@@ -148,7 +151,8 @@ class RunningServer:
         kept = keep_kubernetes(self.registry, options.address, options.port)
         self._tasks.start(kept, "kubernetes-service")
         self._tasks.start(self._aggregator.run(), "aggregator")
-        self._tasks.start(self._usage.run(), "usage")
+        for group in self._groups:
+            self._tasks.start(group.run(), group.group)
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
@@ -171,7 +175,8 @@ class RunningServer:
         await self._caller.close()
         await self.registry.workers.close()
         await self._aggregator.close()
-        await self._usage.close()
+        for group in self._groups:
+            await group.close()
         await self.store.close()
 
 
@@ -202,7 +207,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-async def run(options: Options) -> None:
+async def run(options: Options, parts: Sequence[Part] = ()) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
     settle_collector()
@@ -211,7 +216,7 @@ async def run(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    running = RunningServer(options)
+    running = RunningServer(options, parts)
     await running.start()
     await stop.wait()
     with contextlib.suppress(asyncio.TimeoutError):

@@ -275,6 +275,7 @@ def apiserver(
     log_format: str,
 ) -> None:
     """Run the API server."""
+    from tiphys import addons
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
@@ -302,7 +303,7 @@ def apiserver(
         admission_config=admission_control_config_file,
     )
     try:
-        _run(run(options))
+        _run(run(options, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
