@@ -113,12 +113,14 @@ def _recipe(file: Path | None, tag: str, own: bool) -> Recipe:
         return read
     if own:
         name = tag or f"tiphys:{tiphys.__version__}"
-        return recipes.Recipe(name, packages=["python3", "ca-certificates"], entrypoint=_OWN)
+        return recipes.Recipe(name, packages=list(_OWN_PACKAGES), entrypoint=_OWN)
     if not tag:
         raise click.UsageError("give a recipe, or a name with --tag")
     return recipes.Recipe(tag)
 
 
+# PyPI's google-re2 and grpcio are linked with the library of C++.
+_OWN_PACKAGES = ["python3", "ca-certificates", "libstdc++6"]
 _OWN = ["python3", "-m", "tiphys.cli.main"]
 
 
