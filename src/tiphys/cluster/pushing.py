@@ -12,7 +12,7 @@ from typing import IO, Any
 from tiphys.addons.registry import HOSTS, NAME, TOKEN_FILE
 from tiphys.addons.registry.access import USER
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.node.imagenames import ImageNameError, full_name
+from tiphys.node.images.names import ImageNameError, full_name
 
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
