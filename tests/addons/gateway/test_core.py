@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.addons.gateway.world import backend, ingress
+from tests.addons.gateway.world import backend, ingress, pair, secret
 from tiphys.addons.gateway import CONTROLLER
 from tiphys.addons.gateway.addresses import Pool
 from tiphys.addons.gateway.envoy_routes import routes
@@ -29,7 +29,7 @@ from tiphys.addons.gateway.model import (
 )
 from tiphys.addons.gateway.routes import seconds
 from tiphys.addons.gateway.snapshot import Objects
-from tiphys.addons.gateway.statuses import route_status
+from tiphys.addons.gateway.statuses import gateway_status, route_status
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 from tiphys.addons.gateway.types.http import HTTPRoute
 from tiphys.addons.gateway.types.policies import BackendTLSPolicy, ReferenceGrant
@@ -284,6 +284,61 @@ def test_one_host_name_twice_is_a_conflict_and_two_are_not() -> None:
     assert reasons(report(gateway(twice)))["Conflicted"] == "HostnameConflict"
     both = [listener("a", hostname="a.example"), listener("b", hostname="b.example")]
     assert reasons(report(gateway(both)))["Conflicted"] == "NoConflicts"
+
+
+SECRETS = {
+    f"default/{name}": secret(name, *pair(*names))
+    for name, names in {
+        "wild": ("*.a.example",),
+        "one": ("x.a.example",),
+        "b": ("b.example",),
+    }.items()
+}
+
+
+def https(name: str, certificate: str, hostname: str) -> dict[str, Any]:
+    tls = {"certificateRefs": [{"name": certificate}]}
+    return listener(name, "HTTPS", 443, hostname=hostname, tls=tls)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "expected"),
+    [
+        ([https("1", "b", "x.a.example"), https("2", "wild", "b.example")], ["", ""]),
+        (
+            [
+                https("1", "b", "*.a.example"),
+                https("2", "wild", "x.a.example"),
+                https("3", "b", "c.b"),
+            ],
+            ["OverlappingCertificates", "OverlappingHostnames", "OverlappingCertificates"],
+        ),
+        (
+            [https("1", "wild", "y.a.example"), https("2", "one", "b.example")],
+            ["OverlappingCertificates"] * 2,
+        ),
+        ([https("1", "b", "b.example"), {**https("2", "b", "c.b"), "port": 444}], ["", ""]),
+    ],
+)
+def test_listeners_whose_tls_is_for_the_same_hosts_say_so(
+    listeners: list[dict[str, Any]], expected: list[str]
+) -> None:
+    made = report(gateway(listeners), secrets=SECRETS)
+    found = [
+        {one.type: one.reason for one in state.verdicts()}.get("OverlappingTLSConfig", "")
+        for state in made.gateways[0].listeners
+    ]
+    assert found == expected
+
+
+def test_an_overlap_that_is_mended_is_not_spoken_of_any_more() -> None:
+    two = [https("1", "wild", "y.a.example"), https("2", "one", "b.example")]
+    edge = gateway(two)
+    edge.status = gateway_status(report(edge, secrets=SECRETS).gateways[0], "", 0.0)
+    assert "OverlappingTLSConfig" in {one.type for one in edge.status.listeners[0].conditions}
+    edge.spec.listeners = edge.spec.listeners[:1]
+    status = gateway_status(report(edge, secrets=SECRETS).gateways[0], "", 1.0)
+    assert "OverlappingTLSConfig" not in {one.type for one in status.listeners[0].conditions}
 
 
 def test_gateways_have_an_address_each_and_share_a_single_one_by_port() -> None:

@@ -24,7 +24,7 @@ from tiphys.addons.gateway.snapshot import Objects, Verdict, oldest_first
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 
 _MISDIRECTED = 421
-_INSECURE = "InsecureFrontendValidationMode"
+INSECURE = "InsecureFrontendValidationMode"
 
 
 @dataclass
@@ -110,7 +110,7 @@ def judge(state: GatewayState) -> None:
     state.verdicts = [accepted, _programmed(state, accepted)]
     if any(one.clients is not None and one.clients.is_optional for one in state.listeners):
         message = "clients without a certificate of the named authorities are let in"
-        insecure = Verdict(_INSECURE, True, "ConfigurationChanged", message)
+        insecure = Verdict(INSECURE, True, "ConfigurationChanged", message)
         state.verdicts.append(insecure)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from tiphys.addons.gateway import CONTROLLER, GROUP
 from tiphys.addons.gateway.attachment import RouteState
 from tiphys.addons.gateway.backends import PolicyState
-from tiphys.addons.gateway.gateways import GatewayState
-from tiphys.addons.gateway.listeners import State
+from tiphys.addons.gateway.gateways import INSECURE, GatewayState
+from tiphys.addons.gateway.listeners import OVERLAPPING, State
 from tiphys.addons.gateway.snapshot import Verdict
 from tiphys.addons.gateway.types.gateways import (
     GatewayClass,
@@ -24,6 +24,8 @@ from tiphys.addons.gateway.types.shared import ParentReference, RouteParentStatu
 from tiphys.api import networking_v1
 from tiphys.api.meta_v1 import Condition
 from tiphys.machinery import conditions
+
+_WHILE_TRUE = frozenset((OVERLAPPING, INSECURE))
 
 FEATURES = (
     "BackendTLSPolicy",
@@ -155,8 +157,11 @@ def policy_status(state: PolicyState, now: float) -> PolicyStatus:
 def conditions_of(
     obj: Any, standing: Iterable[Condition], verdicts: Iterable[Verdict], now: float
 ) -> list[Condition]:
-    """`standing` with the verdicts; each keeps its time of transition with its status."""
-    made = list(standing)
+    """`standing` with the verdicts; each keeps its time of transition with its status. Conditions
+    that are there only while they are true go with their verdicts."""
+    verdicts = list(verdicts)
+    gone = _WHILE_TRUE - {one.type for one in verdicts}
+    made = [one for one in standing if one.type not in gone]
     for one in verdicts:
         wanted = Condition(
             type=one.type,
