@@ -415,6 +415,31 @@ def test_other_controllers_parents_stay_in_a_status() -> None:
 def test_an_address_that_is_asked_for_is_given_once() -> None:
     pool = Pool("127.0.80.0/29")
     given = pool.assign(
-        [("a", "127.0.80.4", None), ("b", "127.0.80.4", None), ("c", None, "127.0.80.5")]
+        [
+            ("a", ["127.0.80.4", "127.0.80.2"], []),
+            ("b", ["127.0.80.4"], []),
+            ("c", [], ["127.0.80.5"]),
+            ("d", [], ["127.0.80.2"]),
+        ]
     )
-    assert given == {"a": "127.0.80.4", "c": "127.0.80.5"}
+    assert given == {
+        "a": ["127.0.80.4", "127.0.80.2"],
+        "b": [],
+        "c": ["127.0.80.5"],
+        "d": ["127.0.80.3"],
+    }
+
+
+def test_a_gateway_listens_at_every_address_that_it_asks_for() -> None:
+    def asking(*values: str) -> Report:
+        asked = [{"type": "IPAddress", "value": value} for value in values]
+        return report(gateway([listener("a")], addresses=asked), http_route())
+
+    made = asking("127.0.80.7", "127.0.80.9")
+    assert [port.name for port in made.ports] == ["127.0.80.7:80", "127.0.80.9:80"]
+    status = gateway_status(made.gateways[0], "", 0.0)
+    assert [one.value for one in status.addresses] == ["127.0.80.7", "127.0.80.9"]
+    partly = asking("127.0.80.7", "10.0.0.1")
+    programmed = partly.gateways[0].verdicts[1]
+    assert (programmed.ok, programmed.reason) == (False, "AddressNotUsable")
+    assert "10.0.0.1" in programmed.message and "127.0.80.7" not in programmed.message

@@ -37,6 +37,7 @@ FEATURES = (
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -87,7 +88,7 @@ def class_status(obj: GatewayClass, verdict: Verdict, now: float) -> GatewayClas
 
 
 def gateway_status(state: GatewayState, published: str, now: float) -> GatewayStatus:
-    """`published` replaces the address where clients reach another one."""
+    """`published` replaces the addresses where clients reach another one."""
     gateway = state.gateway
     before: dict[str, list[Condition]] = {
         one.name: one.conditions for one in gateway.status.listeners
@@ -98,8 +99,8 @@ def gateway_status(state: GatewayState, published: str, now: float) -> GatewaySt
             _listener(one, before.get(one.listener.name, []), now) for one in state.listeners
         ],
     )
-    if state.address:
-        made.addresses = [GatewayStatusAddress(value=published or state.address)]
+    shown = [published] if published and state.addresses else state.addresses
+    made.addresses = [GatewayStatusAddress(value=address) for address in shown]
     return made
 
 
