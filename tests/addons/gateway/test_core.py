@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.addons.gateway.world import backend, ingress, pair, secret
 from tiphys.addons.gateway import CONTROLLER
 from tiphys.addons.gateway.addresses import Pool
+from tiphys.addons.gateway.envoy import ResourceMaker
 from tiphys.addons.gateway.envoy_routes import routes
 from tiphys.addons.gateway.gateways import Report, compile_gateways
 from tiphys.addons.gateway.ingress import Compiled, compile_ingresses, is_ours
@@ -21,6 +24,7 @@ from tiphys.addons.gateway.model import (
     Redirect,
     Rule,
     Target,
+    World,
     covering,
     covers,
     intersection,
@@ -443,3 +447,37 @@ def test_a_gateway_listens_at_every_address_that_it_asks_for() -> None:
     programmed = partly.gateways[0].verdicts[1]
     assert (programmed.ok, programmed.reason) == (False, "AddressNotUsable")
     assert "10.0.0.1" in programmed.message and "127.0.80.7" not in programmed.message
+
+
+# --- what changed, and nothing else ---
+
+
+def world_of(hosts: dict[str, str]) -> World:
+    """Of routes by host name with their services, behind one Gateway."""
+    made = []
+    for number, (name, target) in enumerate(hosts.items()):
+        route = http_route(ref={"name": target, "port": 80}, hostnames=[name])
+        route.metadata.name = f"r{number}"
+        made.append(route)
+    return World(tuple(report(gateway([listener("a")]), *made).ports))
+
+
+def test_a_world_that_is_equal_gives_the_very_same_resources() -> None:
+    maker = ResourceMaker()
+    first = maker.resources_of(world_of({"a.example": "shop"}))
+    assert maker.resources_of(world_of({"a.example": "shop"})) is first
+    assert maker.resources_of(world_of({"a.example": "news"})) is not first
+
+
+HOSTS = st.dictionaries(
+    st.sampled_from("abc"), st.sampled_from(["shop", "news", "rest"]), max_size=3
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(HOSTS, min_size=2, max_size=5))
+def test_what_is_made_after_a_change_is_what_is_made_anew(worlds: list[dict[str, str]]) -> None:
+    maker = ResourceMaker()
+    for hosts in worlds:
+        world = world_of({f"{name}.example": target for name, target in hosts.items()})
+        assert maker.resources_of(world) == ResourceMaker().resources_of(world)
