@@ -14,10 +14,11 @@ from pathlib import Path
 
 from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
-from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
+from tiphys.apiserver.bootstrap import bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
 from tiphys.apiserver.eventloop.memory import (
