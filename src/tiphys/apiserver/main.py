@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import ssl
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from tiphys.apiserver.eventloop.memory import (
 )
 from tiphys.apiserver.http.auditing import Audited
 from tiphys.apiserver.http.serving import Answering, serve, tls_context
+from tiphys.apiserver.parts import Part, ServerContext
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
@@ -40,7 +42,6 @@ from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
-from tiphys.apiserver.usage import Usage
 from tiphys.client.exposition import component_registry
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
@@ -101,10 +102,11 @@ def engine_of(options: Options) -> Engine:
 
 
 class RunningServer:
-    """A started server; `stop()` ends it cleanly."""
+    """A started server; `stop()` ends it cleanly. `parts` are of add-ons."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, parts: Sequence[Part] = ()) -> None:
         self.options = options
+        self._parts = parts
         self.collectors = component_registry()
         self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
         self.registry: Registry
@@ -138,14 +140,15 @@ class RunningServer:
         )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
-        self._usage = Usage(self.registry, _node_tls(options))
+        place = ServerContext(self.registry, _node_tls(options))
+        self._groups = [part(place) for part in self._parts]
         self.server = APIServer(
             self.registry,
             self._authentication.authenticator,
             authorizer,
             self._connector,
             self._aggregator,
-            self._usage,
+            {group.group: group for group in self._groups},
             address,
             self.collectors,
             self._auditor,
@@ -165,7 +168,8 @@ class RunningServer:
         kept = keep_kubernetes(self.registry, options.address, options.port)
         self._tasks.start(kept, "kubernetes-service")
         self._tasks.start(self._aggregator.run(), "aggregator")
-        self._tasks.start(self._usage.run(), "usage")
+        for group in self._groups:
+            self._tasks.start(group.run(), group.group)
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
@@ -198,7 +202,8 @@ class RunningServer:
         await self._caller.close()
         await self.registry.workers.close()
         await self._aggregator.close()
-        await self._usage.close()
+        for group in self._groups:
+            await group.close()
         await self.store.close()
 
 
@@ -229,13 +234,13 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-async def run(options: Options) -> None:
+async def run(options: Options, parts: Sequence[Part] = ()) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
     settle_collector()
     stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    running = RunningServer(options)
+    running = RunningServer(options, parts)
     await running.start()
     await stop.wait()
     with contextlib.suppress(asyncio.TimeoutError):

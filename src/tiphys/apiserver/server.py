@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -57,6 +57,7 @@ from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_
 from tiphys.apiserver.http.scales import Scales
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
+from tiphys.apiserver.parts import ServedGroup
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
@@ -64,7 +65,6 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Action
 from tiphys.apiserver.resources.subresources import Connection, Part
-from tiphys.apiserver.usage import Usage
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
@@ -88,7 +88,7 @@ class APIServer:
         authorizer: Authorizer,
         connector: Connector,
         aggregator: Aggregator,
-        usage: Usage,
+        groups: Mapping[str, ServedGroup],
         address: str,
         collectors: CollectorRegistry,
         audit: Auditor | None = None,
@@ -108,7 +108,7 @@ class APIServer:
             openapi.OpenAPI(self._served, aggregator),
         )
         self._aggregator = aggregator
-        self._usage = usage
+        self._groups = groups
         self._connector = connector
         self._actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
@@ -430,8 +430,8 @@ class APIServer:
             handler = self._action(action) if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
             handler = self._components.answer if info.verb in ("get", "list") else None
-        elif resource.group == "metrics.k8s.io":
-            handler = self._usage.answer if info.verb in resource.verbs else None
+        elif (group := self._groups.get(resource.group)) is not None:
+            handler = group.answer if info.verb in resource.verbs else None
         else:
             handler = self._verbs.get(info.verb) if info.verb in resource.verbs else None
             if (

@@ -213,6 +213,7 @@ def apiserver(
     **more: Any,
 ) -> None:
     """Run the API server."""
+    from tiphys import addons
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
@@ -247,7 +248,7 @@ def apiserver(
         authorization=authorization_options(more),
     )
     try:
-        run_process(run(options))
+        run_process(run(options, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
