@@ -23,6 +23,7 @@ from tiphys.node.runtime import ContainerPlan
 from tiphys.node.states import RUNNING, ContainerState, PodState, SandboxState
 from tiphys.node.status.containerstatus import Observation
 from tiphys.node.status.podstatus import pod_status
+from tiphys.node.volumes.nodrivers import NoDrivers
 
 NO_RESOLVER = Resolver([], [], [])
 NEVER_PROBED: dict[str, str] = {}
@@ -166,7 +167,7 @@ def node_context(runtime: HollowRuntime | None = None, client: Any = None, **mor
         client=client,
         recorder=more.pop("recorder", None) or Events(),  # type: ignore[arg-type]
         references=references,
-        volumes=runtime.volumes(Path("/nonexistent"), references, {}),
+        volumes=runtime.volumes(Path("/nonexistent"), references, {}, NoDrivers()),
         services=list,
         dns=ClusterDNS(["10.0.0.10"], "cluster.local"),
         resolver=NO_RESOLVER,

@@ -11,6 +11,8 @@ The folders, each imports only those below it (`pyproject.toml`):
 pod         a pod's worker and its parts, and `lifecycle`: what to do
 server      logs, exec, attach, port-forward, and pages
 status      what is reported
+csi         volumes of CSI drivers
+plugins     programs that announce themselves by a socket
 volumes, probes
 resources   admission, resizing, eviction
 containers  environment, logs, records, restarts

@@ -22,12 +22,14 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
+from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.images.collection import PulledImages, reclaim
 from tiphys.node.images.names import ImageNameError, name_on_node
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
+from tiphys.node.plugins.watcher import PluginWatcher
 from tiphys.node.pod.evictor import Evictor, Senses
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.worker import PodWorker
@@ -48,6 +50,8 @@ from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.nodrivers import NoDrivers
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +107,9 @@ class Agent:
         self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
+        self._kubelet = KubeletFolder(options.data_dir / "kubelet")
+        self._drivers = self._make_drivers(references) if runtime.runs_processes else None
+        self._knows_pods = False  # whether all pods of the node have been seen
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -110,7 +117,9 @@ class Agent:
             client=client,
             recorder=self._recorder,
             references=references,
-            volumes=runtime.volumes(options.data_dir, references, self._capacity),
+            volumes=runtime.volumes(
+                options.data_dir, references, self._capacity, self._drivers or NoDrivers()
+            ),
             services=services,
             dns=ClusterDNS(list(options.dns_servers), options.domain),
             resolver=options.resolver,
@@ -129,6 +138,24 @@ class Agent:
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._count_containers, state) for state in states}
         self.metrics.show_node(self.name, self._count_running_pods, counts)
+
+    def _make_drivers(self, references: References) -> NodeVolumes:
+        return NodeVolumes(
+            self._client,
+            self.name,
+            self._kubelet,
+            references,
+            self._recorder,
+            lambda: self._registration.node,
+            lambda: self._registration.report_soon(),
+        )
+
+    async def _start_drivers(self) -> None:
+        if self._drivers is None:
+            return
+        await self._drivers.start()
+        watcher = PluginWatcher(self._kubelet, {"CSIPlugin": self._drivers.drivers})
+        self._tasks.start(watcher.run(), "plugins", vital=True)
 
     def _make_evictor(self) -> Evictor:
         options = self._options
@@ -176,9 +203,13 @@ class Agent:
             options.name, options.address, port, self.runtime.name, self._capacity, options.pod_cidr
         )
         self._registration = Registration(self._client, facts, options.labels or {})
+        if self._drivers is not None:
+            await self._drivers.load()
+            self._registration.volumes_in_use = self._drivers.in_use
         self._unclaimed = await self.runtime.pods()
         self._registration.images = await self.runtime.images()
         await self._registration.register()
+        await self._start_drivers()
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
         self._tasks.start(self._recorder.run(), "events")
         self._tasks.start(self._relist(), "relist", vital=True)
@@ -189,6 +220,8 @@ class Agent:
     async def stop(self) -> None:
         """Leaves the pods running."""
         await self._server.stop()
+        if self._drivers is not None:
+            await self._drivers.stop()
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:
@@ -207,6 +240,7 @@ class Agent:
         """Ends what runs here of pods that are not among the uids `known` to the cluster, and
         removes what they have on disk. Raises RuntimeFault, TimeoutError."""
         orphans, self._unclaimed = self._unclaimed, {}
+        self._knows_pods = True
         await OrphanCollector(self.runtime, self._node.volumes).collect(orphans, known)
 
     # --- pods ---
@@ -325,6 +359,8 @@ class Agent:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
+            if self._drivers is not None and self._knows_pods:
+                await self._drivers.keep_house(set(self._workers))
             workers = list(self._workers.values())
             used: dict[str, dict[str, Usage]] = {}
             try:

@@ -16,10 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.resources.capacity import capacity
-from tiphys.node.runtime import ContainerPlan, Mount, PodVolumes, RuntimeFault, Streams
+from tiphys.node.runtime import (
+    ContainerPlan,
+    DeviceNode,
+    Mount,
+    PodVolumes,
+    RuntimeFault,
+    Streams,
+)
 from tiphys.node.states import (
     EXITED,
     RUNNING,
@@ -57,7 +65,11 @@ class HollowRuntime:
         return capacity(cpu="32", memory="256Gi", storage="1Ti")
 
     def volumes(
-        self, root: Path, references: References, allocatable: dict[str, str]
+        self,
+        root: Path,
+        references: References,
+        allocatable: dict[str, str],
+        drivers: DriverVolumes,
     ) -> PodVolumes:
         return NoVolumes()
 
@@ -280,6 +292,11 @@ class NoVolumes:
 
     def pod_uids(self) -> set[str]:
         return set()
+
+    async def give_back(self, uid: str) -> None: ...
+
+    def devices(self, container: Any, paths: dict[str, str]) -> list[DeviceNode]:
+        return []
 
     def release(self, uid: str) -> None: ...
 

@@ -24,8 +24,11 @@ class _Fetch(NamedTuple):
 
 
 class _Token(NamedTuple):
-    expires: float
+    """renewed_at: in seconds since the epoch; end: when it is not valid any more, as a timestamp"""
+
+    renewed_at: float
     text: str
+    end: str
 
 
 class References:
@@ -68,13 +71,20 @@ class References:
     async def token(self, pod: core_v1.Pod, audience: str, seconds: int) -> str:
         """A token of the pod's service account that is bound to the pod and valid for `seconds`.
         Raises StatusError, Unreachable."""
+        text, _ = await self.token_with_end(pod, audience, seconds)
+        return text
+
+    async def token_with_end(
+        self, pod: core_v1.Pod, audience: str, seconds: int
+    ) -> tuple[str, str]:
+        """The token, and the timestamp of its end."""
         meta = pod.metadata
         account = pod.spec.service_account_name
         key = (meta.uid, account, audience, str(seconds))
         now = time.time()
         known = self._tokens.get(key)
-        if known is not None and now < known.expires:
-            return known.text
+        if known is not None and now < known.renewed_at:
+            return known.text, known.end
         request = authentication_v1.TokenRequest()
         request.spec.audiences = [audience] if audience else []
         request.spec.expiration_seconds = seconds
@@ -83,9 +93,10 @@ class References:
         )
         accounts = resource_of(core_v1.ServiceAccount)
         answer = await self.client.post(accounts, meta.namespace, account, "token", request)
-        text = decode(answer, authentication_v1.TokenRequest).status.token
-        self._tokens[key] = _Token(now + seconds * _TOKEN_AGE, text)
-        return text
+        status = decode(answer, authentication_v1.TokenRequest).status
+        end = str(status.expiration_timestamp or "")
+        self._tokens[key] = _Token(now + seconds * _TOKEN_AGE, status.token, end)
+        return status.token, end
 
     def forget(self, uid: str) -> None:
         """Drops the tokens of a pod that is gone."""

@@ -67,7 +67,8 @@ class NodeFacts:
 
 class Registration:
     """Keeps the Node object and its lease. `images` are those on the node: (names, bytes);
-    `pressures` the conditions that say that it is short of something."""
+    `pressures` the conditions that say that it is short of something. `volumes_in_use` gives the
+    attached volumes that the node uses, where somebody knows them."""
 
     def __init__(self, client: Client, facts: NodeFacts, labels: dict[str, str]) -> None:
         self._client = client
@@ -75,6 +76,7 @@ class Registration:
         self._labels = {**_default_labels(facts.name), **labels}
         self.images: list[tuple[list[str], int]] = []
         self.pressures: tuple[str, ...] = ()
+        self.volumes_in_use: Callable[[], list[str]] | None = None
         self._uid = ""
         self._node = core_v1.Node()
         self._report_wanted = asyncio.Event()
@@ -116,6 +118,15 @@ class Registration:
         if is_given_up or new.status.allocatable != expected:
             self._report_wanted.set()
 
+    def report_soon(self) -> None:
+        """What the node's status says has changed."""
+        self._report_wanted.set()
+
+    @property
+    def node(self) -> core_v1.Node:
+        """As it was last seen."""
+        return self._node
+
     def show_pressures(self, pressures: tuple[str, ...]) -> None:
         """Reports at once when they have changed."""
         if pressures != self.pressures:
@@ -156,6 +167,8 @@ class Registration:
         status.conditions = node_conditions(
             status.conditions, ready, reason, time.time(), self.pressures
         )
+        if self.volumes_in_use is not None:
+            status.volumes_in_use = self.volumes_in_use()
         largest_first = sorted(self.images, key=lambda image: image[1], reverse=True)
         status.images = [
             core_v1.ContainerImage(names=names, size_bytes=size)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
+from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
@@ -25,6 +26,15 @@ class Mount:
 
 
 @dataclass(slots=True)
+class DeviceNode:
+    """A device file of the node that a container may use: `permissions` are some of ``rwm``."""
+
+    host: str
+    path: str
+    permissions: str = "rwm"
+
+
+@dataclass(slots=True)
 class ContainerPlan:
     """Everything that a container is created from, with all references resolved."""
 
@@ -36,6 +46,7 @@ class ContainerPlan:
     env: dict[str, str]
     mounts: list[Mount]
     target: str = ""  # id of the container whose process namespace it joins
+    devices: list[DeviceNode] = field(default_factory=list)
 
 
 class Streams(NamedTuple):
@@ -98,6 +109,15 @@ class PodVolumes(Protocol):
         """The uids of pods that have something on disk."""
         ...
 
+    async def give_back(self, uid: str) -> None:
+        """Gives volumes of drivers back, once no container of the pod runs. Raises VolumeError
+        while a driver refuses."""
+        ...
+
+    def devices(self, container: Any, paths: dict[str, str]) -> list[DeviceNode]:
+        """The block volumes of one container. `paths` comes from `set_up`. Raises VolumeError."""
+        ...
+
     def release(self, uid: str) -> None:
         """Removes the volumes of a pod that has ended. Its object is still there."""
         ...
@@ -131,7 +151,11 @@ class Runtime(Protocol):
         ...
 
     def volumes(
-        self, root: Path, references: References, allocatable: dict[str, str]
+        self,
+        root: Path,
+        references: References,
+        allocatable: dict[str, str],
+        drivers: DriverVolumes,
     ) -> PodVolumes:
         """The volumes of pods that run here, below the folder `root`."""
         ...

@@ -21,6 +21,7 @@ from tiphys.node.cri.client import CRIClient
 from tiphys.node.cri.config import UID_LABEL, container_config, container_resources, sandbox_config
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs, LogLimits
+from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -70,9 +71,13 @@ class CRIRuntime(CRIImages, CRILogs):
         return machine_capacity(disk)
 
     def volumes(
-        self, root: Path, references: References, allocatable: dict[str, str]
+        self,
+        root: Path,
+        references: References,
+        allocatable: dict[str, str],
+        drivers: DriverVolumes,
     ) -> PodVolumes:
-        return Volumes(root, references, allocatable)
+        return Volumes(root, references, allocatable, drivers)
 
     async def start(self, wake: Callable[[str], None]) -> None:
         version = await self._runtime("Version", m.VersionRequest(version="v1"), m.VersionResponse)

@@ -100,6 +100,7 @@ class ContainerStarter:
             env=env,
             mounts=node.volumes.mounts(pod, container, paths, env, attempt),
             target=self._target(container),
+            devices=node.volumes.devices(container, paths),
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None

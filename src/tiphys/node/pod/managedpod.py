@@ -161,9 +161,10 @@ class ManagedPod:
         return self.volume_paths
 
     async def release_volumes(self) -> None:
-        """Once, of a pod that has ended for good."""
+        """Once, of a pod that has ended for good. Raises VolumeError."""
         if self.has_released:
             return
+        await self.node.volumes.give_back(self.pod.metadata.uid)
         self.has_released = True
         await asyncio.to_thread(self.node.volumes.release, self.pod.metadata.uid)
 

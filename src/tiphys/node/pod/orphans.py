@@ -4,11 +4,13 @@ was there to end them."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 
 from tiphys.node.runtime import PodVolumes, Runtime
 from tiphys.node.states import PodState
+from tiphys.node.volumes.volumefiles import VolumeError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ class OrphanCollector:
         for state in orphans.values():
             await self._end(state)
         for uid in on_disk | orphans.keys():
+            with contextlib.suppress(VolumeError):  # its driver may register later
+                await self._volumes.give_back(uid)
             await asyncio.to_thread(self._volumes.tear_down, uid)
             await self._runtime.release_images(uid)
         await self._remove_logs(known)

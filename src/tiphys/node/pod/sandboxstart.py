@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from tiphys.api import node_v1
+from tiphys.api import core_v1, node_v1
 from tiphys.node.naming import HostNameError, host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.pod import claims
 from tiphys.node.pod.managedpod import ManagedPod
@@ -17,6 +17,12 @@ UNREPORTED = 0.05  # seconds that a step may take before the pod's status is wri
 
 # The sandbox and the paths of volumes, or what each of them failed with.
 _Created = tuple[SandboxState | BaseException, dict[str, str] | BaseException]
+
+
+def may_wait(volume: core_v1.Volume) -> bool:
+    """Whether a volume may be one of a driver."""
+    sources = (volume.csi, volume.persistent_volume_claim, volume.ephemeral)
+    return any(source is not None for source in sources)
 
 
 class SandboxStarter:
@@ -89,6 +95,10 @@ class SandboxStarter:
         managed, node = self._managed, self._managed.node
         resolver = resolver_of(managed.pod, node.dns, node.resolver)
         handler = await self._handler()
+        if any(may_wait(volume) for volume in managed.pod.spec.volumes):
+            # What drivers do may take minutes: no other pod is kept from starting meanwhile, the
+            # driver's own above all. As upstream, there is no sandbox before that.
+            await managed.set_up_volumes()
         async with node.starting:
             await managed.reserve()
             return await asyncio.gather(

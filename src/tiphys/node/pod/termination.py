@@ -17,6 +17,7 @@ from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.probes.prober import Target
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import ContainerState
+from tiphys.node.volumes.volumefiles import VolumeError
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class PodTerminator:
 
     async def terminate(self) -> None:
         """Ends a deleted pod and removes it from the API server and the node. Raises RuntimeFault,
-        TimeoutError, StatusError, Unreachable; may be called again then."""
+        VolumeError, TimeoutError, StatusError, Unreachable; may be called again then."""
         if not self.is_terminating:
             self.is_terminating = True
             try:
@@ -126,6 +127,8 @@ class PodTerminator:
                 self.is_terminating = False
                 raise
         await self._reporter.report(is_final=True)
+        # As upstream, the object stays until drivers have taken back what they gave.
+        await self._managed.node.volumes.give_back(self._managed.pod.metadata.uid)
         self._managed.holds_room = False
         await self._delete()
         # Nothing runs and the address is given back: nobody else waits for what is left on disk.
@@ -201,6 +204,8 @@ class PodTerminator:
             with contextlib.suppress(RuntimeFault, TimeoutError):
                 await node.runtime.remove_sandbox(sandbox)
         node.isolation.release(managed.pod)
+        with contextlib.suppress(VolumeError):  # the agent tries it again and again
+            await node.volumes.give_back(uid)
         await asyncio.to_thread(node.volumes.tear_down, uid)
         if any(volume.image is not None for volume in managed.pod.spec.volumes):
             with contextlib.suppress(RuntimeFault):

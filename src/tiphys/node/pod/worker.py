@@ -25,12 +25,13 @@ from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import PodState, Usage
-from tiphys.node.volumes.volumefiles import VolumeError
+from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
 
 log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
+_PATIENCE = 123.0  # seconds after which an event says what a pod waits for, as upstream
 _EVICTION_GRACE = 1.0  # seconds that an evicted pod has, as upstream
 _EVICTED = "Evicted"
 _DEADLINE_EXCEEDED = Rejection(
@@ -49,6 +50,7 @@ class PodWorker:
         self._terminator = PodTerminator(managed, self._reporter)
         self._sandbox = SandboxStarter(managed, self._reporter)
         self._starter = ContainerStarter(managed, self._terminator)
+        self._pending_since = 0.0
 
     # --- what the agent asks ---
 
@@ -124,8 +126,11 @@ class PodWorker:
         identity = self.managed.identity
         try:
             return await self._step()
+        except VolumePending as pending:
+            log.debug("Pod %s waits for volume %s: %s", identity, pending.volume, pending)
+            self._note_pending(pending)
         except VolumeError as error:
-            self._event_of_failure("FailedMount", f"MountVolume.SetUp failed: {error}")
+            self._event_of_failure("FailedMount", error.event)
         except RuntimeFault as fault:
             self._event_of_failure(fault.reason, str(fault))
         except (StatusError, Unreachable, TimeoutError, OSError) as error:
@@ -138,6 +143,19 @@ class PodWorker:
         except (StatusError, Unreachable) as error:
             log.info("The status of pod %s is not written: %s", identity, error)
         return _RETRY
+
+    def _note_pending(self, pending: VolumePending) -> None:
+        """Says which volume a pod waits for, as often as upstream, which waits that long."""
+        now = time.monotonic()
+        self._pending_since = self._pending_since or now
+        if now - self._pending_since > _PATIENCE:
+            self._pending_since = now
+            text = (
+                f"Unable to attach or mount volumes: unmounted volumes=[{pending.volume}], "
+                f"unattached volumes=[{pending.volume}], failed to process volumes=[]: "
+                "timed out waiting for the condition"
+            )
+            self._event_of_failure("FailedMount", text)
 
     def _event_of_failure(self, reason: str, message: str) -> None:
         self.managed.event("Warning", reason, message)

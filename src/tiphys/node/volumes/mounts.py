@@ -9,6 +9,7 @@ from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
+_REC, _SHARED = 1 << 14, 1 << 20
 _DETACH, _NOFOLLOW = 2, 8
 
 
@@ -56,6 +57,28 @@ def bind(handle: int, place: Path) -> None:
     else:
         place.touch(0o640)
     _mount(f"/proc/self/fd/{handle}".encode(), place, None, _BIND, None)
+
+
+def make_shared(folder: Path) -> None:
+    """What is mounted below a folder is seen wherever the folder is mounted, and the other way
+    round, as drivers in containers need it. Raises OSError."""
+    if not _is_shared(folder):
+        if not os.path.ismount(folder):
+            _mount(os.fsencode(folder), folder, None, _BIND, None)
+        _mount(b"none", folder, None, _SHARED | _REC, None)
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether the mount that a folder lies on is."""
+    best, shared = "", False
+    real = os.path.realpath(folder)
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split(b" - ", 1)[0].split(b" ")
+        point = os.fsdecode(_plain(fields[4]))
+        is_above = real == point or real.startswith(point.rstrip("/") + "/")
+        if is_above and len(point) >= len(best):  # of two at one place, the later hides the other
+            best, shared = point, any(field.startswith(b"shared:") for field in fields[6:])
+    return shared
 
 
 def unmount(path: Path) -> None:

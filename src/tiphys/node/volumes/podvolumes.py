@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
 from tiphys.node.containers.environment import expand
 from tiphys.node.containers.restartpolicy import is_sidecar
+from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.references import References
-from tiphys.node.runtime import Mount
+from tiphys.node.runtime import DeviceNode, Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
-from tiphys.node.volumes.mounts import mount_tmpfs, unmount_below
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.mounts import make_shared, mount_tmpfs, unmount_below
 from tiphys.node.volumes.nesting import places_inside
+from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.podfiles import make_termination_log, write_hosts
 from tiphys.node.volumes.projection import Files, write_files
 from tiphys.node.volumes.subpaths import SubPath, SubPathError, mount_sub_path
@@ -34,11 +38,19 @@ _SECRETS_OPTIONS = "mode=0755,size=64m"  # of the tmpfs of a volume with secrets
 class Volumes:
     """The volumes of all pods of a node, below `root`/pods/UID."""
 
-    def __init__(self, root: Path, references: References, allocatable: dict[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        references: References,
+        allocatable: dict[str, str],
+        drivers: DriverVolumes | None = None,
+    ) -> None:
         self._pods = root / "pods"
         self._allocatable = allocatable
         self._files = VolumeFiles(references, allocatable)
-        self._claimed = ClaimedVolumes(references)
+        self._kubelet = KubeletFolder(root / "kubelet")
+        self._drivers = drivers or NoDrivers()
+        self._claimed = ClaimedVolumes(references, self._kubelet, self._drivers)
 
     def folder(self, uid: str) -> Path:
         return self._pods / uid
@@ -53,7 +65,7 @@ class Volumes:
     async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
         """Volume name -> host path. Raises VolumeError."""
         volumes = pod.spec.volumes
-        paths = await asyncio.gather(*(self._set_up(pod, volume) for volume in volumes))
+        paths = await asyncio.gather(*(self._set_up_named(pod, volume) for volume in volumes))
         return {volume.name: path for volume, path in zip(volumes, paths, strict=True)}
 
     async def refresh(self, pod: core_v1.Pod) -> None:
@@ -63,16 +75,29 @@ class Volumes:
                 with contextlib.suppress(VolumeError):
                     files = await self._files.of(pod, volume)
                     _write(self.path(pod, volume), files, _group(pod))
+        await self._drivers.refresh(pod)
+
+    async def _set_up_named(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
+        try:
+            return await self._set_up(pod, volume)
+        except VolumeError as error:
+            error.volume = error.volume or volume.name
+            raise
 
     async def _set_up(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
         if volume.host_path is not None:
-            return host_path(volume.host_path)
+            place = host_path(volume.host_path, self._kubelet)
+            if self._kubelet.holds(volume.host_path.path) and _propagates(pod, volume.name):
+                await asyncio.to_thread(_make_shared, self._kubelet.root)
+            return place
         if volume.persistent_volume_claim is not None:
             claim = volume.persistent_volume_claim
             return await self._claimed.path(pod, claim.claim_name, claim.read_only, is_own=False)
         if volume.ephemeral is not None:
             name = f"{pod.metadata.name}-{volume.name}"
             return await self._claimed.path(pod, name, read_only=False, is_own=True)
+        if volume.csi is not None:
+            return await self._drivers.mount_inline(pod, volume)
         path = self.path(pod, volume)
         path.mkdir(parents=True, exist_ok=True)
         if volume.empty_dir is not None:
@@ -118,6 +143,9 @@ class Volumes:
                 why = "requested recursive read-only mode, but it is not supported by the runtime"
                 raise VolumeError(f'volume "{mount.name}" {why}')
             path = paths[mount.name]
+            if _is_claimed(volumes[mount.name]) and _is_block(path):
+                why = "has volumeMode Block, but is specified in volumeMounts"
+                raise VolumeError(f"volume {mount.name} {why}")
             sub_path = mount.sub_path
             if mount.sub_path_expr:
                 sub_path = expand(mount.sub_path_expr, env)
@@ -128,6 +156,17 @@ class Volumes:
             propagation = _PROPAGATION.get(mount.mount_propagation or "", 0)
             mounts.append(Mount(path, mount.mount_path, read_only, propagation))
         return mounts + self._own_files(pod, container, attempt)
+
+    def devices(self, container: Any, paths: dict[str, str]) -> list[DeviceNode]:
+        """The block volumes of one container. Raises VolumeError."""
+        nodes = []
+        for device in container.volume_devices:
+            path = paths[device.name]
+            if not _is_block(path):
+                why = "has volumeMode Filesystem, but is specified in volumeDevices"
+                raise VolumeError(f"volume {device.name} {why}")
+            nodes.append(DeviceNode(os.path.realpath(path), device.device_path, "mrw"))
+        return nodes
 
     def _sub_path(self, pod: core_v1.Pod, wanted: SubPath) -> str:
         try:
@@ -152,10 +191,19 @@ class Volumes:
 
     def pod_uids(self) -> set[str]:
         """The uids of pods that have something on disk."""
+        uids = self._drivers.pod_uids()
         try:
-            return set(os.listdir(self._pods))
+            return uids | set(os.listdir(self._pods))
         except FileNotFoundError:
-            return set()
+            return uids
+
+    async def give_back(self, uid: str) -> None:
+        """Gives volumes of drivers back, once no container of the pod runs. Raises VolumeError
+        while a driver refuses."""
+        if uid in self._drivers.pod_uids():
+            parts = self.folder(uid) / "volume-subpaths"  # mounts of them keep a volume busy
+            await asyncio.to_thread(unmount_below, parts)
+            await self._drivers.release(uid)
 
     def release(self, uid: str) -> None:
         """Removes the volumes of a pod that has ended, as upstream does; what its status was read
@@ -213,7 +261,36 @@ def _is_read_only(volume: core_v1.Volume) -> bool:
     """Whether no container may write to it, whatever its mount says, as upstream."""
     claim = volume.persistent_volume_claim
     is_read_only_claim = claim is not None and claim.read_only
+    is_read_only_claim |= volume.csi is not None and bool(volume.csi.read_only)
     return is_made_of_objects(volume) or volume.image is not None or is_read_only_claim
+
+
+def _propagates(pod: core_v1.Pod, volume: str) -> bool:
+    """Whether mounts below a volume pass between the node and a container."""
+    spec = pod.spec
+    return any(
+        mount.name == volume and mount.mount_propagation in _PROPAGATION
+        for container in (*spec.init_containers, *spec.containers)
+        for mount in container.volume_mounts
+    )
+
+
+def _make_shared(folder: Path) -> None:
+    try:
+        make_shared(folder)
+    except OSError as error:
+        raise VolumeError(f"sharing mounts below {folder}: {error}") from None
+
+
+def _is_claimed(volume: core_v1.Volume) -> bool:
+    return volume.persistent_volume_claim is not None or volume.ephemeral is not None
+
+
+def _is_block(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _write(volume: Path, files: Files, group: int | None) -> None:

@@ -17,7 +17,25 @@ _TOKEN_SECONDS = 3600  # that a token is valid, unless the volume says otherwise
 
 
 class VolumeError(Exception):
-    """A volume cannot be set up now; the text is for the pod's events."""
+    """A volume cannot be set up now; the text is for the pod's events.
+
+    step: what failed, as upstream calls it
+    volume: the volume's name in events: that of the persistent volume behind a claim
+    """
+
+    def __init__(self, text: str, step: str = "MountVolume.SetUp", volume: str = "") -> None:
+        super().__init__(text)
+        self.step = step
+        self.volume = volume
+
+    @property
+    def event(self) -> str:
+        """As upstream words it."""
+        return f'{self.step} failed for volume "{self.volume}" : {self}'
+
+
+class VolumePending(VolumeError):
+    """A volume is not there yet, which is no failure: it is being attached, say."""
 
 
 def is_made_of_objects(volume: core_v1.Volume) -> bool:

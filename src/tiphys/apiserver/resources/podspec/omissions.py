@@ -56,9 +56,7 @@ def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Iterator[str]:
 def _is_plain(container: Container) -> bool:
     """Whether there is nothing to warn of, as of nearly all: asked of every container that is
     created."""
-    if container.security_context is not None or container.lifecycle is not None:
-        return False
-    return not container.volume_devices
+    return container.security_context is None and container.lifecycle is None
 
 
 def _container(container: Container, path: str) -> Iterator[str]:
@@ -67,8 +65,5 @@ def _container(container: Container, path: str) -> Iterator[str]:
         yield from _security(context, f"{path}.securityContext")
         if context.proc_mount == "Unmasked":
             yield f"{path}.securityContext.procMount: Unmasked {NOT_CARRIED_OUT}"
-    if container.volume_devices:
-        reason = "the container has no such device"
-        yield f"{path}.volumeDevices: {NOT_CARRIED_OUT}: {reason}"
     if container.lifecycle is not None and container.lifecycle.stop_signal:
         yield f"{path}.lifecycle.stopSignal: {NOT_CARRIED_OUT}: the image's signal is sent"

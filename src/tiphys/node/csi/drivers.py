@@ -1,0 +1,117 @@
+"""The CSI drivers that are registered on this node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import TypeVar
+
+from tiphys.api.base import Struct
+from tiphys.client.client import Unreachable
+from tiphys.machinery.errors import StatusError
+from tiphys.node.csi import messages as m
+from tiphys.node.csi.nodeinfo import DriverFacts, NodeInfo, NodeInfoError
+from tiphys.node.plugins.channel import PluginChannel
+from tiphys.node.plugins.watcher import Plugin, PluginRefused
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.volumefiles import VolumeError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T", bound=Struct)
+
+_TIMEOUT = 120.0  # seconds that a call may take, as upstream
+_VERSION = re.compile(r"v?1\.\d+(\.\d+)?([-+].*)?")  # 0.x is not spoken any more, 2.x not yet
+
+
+class Driver:
+    """One driver. `can` are the capabilities of its Node service (RPC.Type)."""
+
+    def __init__(self, name: str, channel: PluginChannel) -> None:
+        self.name = name
+        self.can: frozenset[int] = frozenset()
+        self._channel = channel
+
+    async def call(self, method: str, request: Struct, response: type[T]) -> T:
+        """Calls a method of its Node service. Raises PluginError."""
+        return await self._channel.call(f"csi.v1.Node/{method}", request, response, _TIMEOUT)
+
+    async def facts(self) -> DriverFacts:
+        """Asks what it says of itself and this node. Raises PluginError."""
+        asked = m.NodeGetCapabilitiesRequest()
+        answer = await self.call("NodeGetCapabilities", asked, m.NodeGetCapabilitiesResponse)
+        self.can = frozenset(row.rpc.type for row in answer.capabilities if row.rpc is not None)
+        info = await self.call("NodeGetInfo", m.NodeGetInfoRequest(), m.NodeGetInfoResponse)
+        topology = info.accessible_topology
+        segments = dict(topology.segments) if topology is not None else {}
+        return DriverFacts(self.name, info.node_id, info.max_volumes_per_node, segments)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+class Drivers:
+    """Takes the plugins of the type CSIPlugin (`plugins.watcher.PluginHandler`)."""
+
+    def __init__(self, folder: KubeletFolder, info: NodeInfo) -> None:
+        self._folder = folder
+        self._info = info
+        self._drivers: dict[str, Driver] = {}
+        self._lock = asyncio.Lock()  # CSINode is written by one registration at a time
+
+    def get(self, name: str) -> Driver:
+        """Raises VolumeError, in upstream's words."""
+        driver = self._drivers.get(name)
+        if driver is None:
+            problem = f"driver name {name} not found in the list of registered CSI drivers"
+            raise VolumeError(problem)
+        return driver
+
+    # --- registration ---
+
+    def validate(self, plugin: Plugin) -> None:
+        """Raises PluginRefused."""
+        where = f"validation failed for CSI Driver {plugin.name} at endpoint {plugin.endpoint}: "
+        what = f'kubernetes.io/csi: ValidatePlugin for CSI driver "{plugin.name}" failed. '
+        if not plugin.versions:
+            empty = "Plugin returned an empty list for supported versions"
+            raise PluginRefused(f"{where}{what}{empty}")
+        if not any(_VERSION.fullmatch(version) for version in plugin.versions):
+            shown = " ".join(f'"{version}"' for version in plugin.versions)
+            none = f"None of the versions specified [{shown}] are supported"
+            raise PluginRefused(f"{where}{what}{none}")
+
+    async def register(self, plugin: Plugin) -> None:
+        """Raises PluginRefused, PluginError."""
+        driver = Driver(plugin.name, PluginChannel(self._folder, plugin.endpoint))
+        try:
+            facts = await driver.facts()
+            async with self._lock:
+                await self._info.install(facts)
+        except (NodeInfoError, StatusError, Unreachable) as error:
+            await driver.close()
+            raise PluginRefused(str(error)) from None
+        except BaseException:
+            await driver.close()
+            raise
+        before = self._drivers.get(plugin.name)
+        self._drivers[plugin.name] = driver
+        if before is not None:
+            await before.close()
+        log.info("CSI driver %s is registered as node %s", plugin.name, facts.node_id)
+
+    async def deregister(self, plugin: Plugin) -> None:
+        driver = self._drivers.pop(plugin.name, None)
+        if driver is None:
+            return
+        await driver.close()
+        try:
+            async with self._lock:
+                await self._info.uninstall(plugin.name)
+        except (StatusError, Unreachable) as error:
+            log.warning("CSI driver %s stays in CSINode: %s", plugin.name, error)
+
+    async def close(self) -> None:
+        for driver in self._drivers.values():
+            await driver.close()
+        self._drivers.clear()

@@ -1,0 +1,196 @@
+"""All volumes of CSI drivers of a node, as its pods' volumes and its agent see them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tiphys.api import core_v1
+from tiphys.client.client import Client, Unreachable
+from tiphys.client.events import EventRecorder
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery import timestamps
+from tiphys.machinery.errors import StatusError
+from tiphys.node.csi import messages as m
+from tiphys.node.csi import records
+from tiphys.node.csi.drivers import Drivers
+from tiphys.node.csi.expansion import Expander
+from tiphys.node.csi.mounting import Mounter
+from tiphys.node.csi.nodeinfo import NodeInfo
+from tiphys.node.csi.records import Published
+from tiphys.node.csi.source import of_inline, of_persistent
+from tiphys.node.csi.stats import row
+from tiphys.node.plugins.channel import PluginError
+from tiphys.node.references import References
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.volumefiles import VolumeError
+
+log = logging.getLogger(__name__)
+
+_RETRY = 5.0  # seconds until the CSINode is tried again
+
+
+class _Mounted(NamedTuple):
+    """A published volume and what it is in the pod's spec. `claim` is None for an inline one."""
+
+    published: Published
+    volume: core_v1.Volume
+    claim: core_v1.PersistentVolumeClaim | None
+
+
+class NodeVolumes:
+    """Implements `drivervolumes.DriverVolumes`.
+
+    name: of the node
+    folder: what pods see as /var/lib/kubelet
+    node: gives the node's object as it was last seen
+    changed: called when the node uses other volumes than its status says
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        folder: KubeletFolder,
+        references: References,
+        recorder: EventRecorder,
+        node: Callable[[], core_v1.Node],
+        changed: Callable[[], None],
+    ) -> None:
+        self._references = references
+        self._info = NodeInfo(client, name)
+        self.drivers = Drivers(folder, self._info)
+        self._mounter = Mounter(folder, name, self.drivers, references, node, changed)
+        self._expander = Expander(client, recorder, self.drivers, self._mounter)
+        self._tasks = TaskGroup("csi")
+
+    async def load(self) -> None:
+        """Reads what an agent before this one has mounted. Raises OSError."""
+        await asyncio.to_thread(self._mounter.load)
+
+    async def start(self) -> None:
+        """Once the node is registered."""
+        self._tasks.start(self._show(), "csinode")
+
+    async def stop(self) -> None:
+        await self._tasks.stop()
+        await self.drivers.close()
+
+    async def _show(self) -> None:
+        """Makes the node's CSINode, which is there before any driver is."""
+        while True:
+            try:
+                await self._info.initialize()
+                return
+            except (StatusError, Unreachable) as error:
+                log.info("The CSINode is not made yet: %s", error)
+                await asyncio.sleep(_RETRY)
+
+    def in_use(self) -> list[str]:
+        """For the node's status (`volumesInUse`)."""
+        return self._mounter.in_use()
+
+    # --- DriverVolumes ---
+
+    async def mount_claimed(
+        self, pod: core_v1.Pod, volume: core_v1.PersistentVolume, read_only: bool
+    ) -> str:
+        return await self._mounter.mount(pod, of_persistent(volume, read_only))
+
+    async def mount_inline(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
+        return await self._mounter.mount(pod, of_inline(pod, volume))
+
+    async def refresh(self, pod: core_v1.Pod) -> None:
+        for one in await self._mounted_for(pod):
+            try:
+                await self._refresh(pod, one)
+            except VolumeError as error:
+                log.info("A volume of pod %s is not refreshed: %s", pod.metadata.name, error)
+
+    async def _refresh(self, pod: core_v1.Pod, one: _Mounted) -> None:
+        if one.claim is None:
+            await self._mounter.republish(pod, of_inline(pod, one.volume))
+            return
+        persistent = await self._references.get(core_v1.PersistentVolume, "", one.published.name)
+        if persistent is None or persistent.spec.csi is None:
+            return
+        in_spec = one.volume.persistent_volume_claim
+        source = of_persistent(persistent, in_spec is not None and in_spec.read_only)
+        await self._mounter.republish(pod, source)
+        await self._expander.expand(pod, one.claim, persistent, source)
+
+    async def _mounted_for(self, pod: core_v1.Pod) -> list[_Mounted]:
+        """The volumes of a pod that are published, with what they are in its spec. Raises
+        StatusError, Unreachable."""
+        published = {one.name: one for one in self._mounter.of_pod(pod.metadata.uid)}
+        found: list[_Mounted] = []
+        for volume in pod.spec.volumes if published else ():
+            claim = None
+            name = volume.name
+            if volume.csi is None:
+                claim = await self._claim(pod, volume)
+                name = claim.spec.volume_name if claim is not None else ""
+            if name in published:
+                found.append(_Mounted(published[name], volume, claim))
+        return found
+
+    async def _claim(
+        self, pod: core_v1.Pod, volume: core_v1.Volume
+    ) -> core_v1.PersistentVolumeClaim | None:
+        if volume.persistent_volume_claim is not None:
+            name = volume.persistent_volume_claim.claim_name
+        elif volume.ephemeral is not None:
+            name = f"{pod.metadata.name}-{volume.name}"
+        else:
+            return None
+        claim: core_v1.PersistentVolumeClaim | None = await self._references.get(
+            core_v1.PersistentVolumeClaim, pod.metadata.namespace, name
+        )
+        return claim
+
+    async def release(self, uid: str) -> None:
+        await self._mounter.release(uid)
+
+    def pod_uids(self) -> set[str]:
+        return self._mounter.pod_uids()
+
+    # --- what is left over ---
+
+    async def keep_house(self, known: set[str]) -> None:
+        """Takes back what pods had that are gone: `known` are the uids of those that are not."""
+        for uid in self.pod_uids() - known:
+            try:
+                await self._mounter.release(uid)
+            except VolumeError as error:
+                log.info("Volumes of pod %s, which is gone: %s", uid, error.event)
+        await self._mounter.unstage_unused()
+
+    # --- how full they are ---
+
+    async def usage(self, pod: core_v1.Pod) -> list[dict[str, Any]]:
+        rows = []
+        stamp = timestamps.rfc3339(time.time())
+        for one in await self._mounted_for(pod):
+            try:
+                usage = await self._usage(one.published)
+            except (VolumeError, PluginError) as error:
+                log.debug("Usage of volume %s is not known: %s", one.published.name, error)
+                continue
+            meta = one.claim.metadata if one.claim is not None else None
+            claim = (meta.namespace, meta.name) if meta is not None else None
+            if usage:
+                rows.append(row(one.volume.name, claim, stamp, usage))
+        return rows
+
+    async def _usage(self, one: Published) -> list[m.VolumeUsage]:
+        driver = self.drivers.get(one.driver)
+        if m.GET_VOLUME_STATS not in driver.can:
+            return []
+        request = m.NodeGetVolumeStatsRequest(
+            volume_id=one.handle, volume_path=records.shown(one.target)
+        )
+        answer = await driver.call("NodeGetVolumeStats", request, m.NodeGetVolumeStatsResponse)
+        return answer.usage
