@@ -22,6 +22,7 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
+from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
 from tiphys.node.images.names import ImageNameError, name_on_node
 from tiphys.node.isolation import Isolation, NoIsolation
@@ -48,6 +49,7 @@ from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,9 @@ class Agent:
         self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
+        self._workers: dict[str, PodWorker] = {}
+        self._knows_pods = False  # whether all pods of the node have been seen
+        self._devices = self._make_devices() if runtime.runs_processes else None
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -120,8 +125,8 @@ class Agent:
             shortage=self._shortage,
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
+            devices=self._devices or NoDevices(),
         )
-        self._workers: dict[str, PodWorker] = {}
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
@@ -129,6 +134,20 @@ class Agent:
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._count_containers, state) for state in states}
         self.metrics.show_node(self.name, self._count_running_pods, counts)
+
+    def _make_devices(self) -> DriverDevices:
+        data = self._options.data_dir
+        folder = KubeletFolder(data / "kubelet")
+        return DriverDevices(
+            self._client, self.name, data, folder, self._active, self._devices_changed
+        )
+
+    def _active(self) -> set[str]:
+        """Uids of the pods that have not ended."""
+        return {uid for uid, worker in self._workers.items() if not pod_finished(worker.pod)}
+
+    def _devices_changed(self) -> None:
+        self._registration.report_soon()
 
     def _make_evictor(self) -> Evictor:
         options = self._options
@@ -176,6 +195,10 @@ class Agent:
             options.name, options.address, port, self.runtime.name, self._capacity, options.pod_cidr
         )
         self._registration = Registration(self._client, facts, options.labels or {})
+        if self._devices is not None:
+            self._devices.applies_cdi = self.runtime.applies_cdi
+            self._registration.devices = self._devices.counts
+            await self._devices.start()
         self._unclaimed = await self.runtime.pods()
         self._registration.images = await self.runtime.images()
         await self._registration.register()
@@ -189,6 +212,8 @@ class Agent:
     async def stop(self) -> None:
         """Leaves the pods running."""
         await self._server.stop()
+        if self._devices is not None:
+            await self._devices.stop()
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:
@@ -207,6 +232,7 @@ class Agent:
         """Ends what runs here of pods that are not among the uids `known` to the cluster, and
         removes what they have on disk. Raises RuntimeFault, TimeoutError."""
         orphans, self._unclaimed = self._unclaimed, {}
+        self._knows_pods = True
         await OrphanCollector(self.runtime, self._node.volumes).collect(orphans, known)
 
     # --- pods ---
@@ -270,10 +296,12 @@ class Agent:
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
+            rejection = NODE_AFFINITY
             if await self._registration.suits(managed.pod.spec):
+                rejection = await self._node.devices.allocate(managed.pod)
+            if rejection is None:
                 return True
             managed.holds_room = False
-            rejection = NODE_AFFINITY
         await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
 
@@ -325,6 +353,8 @@ class Agent:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
+            if self._devices is not None and self._knows_pods:
+                await self._devices.keep_house()
             workers = list(self._workers.values())
             used: dict[str, dict[str, Usage]] = {}
             try:

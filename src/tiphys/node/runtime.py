@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,8 +25,18 @@ class Mount:
 
 
 @dataclass(slots=True)
+class DeviceNode:
+    """A device file of the node that a container may use: `permissions` are some of ``rwm``."""
+
+    host: str
+    path: str
+    permissions: str = "rwm"
+
+
+@dataclass(slots=True)
 class ContainerPlan:
-    """Everything that a container is created from, with all references resolved."""
+    """Everything that a container is created from, with all references resolved. `cdi` are
+    qualified names of devices that the runtime looks up itself."""
 
     container: core_v1.Container
     attempt: int
@@ -36,6 +46,9 @@ class ContainerPlan:
     env: dict[str, str]
     mounts: list[Mount]
     target: str = ""  # id of the container whose process namespace it joins
+    devices: list[DeviceNode] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    cdi: list[str] = field(default_factory=list)
 
 
 class Streams(NamedTuple):
@@ -120,8 +133,8 @@ class Runtime(Protocol):
     """Whether containers are processes of this machine: what has logs, disks, streams and probes
     that can fail."""
 
-    prepares_devices: bool
-    """Whether containers get the devices that were allocated to the pod's claims."""
+    applies_cdi: bool
+    """Whether it looks up the names of devices (CDI) that a container is to have."""
 
     parallel_starts: int
     """How many sandboxes and containers may be started at the same time."""

@@ -12,6 +12,7 @@ from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.volumefiles import VolumeError
 
 
@@ -38,11 +39,12 @@ def test_types_of_host_paths(tmp_path: Path, kind: str, present: str, result: st
         place.parent.mkdir(exist_ok=True)
         place.mkdir() if present == "folder" else place.touch()
     source = core_v1.HostPathVolumeSource(path=str(place), type=kind)
+    kubelet = KubeletFolder(tmp_path / "kubelet")
     if result == "error":
         with pytest.raises(VolumeError, match="hostPath type check failed"):
-            host_path(source)
+            host_path(source, kubelet)
         return
-    assert host_path(source) == str(place)
+    assert host_path(source, kubelet) == str(place)
     assert place.is_dir() if result == "folder" else place.is_file()
 
 

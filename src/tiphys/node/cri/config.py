@@ -90,6 +90,16 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
         working_dir=container.working_dir,
         envs=[_variable(name, value) for name, value in plan.env.items()],
         mounts=mounts,
+        devices=[
+            m.Device(
+                container_path=device.path,
+                host_path=device.host,
+                permissions=device.permissions,
+            )
+            for device in plan.devices
+        ],
+        CDI_devices=[m.CDIDevice(name=name) for name in plan.cdi],
+        annotations=plan.annotations,
         labels={**pod_labels(PodIdentity.of(pod)), CONTAINER_LABEL: container.name},
         log_path=f"{container.name}/{plan.attempt}.log",
         stdin=container.stdin,

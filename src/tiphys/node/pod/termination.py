@@ -125,6 +125,7 @@ class PodTerminator:
             except (RuntimeFault, TimeoutError):
                 self.is_terminating = False
                 raise
+        await self._managed.node.devices.release(self._managed.pod)
         await self._reporter.report(is_final=True)
         self._managed.holds_room = False
         await self._delete()

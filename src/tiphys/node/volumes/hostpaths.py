@@ -8,23 +8,25 @@ from pathlib import Path
 
 from tiphys.api import core_v1
 from tiphys.node.references import References
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.ownership import give_to_group
 from tiphys.node.volumes.volumefiles import VolumeError
 
 _PROVISIONED_BY, _LOCAL_PATH = "pv.kubernetes.io/provisioned-by", "tiphys.io/local-path"
 
 
-def host_path(source: core_v1.HostPathVolumeSource) -> str:
-    """The path, of the type that the source asks for. Raises VolumeError."""
+def host_path(source: core_v1.HostPathVolumeSource, kubelet: KubeletFolder) -> str:
+    """The path on the machine, of the type that the source asks for. What pods call
+    /var/lib/kubelet is the node's own folder. Raises VolumeError."""
     try:
-        return _checked(source)
+        return _checked(source, kubelet)
     except (OSError, ValueError) as error:
         raise VolumeError(f"hostPath {source.path!r}: {error}") from None
 
 
-def _checked(source: core_v1.HostPathVolumeSource) -> str:
-    path = Path(source.path)
+def _checked(source: core_v1.HostPathVolumeSource, kubelet: KubeletFolder) -> str:
     kind = source.type or ""
+    path = Path(kubelet.place(source.path, make=kind in ("", "DirectoryOrCreate")))
     if kind == "DirectoryOrCreate":
         path.mkdir(parents=True, exist_ok=True)
     elif kind == "FileOrCreate":
@@ -40,14 +42,15 @@ def _checked(source: core_v1.HostPathVolumeSource) -> str:
         raise VolumeError(f"hostPath type check failed: {source.path} is not a {kind.lower()}")
     if not kind and not path.exists():
         path.mkdir(parents=True, exist_ok=True)
-    return source.path
+    return str(path)
 
 
 class ClaimedVolumes:
     """Persistent volumes of the kinds that lie on the node's disk."""
 
-    def __init__(self, references: References) -> None:
+    def __init__(self, references: References, kubelet: KubeletFolder) -> None:
         self._references = references
+        self._kubelet = kubelet
 
     async def path(self, pod: core_v1.Pod, name: str, read_only: bool, is_own: bool) -> str:
         """Where the volume of the pod's claim `name` is. A claim that `is_own` must have been made
@@ -88,7 +91,7 @@ class ClaimedVolumes:
         is_provisioned = volume.metadata.annotations.get(_PROVISIONED_BY) == _LOCAL_PATH
         if is_provisioned:
             _make_writable_folder(Path(volume.spec.host_path.path))
-        path = host_path(volume.spec.host_path)
+        path = host_path(volume.spec.host_path, self._kubelet)
         if is_provisioned and not read_only:
             await _give_to_group_of(pod, path)
         return path

@@ -17,6 +17,7 @@ from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.references import References
 from tiphys.node.runtime import Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.mounts import mount_tmpfs, unmount_below
 from tiphys.node.volumes.nesting import places_inside
 from tiphys.node.volumes.podfiles import make_termination_log, write_hosts
@@ -38,7 +39,8 @@ class Volumes:
         self._pods = root / "pods"
         self._allocatable = allocatable
         self._files = VolumeFiles(references, allocatable)
-        self._claimed = ClaimedVolumes(references)
+        self._kubelet = KubeletFolder(root / "kubelet")
+        self._claimed = ClaimedVolumes(references, self._kubelet)
 
     def folder(self, uid: str) -> Path:
         return self._pods / uid
@@ -66,7 +68,7 @@ class Volumes:
 
     async def _set_up(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
         if volume.host_path is not None:
-            return host_path(volume.host_path)
+            return host_path(volume.host_path, self._kubelet)
         if volume.persistent_volume_claim is not None:
             claim = volume.persistent_volume_claim
             return await self._claimed.path(pod, claim.claim_name, claim.read_only, is_own=False)

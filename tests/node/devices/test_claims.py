@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tiphys.node.pod.claims import prepare
 
 from tests.builders import node, pod
 from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.machinery.devices import consumer
-from tiphys.node.pod.claims import prepare
 from tiphys.node.runtime import RuntimeFault
 from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.testing import LocalCluster

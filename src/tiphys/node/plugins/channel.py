@@ -1,0 +1,84 @@
+"""gRPC to one plugin, over the unix socket that it listens on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from tiphys.api.base import Struct
+from tiphys.machinery import protobuf
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
+
+T = TypeVar("T", bound=Struct)
+
+_OPTIONS = [
+    ("grpc.default_authority", "localhost"),  # some servers refuse one that is a path
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 4 << 20),  # as gRPC's own limit, which upstream keeps
+    ("grpc.use_local_subchannel_pool", 1),  # two handles of one number are two sockets
+]
+
+
+class PluginError(Exception):
+    """A plugin cannot be reached or refused a call, in the words of gRPC for Go."""
+
+
+class PluginChannel:
+    """`path` is the socket as the plugin calls it: below /var/lib/kubelet. Raises PluginError if
+    it is not there."""
+
+    def __init__(self, folder: KubeletFolder, path: str) -> None:
+        try:
+            self._handle = folder.open_socket(path)
+        except OSError as error:
+            raise PluginError(f"{error.strerror}: {path}") from None
+        target = f"unix:///proc/self/fd/{self._handle}"
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+    async def call(self, method: str, request: Struct, response: type[T], timeout: float) -> T:
+        """Calls a method such as ``v1beta1.DevicePlugin/Allocate``. Raises PluginError, also after
+        `timeout` seconds."""
+        call = self._channel.unary_unary(
+            f"/{method}",
+            request_serializer=protobuf.encode,
+            response_deserializer=lambda data: protobuf.decode(data, response),
+        )
+        try:
+            answer: T = await call(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise _refusal(error) from None
+        return answer
+
+    async def stream(self, method: str, request: Struct, response: type[T]) -> AsyncIterator[T]:
+        """What a method sends until it ends. Raises PluginError."""
+        call = self._channel.unary_stream(
+            f"/{method}",
+            request_serializer=protobuf.encode,
+            response_deserializer=lambda data: protobuf.decode(data, response),
+        )(request)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise _refusal(error) from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Ends its calls, too. May be called again."""
+        handle, self._handle = self._handle, -1
+        if handle < 0:
+            return
+        try:
+            await self._channel.close()
+        finally:
+            os.close(handle)
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> PluginError:
+    code = "".join(word.capitalize() for word in error.code().name.split("_"))
+    return PluginError(f"rpc error: code = {code} desc = {error.details()}")
