@@ -72,7 +72,7 @@ async def path_of(*objects: Any, is_own: bool = False, read_only: bool = True) -
 
     one = pod()
     one.metadata.uid = "u"
-    claimed = ClaimedVolumes(SimpleNamespace(get=get))  # type: ignore[arg-type]
+    claimed = ClaimedVolumes(SimpleNamespace(get=get), KubeletFolder(Path("/nowhere")))  # type: ignore[arg-type]
     return await claimed.path(one, "c", read_only, is_own)
 
 

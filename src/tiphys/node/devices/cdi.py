@@ -28,19 +28,19 @@ class CDIError(Exception):
     """A device is described by no file, or in a way that cannot be carried out."""
 
 
-class _DeviceNode(msgspec.Struct, rename="camel"):
+class _DeviceNode(msgspec.Struct, rename="camel", frozen=True):
     path: str
     host_path: str = ""
     permissions: str = "rwm"
 
 
-class _Mount(msgspec.Struct, rename="camel"):
+class _Mount(msgspec.Struct, rename="camel", frozen=True):
     host_path: str
     container_path: str
     options: list[str] = []
 
 
-class _Edits(msgspec.Struct, rename="camel"):
+class _Edits(msgspec.Struct, rename="camel", frozen=True):
     env: list[str] = []
     device_nodes: list[_DeviceNode] = []
     mounts: list[_Mount] = []
@@ -50,12 +50,12 @@ class _Edits(msgspec.Struct, rename="camel"):
     net_devices: list[Any] = []
 
 
-class _Device(msgspec.Struct, rename="camel"):
+class _Device(msgspec.Struct, rename="camel", frozen=True):
     name: str
     container_edits: _Edits = _Edits()
 
 
-class _Spec(msgspec.Struct, rename="camel"):
+class _Spec(msgspec.Struct, rename="camel", frozen=True):
     kind: str
     devices: list[_Device] = []
     container_edits: _Edits = _Edits()
