@@ -11,7 +11,8 @@ The folders, each imports only those below it (`pyproject.toml`):
 pod         a pod's worker and its parts, and `lifecycle`: what to do
 server      logs, exec, attach, port-forward, and pages
 status      what is reported
-csi         volumes of CSI drivers
+csi, devices
+            volumes of CSI drivers, and devices
 plugins     programs that announce themselves by a socket
 volumes, probes
 resources   admission, resizing, eviction

@@ -23,13 +23,13 @@ from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
 from tiphys.node.csi.nodevolumes import NodeVolumes
+from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
 from tiphys.node.images.names import ImageNameError, name_on_node
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
-from tiphys.node.plugins.watcher import PluginWatcher
 from tiphys.node.pod.evictor import Evictor, Senses
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.worker import PodWorker
@@ -108,8 +108,10 @@ class Agent:
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
         self._kubelet = KubeletFolder(options.data_dir / "kubelet")
-        self._drivers = self._make_drivers(references) if runtime.runs_processes else None
+        self._workers: dict[str, PodWorker] = {}
         self._knows_pods = False  # whether all pods of the node have been seen
+        self._drivers = self._make_drivers(references) if runtime.runs_processes else None
+        self._devices = self._make_devices() if runtime.runs_processes else None
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -129,8 +131,8 @@ class Agent:
             shortage=self._shortage,
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
+            devices=self._devices or NoDevices(),
         )
-        self._workers: dict[str, PodWorker] = {}
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
@@ -147,15 +149,22 @@ class Agent:
             references,
             self._recorder,
             lambda: self._registration.node,
-            lambda: self._registration.report_soon(),
+            self._report_soon,
         )
 
-    async def _start_drivers(self) -> None:
-        if self._drivers is None:
-            return
-        await self._drivers.start()
-        watcher = PluginWatcher(self._kubelet, {"CSIPlugin": self._drivers.drivers})
-        self._tasks.start(watcher.run(), "plugins", vital=True)
+    def _make_devices(self) -> DriverDevices:
+        data = self._options.data_dir
+        handlers = {"CSIPlugin": self._drivers.drivers} if self._drivers is not None else {}
+        return DriverDevices(
+            self._client, self.name, data, self._kubelet, self._active, self._report_soon, handlers
+        )
+
+    def _active(self) -> set[str]:
+        """Uids of the pods that have not ended."""
+        return {uid for uid, worker in self._workers.items() if not pod_finished(worker.pod)}
+
+    def _report_soon(self) -> None:
+        self._registration.report_soon()
 
     def _make_evictor(self) -> Evictor:
         options = self._options
@@ -206,10 +215,15 @@ class Agent:
         if self._drivers is not None:
             await self._drivers.load()
             self._registration.volumes_in_use = self._drivers.in_use
+        if self._devices is not None:
+            self._devices.applies_cdi = self.runtime.applies_cdi
+            self._registration.devices = self._devices.counts
+            await self._devices.start()
         self._unclaimed = await self.runtime.pods()
         self._registration.images = await self.runtime.images()
         await self._registration.register()
-        await self._start_drivers()
+        if self._drivers is not None:
+            await self._drivers.start()
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
         self._tasks.start(self._recorder.run(), "events")
         self._tasks.start(self._relist(), "relist", vital=True)
@@ -222,6 +236,8 @@ class Agent:
         await self._server.stop()
         if self._drivers is not None:
             await self._drivers.stop()
+        if self._devices is not None:
+            await self._devices.stop()
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:
@@ -304,10 +320,12 @@ class Agent:
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
+            rejection = NODE_AFFINITY
             if await self._registration.suits(managed.pod.spec):
+                rejection = await self._node.devices.allocate(managed.pod)
+            if rejection is None:
                 return True
             managed.holds_room = False
-            rejection = NODE_AFFINITY
         await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
 
@@ -356,11 +374,17 @@ class Agent:
                 if worker.state.differs_from(listed.get(uid)):
                     worker.managed.resync()
 
+    async def _keep_drivers_house(self) -> None:
+        if self._devices is not None:
+            await self._devices.keep_house()
+        if self._drivers is not None:
+            await self._drivers.keep_house(set(self._workers))
+
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
-            if self._drivers is not None and self._knows_pods:
-                await self._drivers.keep_house(set(self._workers))
+            if self._knows_pods:
+                await self._keep_drivers_house()
             workers = list(self._workers.values())
             used: dict[str, dict[str, Usage]] = {}
             try:

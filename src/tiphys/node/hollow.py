@@ -48,7 +48,7 @@ class HollowRuntime:
 
     name = "hollow://1.0"
     runs_processes = False
-    prepares_devices = True
+    applies_cdi = False
     parallel_starts = 64
 
     def __init__(self, number: int = 0, now: Callable[[], float] = time.time) -> None:

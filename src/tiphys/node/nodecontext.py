@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.node.devices.nodedevices import NodeDevices, NoDevices
 from tiphys.node.images.collection import PulledImages
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.metrics import KubeletMetrics
@@ -36,6 +37,7 @@ class NodeContext:
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
     pulled: the images that the node has pulled; None where nobody asks
+    devices: what gives pods their devices
     """
 
     name: str
@@ -55,3 +57,4 @@ class NodeContext:
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
     pulled: PulledImages | None = None
+    devices: NodeDevices = field(default_factory=NoDevices)

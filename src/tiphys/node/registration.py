@@ -8,11 +8,12 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tiphys.api import coordination_v1, core_v1
+from tiphys.api.base import canonical_quantity
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import conditions, timestamps
@@ -65,10 +66,24 @@ class NodeFacts:
     pod_cidr: str = ""
 
 
+class DeviceCount(Protocol):
+    """Devices of one resource."""
+
+    @property
+    def capacity(self) -> int: ...
+
+    @property
+    def allocatable(self) -> int: ...
+
+
 class Registration:
-    """Keeps the Node object and its lease. `images` are those on the node: (names, bytes);
-    `pressures` the conditions that say that it is short of something. `volumes_in_use` gives the
-    attached volumes that the node uses, where somebody knows them."""
+    """Keeps the Node object and its lease.
+
+    images: those on the node: (names, bytes)
+    pressures: the conditions that say that it is short of something
+    devices: gives how many devices the node has of each extended resource that is its own
+    volumes_in_use: gives the attached volumes that the node uses; None where nobody knows
+    """
 
     def __init__(self, client: Client, facts: NodeFacts, labels: dict[str, str]) -> None:
         self._client = client
@@ -77,6 +92,7 @@ class Registration:
         self.images: list[tuple[list[str], int]] = []
         self.pressures: tuple[str, ...] = ()
         self.volumes_in_use: Callable[[], list[str]] | None = None
+        self.devices: Callable[[], Mapping[str, DeviceCount]] = dict
         self._uid = ""
         self._node = core_v1.Node()
         self._report_wanted = asyncio.Event()
@@ -114,13 +130,23 @@ class Registration:
         self._node = new
         ready = conditions.find(new.status.conditions, "Ready")
         is_given_up = ready is not None and ready.status == "Unknown"
-        expected = {**new.status.capacity, **self._facts.capacity}
+        _, expected = self._resources(new.status.capacity)
         if is_given_up or new.status.allocatable != expected:
             self._report_wanted.set()
 
     def report_soon(self) -> None:
         """What the node's status says has changed."""
         self._report_wanted.set()
+
+    def _resources(self, before: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(capacity, allocatable). Extended resources that others have added stay `before`. All of
+        the capacity can be allocated, as upstream's kubelet says when nothing is reserved, but for
+        devices that are not well."""
+        devices = self.devices()
+        counts = {name: canonical_quantity(str(one.capacity)) for name, one in devices.items()}
+        capacity = {**before, **self._facts.capacity, **counts}
+        usable = {name: canonical_quantity(str(one.allocatable)) for name, one in devices.items()}
+        return capacity, {**capacity, **usable}
 
     @property
     def node(self) -> core_v1.Node:
@@ -153,10 +179,7 @@ class Registration:
     def _fill(self, node: core_v1.Node, ready: bool, reason: str) -> None:
         facts = self._facts
         status = node.status
-        # Extended resources that others have added stay. All of the capacity can be allocated, as
-        # upstream's kubelet says when nothing is reserved.
-        status.capacity = {**status.capacity, **facts.capacity}
-        status.allocatable = dict(status.capacity)
+        status.capacity, status.allocatable = self._resources(status.capacity)
         status.addresses = [
             core_v1.NodeAddress(type="InternalIP", address=facts.address),
             core_v1.NodeAddress(type="Hostname", address=facts.name),

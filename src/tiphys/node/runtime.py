@@ -36,7 +36,8 @@ class DeviceNode:
 
 @dataclass(slots=True)
 class ContainerPlan:
-    """Everything that a container is created from, with all references resolved."""
+    """Everything that a container is created from, with all references resolved. `cdi` are
+    qualified names of devices that the runtime looks up itself."""
 
     container: core_v1.Container
     attempt: int
@@ -47,6 +48,8 @@ class ContainerPlan:
     mounts: list[Mount]
     target: str = ""  # id of the container whose process namespace it joins
     devices: list[DeviceNode] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    cdi: list[str] = field(default_factory=list)
 
 
 class Streams(NamedTuple):
@@ -140,8 +143,8 @@ class Runtime(Protocol):
     """Whether containers are processes of this machine: what has logs, disks, streams and probes
     that can fail."""
 
-    prepares_devices: bool
-    """Whether containers get the devices that were allocated to the pod's claims."""
+    applies_cdi: bool
+    """Whether it looks up the names of devices (CDI) that a container is to have."""
 
     parallel_starts: int
     """How many sandboxes and containers may be started at the same time."""

@@ -98,6 +98,8 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
             )
             for device in plan.devices
         ],
+        CDI_devices=[m.CDIDevice(name=name) for name in plan.cdi],
+        annotations=plan.annotations,
         labels={**pod_labels(PodIdentity.of(pod)), CONTAINER_LABEL: container.name},
         log_path=f"{container.name}/{plan.attempt}.log",
         stdin=container.stdin,

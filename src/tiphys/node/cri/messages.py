@@ -260,6 +260,11 @@ class ContainerConfig(Struct):
     stdin_once: Annotated[bool, F(13)] = False
     tty: Annotated[bool, F(14)] = False
     linux: Annotated[LinuxContainerConfig | None, F(15)] = None
+    CDI_devices: Annotated[list[CDIDevice], F(17)] = []
+
+
+class CDIDevice(Struct):
+    name: Annotated[str, F(1)] = ""
 
 
 class CreateContainerRequest(Struct):

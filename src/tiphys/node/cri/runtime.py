@@ -47,7 +47,6 @@ class CRIRuntime(CRIImages, CRILogs):
     pod's control group. Calls are counted in `metrics`."""
 
     runs_processes = True
-    prepares_devices = False
     parallel_starts = 6
 
     def __init__(
@@ -66,6 +65,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid
         self._tasks = TaskGroup("cri")
         self.name = "containerd://unknown"
+        self.applies_cdi = False
 
     def capacity(self, disk: Path) -> dict[str, Any]:
         return machine_capacity(disk)
@@ -83,6 +83,7 @@ class CRIRuntime(CRIImages, CRILogs):
         version = await self._runtime("Version", m.VersionRequest(version="v1"), m.VersionResponse)
         number = version.runtime_version.split("~")[0].lstrip("v")
         self.name = f"{version.runtime_name}://{number}"
+        self.applies_cdi = _applies_cdi(number)
         self._tasks.start(self._listen(wake), "events")
         self._tasks.start(self._wake_regularly(wake), "relist")
 
@@ -299,6 +300,13 @@ class CRIRuntime(CRIImages, CRILogs):
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
         request = m.PortForwardRequest(pod_sandbox_id=sandbox, port=ports)
         return (await self._runtime("PortForward", request, m.PortForwardResponse)).url
+
+
+def _applies_cdi(version: str) -> bool:
+    """Whether a containerd has the field of CRI for the names of devices: since 1.7."""
+    major, _, rest = version.partition(".")
+    minor = rest.partition(".")[0]
+    return major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= (1, 7)
 
 
 def _sandbox_fault(problem: str) -> RuntimeFault:

@@ -91,6 +91,8 @@ class ContainerStarter:
         await self._check_user(container)
         facts = ContainerFacts(pod, container, managed.pod_ip(), node.address, node.allocatable)
         env = await environment(facts, node.references, node.services(), paths)
+        edits = await node.devices.edits(pod, container)
+        env = {**edits.env, **env}
         plan = ContainerPlan(
             container,
             attempt,
@@ -98,9 +100,11 @@ class ContainerStarter:
             command=[expand(argument, env) for argument in container.command],
             args=[expand(argument, env) for argument in container.args],
             env=env,
-            mounts=node.volumes.mounts(pod, container, paths, env, attempt),
+            mounts=edits.mounts + node.volumes.mounts(pod, container, paths, env, attempt),
             target=self._target(container),
-            devices=node.volumes.devices(container, paths),
+            devices=edits.devices + node.volumes.devices(container, paths),
+            annotations=edits.annotations,
+            cdi=edits.cdi,
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None

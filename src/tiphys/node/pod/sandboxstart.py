@@ -7,7 +7,6 @@ import contextlib
 
 from tiphys.api import core_v1, node_v1
 from tiphys.node.naming import HostNameError, host_and_domain, host_in_kernel, resolver_of
-from tiphys.node.pod import claims
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.runtime import RuntimeFault
@@ -37,8 +36,7 @@ class SandboxStarter:
         StatusError, Unreachable, TimeoutError."""
         managed, node = self._managed, self._managed.node
         pod = managed.pod
-        if pod.spec.resource_claims and not node.runtime.prepares_devices:
-            await claims.prepare(node.client, pod)
+        await node.devices.prepare(pod)
         host, domain = host_and_domain(pod, node.dns.domain)
         try:
             kernel_host = host_in_kernel(pod, host, domain)

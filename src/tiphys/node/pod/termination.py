@@ -126,6 +126,7 @@ class PodTerminator:
             except (RuntimeFault, TimeoutError):
                 self.is_terminating = False
                 raise
+        await self._managed.node.devices.release(self._managed.pod)
         await self._reporter.report(is_final=True)
         # As upstream, the object stays until drivers have taken back what they gave.
         await self._managed.node.volumes.give_back(self._managed.pod.metadata.uid)

@@ -168,6 +168,7 @@ class PodWorker:
             return None
         if managed.failure is not None and managed.failure.reason == _EVICTED:
             await self._terminator.kill(_EVICTION_GRACE)
+            await managed.node.devices.release(managed.pod)
             await self._reporter.report()
             await managed.release_volumes()
             return None
@@ -225,6 +226,7 @@ class PodWorker:
         if not pod_finished(managed.pod):
             if deadline_exceeded(managed.pod, managed.node.now()):
                 managed.failure = _DEADLINE_EXCEEDED
+        await managed.node.devices.release(managed.pod)
         await self._reporter.report()
         await managed.release_volumes()
 

@@ -40,13 +40,20 @@ class KubeletFolder:
         inside = os.path.relpath(os.path.normpath(path), SHOWN)
         place = self.root / inside
         if not make and not os.path.lexists(place):
-            return str(place)
+            return self._missing(place)
         with self._opened() as root:
             handle = handles.find(root, inside, SHOWN, _FOLDER_MODE)
         try:
             return os.readlink(f"/proc/self/fd/{handle}")
         finally:
             os.close(handle)
+
+    def _missing(self, place: Path) -> str:
+        """Where something would be made that is not there. Raises OSError."""
+        real = Path(os.path.realpath(place))
+        if not real.is_relative_to(os.path.realpath(self.root)):
+            raise OSError(errno.EXDEV, "leads outside of its folder", str(place))
+        return str(real)
 
     @contextlib.contextmanager
     def folder(self, name: str) -> Iterator[int]:

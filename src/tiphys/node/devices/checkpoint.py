@@ -1,0 +1,44 @@
+"""Files in which a node remembers, over its agent's restart, who has which devices.
+
+They lie outside of what drivers can write to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Checkpoint(Generic[T]):
+    """One value of the type `kind`, as JSON."""
+
+    def __init__(self, file: Path, kind: type[T]) -> None:
+        self._file = file
+        self._kind = kind
+
+    def read(self) -> T | None:
+        """None if there is none that can be read."""
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=self._kind)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("%s cannot be read, so it is begun anew: %s", self._file, error)
+            return None
+
+    def write(self, value: Any) -> None:
+        """Durably. Raises OSError."""
+        temporary = self._file.with_suffix(".new")
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(value))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._file)

@@ -1,0 +1,233 @@
+"""Claims of the node's pods: their drivers prepare them before a pod starts, once for all pods that
+share one, and are told when the last pod has ended.
+
+What was asked for is written down before a driver is called: whatever becomes of the agent, the
+driver is told of the end, too. Drivers may be asked for the same again; upstream wants that of
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from tiphys.api import core_v1
+from tiphys.api import resource_v1 as v1
+from tiphys.client.client import Client, Unreachable
+from tiphys.machinery.devices import NotMade, belongs_to, claims_of, is_reserved_for
+from tiphys.machinery.errors import StatusError
+from tiphys.node.devices import dramessages as m
+from tiphys.node.devices.checkpoint import Checkpoint
+from tiphys.node.devices.draplugins import DriverError, Drivers
+from tiphys.node.runtime import RuntimeFault
+
+log = logging.getLogger(__name__)
+
+
+class PreparedDevice(msgspec.Struct):
+    """requests: of the claim that it is for; none means all
+    cdi: names of what a container gets of it"""
+
+    requests: list[str] = []
+    cdi: list[str] = []
+
+
+class PreparedClaim(msgspec.Struct):
+    """pods: uids of those that use it here
+    drivers: the devices that each has prepared
+    is_prepared: whether all drivers have, since this agent runs"""
+
+    uid: str
+    namespace: str
+    name: str
+    pods: set[str] = set()
+    drivers: dict[str, list[PreparedDevice]] = {}
+    is_prepared: bool = False
+
+    def message(self) -> m.Claim:
+        return m.Claim(namespace=self.namespace, uid=self.uid, name=self.name)
+
+    def cdi(self, request: str) -> list[str]:
+        """Names of what a container gets that uses one request, or, with "", all."""
+        return [
+            name
+            for devices in self.drivers.values()
+            for device in devices
+            if not request or not device.requests or request in device.requests
+            for name in device.cdi
+        ]
+
+
+class Claims:
+    """`file` remembers which claims were prepared."""
+
+    def __init__(self, client: Client, drivers: Drivers, file: Path) -> None:
+        self._client = client
+        self._drivers = drivers
+        self._checkpoint: Checkpoint[list[PreparedClaim]] = Checkpoint(file, list[PreparedClaim])
+        remembered = self._checkpoint.read() or []
+        self._claims = {(claim.namespace, claim.name): claim for claim in remembered}
+        self._changing = asyncio.Lock()
+
+    # --- before a pod starts ---
+
+    async def prepare(self, pod: core_v1.Pod) -> None:
+        """Raises RuntimeFault."""
+        try:
+            claims = await self._check(pod)
+            if claims:
+                async with self._changing:
+                    await self._prepare(pod, claims)
+        except (DriverError, OSError) as error:
+            text = f"Failed to prepare dynamic resources: prepare dynamic resources: {error}"
+            raise RuntimeFault("FailedPrepareDynamicResources", text) from None
+
+    async def _check(self, pod: core_v1.Pod) -> list[v1.ResourceClaim]:
+        """The pod's claims. Nothing is noted if any of them, or a driver, is not there: such a pod
+        can go without a driver's help. Raises DriverError."""
+        meta = pod.metadata
+        try:
+            names = list(claims_of(pod))
+        except NotMade as missing:
+            problem = f'pod "{meta.namespace}/{meta.name}": ResourceClaim not created yet'
+            raise DriverError(problem) from missing
+        claims = []
+        for entry, name in names:
+            try:
+                claim = await self._client.get(v1.ResourceClaim, name, meta.namespace)
+            except (StatusError, Unreachable) as error:
+                raise DriverError(f"fetch ResourceClaim {name}: {error}") from None
+            if problem := _obstacle(pod, entry, claim):
+                raise DriverError(problem)
+            for driver in _drivers_of(claim):
+                self._drivers.find(driver)
+            claims.append(claim)
+        return claims
+
+    async def _prepare(self, pod: core_v1.Pod, claims: list[v1.ResourceClaim]) -> None:
+        """Raises DriverError, OSError."""
+        noted = [self._note(pod, claim) for claim in claims]
+        self._save()
+        batches: defaultdict[str, list[PreparedClaim]] = defaultdict(list)
+        unprepared = {one.uid: one for one in noted if not one.is_prepared}
+        for one in unprepared.values():
+            for driver in one.drivers:
+                batches[driver].append(one)
+        for driver, batch in batches.items():
+            prepared = await self._drivers.find(driver).prepare([one.message() for one in batch])
+            for one in batch:
+                one.drivers[driver] = [
+                    PreparedDevice(device.request_names, device.cdi_device_ids)
+                    for device in prepared[one.uid]
+                ]
+        for one in unprepared.values():
+            one.is_prepared = True
+        self._save()
+
+    def _note(self, pod: core_v1.Pod, claim: v1.ResourceClaim) -> PreparedClaim:
+        """Raises DriverError."""
+        meta = claim.metadata
+        drivers: dict[str, list[PreparedDevice]] = {name: [] for name in _drivers_of(claim)}
+        new = PreparedClaim(meta.uid, meta.namespace, meta.name, drivers=drivers)
+        noted = self._claims.setdefault((meta.namespace, meta.name), new)
+        if noted.uid != meta.uid:
+            raise DriverError(
+                f"old ResourceClaim with same name {meta.name} and different UID {noted.uid} "
+                "still exists (previous pod force-deleted?!)"
+            )
+        noted.pods.add(pod.metadata.uid)
+        return noted
+
+    # --- what a container gets ---
+
+    def cdi(self, pod: core_v1.Pod, container: core_v1.Container) -> list[str]:
+        """Names of the devices that a container uses. Raises DriverError."""
+        uses = container.resources.claims
+        if not uses:
+            return []
+        names = dict(claims_of(pod))
+        found: list[str] = []
+        for use in uses:
+            name = names.get(use.name)
+            if name is None:  # the pod turned out to need none
+                continue
+            noted = self._claims.get((pod.metadata.namespace, name))
+            if noted is None:
+                text = f"internal error: unable to get claim info for ResourceClaim {name}"
+                raise DriverError(f"{text} in namespace {pod.metadata.namespace}")
+            found += noted.cdi(use.request)
+        return list(dict.fromkeys(found))
+
+    # --- after a pod's end ---
+
+    async def release(self, uid: str) -> None:
+        """Lets go of what a pod used, of which nothing runs any more. May be called again. Raises
+        DriverError, OSError."""
+        if not self._uses(uid):
+            return
+        async with self._changing:
+            await self._unprepare(uid)
+
+    def _uses(self, uid: str) -> list[PreparedClaim]:
+        return [claim for claim in self._claims.values() if uid in claim.pods]
+
+    async def _unprepare(self, uid: str) -> None:
+        batches: defaultdict[str, list[m.Claim]] = defaultdict(list)
+        used = self._uses(uid)
+        last = [claim for claim in used if claim.pods == {uid}]
+        for claim in last:
+            claim.is_prepared = False  # one who comes meanwhile has it prepared anew
+            for driver in claim.drivers:
+                batches[driver].append(claim.message())
+        for driver, batch in batches.items():
+            await self._drivers.find(driver).unprepare(batch)
+        for claim in last:
+            del self._claims[claim.namespace, claim.name]
+        for claim in used:
+            claim.pods.discard(uid)
+        self._save()
+
+    async def reconcile(self, active: set[str]) -> None:
+        """Lets go of what pods used that are not among the uids `active`: they went while no agent
+        was there, or without one that could end them."""
+        users = {uid for claim in self._claims.values() for uid in claim.pods}
+        for uid in users - active:
+            try:
+                await self.release(uid)
+            except (DriverError, OSError) as error:
+                log.info("Devices of pod %s are not given back yet: %s", uid, error)
+
+    def _save(self) -> None:
+        """Raises OSError."""
+        self._checkpoint.write(list(self._claims.values()))
+
+
+def _drivers_of(claim: v1.ResourceClaim) -> Iterable[str]:
+    assert claim.status.allocation is not None
+    results = claim.status.allocation.devices.results
+    return dict.fromkeys(result.driver for result in results)
+
+
+def _obstacle(pod: core_v1.Pod, entry: str, claim: v1.ResourceClaim) -> str:
+    """Why a pod cannot use a claim here; "" if it can. `entry` names the claim in the pod's
+    spec."""
+    name = claim.metadata.name
+    meta = pod.metadata
+    is_templated = any(
+        one.name == entry and one.resource_claim_template_name for one in pod.spec.resource_claims
+    )
+    if is_templated and not belongs_to(claim, pod):
+        return f"ResourceClaim {name} was not created for pod {meta.name} (pod is not owner)"
+    if not is_reserved_for(claim, pod):
+        return (
+            f"pod {meta.name} ({meta.uid}) is not allowed to use "
+            f"ResourceClaim {name} ({claim.metadata.uid})"
+        )
+    if claim.status.allocation is None:
+        return f"ResourceClaim {name}: not allocated"
+    return ""

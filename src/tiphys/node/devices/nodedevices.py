@@ -1,0 +1,205 @@
+"""All devices of a node, as its pods' workers and its agent see them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from tiphys.api import core_v1
+from tiphys.api import resource_v1 as v1
+from tiphys.client.client import Client, Unreachable
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.devices import NotMade
+from tiphys.machinery.errors import StatusError
+from tiphys.node.devices import cdi
+from tiphys.node.devices.allocations import AllocationError
+from tiphys.node.devices.claims import Claims
+from tiphys.node.devices.devicemanager import Count, DeviceManager
+from tiphys.node.devices.draplugins import DriverError, Drivers
+from tiphys.node.devices.edits import ContainerEdits
+from tiphys.node.plugins.channel import PluginError
+from tiphys.node.plugins.watcher import PluginHandler, PluginWatcher
+from tiphys.node.resources.admission import Rejection
+from tiphys.node.runtime import RuntimeFault
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
+
+log = logging.getLogger(__name__)
+
+_WIPE_DELAY = 30.0  # seconds after which the slices of a driver that is gone go, as upstream
+_WIPE_RETRY = 5.0
+
+
+class NodeDevices(Protocol):
+    """What gives pods their devices."""
+
+    async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
+        """Before a pod is admitted: why it cannot have its devices, None if it has them."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """A pod will not run here."""
+        ...
+
+    async def prepare(self, pod: core_v1.Pod) -> None:
+        """Before its sandbox is made. Raises RuntimeFault."""
+        ...
+
+    async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
+        """What a container that is about to start needs. Raises RuntimeFault."""
+        ...
+
+    async def release(self, pod: core_v1.Pod) -> None:
+        """After the last container of a pod has ended, and before its status says so: somebody
+        else may get its claims then. Raises RuntimeFault."""
+        ...
+
+    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
+        """Of the devices that a container has: by resource, health by device."""
+        ...
+
+
+class NoDevices:
+    """For nodes whose containers need none."""
+
+    async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
+        return None
+
+    def forget(self, uid: str) -> None: ...
+
+    async def prepare(self, pod: core_v1.Pod) -> None: ...
+
+    async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
+        return ContainerEdits()
+
+    async def release(self, pod: core_v1.Pod) -> None: ...
+
+    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
+        return {}
+
+
+class DriverDevices:
+    """Devices of drivers that run on the node, most of them in pods.
+
+    name: of the node
+    data: the node's folder; allocations are remembered there
+    folder: what pods see as /var/lib/kubelet
+    active: gives the uids of the node's pods that have not ended
+    changed: called when the node has more or fewer devices
+    others: what takes plugins of other types than those of devices
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        data: Path,
+        folder: KubeletFolder,
+        active: Callable[[], set[str]],
+        changed: Callable[[], None],
+        others: Mapping[str, PluginHandler] | None = None,
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._active = active
+        self._plugins = DeviceManager(folder, data / "device-plugins.json", active, changed)
+        self._drivers = Drivers(folder, self._driver_changed)
+        self._claims = Claims(client, self._drivers, data / "claims.json")
+        self.applies_cdi = False  # whether the runtime does
+        handlers: dict[str, PluginHandler] = {
+            "DevicePlugin": self._plugins,
+            "DRAPlugin": self._drivers,
+            **(others or {}),
+        }
+        self._watcher = PluginWatcher(folder, handlers)
+        self._tasks = TaskGroup("devices")
+        self._wipes: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Raises OSError."""
+        await self._plugins.start()
+        self._tasks.start(self._watcher.run(), "plugins", vital=True)
+
+    async def stop(self) -> None:
+        await self._tasks.stop()
+        await self._plugins.stop()
+
+    def counts(self) -> dict[str, Count]:
+        """By resource."""
+        return self._plugins.counts()
+
+    async def keep_house(self) -> None:
+        """Gives back what pods have that are gone."""
+        active = self._active()
+        self._plugins.keep(active)
+        await self._claims.reconcile(active)
+
+    # --- for a pod ---
+
+    async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
+        try:
+            await self._plugins.allocate(pod)
+        except (AllocationError, PluginError, OSError) as error:
+            text = f"Allocate failed due to {error}, which is unexpected"
+            return Rejection("UnexpectedAdmissionError", text)
+        return None
+
+    def forget(self, uid: str) -> None:
+        self._plugins.free(uid)
+
+    async def prepare(self, pod: core_v1.Pod) -> None:
+        if pod.spec.resource_claims:
+            await self._claims.prepare(pod)
+
+    async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
+        try:
+            edits = await self._plugins.edits(pod, container)
+            edits.cdi += [
+                name for name in self._claims.cdi(pod, container) if name not in edits.cdi
+            ]
+            if edits.cdi and not self.applies_cdi:
+                described = await asyncio.to_thread(cdi.read, edits.cdi)
+                edits.cdi = []
+                described.add(edits)  # what a file describes goes before, as in newer runtimes
+                edits = described
+        except (AllocationError, PluginError, DriverError, cdi.CDIError, OSError) as error:
+            raise RuntimeFault("CreateContainerConfigError", str(error)) from None
+        except NotMade as error:
+            raise RuntimeFault("CreateContainerConfigError", f"{error} is not made") from None
+        return edits
+
+    async def release(self, pod: core_v1.Pod) -> None:
+        try:
+            await self._claims.release(pod.metadata.uid)
+        except (DriverError, OSError) as error:
+            text = f"unprepare dynamic resources: {error}"
+            raise RuntimeFault("FailedUnprepareDynamicResources", text) from None
+
+    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
+        return self._plugins.health(uid, container)
+
+    # --- slices of drivers that are gone ---
+
+    def _driver_changed(self, name: str) -> None:
+        """Nobody else takes the devices of a driver from the scheduler that does not come back."""
+        wipe = self._wipes.pop(name, None)
+        if wipe is not None:
+            wipe.cancel()
+        if name not in self._drivers:
+            self._wipes[name] = self._tasks.start(self._wipe(name), f"wipe-{name}")
+
+    async def _wipe(self, driver: str) -> None:
+        await asyncio.sleep(_WIPE_DELAY)
+        chosen = f"spec.nodeName={self._name},spec.driver={driver}"
+        while True:
+            try:
+                page = await self._client.list(v1.ResourceSlice, fields=chosen)
+                for one in page.items:
+                    await self._client.delete(v1.ResourceSlice, one.metadata.name)
+                log.info("Slices of driver %s are removed: it is gone", driver)
+                return
+            except (StatusError, Unreachable) as error:
+                log.info("Slices of driver %s are not removed yet: %s", driver, error)
+            await asyncio.sleep(_WIPE_RETRY)
