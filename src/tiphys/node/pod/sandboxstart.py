@@ -11,6 +11,7 @@ from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import SandboxState
+from tiphys.node.volumes.volumefiles import VolumeError
 
 UNREPORTED = 0.05  # seconds that a step may take before the pod's status is written meanwhile
 
@@ -96,7 +97,10 @@ class SandboxStarter:
         if any(may_wait(volume) for volume in managed.pod.spec.volumes):
             # What drivers do may take minutes: no other pod is kept from starting meanwhile, the
             # driver's own above all. As upstream, there is no sandbox before that.
-            await managed.set_up_volumes()
+            try:
+                await managed.set_up_volumes()
+            except VolumeError as error:
+                return error, error
         async with node.starting:
             await managed.reserve()
             return await asyncio.gather(

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
+_LOOK_AGAIN = 0.3  # seconds between looks at a volume that is being attached, as upstream
 _PATIENCE = 123.0  # seconds after which an event says what a pod waits for, as upstream
 _EVICTION_GRACE = 1.0  # seconds that an evicted pod has, as upstream
 _EVICTED = "Evicted"
@@ -124,11 +125,13 @@ class PodWorker:
     async def _try_step(self) -> float | None:
         """One step; seconds until the next one is due, or None."""
         identity = self.managed.identity
+        retry = _RETRY
         try:
             return await self._step()
         except VolumePending as pending:
             log.debug("Pod %s waits for volume %s: %s", identity, pending.volume, pending)
             self._note_pending(pending)
+            retry = _LOOK_AGAIN
         except VolumeError as error:
             self._event_of_failure("FailedMount", error.event)
         except RuntimeFault as fault:
@@ -142,7 +145,7 @@ class PodWorker:
             await self._reporter.report(is_final=self._terminator.is_terminating)
         except (StatusError, Unreachable) as error:
             log.info("The status of pod %s is not written: %s", identity, error)
-        return _RETRY
+        return retry
 
     def _note_pending(self, pending: VolumePending) -> None:
         """Says which volume a pod waits for, as often as upstream, which waits that long."""
