@@ -178,6 +178,9 @@ class AttachDetachController(Controller):
 
     def _attachment_changed(self, old: Any, new: Any) -> None:
         self.queue.add((new or old).spec.node_name)
+        problem = new.status.attach_error if new is not None else None
+        if problem is not None and (old is None or old.status.attach_error != problem):
+            self._failed_event(new, problem.message)
 
     def _node_changed(self, old: Any, new: Any) -> None:
         name = (new or old).metadata.name
@@ -252,6 +255,16 @@ class AttachDetachController(Controller):
         except StatusError as error:
             if not is_already_exists(error):
                 raise
+
+    def _failed_event(self, attachment: Attachment, problem: str) -> None:
+        """The pods that wait for an attachment show why its attacher could not make it."""
+        name = attachment.spec.source.persistent_volume_name
+        text = f'AttachVolume.Attach failed for volume "{name}" : {problem}'
+        for pod in self._pods.by("node", attachment.spec.node_name):
+            for claim_name in volumes.claims_of(pod):
+                claim = self._claims.get(f"{pod.metadata.namespace}/{claim_name}")
+                if claim is not None and claim.spec.volume_name == name:
+                    self.event(pod, "Warning", "FailedAttachVolume", text)
 
     def _refused_event(self, pod: core_v1.Pod, wish: Wish) -> None:
         message = (

@@ -187,7 +187,10 @@ class VolumeController(Controller):
         status.phase = phase
         if volume is not None:
             status.access_modes = list(volume.spec.access_modes)
-            status.capacity = dict(volume.spec.capacity)
+            if claim.status.phase != phase:
+                # As upstream: afterwards it may be less than the volume's, whose file system has
+                # not grown yet. Who lets it grow says so.
+                status.capacity = dict(volume.spec.capacity)
         await self.write_status(claim, status)
 
     async def _release_claim(self, claim: Claim) -> None:

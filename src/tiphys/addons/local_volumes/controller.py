@@ -123,7 +123,12 @@ class LocalVolumeController(Controller):
         if has_outgrown(claim, volume):
             grown = copy.deepcopy(volume)
             grown.spec.capacity["storage"] = claim.spec.resources.requests["storage"]
-            await self.client.update(grown)
+            volume = await self.client.update(grown)
+        size = volume.spec.capacity.get("storage", Quantity("0"))
+        if nano(size) > nano(claim.status.capacity.get("storage", size)):
+            status = copy.deepcopy(claim.status)
+            status.capacity = {**status.capacity, "storage": size}
+            await self.write_status(claim, status)
 
     async def _volume(self, volume: Volume) -> None:
         if not is_released(volume) or await self._is_claimed(volume):
