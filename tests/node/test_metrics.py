@@ -13,6 +13,7 @@ from tiphys.node.cri.messages import VersionRequest, VersionResponse
 from tiphys.node.metrics import KubeletMetrics, operation_type
 from tiphys.node.pod.startup import PodStartup
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.states import VolumeUsage
 
 CREATED = 1_000_000.0
 
@@ -105,3 +106,15 @@ async def test_calls_that_fail_are_counted_as_calls_and_as_errors() -> None:
     labels = {"operation_type": "version"}
     for name in ("total", "errors_total", "duration_seconds_count"):
         assert registry.get_sample_value(f"kubelet_runtime_operations_{name}", labels) == 1
+
+
+def test_volumes_of_claims_are_shown_once() -> None:
+    metrics = KubeletMetrics(CollectorRegistry())
+    volume = VolumeUsage("data", ("ns", "c"), 0.0, (10, 4, 6))
+    inline = VolumeUsage("own", None, 0.0, (10, 4, 6))
+    metrics.show_volumes(lambda: {"a": [volume, inline], "b": [volume]})
+    [family] = [
+        one for one in metrics.registry.collect() if one.name == "kubelet_volume_stats_used_bytes"
+    ]
+    labels = {"namespace": "ns", "persistentvolumeclaim": "c"}
+    assert [(sample.labels, sample.value) for sample in family.samples] == [(labels, 4.0)]

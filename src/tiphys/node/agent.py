@@ -49,7 +49,7 @@ from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
-from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage
+from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, VolumeUsage
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.nodrivers import NoDrivers
 
@@ -140,6 +140,8 @@ class Agent:
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._count_containers, state) for state in states}
         self.metrics.show_node(self.name, self._count_running_pods, counts)
+        if self._drivers is not None:
+            self.metrics.show_volumes(self.volume_usage)
 
     def _make_drivers(self, references: References) -> NodeVolumes:
         return NodeVolumes(
@@ -378,7 +380,7 @@ class Agent:
         if self._devices is not None:
             await self._devices.keep_house()
         if self._drivers is not None:
-            await self._drivers.keep_house(set(self._workers))
+            self._drivers.keep_house({uid: one.pod for uid, one in self._workers.items()})
 
     async def _keep_house(self) -> None:
         while True:
@@ -408,6 +410,10 @@ class Agent:
             for worker in list(self._workers.values())
             for container in list(worker.state.containers.values())
         )
+
+    def volume_usage(self) -> dict[str, list[VolumeUsage]]:
+        """How full volumes of drivers are, by pod uid."""
+        return self._drivers.usage if self._drivers is not None else {}
 
     # --- for the streaming server ---
 

@@ -3,7 +3,7 @@ that of `volumes.volumefiles`."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from tiphys.api import core_v1
 
@@ -33,8 +33,4 @@ class DriverVolumes(Protocol):
 
     def pod_uids(self) -> set[str]:
         """The uids of pods that have volumes."""
-        ...
-
-    async def usage(self, pod: core_v1.Pod) -> list[dict[str, Any]]:
-        """How full the pod's volumes are: rows of `/stats/summary`."""
         ...

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from tiphys.client.exposition import exponential_buckets
+from tiphys.node.states import VolumeUsage
 
 _START_BUCKETS = (
     *(0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 180.0, 240.0),
     *(300.0, 360.0, 480.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
 )
+# Upstream's metrics of volumes: (total, used, available) of a unit.
+_VOLUME_STATS = {
+    "bytes": (
+        ("kubelet_volume_stats_capacity_bytes", "Bytes that a volume has."),
+        ("kubelet_volume_stats_used_bytes", "Bytes of a volume that are used."),
+        ("kubelet_volume_stats_available_bytes", "Bytes of a volume that are not used."),
+    ),
+    "inodes": (
+        ("kubelet_volume_stats_inodes", "Inodes that a volume has."),
+        ("kubelet_volume_stats_inodes_used", "Inodes of a volume that are used."),
+        ("kubelet_volume_stats_inodes_free", "Inodes of a volume that are not used."),
+    ),
+}
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -21,6 +37,32 @@ def operation_type(method: str) -> str:
     ``RuntimeService/RunPodSandbox``."""
     words = _CAPITAL.sub("_", method.rpartition("/")[2]).lower()
     return words.replace("pod_sandbox", "podsandbox").replace("_container_resources", "_container")
+
+
+class _VolumeStats(Collector):
+    """How full the volumes of claims are."""
+
+    def __init__(self, usage: Callable[[], Mapping[str, list[VolumeUsage]]]) -> None:
+        self._usage = usage
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        by_claim = {
+            one.claim: one for rows in list(self._usage().values()) for one in rows if one.claim
+        }
+        for unit, metrics in _VOLUME_STATS.items():
+            for index, (name, help_text) in enumerate(metrics):
+                gauge = GaugeMetricFamily(
+                    name, help_text, labels=("namespace", "persistentvolumeclaim")
+                )
+                for claim, one in by_claim.items():
+                    counts = one.bytes if unit == "bytes" else one.inodes
+                    if claim is not None and counts is not None:
+                        gauge.add_metric(claim, counts[index])
+                if gauge.samples:
+                    yield gauge
 
 
 class KubeletMetrics:
@@ -88,6 +130,10 @@ class KubeletMetrics:
         self._running_pods.set_function(pods)
         for state, count in containers.items():
             self._running_containers.labels(state).set_function(count)
+
+    def show_volumes(self, usage: Callable[[], Mapping[str, list[VolumeUsage]]]) -> None:
+        """usage: how full volumes are, by pod uid. It is called on a thread."""
+        self.registry.register(_VolumeStats(usage))
 
     def called(self, method: str, seconds: float) -> None:
         """method: of CRI, such as ``RuntimeService/Version``"""

@@ -132,3 +132,14 @@ class PodState:
 
 def _phases(containers: Iterable[ContainerState]) -> set[tuple[str, str]]:
     return {(one.id, one.state) for one in containers}
+
+
+class VolumeUsage(NamedTuple):
+    """How full a volume of a pod is. `name` is the volume's in the pod's spec, `claim` (namespace,
+    name) if it has one, `at` seconds since the epoch; the others are (total, used, available)."""
+
+    name: str
+    claim: tuple[str, str] | None
+    at: float
+    bytes: tuple[int, int, int] | None = None
+    inodes: tuple[int, int, int] | None = None

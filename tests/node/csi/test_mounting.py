@@ -277,3 +277,19 @@ async def test_a_record_that_is_a_link_is_not_read(node: Node, tmp_path: Path) -
     (place / "other/vol_data.json").symlink_to(outside / "vol_data.json")
     node.restart()
     assert node.mounter.pod_uids() == set()
+
+
+async def test_a_block_volume_has_places_of_its_own(node: Node) -> None:
+    source = VolumeSource(name="pv", driver=NAME, handle="disk-1", is_block=True)
+    await node.mounter.mount(a_pod("a"), source)
+    devices = f"{SHOWN}/plugins/kubernetes.io/csi/volumeDevices"
+    assert node.program.last("Stage").staging_target_path == f"{devices}/staging/pv"
+    published = node.program.last("Publish")
+    assert published.target_path == f"{devices}/publish/pv/a"
+    assert published.volume_capability.block is not None
+    await node.drivers.close()
+    node.restart()
+    await node.drivers.register(PLUGIN)
+    await node.mounter.release("a")
+    assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
+    assert node.files() == []

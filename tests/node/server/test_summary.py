@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.builders import pod
 from tiphys.node.server.summary import machine_usage, process_usage, summary
-from tiphys.node.states import Usage
+from tiphys.node.states import Usage, VolumeUsage
 
 
 def test_a_machines_usage_is_what_proc_says() -> None:
@@ -38,3 +38,18 @@ def test_a_summary_tells_of_the_machine_the_agent_and_each_container() -> None:
     assert row["podRef"]["uid"] == "u" and row["startTime"] == "2026-01-01T00:00:00Z"
     assert [c["memory"]["usageBytes"] for c in row["containers"]] == [6, 3]
     assert row["cpu"]["usageCoreNanoSeconds"] == 6 and row["memory"]["rssBytes"] == 4
+
+
+def test_a_summary_tells_how_full_volumes_are() -> None:
+    one = pod("p")
+    one.metadata.uid = "u"
+    volume = VolumeUsage("data", ("default", "c"), 60.0, (10, 4, 6))
+    [row] = summary("n", 0.0, [one], {}, 60.0, {"u": [volume]})["pods"][0]["volume"]
+    assert row == {
+        "time": "1970-01-01T00:01:00Z",
+        "name": "data",
+        "pvcRef": {"namespace": "default", "name": "c"},
+        "capacityBytes": 10,
+        "usedBytes": 4,
+        "availableBytes": 6,
+    }

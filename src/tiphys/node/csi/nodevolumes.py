@@ -6,13 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
 from tiphys.node.csi import records
@@ -22,15 +21,17 @@ from tiphys.node.csi.mounting import Mounter
 from tiphys.node.csi.nodeinfo import NodeInfo
 from tiphys.node.csi.records import Published
 from tiphys.node.csi.source import of_inline, of_persistent
-from tiphys.node.csi.stats import row
+from tiphys.node.csi.stats import usage_of
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
+from tiphys.node.states import VolumeUsage
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.volumefiles import VolumeError
 
 log = logging.getLogger(__name__)
 
 _RETRY = 5.0  # seconds until the CSINode is tried again
+_MEASURE = 60.0  # seconds between looks at how full volumes are, as upstream
 
 
 class _Mounted(NamedTuple):
@@ -66,6 +67,10 @@ class NodeVolumes:
         self._mounter = Mounter(folder, name, self.drivers, references, node, changed)
         self._expander = Expander(client, recorder, self.drivers, self._mounter)
         self._tasks = TaskGroup("csi")
+        self._cleaning: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
+        self._measured_at = float("-inf")
+        self.usage: dict[str, list[VolumeUsage]] = {}  # by pod uid
 
     async def load(self) -> None:
         """Reads what an agent before this one has mounted. Raises OSError."""
@@ -157,10 +162,17 @@ class NodeVolumes:
     def pod_uids(self) -> set[str]:
         return self._mounter.pod_uids()
 
-    # --- what is left over ---
+    # --- from time to time ---
 
-    async def keep_house(self, known: set[str]) -> None:
-        """Takes back what pods had that are gone: `known` are the uids of those that are not."""
+    def keep_house(self, pods: dict[str, core_v1.Pod]) -> None:
+        """Takes back what pods had that are gone, and asks how full the others' volumes are. `pods`
+        are all that the node has, by uid. It goes on by itself: a driver may take minutes."""
+        if self._cleaning is None or self._cleaning.done():
+            self._cleaning = self._tasks.start(self._clean(set(pods)), "clean")
+        if self._measuring is None or self._measuring.done():
+            self._measuring = self._tasks.start(self._measure(pods), "measure")
+
+    async def _clean(self, known: set[str]) -> None:
         for uid in self.pod_uids() - known:
             try:
                 await self._mounter.release(uid)
@@ -168,22 +180,33 @@ class NodeVolumes:
                 log.info("Volumes of pod %s, which is gone: %s", uid, error.event)
         await self._mounter.unstage_unused()
 
-    # --- how full they are ---
+    async def _measure(self, pods: dict[str, core_v1.Pod]) -> None:
+        """As upstream, once a minute."""
+        now = time.monotonic()
+        if now - self._measured_at < _MEASURE:
+            return
+        self._measured_at = now
+        measured = {}
+        for uid in self.pod_uids() & pods.keys():
+            try:
+                measured[uid] = await self._usage_of(pods[uid])
+            except (StatusError, Unreachable) as error:
+                log.info("How full volumes are is not known: %s", error)
+        self.usage = measured
 
-    async def usage(self, pod: core_v1.Pod) -> list[dict[str, Any]]:
-        rows = []
-        stamp = timestamps.rfc3339(time.time())
+    async def _usage_of(self, pod: core_v1.Pod) -> list[VolumeUsage]:
+        found = []
         for one in await self._mounted_for(pod):
             try:
                 usage = await self._usage(one.published)
             except (VolumeError, PluginError) as error:
-                log.debug("Usage of volume %s is not known: %s", one.published.name, error)
+                log.info("How full volume %s is is not known: %s", one.published.name, error)
                 continue
             meta = one.claim.metadata if one.claim is not None else None
             claim = (meta.namespace, meta.name) if meta is not None else None
             if usage:
-                rows.append(row(one.volume.name, claim, stamp, usage))
-        return rows
+                found.append(usage_of(one.volume.name, claim, time.time(), usage))
+        return found
 
     async def _usage(self, one: Published) -> list[m.VolumeUsage]:
         driver = self.drivers.get(one.driver)

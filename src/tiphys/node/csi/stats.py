@@ -1,24 +1,21 @@
-"""How full volumes are, from what their drivers say: rows of `/stats/summary`. Pure."""
+"""How full volumes are, from what their drivers say. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from tiphys.node.csi import messages as m
-
-_FIELDS = {
-    m.BYTES: ("capacityBytes", "usedBytes", "availableBytes"),
-    m.INODES: ("inodes", "inodesUsed", "inodesFree"),
-}
+from tiphys.node.states import VolumeUsage
 
 
-def row(name: str, claim: tuple[str, str] | None, stamp: str, usage: list[m.VolumeUsage]) -> Any:
-    """`name` is the volume's in the pod's spec, `claim` (namespace, name), `stamp` a timestamp."""
-    result: dict[str, Any] = {"time": stamp, "name": name}
-    if claim is not None:
-        result["pvcRef"] = {"namespace": claim[0], "name": claim[1]}
+def usage_of(
+    name: str, claim: tuple[str, str] | None, now: float, usage: list[m.VolumeUsage]
+) -> VolumeUsage:
+    """`name` is the volume's in the pod's spec, `claim` (namespace, name), `now` in seconds since
+    the epoch."""
+    result = VolumeUsage(name, claim, now)
     for one in usage:
-        fields = _FIELDS.get(one.unit)
-        if fields is not None:
-            result |= zip(fields, (one.total, one.used, one.available), strict=True)
+        counts = one.total, one.used, one.available
+        if one.unit == m.BYTES:
+            result = result._replace(bytes=counts)
+        elif one.unit == m.INODES:
+            result = result._replace(inodes=counts)
     return result

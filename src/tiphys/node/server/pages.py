@@ -8,7 +8,7 @@ import html
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.runtime import Runtime
 from tiphys.node.server import usagemetrics
 from tiphys.node.server.summary import summary
-from tiphys.node.states import PodState
+from tiphys.node.states import PodState, VolumeUsage
 
 _LOGS = Path("/var/log")
 _CHUNK = 256 << 10  # bytes of a file that are sent at once
@@ -38,6 +38,10 @@ class Host(Protocol):
     def pods(self) -> list[core_v1.Pod]: ...
 
     def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None: ...
+
+    def volume_usage(self) -> Mapping[str, list[VolumeUsage]]:
+        """How full volumes of drivers are, by pod uid."""
+        ...
 
     def configuration(self) -> dict[str, Any]:
         """The options of the node under the names of upstream's KubeletConfiguration."""
@@ -61,7 +65,8 @@ async def page(
             return web.json_response({"kubeletconfig": host.configuration()})
         case ["stats", "summary"]:
             usage = await host.runtime.usage()
-            body = summary(host.name, started_at, host.pods(), usage, time.time())
+            volumes = host.volume_usage()
+            body = summary(host.name, started_at, host.pods(), usage, time.time(), volumes)
             return web.json_response(body)
         case ["metrics"]:
             return await _metrics(host, request)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.machinery import timestamps
-from tiphys.node.states import Usage
+from tiphys.node.states import Usage, VolumeUsage
 
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # nanoseconds of one count of CPU time
 _PROC = Path("/proc")
@@ -22,8 +22,10 @@ def summary(
     pods: Sequence[core_v1.Pod],
     usage: Mapping[str, Mapping[str, Usage]],
     now: float,
+    volumes: Mapping[str, list[VolumeUsage]] | None = None,
 ) -> dict[str, Any]:
-    """`usage` is by pod uid and container name; times are seconds since the epoch."""
+    """`usage` is by pod uid and container name, `volumes` by pod uid; times are seconds since the
+    epoch."""
     agent = process_usage((_PROC / "self/stat").read_text())
     stamp = timestamps.rfc3339(now)
     start_time = timestamps.rfc3339(started_at)
@@ -36,7 +38,11 @@ def summary(
             "fs": _file_system("/", stamp),
             "systemContainers": [kubelet],
         },
-        "pods": [_pod(pod, usage.get(pod.metadata.uid, {}), stamp) for pod in pods],
+        "pods": [
+            _pod(pod, usage.get(pod.metadata.uid, {}), stamp)
+            | _volumes((volumes or {}).get(pod.metadata.uid, []))
+            for pod in pods
+        ],
     }
 
 
@@ -56,6 +62,21 @@ def _pod(pod: core_v1.Pod, usage: Mapping[str, Usage], stamp: str) -> dict[str, 
     ]
     if usage:
         row |= _row(_sum(usage.values()), stamp)
+    return row
+
+
+def _volumes(volumes: list[VolumeUsage]) -> dict[str, Any]:
+    return {"volume": [_volume(one) for one in volumes]} if volumes else {}
+
+
+def _volume(one: VolumeUsage) -> dict[str, Any]:
+    row: dict[str, Any] = {"time": timestamps.rfc3339(one.at), "name": one.name}
+    if one.claim is not None:
+        row["pvcRef"] = {"namespace": one.claim[0], "name": one.claim[1]}
+    if one.bytes is not None:
+        row |= zip(("capacityBytes", "usedBytes", "availableBytes"), one.bytes, strict=True)
+    if one.inodes is not None:
+        row |= zip(("inodes", "inodesUsed", "inodesFree"), one.inodes, strict=True)
     return row
 
 

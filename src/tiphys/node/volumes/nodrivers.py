@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tiphys.api import core_v1
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -25,6 +23,3 @@ class NoDrivers:
 
     def pod_uids(self) -> set[str]:
         return set()
-
-    async def usage(self, pod: core_v1.Pod) -> list[dict[str, Any]]:
-        return []
