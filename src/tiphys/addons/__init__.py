@@ -8,7 +8,7 @@ component around it. May import every room below `cluster`; no room below import
 
 from __future__ import annotations
 
-from tiphys.addons import dns, echo, endpoints, gateway, local_volumes, routeserver
+from tiphys.addons import dns, echo, endpoints, gateway, local_volumes, mesh, routeserver
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
 from tiphys.controllers.shell import Controller
@@ -39,6 +39,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # services that prove to each other who they are
+        mesh.ADDON,
         # routes for hundreds of routers
         routeserver.ADDON,
     )
