@@ -1,5 +1,5 @@
-"""What a sidecar's Envoy is started with: where the mesh is, by what it is known to be the mesh, and
-the token that says whose sidecar this is. Everything else comes over that stream."""
+"""What a sidecar's Envoy is started with: where the mesh is, how it is known to be the mesh, and the
+token that says whose sidecar this is. Everything else comes over that stream."""
 
 from __future__ import annotations
 
@@ -59,18 +59,19 @@ def bootstrap(server: str, root: str) -> str:
                 "lds_config": over_ads,
             },
             "static_resources": {"clusters": [_admin_cluster()], "listeners": [_metrics()]},
-            "layered_runtime": {
-                "layers": [
-                    {
-                        "name": "limits",
-                        "static_layer": {
-                            "overload.global_downstream_max_connections": _MOST_CONNECTIONS
-                        },
-                    }
-                ]
-            },
+            "overload_manager": {"resource_monitors": [_limit()]},
         }
     )
+
+
+def _limit() -> dict[str, Any]:
+    kind = f"{_TYPE}.extensions.resource_monitors.downstream_connections.v3"
+    config = {
+        "@type": f"{kind}.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": _MOST_CONNECTIONS,
+    }
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    return {"name": name, "typed_config": config}
 
 
 def _admin_cluster() -> dict[str, Any]:

@@ -51,9 +51,7 @@ async def run(context: Context) -> None:
         settings.trust_domain,
         lambda namespace: sidecars.refresh(namespace),
     )
-    sidecars = Sidecars(
-        cache, authority, settings, admittance, context.informers, source.mode_of, context.now
-    )
+    sidecars = Sidecars(cache, authority, settings, admittance, context, source.mode_of)
     await context.informers.synced()
     source.start()
     sidecars.start()

@@ -27,13 +27,15 @@ Manager: Any = http_connection_manager_pb2.HttpConnectionManager
 NOWHERE = "nowhere"
 """A cluster that there is not: connections to it are closed."""
 UNREACHED = "x-tiphys-mesh-unreached"
-"""Header of an answer that a server's sidecar gives by itself, when the request has reached no
-container: it may be sent again, whatever it is."""
+"""Header of an answer that a server's sidecar gives by itself. ``yes``: the request has reached no
+container, and may be sent again, whatever it is. ``maybe``: the connection broke before an answer,
+as it does when a container ends; what changes nothing may be sent again."""
 SAFE = "connect-failure,refused-stream,reset-before-request"
 """What may be sent again whatever the method: none of it reached a server."""
 PLAIN_HTTP = ("http/1.0", "http/1.1", "h2c")
 """What the inspector says of a connection that speaks HTTP."""
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_MOST = 100_000
 _IDLE = 60  # seconds; servers wait longer for the next request (aiohttp and nginx: 75)
 
 ORIGINAL_DESTINATION = ("original_dst", original_dst_pb2.OriginalDst())
@@ -103,7 +105,18 @@ def original_destination(name: str) -> cluster_pb2.Cluster:
         connect_timeout=Duration(seconds=5),
     )
     speak_as_asked(made)
+    no_limits(made)
     return made
+
+
+def no_limits(cluster: cluster_pb2.Cluster) -> None:
+    """Envoy's own allow 1,024 of everything and three retries at a time: of 50 requests a second two
+    were not sent again when a pod ended. Retries are a fifth of what is under way, or fifty."""
+    limits = cluster.circuit_breakers.thresholds.add()
+    for field in ("max_connections", "max_pending_requests", "max_requests"):
+        getattr(limits, field).value = _MOST
+    limits.retry_budget.budget_percent.value = 20.0
+    limits.retry_budget.min_retry_concurrency.value = 50
 
 
 def speak_as_asked(cluster: cluster_pb2.Cluster) -> None:

@@ -26,6 +26,7 @@ from tiphys.network.xds.cache import CLUSTER, LISTENER, Message
 
 STRICT = "Strict"
 _POD = "pod"
+_READY = "ready"
 _SNIFFING = Duration(seconds=1)  # who waits for the server to speak first is waited for this long
 _RETRIES = 2
 _LOCAL = "127.0.0.1"
@@ -38,7 +39,10 @@ def resources_of(
 
     A connection lives for `lifetime` seconds: then the peer proves anew who it is.
     """
-    clusters: dict[str, Message] = {_POD: filters.original_destination(_POD)}
+    clusters: dict[str, Message] = {
+        _POD: filters.original_destination(_POD),
+        _READY: _ready_cluster(),
+    }
     clusters |= {_probe_name(name): _probe_cluster(name, one) for name, one in probes.items()}
     made = listener(mode, domain, lifetime)
     return {LISTENER: {"inbound": made, "probes": probe_listener(probes)}, CLUSTER: clusters}
@@ -85,6 +89,7 @@ def _manager(proven: bool, lifetime: int) -> Any:
     if proven:
         made.set_current_client_cert_details.uri = True
         made.common_http_protocol_options.max_connection_duration.seconds = lifetime
+        made.http1_safe_max_connection_duration = True  # ends with an answer, never before one
     action = route_components_pb2.RouteAction(cluster=_POD, timeout=Duration())
     filters.retry_safely(action, _RETRIES)
     route = route_components_pb2.Route(
@@ -94,20 +99,21 @@ def _manager(proven: bool, lifetime: int) -> Any:
     )
     host = made.route_config.virtual_hosts.add(name="pod", domains=["*"])
     host.routes.append(route)
-    made.local_reply_config.mappers.append(_unreached())
+    for said, flags in (("yes", ["UF", "UH"]), ("maybe", ["UC"])):
+        made.local_reply_config.mappers.append(_unreached(said, flags))
     return made
 
 
-def _unreached() -> Any:
-    """Marks Envoy's own answer where no container could be connected to."""
+def _unreached(said: str, flags: list[str]) -> Any:
+    """Marks Envoy's own answer by its reasons (flags of its access log)."""
     mapper = http_connection_manager_pb2.ResponseMapper(
         filter=accesslog_pb2.AccessLogFilter(
-            response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=["UF", "UH"])
+            response_flag_filter=accesslog_pb2.ResponseFlagFilter(flags=flags)
         )
     )
     header = mapper.headers_to_add.add()
     header.header.key = filters.UNREACHED
-    header.header.value = "1"
+    header.header.value = said
     return mapper
 
 
@@ -118,14 +124,13 @@ def probe_listener(probes: Mapping[str, Probe]) -> listener_pb2.Listener:
     """On a port of its own, for the kubelet. ``/ready`` says that the sidecar is."""
     made = filters.manager()
     host = made.route_config.virtual_hosts.add(name="probes", domains=["*"])
-    ready = host.routes.add()
-    ready.match.path = "/ready"
-    ready.direct_response.status = 200
+    made.http_filters.insert(0, _health_filter("/ready", _READY))
     for name, probe in probes.items():
         if probe.kind in ("http", "https"):
             host.routes.append(_probe_route(name, probe))
         else:
-            made.http_filters.insert(0, _health_filter(name))
+            checked = _health_filter(f"/probes/{name}", _probe_name(name))
+            made.http_filters.insert(0, checked)
     listening = listener_pb2.Listener(name="probes", address=services.socket("0.0.0.0", PROBES))
     listening.filter_chains.append(filters.http_chain("probes", made))
     return listening
@@ -144,15 +149,30 @@ def _probe_route(name: str, probe: Probe) -> route_components_pb2.Route:
     return made
 
 
-def _probe_cluster(name: str, probe: Probe) -> cluster_pb2.Cluster:
+def _local(name: str, port: int) -> cluster_pb2.Cluster:
     made = cluster_pb2.Cluster(
-        name=_probe_name(name),
+        name=name,
         type=cluster_pb2.Cluster.DiscoveryType.STATIC,
         connect_timeout=Duration(seconds=5),
     )
-    made.load_assignment.cluster_name = made.name
+    made.load_assignment.cluster_name = name
     group = made.load_assignment.endpoints.add()
-    group.lb_endpoints.add().endpoint.address.CopyFrom(services.socket(_LOCAL, probe.port))
+    group.lb_endpoints.add().endpoint.address.CopyFrom(services.socket(_LOCAL, port))
+    return made
+
+
+def _ready_cluster() -> cluster_pb2.Cluster:
+    """Whether the sidecar lets anybody in: its listener waits for its certificate."""
+    made = _local(_READY, INBOUND)
+    check = _check(Duration(nanos=100_000_000))
+    check.no_traffic_healthy_interval.seconds = 10
+    check.tcp_health_check.SetInParent()
+    made.health_checks.append(check)
+    return made
+
+
+def _probe_cluster(name: str, probe: Probe) -> cluster_pb2.Cluster:
+    made = _local(_probe_name(name), probe.port)
     if probe.kind == "https":  # as the kubelet: without looking at the certificate
         made.transport_socket.name = "envoy.transport_sockets.tls"
         made.transport_socket.typed_config.CopyFrom(services.packed(tls_pb2.UpstreamTlsContext()))
@@ -162,13 +182,19 @@ def _probe_cluster(name: str, probe: Probe) -> cluster_pb2.Cluster:
     return made
 
 
-def _health_check(probe: Probe) -> health_check_pb2.HealthCheck:
-    second = Duration(seconds=1)
+def _check(interval: Duration) -> health_check_pb2.HealthCheck:
+    """Each on a connection of its own; one is enough to change one's mind."""
     made = health_check_pb2.HealthCheck(
-        timeout=second, interval=second, no_traffic_interval=second, reuse_connection=False
+        timeout=Duration(seconds=1), interval=interval, no_traffic_interval=interval
     )
+    made.reuse_connection.value = False
     made.unhealthy_threshold.value = 1
     made.healthy_threshold.value = 1
+    return made
+
+
+def _health_check(probe: Probe) -> health_check_pb2.HealthCheck:
+    made = _check(Duration(seconds=1))
     if probe.kind == "grpc":
         made.grpc_health_check.service_name = probe.service
     else:
@@ -176,12 +202,12 @@ def _health_check(probe: Probe) -> health_check_pb2.HealthCheck:
     return made
 
 
-def _health_filter(name: str) -> Any:
-    """Answers with what came of the last check: 200 or 503."""
+def _health_filter(path: str, cluster: str) -> Any:
+    """Answers with what came of the last check of a cluster: 200 or 503."""
     made = health_filter_pb2.HealthCheck()
     made.pass_through_mode.value = False
-    made.headers.add(name=":path").string_match.exact = f"/probes/{name}"
-    made.cluster_min_healthy_percentages[_probe_name(name)].value = 100.0
+    made.headers.add(name=":path").string_match.exact = path
+    made.cluster_min_healthy_percentages[cluster].value = 100.0
     return http_connection_manager_pb2.HttpFilter(
-        name=f"probe-{name.replace('/', '-')}", typed_config=services.packed(made)
+        name=f"check{path}".replace("/", "-"), typed_config=services.packed(made)
     )

@@ -128,7 +128,8 @@ def _sidecar(proxy: Proxy) -> dict[str, Any]:
         "args": [
             *("--config-yaml", proxy.bootstrap),
             *("--service-node", "$(POD_NAMESPACE)/$(POD_NAME)", "--service-cluster", "mesh"),
-            *("-l", "warning", "--concurrency", "2", "--drain-time-s", "5"),
+            *("-l", "warning", "--component-log-level", "misc:error"),  # no word of deprecation
+            *("--concurrency", "2", "--drain-time-s", "5"),
             "--use-dynamic-base-id",
         ],
         "env": [_field("POD_NAME", "metadata.name"), _field("POD_NAMESPACE", "metadata.namespace")],

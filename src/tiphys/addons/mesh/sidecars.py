@@ -23,9 +23,9 @@ from tiphys.addons.mesh.identity import Authority, spiffe
 from tiphys.addons.mesh.outbound import changes
 from tiphys.addons.mesh.probes import read
 from tiphys.addons.mesh.transport import secrets
+from tiphys.addons.optional import Context
 from tiphys.api import core_v1
 from tiphys.client.client import Unreachable
-from tiphys.client.informer import Informers
 from tiphys.machinery.errors import StatusError
 from tiphys.network.xds.cache import SECRET, Cache, View
 
@@ -37,12 +37,12 @@ _RENEWED = (0.4, 0.5)  # of a lifetime, by lot: not all at once
 
 
 class Sidecar:
-    """One stream. `task` carries it."""
+    """One stream. `call` is its context."""
 
-    def __init__(self, workload: Workload, view: View, task: asyncio.Task[Any]) -> None:
+    def __init__(self, workload: Workload, view: View, call: Any) -> None:
         self.workload = workload
         self.view = view
-        self.task = task
+        self.call = call
         self.renewed_at = 0.0
         self.names: dict[str, set[str]] = {}
 
@@ -56,17 +56,17 @@ class Sidecars:
         authority: Authority,
         settings: Settings,
         admittance: Admittance,
-        informers: Informers,
+        context: Context,
         mode_of: Callable[[str], str],
-        now: Callable[[], float],
     ) -> None:
         self._shared = shared
         self._authority = authority
         self._settings = settings
         self._admittance = admittance
         self._mode_of = mode_of
-        self._now = now
-        self._pods = informers.of(core_v1.Pod)
+        self._now = context.now
+        self._tasks = context.tasks
+        self._pods = context.informers.of(core_v1.Pod)
         self.connected: set[Sidecar] = set()
         self.issued = 0
 
@@ -78,9 +78,7 @@ class Sidecars:
     async def admit(self, context: Any) -> AsyncIterator[Cache]:
         """What a sidecar is served, while its stream lasts."""
         workload, pod = await self._identified(context)
-        task = asyncio.current_task()
-        assert task is not None
-        sidecar = Sidecar(workload, View(self._shared), task)
+        sidecar = Sidecar(workload, View(self._shared), context)
         self._certify(sidecar)
         self._configure(sidecar, pod)
         self.connected.add(sidecar)
@@ -152,5 +150,9 @@ class Sidecars:
             return
         for sidecar in self.connected:
             if sidecar.workload.uid == old.metadata.uid:
-                with contextlib.suppress(RuntimeError):
-                    sidecar.task.cancel()
+                self._tasks.start(_end(sidecar.call), "end")
+
+
+async def _end(call: Any) -> None:
+    with contextlib.suppress(grpc.aio.AbortError, grpc.aio.UsageError):  # it may have ended itself
+        await call.abort(grpc.StatusCode.UNAUTHENTICATED, "your pod is gone")

@@ -1,7 +1,8 @@
 """The golden metrics of a sidecar, made by Envoy of each request that it has passed on.
 
-`mesh_requests` counts and `mesh_request_duration` measures, both by who asked (`source`), who was
-asked (`destination`), the `service`, the status (`code`) and what Envoy had to say of it (`flags`).
+`envoy_mesh_requests` counts and `envoy_mesh_request_duration` (milliseconds) measures, both by who
+asked (`source`), who was asked (`destination`), the `service`, the status (`code`) and what Envoy
+had to say of it (`flags`).
 """
 
 from __future__ import annotations
