@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.addons.mesh.world import World, missing, world
+from tests.addons.mesh.world import FOLDER, World, missing, world
+from tests.e2e.test_addons import commands, path  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 ASKER = "spiffe://cluster.local/ns/shop/sa/asker"
@@ -54,6 +57,12 @@ def test_permissive_lets_in_who_has_no_identity(made: World) -> None:
     made.policy("shop", "Permissive")
     status, said = made.fetch("outside", "stranger", "http://greeter.shop/")
     assert (status, said["peer"]) == ("200", "")
+    # What is sent to a sidecar's own ports would go in circles.
+    address = made.machine.get("pods", "-n", "shop", "-l", "app=greeter")["items"][0]["status"][
+        "podIP"
+    ]
+    for port in (15001, 15006):
+        assert made.fetch("outside", "stranger", f"http://{address}:{port}/")[0] == "refused:"
 
 
 def test_strict_refuses_who_has_no_identity(made: World) -> None:
@@ -234,3 +243,19 @@ def test_nothing_is_left_when_the_mesh_is_disabled(made: World) -> None:
     kinds = "crd,mutatingwebhookconfigurations,secrets,clusterroles,clusterrolebindings"
     listed = made.kubectl("get", kinds, "-A", "-o", "name")
     assert "mesh" not in listed, listed
+
+
+def test_the_commands_of_the_readme_work(made: World, path: str, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "src").symlink_to(FOLDER.parents[2])
+    script = commands(FOLDER / "README.md").replace("--load tiphys", f"--load {made.machine.name}")
+    done = subprocess.run(
+        ["sh", "-exc", script],
+        cwd=tmp_path,
+        env={**made.machine.env, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "URI=spiffe://cluster.local/ns/greetings/sa/asker" in done.stdout
+    assert '"200 canary"' in done.stdout

@@ -110,8 +110,8 @@ def original_destination(name: str) -> cluster_pb2.Cluster:
 
 
 def no_limits(cluster: cluster_pb2.Cluster) -> None:
-    """Envoy's own allow 1,024 of everything and three retries at a time: of 50 requests a second two
-    were not sent again when a pod ended. Retries are a fifth of what is under way, or fifty."""
+    """Envoy's own allow 1,024 of everything and three retries at a time: of 50 requests a second
+    two were not sent again when a pod ended. Retries are a fifth of what is under way, or fifty."""
     limits = cluster.circuit_breakers.thresholds.add()
     for field in ("max_connections", "max_pending_requests", "max_requests"):
         getattr(limits, field).value = _MOST
