@@ -109,10 +109,14 @@ class Sidecars:
 
     def refresh(self, namespace: str) -> None:
         """How the pods of a namespace are spoken to has changed."""
-        for sidecar in self.connected:
+        self._tasks.start(self._refresh(namespace), "refresh")
+
+    async def _refresh(self, namespace: str) -> None:
+        for sidecar in [one for one in self.connected if one.workload.namespace == namespace]:
             pod = self._pods.get(sidecar.workload.key)
-            if sidecar.workload.namespace == namespace and pod is not None:
+            if pod is not None:
                 self._configure(sidecar, pod)
+            await asyncio.sleep(0)  # a third of a millisecond each
 
     async def renew(self) -> None:
         """Until it is cancelled."""
