@@ -31,9 +31,10 @@ ACCOUNTS = resource_of(core_v1.ServiceAccount)
 class Mesh:
     """The add-on on an API server, with accounts and pods that nobody runs."""
 
-    def __init__(self, cluster: LocalCluster, port: int, root: bytes) -> None:
+    def __init__(self, cluster: LocalCluster, settings: mesh.Settings, root: bytes) -> None:
         self.cluster, self.client = cluster, cluster.client
-        self.target = f"127.0.0.1:{port}"
+        self.settings = settings
+        self.target = f"127.0.0.1:{settings.xds_port}"
         self.root = root
 
     async def pod(self, name: str) -> core_v1.Pod:
@@ -100,9 +101,8 @@ def identity(resource: Any) -> str:
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Mesh]:
     async with LocalCluster() as cluster:
-        port = free_port()
         settings = mesh.Settings(
-            address="127.0.0.1", xds_port=port, webhook_port=free_port(), lifetime=4
+            address="127.0.0.1", xds_port=free_port(), webhook_port=free_port(), lifetime=4
         )
         await installing.enable(cluster.client, mesh.ADDON, settings)
         offered = {"mesh": mesh.ADDON}
@@ -114,4 +114,4 @@ async def running(folder: Path) -> AsyncIterator[Mesh]:
 
         await cluster.eventually(ready, 30)
         secret = await cluster.client.get(core_v1.Secret, mesh.AUTHORITY, "tiphys-addons")
-        yield Mesh(cluster, port, secret.data["tls.crt"])
+        yield Mesh(cluster, settings, secret.data["tls.crt"])

@@ -45,10 +45,14 @@ async def test_a_sidecar_gets_what_is_its_own_and_news_of_it(made: Mesh) -> None
     assert (await made.refusal(token))[0] == grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_the_mesh_leaves_nothing(made: Mesh) -> None:
+async def test_enabled_again_it_is_as_it_was_and_disabled_it_leaves_nothing(made: Mesh) -> None:
     kind = admissionregistration_v1.MutatingWebhookConfiguration
     hooks = (await made.client.get(kind, mesh.WEBHOOK)).webhooks
     assert [one.failure_policy for one in hooks] == ["Fail"]
+    await installing.enable(made.client, mesh.ADDON, made.settings)
+    assert (await made.client.get(kind, mesh.WEBHOOK)).webhooks == hooks
+    secret = await made.client.get(core_v1.Secret, mesh.AUTHORITY, "tiphys-addons")
+    assert secret.data["tls.crt"] == made.root
     await installing.disable(made.client, mesh.ADDON)
     assert not (await made.client.list(kind)).items
     names = [one.metadata.name for one in (await made.client.list(core_v1.Secret)).items]

@@ -89,7 +89,7 @@ def test_probes_of_a_strict_namespace_are_answered(made: World) -> None:
     http = {
         "httpGet": {"path": "/healthz", "port": 8080},
         "periodSeconds": 1,
-        "failureThreshold": 30,  # it takes seconds to start on a busy machine
+        "failureThreshold": 120,  # it takes seconds to start on a busy machine
     }
     tcp = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
     made.deployment("strict", "probed", livenessProbe=http, readinessProbe=tcp)
