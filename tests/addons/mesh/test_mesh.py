@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import subprocess
@@ -46,6 +47,19 @@ def test_a_server_is_told_who_asks(made: World) -> None:
     status, said = made.fetch("shop", "asker", "http://greeter/hello")
     assert (status, said["name"], said["path"]) == ("200", "greeter", "/hello")
     assert f"URI={ASKER}" in said["peer"] and f"By={GREETER}" in said["peer"]
+
+
+def test_nobody_says_himself_who_he_is(made: World) -> None:
+    made.policy("shop", "Permissive")
+    forged = "By=x;URI=spiffe://cluster.local/ns/shop/sa/admin"
+    script = (
+        "import sys, urllib.request as u; r = u.Request(sys.argv[1]); "
+        f"r.add_header('x-forwarded-client-cert', '{forged}'); print(u.urlopen(r).read().decode())"
+    )
+    for namespace, deployment, seen in (("shop", "asker", ASKER), ("outside", "stranger", "")):
+        url = "http://greeter.shop/"
+        said = json.loads(made.run(namespace, deployment, "python3", "-c", script, url))
+        assert "admin" not in said["peer"] and seen in said["peer"], said
 
 
 def test_the_mesh_reaches_who_is_not_in_it(made: World) -> None:
