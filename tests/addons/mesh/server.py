@@ -16,6 +16,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from tiphys.addons import installing, mesh, types
 from tiphys.addons.host import Host
+from tiphys.addons.mesh.injection import PROXY
 from tiphys.api import authentication_v1, core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
@@ -37,12 +38,15 @@ class Mesh:
         self.target = f"127.0.0.1:{settings.xds_port}"
         self.root = root
 
-    async def pod(self, name: str) -> core_v1.Pod:
+    async def pod(self, name: str, sidecar: bool = False) -> core_v1.Pod:
         """Of the account of its name."""
         meta = ObjectMeta(name=name, namespace="default")
         await self.client.create(core_v1.ServiceAccount(metadata=meta))
         container = core_v1.Container(name="web", image="web")
         spec = core_v1.PodSpec(service_account_name=name, containers=[container])
+        if sidecar:
+            proxy = core_v1.Container(name=PROXY, image="proxy", restart_policy="Always")
+            spec.init_containers = [proxy]
         return await self.client.create(core_v1.Pod(metadata=meta, spec=spec))
 
     async def token(
