@@ -76,6 +76,9 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -89,6 +92,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    kubelet_config: Path | None,
     wait: bool,
 ) -> None:
     """Start a cluster and add it to your kubeconfig.
@@ -99,7 +103,17 @@ def up(
 
     with explained():
         command.run(
-            command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
+            command.Asked(
+                name,
+                data_dir,
+                port,
+                nodes,
+                runtime,
+                store,
+                etcd_tls,
+                scheduler_config,
+                kubelet_config,
+            ),
             wait,
         )
 
@@ -416,6 +430,8 @@ def scheduler(
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
+@click.option("--images", type=FOLDER, default=None, help="A folder on the disk of images.")
+@click.option("--config", type=FOLDER, default=None, help="A KubeletConfiguration.")
 @click.option(
     "--cluster-cidr",
     default="",
