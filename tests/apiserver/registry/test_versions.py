@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.registry.builders import created, registry
+from tiphys.api import autoscaling_v2
 from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.registry.conversion import from_storage, to_storage
 
@@ -83,3 +85,19 @@ def test_events_have_other_names_in_their_own_group() -> None:
         "apiVersion": "v1",
     }
     assert from_storage(EVENTS, stored)["note"] == "n"
+
+
+async def test_objects_are_looked_up_in_the_version_that_is_asked_for() -> None:
+    async with registry() as objects:
+        spec = autoscaling_v2.HorizontalPodAutoscalerSpec(max_replicas=3)
+        spec.scale_target_ref.kind, spec.scale_target_ref.name = "Deployment", "d"
+        made = autoscaling_v2.HorizontalPodAutoscaler(spec=spec)
+        made.metadata.name, made.metadata.namespace = "a", "default"
+        await created(objects, made)
+        for version in ("v1", "v2"):
+            row = BY_PATH["autoscaling", version, "horizontalpodautoscalers"]
+            [found] = objects.select_plain(row, "default", "a", None)
+            assert found["apiVersion"] == f"autoscaling/{version}"
+            assert len(objects.select_plain(row, "default", "", None)) == 1
+            assert objects.select_plain(row, "default", "b", None) == []
+            assert objects.select_plain(row, "other", "", None) == []

@@ -11,6 +11,7 @@ from tiphys.api.apiextensions_v1 import CustomResourceDefinition
 from tiphys.api.base import from_builtins
 from tiphys.api.core_v1 import PodSpec
 from tiphys.apiserver.resources import Strategies
+from tiphys.apiserver.resources.certificatesigningrequests import signer_name_errors
 from tiphys.apiserver.resources.customresourcedefinitions.rules import judged
 from tiphys.apiserver.resources.podspec.omissions import omissions
 
@@ -162,3 +163,45 @@ def test_a_printer_column_has_a_name_a_type_and_a_path(
 def test_what_nodes_do_not_carry_out_is_told(container: dict[str, Any], count: int) -> None:
     spec = {"containers": [{"name": "c", "image": "i", **container}]}
     assert len(list(omissions(from_builtins(spec, PodSpec), "spec"))) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("example.com/signer", 0),
+        ("", 1),
+        ("example.com", 1),
+        ("example.com/a/b", 1),
+        ("example/a", 1),
+        ("-.com/a", 1),
+        ("example.com/-", 1),
+        ("example.com/a.b", 0),
+    ],
+)
+def test_a_signer_has_a_domain_and_a_path(name: str, count: int) -> None:
+    assert len(signer_name_errors(name, "f")) == count
+
+
+@pytest.mark.parametrize(
+    ("target", "broken"),
+    [
+        ({"type": "Utilization", "averageUtilization": 1}, []),
+        ({"type": "Utilization", "averageUtilization": 0}, ["averageUtilization"]),
+        ({"type": "AverageValue", "averageValue": "1"}, []),
+        ({"type": "AverageValue", "averageValue": "0"}, ["averageValue"]),
+        ({"type": "Other", "averageValue": "1"}, ["type"]),
+        ({"type": "", "averageValue": "1"}, ["type"]),
+    ],
+)
+def test_the_target_of_a_metric_is_positive_and_of_a_known_type(
+    target: dict[str, Any], broken: list[str]
+) -> None:
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+    found = violations("horizontalpodautoscalers.autoscaling", {"spec": {"metrics": [metric]}})
+    assert found == [f"spec.metrics[0].resource.target.{name}" for name in broken]
+
+
+@pytest.mark.parametrize(("group", "right"), [(-1, False), (0, True), (2**31 - 1, True)])
+def test_groups_are_numbers_from_zero_on(group: int, right: bool) -> None:
+    found = violations("pods", {"spec": {"securityContext": {"fsGroup": group}}})
+    assert found == ([] if right else ["spec.securityContext.fsGroup"])
