@@ -205,3 +205,59 @@ def test_the_target_of_a_metric_is_positive_and_of_a_known_type(
 def test_groups_are_numbers_from_zero_on(group: int, right: bool) -> None:
     found = violations("pods", {"spec": {"securityContext": {"fsGroup": group}}})
     assert found == ([] if right else ["spec.securityContext.fsGroup"])
+
+
+def source(kind: str) -> dict[str, Any]:
+    return {"spec": {"dataSource": {"kind": kind, "name": "x"}}}
+
+
+def addresses(first: str) -> dict[str, Any]:
+    return {"spec": {"clusterIP": "10.96.0.5", "clusterIPs": [first]}}
+
+
+def account(namespace: str) -> dict[str, Any]:
+    subject = {"kind": "ServiceAccount", "serviceAccount": {"name": "a", "namespace": namespace}}
+    paths = [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
+    return {"spec": {"rules": [{"subjects": [subject], "nonResourceRules": paths}]}}
+
+
+def webhook(policy: str) -> dict[str, Any]:
+    hook = {
+        "name": "a.b.c",
+        "clientConfig": {"url": "https://x"},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "matchPolicy": policy,
+    }
+    return {"webhooks": [hook]}
+
+
+@pytest.mark.parametrize(
+    ("resource", "good", "bad", "field"),
+    [
+        (
+            "persistentvolumeclaims",
+            source("PersistentVolumeClaim"),
+            source(""),
+            "spec.dataSource.kind",
+        ),
+        ("services", addresses("10.96.0.5"), addresses("10.96.0.6"), "spec.clusterIPs"),
+        (
+            "flowschemas.flowcontrol.apiserver.k8s.io",
+            account("ns"),
+            account(""),
+            "spec.rules[0].subjects[0].serviceAccount.namespace",
+        ),
+        (
+            "validatingwebhookconfigurations.admissionregistration.k8s.io",
+            webhook("Exact"),
+            webhook("Other"),
+            "webhooks[0].matchPolicy",
+        ),
+    ],
+)
+def test_what_is_right_is_taken_and_what_is_wrong_is_named(
+    resource: str, good: dict[str, Any], bad: dict[str, Any], field: str
+) -> None:
+    assert violations(resource, good) == []
+    assert violations(resource, bad)[0] == field
