@@ -155,15 +155,19 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
-    from tiphys.network.proxy.service_proxy import ServiceProxy
+    from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)
     policies = _policies(options, tasks, informers)
-    pods_cidr = options.cluster_cidr or options.pod_cidr
-    proxy = ServiceProxy(
-        informers, options.name, options.address, options.table, pods_cidr, options.service_cidr
+    place = ProxyNode(
+        options.name,
+        tuple(options.address.split(",")),
+        options.table,
+        options.cluster_cidr or options.pod_cidr,
+        options.service_cidr,
     )
+    proxy = ServiceProxy(informers, place)
     tasks.start(proxy.run(), "proxy", vital=True)
     resolver = machine_resolver()
     if options.forward_dns:
@@ -203,6 +207,7 @@ async def _containers(
     tasks.start(pods.run(), "informer-pods", vital=True)
     this = Informer(client, core_v1.Node, fields=f"metadata.name={options.name}")
     this.on_change(agent.node_changed)
+    this.on_change(proxy.node_changed)
     tasks.start(this.run(), "informer-node", vital=True)
     await services.synced.wait()
     await pods.synced.wait()
