@@ -432,6 +432,7 @@ async def bootstrap(
     await _ensure(registry, cidr)
     await _kubernetes(registry, address, port)
     await _ensure(registry, _dns_service(dns or str(service_range[10])), "kube-system")
+    await _ensure(registry, _dns_configuration(), "kube-system")
 
 
 def _meta(name: str, **kwargs: Any) -> Any:
@@ -477,6 +478,16 @@ async def _roles(registry: Registry) -> None:
     bound = rbac_v1.RoleBinding(metadata=_meta("tiphys:dns", labels=dict(_LABELS)))
     bound.role_ref = rbac_v1.RoleRef(
         api_group="rbac.authorization.k8s.io", kind="Role", name="tiphys:dns"
+    )
+    bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
+    await _ensure(registry, bound, "kube-system")
+    # ... and follows what administrators say of names.
+    follow = rbac_v1.Role(metadata=_meta("tiphys:dns-configuration", labels=dict(_LABELS)))
+    follow.rules = [_rule(READ, "", "configmaps", names=["coredns", "kube-dns"])]
+    await _ensure(registry, follow, "kube-system")
+    bound = rbac_v1.RoleBinding(metadata=_meta("tiphys:dns-configuration", labels=dict(_LABELS)))
+    bound.role_ref = rbac_v1.RoleRef(
+        api_group="rbac.authorization.k8s.io", kind="Role", name="tiphys:dns-configuration"
     )
     bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
     await _ensure(registry, bound, "kube-system")
@@ -618,5 +629,30 @@ def _dns_service(address: str) -> core_v1.Service:
     service.spec.ports = [
         core_v1.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
         core_v1.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),
+        core_v1.ServicePort(name="metrics", port=9153, target_port=9153, protocol="TCP"),
     ]
+    # Every node answers its own pods.
+    service.spec.internal_traffic_policy = "Local"
     return service
+
+
+def _dns_configuration() -> core_v1.ConfigMap:
+    """What kubeadm has there, for administrators to change; `addons/dns` says what counts."""
+    corefile = """\
+.:53 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+"""
+    return core_v1.ConfigMap(metadata=_meta("coredns"), data={"Corefile": corefile})

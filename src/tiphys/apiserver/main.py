@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import signal
 import ssl
 import sys
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.usage import Usage
 from tiphys.client.exposition import component_registry
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
@@ -207,10 +207,7 @@ async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
     settle_collector()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
     running = RunningServer(options)
     await running.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.node.mounts import unmount_below
+from tiphys.node.volumes.mounts import unmount_below
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 _PROGRAMS = {

@@ -18,23 +18,29 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.access import Access
-from tiphys.node.admission import NODE_AFFINITY, Footprint, Rejection, insufficient_room, unfit
-from tiphys.node.capacity import PODS
-from tiphys.node.eviction import is_limited
+from tiphys.machinery.finished import pod_finished
 from tiphys.node.isolation import Isolation, NoIsolation
-from tiphys.node.lifecycle import TERMINAL
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
-from tiphys.node.orphans import OrphanCollector
+from tiphys.node.pod.orphans import OrphanCollector
+from tiphys.node.pod.worker import PodWorker
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
-from tiphys.node.resize import shortage
+from tiphys.node.resources.admission import (
+    NODE_AFFINITY,
+    Footprint,
+    Rejection,
+    insufficient_room,
+    unfit,
+)
+from tiphys.node.resources.capacity import PODS
+from tiphys.node.resources.eviction import is_limited
+from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
+from tiphys.node.server.access import Access
+from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage
-from tiphys.node.streaming import StreamingServer
-from tiphys.node.worker import PodWorker
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +187,7 @@ class Agent:
         if worker is not None:
             worker.update(pod)
             return
-        has_ended = pod.status.phase in TERMINAL and not pod.metadata.deletion_timestamp
+        has_ended = pod_finished(pod) and not pod.metadata.deletion_timestamp
         if has_ended and uid not in self._unclaimed:
             return
         state = self._unclaimed.pop(uid, None)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.node.capacity import capacity
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
+from tiphys.node.resources.capacity import capacity
 from tiphys.node.runtime import ContainerPlan, Mount, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import (
     EXITED,

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.node.admission import Footprint, Rejection
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.references import References
+from tiphys.node.resources.admission import Footprint, Rejection
 from tiphys.node.runtime import PodVolumes, Runtime
 
 

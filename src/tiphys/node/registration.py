@@ -15,8 +15,8 @@ from typing import Any
 from tiphys.api import coordination_v1, core_v1
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import Client, Unreachable
-from tiphys.machinery import timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery import conditions, timestamps
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
 from tiphys.machinery.nodes import matches_node
 from tiphys.node.machine import architecture, system_info
 
@@ -28,7 +28,6 @@ BEAT = 10.0  # seconds between renewals of the node's lease
 REPORT = 300.0  # seconds between status updates that change nothing
 _LEASE_SECONDS = 40
 _MOST_IMAGES = 50  # in the node's status, as upstream
-_NOT_FOUND = 404
 
 # Conditions of a node that is short of nothing: (type, reason, message), all with status False.
 _NO_PRESSURE = (
@@ -74,7 +73,7 @@ class Registration:
         try:
             registered = await self._client.create(node)
         except StatusError as error:
-            if error.reason != "AlreadyExists":
+            if not is_already_exists(error):
                 raise
             registered = await self._update_existing()
         self._uid = registered.metadata.uid
@@ -94,7 +93,7 @@ class Registration:
         if new is None:
             return
         self._node = new
-        ready = next((c for c in new.status.conditions if c.type == "Ready"), None)
+        ready = conditions.find(new.status.conditions, "Ready")
         is_given_up = ready is not None and ready.status == "Unknown"
         expected = {**new.status.capacity, **self._facts.capacity}
         if is_given_up or new.status.allocatable != expected:
@@ -172,7 +171,7 @@ class Registration:
 
     async def _refused(self, error: StatusError, heart: _Heart) -> float:
         """Registers again if the Node object is gone; seconds until the next heartbeat."""
-        if error.code != _NOT_FOUND:
+        if not is_not_found(error):
             log.info("Heartbeat of node %s was refused: %s", self._facts.name, error)
             return heart.failed()
         try:
@@ -198,9 +197,6 @@ def node_conditions(
     own = []
     for type, status, why, text in rows:
         old = others.pop(type, None)
-        since: str | None = stamp
-        if old is not None and old.status == status:
-            since = old.last_transition_time
         own.append(
             core_v1.NodeCondition(
                 type=type,
@@ -208,7 +204,7 @@ def node_conditions(
                 reason=why,
                 message=text,
                 last_heartbeat_time=stamp,
-                last_transition_time=since,
+                last_transition_time=conditions.transition_time(old, status, now),
             )
         )
     return [*others.values(), *own]

@@ -17,6 +17,7 @@ from tiphys.apiserver.resources.workloads import (
 )
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.finished import finish_of
 from tiphys.machinery.timestamps import human_duration
 from tiphys.store.cache import Selectable
 
@@ -28,9 +29,9 @@ _OLDER_NAME_LABEL = "job-name"
 
 
 def _status(job: Job) -> str:
-    for condition in job.status.conditions:
-        if condition.status == "True" and condition.type in ("Complete", "Failed"):
-            return condition.type
+    finish = finish_of(job.status)
+    if finish is not None:
+        return finish.type
     if job.metadata.deletion_timestamp:
         return "Terminating"
     return "Suspended" if job.spec.suspend else "Running"

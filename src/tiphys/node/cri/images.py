@@ -12,8 +12,8 @@ import msgspec
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import snapshots
 from tiphys.node.cri.client import CRIClient
-from tiphys.node.mounts import mount_read_only
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.volumes.mounts import mount_read_only
 
 _PULL_TIMEOUT = 1800.0  # seconds
 

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
-from tiphys.node.capacity import machine_capacity
 from tiphys.node.cri import listing
 from tiphys.node.cri import messages as m
 from tiphys.node.cri.client import CRIClient
@@ -25,9 +24,10 @@ from tiphys.node.cri.logfiles import CRILogs
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
+from tiphys.node.resources.capacity import machine_capacity
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
-from tiphys.node.volumes import Volumes
+from tiphys.node.volumes.podvolumes import Volumes
 
 T = TypeVar("T", bound=Struct)
 

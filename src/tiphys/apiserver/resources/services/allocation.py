@@ -24,7 +24,7 @@ from tiphys.apiserver.resources.services.families import family_of
 from tiphys.apiserver.resources.services.ranges import Network
 from tiphys.apiserver.resources.services.rules import needs_health_check
 from tiphys.machinery import errors
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.engine import Conflict
 
 NODE_PORTS = range(30000, 32768)
@@ -125,7 +125,7 @@ async def _claim(objects: Allocator, address: str, service: Service, taken: list
     try:
         await objects.create(Write(_ADDRESSES), record)
     except StatusError as error:
-        if error.reason == "AlreadyExists":
+        if is_already_exists(error):
             return _Claim.FOREIGN
         raise
     taken.append(_ADDRESSES.key("", address))

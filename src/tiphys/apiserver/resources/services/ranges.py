@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from tiphys.api.base import decode
 from tiphys.api.networking_v1 import ServiceCIDR
 from tiphys.apiserver.resources.lookups import Objects
+from tiphys.machinery import conditions
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -29,8 +30,8 @@ def service_ranges(objects: Objects, own: Iterable[Network], family: str) -> lis
 
 
 def _in_force(cidr: ServiceCIDR) -> bool:
-    unready = any(c.type == "Ready" and c.status == "False" for c in cidr.status.conditions)
-    return not cidr.metadata.deletion_timestamp and not unready
+    is_unready = conditions.state_of(cidr.status.conditions, "Ready") == "False"
+    return not cidr.metadata.deletion_timestamp and not is_unready
 
 
 def candidates(network: Network) -> Iterator[str]:
