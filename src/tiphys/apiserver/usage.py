@@ -107,7 +107,7 @@ class Usage:
         )
 
     async def _node(self, node: core_v1.Node) -> None:
-        addresses = {a.type: a.address for a in node.status.addresses}
+        addresses = {a.type: a.address for a in reversed(node.status.addresses)}  # the first
         host, port = (
             addresses.get("InternalIP", ""),
             node.status.daemon_endpoints.kubelet_endpoint.port,

@@ -76,6 +76,12 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "dual"]),
+    default=None,
+    help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -89,6 +95,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    ip_family: str | None,
     wait: bool,
 ) -> None:
     """Start a cluster and add it to your kubeconfig.
@@ -99,7 +106,17 @@ def up(
 
     with explained():
         command.run(
-            command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
+            command.Asked(
+                name,
+                data_dir,
+                port,
+                nodes,
+                runtime,
+                store,
+                etcd_tls,
+                scheduler_config,
+                ip_family,
+            ),
             wait,
         )
 
@@ -507,6 +524,11 @@ def scheduler(
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
+@click.option(
+    "--addresses",
+    default="",
+    help="Comma-separated addresses of the node, one of each family [default: --address].",
+)
 @click.option("--port", default=10250, show_default=True)
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)

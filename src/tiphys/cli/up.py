@@ -44,6 +44,7 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    ip_family: str | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -81,6 +82,7 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.runtime = asked.runtime or cluster.runtime
     cluster.store = asked.store or cluster.store
     cluster.nodes = asked.nodes or cluster.nodes
+    cluster.ip_family = asked.ip_family or cluster.ip_family
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:

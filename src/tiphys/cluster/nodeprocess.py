@@ -29,7 +29,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
-    from tiphys.network.policy.enforcer import PolicyEnforcer
+    from tiphys.network.policy.enforcer import EveryVersion
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class NodeProcess:
     socket: str = ""
     logs: Path = Path("/var/log/pods")
     cgroup: str = "/tiphys"
+    addresses: str = ""  # all of the node's, with commas; "" for `address` alone
     pod_cidr: str = ""
     cluster_cidr: str = ""
     service_cidr: str = ""
@@ -162,7 +163,7 @@ async def _containers(
     policies = _policies(options, tasks, informers)
     place = ProxyNode(
         options.name,
-        tuple(options.address.split(",")),
+        _addresses(options),
         options.table,
         options.cluster_cidr or options.pod_cidr,
         options.service_cidr,
@@ -184,6 +185,7 @@ async def _containers(
         options.domain,
         options.pod_cidr,
         resolver=resolver,
+        addresses=_addresses(options),
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -216,9 +218,14 @@ async def _containers(
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
-def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> PolicyEnforcer:
+def _addresses(options: NodeProcess) -> tuple[str, ...]:
+    return tuple(options.addresses.split(",")) if options.addresses else (options.address,)
+
+
+def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> EveryVersion:
     """Network policies. An identity that may watch the pods of all nodes does so for them."""
-    from tiphys.network.policy.enforcer import PolicyEnforcer, table_name
+    from tiphys.network.policy.enforcer import EveryVersion, PolicyEnforcer, table_name
+    from tiphys.network.policy.script import IPV4, IPV6
     from tiphys.network.policy.watched import WatchedPod
 
     client = Client(load(options.policy_kubeconfig or options.kubeconfig), "tiphys-network-policy")
@@ -229,9 +236,14 @@ def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> P
             await pods.run()
 
     tasks.start(watch_pods(), "informer-all-pods", vital=True)
-    enforcer = PolicyEnforcer(informers, pods, options.name, table_name(options.table))
-    tasks.start(enforcer.run(), "network-policies", vital=True)
-    return enforcer
+    table = table_name(options.table)
+    enforcers = []
+    for version in (IPV4, IPV6):
+        if any((":" in network) == (version is IPV6) for network in options.pod_cidr.split(",")):
+            enforcer = PolicyEnforcer(informers, pods, options.name, table, version=version)
+            tasks.start(enforcer.run(), f"network-policies-{version.ip}", vital=True)
+            enforcers.append(enforcer)
+    return EveryVersion(enforcers)
 
 
 async def _runtime_ready(agent: Agent) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 
@@ -37,6 +37,7 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # --- where things lie ---
@@ -72,6 +73,15 @@ class Cluster:
     @property
     def service_cidr(self) -> str:
         return f"10.{96 + self.number}.0.0/16"
+
+    @property
+    def service_cidrs(self) -> list[str]:
+        """The ranges of services' addresses, one of each family."""
+        return [self.service_cidr, *([f"fd10:96:{self.number}::/112"] if self.is_dual else [])]
+
+    @property
+    def is_dual(self) -> bool:
+        return self.ip_family == "dual"
 
     @property
     def dns_address(self) -> str:
@@ -110,14 +120,18 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        return Cluster(**json.loads(file.read_text()))
+        options = {one.name for one in fields(Cluster)}
+        said = json.loads(file.read_text())
+        # Another release may say more of it. A cluster that cannot be read would be none to those
+        # that look for a free number.
+        return Cluster(**{name: value for name, value in said.items() if name in options})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise ClusterError(
             f"{file}: permission denied; are you the user who made this cluster?"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ClusterError(
             f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
             "afresh without its data"

@@ -66,6 +66,7 @@ class NodeOptions:
     pod_cidr: str = ""
     labels: dict[str, str] | None = None
     resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
+    addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
 
 
 class Agent:
@@ -96,6 +97,7 @@ class Agent:
         self._node = NodeContext(
             name=options.name,
             address=options.address,
+            addresses=options.addresses,
             runtime=runtime,
             client=client,
             recorder=self._recorder,
@@ -130,7 +132,12 @@ class Agent:
                 options.address, options.port, options.certificate, options.key, options.ca
             )
         facts = NodeFacts(
-            options.name, options.address, port, self.runtime.name, self._capacity, options.pod_cidr
+            options.name,
+            self._node.addresses,
+            port,
+            self.runtime.name,
+            self._capacity,
+            options.pod_cidr,
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         self._unclaimed = await self.runtime.pods()

@@ -136,15 +136,15 @@ class ManagedPod:
                 return container
         return None
 
-    def pod_ip(self) -> str:
-        """The pod's address as its status shows it; "" while it has none."""
+    def pod_ips(self) -> tuple[str, ...]:
+        """The pod's addresses as its status shows them; none while it has none."""
         if self.pod.spec.host_network:
-            return self.node.address
-        return self.state.sandbox.ip if self.state.sandbox is not None else ""
+            return self.node.addresses
+        return self.state.sandbox.ips if self.state.sandbox is not None else ()
 
     def address(self) -> str:
         """Where the pod's containers are reached."""
-        return self.pod_ip() or self.node.address
+        return next(iter(self.pod_ips()), self.node.address)
 
     async def set_up_volumes(self) -> dict[str, str]:
         """Volume name -> host path; prepares them if that was not done yet. Raises VolumeError."""
