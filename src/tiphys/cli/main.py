@@ -369,6 +369,11 @@ def _profiles(config: Path | None) -> Any:
     show_default=True,
     help="Where the metrics of the scheduler in this process are served.",
 )
+@click.option(
+    "--load-balancer-pools",
+    default="",
+    help="Comma-separated networks of addresses for services of type LoadBalancer.",
+)
 @monitored(10257)
 @log_format
 def controllers(
@@ -380,6 +385,7 @@ def controllers(
     scheduler_config: Path | None,
     log_format: str,
     scheduler_secure_port: int,
+    load_balancer_pools: str,
     endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
@@ -402,7 +408,7 @@ def controllers(
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
                 informers = await run_controllers(
-                    client, tasks, ca.read_text(), key, addons.controllers()
+                    client, tasks, ca.read_text(), key, addons.controllers(), load_balancer_pools
                 )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler

@@ -139,6 +139,8 @@ def _controllers(cluster: Cluster) -> Process:
         "--scheduler-secure-port": str(ports.scheduler),
         **_monitoring_flags(cluster, ports.controllers),
     }
+    if cluster.load_balancer_pools:
+        flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
         flags["--scheduler-config"] = cluster.scheduler_config
     address = f"https://127.0.0.1:{ports.controllers}"

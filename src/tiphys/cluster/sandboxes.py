@@ -142,7 +142,8 @@ def set_up(place: NodePlace) -> None:
         leftover.unlink(missing_ok=True)
     if not place.index:
         pods.set_up_link(place.link, place.addresses)
-        pods.route_services(place.link, place.cluster.service_cidrs)
+        cluster = place.cluster
+        pods.route(place.link, [*cluster.service_cidrs, *cluster.load_balancer_pools])
     elif not Path("/run/netns", place.namespace).exists():
         _set_up_namespace(place, first.addresses)
 

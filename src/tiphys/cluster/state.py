@@ -80,6 +80,14 @@ class Cluster:
         return [self.service_cidr, *([f"fd10:96:{self.number}::/112"] if self.is_dual else [])]
 
     @property
+    def load_balancer_pools(self) -> list[str]:
+        """The networks of load balancers' addresses, which the nodes of the cluster answer at."""
+        both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
+        if self.runtime != "containerd":
+            return []
+        return both if self.is_dual else both[:1]
+
+    @property
     def is_dual(self) -> bool:
         return self.ip_family == "dual"
 

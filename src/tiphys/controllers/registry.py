@@ -17,6 +17,7 @@ from tiphys.controllers.endpoints import EndpointsController, EndpointSliceContr
 from tiphys.controllers.flowschema import FlowSchemaController
 from tiphys.controllers.garbage import GarbageCollector
 from tiphys.controllers.job import JobController
+from tiphys.controllers.loadbalancers import LoadBalancerController
 from tiphys.controllers.mirroring import EndpointSliceMirroringController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
@@ -58,6 +59,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController,
     EndpointSliceMirroringController,
     ServiceCIDRController,
+    LoadBalancerController,
     # nodes and what runs on them
     NodeLifecycleController,
     PodGarbageCollector,

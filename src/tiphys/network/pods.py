@@ -84,12 +84,11 @@ def _keep_advertised_routes() -> None:
             file.write_text("2")
 
 
-def route_services(link: str, networks: list[str]) -> None:
-    """Addresses of services are nowhere, but the machine has to have a way to them: most have no
-    way out for IPv6."""
+def route(link: str, networks: list[str]) -> None:
+    """Addresses of services are nowhere, but the machine has to have a way to them, also one that
+    has no way out (for IPv6 most have none). No packet gets as far as the link."""
     for network in networks:
-        if ":" in network:
-            run("ip", "-6", "route", "replace", network, "dev", link)
+        run("ip", "route", "replace", network, "dev", link)
 
 
 def tear_down_link(link: str) -> None:
