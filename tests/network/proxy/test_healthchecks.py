@@ -93,3 +93,9 @@ COUNTS = [
 def test_only_ready_endpoints_of_the_node_count(rows: list[object], count: int) -> None:
     slices = [slice_with("s", rows)]  # type: ignore[arg-type]
     assert local_endpoints(slices, "n1") == count
+
+
+def test_a_pod_of_two_families_is_one_endpoint() -> None:
+    other = slice_with("s", [endpoint("fd01::1")])
+    other.address_type = "IPv6"
+    assert local_endpoints([slice_with("s", [endpoint("10.1.0.1")]), other], "n1") == 1

@@ -51,13 +51,15 @@ class HealthChecks:
 
 
 def local_endpoints(slices: Iterable[discovery_v1.EndpointSlice], node: str) -> int:
-    """How many ready endpoints the node has of a service."""
-    addresses: set[str] = set()
+    """How many ready endpoints the node has of a service: of the family of which it has more, for
+    most pods are in the slices of both."""
+    addresses: dict[str, set[str]] = {}
     for endpoint_slice in slices:
+        of_family = addresses.setdefault(endpoint_slice.address_type, set())
         for endpoint in endpoint_slice.endpoints:
             if endpoint.node_name == node and endpoint.conditions.ready is not False:
-                addresses.update(endpoint.addresses[:1])
-    return len(addresses)
+                of_family.update(endpoint.addresses[:1])
+    return max(map(len, addresses.values()), default=0)
 
 
 class _Check:
