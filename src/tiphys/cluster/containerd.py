@@ -12,6 +12,7 @@ from pathlib import Path
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.network.pods import write_plugins
 from tiphys.node.volumes.mounts import unmount_below
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
@@ -59,6 +60,10 @@ def _has_resource_capability() -> bool:
 
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
+    if place.cluster.is_dual:
+        own = place.cni / "plugins"
+        write_plugins(own, Path(plugins))
+        plugins = str(own)
     restrict = "false" if _has_resource_capability() else "true"
     # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not
     # be asked.

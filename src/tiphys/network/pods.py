@@ -13,6 +13,20 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+_AT_ONCE = "tiphys-at-once"
+_AT_ONCE_SCRIPT = """#!/bin/sh
+# A CNI plugin that lets a pod use its IPv6 addresses at once.
+case "$CNI_COMMAND" in
+ADD)
+    nsenter --net="$CNI_NETNS" sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad' &&
+        echo '{"cniVersion": "0.4.0"}'
+    ;;
+VERSION)
+    echo '{"cniVersion": "0.4.0", "supportedVersions": ["0.3.1", "0.4.0"]}'
+    ;;
+esac
+"""
+
 
 class NetworkError(Exception):
     """The machine's network cannot be set up; the text says what to do."""
@@ -30,7 +44,22 @@ def cni_config(name: str, subnets: list[str], leases: Path, mtu: int = 1500) -> 
         "mtu": mtu,
         "ipam": {**ipam, "routes": routes},
     }
-    return {"cniVersion": "0.4.0", "name": name, "plugins": [link]}
+    first = [{"type": _AT_ONCE}] if any(":" in subnet for subnet in subnets) else []
+    return {"cniVersion": "0.4.0", "name": name, "plugins": [*first, link]}
+
+
+def write_plugins(folder: Path, standing: Path) -> None:
+    """A folder with the plugins that stand in another, and one of ours. A new IPv6 address asks for
+    one to two seconds whether somebody has it, and CNI's plugins wait for that: each pod would
+    start so much later. On a point-to-point link nobody has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for plugin in standing.iterdir():
+        link = folder / plugin.name
+        if not link.is_symlink():
+            link.symlink_to(plugin)
+    script = folder / _AT_ONCE
+    script.write_text(_AT_ONCE_SCRIPT)
+    script.chmod(0o755)
 
 
 def write_cni(folder: Path, name: str, subnets: list[str], leases: Path) -> None:
