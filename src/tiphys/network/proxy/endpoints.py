@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -74,10 +75,21 @@ def endpoints(
     return Reachable(_sorted(near or rows), _sorted(local), serving)
 
 
+def is_address(text: str, version: int) -> bool:
+    """Whether the kernel can be told of it. The API server has looked at what is written now, not
+    at what an older release has left."""
+    try:
+        socket.inet_pton(socket.AF_INET6 if version == 6 else socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _rows(
     endpoint_slice: discovery_v1.EndpointSlice, port: core_v1.ServicePort, node: str
 ) -> Iterator[_Row]:
     """Those that may be used at all: ready ones, and those that serve while they terminate."""
+    version = 6 if endpoint_slice.address_type == "IPv6" else 4
     numbers = list(_numbers(endpoint_slice, port))
     if not numbers:
         return
@@ -91,6 +103,8 @@ def _rows(
         nodes = tuple(one.name for one in hints.for_nodes) if hints else ()
         # Only the first address is an endpoint: they are fungible, and upstream has it so.
         for address in endpoint.addresses[:1]:
+            if not is_address(address, version):
+                continue
             for number in numbers:
                 target = Endpoint(address, number)
                 yield _Row(target, ready, endpoint.node_name == node, zones, nodes)
@@ -102,8 +116,10 @@ def _numbers(
     """The numbers that a slice has for a service port: ports are the same by name and protocol."""
     wanted = (port.name or "", port.protocol or "TCP")
     for slice_port in endpoint_slice.ports:
-        if (slice_port.name or "", slice_port.protocol or "TCP") == wanted and slice_port.port:
-            yield slice_port.port
+        if (slice_port.name or "", slice_port.protocol or "TCP") == wanted and 0 < (
+            slice_port.port or 0
+        ) < 65536:
+            yield slice_port.port or 0
 
 
 def _near(ready: list[_Row], place: Place) -> list[_Row]:

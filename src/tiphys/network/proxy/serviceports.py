@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.network.proxy import rules
-from tiphys.network.proxy.endpoints import Endpoint, Place, Reachable, endpoints
+from tiphys.network.proxy.endpoints import Endpoint, Place, Reachable, endpoints, is_address
 from tiphys.network.proxy.hostports import HostPort
 from tiphys.network.proxy.rules import Element, Flow, Part, Rule, digest
 
@@ -55,7 +56,7 @@ def _cluster_ips(service: core_v1.Service) -> list[str]:
 
 
 def _of_version(addresses: Iterable[str], version: int) -> list[str]:
-    return [address for address in addresses if (":" in address) == (version == 6)]
+    return [address for address in addresses if is_address(address, version)]
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class _Port:
             return
         ranges = _source_ranges(spec, self.version)
         if not ranges or any(network.prefixlen == 0 for network in ranges):
-            return
+            return  # those of the other version say nothing about this one, as upstream
         chain = f"fw-{self.digest}"
         allowed = tuple(rules.Accept(network) for network in ranges)
         self.part.chains[chain] = (*allowed, rules.Drop())
@@ -222,9 +223,12 @@ def _balanced_addresses(service: core_v1.Service) -> list[str]:
 
 def _source_ranges(spec: core_v1.ServiceSpec, version: int) -> list[rules.Network]:
     """The networks of one version, without those that others contain."""
-    texts = (text.strip() for text in spec.load_balancer_source_ranges)
-    networks = [ipaddress.ip_network(text, strict=False) for text in texts]
-    of_version = [network for network in networks if network.version == version]
+    of_version = []
+    for text in spec.load_balancer_source_ranges:
+        with contextlib.suppress(ValueError):  # of an older release; nobody comes from there
+            network = ipaddress.ip_network(text.strip(), strict=False)
+            if network.version == version:
+                of_version.append(network)
     return list(ipaddress.collapse_addresses(of_version))  # type: ignore[type-var]
 
 
@@ -237,7 +241,9 @@ def host_port_part(ports: Iterable[HostPort], version: int = 4) -> Part:
     part = Part()
     loopback = ipaddress.ip_network("127.0.0.0/8" if version == 4 else "::1/128")
     for row in ports:
-        if (":" in row.address) != (version == 6):
+        if not is_address(row.address, version):
+            continue
+        if row.host and not is_address(row.host, version):
             continue
         protocol = row.protocol.lower()
         element = Element(rules.HOST_PORTS, protocol, port=row.port)

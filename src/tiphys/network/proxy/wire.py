@@ -5,11 +5,9 @@ Registers: 0 has the number that a packet carries. See `rules` for what the chai
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tiphys.network import nftables as nf
@@ -36,9 +34,8 @@ IPV4 = Family(4, socket.AF_INET, 12, 4)
 IPV6 = Family(6, socket.AF_INET6, 8, 16)
 
 
-@lru_cache(65536)
 def _address(text: str) -> bytes:
-    return ipaddress.ip_address(text).packed
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
 def _port(number: int) -> bytes:
