@@ -44,6 +44,8 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    kubelet_config: Path | None = None
+    audit_policy: Path | None = None
     ip_family: str | None = None
 
 
@@ -87,6 +89,10 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if asked.kubelet_config:
+        cluster.kubelet_config = str(asked.kubelet_config.absolute())
+    if asked.audit_policy:
+        cluster.audit_policy = str(asked.audit_policy.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

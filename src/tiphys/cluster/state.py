@@ -37,6 +37,8 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    kubelet_config: str = ""  # file: a KubeletConfiguration
+    audit_policy: str = ""  # file: an audit Policy
     ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 

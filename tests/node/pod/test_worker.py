@@ -14,7 +14,7 @@ from tiphys.node.hollow import EXIT_AFTER
 from tiphys.node.pod.worker import PodWorker
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
-from tiphys.node.states import PodState
+from tiphys.node.states import EXITED, RUNNING, PodState
 
 
 class Node:
@@ -208,3 +208,70 @@ async def test_a_worker_runs_until_its_pod_is_gone() -> None:
     node.worker.update(deleted)
     await asyncio.wait_for(running, 10)
     assert node.server.deleted == ["p"]
+
+
+async def test_a_pod_that_has_ended_keeps_no_volumes() -> None:
+    released: list[str] = []
+    node = Node(lasting(restartPolicy="Never"))
+    node.context.volumes.release = released.append  # type: ignore[method-assign]
+    await node.step(2)
+    assert not released
+    end(node, "c", 0)
+    await node.step(3)
+    assert node.phase() == "Succeeded" and len(released) == 1, "once"
+
+
+RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+TRIGGER = {"name": "t", "image": "i", "restartPolicy": "Never", "restartPolicyRules": RULES}
+
+
+async def test_a_rule_restarts_all_containers_from_the_first_init_container_on() -> None:
+    init = [{"name": "i", "image": "i"}]
+    containers = [{"name": "c", "image": "i"}, TRIGGER]
+    node = Node(lasting(initContainers=init, containers=containers))
+    await until_all_run(node)
+    end(node, "t", 42)
+    await node.step()
+    [sent] = [each for each in node.server.sent if restarting(each["status"])]
+    assert sent["status"]["phase"] == "Running"
+    await until_all_run(node)
+    containers_now = node.managed.state.containers
+    assert {name: one.attempt for name, one in containers_now.items()} == {"i": 1, "c": 1, "t": 1}
+    shown = {one["name"]: one for one in node.server.sent[-1]["status"]["containerStatuses"]}
+    ends = {name: one["lastState"]["terminated"] for name, one in shown.items()}
+    assert (ends["c"]["reason"], ends["c"]["exitCode"]) == ("RestartingAllContainers", 137)
+    assert (ends["t"]["reason"], ends["t"]["exitCode"]) == ("Error", 42)
+    assert node.phase() == "Running" and not restarting(node.server.sent[-1]["status"])
+
+
+@pytest.mark.parametrize("code", [0, 41])
+async def test_another_exit_code_restarts_nothing(code: int) -> None:
+    node = Node(lasting(containers=[{"name": "c", "image": "i"}, TRIGGER]))
+    await until_all_run(node)
+    end(node, "t", code)
+    await node.step(3)
+    assert {one.attempt for one in node.managed.state.containers.values()} == {0}
+
+
+def end(node: Node, name: str, code: int) -> None:
+    one = node.managed.state.containers[name]
+    one.state, one.exit_code = EXITED, code
+
+
+async def until_all_run(node: Node) -> None:
+    """Init containers succeed as soon as they run."""
+    names = [container.name for container in node.managed.pod.spec.containers]
+    for _ in range(20):
+        await node.step()
+        state = node.managed.state.containers
+        if "i" in state and state["i"].state == RUNNING:
+            end(node, "i", 0)
+        if all(name in state and state[name].state == RUNNING for name in names):
+            await node.step()
+            return
+    raise AssertionError(f"not all run: {state}")
+
+
+def restarting(status: Any) -> bool:
+    kinds = [one["type"] for one in status["conditions"] if one["status"] == "True"]
+    return "AllContainersRestarting" in kinds

@@ -91,6 +91,17 @@ async def test_a_pods_volumes_are_there_until_it_is_torn_down(tmp_path: Path) ->
     assert here.pod_uids() == set() and not here.folder("u").exists()
 
 
+async def test_of_a_pod_that_has_ended_the_volumes_go_and_the_rest_stays(tmp_path: Path) -> None:
+    here = volumes(tmp_path)
+    paths = await here.set_up(mounting({"emptyDir": {}}))
+    Path(paths["v"], "large").write_text("x")
+    (here.folder("u") / "etc-hosts").write_text("y")
+    for _ in range(2):
+        here.release("u")
+    assert not Path(paths["v"]).exists() and (here.folder("u") / "etc-hosts").exists()
+    here.release("never-there")
+
+
 @pytest.mark.parametrize(
     ("limits", "size", "expected"),
     [

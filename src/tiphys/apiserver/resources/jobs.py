@@ -15,10 +15,9 @@ from tiphys.apiserver.resources.workloads import (
     TEMPLATE_COLUMNS,
     WorkloadStrategy,
 )
-from tiphys.machinery import errors, timestamps
+from tiphys.machinery import durations, errors, timestamps
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.finished import finish_of
-from tiphys.machinery.timestamps import human_duration
 from tiphys.store.cache import Selectable
 
 _UID_LABEL = "batch.kubernetes.io/controller-uid"
@@ -50,7 +49,7 @@ def _duration(job: Job) -> str:
     if not start:
         return ""
     end = timestamps.parse(job.status.completion_time) or time.time()
-    return human_duration(end - start)
+    return durations.human(end - start)
 
 
 class JobStrategy(WorkloadStrategy[Job]):

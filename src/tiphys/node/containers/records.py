@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.node.containers.backoff import RestartBackoff, StartBackoff
+from tiphys.node.states import ContainerState
 
 
 class WaitingReason(NamedTuple):
@@ -34,6 +35,8 @@ class ContainerRecord:
     probes: their tasks, by kind
     allocated: the resources that the node has granted; None for containers that are not resized
     restart_for_resize: it was ended to be started with other resources
+    next_attempt, removed: what it is started as, and how the attempt before ended, after all
+        containers of the pod were removed to be restarted
     """
 
     name: str
@@ -49,6 +52,8 @@ class ContainerRecord:
     allocated: core_v1.ResourceRequirements | None = None
     actual: ActualResources | None = None
     restart_for_resize: bool = False
+    next_attempt: int = 0
+    removed: ContainerState | None = None
 
 
 class ContainerRecords(dict[str, ContainerRecord]):

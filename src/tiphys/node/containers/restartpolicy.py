@@ -8,6 +8,8 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.node.states import ContainerState
 
+_RESTART_ALL = "RestartAllContainers"
+
 
 def is_sidecar(container: Any) -> bool:
     """Whether an init container runs as long as its pod."""
@@ -27,16 +29,36 @@ def policy_of(policy: str, container: Any) -> str:
 def is_restarted(policy: str, container: Any, ended: ContainerState) -> bool:
     """`policy` applies to containers without one of their own.
 
-    Rules count only beside an own policy; upstream's only action is Restart, so one that matches
-    is enough.
+    Rules count only beside an own policy. Whatever the action of one that matches, the container is
+    restarted: alone, or with all others (`restarts_all`).
     """
-    own_policy = getattr(container, "restart_policy", None)
-    if own_policy:
-        rules = getattr(container, "restart_policy_rules", ())
-        if any(_matches(rule, ended.exit_code) for rule in rules):
-            return True
+    if _matching_rule(container, ended) is not None:
+        return True
     effective = policy_of(policy, container)
     return effective == "Always" or (effective == "OnFailure" and ended.exit_code != 0)
+
+
+def restarts_all(container: Any, ended: ContainerState) -> bool:
+    """Whether the end of a container restarts all containers of its pod."""
+    rule = _matching_rule(container, ended)
+    return rule is not None and rule.action == _RESTART_ALL
+
+
+def may_restart_all(spec: core_v1.PodSpec) -> bool:
+    """Whether a container of the pod has a rule that restarts all of them."""
+    return any(
+        rule.action == _RESTART_ALL
+        for container in (*spec.init_containers, *spec.containers)
+        for rule in container.restart_policy_rules
+    )
+
+
+def _matching_rule(container: Any, ended: ContainerState) -> core_v1.ContainerRestartRule | None:
+    """The first that matches, as upstream."""
+    if not getattr(container, "restart_policy", None):
+        return None
+    rules: list[core_v1.ContainerRestartRule] = getattr(container, "restart_policy_rules", [])
+    return next((rule for rule in rules if _matches(rule, ended.exit_code)), None)
 
 
 def _matches(rule: core_v1.ContainerRestartRule, exit_code: int) -> bool:

@@ -103,6 +103,11 @@ class CRIImages:
                 with contextlib.suppress(RuntimeFault):
                     await self._client.snapshots("Remove", request, snapshots.RemoveResponse)
 
+    async def remove_image(self, image: str) -> None:
+        request = m.RemoveImageRequest(image=m.ImageSpec(image=image))
+        await self._client.call("ImageService/RemoveImage", request, m.RemoveImageResponse)
+        self._present.clear()  # the same image may have had other names
+
     async def images(self) -> list[tuple[list[str], int]]:
         response = await self._client.call(
             "ImageService/ListImages", m.ListImagesRequest(), m.ListImagesResponse

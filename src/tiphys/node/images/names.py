@@ -44,6 +44,15 @@ def full_name(image: str) -> str:
     return f"{match['repository']}:{match['tag'] or 'latest'}"
 
 
+def name_on_node(image: str) -> str:
+    """The name that a runtime lists the image under that a pod calls so: with its registry, and
+    its tag or digest. Raises ImageNameError."""
+    match = _read(image)
+    if match["digest"]:
+        return f"{match['repository']}@{match['digest']}"
+    return f"{match['repository']}:{match['tag'] or 'latest'}"
+
+
 def _split_domain(image: str) -> tuple[str, str]:
     """(registry, rest) of a name. What comes before the first slash is a registry if it looks like
     a host."""

@@ -6,7 +6,8 @@ import time
 from typing import NamedTuple, Protocol
 
 from tiphys.api import core_v1
-from tiphys.node.images.names import ImageNameError, with_tag
+from tiphys.node.images.collection import PulledImages
+from tiphys.node.images.names import ImageNameError, name_on_node, with_tag
 from tiphys.node.images.registries import Login, logins
 from tiphys.node.references import References
 from tiphys.node.runtime import Runtime, RuntimeFault
@@ -38,9 +39,13 @@ class ImageRequest(NamedTuple):
 class ImagePuller:
     """Has images on the node before containers are created from them."""
 
-    def __init__(self, runtime: Runtime, references: References) -> None:
+    def __init__(
+        self, runtime: Runtime, references: References, pulled: PulledImages | None = None
+    ) -> None:
+        """`pulled` is where images that this node has pulled are written down."""
         self._runtime = runtime
         self._references = references
+        self._pulled = pulled
 
     async def ensure(self, wanted: ImageRequest, event: RecordEvent) -> float:
         """Pulls the image if its policy says so; returns the seconds that it took, 0 if the image
@@ -72,6 +77,8 @@ class ImagePuller:
         except RuntimeFault as fault:
             event("Warning", "Failed", f'Failed to pull image "{image}": {fault}', container)
             raise
+        if self._pulled is not None:
+            self._pulled.add(name_on_node(tagged))
         took = time.monotonic() - started_at
         size = await self._runtime.image_size(tagged)
         text = f"{took:.3f}s ({took:.3f}s including waiting). Image size: {size} bytes."

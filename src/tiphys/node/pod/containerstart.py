@@ -30,7 +30,9 @@ class ContainerStarter:
     def __init__(self, managed: ManagedPod, terminator: PodTerminator) -> None:
         self._managed = managed
         self._terminator = terminator
-        self._images = ImagePuller(managed.node.runtime, managed.node.references)
+        self._images = ImagePuller(
+            managed.node.runtime, managed.node.references, managed.node.pulled
+        )
 
     def begin(self, container: Any, attempt: int) -> None:
         """Starts a container unless that was done since it was decided, or its last attempt failed

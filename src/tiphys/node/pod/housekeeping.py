@@ -44,14 +44,7 @@ async def _rotate_logs(managed: ManagedPod) -> None:
 
 async def _excess(managed: ManagedPod, used: Mapping[str, Usage]) -> str:
     """What the pod has too much of on disk; "" if nothing."""
-    pod, node = managed.pod, managed.node
-    scratch = {}
-    for volume in pod.spec.volumes:
-        if volume.empty_dir is not None:
-            scratch[volume.name] = node.volumes.path(pod, volume)
-    log_folder = node.runtime.log_folder(managed.identity)
-    logs = {}
-    if log_folder is not None:
-        logs = {name: log_folder / name for name in managed.state.containers}
+    spec = managed.pod.spec
+    scratch, logs = managed.folders_on_disk()
     written = {name: usage.disk for name, usage in used.items()}
-    return excess(pod.spec, await measure(pod.spec, scratch, logs, written))
+    return excess(spec, await measure(spec, scratch, logs, written))

@@ -35,6 +35,8 @@ async def apply_resources(managed: ManagedPod, actions: PodActions) -> None:
         return
     resources = managed.resources
     resizes = resources.unfinished(managed.pod, managed.state)
+    if resizes:
+        await managed.reserve(growing=True)
     for resize in resizes:
         if resize.restarts:
             _restart(managed, resize, actions)
@@ -43,6 +45,7 @@ async def apply_resources(managed: ManagedPod, actions: PodActions) -> None:
     if not resizes or resources.are_restarting():
         return
     if not resources.unfinished(managed.pod, managed.state):
+        await managed.reserve()
         managed.event("Normal", "ResizeCompleted", "Pod resize completed")
 
 

@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
-from tiphys.machinery import timestamps
+from tiphys.machinery import durations, timestamps
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.containers.records import ContainerRecords, WaitingReason
-from tiphys.node.containers.restartpolicy import init_policy, is_restarted, is_sidecar, policy_of
+from tiphys.node.containers.restartpolicy import (
+    init_policy,
+    is_restarted,
+    is_sidecar,
+    policy_of,
+    restarts_all,
+)
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodIdentity, PodState
 
 _SOON = 0.1  # seconds: the shortest time until a deadline is looked at again
@@ -39,6 +45,7 @@ class PodActions:
 
     make_sandbox: create a sandbox, a new one if there was one
     kill_pod: nothing of the pod should run any more
+    reset: the containers to remove, in this order, so that all of the pod begins again
     waiting: the containers that are not restarted yet
     finished: the pod has reached its end
     retry_after: seconds after which to compute the actions again; None: only when something changes
@@ -48,6 +55,7 @@ class PodActions:
     kill_pod: bool = False
     start: list[Start] = field(default_factory=list)
     kill: list[Kill] = field(default_factory=list)
+    reset: list[ContainerState] = field(default_factory=list)
     waiting: dict[str, WaitingReason] = field(default_factory=dict)
     finished: bool = False
     retry_after: float | None = None
@@ -79,6 +87,9 @@ def compute_actions(
     if state.sandbox is None or not state.sandbox.ready:
         actions.make_sandbox = True
         actions.kill_pod = bool(state.running())
+        return actions
+    actions.reset = _to_reset(pod, state)
+    if actions.reset:
         return actions
     actions.start = list(_restarts_for_resize(pod, state, records))
     if actions.start:
@@ -112,6 +123,20 @@ def _has_completed(
     if records[container.name].restart_for_resize:
         return False
     return not is_restarted(pod.spec.restart_policy, container, current)
+
+
+def _to_reset(pod: core_v1.Pod, state: PodState) -> list[ContainerState]:
+    """All containers, once one has ended whose rules restart all. Those whose end it was come last:
+    should the agent end in between, the next one goes on."""
+    sources: list[ContainerState] = []
+    others: list[ContainerState] = []
+    for container in (*pod.spec.containers, *pod.spec.init_containers):
+        current = state.containers.get(container.name)
+        if current is None:
+            continue
+        is_source = current.state == EXITED and restarts_all(container, current)
+        (sources if is_source else others).append(current)
+    return [*others, *sources] if sources else []
 
 
 def _restarts_for_resize(
@@ -190,7 +215,8 @@ class _Step:
         that ended too often."""
         current = self.state.containers.get(container.name)
         if current is None:
-            self.actions.start.append(Start(container, 0))
+            attempt = self.records[container.name].next_attempt
+            self.actions.start.append(Start(container, attempt))
         elif current.state == RUNNING:
             if probe := self.records[container.name].failed_probe:
                 message = f"Container {container.name} failed {probe} probe, will be restarted"
@@ -208,7 +234,7 @@ class _Step:
             self._start_next(container)
             return
         message = (
-            f"back-off {_duration(backoff.delay)} restarting failed "
+            f"back-off {durations.go_text(backoff.delay)} restarting failed "
             f"container={container.name} pod={PodIdentity.of(self.pod)}"
         )
         self.actions.waiting[container.name] = WaitingReason("CrashLoopBackOff", message)
@@ -217,9 +243,3 @@ class _Step:
     def _start_next(self, container: Any) -> None:
         attempt = self.state.containers[container.name].attempt + 1
         self.actions.start.append(Start(container, attempt))
-
-
-def _duration(seconds: float) -> str:
-    """As Go prints whole seconds: ``10s``, ``2m40s``."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
@@ -27,6 +28,7 @@ class ManagedPod:
     holds_room: the node counts the pod's footprint
     failure: why the node fails the pod, whatever its containers do
     gone: nothing of the pod is left for this node to do
+    has_released: its volumes were removed after its end
     startup: how long it takes until the containers have started
     """
 
@@ -46,6 +48,7 @@ class ManagedPod:
         self.holds_room = False
         self.failure: Rejection | None = None
         self.gone = False
+        self.has_released = False
         self.startup = PodStartup(pod, node.now())
         self._changed = asyncio.Event()
         self._is_stale = state is not None
@@ -146,11 +149,35 @@ class ManagedPod:
         """Where the pod's containers are reached."""
         return next(iter(self.pod_ips()), self.node.address)
 
+    async def reserve(self, growing: bool = False) -> None:
+        """Gives the pod as a whole what it was granted; see `Runtime.reserve`."""
+        granted = self.resources.allocated_spec(self.pod)
+        await self.node.runtime.reserve(self.pod, granted, growing)
+
     async def set_up_volumes(self) -> dict[str, str]:
         """Volume name -> host path; prepares them if that was not done yet. Raises VolumeError."""
         if self.volume_paths is None:
             self.volume_paths = await self.node.volumes.set_up(self.pod)
         return self.volume_paths
+
+    async def release_volumes(self) -> None:
+        """Once, of a pod that has ended for good."""
+        if self.has_released:
+            return
+        self.has_released = True
+        await asyncio.to_thread(self.node.volumes.release, self.pod.metadata.uid)
+
+    def folders_on_disk(self) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Those that the pod fills: of emptyDir volumes, and of containers' logs, by name."""
+        scratch = {
+            volume.name: self.node.volumes.path(self.pod, volume)
+            for volume in self.pod.spec.volumes
+            if volume.empty_dir is not None
+        }
+        log_folder = self.node.runtime.log_folder(self.identity)
+        if log_folder is None:
+            return scratch, {}
+        return scratch, {name: log_folder / name for name in self.state.containers}
 
     def has_volumes(self) -> bool:
         """Whether they were set up, by this agent or by one before it."""

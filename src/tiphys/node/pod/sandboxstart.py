@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from tiphys.api import node_v1
 from tiphys.node.naming import HostNameError, host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.pod import claims
 from tiphys.node.pod.managedpod import ManagedPod
@@ -71,12 +72,27 @@ class SandboxStarter:
         finally:
             creating.cancel()
 
+    async def _handler(self) -> str:
+        """What the runtime is called that the pod's RuntimeClass wants; "" for the usual one."""
+        name = self._managed.pod.spec.runtime_class_name
+        if not name:
+            return ""
+        chosen = await self._managed.node.references.get(node_v1.RuntimeClass, "", name)
+        if chosen is None:
+            missing = f'runtimeclass.node.k8s.io "{name}" not found'
+            message = f"Failed to create pod sandbox: {missing}"
+            raise RuntimeFault("FailedCreatePodSandBox", message)
+        handler: str = chosen.handler
+        return handler
+
     async def _create_both(self, attempt: int, hostname: str) -> _Created:
         managed, node = self._managed, self._managed.node
         resolver = resolver_of(managed.pod, node.dns, node.resolver)
+        handler = await self._handler()
         async with node.starting:
+            await managed.reserve()
             return await asyncio.gather(
-                node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname),
+                node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname, handler),
                 managed.set_up_volumes(),
                 return_exceptions=True,
             )

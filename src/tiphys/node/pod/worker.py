@@ -19,6 +19,7 @@ from tiphys.node.pod.inplaceresize import apply_resources, grant_resources
 from tiphys.node.pod.lifecycle import Kill, PodActions, compute_actions, deadline_exceeded
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
+from tiphys.node.pod.restarting import restart_all
 from tiphys.node.pod.sandboxstart import UNREPORTED, SandboxStarter
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.resources.admission import Rejection
@@ -95,6 +96,8 @@ class PodWorker:
         """Returns when the pod is gone from this node."""
         managed = self.managed
         refreshed_at = time.monotonic()
+        if managed.state.sandbox is not None:  # an agent before this one has started it
+            await managed.reserve()
         try:
             while not managed.gone:
                 managed.acknowledge()
@@ -148,6 +151,7 @@ class PodWorker:
         if managed.failure is not None and managed.failure.reason == _EVICTED:
             await self._terminator.kill(_EVICTION_GRACE)
             await self._reporter.report()
+            await managed.release_volumes()
             return None
         managed.probes.watch(managed.pod, managed.state)
         grant_resources(managed)
@@ -171,6 +175,9 @@ class PodWorker:
             await self._terminator.kill(self._terminator.grace_period())
         for kill in actions.kill:
             await self._kill_container(kill)
+        if actions.reset:
+            await restart_all(managed, self._reporter, actions.reset)
+            return
         if actions.finished:
             actions.retry_after = None
             await self._finish()
@@ -201,6 +208,7 @@ class PodWorker:
             if deadline_exceeded(managed.pod, managed.node.now()):
                 managed.failure = _DEADLINE_EXCEEDED
         await self._reporter.report()
+        await managed.release_volumes()
 
     async def _start_containers(self, actions: PodActions) -> None:
         managed = self.managed

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from tiphys.api import core_v1 as v1
 from tiphys.machinery.conditions import find, status_of, transition_time
 from tiphys.machinery.finished import is_final
-from tiphys.node.containers.restartpolicy import is_sidecar
+from tiphys.node.containers.restartpolicy import is_sidecar, may_restart_all, restarts_all
+from tiphys.node.states import EXITED
 from tiphys.node.status.containerstatus import Observation
 
 
@@ -29,9 +30,28 @@ def conditions(seen: Observation, status: v1.PodStatus) -> list[v1.PodCondition]
         _ready(seen.pod, containers_ready),
         containers_ready,
         Condition("PodScheduled", True),
+        *_restarts(seen, status),
         *(Condition(held.type, True, held.reason, held.message) for held in _resizes(seen)),
     ]
     return [_condition(seen, row) for row in rows]
+
+
+def _restarts(seen: Observation, status: v1.PodStatus) -> list[Condition]:
+    """Of pods whose rules may restart all containers: whether they are about to."""
+    spec = seen.pod.spec
+    if not may_restart_all(spec):
+        return []
+    kind = "AllContainersRestarting"
+    if is_final(status.phase):
+        reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
+        return [Condition(kind, False, reason)]
+    for container in (*spec.init_containers, *spec.containers):
+        current = seen.state.containers.get(container.name)
+        if current is None or current.state != EXITED or not restarts_all(container, current):
+            continue
+        message = "container exited with restart policy rule"
+        return [Condition(kind, True, "RestartAllContainersStarted", message)]
+    return [Condition(kind, False)]
 
 
 def _resizes(seen: Observation) -> list[v1.PodCondition]:
@@ -55,10 +75,17 @@ def _initialized(seen: Observation, status: v1.PodStatus) -> Condition:
     if status.phase == "Succeeded":
         return Condition("Initialized", True, "PodCompleted")
     incomplete = _incomplete_inits(seen, status)
-    if not incomplete:
+    if not incomplete or _stays_initialized(seen):
         return Condition("Initialized", True)
     message = f"containers with incomplete status: [{' '.join(incomplete)}]"
     return Condition("Initialized", False, "ContainersNotInitialized", message)
+
+
+def _stays_initialized(seen: Observation) -> bool:
+    """A pod whose containers all begin again stays what it was."""
+    before = find(seen.pod.status.conditions, "Initialized")
+    is_restarting = any(record.removed is not None for record in seen.records.values())
+    return is_restarting and before is not None and before.status == "True"
 
 
 def _incomplete_inits(seen: Observation, status: v1.PodStatus) -> list[str]:

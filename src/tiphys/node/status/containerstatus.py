@@ -42,12 +42,15 @@ def container_status(seen: Observation, container: Any, default_reason: str) -> 
     status = v1.ContainerStatus(name=name, image=container.image, ready=False, started=False)
     if current is None:
         status.state = _waiting(record.waiting or WaitingReason(default_reason, ""))
+        status.restart_count = record.next_attempt
+        if record.removed is not None:
+            status.last_state = _terminated(record.removed, seen.scheme)
         return status
     status.image = current.image or container.image
     status.image_id = current.image_ref
     status.container_id = f"{seen.scheme}://{current.id}"
     status.restart_count = current.attempt
-    last = seen.state.previous.get(name)
+    last = seen.state.previous.get(name) or record.removed
     if current.state == RUNNING:
         started_at = timestamps.rfc3339(current.started_at)
         status.state = v1.ContainerState(running=v1.ContainerStateRunning(started_at=started_at))

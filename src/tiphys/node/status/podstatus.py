@@ -25,7 +25,8 @@ def pod_status(seen: Observation) -> v1.PodStatus:
         start_time=pod.status.start_time or timestamps.rfc3339(seen.now),
     )
     _set_container_statuses(seen, status)
-    status.phase = phase(pod, seen.state)
+    is_restarting = any(record.removed is not None for record in seen.records.values())
+    status.phase = phase(pod, seen.state, is_restarting)
     if failure := seen.failure or _earlier_failure(pod):
         status.phase = "Failed"
         status.reason = failure.reason
@@ -82,11 +83,12 @@ def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
     for container, one in zip(resizable, statuses, strict=True):
         add_resources(seen, container, one)
         if one.name not in seen.state.containers:
-            one.restart_count = restarts.get(one.name, 0)
+            one.restart_count = max(one.restart_count, restarts.get(one.name, 0))
 
 
-def phase(pod: v1.Pod, state: PodState) -> str:
-    """Pending until every main container has started once; then it depends on those that ended."""
+def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:
+    """Pending until every main container has started once; then it depends on those that ended.
+    `is_restarting`: containers were removed to begin again."""
     spec = pod.spec
     if any(_has_failed_for_good(pod, state, container) for container in spec.init_containers):
         return "Failed"
@@ -97,7 +99,7 @@ def phase(pod: v1.Pod, state: PodState) -> str:
             started.append(main)
     if len(started) < len(mains):
         was_running = pod.status.phase not in ("", "Pending")
-        is_known = any(main is not None for main in mains)
+        is_known = is_restarting or any(main is not None for main in mains)
         return "Running" if was_running and is_known else "Pending"
     for container, main in zip(spec.containers, started, strict=True):
         if main.state == RUNNING or is_restarted(spec.restart_policy, container, main):

@@ -28,6 +28,7 @@ from tiphys.node.volumes.volumefiles import VolumeError, VolumeFiles, is_made_of
 log = logging.getLogger(__name__)
 
 _PROPAGATION = {"HostToContainer": 1, "Bidirectional": 2}  # CRI's numbers; 0 is private
+_VOLUMES = "volumes"
 _SECRETS_OPTIONS = "mode=0755,size=64m"  # of the tmpfs of a volume with secrets
 
 
@@ -48,7 +49,7 @@ class Volumes:
         kinds = core_v1.VolumeSource.__struct_fields__
         kind = next((kind for kind in kinds if getattr(volume, kind) is not None), "empty_dir")
         plugin = f"kubernetes.io~{kind.replace('_', '-')}"
-        return self.folder(pod.metadata.uid) / "volumes" / plugin / volume.name
+        return self.folder(pod.metadata.uid) / _VOLUMES / plugin / volume.name
 
     async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
         """Volume name -> host path. Raises VolumeError."""
@@ -156,6 +157,19 @@ class Volumes:
             return set(os.listdir(self._pods))
         except FileNotFoundError:
             return set()
+
+    def release(self, uid: str) -> None:
+        """Removes the volumes of a pod that has ended, as upstream does; what its status was read
+        from stays until it is deleted."""
+        folder = self.folder(uid)
+        unmount_below(folder)
+        try:
+            with handles.folder(folder) as pod:
+                handles.remove_tree(pod, _VOLUMES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("Volumes of pod %s stay in %s: %s", uid, folder, error)
 
     def tear_down(self, uid: str) -> None:
         """Removes all that a pod had on disk, and nothing that its containers linked or mounted

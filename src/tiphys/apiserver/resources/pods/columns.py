@@ -6,9 +6,8 @@ import time
 
 from tiphys.api.core_v1 import ContainerState, ContainerStateTerminated, Pod
 from tiphys.apiserver.resources.columns import AGE, NAME, WIDE, Column
-from tiphys.machinery import conditions, timestamps
+from tiphys.machinery import conditions, durations, timestamps
 from tiphys.machinery.finished import pod_finished
-from tiphys.machinery.timestamps import human_duration
 
 
 def _sidecars(pod: Pod) -> set[str]:
@@ -100,7 +99,7 @@ def _restarts(pod: Pod) -> str:
     last = max((timestamps.parse(end.finished_at) for end in ends), default=0.0)
     if not count or not last:
         return str(count)
-    return f"{count} ({human_duration(time.time() - last)} ago)"
+    return f"{count} ({durations.human(time.time() - last)} ago)"
 
 
 def _ip(pod: Pod) -> str:
