@@ -122,9 +122,7 @@ def _address_changes(new: ServiceSpec, old: ServiceSpec) -> list[FieldError]:
         return []
     changed = [
         errors.invalid_value(f"{_IPS}[{index}]", new.cluster_ips, _ONCE_SET)
-        for index, (after, before) in enumerate(
-            zip(new.cluster_ips, old.cluster_ips, strict=False)
-        )
+        for index, (after, before) in enumerate(zip(new.cluster_ips, old.cluster_ips, strict=False))
         if after != before
     ]
     if not new.cluster_ips:
