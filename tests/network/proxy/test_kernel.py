@@ -145,3 +145,17 @@ def test_nft_lists_whatever_rules_there_are(node: ServiceNode) -> None:
         node.proxy(sticky, [backed("s", version)])
         listed = node.kernel.list()
         assert "stick-10800" in listed and "numgen inc mod 4" in listed
+
+
+@BOTH
+def test_a_client_of_a_local_node_port_stays_with_an_endpoint_of_the_node_as_long_as_is_said(
+    node: ServiceNode, version: int
+) -> None:
+    sticky = node_port(session_affinity="ClientIP", external_traffic_policy="Local")
+    client = core_v1.ClientIPConfig(timeout_seconds=120)
+    sticky.spec.session_affinity_config = core_v1.SessionAffinityConfig(client_ip=client)
+    there = backed("s", version, [3], node="n2")
+    node.proxy(sticky, [backed("s", version, [0, 1]), there])
+    first, *others = node.connect(node.outside, NODE[version], 30123, 5)
+    assert first in (0, 1) and set(others) == {first}
+    assert f". {OUTSIDE[version]} timeout 2m expires" in node.kernel.list()
