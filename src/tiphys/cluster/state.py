@@ -23,6 +23,9 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "tiphys"
 
 
+_ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
+
+
 @dataclass
 class Cluster:
     """`number` sets clusters of one machine apart: it is in their networks and names."""
@@ -119,7 +122,14 @@ class Cluster:
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.root / "cluster.json.new"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
+        plain = asdict(Cluster(self.name, self.data_dir))
+        # What is as in every cluster is left out: earlier releases read the file, too.
+        said = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in _ALWAYS_SAID or value != plain[name]
+        }
+        temporary.write_text(json.dumps(said, indent=1))
         temporary.rename(self.root / "cluster.json")
 
 
