@@ -83,6 +83,12 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "dual"]),
+    default=None,
+    help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
+)
+@click.option(
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
@@ -108,6 +114,7 @@ def up(
     scheduler_config: Path | None,
     kubelet_config: Path | None,
     audit_policy: Path | None,
+    ip_family: str | None,
     wait: bool,
 ) -> None:
     """Start a cluster and add it to your kubeconfig.
@@ -129,6 +136,7 @@ def up(
                 scheduler_config,
                 kubelet_config,
                 audit_policy,
+                ip_family,
             ),
             wait,
         )
@@ -298,6 +306,11 @@ def _profiles(config: Path | None) -> Any:
     show_default=True,
     help="Where the metrics of the scheduler in this process are served.",
 )
+@click.option(
+    "--load-balancer-pools",
+    default="",
+    help="Comma-separated networks of addresses for services of type LoadBalancer.",
+)
 @monitored(10257)
 @log_format
 def controllers(
@@ -309,6 +322,7 @@ def controllers(
     scheduler_config: Path | None,
     log_format: str,
     scheduler_secure_port: int,
+    load_balancer_pools: str,
     endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
@@ -331,7 +345,7 @@ def controllers(
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
                 informers = await run_controllers(
-                    client, tasks, ca.read_text(), key, addons.controllers()
+                    client, tasks, ca.read_text(), key, addons.controllers(), load_balancer_pools
                 )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
@@ -453,6 +467,11 @@ def scheduler(
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
+@click.option(
+    "--addresses",
+    default="",
+    help="Comma-separated addresses of the node, one of each family [default: --address].",
+)
 @click.option("--port", default=10250, show_default=True)
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)

@@ -46,6 +46,7 @@ class Asked:
     scheduler_config: Path | None = None
     kubelet_config: Path | None = None
     audit_policy: Path | None = None
+    ip_family: str | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -83,6 +84,7 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.runtime = asked.runtime or cluster.runtime
     cluster.store = asked.store or cluster.store
     cluster.nodes = asked.nodes or cluster.nodes
+    cluster.ip_family = asked.ip_family or cluster.ip_family
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:

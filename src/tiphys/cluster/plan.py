@@ -113,7 +113,7 @@ def _apiserver(cluster: Cluster) -> Process:
         "--port": str(cluster.port),
         "--address": cluster.address,
         "--store": store,
-        "--service-cidr": cluster.service_cidr,
+        "--service-cidr": ",".join(cluster.service_cidrs),
     }
     if cluster.audit_policy:
         flags["--audit-policy-file"] = cluster.audit_policy
@@ -142,6 +142,8 @@ def _controllers(cluster: Cluster) -> Process:
         "--scheduler-secure-port": str(ports.scheduler),
         **_monitoring_flags(cluster, ports.controllers),
     }
+    if cluster.load_balancer_pools:
+        flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
         flags["--scheduler-config"] = cluster.scheduler_config
     address = f"https://127.0.0.1:{ports.controllers}"
@@ -169,12 +171,13 @@ def _node(place: NodePlace) -> Process:
         "--certificate": str(cluster.pki / f"kubelet{place.suffix}.crt"),
         "--key": str(cluster.pki / f"kubelet{place.suffix}.key"),
         "--address": place.address,
+        "--addresses": ",".join(place.addresses),
         "--socket": str(place.socket),
         "--logs": str(place.pod_logs),
         "--cgroup": place.cgroup,
-        "--pod-cidr": place.pod_cidr,
-        "--cluster-cidr": ",".join(other.pod_cidr for other in places(cluster)),
-        "--service-cidr": cluster.service_cidr,
+        "--pod-cidr": ",".join(place.pod_cidrs),
+        "--cluster-cidr": _pod_networks(cluster),
+        "--service-cidr": ",".join(cluster.service_cidrs),
         "--dns": cluster.dns_address,
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
@@ -188,6 +191,11 @@ def _node(place: NodePlace) -> Process:
         flags["--forward-dns"] = cluster.node_address
     command = place.inside(*_TIPHYS, "node", *_words(flags))
     return Process(f"node{place.suffix}", command, place.address)
+
+
+def _pod_networks(cluster: Cluster) -> str:
+    """Those of all nodes."""
+    return ",".join(network for place in places(cluster) for network in place.pod_cidrs)
 
 
 def _addons(cluster: Cluster) -> Process:

@@ -27,6 +27,8 @@ def check(cluster: Cluster) -> None:
             "the clock of this machine is years behind: certificates would not be valid; set it "
             "and try again"
         )
+    if cluster.is_dual and not Path("/proc/sys/net/ipv6").exists():
+        raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
     _check_store(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
@@ -48,6 +50,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--nodes", running.nodes, asked.nodes),
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
+        ("--ip-family", running.ip_family, asked.ip_family),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),

@@ -185,7 +185,7 @@ async def test_nothing_is_left_of_a_pod() -> None:
     released: list[str] = []
 
     class Policies:
-        async def isolate(self, pod: core_v1.Pod, address: str) -> None: ...
+        async def isolate(self, pod: core_v1.Pod, addresses: Any) -> None: ...
 
         def release(self, pod: core_v1.Pod) -> None:
             released.append(pod.metadata.name)
