@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -152,7 +153,7 @@ class RunningServer:
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
-        trimmer = MemoryTrimmer(self.store.compress_history)
+        trimmer = MemoryTrimmer(self.store.compress_history, lambda: self.server.watchdog.quiet)
         self._tasks.start(trimmer.run(), "trim-memory")
         self._tasks.start(
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
@@ -213,6 +214,7 @@ async def run(options: Options) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     running = RunningServer(options)
     await running.start()
+    gc.freeze()  # what starting has made stays
     await stop.wait()
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(running.stop(), 10)

@@ -74,6 +74,11 @@ class Watchdog:
             self._beating.set()
         self._quiet = 0
 
+    @property
+    def quiet(self) -> bool:
+        """Whether no request has come for a second."""
+        return self._quiet >= _QUIET
+
     def _schedule(self) -> None:
         assert self._loop is not None
         self._due = time.monotonic() + _BEAT
