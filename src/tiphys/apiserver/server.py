@@ -37,7 +37,9 @@ from tiphys.apiserver.eventloop.aside import aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
+from tiphys.apiserver.http.bulk import is_large
 from tiphys.apiserver.http.components import ComponentStatuses
+from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
 from tiphys.apiserver.http.pages import VERSION, Pages, no_page
 from tiphys.apiserver.http.reading import Reader
@@ -97,6 +99,7 @@ class APIServer:
         self.registry = registry
         self.address = address
         self._served = registry.served
+        self._lags = registry.store.lags
         self.metrics = RequestMetrics(collectors, self._served)
         self.reader = Reader(registry, self.metrics)
         self.discovery, self.documents = (
@@ -156,6 +159,8 @@ class APIServer:
         began = time.perf_counter()
         self.watchdog.touch(request._message)
         try:
+            if self._lags():  # what others were told of before is known here before we answer
+                await fresh(self.registry.store, "")
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
             query = (
@@ -199,6 +204,8 @@ class APIServer:
             response.headers.update(call.flow.headers)
         if call is not None:
             self.metrics.answered(call, response.status, time.perf_counter() - began)
+            if is_large(response):
+                return await self.reader.bulk.write_whole(call, response)
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:

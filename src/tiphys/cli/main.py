@@ -256,6 +256,13 @@ def _end(ending: Ending) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that serve clients; 0: the server itself does.",
+)
 @log_format
 def apiserver(
     pki: Path,
@@ -272,6 +279,7 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    workers: int,
     log_format: str,
 ) -> None:
     """Run the API server."""
@@ -300,9 +308,28 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        workers=workers,
+        log_format=log_format,
     )
     try:
         _run(run(options))
+    except (StoreError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command("apiserver-worker", hidden=True)
+@click.argument("stream", type=int)
+@click.argument("door", type=int)
+@click.argument("published", type=int)
+@log_format
+def apiserver_worker(stream: int, door: int, published: int, log_format: str) -> None:
+    """A process of an API server, started by it with open descriptors."""
+    from tiphys.apiserver.main import run_worker
+    from tiphys.store.engine import StoreError
+
+    configure(log_format)
+    try:
+        _run(run_worker(stream, door, published))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 

@@ -33,118 +33,41 @@ _SWEEP = 2.0  # seconds between two looks at those who are late
 _PAUSE = 1.0  # seconds without new connections when there are no files left
 
 
-class Listener:
-    """Of the addresses of one host.
+class Handshakes:
+    """Begins the TLS of connections whose clients have spoken, a few at a time.
 
-    `factory` makes a connection's protocol; `room` says how many more there may be.
+    `factory` makes a connection's protocol; who has not finished after `seconds` is closed.
     """
 
     def __init__(
-        self,
-        factory: Callable[[], asyncio.Protocol],
-        context: ssl.SSLContext,
-        seconds: float,
-        room: Callable[[], int],
+        self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext, seconds: float
     ) -> None:
         self._factory = factory
         self._context = context
         self._seconds = seconds
-        self._room = room
-        self.sockets: list[socket.socket] = []
-        self._silent: dict[
-            socket.socket, float
-        ] = {}  # those that have not spoken → until when they may, the oldest first
         self._ready: deque[socket.socket] = deque()
         self._beginning = False
         self._under_way = 0
         self._tasks = TaskGroup("handshakes")
         self._loop = asyncio.get_running_loop()
-        self._sweeper: asyncio.TimerHandle | None = None
 
-    async def open(self, host: str, port: int, backlog: int) -> None:
-        """Listens. Raises OSError when the port is taken."""
-        found = await self._loop.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, address in dict.fromkeys((row[0], row[4]) for row in found):
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            self.sockets.append(listening)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listening.setblocking(False)
-            try:
-                listening.bind(address)
-            except OSError:
-                self.close()
-                raise
-            listening.listen(backlog)
-            self._loop.add_reader(listening, self._accept, listening)
+    @property
+    def waiting(self) -> int:
+        """How many have not begun."""
+        return len(self._ready)
 
-    def close(self) -> None:
-        """Takes no more connections; those that have not begun are closed."""
-        for listening in self.sockets:
-            self._loop.remove_reader(listening)
-            listening.close()
-        self.sockets.clear()
-        for waiting in list(self._silent):
-            self._drop(waiting)
-        while self._ready:
-            self._ready.popleft().close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-
-    async def wait_closed(self) -> None:
-        await self._tasks.stop()
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_TAKEN):
-            try:
-                connection, _ = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # no files, no memory
-                log.error("cannot accept connections: %s", error)
-                self._loop.remove_reader(listening)
-                self._loop.call_later(_PAUSE, self._resume, listening)
-                return
-            self._take(connection)
-
-    def _resume(self, listening: socket.socket) -> None:
-        if listening in self.sockets:
-            self._loop.add_reader(listening, self._accept, listening)
-
-    def _take(self, connection: socket.socket) -> None:
-        """Waits for the client to speak.
-
-        When there are too many, the one that has been silent longest goes.
-        """
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._silent[connection] = time.monotonic() + self._seconds
-        self._loop.add_reader(connection, self._spoken, connection)
-        if len(self._silent) + len(self._ready) > max(self._room(), 1):
-            self._drop(next(iter(self._silent)))
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
-
-    def _drop(self, waiting: socket.socket) -> None:
-        del self._silent[waiting]
-        self._loop.remove_reader(waiting)
-        waiting.close()
-
-    def _sweep(self) -> None:
-        now = time.monotonic()
-        for waiting in [one for one, until in self._silent.items() if until < now]:
-            self._drop(waiting)
-        self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self._silent else None
-
-    def _spoken(self, connection: socket.socket) -> None:
-        del self._silent[connection]
-        self._loop.remove_reader(connection)
+    def add(self, connection: socket.socket) -> None:
         self._ready.append(connection)
         if not self._beginning:
             self._begin()
+
+    def close(self) -> None:
+        """Those that have not begun are closed."""
+        while self._ready:
+            self._ready.popleft().close()
+
+    async def wait_closed(self) -> None:
+        await self._tasks.stop()
 
     def _begin(self) -> None:
         """The next few, and the others in the rounds that follow."""
@@ -176,3 +99,102 @@ class Listener:
             await self._loop.connect_accepted_socket(
                 self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
             )
+
+
+class Listener:
+    """Of the addresses of one host.
+
+    `take` is given each connection whose client has spoken, within `seconds`; `room` says how many
+    more may wait for theirs to.
+    """
+
+    def __init__(
+        self, take: Callable[[socket.socket], None], seconds: float, room: Callable[[], int]
+    ) -> None:
+        self._spoke = take
+        self._seconds = seconds
+        self._room = room
+        self.sockets: list[socket.socket] = []
+        self._silent: dict[
+            socket.socket, float
+        ] = {}  # those that have not spoken → until when they may, the oldest first
+        self._loop = asyncio.get_running_loop()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def open(self, host: str, port: int, backlog: int) -> None:
+        """Listens. Raises OSError when the port is taken."""
+        found = await self._loop.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, address in dict.fromkeys((row[0], row[4]) for row in found):
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            self.sockets.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setblocking(False)
+            try:
+                listening.bind(address)
+            except OSError:
+                self.close()
+                raise
+            listening.listen(backlog)
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def close(self) -> None:
+        """Takes no more connections; those that have not begun are closed."""
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        self.sockets.clear()
+        for waiting in list(self._silent):
+            self._drop(waiting)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_TAKEN):
+            try:
+                connection, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no files, no memory
+                log.error("cannot accept connections: %s", error)
+                self._loop.remove_reader(listening)
+                self._loop.call_later(_PAUSE, self._resume, listening)
+                return
+            self._take(connection)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self.sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _take(self, connection: socket.socket) -> None:
+        """Waits for the client to speak.
+
+        When there are too many, the one that has been silent longest goes.
+        """
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._silent[connection] = time.monotonic() + self._seconds
+        self._loop.add_reader(connection, self._spoken, connection)
+        if len(self._silent) > max(self._room(), 1):
+            self._drop(next(iter(self._silent)))
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    def _drop(self, waiting: socket.socket) -> None:
+        del self._silent[waiting]
+        self._loop.remove_reader(waiting)
+        waiting.close()
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for waiting in [one for one, until in self._silent.items() if until < now]:
+            self._drop(waiting)
+        self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self._silent else None
+
+    def _spoken(self, connection: socket.socket) -> None:
+        del self._silent[connection]
+        self._loop.remove_reader(connection)
+        self._spoke(connection)
