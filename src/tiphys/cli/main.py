@@ -76,6 +76,12 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--api-workers",
+    type=click.IntRange(0, 64),
+    default=None,
+    help="Processes of the API server that serve clients; 0: it does itself.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -89,6 +95,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    api_workers: int | None,
     wait: bool,
 ) -> None:
     """Start a cluster and add it to your kubeconfig.
@@ -99,7 +106,17 @@ def up(
 
     with explained():
         command.run(
-            command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
+            command.Asked(
+                name,
+                data_dir,
+                port,
+                nodes,
+                runtime,
+                store,
+                etcd_tls,
+                scheduler_config,
+                api_workers,
+            ),
             wait,
         )
 

@@ -44,6 +44,7 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    api_workers: int | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -85,6 +86,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if asked.api_workers is not None:
+        cluster.api_workers = asked.api_workers
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

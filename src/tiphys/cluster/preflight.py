@@ -45,6 +45,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+        ("--api-workers", running.api_workers, asked.api_workers),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
