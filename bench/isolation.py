@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench import PODS, Server, _none, ask, grant, many, pod
 
@@ -53,25 +53,26 @@ def context(ca: Path, pair: Pair) -> ssl.SSLContext:
     return made
 
 
-def rush(port: int, ca: Path, pair: Pair, wanted: bytes, count: int, ends: float) -> None:
-    """A process of its own: `count` clients that ask again as soon as they have their answer.
-    Prints how many they got."""
+def rush(port: int, ca: Path, pair: Pair, wanted: bytes, begun: Any, over: Any) -> None:
+    """A process of its own: clients that ask again as soon as they have their answer, until it is
+    `over`. `begun` is set with the first answer. Prints how many they got."""
     tls = context(ca, pair)
     done = [0, 0]
 
     async def client() -> None:
-        while time.time() < ends:
+        while not over.is_set():
             with contextlib.suppress(OSError, ssl.SSLError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
                 writer.write(wanted)
                 head = await reader.read(1 << 16)
-                while time.time() < ends and await reader.read(1 << 20):
+                begun.set()
+                while not over.is_set() and await reader.read(1 << 20):
                     pass
-                done[b" 200 " not in head[:20]] += time.time() < ends
+                done[b" 200 " not in head[:20]] += not over.is_set()
                 writer.transport.abort()
 
     async def everyone() -> None:
-        await asyncio.gather(*(client() for _ in range(count)))
+        await asyncio.gather(*(client() for _ in range(LISTS)))
 
     import uvloop
 
@@ -177,20 +178,16 @@ def measure_rush(server: Server, name: str, rusher: Pair, other: Pair) -> None:
     before = server.memory()
     client = Client(server, other)
     alone = client.probe(SECONDS / 2)
-    arguments = (
-        server.port,
-        server.ca,
-        rusher,
-        request(path, headers),
-        LISTS,
-        time.time() + SECONDS,
-    )
-    process = multiprocessing.get_context("spawn").Process(target=rush, args=arguments)
+    spawning = multiprocessing.get_context("spawn")
+    begun, over = spawning.Event(), spawning.Event()
+    arguments = (server.port, server.ca, rusher, request(path, headers), begun, over)
+    process = spawning.Process(target=rush, args=arguments)
     with Peak(server) as peak:
         process.start()
-        time.sleep(1.0)
-        meanwhile = client.probe((SECONDS - 1.5) / 2)
-        newcomer = Client(server, other).probe((SECONDS - 1.5) / 2)
+        begun.wait()
+        meanwhile = client.probe(SECONDS / 2)
+        newcomer = Client(server, other).probe(SECONDS / 2)
+        over.set()
         process.join()
     print(f"{name}: the p99 of a GET alone, beside it, and beside it on a new connection (goal: 5)")
     for unit, before_it, beside, new in zip(
