@@ -17,14 +17,16 @@ MIB = 1 << 20
 class Process:
     """A process whose memory is what the test says. Trimming leaves `kept`."""
 
-    def __init__(self, memory: int, kept: int = 70, quiet: bool = False) -> None:
+    def __init__(self, memory: int, kept: int = 70, requests: int = 0) -> None:
         self.memory = memory
         self.kept = kept
         self.compressed = 0
+        self.requests = 0
         self.trimmed = 0
         self.trimmer = MemoryTrimmer(
-            self._compress, lambda: quiet, lambda: self.memory * MIB, self._trim
+            self._compress, lambda: self.requests, lambda: self.memory * MIB, self._trim
         )
+        self.requests = requests
 
     async def _compress(self) -> None:
         assert self.trimmed == self.compressed, "history is compressed before memory is trimmed"
@@ -99,22 +101,26 @@ def test_what_survives_two_collections_is_not_looked_at_again(settled: None) -> 
 
 
 @pytest.mark.parametrize(
-    ("waited", "quiet", "collected"),
+    ("waited", "frozen", "requests", "collected"),
     [
-        (1799, True, False),
-        (1801, True, True),
-        (1801, False, False),  # requests come
-        (21_601, False, True),  # they come all the time
+        (1799, 0, 0, False),
+        (1801, 0, 5, True),
+        (1801, 0, 6, False),  # requests come
+        (21_601, 0, 1000, True),  # they come all the time
+        (31, 40_000, 5, True),  # much was frozen
+        (29, 40_000, 5, False),
+        (31, 40_000, 6, False),
     ],
 )
-async def test_everything_is_collected_in_a_quiet_moment(
-    monkeypatch: pytest.MonkeyPatch, waited: float, quiet: bool, collected: bool
+async def test_everything_is_collected_in_a_calm_moment(
+    monkeypatch: pytest.MonkeyPatch, waited: float, frozen: int, requests: int, collected: bool
 ) -> None:
-    process = Process(70, quiet=quiet)
+    process = Process(70, requests=requests)
     begun = memory.time.monotonic()
     monkeypatch.setattr(memory.time, "monotonic", lambda: begun + waited)
     gone = weakref.ref(cycle := Cycle())
     gc.freeze()
+    process.trimmer._frozen = gc.get_freeze_count() - frozen
     del cycle
     await process.looks(70)
     assert (gone() is None) == collected

@@ -170,7 +170,7 @@ class RunningServer:
         self.server.watchdog.start()
         self.server.ready = True
         trimmer = MemoryTrimmer(
-            self.store.compress_history, lambda: self.server.watchdog.quiet
+            self.store.compress_history, lambda: self.server.watchdog.requests
         )
         self._tasks.start(trimmer.run(), "trim-memory")
         await self._serve()

@@ -1,7 +1,7 @@
-"""The listening socket: connections are taken in a row, and few begin their TLS handshake in one
-round of the event loop.
+"""The listening socket: connections are taken in a row, and one begins its TLS handshake in a round
+of the event loop.
 
-A handshake costs the loop half a millisecond of signing, and asyncio begins one for every
+A handshake costs the loop 1.5 ms of signing and verifying, and asyncio begins one for every
 connection that has spoken: a thousand at once held everything for 300 to 500 ms. Here a connection
 that is new waits, as a bare socket, until its client speaks, and then for its turn. Who never
 speaks is closed after `seconds`.
@@ -23,11 +23,12 @@ from tiphys.client.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
 
-_BEGUN = 4  # handshakes in one round of the event loop
-_UNDER_WAY = 8  # handshakes at a time: clients answer in bursts, which are heard in one round
-_SLOW = (
-    0.25  # seconds after which one does not count any more: who is slow on purpose keeps out nobody
-)
+# Handshakes at a time, of clients that answer at once: each takes half a millisecond when it begins
+# and one when the client answers, which may all be in one round of the event loop.
+_UNDER_WAY = 2
+# Seconds after which one does not count any more: clients far away come at 100 each second, and who
+# is slow on purpose keeps out nobody.
+_SLOW = 0.02
 _TAKEN = 64  # connections in one round
 _SWEEP = 2.0  # seconds between two looks at those who are late
 _PAUSE = 1.0  # seconds without new connections when there are no files left
@@ -70,8 +71,8 @@ class Handshakes:
         await self._tasks.stop()
 
     def _begin(self) -> None:
-        """The next few, and the others in the rounds that follow."""
-        for _ in range(min(_BEGUN, len(self._ready), _UNDER_WAY - self._under_way)):
+        """The next one, and the others in the rounds that follow."""
+        if self._ready and self._under_way < _UNDER_WAY:
             self._under_way += 1
             shaking = self._tasks.start(self._shake(self._ready.popleft()), "handshake")
             slow = self._loop.call_later(_SLOW, self._over)

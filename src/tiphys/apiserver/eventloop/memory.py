@@ -9,7 +9,7 @@ object, 150 ms after a minute of random requests, though it finds next to nothin
 lived for a while): what stays is held by the cache, and what goes is freed without it. So it looks
 at young objects alone, 30,000 at a time at the most. What survives that is frozen: it is freed as
 ever when nothing refers to it, but it is looked at for cycles only in a thorough collection, in a
-moment without requests.
+moment with few requests.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ _GROWTH = 2 << 20  # bytes that a process grows by between two looks and is calm
 _WORTH_TRIMMING = 16 << 20  # bytes more than after the last trimming, from which it is worth it
 _TRIM_AFTER = 10  # looks after which one trims all the same: history goes long after its burst
 _SMALL = 80 << 20  # bytes of a process that is not trimmed then
-_THOROUGH = 1800.0  # seconds after which everything is collected once no requests come
-_OVERDUE = 12 * _THOROUGH  # seconds after which it is collected all the same
+_CALM = 5  # requests between two looks in a calm moment: everything may be collected then,
+_THOROUGH = 1800.0  # after so many seconds,
+_FROZEN = 30_000  # or when so many objects were frozen since then, and
+_SOON = 30.0  # so many seconds are over
+_OVERDUE = 12 * _THOROUGH  # seconds after which everything is collected in any case
 # Objects of the youngest generation, collections of it, and "never". The middle generation is
 # collected with two young ones in it: 30,000 objects take 30 ms if all of them live.
 _THRESHOLDS = (10_000, 2, 1 << 30)
@@ -81,26 +84,28 @@ def _trim() -> None:
 class MemoryTrimmer:
     """Looks after the memory of one server.
 
-    `compress_history` takes as long as it likes, in small steps. `quiet` says whether no requests
-    come. `resident` gives the bytes of memory that the process has, `trim` gives back those that
+    `compress_history` takes as long as it likes, in small steps. `requests` says how many came
+    so far. `resident` gives the bytes of memory that the process has, `trim` gives back those that
     are free.
     """
 
     def __init__(
         self,
         compress_history: Callable[[], Awaitable[None]],
-        quiet: Callable[[], bool],
+        requests: Callable[[], int],
         resident: Callable[[], int] = resident_memory,
         trim: Callable[[], None] = _trim,
     ) -> None:
         self._compress_history = compress_history
-        self._quiet = quiet
+        self._requests = requests
+        self._heard = requests()  # at the last look
         self._resident = resident
         self._trim = trim
         self._before = resident()  # at the last look
         self._lowest = self._before  # since the last trimming
         self._untrimmed = 0  # looks since then
         self._collected = time.monotonic()  # everything, for the last time
+        self._frozen = gc.get_freeze_count()  # after that
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -123,12 +128,18 @@ class MemoryTrimmer:
 
     def _collect(self) -> None:
         """Frees the cycles that were frozen while they lived, if it is time."""
+        heard = self._requests()
+        calm = heard - self._heard <= _CALM
+        self._heard = heard
         waited = time.monotonic() - self._collected
-        if waited > _OVERDUE or (waited > _THOROUGH and self._quiet()):
+        grown = gc.get_freeze_count() - self._frozen > _FROZEN
+        due = waited > _THOROUGH or (grown and waited > _SOON)
+        if waited > _OVERDUE or (due and calm):
             gc.unfreeze()
             gc.collect()
             gc.freeze()
             self._collected = time.monotonic()
+            self._frozen = gc.get_freeze_count()
 
     async def _shrink(self, before: int) -> None:
         await self._compress_history()

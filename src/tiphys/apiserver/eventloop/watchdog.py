@@ -38,6 +38,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self.longest = 0.0
+        self.requests = 0
         self.during = ""
         self.counts = [0] * (len(_BUCKETS) + 1)
         self.total = 0.0
@@ -71,15 +72,11 @@ class Watchdog:
     def touch(self, what: object) -> None:
         """A request is here: beats go on, or begin. `what` has its `method` and `path`."""
         self._last = what
+        self.requests += 1
         if self._quiet >= _QUIET and self._loop is not None:
             self._schedule()
             self._beating.set()
         self._quiet = 0
-
-    @property
-    def quiet(self) -> bool:
-        """Whether no request has come for a second."""
-        return self._quiet >= _QUIET
 
     def _schedule(self) -> None:
         assert self._loop is not None

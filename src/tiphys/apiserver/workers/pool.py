@@ -26,8 +26,8 @@ _AGAIN = 0.5  # seconds before a worker that has ended starts again; doubled if 
 _LONGEST = 10.0
 _SETTLED = 10.0  # seconds after which a worker that ends has not ended at once
 _GOING = 5.0  # seconds that a worker has for ending
-_BURST = 20  # new connections of one address that are taken for ordinary ones
-_REFILL = 5.0  # of them, per second
+_BURST = 10  # new connections of one address that are taken for ordinary ones
+_REFILL = 1.0  # of them, per second
 _MOST_ADDRESSES = 10_000
 
 
