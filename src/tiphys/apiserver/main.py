@@ -169,9 +169,7 @@ class RunningServer:
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
-        trimmer = MemoryTrimmer(
-            self.store.compress_history, lambda: self.server.watchdog.requests
-        )
+        trimmer = MemoryTrimmer(self.store.compress_history, lambda: self.server.watchdog.requests)
         self._tasks.start(trimmer.run(), "trim-memory")
         await self._serve()
 
@@ -194,9 +192,7 @@ class RunningServer:
     async def _serve(self) -> None:
         options = self.options
         if self._shared is not None:
-            self.pool = Pool(
-                options.workers, options, options.log_format, self._shared, self.store
-            )
+            self.pool = Pool(options.workers, options, options.log_format, self._shared, self.store)
             await self.pool.start()
             self._listener = await listen(self.pool.take, options.bind, options.port)
         else:

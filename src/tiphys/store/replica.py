@@ -84,9 +84,7 @@ class ReplicaEngine:
         self.shared = message.shared
         self._seen = message.revision
         self._loaded.set_result(
-            Snapshot(
-                message.revision, message.compacted, changes, message.floors, message.corrupt
-            )
+            Snapshot(message.revision, message.compacted, changes, message.floors, message.corrupt)
         )
 
     def _answered(self, message: wire.Revision | wire.Conflicted | wire.Failed) -> None:

@@ -56,9 +56,7 @@ class SharedEngine:
                     replica.send(data)
         self._listener(changes)
 
-    async def attach(
-        self, end: socket.socket, store: Store, lost: Callable[[], None]
-    ) -> None:
+    async def attach(self, end: socket.socket, store: Store, lost: Callable[[], None]) -> None:
         """Serves a replica at the other end of a stream, which it fills first. `lost` is called
         when it is gone.
         """

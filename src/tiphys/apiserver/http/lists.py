@@ -61,9 +61,7 @@ class Listing:
         kind, version = resource.list_kind.encode(), resource.api_version.encode()
         if want.shape:
             kind, version = b"PartialObjectMetadataList", want.version
-            objects = await self._each(
-                objects, lambda data: tables.partial(data, want.version)
-            )
+            objects = await self._each(objects, lambda data: tables.partial(data, want.version))
         typed = 0 if want.shape else self._typed(objects)
         if want.form in ("yaml", "pretty"):
             objects = [b"{" + data[typed:] for data in objects] if typed else objects
@@ -93,9 +91,7 @@ class Listing:
             shown += await self._converter.present(resource, some)
         return shown
 
-    async def _each(
-        self, objects: Iterable[bytes], make: Callable[[bytes], bytes]
-    ) -> list[bytes]:
+    async def _each(self, objects: Iterable[bytes], make: Callable[[bytes], bytes]) -> list[bytes]:
         """Each in another form, in steps of a millisecond; large objects on the thread for them."""
         made: list[bytes] = []
         pace = Pace(self._turns, self._user)

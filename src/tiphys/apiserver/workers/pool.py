@@ -125,10 +125,8 @@ class Pool:
             connection.close()
             return
         if len(serving) > 1:
-            if self._bursts.is_one(address):
-                serving = serving[-1:]
-            else:
-                serving = serving[:-1]
+            burst = self._bursts.is_one(address)
+            serving = serving[-1:] if burst else serving[:-1]
         self._next += 1
         door = serving[self._next % len(serving)].door
         assert door is not None
