@@ -35,6 +35,7 @@ class Primary:
         ours, theirs = socket.socketpair()
         engine = ReplicaEngine(theirs, self.engine.published, lambda: self.lost.append("primary"))
         store = Store(engine)
+        engine.forget = store.forget
         await asyncio.gather(self.engine.attach(ours, self.store, lambda: None), store.open())
         return store
 
@@ -78,6 +79,18 @@ async def test_forgotten_history_is_expired_in_a_replica_too(primary: Primary) -
     ]
     with pytest.raises(Expired):
         replica.cache(PREFIX).watch(Filter(PREFIX), 1, lambda: None)
+
+
+async def test_what_the_primary_forgets_a_replica_forgets(primary: Primary) -> None:
+    for value in range(4):
+        await primary.put("a", value)
+    replica = await primary.replica()
+    await primary.store.compact(3)
+    last = await primary.put("a", 4)
+    await replica.fresh()
+    assert replica.cache(PREFIX).floor == 3 and replica.revision == last
+    with pytest.raises(Expired):
+        replica.cache(PREFIX).watch(Filter(PREFIX), 2, lambda: None)
 
 
 async def test_what_is_not_an_object_is_not_in_a_replica_either(primary: Primary) -> None:

@@ -119,6 +119,8 @@ class RunningServer:
         if options.workers and replica is None:
             engine = self._shared = SharedEngine(engine)
         self.store = Store(engine, selectable_fields, StoreMetrics(self.collectors))
+        if replica is not None:
+            replica.forget = self.store.forget
         self.registry: Registry
         self.pool: Pool | None = None
         self._tasks = TaskGroup("apiserver")

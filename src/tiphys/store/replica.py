@@ -34,6 +34,8 @@ class ReplicaEngine:
         self, stream: socket.socket, published: wire.Published, lost: Callable[[], None]
     ) -> None:
         self.shared = False  # until the primary says otherwise
+        self.forget: Callable[[int], None] = lambda revision: None
+        """Called when the primary forgets history up to and including a revision."""
         self._socket = stream
         self._published = published
         self._on_lost = lost
@@ -60,6 +62,8 @@ class ReplicaEngine:
             self._changed(message)
         elif isinstance(message, wire.Loaded):
             self._complete(message)
+        elif isinstance(message, wire.Compacted):
+            self.forget(message.revision)
         else:
             self._answered(message)
 

@@ -83,6 +83,8 @@ class SharedEngine:
         return await self._engine.barrier()
 
     async def compact(self, revision: int) -> None:
+        for replica in list(self._replicas):
+            replica.send(wire.frame(wire.Compacted(revision)))
         await self._engine.compact(revision)
 
     async def close(self) -> None:

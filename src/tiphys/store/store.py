@@ -251,6 +251,12 @@ class Store:
                 for entry, packed in zip(entries, compressed, strict=True):
                     pack(entry, packed)
 
+    def forget(self, revision: int) -> None:
+        """Forgets history up to and including `revision` in memory."""
+        self._compacted = revision
+        for cache in self._caches.values():
+            cache.forget(revision)
+
     async def compact(self, revision: int) -> None:
         """Forgets history up to and including `revision`, on disk and in memory.
 
@@ -258,9 +264,7 @@ class Store:
         """
         if revision <= self._compacted:
             return
-        self._compacted = revision
-        for cache in self._caches.values():
-            cache.forget(revision)
+        self.forget(revision)
         try:
             await self._engine.compact(revision)
         except StoreError as error:

@@ -58,6 +58,12 @@ class Failed(msgspec.Struct, array_like=True, tag=5):
     late: bool
 
 
+class Compacted(msgspec.Struct, array_like=True, tag=8):
+    """History up to and including this revision is forgotten."""
+
+    revision: int
+
+
 class Commit(msgspec.Struct, array_like=True, tag=6):
     """See `engine.Write`."""
 
@@ -75,7 +81,7 @@ class Question(msgspec.Struct, array_like=True, tag=7):
     barrier: bool
 
 
-ToReplica: TypeAlias = Changes | Loaded | Revision | Conflicted | Failed
+ToReplica: TypeAlias = Changes | Loaded | Revision | Conflicted | Failed | Compacted
 FromReplica: TypeAlias = Commit | Question
 _encode = msgspec.msgpack.Encoder().encode
 
