@@ -24,12 +24,12 @@ from tests.apiserver.test_custom import call
 from tests.apiserver.test_rights import grant, rule
 from tests.attack.wire import ask
 from tests.builders import machine_address, pod
+from tiphys.addons.metrics.serving import ResourceMetrics
 from tiphys.api import core_v1
 from tiphys.api.apiregistration_v1 import APIServiceSpec
 from tiphys.apiserver.documents import openapi_proto
 from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.proxying import aggregation
-from tiphys.apiserver.usage import Usage
 from tiphys.client import front, listening
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.client import JSON, MERGE, Client
@@ -37,10 +37,10 @@ from tiphys.client.delegation import caller_of
 from tiphys.client.upgrade import _body, _head
 from tiphys.controllers.signing import subject_of
 from tiphys.machinery.errors import StatusError
-from tiphys.node.access import Access
-from tiphys.node.logserver import log_options
-from tiphys.node.pages import Host
-from tiphys.node.streaming import StreamingServer
+from tiphys.node.server.access import Access
+from tiphys.node.server.logserver import log_options
+from tiphys.node.server.pages import Host
+from tiphys.node.server.streaming import StreamingServer
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
@@ -218,11 +218,11 @@ async def test_a_node_that_says_nonsense_costs_nobody_else_his_metrics(
     summary: bytes | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tiphys.apiserver.usage._LONGEST_SUMMARY", 1 << 20)
+    monkeypatch.setattr("tiphys.addons.metrics.serving._LONGEST_SUMMARY", 1 << 20)
     made, port = others
     made.answers["/stats/summary"] = summary
     await is_node(server, port)
-    usage = Usage(server.server.registry, server.client.config.ssl_context())
+    usage = ResourceMetrics(server.server.registry, server.client.config.ssl_context())
     before = resident_memory()
     await usage.collect()
     await usage.close()

@@ -201,8 +201,7 @@ class Run:
                 r"longest_hold_seconds(\{.*)", (await self._ask("GET", "/metrics")).decode()
             )
             raise Broken(
-                f"the event loop was held: {longest} {buckets}\n"
-                + "\n".join(warnings[-3:])[:6000]
+                f"the event loop was held: {longest} {buckets}\n" + "\n".join(warnings[-3:])[:6000]
             )
         memory = next(n for name, _, n in numbers if name == "process_resident_memory_bytes")
         if memory > MOST_MEMORY:

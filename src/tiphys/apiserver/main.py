@@ -8,19 +8,24 @@ import gc
 import ipaddress
 import logging
 import pickle
-import signal
 import socket
 import ssl
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
+from tiphys.apiserver.access.authentication import ServiceAccountTokens
+from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
+from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
-from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
+from tiphys.apiserver.audit.options import AuditOptions, auditor_of
+from tiphys.apiserver.bootstrap import bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
 from tiphys.apiserver.eventloop.memory import (
@@ -28,20 +33,23 @@ from tiphys.apiserver.eventloop.memory import (
     settle_allocator,
     settle_collector,
 )
-from tiphys.apiserver.http.serving import listen, serve, tls_context
+from tiphys.apiserver.http.auditing import Audited
+from tiphys.apiserver.http.serving import Answering, listen, serve, tls_context
+from tiphys.apiserver.parts import Part, ServerContext
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
+from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
-from tiphys.apiserver.usage import Usage
 from tiphys.apiserver.workers.handover import Taking
 from tiphys.apiserver.workers.pool import Pool
 from tiphys.client.exposition import component_registry
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
@@ -80,6 +88,9 @@ class Options:
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
+    audit: AuditOptions = field(default_factory=AuditOptions)
+    authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
+    authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
     workers: int = 0  # processes that serve clients; none: this one does
     log_format: str = "text"
 
@@ -103,15 +114,18 @@ def engine_of(options: Options) -> Engine:
 
 
 class RunningServer:
-    """A started server; `stop()` ends it cleanly.
+    """A started server; `stop()` ends it cleanly. `parts` are of add-ons.
 
     With `options.workers` it is their primary, and they serve the clients. With `replica` it is one
     of them: `take` is given the connections, and what one process of a server has to do is left to
     the primary.
     """
 
-    def __init__(self, options: Options, replica: ReplicaEngine | None = None) -> None:
+    def __init__(
+        self, options: Options, parts: Sequence[Part] = (), replica: ReplicaEngine | None = None
+    ) -> None:
         self.options = options
+        self._parts = parts
         self.collectors = component_registry()
         self._replica = replica
         self._shared: SharedEngine | None = None
@@ -127,9 +141,15 @@ class RunningServer:
 
     async def start(self) -> None:
         options = self.options
+        serves = self._shared is None
+        self._auditor = auditor_of(options.audit, self.collectors) if serves else None
         await self.store.open()
         nodes = NodeAuthorizer(self.store, NODE_RULES)
+        address = f"{options.address}:{options.port}"
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
+        self._authorization = Authorization(
+            options.authorization, authorizer, self.collectors, address
+        )
         admission: Admission = admission_chain(
             lambda: self.registry,
             lambda: authorizer,
@@ -138,24 +158,28 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
+        admission.count_in(AdmissionMetrics(self.collectors))
         strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
-        authenticator = Authenticator(tokens, options.token_file)
-        address = f"{options.address}:{options.port}"
+        self._authentication = Authentication(
+            options.authentication, tokens, options.token_file, self.collectors, address
+        )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
-        self._usage = Usage(self.registry, _node_tls(options))
+        place = ServerContext(self.registry, _node_tls(options))
+        self._groups = [part(place) for part in self._parts]
         self.server = APIServer(
             self.registry,
-            authenticator,
+            self._authentication.authenticator,
             authorizer,
             self._connector,
             self._aggregator,
-            self._usage,
+            {group.group: group for group in self._groups},
             address,
             self.collectors,
+            self._auditor,
         )
         definitions = DefinitionController(
             self.registry, self.server.reader.watches.end_of, self._tasks
@@ -167,7 +191,8 @@ class RunningServer:
         self._tasks.start(definitions.run(leads), "definitions")
         self._tasks.start(self._aggregator.run(leads), "aggregator")
         if self._shared is None:
-            self._tasks.start(self._usage.run(), "usage")
+            for group in self._groups:
+                self._tasks.start(group.run(), group.group)
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
@@ -194,13 +219,25 @@ class RunningServer:
     async def _serve(self) -> None:
         options = self.options
         if self._shared is not None:
-            self.pool = Pool(options.workers, options, options.log_format, self._shared, self.store)
+            self.pool = Pool(
+                options.workers,
+                partial(_of_worker, options),
+                options.log_format,
+                self._shared,
+                self.store,
+            )
             await self.pool.start()
             self._listener = await listen(self.pool.take, options.bind, options.port)
         else:
+            self._authentication.start()
+            self._authorization.start()
+            front: Answering = self.server
+            if self._auditor is not None:
+                self._auditor.start()
+                front = Audited(self.server)
             context = tls_context(options.certificate, options.key, options.client_ca)
             self._runner, self._site = await serve(
-                self.server, options.bind, options.port, context, listens=self._replica is None
+                front, options.bind, options.port, context, listens=self._replica is None
             )
         if self._replica is None:
             log.info("serving on https://%s:%d", options.bind, options.port)
@@ -219,11 +256,16 @@ class RunningServer:
         await self.server.reader.tasks.stop()
         if self.pool is None:
             await self._runner.cleanup()
+        await self._authentication.stop()
+        await self._authorization.stop()
+        if self._auditor is not None and self.pool is None:
+            await self._auditor.stop()
         await self._connector.close()
         await self._caller.close()
         await self.registry.workers.close()
         await self._aggregator.close()
-        await self._usage.close()
+        for group in self._groups:
+            await group.close()
         await self.store.close()
 
 
@@ -254,17 +296,27 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-async def run(options: Options) -> None:
+def _of_worker(options: Options, number: int) -> Options:
+    """A worker's own options: of a file for the audit log, each process turns its own over."""
+    path = options.audit.log.path
+    if path in ("", "-"):
+        return options
+    own = str(Path(path).with_name(f"worker-{number}-{Path(path).name}"))
+    audit = replace(options.audit, log=replace(options.audit.log, path=own))
+    return replace(options, audit=audit)
+
+
+async def run(options: Options, parts: Sequence[Part] = ()) -> None:
     """Serves until SIGTERM or SIGINT."""
     stop = _settled()
-    running = RunningServer(options)
+    running = RunningServer(options, parts)
     await running.start()
     gc.freeze()  # what starting has made stays
     await stop.wait()
     await _stopped(running)
 
 
-async def run_worker(stream: int, door: int, published: int) -> None:
+async def run_worker(stream: int, door: int, published: int, parts: Sequence[Part] = ()) -> None:
     """Serves what the primary hands over, until it says so or ends.
 
     The arguments are descriptors: of the stream of `store.wire`, of the socket that connections
@@ -274,7 +326,7 @@ async def run_worker(stream: int, door: int, published: int) -> None:
     end = socket.socket(fileno=door)
     options: Options = pickle.loads(end.recv(_LONGEST_OPTIONS))  # of our own primary
     engine = ReplicaEngine(socket.socket(fileno=stream), Published(published), stop.set)
-    running = RunningServer(options, engine)
+    running = RunningServer(options, parts, engine)
     await running.start()
     gc.freeze()
     taking = Taking(end, running.take, stop.set)
@@ -287,10 +339,7 @@ def _settled() -> asyncio.Event:
     """Readies the process for serving. Returns what is set when it is told to stop."""
     settle_allocator()
     settle_collector()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
     return stop
 

@@ -45,6 +45,8 @@ class Asked:
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
     api_workers: int | None = None
+    kubelet_config: Path | None = None
+    audit_policy: Path | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -88,6 +90,10 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
     if asked.api_workers is not None:
         cluster.api_workers = asked.api_workers
+    if asked.kubelet_config:
+        cluster.kubelet_config = str(asked.kubelet_config.absolute())
+    if asked.audit_policy:
+        cluster.audit_policy = str(asked.audit_policy.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

@@ -117,6 +117,9 @@ def _apiserver(cluster: Cluster) -> Process:
     }
     if cluster.api_workers:
         flags["--workers"] = str(cluster.api_workers)
+    if cluster.audit_policy:
+        flags["--audit-policy-file"] = cluster.audit_policy
+        flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
     return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)
@@ -177,7 +180,10 @@ def _node(place: NodePlace) -> Process:
         "--dns": cluster.dns_address,
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
+        "--images": str(place.containerd_root),
     }
+    if cluster.kubelet_config:
+        flags["--config"] = cluster.kubelet_config
     if place.index:
         # The machine's name server may listen on its loopback, which a sandbox cannot reach: it
         # asks the machine's DNS server instead.

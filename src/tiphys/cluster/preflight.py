@@ -30,6 +30,10 @@ def check(cluster: Cluster) -> None:
     _check_store(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
+    if cluster.kubelet_config:
+        _check_kubelet_config(Path(cluster.kubelet_config))
+    if cluster.audit_policy:
+        _check_audit_policy(Path(cluster.audit_policy))
     kubeconfig.check()
     certificates.check(cluster.pki)
     _check_port(cluster)
@@ -46,6 +50,8 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--api-workers", running.api_workers, asked.api_workers),
+        ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
+        ("--audit-policy", running.audit_policy, asked.audit_policy),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -65,6 +71,16 @@ def check_unchanged(running: Cluster, asked: Cluster) -> None:
 
 def _as_typed(value: object) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def _check_audit_policy(file: Path) -> None:
+    from tiphys.apiserver.audit.policy import load
+    from tiphys.machinery.configfiles import ConfigFileError
+
+    try:
+        load(file)
+    except ConfigFileError as error:
+        raise ClusterError(str(error)) from None
 
 
 def _check_store(cluster: Cluster) -> None:
@@ -96,6 +112,16 @@ def _check_profiles(file: Path) -> None:
 
     try:
         read_profiles(file)
+    except (ConfigurationError, OSError) as error:
+        raise ClusterError(f"{file}: {error}") from None
+
+
+def _check_kubelet_config(file: Path) -> None:
+    from tiphys.cluster.nodeprocess import read_kubelet_config
+    from tiphys.node.configuration import ConfigurationError
+
+    try:
+        read_kubelet_config(file)
     except (ConfigurationError, OSError) as error:
         raise ClusterError(f"{file}: {error}") from None
 

@@ -38,6 +38,8 @@ class Cluster:
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
     api_workers: int = 0  # processes of the API server that serve clients; none: it does itself
+    kubelet_config: str = ""  # file: a KubeletConfiguration
+    audit_policy: str = ""  # file: an audit Policy
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # --- where things lie ---

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeGuard
+from typing import Any
 from weakref import WeakValueDictionary
 
 from aiohttp import web
@@ -108,6 +108,27 @@ class Patience:
         self._timer.cancel()
 
 
+class _InPieces(web.Response):
+    """An answer whose body is there as a whole, and is written piece by piece."""
+
+    turns: Turns
+    flow: str
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        body = self.body
+        if not isinstance(body, bytes) or self._must_be_empty_body or self._req is None:
+            return await super().write_eof(data)
+        patience = Patience(self._req.transport)
+        try:
+            for start in range(0, len(body), PIECE):
+                await self.turns.take(self.flow)
+                await self.write(body[start : start + PIECE])
+                patience.written += 1
+        finally:
+            patience.end()
+        await web.StreamResponse.write_eof(self)
+
+
 class Bulk:
     """Makes and writes the large answers of one server."""
 
@@ -155,13 +176,15 @@ class Bulk:
 
         return await self.shared(key, pack)
 
-    async def write_whole(self, call: Call, response: web.Response) -> web.StreamResponse:
-        """Writes a large answer that is one piece: 3 MB at once held the loop for 40 ms."""
-        data = response.body
-        assert isinstance(data, bytes)
-        parts = [data[start : start + PIECE] for start in range(0, len(data), PIECE)]
-        streamed = web.StreamResponse(status=response.status, headers=response.headers)
-        return await self.write(call, streamed, Body(b"", parts, b""))
+    def write_in_pieces(self, call: Call, response: web.StreamResponse) -> None:
+        """Has an answer that is made and not written yet go in pieces, if it is large: 3 MB at once
+        held the loop for 40 ms."""
+        if type(response) is web.Response and not response.prepared:
+            if isinstance(response.body, bytes) and len(response.body) > LARGE:
+                response.__class__ = _InPieces
+                assert isinstance(response, _InPieces)
+                response.turns = self._turns
+                response.flow = call.user.name
 
     async def write(
         self, call: Call, response: web.StreamResponse, body: Body
@@ -191,13 +214,6 @@ class Bulk:
                 return
             await response.write(piece)
             patience.written += 1
-
-
-def is_large(response: web.StreamResponse) -> TypeGuard[web.Response]:
-    """Whether an answer that is yet to be written should be written in pieces."""
-    if not isinstance(response, web.Response) or response.prepared:
-        return False
-    return isinstance(response.body, bytes) and len(response.body) > LARGE
 
 
 async def _fulfil(made: asyncio.Future[Body], make: Callable[[], Awaitable[Body]]) -> None:

@@ -62,10 +62,17 @@ class _Worker:
 
 
 class Pool:
-    """`options` are sent to each worker; `engine` and `store` are those that they replicate."""
+    """`options` gives what is sent to a worker by its number; `engine` and `store` are those that
+    they replicate.
+    """
 
     def __init__(
-        self, count: int, options: Any, log_format: str, engine: SharedEngine, store: Store
+        self,
+        count: int,
+        options: Callable[[int], Any],
+        log_format: str,
+        engine: SharedEngine,
+        store: Store,
     ) -> None:
         self._options = options
         self._log_format = log_format
@@ -159,7 +166,7 @@ class Pool:
         command = [sys.executable, "-m", "tiphys.cli.main", "apiserver-worker"]
         command += ["--log-format", self._log_format, *map(str, files)]
         ours.setblocking(False)
-        door.send(pickle.dumps(self._options))
+        door.send(pickle.dumps(self._options(worker.number)))
 
         def serves() -> None:
             worker.door = giving
