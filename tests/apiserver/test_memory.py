@@ -107,9 +107,9 @@ def test_what_survives_two_collections_is_not_looked_at_again(settled: None) -> 
         (1801, 0, 5, True),
         (1801, 0, 6, False),  # requests come
         (21_601, 0, 1000, True),  # they come all the time
-        (31, 40_000, 5, True),  # much was frozen
-        (29, 40_000, 5, False),
-        (31, 40_000, 6, False),
+        (601, 40_000, 5, True),  # much was frozen
+        (599, 40_000, 5, False),
+        (601, 40_000, 6, False),
     ],
 )
 async def test_everything_is_collected_in_a_calm_moment(
