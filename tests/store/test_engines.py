@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from tests.store.kit import CHECKS
+from tests.store.test_encryption import keyed, transformers
+from tiphys.store.encryption.sealed import SealedEngine
 from tiphys.store.engine import Change, Engine
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.sqlite import SQLiteEngine
 
 
-@pytest.fixture(params=["memory", "sqlite", "etcd"])
+@pytest.fixture(params=["memory", "sqlite", "etcd", "encrypted sqlite", "encrypted etcd"])
 async def engine(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[Engine, list[Change]]]:
@@ -22,12 +24,14 @@ async def engine(
     made: Any
     if request.param == "memory":
         made = MemoryEngine()
-    elif request.param == "sqlite":
+    elif "sqlite" in request.param:
         made = SQLiteEngine(tmp_path / "db")
     else:
         from tiphys.store.etcd import EtcdEngine
 
         made = EtcdEngine([request.getfixturevalue("etcd")], prefix=f"/{tmp_path.name}")
+    if "encrypted" in request.param:
+        made = SealedEngine(made, transformers(keyed("secretbox"), resources=("*.*",)))
     await made.open(lambda changes: seen.extend(changes))
     yield made, seen
     await made.close()

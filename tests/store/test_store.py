@@ -13,7 +13,8 @@ from tiphys.store.cache import Expired, Filter
 from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout
 from tiphys.store.engine import Write as EngineWrite
 from tiphys.store.memory import MemoryEngine
-from tiphys.store.store import Retention, Store, prefix_of
+from tiphys.store.corruption import prefix_of
+from tiphys.store.store import Retention, Store
 
 PODS = "/core/pods/"
 KEY = "/core/pods/ns/a"

@@ -11,6 +11,7 @@ import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.access.authorization import Authorizer
@@ -42,6 +43,9 @@ from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.store import Store
 
+if TYPE_CHECKING:
+    from tiphys.store.encryption.reloading import Reloader
+
 log = logging.getLogger(__name__)
 
 
@@ -71,13 +75,16 @@ class Options:
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
+    encryption_config: Path | None = None  # an EncryptionConfiguration
+    encryption_reload: bool = False  # whether the file is read again when it changes
 
 
 def engine_of(options: Options) -> Engine:
     if options.store == "sqlite":
         from tiphys.store.sqlite import SQLiteEngine
 
-        return SQLiteEngine(options.data_dir / "state.db")
+        scrubs = options.encryption_config is not None
+        return SQLiteEngine(options.data_dir / "state.db", scrubs)
     if options.store == "memory":
         from tiphys.store.memory import MemoryEngine
 
@@ -97,13 +104,30 @@ class RunningServer:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.collectors = component_registry()
-        self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
+        self._reloader: Reloader | None = None
+        self.store = self._store()
         self.registry: Registry
         self._tasks = TaskGroup("apiserver")
+
+    def _store(self) -> Store:
+        """The store, with encryption around its engine when that is wanted. Raises
+        ConfigurationError."""
+        options = self.options
+        engine = engine_of(options)
+        metrics = StoreMetrics(self.collectors)
+        if options.encryption_config is None:
+            return Store(engine, selectable_fields, metrics)
+        from tiphys.store.encryption.reloading import encrypted
+
+        sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
+        self._reloader = reloader if options.encryption_reload else None
+        return Store(sealed, selectable_fields, metrics, sealed.is_stale)
 
     async def start(self) -> None:
         options = self.options
         await self.store.open()
+        if self._reloader is not None:
+            self._tasks.start(self._reloader.run(), "encryption-config")
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         admission: Admission = admission_chain(

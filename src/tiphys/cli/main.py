@@ -75,6 +75,13 @@ def cli() -> None:
 @click.option(
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
+@click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
+@click.option(
+    "--encryption-config",
+    type=FOLDER,
+    default=None,
+    help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
+)
 @click.option(
     "--wait",
     is_flag=True,
@@ -89,6 +96,8 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    encrypt: bool,
+    encryption_config: Path | None,
     wait: bool,
 ) -> None:
     """Start a cluster and add it to your kubeconfig.
@@ -98,10 +107,12 @@ def up(
     from tiphys.cli import up as command
 
     with explained():
-        command.run(
-            command.Asked(name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config),
-            wait,
+        asked = command.Asked(
+            name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config
         )
+        asked.encrypt = encrypt
+        asked.encryption_config = encryption_config
+        command.run(asked, wait)
 
 
 @cli.command()
@@ -256,6 +267,18 @@ def _end(ending: Ending) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@click.option(
+    "--encryption-provider-config",
+    type=FOLDER,
+    help="An EncryptionConfiguration: which resources are stored encrypted, with which keys.",
+)
+@click.option(
+    "--encryption-provider-config-automatic-reload",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="Read that file again when it changes.",
+)
 @log_format
 def apiserver(
     pki: Path,
@@ -272,6 +295,8 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    encryption_provider_config: Path | None,
+    encryption_provider_config_automatic_reload: bool,
     log_format: str,
 ) -> None:
     """Run the API server."""
@@ -300,6 +325,8 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        encryption_config=encryption_provider_config,
+        encryption_reload=encryption_provider_config_automatic_reload,
     )
     try:
         _run(run(options))

@@ -19,6 +19,7 @@ from tiphys.cli.progress import Steps
 from tiphys.cluster import (
     components,
     containerd,
+    encryption,
     kubeconfig,
     preflight,
     readiness,
@@ -44,6 +45,8 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    encrypt: bool = False
+    encryption_config: Path | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -85,12 +88,24 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    _configure_encryption(cluster, asked)
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "
             "use --runtime hollow for more"
         )
     return cluster
+
+
+def _configure_encryption(cluster: Cluster, asked: Asked) -> None:
+    if asked.encrypt and asked.encryption_config:
+        raise ClusterError(
+            "--encrypt makes a configuration, --encryption-config names one: use one of them"
+        )
+    if asked.encryption_config:
+        cluster.encryption_config = str(asked.encryption_config.absolute())
+    elif asked.encrypt and not cluster.encryption_config:
+        cluster.encryption_config = str(encryption.own_file(cluster))
 
 
 def _default_runtime() -> str:

@@ -115,6 +115,9 @@ def _apiserver(cluster: Cluster) -> Process:
         "--store": store,
         "--service-cidr": cluster.service_cidr,
     }
+    if cluster.encryption_config:
+        flags["--encryption-provider-config"] = cluster.encryption_config
+        flags["--encryption-provider-config-automatic-reload"] = "true"
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
     return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tiphys.cluster import certificates, containerd, kubeconfig
+from tiphys.cluster import certificates, containerd, encryption, kubeconfig
 from tiphys.cluster.state import Cluster, ClusterError
 
 _BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
@@ -28,6 +28,7 @@ def check(cluster: Cluster) -> None:
             "and try again"
         )
     _check_store(cluster)
+    encryption.check(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
     kubeconfig.check()
@@ -45,6 +46,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+        ("--encryption-config", running.encryption_config, asked.encryption_config),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-from tiphys.cluster import components, containerd, credentials, plan, sandboxes
+from tiphys.cluster import components, containerd, credentials, encryption, plan, sandboxes
 from tiphys.cluster.state import Cluster, ClusterError
 
 _LEAST_FREE = 64 << 20  # bytes on the disk, without which the store cannot be written
@@ -21,6 +21,7 @@ def prepare(cluster: Cluster) -> None:
     ClusterError."""
     _make_folders(cluster)
     credentials.ensure(cluster)
+    encryption.ensure(cluster)
     for place in sandboxes.places(cluster):
         sandboxes.set_up(place)
         containerd.write_config(place)

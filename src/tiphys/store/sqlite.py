@@ -75,14 +75,17 @@ def _change(row: tuple[int, Any, Any, int]) -> Change:
 class SQLiteEngine:
     """An `Engine` in one file.
 
-    path: the database file; its folder must exist. Only one process may have it open (a lock file
-          beside it)
+    path:   the database file; its folder must exist. Only one process may have it open (a lock
+            file beside it)
+    scrubs: whether what compaction removes is overwritten with zeros, so that nothing can be read
+            from the file that is no longer in it
     """
 
     shared = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scrubs: bool = False) -> None:
         self._path = path
+        self._scrubs = scrubs
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._published = 0  # the newest revision that the listener has seen
@@ -151,6 +154,8 @@ class SQLiteEngine:
             self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
+        if self._scrubs:
+            self._db.execute("PRAGMA secure_delete=ON")
         self._db.executescript(_SCHEMA)
         rows = self._db.execute("SELECT revision, key, value, previous FROM log ORDER BY revision")
         changes = [_change(row) for row in rows]

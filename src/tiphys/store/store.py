@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.cache import ResourceCache
-from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key
+from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key, prefix_of
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 from tiphys.store.entries import Entry, Selectable, with_revision
 from tiphys.store.metrics import StoreMetrics
@@ -25,11 +25,6 @@ COMPACT_EVERY = 60.0  # seconds
 KEEP = 5  # rounds of history that stay: five minutes, upstream's --etcd-compaction-interval
 DEADLINE = 30.0  # seconds that the engine has for a write
 _PACKED_AT_ONCE = 100  # objects that are compressed in one step, of about 5 ms
-
-
-def prefix_of(key: str) -> str:
-    """``/group/plural/`` of a key. ValueError for a key of no resource (see `corruption`)."""
-    return key[: key.index("/", key.index("/", 1) + 1) + 1]
 
 
 class Retention:
@@ -50,6 +45,8 @@ class Store:
 
     fields:  gives, for the prefix of a resource, what its field selectors may name
     metrics: where writes are counted
+    stale:   whether the value of a key is to be written again although nothing changes in it: it is
+             encrypted with an old key, say
     """
 
     def __init__(
@@ -57,10 +54,12 @@ class Store:
         engine: Engine,
         fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: (),
         metrics: StoreMetrics | None = None,
+        stale: Callable[[str], bool] = lambda key: False,
     ) -> None:
         self._engine = engine
         self._metrics = metrics or StoreMetrics(CollectorRegistry())
         self._fields = fields
+        self.is_stale = stale
         self._caches: dict[str, ResourceCache] = {}
         self._tasks = TaskGroup("store")
         self._early: list[Change] | None = []  # came before the snapshot; None once it is open
