@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.test_custom import CRONS, call, cron, definition, established
 from tests.store.test_encryption import OTHER, document, keyed
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
@@ -105,3 +106,9 @@ async def test_a_server_without_the_configuration_does_not_take_sealed_bytes_for
     assert "identity transformer tried to read encrypted data" in one.value.status.message
 
 
+async def test_custom_resources_are_encrypted_like_any_other(tmp_path: Path) -> None:
+    async with running(tmp_path, keyed("secretbox"), resources=("*.stable.example.com",)) as cluster:
+        await established(cluster, definition())
+        await call(cluster, "POST", CRONS, cron(spec={"host": PLAIN}))
+        assert (await call(cluster, "GET", f"{CRONS}/a"))["spec"]["host"] == PLAIN
+        assert PLAIN.encode() not in files_of(tmp_path)

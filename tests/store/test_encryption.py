@@ -53,7 +53,7 @@ def sealed_by(made: Transformers, key: str = "/core/secrets/default/x") -> bytes
 def opened_by(made: Transformers, stored: bytes, key: str = "/core/secrets/default/x") -> bytes | str:
     """The value, or why it cannot be opened."""
     change = Change(1, key, stored, 0)
-    SealedEngine(MemoryEngine(), made)._open(change)
+    SealedEngine(MemoryEngine(), made).unseal(change)
     return change.fault or change.value or b""
 
 

@@ -44,7 +44,7 @@ class SealedEngine:
         self._listener = listener
         snapshot = await self._engine.open(self._on_changes)
         for change in snapshot.changes:
-            self._open(change)
+            self.unseal(change)
         return snapshot
 
     async def commit(self, write: Write) -> int:
@@ -74,10 +74,10 @@ class SealedEngine:
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            self._open(change)
+            self.unseal(change)
         self._listener(changes)
 
-    def _open(self, change: Change) -> None:
+    def unseal(self, change: Change) -> None:
         """Puts the plain value in the place of the sealed one, or says why it cannot."""
         stored = change.value
         if stored is None:

@@ -53,14 +53,14 @@ class Chain:
         self._transformers = transformers
         first = transformers[0]
         self.mark = first.mark
-        self._prefix = first.prefix
+        self.prefix = first.prefix  # of what it seals
         self._cipher = first.cipher
 
     def seal(self, value: bytes, context: bytes) -> bytes:
         """The value as it is stored; the same object when the resource is stored plain."""
         if self._cipher is None:
             return value
-        return self._prefix + self._cipher.seal(value, context)
+        return self.prefix + self._cipher.seal(value, context)
 
     def open(self, stored: bytes, context: bytes) -> Opened:
         """Tries every transformer whose prefix the bytes have: two keys may share a name. Raises
