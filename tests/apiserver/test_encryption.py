@@ -25,7 +25,9 @@ def secret(name: str = "s") -> core_v1.Secret:
     return core_v1.Secret(metadata=ObjectMeta(name=name), string_data={"password": PLAIN})
 
 
-def running(root: Path, *providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)) -> LocalCluster:
+def running(
+    root: Path, *providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)
+) -> LocalCluster:
     """A server on SQLite with these providers."""
     file = root / "encryption.yaml"
     file.write_text(document(*providers, resources=resources))
@@ -56,13 +58,17 @@ async def test_a_secret_is_nowhere_on_the_disk_and_whole_in_every_answer(
     encoded = b64encode(PLAIN.encode())
     async with running(tmp_path, keyed(provider)) as cluster:
         made = await cluster.client.create(secret(), "default")
-        await cluster.client.patch(core_v1.Secret, "s", {"metadata": {"labels": {"a": "b"}}}, "default")
+        await cluster.client.patch(
+            core_v1.Secret, "s", {"metadata": {"labels": {"a": "b"}}}, "default"
+        )
         listed = await cluster.client.list(core_v1.Secret, "default")
         assert PLAIN.encode() == listed.items[0].data["password"] == made.data["password"]
         on_disk = files_of(tmp_path)
     assert b"k8s:enc:" in on_disk and encoded not in on_disk and PLAIN.encode() not in on_disk
     async with running(tmp_path, keyed(provider)) as again:
-        assert (await again.client.get(core_v1.Secret, "s", "default")).data["password"] == PLAIN.encode()
+        assert (await again.client.get(core_v1.Secret, "s", "default")).data[
+            "password"
+        ] == PLAIN.encode()
         assert encoded not in files_of(tmp_path)
 
 
@@ -107,7 +113,9 @@ async def test_a_server_without_the_configuration_does_not_take_sealed_bytes_for
 
 
 async def test_custom_resources_are_encrypted_like_any_other(tmp_path: Path) -> None:
-    async with running(tmp_path, keyed("secretbox"), resources=("*.stable.example.com",)) as cluster:
+    async with running(
+        tmp_path, keyed("secretbox"), resources=("*.stable.example.com",)
+    ) as cluster:
         await established(cluster, definition())
         await call(cluster, "POST", CRONS, cron(spec={"host": PLAIN}))
         assert (await call(cluster, "GET", f"{CRONS}/a"))["spec"]["host"] == PLAIN

@@ -92,7 +92,9 @@ async def test_what_is_live_moves_between_engines_and_no_revision_is_given_again
     await engine.close()
 
 
-async def test_an_old_revision_conflicts_and_a_new_one_is_taken(target: Any, tmp_path: Path) -> None:
+async def test_an_old_revision_conflicts_and_a_new_one_is_taken(
+    target: Any, tmp_path: Path
+) -> None:
     old, new = folder(tmp_path, "old"), folder(tmp_path, "new")
     written = await filled("sqlite", old)
     await dumped("sqlite", old, tmp_path / "dump")

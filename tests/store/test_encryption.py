@@ -40,7 +40,9 @@ def document(*providers: dict[str, Any], resources: tuple[str, ...] = ("secrets"
     )
 
 
-def transformers(*providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)) -> Transformers:
+def transformers(
+    *providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)
+) -> Transformers:
     configuration = parse(document(*providers, resources=resources).encode())
     assert not list(violations_of(configuration))
     return Transformers(configuration)
@@ -50,7 +52,9 @@ def sealed_by(made: Transformers, key: str = "/core/secrets/default/x") -> bytes
     return made.of("/core/secrets/").seal(VALUE, b"/tiphys" + key.encode())
 
 
-def opened_by(made: Transformers, stored: bytes, key: str = "/core/secrets/default/x") -> bytes | str:
+def opened_by(
+    made: Transformers, stored: bytes, key: str = "/core/secrets/default/x"
+) -> bytes | str:
     """The value, or why it cannot be opened."""
     change = Change(1, key, stored, 0)
     SealedEngine(MemoryEngine(), made).unseal(change)
@@ -70,7 +74,9 @@ def test_the_layout_of_aesgcm_is_upstreams() -> None:
     """Nonce of 12 bytes, then what Go's AEAD seals, bound to the key in etcd."""
     nonce = bytes(range(12))
     body = AESGCM(b"k" * 32).encrypt(nonce, VALUE, b"/tiphys/core/secrets/default/x")
-    assert opened_by(transformers(keyed("aesgcm")), b"k8s:enc:aesgcm:v1:one:" + nonce + body) == VALUE
+    assert (
+        opened_by(transformers(keyed("aesgcm")), b"k8s:enc:aesgcm:v1:one:" + nonce + body) == VALUE
+    )
 
 
 def test_only_aesgcm_notices_that_a_value_was_moved_to_another_key() -> None:
@@ -89,7 +95,9 @@ def test_the_first_key_seals_and_every_key_opens() -> None:
 
 def test_keys_of_one_name_are_all_tried() -> None:
     old = sealed_by(transformers(keyed("secretbox")))
-    assert opened_by(transformers(keyed("secretbox", "one", OTHER), keyed("secretbox")), old) == VALUE
+    assert (
+        opened_by(transformers(keyed("secretbox", "one", OTHER), keyed("secretbox")), old) == VALUE
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,11 @@ def test_a_broken_configuration_is_refused_in_upstreams_words(text: str, problem
 
 
 def test_no_message_shows_a_secret() -> None:
-    for text in (f"resources:\n- {KEY}: [", f"apiVersion: {{}}\nsecret: {KEY}", f'kind: "{KEY[:9]}'):
+    for text in (
+        f"resources:\n- {KEY}: [",
+        f"apiVersion: {{}}\nsecret: {KEY}",
+        f'kind: "{KEY[:9]}',
+    ):
         with pytest.raises(ConfigurationError) as refused:
             parse(text.encode())
         assert KEY not in str(refused.value)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli import keeping
 from tiphys.cli.addon import addon
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
@@ -571,6 +572,8 @@ def node(log_format: str, **options: Any) -> None:
 cli.add_command(addon)
 cli.add_command(image)
 cli.add_command(policy)
+for command in keeping.COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

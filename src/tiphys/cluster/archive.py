@@ -132,9 +132,13 @@ def _read_tar(source: Path, file: IO[bytes], folder: Path) -> Manifest:
         with tarfile.open(fileobj=file, mode="r:gz") as tar:
             manifest = _read_manifest(source, tar)
             for member in tar:
+                if member.name == _MANIFEST:
+                    continue
                 if member.name not in manifest.files or not member.isfile():
                     raise ClusterError(f"{damaged}: {member.name} is not in its manifest")
                 _write_member(tar, member, folder / member.name)
+            while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+                pass  # gzip compares its checksum at the end
     except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ClusterError(f"{damaged} ({error})") from None
     except OSError as error:  # gzip's errors are OSErrors without a number

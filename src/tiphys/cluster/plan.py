@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +26,11 @@ class Process:
     env: dict[str, str] = field(default_factory=dict)
 
 
-def write(cluster: Cluster) -> Path:
-    """Writes the plan into the cluster's folder, at once, and returns its path."""
+def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path. Processes whose
+    names are in `without` are left out."""
     file = cluster.root / "components.json"
-    rows = [asdict(process) for process in processes(cluster)]
+    rows = [asdict(process) for process in processes(cluster) if process.name not in without]
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps({"components": rows}))
     temporary.rename(file)
@@ -43,7 +44,7 @@ def processes(cluster: Cluster) -> list[Process]:
 
 def _processes(cluster: Cluster) -> Iterator[Process]:
     if cluster.store == "etcd":
-        yield _etcd(cluster)
+        yield etcd(cluster)
     yield _apiserver(cluster)
     for place in places(cluster):
         yield _containerd(place)
@@ -88,7 +89,8 @@ def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
     }
 
 
-def _etcd(cluster: Cluster) -> Process:
+def etcd(cluster: Cluster) -> Process:
+    """The cluster's own etcd."""
     client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
     flags = {
         "--data-dir": str(cluster.root / "etcd"),

@@ -27,7 +27,7 @@ def check(cluster: Cluster) -> None:
             "the clock of this machine is years behind: certificates would not be valid; set it "
             "and try again"
         )
-    _check_store(cluster)
+    check_store(cluster)
     encryption.check(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
@@ -68,7 +68,8 @@ def _as_typed(value: object) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
 
 
-def _check_store(cluster: Cluster) -> None:
+def check_store(cluster: Cluster) -> None:
+    """Whether the store of a cluster can be used. Raises ClusterError."""
     store = cluster.store
     if store == "sqlite":
         return

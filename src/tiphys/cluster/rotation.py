@@ -1,5 +1,5 @@
-"""A new key for a running cluster's encryption, in the steps that upstream's documentation gives: the
-key first in the configuration, every object written again, the old keys out.
+"""A new key for a running cluster's encryption, in the steps that upstream's documentation gives:
+the key first in the configuration, every object written again, the old keys out.
 
 Objects are written through the API, each as it is. The server writes what is sealed with another
 key although nothing in it changes (`SealedEngine.is_stale`).
@@ -39,8 +39,8 @@ class Rewritten(NamedTuple):
 
 
 def rotate(cluster: Cluster) -> Rewritten:
-    """Makes a new key, writes everything with it and forgets the old ones. Raises ClusterError; then
-    the old keys are still there."""
+    """Makes a new key, writes everything with it and forgets the old ones. Raises ClusterError;
+    then the old keys are still there."""
     _check_ours(cluster)
     file = Path(cluster.encryption_config)
     configuration = encryption.read(cluster)
@@ -116,7 +116,9 @@ def _wait_for_reload(cluster: Cluster) -> None:
     while wanted not in _HASH.findall(_metrics(cluster)):
         if time.monotonic() > deadline:
             log = cluster.logs / "apiserver.log"
-            raise ClusterError(f"the API server did not load {cluster.encryption_config}; see {log}")
+            raise ClusterError(
+                f"the API server did not load {cluster.encryption_config}; see {log}"
+            )
         time.sleep(0.1)
 
 
@@ -161,7 +163,9 @@ class _Resource(NamedTuple):
 
     def path(self, namespace: str = "") -> str:
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
-        return f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
+        return (
+            f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
+        )
 
 
 async def _resources(client: Client) -> AsyncIterator[_Resource]:

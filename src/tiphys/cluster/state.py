@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 
@@ -100,7 +100,10 @@ class Cluster:
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.root / "cluster.json.new"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
+        # What is not used is left out, so that a release from before it was there can read the
+        # file.
+        used = {name: value for name, value in asdict(self).items() if value or name == "number"}
+        temporary.write_text(json.dumps(used, indent=1))
         temporary.rename(self.root / "cluster.json")
 
 
@@ -111,14 +114,21 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        return Cluster(**json.loads(file.read_text()))
+        saved = json.loads(file.read_text())
+        newer = saved.keys() - {each.name for each in fields(Cluster)}
+        if newer:
+            raise ClusterError(
+                f"{file} is of a newer release (it has {', '.join(sorted(newer))}); "
+                "install that one again"
+            )
+        return Cluster(**saved)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise ClusterError(
             f"{file}: permission denied; are you the user who made this cluster?"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ClusterError(
             f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
             "afresh without its data"
@@ -153,7 +163,8 @@ def remember(cluster: Cluster) -> None:
     """Enters a new cluster into the user's list and gives it a number that no other has."""
     with _registry_lock() as known:
         taken = {other.number for other in _readable(known) if other.name != cluster.name}
-        cluster.number = next(n for n in range(128) if n not in taken)
+        # Its own again if it can be: objects in its store have addresses of its networks.
+        cluster.number = next(n for n in (cluster.number, *range(128)) if n not in taken)
         cluster.save()
         known[cluster.name] = cluster.data_dir
 

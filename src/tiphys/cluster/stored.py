@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tiphys.cluster import encryption
 from tiphys.cluster.plan import etcd_ports
@@ -95,11 +95,23 @@ async def _remove(cluster: Cluster, value: Corrupt) -> None:
         await engine.close()
 
 
+class EtcdPlace(NamedTuple):
+    """Where a cluster's etcd is: host:port of its members, and PEM for TLS."""
+
+    endpoints: list[str]
+    tls: tuple[bytes, bytes, bytes] | None
+
+
 def _etcd(cluster: Cluster) -> EtcdEngine:
     from tiphys.store.etcd import EtcdEngine
 
+    place = etcd_place(cluster)
+    return EtcdEngine(place.endpoints, tls=place.tls)
+
+
+def etcd_place(cluster: Cluster) -> EtcdPlace:
     own = f"127.0.0.1:{etcd_ports(cluster.port)[0]}"
     addresses = own if cluster.store == "etcd" else cluster.store
     endpoints = [e.removeprefix("https://").removeprefix("http://") for e in addresses.split(",")]
     tls = [Path(file).read_bytes() for file in cluster.etcd_tls]
-    return EtcdEngine(endpoints, tls=(tls[0], tls[1], tls[2]) if tls else None)
+    return EtcdPlace(endpoints, (tls[0], tls[1], tls[2]) if tls else None)

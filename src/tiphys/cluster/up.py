@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 
 from tiphys.cluster import components, containerd, credentials, encryption, plan, sandboxes
 from tiphys.cluster.state import Cluster, ClusterError
@@ -60,13 +61,13 @@ def start(cluster: Cluster) -> None:
         json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
 
 
-def reload(cluster: Cluster) -> None:
-    """Has the supervisor start and end components as the cluster now says. Raises ClusterError when
-    it is down."""
+def reload(cluster: Cluster, without: Collection[str] = ()) -> None:
+    """Has the supervisor start and end components as the cluster now says, those in `without` left
+    out. Raises ClusterError when it is down."""
     pid = components.read(cluster)["supervisor"]
     if pid is None or not components.is_alive(pid):
         raise ClusterError(
             f"cluster {cluster.name} is down; start it with: tiphys up --name {cluster.name}"
         )
-    plan.write(cluster)
+    plan.write(cluster, without)
     os.kill(pid, signal.SIGHUP)

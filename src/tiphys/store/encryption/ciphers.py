@@ -102,7 +102,7 @@ class SecretBox:
         if len(sealed) < _SECRETBOX_NONCE + _SECRETBOX_TAG:
             raise OpenError(_TOO_SHORT)
         try:
-            return self._box.decrypt(sealed)
+            return bytes(self._box.decrypt(sealed))
         except CryptoError:
             # Upstream's words for a value that another key has sealed, or nobody.
             raise OpenError("output array was not large enough for encryption") from None

@@ -56,7 +56,9 @@ class SealedEngine:
             return await self._engine.commit(write)
         self._writing[sealed] = Opened(write.value, chain.mark)
         try:
-            return await self._engine.commit(Write(write.key, sealed, write.expected, write.seconds))
+            return await self._engine.commit(
+                Write(write.key, sealed, write.expected, write.seconds)
+            )
         finally:
             del self._writing[sealed]
 
