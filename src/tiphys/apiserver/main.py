@@ -37,6 +37,7 @@ from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.usage import Usage
+from tiphys.client import certfiles
 from tiphys.client.exposition import component_registry
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
@@ -218,7 +219,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     if options.node_certificate is None or options.node_key is None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
-    context.load_cert_chain(options.node_certificate, options.node_key)
+    certfiles.use(context, options.node_certificate, options.node_key)
     # Nodes are reached by address, but it is the node that has to be there: a node that says
     # another's address, or this
     # server's own, gets nobody's requests there. The name is given with each connection.

@@ -1,5 +1,5 @@
-"""`tiphys backup`, `restore`, `migrate` and `rotate-encryption-key`: a cluster's data kept, moved and
-hidden."""
+"""`tiphys backup`, `restore`, `migrate`, `certificates` and `rotate-encryption-key`: a cluster's
+data kept, moved and hidden."""
 
 from __future__ import annotations
 
@@ -165,4 +165,33 @@ def rotate_encryption_key(name: str, rewrite_only: bool) -> None:
     )
 
 
-COMMANDS = (backup, restore, migrate, rotate_encryption_key)
+@click.group(invoke_without_command=True)
+@cluster_name
+@click.pass_context
+def certificates(context: click.Context, name: str) -> None:
+    """List a cluster's certificates: when they end, and when they are renewed."""
+    from tiphys.cluster import renewal
+
+    context.obj = name
+    if context.invoked_subcommand is not None:
+        return
+    with explained():
+        rows = renewal.rows(existing(name))
+    width = max(len(row.file) for row in rows)
+    for row in rows:
+        renewed = f"renewed from {row.due:%Y-%m-%d %H:%M} on" if row.due else "an authority"
+        click.echo(f"{row.file:<{width}}  ends {row.end:%Y-%m-%d %H:%M}  {renewed}  {row.subject}")
+
+
+@certificates.command("renew")
+@click.pass_obj
+def certificates_renew(name: str) -> None:
+    """Make all of them anew; who uses them notices within seconds. Authorities stay."""
+    from tiphys.cluster import renewal
+
+    with explained():
+        renewal.renew(existing(name), renews_all=True)
+    click.echo(f"The certificates of {name} are new.")
+
+
+COMMANDS = (backup, restore, migrate, rotate_encryption_key, certificates)

@@ -76,6 +76,12 @@ def cli() -> None:
 @click.option(
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
+@click.option(
+    "--certificate-days",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="How long certificates last; they are renewed after two thirds of it [default: 365].",
+)
 @click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
 @click.option(
     "--encryption-config",
@@ -97,6 +103,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    certificate_days: float | None,
     encrypt: bool,
     encryption_config: Path | None,
     wait: bool,
@@ -111,6 +118,7 @@ def up(
         asked = command.Asked(
             name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config
         )
+        asked.certificate_days = certificate_days
         asked.encrypt = encrypt
         asked.encryption_config = encryption_config
         command.run(asked, wait)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tiphys.client import certfiles
+
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -37,7 +39,7 @@ class Config:
         if self.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if self.certificate and self.key:
-            context.load_cert_chain(self.certificate, self.key)
+            certfiles.use(context, self.certificate, self.key)
         return context
 
 

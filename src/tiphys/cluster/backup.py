@@ -82,8 +82,8 @@ def restore(source: Path, lock: Lock, wanted: Restoring) -> tuple[Cluster, Manif
     """Puts a cluster's data in place from a backup; `tiphys up` starts it then. Raises
     ClusterError; then nothing has changed.
 
-    Revisions go on a billion beyond those of the backup (as upstream advises for etcd): clients that
-    saw the time in between get 410 for their watches and list again.
+    Revisions go on a billion beyond those of the backup (as upstream advises for etcd): clients
+    that saw the time in between get 410 for their watches and list again.
     """
     with tempfile.TemporaryDirectory(prefix="tiphys-restore-") as name:
         folder = Path(name)

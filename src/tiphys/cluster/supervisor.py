@@ -19,6 +19,8 @@ from pathlib import Path
 FIRST = 0.2  # seconds between an exit and the restart
 LIMIT = 30.0  # seconds of the longest such pause
 CALM = 60.0  # seconds after which a component that runs counts as healthy again
+RENEW_AT = "renew-at"  # file: when certificates are due, in seconds since the epoch
+_RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
 
 
 @dataclass
@@ -46,6 +48,8 @@ class Supervisor:
         self._components = components
         self._stopping = False
         self._reloading = False
+        self._renewal: subprocess.Popen[bytes] | None = None
+        self._renewal_from = 0.0  # on the monotonic clock: no renewal begins earlier
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then ends the components, the last started first."""
@@ -61,6 +65,7 @@ class Supervisor:
         while not self._stopping:
             if self._restart_exited():
                 self._report()
+            self._renew()
             due = [c.due - time.monotonic() for c in self._components if c.process is None]
             ready, _, _ = select.select([reader], [], [], max(0.01, min([*due, 5.0])))
             if ready:
@@ -92,6 +97,20 @@ class Supervisor:
         kept = [component for component in self._components if component.name in names]
         self._components = kept + [c for c in wanted if c.name not in known]
         self._report()
+
+    def _renew(self) -> None:
+        """Has certificates renewed that are due, by a process of its own: what it needs would stay
+        in this one's memory. By the wall clock, which may jump."""
+        if self._renewal is not None:
+            if self._renewal.poll() is None:
+                return
+            self._renewal = None
+        now = time.monotonic()
+        if now < self._renewal_from or time.time() < _number_in(self._root / RENEW_AT):
+            return
+        self._renewal_from = now + _RENEWAL_AGAIN
+        command = [sys.executable, "-m", "tiphys.cluster.renewal", str(self._root)]
+        self._renewal = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def _restart_exited(self) -> bool:
         """Notes which components have exited, and starts those that are due. Whether anything
@@ -142,6 +161,14 @@ class Supervisor:
         for component in reversed(self._components):
             _end(component)
         (self._root / "status.json").unlink(missing_ok=True)
+
+
+def _number_in(file: Path) -> float:
+    """What a file says; infinite when it says nothing."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return float("inf")
 
 
 def _note_exit(component: Component, code: int, now: float) -> None:

@@ -11,7 +11,15 @@ import subprocess
 import sys
 from collections.abc import Collection
 
-from tiphys.cluster import components, containerd, credentials, encryption, plan, sandboxes
+from tiphys.cluster import (
+    components,
+    containerd,
+    credentials,
+    encryption,
+    plan,
+    renewal,
+    sandboxes,
+)
 from tiphys.cluster.state import Cluster, ClusterError
 
 _LEAST_FREE = 64 << 20  # bytes on the disk, without which the store cannot be written
@@ -47,6 +55,7 @@ def _make_folders(cluster: Cluster) -> None:
 def start(cluster: Cluster) -> None:
     """Starts the supervisor, which starts the rest."""
     file = plan.write(cluster)
+    renewal.note_due(cluster)
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as log:
         supervisor = subprocess.Popen(

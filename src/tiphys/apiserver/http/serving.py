@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import BadHttpMethod
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.handshakes import Handshake
 from tiphys.apiserver.http.request import MAX_BODY
+from tiphys.client import certfiles
 from tiphys.client.front import Connection, Front, Site, room_for_connections
 from tiphys.machinery import errors
 
@@ -37,7 +38,7 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.load_cert_chain(certificate, key)
+    certfiles.use(context, certificate, key)
     context.load_verify_locations(client_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.sslobject_class = Handshake
