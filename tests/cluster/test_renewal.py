@@ -133,13 +133,39 @@ async def test_a_server_shows_its_new_certificate_and_ends_no_connection(
                 break
 
 
+async def test_a_client_whose_certificate_ends_goes_on_with_the_renewed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server looks at the end of a certificate with each request, on open connections, too."""
+    monkeypatch.setattr(certfiles, "EVERY", 0.02)
+    async with LocalCluster() as cluster:
+        client = cluster.client
+        watch = client.watch(core_v1.Namespace, revision="0", timeout=60)
+        await anext(watch)
+        first = client._http()
+        Authority(cluster.root / "pki", renews_all=True).ensure(
+            "kubernetes-admin", "kubernetes-admin", ("system:masters",)
+        )
+        await cluster.eventually(lambda: client._session is None)
+        namespace = core_v1.Namespace()
+        namespace.metadata.name = "later"
+        await client.create(namespace)
+        assert client._http() is not first and not first.closed
+        async for event in watch:
+            if event.obj.metadata.name == "later":
+                break
+        await watch.aclose()
+        await client._close_retired(0.0)
+        assert first.closed
+
+
 async def test_half_a_pair_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key is written before the certificate: what is loaded in between must not be used."""
     certificate, key = Authority(tmp_path).ensure("a", "a")
     other = Authority(tmp_path).issue("b")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    follower = certfiles._Follower(context, certificate, key, None)
+    follower = certfiles._Follower(context, certificate, key, None, lambda: None)
     key.write_bytes(other.key)
     follower._look(context)
     assert follower._loaded is None

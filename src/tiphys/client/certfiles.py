@@ -10,6 +10,7 @@ import logging
 import os
 import ssl
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -19,14 +20,22 @@ EVERY = 5.0  # seconds between two looks at a certificate's file: two calls of s
 _Stamp = tuple[int, int, int, int]
 
 
-def use(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+def use(
+    context: ssl.SSLContext,
+    certificate: Path,
+    key: Path,
+    renewed: Callable[[], None] = lambda: None,
+) -> None:
     """Loads a certificate and its key, and loads them again when they have changed, for as long as
-    the context is in use and this thread's event loop runs. Raises OSError and ssl.SSLError."""
+    the context is in use and this thread's event loop runs. Raises OSError and ssl.SSLError.
+
+    renewed: called after each such load
+    """
     stamp = _stamp(certificate, key)
     context.load_cert_chain(certificate, key)
     with contextlib.suppress(RuntimeError):  # no loop: a command that ends soon
         loop = asyncio.get_running_loop()
-        follower = _Follower(context, certificate, key, stamp)
+        follower = _Follower(context, certificate, key, stamp, renewed)
         loop.call_later(EVERY, follower.look_again, loop)
 
 
@@ -43,12 +52,18 @@ class _Follower:
     """Keeps one context as its files are. It does not keep the context alive."""
 
     def __init__(
-        self, context: ssl.SSLContext, certificate: Path, key: Path, stamp: _Stamp | None
+        self,
+        context: ssl.SSLContext,
+        certificate: Path,
+        key: Path,
+        stamp: _Stamp | None,
+        renewed: Callable[[], None],
     ) -> None:
         self._context = weakref.ref(context)
         self._certificate = certificate
         self._key = key
         self._loaded = stamp
+        self._renewed = renewed
 
     def look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         context = self._context()
@@ -71,3 +86,4 @@ class _Follower:
             return
         self._loaded = stamp
         log.info("Loaded the renewed certificate %s", self._certificate)
+        self._renewed()
