@@ -250,3 +250,44 @@ async def test_a_store_moves_to_etcd_and_back_under_load_and_nothing_is_lost(kep
     assert "in sqlite already" in kept.tiphys(
         "migrate", "--to", "sqlite", "--name", kept.name, fails=True
     )
+
+
+# --- upgrading ---
+
+
+class Asking:
+    """A client that asks twenty times a second, for reading and for writing, and counts."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.answered = 0
+        self.failures: list[str] = []
+
+    async def once(self, number: int) -> None:
+        try:
+            if number % 2:
+                await self.client.get(core_v1.Namespace, "default")
+            else:
+                await self.client.create(secret(f"q{number}"), "default")
+            self.answered += 1
+        except (Unreachable, StatusError) as error:
+            self.failures.append(repr(error))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(100_000):
+                group.create_task(self.once(number))
+                await asyncio.sleep(0.05)
+
+
+async def test_an_upgrade_refuses_no_request(kept: Kept) -> None:
+    kept.up()
+    async with kept.client() as client:
+        asking = Asking(client)
+        task = asyncio.ensure_future(asking.run())
+        said = await asyncio.to_thread(kept.tiphys, "upgrade", "--name", kept.name)
+        task.cancel()
+    assert "apiserver: replaced in" in said and "controllers: replaced in" in said
+    # A client of ours waits ten seconds for a connection, which a busy machine may not be done in.
+    refused = [failure for failure in asking.failures if "ConnectionTimeout" not in failure]
+    assert asking.answered > 20 and refused == []

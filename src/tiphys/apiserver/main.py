@@ -39,6 +39,7 @@ from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.usage import Usage
 from tiphys.client import certfiles
 from tiphys.client.exposition import component_registry
+from tiphys.client.front import Site
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from tiphys.store.encryption.reloading import Reloader
 
 log = logging.getLogger(__name__)
+_LEAVING = 0.5  # seconds in which clients are told to take new connections
+_LEAVING_AT_MOST = 6  # times that long, while handshakes are not over
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Options:
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
     encryption_config: Path | None = None  # an EncryptionConfiguration
+    inherited: int | None = None  # file descriptor of a socket that listens already
     encryption_reload: bool = False  # whether the file is read again when it changes
 
 
@@ -183,10 +187,26 @@ class RunningServer:
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
         context = tls_context(options.certificate, options.key, options.client_ca)
-        self._runner = await serve(self.server, options.bind, options.port, context)
+        self._runner = await serve(
+            self.server, options.bind, options.port, context, options.inherited
+        )
         log.info("serving on https://%s:%d", options.bind, options.port)
 
+    async def _leave(self) -> None:
+        """Sees off the clients before another server takes over the socket: new connections wait
+        for it, and those that are there are closed after their next answer."""
+        sites = [site for site in self._runner.sites if isinstance(site, Site)]
+        for site in sites:
+            site.pause()
+        self.server.leaving = True
+        for _ in range(_LEAVING_AT_MOST):
+            await asyncio.sleep(_LEAVING)
+            if not any(site.busy for site in sites):
+                break
+
     async def stop(self) -> None:
+        if self.options.inherited is not None:
+            await self._leave()
         self.server.watchdog.stop()
         self.server.reader.watches.end_all()
         await self._tasks.stop()

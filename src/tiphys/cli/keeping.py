@@ -194,4 +194,23 @@ def certificates_renew(name: str) -> None:
     click.echo(f"The certificates of {name} are new.")
 
 
-COMMANDS = (backup, restore, migrate, rotate_encryption_key, certificates)
+@click.command()
+@cluster_name
+def upgrade(name: str) -> None:
+    """Run a cluster's components from the release that is installed now, one after the other.
+
+    Pods run on, and clients of the API wait for seconds. An earlier release can be installed and
+    upgraded to as well, unless the store's format is newer than it knows.
+    """
+    import tiphys
+    from tiphys.cluster import upgrading
+
+    with explained():
+        cluster = existing(name)
+        before = cluster.release or "an earlier release"
+        for replaced in upgrading.upgrade(cluster):
+            click.echo(f"{replaced.name}: replaced in {replaced.seconds:.1f} s")
+    click.echo(f"{name} runs tiphys {tiphys.__version__}; it was {before}.")
+
+
+COMMANDS = (backup, restore, migrate, rotate_encryption_key, certificates, upgrade)

@@ -310,6 +310,7 @@ def apiserver(
 ) -> None:
     """Run the API server."""
     from tiphys.apiserver.main import Options, run
+    from tiphys.cluster.supervisor import LISTENING
     from tiphys.store.engine import StoreError
 
     configure(log_format)
@@ -334,6 +335,7 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
         encryption_config=encryption_provider_config,
         encryption_reload=encryption_provider_config_automatic_reload,
     )

@@ -188,15 +188,32 @@ class Front(web.Server):
 
 
 class Site(web.TCPSite):
-    """A listener whose handshakes have a deadline, and follow one another."""
+    """A listener whose handshakes have a deadline, and follow one another.
+
+    inherited: a listening socket's file descriptor, in place of an address
+    """
+
+    inherited: int | None = None
 
     async def start(self) -> None:
         await web.BaseSite.start(self)
         front = self._runner.server
         assert isinstance(front, Front) and self._ssl_context is not None
         self._listener = Listener(front, self._ssl_context, HANDSHAKE_SECONDS, front.room)
-        await self._listener.open(self._host or "", self._port, self._backlog)
+        if self.inherited is not None:
+            self._listener.inherit(self.inherited)
+        else:
+            await self._listener.open(self._host or "", self._port, self._backlog)
         self._bound_port = self._listener.sockets[0].getsockname()[1]
+
+    def pause(self) -> None:
+        """Takes no more connections, and goes on with those that are there."""
+        self._listener.pause()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections whose handshake is not over."""
+        return self._listener.busy
 
     async def stop(self) -> None:
         self._listener.close()

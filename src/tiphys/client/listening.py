@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import ssl
 import time
@@ -60,6 +61,24 @@ class Listener:
         self._tasks = TaskGroup("handshakes")
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
+
+    def inherit(self, handle: int) -> None:
+        """Listens on a socket that whoever started this process holds: while this one is replaced
+        by another, connections wait there and none is refused."""
+        listening = socket.socket(fileno=os.dup(handle))
+        listening.setblocking(False)
+        self.sockets.append(listening)
+        self._loop.add_reader(listening, self._accept, listening)
+
+    def pause(self) -> None:
+        """Leaves further connections to whoever listens on the same socket next."""
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections whose handshake is not over."""
+        return bool(self._silent or self._ready or self._under_way)
 
     async def open(self, host: str, port: int, backlog: int) -> None:
         """Listens. Raises OSError when the port is taken."""

@@ -18,12 +18,14 @@ _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 @dataclass(frozen=True)
 class Process:
     """A process of the plan: a row of the file that `supervisor.read_plan` reads. `address` is
-    what `tiphys status` shows, `env` is added to the supervisor's environment."""
+    what `tiphys status` shows, `env` is added to the supervisor's environment, and `listen` is the
+    address (``host:port``) of a socket that the supervisor holds for it."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
 
 
 def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
@@ -122,7 +124,9 @@ def _apiserver(cluster: Cluster) -> Process:
         flags["--encryption-provider-config-automatic-reload"] = "true"
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
-    return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)
+    command = [*_TIPHYS, "apiserver", *_words(flags)]
+    # Clients wait while one API server follows another, and are not refused.
+    return Process("apiserver", command, cluster.server, listen=f"0.0.0.0:{cluster.port}")
 
 
 def _containerd(place: NodePlace) -> Process:

@@ -37,6 +37,7 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    release: str = ""  # of tiphys that ran it last
     certificate_days: float = 0  # that certificates last, 0: a year
     encryption_config: str = ""  # file: an EncryptionConfiguration
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,18 +20,22 @@ from pathlib import Path
 FIRST = 0.2  # seconds between an exit and the restart
 LIMIT = 30.0  # seconds of the longest such pause
 CALM = 60.0  # seconds after which a component that runs counts as healthy again
+LISTENING = "TIPHYS_LISTENING"  # environment: file descriptor of the socket that we hold
+_BACKLOG = 1024  # connections that wait
 RENEW_AT = "renew-at"  # file: when certificates are due, in seconds since the epoch
 _RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
 
 
 @dataclass
 class Component:
-    """A process to keep alive. `env` is added to ours."""
+    """A process to keep alive. `env` is added to ours; `listen` is the address (``host:port``) of a
+    socket that we hold for it, so that its clients wait while it is replaced."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     failures: int = 0  # exits in a row, each within CALM seconds of the start
@@ -48,6 +53,7 @@ class Supervisor:
         self._components = components
         self._stopping = False
         self._reloading = False
+        self._sockets: dict[str, socket.socket] = {}  # by address
         self._renewal: subprocess.Popen[bytes] | None = None
         self._renewal_from = 0.0  # on the monotonic clock: no renewal begins earlier
 
@@ -126,7 +132,29 @@ class Supervisor:
                 changed = True
         return changed
 
+    def _socket(self, address: str) -> socket.socket | None:
+        """The socket that listens at an address; None when it cannot be had: the component itself
+        tries then, and says what is wrong."""
+        listening = self._sockets.get(address)
+        if listening is not None:
+            return listening
+        host, _, port = address.rpartition(":")
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, int(port)))
+            listening.listen(_BACKLOG)
+        except OSError:
+            listening.close()
+            return None
+        self._sockets[address] = listening
+        return listening
+
     def _start(self, component: Component) -> None:
+        held = self._socket(component.listen) if component.listen else None
+        environment = {**os.environ, **component.env}
+        if held is not None:
+            environment[LISTENING] = str(held.fileno())
         log = self._root / "logs" / f"{component.name}.log"
         with open(log, "ab") as out:
             os.fchmod(out.fileno(), 0o600)
@@ -135,7 +163,8 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, **component.env},
+                env=environment,
+                pass_fds=(held.fileno(),) if held is not None else (),
                 start_new_session=True,
             )
         component.started = time.monotonic()
@@ -200,9 +229,11 @@ def _end(component: Component) -> None:
 
 
 def read_plan(file: Path) -> list[Component]:
-    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is
-    none."""
-    return [Component(**row) for row in json.loads(file.read_text())["components"]]
+    """The components of a plan. What only a later release knows of them is left out. Raises
+    OSError, ValueError, TypeError and KeyError for what is none."""
+    known = {"name", "command", "address", "env", "listen"}
+    rows = json.loads(file.read_text())["components"]
+    return [Component(**{k: v for k, v in row.items() if k in known}) for row in rows]
 
 
 def main() -> None:

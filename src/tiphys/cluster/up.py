@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Collection
 
+import tiphys
 from tiphys.cluster import (
     components,
     containerd,
@@ -54,6 +55,8 @@ def _make_folders(cluster: Cluster) -> None:
 
 def start(cluster: Cluster) -> None:
     """Starts the supervisor, which starts the rest."""
+    cluster.release = tiphys.__version__
+    cluster.save()
     file = plan.write(cluster)
     renewal.note_due(cluster)
     cluster.status_file.unlink(missing_ok=True)

@@ -80,9 +80,13 @@ class Answering(Protocol):
 
 
 async def serve(
-    server: Answering, host: str, port: int, context: ssl.SSLContext
+    server: Answering,
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    inherited: int | None = None,
 ) -> web.ServerRunner:
-    """Listens; returns what `cleanup()` stops."""
+    """Listens, on an inherited socket if there is one; returns what `cleanup()` stops."""
     front = Front(
         server.handle,
         connection=_Connection,
@@ -93,7 +97,9 @@ async def serve(
     )
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await Site(runner, host, port, ssl_context=context, backlog=1024).start()
+    site = Site(runner, host, port, ssl_context=context, backlog=1024)
+    site.inherited = inherited
+    await site.start()
     return runner
 
 
