@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +18,9 @@ from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
 from tiphys.cli.monitoring import monitored, serving
 from tiphys.cli.policy import policy
+from tiphys.cli.process import end_process, run_process
+from tiphys.cli.status import kubeconfig, status
+from tiphys.cli.store import store
 
 if TYPE_CHECKING:
     from tiphys.client.component import Ending
@@ -77,6 +78,9 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
+)
+@click.option(
     "--certificate-days",
     type=click.FloatRange(0, min_open=True),
     default=None,
@@ -103,6 +107,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    kubelet_config: Path | None,
     certificate_days: float | None,
     encrypt: bool,
     encryption_config: Path | None,
@@ -116,7 +121,15 @@ def up(
 
     with explained():
         asked = command.Asked(
-            name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config
+            name,
+            data_dir,
+            port,
+            nodes,
+            runtime,
+            store,
+            etcd_tls,
+            scheduler_config,
+            kubelet_config,
         )
         asked.certificate_days = certificate_days
         asked.encrypt = encrypt
@@ -143,103 +156,7 @@ def down(name: str, purge: bool) -> None:
         click.echo(f"Your kubectl context is now {context}.")
 
 
-@cli.command()
-@cluster_name
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
-def status(name: str, output: str) -> None:
-    """Show the status of a cluster and its components."""
-    from tiphys.cluster import status as cluster_status
-
-    with explained():
-        summary = cluster_status.summary(existing(name))
-    if output == "json":
-        click.echo(json.dumps(summary, indent=2))
-        return
-    running = "running" if summary["running"] else "stopped"
-    nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
-    click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
-    click.echo(f"context {name} in {summary['kubeconfig']}, data in {summary['dataDir']}")
-    for row in summary["components"]:
-        click.echo(f"  {_status_line(row)}")
-
-
-def _status_line(row: dict[str, Any]) -> str:
-    memory = f"{row['memory'] >> 20:>4} MiB"
-    restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
-    process = f"pid {row['pid'] or '-':<8} {memory}"
-    return f"{row['name']:<12} {row['health']:<19} {process}  {row['address']}{restarts}"
-
-
-@cli.command()
-@cluster_name
-def kubeconfig(name: str) -> None:
-    """Print a cluster's kubeconfig."""
-    import yaml
-
-    from tiphys.cluster import kubeconfig as files
-
-    with explained():
-        click.echo(yaml.safe_dump(files.admin(existing(name)), sort_keys=False), nl=False)
-
-
-@cli.group("store")
-def store_group() -> None:
-    """Find and remove corrupted values in a cluster's store."""
-
-
-@store_group.command("check")
-@cluster_name
-def store_check(name: str) -> None:
-    """List the keys that hold no objects, one a line; exit with 1 if there are any."""
-    from tiphys.cluster import stored
-
-    with explained():
-        corrupt = stored.check(existing(name))
-    for value in corrupt:
-        click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
-    if corrupt:
-        raise SystemExit(1)
-    click.echo("Every key holds an object.")
-
-
-@store_group.command("remove")
-@cluster_name
-@click.argument("key")
-def store_remove(name: str, key: str) -> None:
-    """Remove a key whose value is corrupted. With SQLite the cluster must be down."""
-    from tiphys.cluster import stored
-
-    with explained():
-        stored.remove(existing(name), key)
-    click.echo(f"{key} is gone.")
-
-
 # --- components ---
-
-
-def _run(main: Coroutine[Any, Any, T]) -> T:
-    import gc
-
-    import uvloop
-
-    # What is loaded now lives as long as the process: collections need not look at it again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
-    return uvloop.run(main)
-
-
-def _end(ending: Ending) -> None:
-    """Exits with a status for how the component ended, or restarts its command in this process."""
-    import logging
-
-    from tiphys.client.component import Ending
-
-    if ending is Ending.LOST:
-        raise SystemExit(1)
-    if ending is Ending.SHRUNK:
-        logging.getLogger(__name__).info("Restarting this component: %s", ending.value)
-        os.execv(sys.executable, sys.orig_argv)
 
 
 @cli.command()
@@ -340,7 +257,7 @@ def apiserver(
         encryption_reload=encryption_provider_config_automatic_reload,
     )
     try:
-        _run(run(options))
+        run_process(run(options))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -439,7 +356,7 @@ def controllers(
 
             return await lead_and_run(client, "kube-controller-manager", leader_elect, start)
 
-    _end(_run(main()))
+    end_process(run_process(main()))
 
 
 @cli.command()
@@ -484,7 +401,7 @@ def addons(
 
             return await lead_and_run(client, "tiphys-addons", False, start)
 
-    _end(_run(main()))
+    end_process(run_process(main()))
 
 
 @cli.command()
@@ -525,7 +442,7 @@ def scheduler(
 
             return await lead_and_run(client, "kube-scheduler", leader_elect, start)
 
-    _end(_run(main()))
+    end_process(run_process(main()))
 
 
 @cli.command()
@@ -550,6 +467,8 @@ def scheduler(
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
 @click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
+@click.option("--images", type=FOLDER, default=None, help="A folder on the disk of images.")
+@click.option("--config", type=FOLDER, default=None, help="A KubeletConfiguration.")
 @click.option(
     "--cluster-cidr",
     default="",
@@ -576,7 +495,7 @@ def node(log_format: str, **options: Any) -> None:
     from tiphys.cluster.nodeprocess import NodeProcess, run
 
     configure(log_format)
-    _run(run(NodeProcess(**options)))
+    run_process(run(NodeProcess(**options)))
 
 
 cli.add_command(addon)
@@ -584,6 +503,9 @@ cli.add_command(image)
 cli.add_command(policy)
 for command in keeping.COMMANDS:
     cli.add_command(command)
+cli.add_command(status)
+cli.add_command(kubeconfig)
+cli.add_command(store)
 
 
 def main() -> None:

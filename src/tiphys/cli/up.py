@@ -45,6 +45,7 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    kubelet_config: Path | None = None
     certificate_days: float | None = None
     encrypt: bool = False
     encryption_config: Path | None = None
@@ -91,6 +92,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
     _configure_encryption(cluster, asked)
+    if asked.kubelet_config:
+        cluster.kubelet_config = str(asked.kubelet_config.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

@@ -26,7 +26,9 @@ _STORE = "store.db"
 _PKI = "pki"
 _ENCRYPTION = "encryption.yaml"
 _SCHEDULER = "scheduler.yaml"
-_REPLACED = ("state.db", "state.db-wal", "state.db-shm", "etcd", _PKI, _ENCRYPTION, _SCHEDULER)
+_KUBELET = "kubelet.yaml"
+_CONFIGURATION = (_ENCRYPTION, _SCHEDULER, _KUBELET)
+_REPLACED = ("state.db", "state.db-wal", "state.db-shm", "etcd", _PKI, *_CONFIGURATION)
 
 
 def backup(cluster: Cluster, target: Path, lock: Lock) -> Manifest:
@@ -50,10 +52,10 @@ def backup(cluster: Cluster, target: Path, lock: Lock) -> Manifest:
 
 def _copy_configuration(cluster: Cluster, folder: Path) -> None:
     shutil.copytree(cluster.pki, folder / _PKI)
-    if cluster.encryption_config:
-        shutil.copyfile(cluster.encryption_config, folder / _ENCRYPTION)
-    if cluster.scheduler_config:
-        shutil.copyfile(cluster.scheduler_config, folder / _SCHEDULER)
+    files = (cluster.encryption_config, cluster.scheduler_config, cluster.kubelet_config)
+    for file, name in zip(files, _CONFIGURATION, strict=True):
+        if file:
+            shutil.copyfile(file, folder / name)
 
 
 class Restoring:
@@ -134,6 +136,8 @@ def _cluster_of(source: Path, manifest: Manifest, wanted: Restoring) -> Cluster:
         cluster.encryption_config = str(encryption.own_file(cluster))
     if cluster.scheduler_config:
         cluster.scheduler_config = str(cluster.root / _SCHEDULER)
+    if cluster.kubelet_config:
+        cluster.kubelet_config = str(cluster.root / _KUBELET)
     return cluster
 
 
@@ -186,6 +190,6 @@ def _put_back(cluster: Cluster, aside: Path) -> None:
 def _place_configuration(cluster: Cluster, folder: Path) -> None:
     shutil.move(folder / _PKI, cluster.pki)
     cluster.pki.chmod(0o700)
-    for name in (_ENCRYPTION, _SCHEDULER):
+    for name in _CONFIGURATION:
         if (folder / name).exists():
             shutil.move(folder / name, cluster.root / name)

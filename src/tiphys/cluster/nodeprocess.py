@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
@@ -24,6 +25,7 @@ from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions
+from tiphys.node.configuration import DEFAULT, ConfigurationError, KubeletConfiguration, read
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
@@ -59,6 +61,8 @@ class NodeProcess:
     policy_kubeconfig: Path | None = None
     domain: str = "cluster.local"
     forward_dns: str = ""
+    images: Path | None = None
+    config: Path | None = None
 
 
 async def run(options: NodeProcess) -> None:
@@ -92,6 +96,16 @@ async def _start(
         await _hollow(options, client, tasks, informers, agents)
     else:
         await _containers(options, client, tasks, informers, agents)
+
+
+def read_kubelet_config(file: Path | None) -> KubeletConfiguration:
+    """Raises ConfigurationError, OSError."""
+    if file is None:
+        return DEFAULT
+    try:
+        return read(yaml.safe_load(file.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"it cannot be read: {error}") from None
 
 
 async def _server(client: Client) -> None:
@@ -156,6 +170,7 @@ async def _containers(
 ) -> None:
     from tiphys import addons
     from tiphys.network.proxy.service_proxy import ServiceProxy
+    from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)
@@ -168,6 +183,7 @@ async def _containers(
     resolver = machine_resolver()
     if options.forward_dns:
         resolver = Resolver([options.forward_dns], [], [])
+    configuration = read_kubelet_config(options.config)
     own = NodeOptions(
         options.name,
         options.address,
@@ -180,6 +196,8 @@ async def _containers(
         options.domain,
         options.pod_cidr,
         resolver=resolver,
+        images=options.images,
+        configuration=configuration,
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -193,7 +211,8 @@ async def _containers(
         )
     )
     metrics = KubeletMetrics(client.metrics.registry)
-    runtime = CRIRuntime(options.socket, options.logs, options.cgroup, metrics)
+    log_limits = LogLimits(configuration.log_bytes, configuration.log_files)
+    runtime = CRIRuntime(options.socket, options.logs, options.cgroup, metrics, log_limits)
     agent = Agent(
         client, runtime, own, lambda: list(services), tasks, isolation=policies, metrics=metrics
     )

@@ -31,6 +31,8 @@ def check(cluster: Cluster) -> None:
     encryption.check(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
+    if cluster.kubelet_config:
+        _check_kubelet_config(Path(cluster.kubelet_config))
     kubeconfig.check()
     certificates.check(cluster.pki)
     _check_port(cluster)
@@ -47,6 +49,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--encryption-config", running.encryption_config, asked.encryption_config),
+        ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -98,6 +101,16 @@ def _check_profiles(file: Path) -> None:
 
     try:
         read_profiles(file)
+    except (ConfigurationError, OSError) as error:
+        raise ClusterError(f"{file}: {error}") from None
+
+
+def _check_kubelet_config(file: Path) -> None:
+    from tiphys.cluster.nodeprocess import read_kubelet_config
+    from tiphys.node.configuration import ConfigurationError
+
+    try:
+        read_kubelet_config(file)
     except (ConfigurationError, OSError) as error:
         raise ClusterError(f"{file}: {error}") from None
 

@@ -40,6 +40,7 @@ class Cluster:
     release: str = ""  # of tiphys that ran it last
     certificate_days: float = 0  # that certificates last, 0: a year
     encryption_config: str = ""  # file: an EncryptionConfiguration
+    kubelet_config: str = ""  # file: a KubeletConfiguration
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # --- where things lie ---

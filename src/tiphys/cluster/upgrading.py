@@ -73,4 +73,3 @@ def _wait_for_server(cluster: Cluster) -> None:
             f"{error}; to go back, install the earlier release "
             f"({cluster.release or 'the one before'}) and run tiphys upgrade again"
         ) from None
-
