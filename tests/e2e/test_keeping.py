@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import uuid
@@ -15,11 +17,12 @@ from typing import Any
 
 import pytest
 
+import tiphys
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import Config
-from tiphys.cluster import state, stored
+from tiphys.cluster import components, images, state, stored
 from tiphys.cluster.state import Cluster
 from tiphys.machinery.errors import StatusError
 from tiphys.testing.cluster import free_port
@@ -35,10 +38,11 @@ class Kept:
         self.name = f"kept-{uuid.uuid4().hex[:8]}"
         self.names: list[str] = []
         self.env = {**os.environ, "KUBECONFIG": str(root / "kubeconfig")}
+        self.python = sys.executable
 
     def tiphys(self, *words: str, fails: bool = False) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "tiphys.cli.main", *words],
+            [self.python, "-m", "tiphys.cli.main", *words],
             env=self.env,
             capture_output=True,
             text=True,
@@ -54,9 +58,30 @@ class Kept:
         if name not in self.names:
             self.names.append(name)
             place = ("--data-dir", str(self.root / name), "--port", str(free_port()))
-            options = (*place, "--runtime", "none", *options)
+            runtime = () if "--runtime" in options else ("--runtime", "none")
+            options = (*place, *runtime, *options)
         self.tiphys("up", "--name", name, *options)
         return self.cluster(name)
+
+    def install(self, version: str) -> None:
+        """Uses a release of its own from now on: an environment with a copy of the sources."""
+        place = self.root / version
+        sources = place / "src"
+        shutil.copytree(
+            Path(tiphys.__file__).parent, sources / "tiphys", ignore=shutil.ignore_patterns("*.pyc")
+        )
+        (sources / "tiphys" / "__init__.py").write_text(f'__version__ = "{version}"\n')
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+        [packages] = place.glob("lib/python*/site-packages")
+        found = [str(sources), *(path for path in sys.path if path.endswith("site-packages"))]
+        (packages / "a.pth").write_text("\n".join(found) + "\n")
+        self.env.pop("PYTHONPATH", None)
+        self.python = str(place / "bin" / "python")
+
+    def commands(self) -> dict[str, str]:
+        """The program of each component that runs."""
+        rows = components.read(self.cluster())["components"]
+        return {row["name"]: _program(row["pid"]) for row in rows}
 
     def cluster(self, name: str = "") -> Cluster:
         found = state.load(name or self.name)
@@ -67,6 +92,10 @@ class Kept:
         cluster = self.cluster(name)
         pki = cluster.pki
         return Client(Config(cluster.server, pki / "ca.crt", pki / "admin.crt", pki / "admin.key"))
+
+
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]
 
 
 @pytest.fixture
@@ -291,3 +320,49 @@ async def test_an_upgrade_refuses_no_request(kept: Kept) -> None:
     # A client of ours waits ten seconds for a connection, which a busy machine may not be done in.
     refused = [failure for failure in asking.failures if "ConnectionTimeout" not in failure]
     assert asking.answered > 20 and refused == []
+
+
+@pytest.mark.root
+@pytest.mark.needs("containerd")
+async def test_pods_run_on_while_a_cluster_is_upgraded_and_goes_back(kept: Kept) -> None:
+    kept.install("0.1.0")
+    kept.up("--runtime", "containerd", "--wait")
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": images.PAUSE, "imagePullPolicy": "Never"}]},
+    }
+    async with kept.client() as client:
+        await client.create(pod, "default")
+        first = await container(client)
+        for version in ("0.2.0", "0.1.0"):
+            if version == "0.2.0":
+                kept.install(version)
+            else:
+                kept.python = str(kept.root / version / "bin" / "python")
+            said = await asyncio.to_thread(kept.tiphys, "upgrade", "--name", kept.name)
+            assert f"runs tiphys {version}; it was 0." in said
+            programs = kept.commands()
+            assert programs.pop("containerd") == "containerd"
+            assert set(programs.values()) == {kept.python} and len(programs) >= 3
+            assert kept.cluster().release == version
+            assert await container(client) == first
+    with sqlite3.connect(kept.cluster().root / "state.db") as database:
+        database.execute("PRAGMA user_version=99")
+    before = components.read(kept.cluster())["components"]
+    refusal = kept.tiphys("upgrade", "--name", kept.name, fails=True)
+    assert "a newer release has written it" in refusal and "nothing was changed" in refusal
+    assert components.read(kept.cluster())["components"] == before
+
+
+async def container(client: Client) -> str:
+    """The id of the pod's container, once it runs and its node says so."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await client.get(core_v1.Pod, "p", "default")
+            statuses = found.status.container_statuses
+            if statuses and statuses[0].state.running is not None:
+                assert statuses[0].restart_count == 0
+                return statuses[0].container_id
+            await asyncio.sleep(0.1)

@@ -197,6 +197,8 @@ class RunningServer:
         """Sees off the clients before another server takes over the socket: new connections wait
         for it, and those that are there are closed after their next answer."""
         sites = [site for site in self._runner.sites if isinstance(site, Site)]
+        if not any(site.listens for site in sites):
+            return
         for site in sites:
             site.pause()
         self.server.leaving = True

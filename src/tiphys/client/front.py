@@ -211,6 +211,11 @@ class Site(web.TCPSite):
         self._listener.pause()
 
     @property
+    def listens(self) -> bool:
+        """Whether connections can still come: to us, or to who comes after us."""
+        return self._listener.listens
+
+    @property
     def busy(self) -> bool:
         """Whether there are connections whose handshake is not over."""
         return self._listener.busy

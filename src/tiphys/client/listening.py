@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -76,6 +77,11 @@ class Listener:
             self._loop.remove_reader(listening)
 
     @property
+    def listens(self) -> bool:
+        """Whether connections can still come: to us, or to who comes after us."""
+        return any(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in self.sockets)
+
+    @property
     def busy(self) -> bool:
         """Whether there are connections whose handshake is not over."""
         return bool(self._silent or self._ready or self._under_way)
@@ -123,6 +129,11 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no files, no memory
+                if (
+                    error.errno == errno.EINVAL
+                ):  # it listens no more: whoever held it has ended that
+                    self._loop.remove_reader(listening)
+                    return
                 log.error("cannot accept connections: %s", error)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE, self._resume, listening)

@@ -150,6 +150,14 @@ class Supervisor:
         self._sockets[address] = listening
         return listening
 
+    def _close_socket(self, address: str) -> None:
+        """Tells the component, too, that nobody comes after it."""
+        listening = self._sockets.pop(address, None)
+        if listening is not None:
+            with contextlib.suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+
     def _start(self, component: Component) -> None:
         held = self._socket(component.listen) if component.listen else None
         environment = {**os.environ, **component.env}
@@ -188,6 +196,8 @@ class Supervisor:
 
     def _end(self) -> None:
         for component in reversed(self._components):
+            if component.listen:
+                self._close_socket(component.listen)
             _end(component)
         (self._root / "status.json").unlink(missing_ok=True)
 

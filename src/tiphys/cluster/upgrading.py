@@ -13,6 +13,8 @@ from typing import NamedTuple
 import tiphys
 from tiphys.cluster import components, plan, readiness, up
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.store.engine import StoreError
+from tiphys.store.sqlite import check_format
 
 _KEPT = ("containerd", "etcd")  # of other projects; pods depend on them
 _PATIENCE = 60.0  # seconds for a component to end, or to run
@@ -32,11 +34,22 @@ def upgrade(cluster: Cluster) -> Iterator[Replaced]:
         raise ClusterError(
             f"{cluster.name} is down: tiphys up --name {cluster.name} starts it with this release"
         )
+    _check_format(cluster)
     for process in plan.processes(cluster):
         if not process.name.startswith(_KEPT):
             yield _replace(cluster, process.name)
     cluster.release = tiphys.__version__
     cluster.save()
+
+
+def _check_format(cluster: Cluster) -> None:
+    """Raises ClusterError while everything still runs, when this release cannot read the store."""
+    if cluster.store != "sqlite":
+        return
+    try:
+        check_format(cluster.root / "state.db")
+    except StoreError as error:
+        raise ClusterError(f"{error}; nothing was changed") from None
 
 
 def _replace(cluster: Cluster, name: str) -> Replaced:

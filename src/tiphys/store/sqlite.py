@@ -64,6 +64,15 @@ def read_current(path: Path) -> list[Change]:
         raise StoreError(f"{path}: {error}") from None
 
 
+def check_format(path: Path) -> None:
+    """Whether this release can use a file. Raises StoreError."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            newer_format(path, database)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
 def newer_format(path: Path, database: sqlite3.Connection) -> None:
     """Raises StoreError when a later release has written the file."""
     [[version]] = database.execute("PRAGMA user_version")
