@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tiphys.cli import keeping
+from tiphys.cli.accessflags import (
+    authentication_flags,
+    authentication_options,
+    authorization_flags,
+    authorization_options,
+)
 from tiphys.cli.addon import addon
+from tiphys.cli.auditflags import audit_flags, audit_options
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
@@ -81,6 +88,13 @@ def cli() -> None:
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
+    "--audit-policy",
+    type=FOLDER,
+    default=None,
+    help="File with an audit.k8s.io/v1 Policy; what it asks for is written to audit/audit.log in "
+    "the cluster's folder.",
+)
+@click.option(
     "--certificate-days",
     type=click.FloatRange(0, min_open=True),
     default=None,
@@ -108,6 +122,7 @@ def up(
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
     kubelet_config: Path | None,
+    audit_policy: Path | None,
     certificate_days: float | None,
     encrypt: bool,
     encryption_config: Path | None,
@@ -130,6 +145,7 @@ def up(
             etcd_tls,
             scheduler_config,
             kubelet_config,
+            audit_policy,
         )
         asked.certificate_days = certificate_days
         asked.encrypt = encrypt
@@ -205,6 +221,9 @@ def down(name: str, purge: bool) -> None:
     show_default=True,
     help="Read that file again when it changes.",
 )
+@authentication_flags
+@authorization_flags
+@audit_flags
 @log_format
 def apiserver(
     pki: Path,
@@ -224,8 +243,10 @@ def apiserver(
     encryption_provider_config: Path | None,
     encryption_provider_config_automatic_reload: bool,
     log_format: str,
+    **more: Any,
 ) -> None:
     """Run the API server."""
+    from tiphys import addons
     from tiphys.apiserver.main import Options, run
     from tiphys.cluster.supervisor import LISTENING
     from tiphys.store.engine import StoreError
@@ -233,6 +254,10 @@ def apiserver(
     configure(log_format)
     kubelet_certificate = pki / "apiserver-kubelet-client.crt"
     kubelet_key = pki / "apiserver-kubelet-client.key"
+    try:
+        authentication = authentication_options(more)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     options = Options(
         pki / "apiserver.crt",
         pki / "apiserver.key",
@@ -255,9 +280,12 @@ def apiserver(
         inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
         encryption_config=encryption_provider_config,
         encryption_reload=encryption_provider_config_automatic_reload,
+        audit=audit_options(more),
+        authentication=authentication,
+        authorization=authorization_options(more),
     )
     try:
-        run_process(run(options))
+        run_process(run(options, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 

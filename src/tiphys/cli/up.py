@@ -46,6 +46,7 @@ class Asked:
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
     kubelet_config: Path | None = None
+    audit_policy: Path | None = None
     certificate_days: float | None = None
     encrypt: bool = False
     encryption_config: Path | None = None
@@ -94,6 +95,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     _configure_encryption(cluster, asked)
     if asked.kubelet_config:
         cluster.kubelet_config = str(asked.kubelet_config.absolute())
+    if asked.audit_policy:
+        cluster.audit_policy = str(asked.audit_policy.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

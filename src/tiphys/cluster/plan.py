@@ -122,6 +122,9 @@ def _apiserver(cluster: Cluster) -> Process:
     if cluster.encryption_config:
         flags["--encryption-provider-config"] = cluster.encryption_config
         flags["--encryption-provider-config-automatic-reload"] = "true"
+    if cluster.audit_policy:
+        flags["--audit-policy-file"] = cluster.audit_policy
+        flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
     command = [*_TIPHYS, "apiserver", *_words(flags)]

@@ -33,6 +33,8 @@ def check(cluster: Cluster) -> None:
         _check_profiles(Path(cluster.scheduler_config))
     if cluster.kubelet_config:
         _check_kubelet_config(Path(cluster.kubelet_config))
+    if cluster.audit_policy:
+        _check_audit_policy(Path(cluster.audit_policy))
     kubeconfig.check()
     certificates.check(cluster.pki)
     _check_port(cluster)
@@ -50,6 +52,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--encryption-config", running.encryption_config, asked.encryption_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
+        ("--audit-policy", running.audit_policy, asked.audit_policy),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -73,6 +76,19 @@ def _as_typed(value: object) -> str:
 
 def check_store(cluster: Cluster) -> None:
     """Whether the store of a cluster can be used. Raises ClusterError."""
+
+
+def _check_audit_policy(file: Path) -> None:
+    from tiphys.apiserver.audit.policy import load
+    from tiphys.machinery.configfiles import ConfigFileError
+
+    try:
+        load(file)
+    except ConfigFileError as error:
+        raise ClusterError(str(error)) from None
+
+
+def _check_store(cluster: Cluster) -> None:
     store = cluster.store
     if store == "sqlite":
         return

@@ -21,7 +21,7 @@ from tiphys.client.client import Client
 from tiphys.client.config import Config
 from tiphys.cluster import apiclient, components, encryption, stored
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.store.encryption.configuration import EncryptionConfiguration, Key, Keys
 from tiphys.store.encryption.transformers import Transformers
 
@@ -208,7 +208,7 @@ async def _write_again(client: Client, resource: _Resource, obj: dict[str, Any])
     try:
         await client.request("PUT", path, msgspec.json.encode(obj))
     except StatusError as error:
-        return "" if error.code in (404, 409) else f"{path}: {error}"
+        return "" if is_write_overtaken(error) else f"{path}: {error}"
     return ""
 
 

@@ -41,6 +41,7 @@ class Cluster:
     certificate_days: float = 0  # that certificates last, 0: a year
     encryption_config: str = ""  # file: an EncryptionConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
+    audit_policy: str = ""  # file: an audit Policy
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # --- where things lie ---
