@@ -24,11 +24,14 @@ from tiphys.store.dump import BUMP
 
 _STORE = "store.db"
 _PKI = "pki"
-_ENCRYPTION = "encryption.yaml"
-_SCHEDULER = "scheduler.yaml"
-_KUBELET = "kubelet.yaml"
-_CONFIGURATION = (_ENCRYPTION, _SCHEDULER, _KUBELET)
-_REPLACED = ("state.db", "state.db-wal", "state.db-shm", "etcd", _PKI, *_CONFIGURATION)
+# Files of the cluster's options, and what they are called in a backup.
+_CONFIGURATION = {
+    "encryption_config": encryption.OWN_FILE,
+    "scheduler_config": "scheduler.yaml",
+    "kubelet_config": "kubelet.yaml",
+    "audit_policy": "audit-policy.yaml",
+}
+_REPLACED = ("state.db", "state.db-wal", "state.db-shm", "etcd", _PKI, *_CONFIGURATION.values())
 
 
 def backup(cluster: Cluster, target: Path, lock: Lock) -> Manifest:
@@ -52,8 +55,8 @@ def backup(cluster: Cluster, target: Path, lock: Lock) -> Manifest:
 
 def _copy_configuration(cluster: Cluster, folder: Path) -> None:
     shutil.copytree(cluster.pki, folder / _PKI)
-    files = (cluster.encryption_config, cluster.scheduler_config, cluster.kubelet_config)
-    for file, name in zip(files, _CONFIGURATION, strict=True):
+    for option, name in _CONFIGURATION.items():
+        file = getattr(cluster, option)
         if file:
             shutil.copyfile(file, folder / name)
 
@@ -132,12 +135,9 @@ def _cluster_of(source: Path, manifest: Manifest, wanted: Restoring) -> Cluster:
     cluster.data_dir = str(folder.absolute())
     cluster.port = wanted.port or cluster.port
     cluster.store = wanted.store or cluster.store
-    if cluster.encryption_config:
-        cluster.encryption_config = str(encryption.own_file(cluster))
-    if cluster.scheduler_config:
-        cluster.scheduler_config = str(cluster.root / _SCHEDULER)
-    if cluster.kubelet_config:
-        cluster.kubelet_config = str(cluster.root / _KUBELET)
+    for option, file in _CONFIGURATION.items():
+        if getattr(cluster, option):
+            setattr(cluster, option, str(cluster.root / file))
     return cluster
 
 
@@ -190,6 +190,6 @@ def _put_back(cluster: Cluster, aside: Path) -> None:
 def _place_configuration(cluster: Cluster, folder: Path) -> None:
     shutil.move(folder / _PKI, cluster.pki)
     cluster.pki.chmod(0o700)
-    for name in _CONFIGURATION:
+    for name in _CONFIGURATION.values():
         if (folder / name).exists():
             shutil.move(folder / name, cluster.root / name)

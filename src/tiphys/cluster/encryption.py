@@ -14,12 +14,13 @@ from tiphys.cluster.state import Cluster, ClusterError
 if TYPE_CHECKING:
     from tiphys.store.encryption.configuration import EncryptionConfiguration, Key
 
+OWN_FILE = "encryption.yaml"
 _KEY_SIZE = 32  # bytes
 
 
 def own_file(cluster: Cluster) -> Path:
     """Where the configuration lies that we make."""
-    return cluster.root / "encryption.yaml"
+    return cluster.root / OWN_FILE
 
 
 def check(cluster: Cluster) -> None:
