@@ -74,10 +74,6 @@ def _as_typed(value: object) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
 
 
-def check_store(cluster: Cluster) -> None:
-    """Whether the store of a cluster can be used. Raises ClusterError."""
-
-
 def _check_audit_policy(file: Path) -> None:
     from tiphys.apiserver.audit.policy import load
     from tiphys.machinery.configfiles import ConfigFileError
@@ -88,7 +84,8 @@ def _check_audit_policy(file: Path) -> None:
         raise ClusterError(str(error)) from None
 
 
-def _check_store(cluster: Cluster) -> None:
+def check_store(cluster: Cluster) -> None:
+    """Whether the store of a cluster can be used. Raises ClusterError."""
     store = cluster.store
     if store == "sqlite":
         return
