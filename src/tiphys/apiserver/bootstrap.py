@@ -12,6 +12,7 @@ from typing import Any
 from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
+from tiphys.apiserver import joining
 from tiphys.apiserver.access import flowcontrol
 from tiphys.apiserver.access.authorization import aggregated
 from tiphys.apiserver.access.coverage import Owned
@@ -182,6 +183,7 @@ _NETWORK = [
     _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
     _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
     _rule(["list", "watch"], "networking.k8s.io", "networkpolicies"),
+    _rule(["list", "watch"], "", "nodes"),  # where to send what is for their pods
 ]
 # The labels and addresses that network policies are about. An identity of its own: a node's reads
 # its own pods alone.
@@ -348,6 +350,7 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
         {},
         "",
     ),
+    *((name, rules, {}, "") for name, rules in joining.ROLES.items()),
 ]
 _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("cluster-admin", "cluster-admin", [("Group", "system:masters")]),
@@ -375,6 +378,7 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
         "system:kube-controller-manager",
         [("User", "system:kube-controller-manager")],
     ),
+    *((name, role, [("Group", group)]) for name, (role, group) in joining.BINDINGS.items()),
 ]
 
 
@@ -479,6 +483,9 @@ async def _roles(registry: Registry) -> None:
     )
     bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
     await _ensure(registry, bound, "kube-system")
+    for joins in joining.readers():
+        await _ensure(registry, joins.role, joins.namespace)
+        await _ensure(registry, joins.binding, joins.namespace)
     bindings = []
     for name, role_name, subjects in _BINDINGS:
         binding = rbac_v1.ClusterRoleBinding(metadata=_meta(name, labels=dict(_LABELS)))
@@ -614,6 +621,8 @@ def _dns_service(address: str) -> core_v1.Service:
     }
     service = core_v1.Service(metadata=_meta("kube-dns", labels=labels))
     service.spec.cluster_ip = address
+    # Each node answers its own pods: another one may be lost, and nobody would notice at once.
+    service.spec.internal_traffic_policy = "Local"
     service.spec.ports = [
         core_v1.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
         core_v1.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),

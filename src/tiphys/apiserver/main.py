@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
@@ -118,7 +119,8 @@ class RunningServer:
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
-        authenticator = Authenticator(tokens, options.token_file)
+        joining = BootstrapTokens(self.store, tokens.now)
+        authenticator = Authenticator(tokens, options.token_file, joining)
         address = f"{options.address}:{options.port}"
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)

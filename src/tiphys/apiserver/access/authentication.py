@@ -1,4 +1,4 @@
-"""Who is asking: client certificates, service account tokens and static tokens, in that order."""
+"""Who is asking: by client certificate, static token, bootstrap token or service account token."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.http.request import User
 from tiphys.machinery import goformat, timestamps
 from tiphys.store.store import Store
@@ -257,8 +258,14 @@ class ServiceAccountTokens:
 class Authenticator:
     """Tries each way in turn. `static` is a file of ``token,user,uid,"group,group"`` lines."""
 
-    def __init__(self, tokens: ServiceAccountTokens, static: Path | None = None) -> None:
+    def __init__(
+        self,
+        tokens: ServiceAccountTokens,
+        static: Path | None = None,
+        bootstrap: BootstrapTokens | None = None,
+    ) -> None:
         self.tokens = tokens
+        self._bootstrap = bootstrap
         self._static = _read_static(static) if static else []
         self._certificates: dict[bytes, tuple[User, float]] = {}
 
@@ -289,6 +296,9 @@ class Authenticator:
         for known, user in self._static:
             if hmac.compare_digest(known, digest) and here in (audiences or [here]):
                 return user, [here]
+        joining = self._bootstrap.user(token) if self._bootstrap is not None else None
+        if joining is not None and here in (audiences or [here]):
+            return joining, [here]
         return self.tokens.review(token, audiences)
 
 
