@@ -28,7 +28,7 @@ async def start_on_node(node: NodeContext) -> None:
     server = DNSServer(Zone(node.domain, source), Forwarder(node.name_servers))
     source.on_change(server.forget)
     await server.start(node.address)
-    node.tasks.start(publish(node.client, node.name, node.address), "publish-dns")
+    node.tasks.start(publish(node.client, node.informers, node.name, node.address), "publish-dns")
 
 
 ADDON = Addon("dns", start_on_node=start_on_node)
