@@ -13,12 +13,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+CNI_FILE = "10-tiphys.conflist"
+MTU = 1500  # of pods whose packets leave the machine through its router alone
+
 
 class NetworkError(Exception):
     """The machine's network cannot be set up; the text says what to do."""
 
 
-def cni_config(name: str, subnet: str, leases: Path, mtu: int = 1500) -> dict[str, Any]:
+def cni_config(name: str, subnet: str, leases: Path, mtu: int = MTU) -> dict[str, Any]:
     """The CNI network list of a node's pods; `leases` is the folder of addresses in use."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "dataDir": str(leases)}
     link = {
@@ -30,11 +33,12 @@ def cni_config(name: str, subnet: str, leases: Path, mtu: int = 1500) -> dict[st
     return {"cniVersion": "0.4.0", "name": name, "plugins": [link]}
 
 
-def write_cni(folder: Path, name: str, subnet: str, leases: Path) -> None:
+def write_cni(folder: Path, name: str, subnet: str, leases: Path, mtu: int = MTU) -> None:
+    """At once: the runtime reads the folder whenever something changes there."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-tiphys.conflist").write_text(
-        json.dumps(cni_config(name, subnet, leases), indent=1)
-    )
+    temporary = folder / f"{CNI_FILE}.new"
+    temporary.write_text(json.dumps(cni_config(name, subnet, leases, mtu), indent=1))
+    temporary.rename(folder / CNI_FILE)
 
 
 def run(*command: str, check: bool = True) -> str:
@@ -49,9 +53,12 @@ def run(*command: str, check: bool = True) -> str:
 
 
 def set_up_link(link: str, address: str) -> None:
-    """A link that only holds the node's address among its pods, and forwarding between links."""
+    """A link that only holds the node's address among its pods, and forwarding between links. The
+    address of an earlier range goes."""
     if link not in run("ip", "-o", "link", "show"):
         run("ip", "link", "add", link, "type", "bridge")
+    if f" {address}/32 " not in run("ip", "-o", "-4", "addr", "show", "dev", link):
+        run("ip", "-4", "addr", "flush", "dev", link)
     run("ip", "addr", "replace", f"{address}/32", "dev", link)
     run("ip", "link", "set", link, "up")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
