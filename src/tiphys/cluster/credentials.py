@@ -19,6 +19,8 @@ _COMPONENTS = (
 
 def ensure(cluster: Cluster) -> None:
     """Writes below the cluster's `pki` what is missing there or about to expire."""
+    if cluster.joined:
+        return  # they were asked for
     pki = cluster.pki
     authority = Authority(pki)
     authority.ensure("apiserver", "kube-apiserver", (), _server_names(cluster), server=True)
@@ -57,6 +59,7 @@ def _server_names(cluster: Cluster) -> tuple[str, ...]:
         "127.0.0.1",
         f"{service_network}.1",
         cluster.node_address,
+        *((cluster.machine_address,) if cluster.machine_address else ()),
         socket.gethostname().lower(),
     )
 

@@ -6,6 +6,7 @@ Every check raises ClusterError with a sentence that says what to do.
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import socket
 import time
@@ -13,8 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tiphys.cluster import certificates, containerd, kubeconfig
+from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.network import tunnel
+from tiphys.network.pods import NetworkError
 
+_NODE_PREFIX = 24  # of the range of one node's pods
 _BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
 
 
@@ -28,6 +33,8 @@ def check(cluster: Cluster) -> None:
             "and try again"
         )
     _check_store(cluster)
+    if cluster.machine_address:
+        _check_machines(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
     kubeconfig.check()
@@ -45,6 +52,9 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+        ("--address", running.machine_address, asked.machine_address),
+        ("--pod-network", running.pod_network, asked.pod_network),
+        ("--pod-routes", running.pod_routes, asked.pod_routes),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -87,6 +97,37 @@ def _check_store(cluster: Cluster) -> None:
             raise ClusterError(
                 f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key"
             )
+
+
+def _check_machines(cluster: Cluster) -> None:
+    """Whether other machines can join."""
+    try:
+        tunnel.link_mtu(cluster.machine_address)
+    except NetworkError as error:
+        raise ClusterError(f"{error}; give one that it has with --address") from None
+    if cluster.runtime == "containerd" and cluster.nodes > 1:
+        raise ClusterError(
+            "--address and --nodes cannot both be given: with --address, further nodes are "
+            "machines that join"
+        )
+    check_pod_network(cluster)
+
+
+def check_pod_network(cluster: Cluster) -> None:
+    """Raises ClusterError when machines that join cannot be given parts of the pod network."""
+    text = cluster.pod_network
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ClusterError(f"--pod-network {text} is not a network; write 10.0.0.0/12") from None
+    if network.prefixlen > _NODE_PREFIX:
+        raise ClusterError(
+            f"--pod-network {text} is too small: every machine gets a /{_NODE_PREFIX} of it"
+        )
+    own = [place.pod_cidr for place in places(cluster)]
+    for other in (*own, cluster.service_cidr, f"{cluster.machine_address}/32"):
+        if network.overlaps(ipaddress.IPv4Network(other)):
+            raise ClusterError(f"--pod-network {text} overlaps with {other}; choose another")
 
 
 def _check_profiles(file: Path) -> None:

@@ -10,12 +10,13 @@ network.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.cluster.state import Cluster
-from tiphys.network import pods
+from tiphys.network import podroutes, pods, tunnel
 from tiphys.network.pods import run
 
 MOST = 16  # containerd nodes of one cluster: what the plan of addresses has room for
@@ -35,6 +36,8 @@ class NodePlace:
 
     @property
     def name(self) -> str:
+        if self.cluster.joined:
+            return self.cluster.joined.node
         host = socket.gethostname().lower().split(".")[0] or "node"
         return (host if self.cluster.number == 0 else f"{host}-{self.cluster.name}") + self.suffix
 
@@ -46,11 +49,18 @@ class NodePlace:
 
     @property
     def pod_cidr(self) -> str:
-        return f"{self.network}.0/24"
+        """Of a machine that has joined "" until it was given one."""
+        return _given_range(self) if self.cluster.joined else f"{self.network}.0/24"
+
+    @property
+    def gateway(self) -> str:
+        """The node's address among its pods."""
+        return f"{self.network}.1"
 
     @property
     def address(self) -> str:
-        return f"{self.network}.1"
+        """Where others reach the node."""
+        return self.cluster.machine_address or self.gateway
 
     @property
     def namespace(self) -> str:
@@ -62,6 +72,11 @@ class NodePlace:
         """The device on the machine: what holds its address among pods, or what leads to the
         sandbox."""
         return f"tiphys{self.cluster.number}{self.suffix}"
+
+    @property
+    def tunnel(self) -> str:
+        """The device that leads to the pods of nodes on other networks."""
+        return f"{self.link}-vx"
 
     @property
     def run(self) -> Path:
@@ -82,6 +97,10 @@ class NodePlace:
     @property
     def cni(self) -> Path:
         return self.cluster.root / f"cni{self.suffix}"
+
+    @property
+    def cni_name(self) -> str:
+        return f"tiphys-{self.cluster.name}{self.suffix}"
 
     @property
     def data(self) -> Path:
@@ -119,19 +138,46 @@ def places(cluster: Cluster) -> list[NodePlace]:
     )
 
 
+def pod_networks(cluster: Cluster) -> list[str]:
+    """The networks of all pods of the cluster."""
+    if cluster.joined:
+        return cluster.joined.pod_networks
+    own = [place.pod_cidr for place in places(cluster)]
+    return [*own, cluster.pod_network] if cluster.machine_address else own
+
+
+def _given_range(place: NodePlace) -> str:
+    """The range that the node's process has written down when it was given one."""
+    try:
+        written = json.loads((place.cni / pods.CNI_FILE).read_text())
+        return str(written["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
 def set_up(place: NodePlace) -> None:
-    """The node's place in the network. Raises NetworkError."""
+    """The node's place in the network; what depends on the range that a machine is given when it
+    has joined is left to its node process. Raises NetworkError."""
     first = NodePlace(place.cluster, 0)
     place.run.mkdir(parents=True, exist_ok=True)
-    pods.write_cni(
-        place.cni, f"tiphys-{place.cluster.name}{place.suffix}", place.pod_cidr, place.run / "ipam"
-    )
     for leftover in (place.run / "ipam").glob("*/last_reserved_ip.*"):
         leftover.unlink(missing_ok=True)
+    if place.cluster.joined:
+        return
+    pods.write_cni(
+        place.cni, place.cni_name, place.pod_cidr, place.run / "ipam", _pod_mtu(place.cluster)
+    )
     if not place.index:
-        pods.set_up_link(place.link, place.address)
+        pods.set_up_link(place.link, place.gateway)
     elif not Path("/run/netns", place.namespace).exists():
-        _set_up_namespace(place, first.address)
+        _set_up_namespace(place, first.gateway)
+
+
+def _pod_mtu(cluster: Cluster) -> int:
+    if not cluster.machine_address:
+        return pods.MTU
+    link = tunnel.link_mtu(cluster.machine_address)
+    return podroutes.pod_mtu(link, link, cluster.pod_routes)
 
 
 def _set_up_namespace(place: NodePlace, machine: str) -> None:
@@ -142,7 +188,7 @@ def _set_up_namespace(place: NodePlace, machine: str) -> None:
     run("ip", "link", "set", place.link, "up")
     for command in (
         ("link", "set", "lo", "up"),
-        ("addr", "add", f"{place.address}/32", "dev", "eth0"),
+        ("addr", "add", f"{place.gateway}/32", "dev", "eth0"),
         ("link", "set", "eth0", "up"),
         ("route", "add", "default", "via", machine, "dev", "eth0", "onlink"),
     ):
@@ -153,7 +199,7 @@ def _set_up_namespace(place: NodePlace, machine: str) -> None:
         "replace",
         place.pod_cidr,
         "via",
-        place.address,
+        place.gateway,
         "dev",
         place.link,
         "onlink",
@@ -166,7 +212,7 @@ def _set_up_namespace(place: NodePlace, machine: str) -> None:
 def pod_links(place: NodePlace) -> list[tuple[str, str]]:
     """(link, network namespace) of the node's pods: where the routes to their addresses lead."""
     ip = ("ip", "-n", place.namespace) if place.index else ("ip",)
-    if place.index and not Path("/run/netns", place.namespace).exists():
+    if not place.pod_cidr or (place.index and not Path("/run/netns", place.namespace).exists()):
         return []
     links = []
     for line in run(*ip, "-o", "route", "show", "root", place.pod_cidr, check=False).splitlines():
@@ -189,4 +235,5 @@ def tear_down(place: NodePlace) -> None:
     if place.index:
         with contextlib.suppress(pods.NetworkError):
             run("ip", "netns", "del", place.namespace)
+    tunnel.remove(place.tunnel, place.cluster.number + 1)
     pods.tear_down_link(place.link)

@@ -23,6 +23,22 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "tiphys"
 
 
+JOINED_PODS = "10.244.128.0/17"  # apart from the ranges of every cluster's first machine
+
+
+@dataclass
+class Joined:
+    """What a machine that has joined knows of the cluster that it is a node of. `servers` are
+    ``HOST:PORT`` of its API servers."""
+
+    node: str
+    servers: list[str]
+    service_network: str
+    dns: str
+    domain: str
+    pod_networks: list[str]
+
+
 @dataclass
 class Cluster:
     """`number` sets clusters of one machine apart: it is in their networks and names."""
@@ -38,6 +54,16 @@ class Cluster:
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
+
+    # where other machines reach this one, "" where there are none
+    machine_address: str = ""
+    pod_network: str = JOINED_PODS  # of which machines that join get a part each
+    pod_routes: str = "auto"  # how nodes reach each other's pods, of `network.podroutes.MODES`
+    joined: Joined | None = None  # this machine is a node of a cluster that is elsewhere
+
+    def __post_init__(self) -> None:
+        if isinstance(self.joined, dict):
+            self.joined = Joined(**self.joined)
 
     # --- where things lie ---
 
@@ -71,11 +97,15 @@ class Cluster:
 
     @property
     def service_cidr(self) -> str:
-        return f"10.{96 + self.number}.0.0/16"
+        return self.joined.service_network if self.joined else f"10.{96 + self.number}.0.0/16"
 
     @property
     def dns_address(self) -> str:
-        return f"10.{96 + self.number}.0.10"
+        return self.joined.dns if self.joined else f"10.{96 + self.number}.0.10"
+
+    @property
+    def domain(self) -> str:
+        return self.joined.domain if self.joined else "cluster.local"
 
     @property
     def table(self) -> str:
@@ -88,11 +118,15 @@ class Cluster:
     @property
     def address(self) -> str:
         """Where pods and components find the API server."""
+        if self.machine_address:
+            return self.machine_address
         return self.node_address if self.runtime == "containerd" else "127.0.0.1"
 
     @property
     def server(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        if self.joined:
+            return f"https://{self.joined.servers[0]}"
+        return f"https://{self.machine_address or '127.0.0.1'}:{self.port}"
 
     # --- the file ---
 

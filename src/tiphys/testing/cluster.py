@@ -147,7 +147,8 @@ class LocalCluster:
 
     async def _start_nodes(self) -> None:
         from tiphys.client.informer import Informers
-        from tiphys.cluster.nodeprocess import NodeProcess, _hollow
+        from tiphys.cluster.nodeoptions import NodeProcess
+        from tiphys.cluster.nodeprocess import _hollow
 
         options = NodeProcess(self.kubeconfig(), "hollow", self.root, nodes=self._nodes)
         await _hollow(options, self.client, self.tasks, Informers(self.client, self.tasks), [])
