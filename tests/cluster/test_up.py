@@ -71,6 +71,7 @@ def test_what_is_no_store_is_refused(cluster: Cluster, store: str) -> None:
     ("options", "refusal"),
     [
         ({"machine_address": "192.0.2.99"}, "no link of this machine has the address 192.0.2.99"),
+        ({"runtime": "hollow"}, "with --address use --runtime containerd, or none"),
         ({"pod_network": "ten"}, "is not a network; write 10.0.0.0/12"),
         ({"pod_network": "10.9.0.0/25"}, "is too small: every machine gets a /24 of it"),
         ({"pod_network": "10.96.0.0/12"}, "overlaps with 10.96.0.0/16; choose another"),
@@ -80,7 +81,7 @@ def test_what_is_no_store_is_refused(cluster: Cluster, store: str) -> None:
 def test_what_other_machines_cannot_join_is_refused(
     cluster: Cluster, options: dict[str, str], refusal: str
 ) -> None:
-    cluster.machine_address = machine_address()
+    cluster.runtime, cluster.machine_address = "none", machine_address()
     for name, value in options.items():
         setattr(cluster, name, value)
     with pytest.raises(ClusterError, match=re.escape(refusal)):

@@ -483,9 +483,9 @@ async def _roles(registry: Registry) -> None:
     )
     bound.subjects = [rbac_v1.Subject(kind="Group", name="system:nodes")]
     await _ensure(registry, bound, "kube-system")
-    for joins in joining.readers():
-        await _ensure(registry, joins.role, joins.namespace)
-        await _ensure(registry, joins.binding, joins.namespace)
+    readers = joining.readers()
+    await asyncio.gather(*(_ensure(registry, one.role, one.namespace) for one in readers))
+    await asyncio.gather(*(_ensure(registry, one.binding, one.namespace) for one in readers))
     bindings = []
     for name, role_name, subjects in _BINDINGS:
         binding = rbac_v1.ClusterRoleBinding(metadata=_meta(name, labels=dict(_LABELS)))

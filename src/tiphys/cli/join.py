@@ -14,6 +14,8 @@ from tiphys.cluster import up as cluster_up
 from tiphys.cluster.joining import Wanted
 from tiphys.cluster.state import Cluster, ClusterError
 
+_READY_WITHIN = 90.0  # seconds
+
 
 def run(wanted: Wanted) -> None:
     """Raises ClusterError; then nothing of it is running, unless it was before."""
@@ -32,6 +34,14 @@ def run(wanted: Wanted) -> None:
             start(existing)
             return
         start(_join(wanted, existing))
+
+
+def _wait(cluster: Cluster) -> None:
+    try:
+        readiness.wait_for_nodes(cluster, _READY_WITHIN)
+    except ClusterError as error:
+        reason = joining.reason_unready(cluster)
+        raise ClusterError(f"{error}: {reason}" if reason else str(error)) from None
 
 
 def _join(wanted: Wanted, existing: Cluster | None) -> Cluster:
@@ -82,5 +92,5 @@ def start(cluster: Cluster) -> None:
             readiness.load_pause(cluster)
         with steps.step("Node"):
             readiness.wait_for_server(cluster)
-            readiness.wait_for_nodes(cluster, 90)
+            _wait(cluster)
     click.echo(f"This machine is {joining.describe(cluster)} after {steps.elapsed():.1f} s.")

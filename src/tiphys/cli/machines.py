@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, existing, explained
+from tiphys.cli.clusters import cluster_name, existing, explained, made_here
 
 FOLDER = click.Path(path_type=Path)
 
@@ -29,7 +28,7 @@ def create(name: str, ttl: str, description: str) -> None:
     from tiphys.cluster import tokens
 
     with explained():
-        cluster = server_of(name)
+        cluster = made_here(name)
         seconds = tokens.seconds_of(ttl)
         tokens.join_command(cluster, tokens.new())  # refused before anything is made
         made = tokens.create(cluster, seconds, description)
@@ -43,7 +42,7 @@ def list_tokens(name: str) -> None:
     from tiphys.cluster import tokens
 
     with explained():
-        rows = tokens.known(server_of(name))
+        rows = tokens.known(made_here(name))
     click.echo(f"{'TOKEN':<25} {'EXPIRES':<22} {'USAGES':<24} DESCRIPTION")
     for row in rows:
         line = f"{row.token.text:<25} {row.expires:<22} {row.usages:<24} {row.description}"
@@ -58,7 +57,7 @@ def delete(name: str, token: str) -> None:
     from tiphys.cluster import tokens
 
     with explained():
-        tokens.delete(server_of(name), token)
+        tokens.delete(made_here(name), token)
     click.echo(f"Token {token.partition('.')[0]} is deleted.")
 
 
@@ -120,16 +119,3 @@ def leave(name: str, timeout: float, force: bool) -> None:
 
     with explained():
         command.run(existing(name), timeout, force)
-
-
-def server_of(name: str) -> Any:
-    """The cluster of that name, which this machine has made. Raises ClusterError."""
-    from tiphys.cluster.state import ClusterError
-
-    cluster = existing(name)
-    if cluster.joined:
-        raise ClusterError(
-            f"this machine has joined {cluster.server}; tokens are made on the machine where that "
-            "cluster was made"
-        )
-    return cluster

@@ -15,7 +15,7 @@ import click
 
 from tiphys.cli import machines
 from tiphys.cli.addon import addon
-from tiphys.cli.clusters import cluster_name, existing, explained
+from tiphys.cli.clusters import cluster_name, existing, explained, made_here
 from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
 from tiphys.cli.monitoring import monitored, serving
@@ -156,7 +156,10 @@ def status(name: str, output: str) -> None:
     running = "running" if summary["running"] else "stopped"
     nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
     click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
-    click.echo(f"context {name} in {summary['kubeconfig']}, data in {summary['dataDir']}")
+    known_as = f"context {name} in {summary['kubeconfig']}"
+    if summary["node"]:
+        known_as = f"node {summary['node']}"
+    click.echo(f"{known_as}, data in {summary['dataDir']}")
     for row in summary["components"]:
         click.echo(f"  {_status_line(row)}")
 
@@ -177,7 +180,7 @@ def kubeconfig(name: str) -> None:
     from tiphys.cluster import kubeconfig as files
 
     with explained():
-        click.echo(yaml.safe_dump(files.admin(existing(name)), sort_keys=False), nl=False)
+        click.echo(yaml.safe_dump(files.admin(made_here(name)), sort_keys=False), nl=False)
 
 
 @cli.group("store")
@@ -192,7 +195,7 @@ def store_check(name: str) -> None:
     from tiphys.cluster import stored
 
     with explained():
-        corrupt = stored.check(existing(name))
+        corrupt = stored.check(made_here(name))
     for value in corrupt:
         click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
     if corrupt:
@@ -208,7 +211,7 @@ def store_remove(name: str, key: str) -> None:
     from tiphys.cluster import stored
 
     with explained():
-        stored.remove(existing(name), key)
+        stored.remove(made_here(name), key)
     click.echo(f"{key} is gone.")
 
 

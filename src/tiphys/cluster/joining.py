@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import socket
 import time
 from dataclasses import dataclass
@@ -10,19 +12,16 @@ from pathlib import Path
 
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import Config
-from tiphys.cluster import containerd, discovery, kubeconfig, state
+from tiphys.cluster import apiclient, containerd, discovery, kubeconfig, preflight, state
 from tiphys.cluster.certificates import write_private
 from tiphys.cluster.discovery import Discovered
 from tiphys.cluster.plan import NODE_PEM, POLICY_PEM
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.names import dns_subdomain_errors
-from tiphys.network import podroutes, tunnel
-from tiphys.network.pods import NetworkError
+from tiphys.network import podroutes
 from tiphys.node import certificates
 from tiphys.node.certificates import CertificateError
-
-_KUBELET_PORT = 10250
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,8 @@ def _cluster(wanted: Wanted, found: Discovered, node: str) -> Cluster:
 
 def check_machine(cluster: Cluster) -> None:
     """Whether this machine can be a node at its address. Raises ClusterError."""
-    address = cluster.machine_address
-    try:
-        tunnel.link_mtu(address)
-    except NetworkError as error:
-        raise ClusterError(f"{error}; choose one with --address") from None
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, _KUBELET_PORT))
-        except OSError as error:
-            raise ClusterError(
-                f"port {_KUBELET_PORT} of {address} cannot be used ({error.strerror}): another "
-                "node runs on this machine; stop it, or choose another address with --address"
-            ) from None
+    preflight.check_machine_address(cluster.machine_address)
+    preflight.check_neighbours(cluster)
 
 
 # --- certificates ---
@@ -148,3 +135,23 @@ def describe(cluster: Cluster) -> str:
     """One line about a machine that has joined."""
     assert cluster.joined is not None
     return f"node {cluster.joined.node} of {cluster.server}"
+
+
+def reason_unready(cluster: Cluster) -> str:
+    """What the cluster says of a node that is not ready, "" when it says nothing."""
+    assert cluster.joined is not None
+    name = cluster.joined.node
+    try:
+        answer = apiclient.get(cluster, f"/api/v1/nodes/{name}")
+        node = json.loads(answer.body) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return f"{cluster.server} does not answer"
+    if node is None:
+        return f"the server does not know node {name}: {answer.message}"
+    if not node["spec"].get("podCIDRs"):
+        return (
+            "the cluster has no range of pods left for this machine; remove nodes that are gone, "
+            "or make it larger with tiphys up --pod-network on the server"
+        )
+    conditions = node["status"].get("conditions", ())
+    return next((str(row["message"]) for row in conditions if row["type"] == "Ready"), "")

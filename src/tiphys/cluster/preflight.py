@@ -13,12 +13,13 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tiphys.cluster import certificates, containerd, kubeconfig
+from tiphys.cluster import certificates, containerd, kubeconfig, state
 from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.network import tunnel
-from tiphys.network.pods import NetworkError
+from tiphys.network.pods import NetworkError, run
 
+_KUBELET_PORT = 10250
 _NODE_PREFIX = 24  # of the range of one node's pods
 _BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
 
@@ -101,16 +102,52 @@ def _check_store(cluster: Cluster) -> None:
 
 def _check_machines(cluster: Cluster) -> None:
     """Whether other machines can join."""
-    try:
-        tunnel.link_mtu(cluster.machine_address)
-    except NetworkError as error:
-        raise ClusterError(f"{error}; give one that it has with --address") from None
+    if cluster.runtime == "hollow":
+        raise ClusterError(
+            "hollow nodes have no network that other machines could reach; with --address use "
+            "--runtime containerd, or none"
+        )
+    check_machine_address(cluster.machine_address)
     if cluster.runtime == "containerd" and cluster.nodes > 1:
         raise ClusterError(
             "--address and --nodes cannot both be given: with --address, further nodes are "
             "machines that join"
         )
     check_pod_network(cluster)
+
+
+def check_machine_address(address: str) -> None:
+    """Whether a node can be reached at this address of the machine. Raises ClusterError."""
+    try:
+        tunnel.link_mtu(address)
+    except NetworkError as error:
+        raise ClusterError(f"{error}; give one that it has with --address") from None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, _KUBELET_PORT))
+        except OSError as error:
+            raise ClusterError(
+                f"port {_KUBELET_PORT} of {address} cannot be used ({error.strerror}): another "
+                "node runs on this machine; stop it, or give another address with --address"
+            ) from None
+
+
+def check_neighbours(cluster: Cluster) -> None:
+    """Whether no other cluster's services have the addresses of this one's here. Raises
+    ClusterError."""
+    try:
+        tables = run("nft", "list", "tables").split()
+    except NetworkError:
+        return
+    services = ipaddress.ip_network(cluster.service_cidr)
+    for other in state.everyone():
+        is_here = other.name != cluster.name and other.table in tables
+        if is_here and services.overlaps(ipaddress.ip_network(other.service_cidr)):
+            raise ClusterError(
+                f"cluster {other.name} runs on this machine with services in {services}, too; "
+                f"take it down first: tiphys down --name {other.name}"
+            )
 
 
 def check_pod_network(cluster: Cluster) -> None:

@@ -8,6 +8,7 @@ in its Node.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Iterable, Sequence
@@ -132,10 +133,10 @@ def _range_of(node: core_v1.Node) -> Network | None:
 def _address_of(node: core_v1.Node) -> str:
     for address in node.status.addresses:
         if address.type == "InternalIP":
-            try:
-                return str(ipaddress.IPv4Address(address.address))
-            except ValueError:
-                continue
+            with contextlib.suppress(ValueError):
+                parsed = ipaddress.IPv4Address(address.address)
+                # A hollow node has its machine's loopback, behind which nothing is to be found.
+                return "" if parsed.is_loopback else str(parsed)
     return ""
 
 
